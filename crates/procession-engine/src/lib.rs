@@ -1,0 +1,1 @@
+//! procession-engine.
