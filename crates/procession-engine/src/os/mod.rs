@@ -1,0 +1,23 @@
+//! The only place with system calls and with names of operating systems.
+//!
+//! Everything here is an owned, safe wrapper; the rest of the engine sees
+//! types, not numbers. Files are in reading order: time and memory, waiting,
+//! processes.
+
+pub mod time;
+
+pub mod mapping;
+pub mod memfd;
+
+pub mod futex;
+
+pub mod atfork;
+pub mod fork_mutex;
+pub mod liveness;
+
+#[cfg(not(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+compile_error!("procession runs on Linux x86-64 and aarch64 (kernel 5.10 or newer)");
