@@ -1,0 +1,93 @@
+# The one task runner of procession: `make help` lists what it does.
+# A target is at most five lines of logic; what needs more is a program in tools/.
+#
+# Everything is built inside the checkout: .venv for Python, target for Rust.
+# PYTHON=/path/to/python chooses the interpreter, VENV= and CARGO_TARGET_DIR= other places.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV ?= .venv
+CARGO ?= cargo
+BIN := $(VENV)/bin
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# PyO3 and maturin must agree on the interpreter, or each would rebuild what the other built.
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
+
+# The Python module is rebuilt when one of these is newer than it.
+MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python -name '*.rs' -o -name Cargo.toml) \
+	Cargo.toml Cargo.lock pyproject.toml
+
+.PHONY: help demo test test-rust test-python check bench develop build fmt lint types layers docs loom clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.module ## run one multiprocessing program on the standard library, on procession, and in Rust
+	@$(BIN)/python tools/demo
+
+test: test-rust test-python ## run every test: cargo's with examples and doc examples, then pytest's
+
+check: lint types layers docs loom test ## run everything that continuous integration runs
+
+bench: $(VENV)/.module ## measure procession against the standard library and its Rust peers; BENCH="-h" for options
+	@tools/need cargo
+	$(CARGO) build --release --package procession-benches
+	$(BIN)/python benches/python $(BENCH)
+
+develop: $(VENV)/.module ## set up .venv and install the package into it, editable, with an optimised engine
+
+build: ## build a wheel into target/wheels
+	@$(MAKE) $(VENV)/.packages
+	$(BIN)/maturin build --release
+
+fmt: $(VENV)/.packages ## format Rust and Python
+	$(CARGO) fmt --all
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lint: $(VENV)/.packages ## check formatting and lints, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.module ## check the types, and the stubs against the built module
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml procession._procession
+
+layers: $(VENV)/.packages ## check that no arrow of ARCHITECTURE.md points the wrong way
+	$(BIN)/python tools/layers
+
+docs: $(VENV)/.packages ## build the Rust documentation and check every link in the pages
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	$(BIN)/python tools/links
+
+loom: ## try the interleavings of the ring and the locks
+	@tools/need cargo
+	RUSTFLAGS="--cfg loom" $(CARGO) test --package procession-engine --release --lib --target-dir $(TARGET)/loom loom
+
+test-rust: ## run the Rust tests, examples and doc examples
+	@tools/need cargo
+	$(CARGO) test --workspace --exclude procession-python
+
+test-python: $(VENV)/.module ## run the Python tests; PYTEST="-k queue" narrows them
+	$(BIN)/python -m pytest $(PYTEST)
+
+clean: ## remove everything that was built
+	rm -rf $(TARGET) $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find python -name '*.so' -delete
+
+$(VENV)/.packages: pyproject.toml tools/venv
+	@tools/venv $(VENV)
+	@touch $@
+
+$(VENV)/.module: $(VENV)/.packages $(MODULE_SOURCES)
+	@tools/need cargo
+	@echo "building the engine and its Python module (a minute or two the first time)"
+	$(BIN)/maturin develop --release --quiet
+	@touch $@
