@@ -58,6 +58,7 @@ lint: $(VENV)/.packages ## check formatting and lints, warnings are errors
 
 types: $(VENV)/.module ## check the types, and the stubs against the built module
 	$(BIN)/mypy
+	for tool in tools/*/; do $(BIN)/mypy $$tool*.py; done
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml procession._procession
 
 layers: $(VENV)/.packages ## check that no arrow of ARCHITECTURE.md points the wrong way

@@ -1,0 +1,224 @@
+"""The layering check finds what it is there to find, and nothing in comments, strings and tests."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ENGINE = "crates/procession-engine/src"
+
+
+class Checkout:
+    """A small tree that keeps every rule until a test plants a fault in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for crate in ("procession-engine", "procession", "procession-python"):
+            self.write(f"crates/{crate}/Cargo.toml", f'[package]\nname = "{crate}"\n')
+            self.write(f"crates/{crate}/src/lib.rs", f"//! {crate}.\n")
+        self.write("python/procession/__init__.py", '"""The package."""\n')
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def faults(self) -> list[str]:
+        command = [sys.executable, ROOT / "tools/layers", "--root", self.root]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=60
+        )
+        faults = done.stderr.splitlines()
+        assert done.returncode == bool(faults), done.stderr
+        return faults
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def test_clean_tree_passes(checkout: Checkout) -> None:
+    checkout.write(f"{ENGINE}/arena/mod.rs", "//! Arena.\nuse crate::os::time;\n")
+    checkout.write(f"{ENGINE}/os/mod.rs", "//! Os.\nuse libc::c_int;\n")
+    assert checkout.faults() == []
+
+
+FAULTS = {
+    "engine_depends_on_serde": (
+        "crates/procession-engine/Cargo.toml",
+        '[package]\nname = "procession-engine"\n[dependencies]\nserde = "1"\n',
+        ":4: procession-engine depends on serde",
+    ),
+    "engine_depends_on_renamed_postcard": (
+        "crates/procession-engine/Cargo.toml",
+        '[package]\nname = "procession-engine"\n[target.x.dependencies]\nwire = { package = "postcard" }\n',
+        "procession-engine depends on postcard",
+    ),
+    "face_depends_on_face": (
+        "crates/procession-python/Cargo.toml",
+        '[package]\nname = "procession-python"\n[dependencies]\nprocession.workspace = true\n',
+        ":4: procession-python depends on procession",
+    ),
+    "arena_uses_pool": (
+        f"{ENGINE}/arena/mod.rs",
+        "//! Arena.\n\nuse crate::pool::Pool;\n",
+        ":3: arena uses pool, which is above it",
+    ),
+    "arrow_in_group": (
+        f"{ENGINE}/sync/lock.rs",
+        "//! Lock.\nuse crate::{\n    arena::{Stamp, process},\n    start::spawn,\n};\n",
+        ":2: sync uses start, which is above it",
+    ),
+    "arrow_by_super": (
+        f"{ENGINE}/arena/block.rs",
+        "//! Block.\nmod inner {\n    use super::super::super::sync::Lock;\n}\n",
+        ":3: arena uses sync, which is above it",
+    ),
+    "arrow_in_the_middle_of_code": (
+        f"{ENGINE}/os/time.rs",
+        "//! Time.\nfn f() { crate::arena::g() }\n",
+        ":2: os uses arena, which is above it",
+    ),
+    "module_without_level": (
+        f"{ENGINE}/gadgets.rs",
+        "//! Gadgets.\n",
+        ":1: gadgets is on no level",
+    ),
+    "system_call_outside_os": (
+        f"{ENGINE}/sync/lock.rs",
+        "//! Lock.\nfn f() { libc::getpid(); }\n",
+        ":2: libc outside the engine's os/",
+    ),
+    "platform_switch_in_a_face": (
+        "crates/procession/src/pool.rs",
+        '//! Pool.\n#[cfg(target_os = "linux")]\nfn f() {}\n',
+        ":2: target_os outside the engine's os/",
+    ),
+    "python_in_the_rust_face": (
+        "crates/procession/src/pool.rs",
+        "//! Pool.\nuse pyo3::Python;\n",
+        ":2: pyo3 outside crates/procession-python",
+    ),
+    "unsafe_on_one_item": (
+        f"{ENGINE}/sync/lock.rs",
+        '//! Lock.\n#[expect(unsafe_code, reason = "x")]\nfn f() {}\n',
+        ":2: unsafe code is allowed on one item",
+    ),
+    "unsafe_without_terms": (
+        f"{ENGINE}/sync/lock.rs",
+        '//! Lock.\n#![expect(unsafe_code, reason = "x")]\n',
+        ":2: unsafe code without terms",
+    ),
+    "native_module_outside_wrappers": (
+        "python/procession/gadgets.py",
+        '"""Gadgets."""\nfrom . import _procession\n',
+        ":2: gadgets imports the native module",
+    ),
+    "native_name_outside_wrappers": (
+        "python/procession/gadgets.py",
+        '"""Gadgets."""\nfrom ._procession import Lock\n',
+        ":2: gadgets imports the native module",
+    ),
+    "standard_library_in_the_package": (
+        "python/procession/gadgets.py",
+        '"""Gadgets."""\n\n\ndef f():\n    import multiprocessing.pool\n',
+        ":5: gadgets imports the standard library's multiprocessing.pool",
+    ),
+    "standard_library_by_name": (
+        "python/procession/gadgets.py",
+        '"""Gadgets."""\nimport importlib\nimportlib.import_module("multiprocessing")\n',
+        ":3: gadgets imports the standard library's multiprocessing",
+    ),
+    "file_without_header": (
+        f"{ENGINE}/sync/lock.rs",
+        "// A comment is no header.\nfn f() {}\n",
+        ":1: no header",
+    ),
+    "long_rust_file": (
+        f"{ENGINE}/sync/lock.rs",
+        "//! Lock.\n" + "fn f() {}\n" * 501,
+        ":1: 501 lines of code",
+    ),
+    "long_python_file": (
+        "python/procession/gadgets.py",
+        '"""Gadgets."""\n' + "x = 1\n" * 501,
+        ":1: 501 lines of code",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"), FAULTS.values(), ids=FAULTS.keys()
+)
+def test_planted_fault_is_found(
+    checkout: Checkout, path: str, text: str, message: str
+) -> None:
+    checkout.write(path, text)
+    faults = checkout.faults()
+    assert len(faults) == 1
+    assert faults[0].startswith(path)
+    assert message in faults[0]
+
+
+def test_siblings_may_not_use_one_another(checkout: Checkout) -> None:
+    checkout.write(f"{ENGINE}/channel/queue.rs", "//! Queue.\nuse crate::sync::Lock;\n")
+    assert checkout.faults() == []
+    checkout.write(f"{ENGINE}/sync/lock.rs", "//! Lock.\nuse crate::channel::Queue;\n")
+    assert ["use one another" in fault for fault in checkout.faults()] == [True, True]
+
+
+def test_name_reexported_by_the_root_keeps_its_level(checkout: Checkout) -> None:
+    checkout.write(f"{ENGINE}/lib.rs", "//! Engine.\npub use pool::{Pool, Task};\n")
+    checkout.write(f"{ENGINE}/arena/mod.rs", "//! Arena.\nuse crate::Task;\n")
+    assert "arena uses pool" in "\n".join(checkout.faults())
+
+
+HARMLESS = {
+    "comment": "// libc::getpid() and crate::pool::Pool\n",
+    "nested_comment": "/* /* crate::pool */ libc::getpid() */\n",
+    "string": 'const A: &str = "crate::pool libc::x \\" crate::pool::y";\n',
+    "raw_string": 'const A: &str = r#"crate::pool " libc::x"#;\n',
+    "quote_character": "const A: char = '\"'; // libc::x\nconst B: char = '\"';\n",
+    "lifetime": "fn f<'a>(x: &'a str) -> &'a str { x } // libc::x\n",
+    "name_that_ends_like_a_raw_string": "fn f() { for r in 0..1 { let _ = r; } }\n",
+    "test_module": "#[cfg(test)]\nmod tests {\n    use crate::pool::Pool;\n    use libc::x;\n}\n",
+    "test_function": "#[test]\nfn f() { libc::getpid(); }\n",
+    "loom_test": "#[cfg(all(test, loom))]\nmod loom_tests { use crate::pool::Pool; }\n",
+}
+
+
+@pytest.mark.parametrize("text", HARMLESS.values(), ids=HARMLESS.keys())
+def test_what_is_not_shipped_code_is_left_alone(checkout: Checkout, text: str) -> None:
+    checkout.write(f"{ENGINE}/arena/mod.rs", f"//! Arena.\n{text}")
+    assert checkout.faults() == []
+
+
+def test_code_that_tests_leave_out_is_checked(checkout: Checkout) -> None:
+    checkout.write(
+        f"{ENGINE}/arena/mod.rs",
+        "//! Arena.\n#[cfg(not(test))]\nuse crate::pool::Pool;\n",
+    )
+    assert len(checkout.faults()) == 1
+
+
+def test_file_of_a_test_module_is_left_alone(checkout: Checkout) -> None:
+    checkout.write(f"{ENGINE}/arena/mod.rs", "//! Arena.\n#[cfg(test)]\nmod kill;\n")
+    checkout.write(f"{ENGINE}/arena/kill.rs", "//! Killing.\nuse crate::pool::Pool;\n")
+    assert checkout.faults() == []
+
+
+def test_long_file_may_say_why(checkout: Checkout) -> None:
+    checkout.write(
+        f"{ENGINE}/sync/lock.rs",
+        "//! Lock.\n//!\n//! Size: one table.\n" + "fn f() {}\n" * 501,
+    )
+    assert checkout.faults() == []
+
+
+def test_tests_may_know_more(checkout: Checkout) -> None:
+    manifest = '[package]\nname = "procession"\n[dev-dependencies]\nlibc = "0.2"\n'
+    checkout.write("crates/procession/Cargo.toml", manifest)
+    assert checkout.faults() == []

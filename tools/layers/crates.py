@@ -1,0 +1,82 @@
+"""Arrows between crates, and the outside crates that a layer may not know."""
+
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from tree import Fault, Tree
+
+# Each crate of the workspace and those that it may stand on.
+ARROWS: dict[str, set[str]] = {
+    "procession-engine": set(),
+    "procession-macros": set(),
+    "procession": {"procession-engine", "procession-macros"},
+    "procession-python": {"procession-engine"},
+}
+
+VALUES = "the engine knows bytes, never values; serialise in a face"
+SYSTEM = "system calls live in crates/procession-engine/src/os; call the engine"
+PYTHON = "only crates/procession-python knows Python"
+
+# Outside crates that a crate may not depend on, and why. Tests may (`dev-dependencies`).
+BANNED: dict[str, dict[str, str]] = {
+    "procession-engine": {
+        "serde": VALUES,
+        "postcard": VALUES,
+        "bincode": VALUES,
+        "serde_json": VALUES,
+        "pyo3": PYTHON,
+    },
+    "procession-macros": {
+        "libc": SYSTEM,
+        "rustix": SYSTEM,
+        "nix": SYSTEM,
+        "pyo3": PYTHON,
+    },
+    "procession": {"libc": SYSTEM, "rustix": SYSTEM, "nix": SYSTEM, "pyo3": PYTHON},
+    "procession-python": {
+        "libc": SYSTEM,
+        "rustix": SYSTEM,
+        "nix": SYSTEM,
+        "serde": VALUES,
+        "postcard": VALUES,
+    },
+}
+
+
+def check(tree: Tree) -> Iterator[Fault]:
+    for path in tree.manifests:
+        text = path.read_text()
+        manifest = tomllib.loads(text)
+        name = manifest.get("package", {}).get("name")
+        if name not in ARROWS:
+            continue
+        for table, dependency in _dependencies(manifest):
+            lines = [
+                n
+                for n, line in enumerate(text.splitlines(), 1)
+                if line.strip().strip('"').startswith(dependency)
+            ]
+            where = tree.name(path), lines[0] if lines else 1
+            if dependency in ARROWS and dependency not in ARROWS[name] | {name}:
+                allowed = ", ".join(sorted(ARROWS[name])) or "no crate of the workspace"
+                yield Fault(
+                    *where,
+                    f"{name} depends on {dependency}",
+                    f"it may depend on {allowed}",
+                )
+            if dependency in BANNED[name] and table != "dev-dependencies":
+                yield Fault(
+                    *where, f"{name} depends on {dependency}", BANNED[name][dependency]
+                )
+
+
+def _dependencies(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields the table and the crate of each dependency, by the crate's own name."""
+    for scope in [manifest, *manifest.get("target", {}).values()]:
+        for table in ("dependencies", "build-dependencies", "dev-dependencies"):
+            for name, details in scope.get(table, {}).items():
+                yield (
+                    table,
+                    details.get("package", name) if isinstance(details, dict) else name,
+                )

@@ -1,0 +1,42 @@
+"""System calls and names of operating systems stay in the engine's ``os/``; PyO3 in the Python crate."""
+
+import re
+from collections.abc import Iterator
+
+from tree import Fault, Tree
+
+CRATES = ["procession-engine", "procession-macros", "procession", "procession-python"]
+
+_SYSTEM = re.compile(
+    r"(?<![\w:])(libc|rustix|nix)\s*::|\buse\s+(libc|rustix|nix)\s*;|\b(target_os)\b"
+)
+# An error number is data: the engine's error turns it into a kind.
+_ERROR_NUMBER = re.compile(r"libc::E[A-Z0-9]+\b")
+_PYTHON = re.compile(r"(?<![\w:])(pyo3|pyo3_ffi)\s*::")
+
+
+def check(tree: Tree) -> Iterator[Fault]:
+    for crate in CRATES:
+        for file in tree.crate(crate):
+            in_os = crate == "procession-engine" and file.module()[:1] == ["os"]
+            for match in () if in_os else _SYSTEM.finditer(file.shipped):
+                if file.module() == ["error"] and _ERROR_NUMBER.match(
+                    file.shipped, match.start()
+                ):
+                    continue
+                what = match[1] or match[2] or match[3]
+                yield Fault(
+                    tree.name(file.path),
+                    file.line(match.start()),
+                    f"{what} outside the engine's os/",
+                    "give os/ a safe function with a name of its own, and call that",
+                )
+            for match in (
+                () if crate == "procession-python" else _PYTHON.finditer(file.shipped)
+            ):
+                yield Fault(
+                    tree.name(file.path),
+                    file.line(match.start()),
+                    f"{match[1]} outside crates/procession-python",
+                    "move what knows Python there",
+                )
