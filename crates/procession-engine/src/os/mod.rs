@@ -10,10 +10,25 @@ pub mod mapping;
 pub mod memfd;
 
 pub mod futex;
+pub mod poll;
+
+pub mod epoll;
+
+pub mod doorbell;
 
 pub mod atfork;
 pub mod fork_mutex;
 pub mod liveness;
+
+pub mod exit_status;
+pub mod pidfd;
+
+pub mod fork;
+pub mod lifeline;
+pub mod spawn;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 #[cfg(not(all(
     target_os = "linux",

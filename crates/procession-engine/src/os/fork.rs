@@ -1,0 +1,59 @@
+//! A copy of this process.
+//!
+//! # Safety
+//! `fork` is for those who know that no other thread holds a lock that the
+//! child will need; all else of this directory is safe to use in the child.
+
+#![expect(unsafe_code, reason = "fork(2)")]
+
+use std::io;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Says on which side of a fork the caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forked {
+    /// In the parent; the child has this number.
+    Parent(u32),
+    /// In the child.
+    Child,
+}
+
+/// Copies the process; returns twice. The C library runs what was registered
+/// around forks (see [`atfork`](crate::os::atfork)).
+///
+/// # Safety
+/// Only the calling thread exists in the child. What other threads were in the
+/// middle of (a lock of std, a half-written table) stays so for ever there:
+/// the child may use only what copes with that.
+///
+/// # Errors
+/// `Limit` when there may be no more processes, `OutOfMemory` when the
+/// system cannot hold another.
+pub unsafe fn fork() -> Result<Forked> {
+    // SAFETY: the caller promises to mind what other threads held.
+    let pid = unsafe { libc::fork() };
+    match u32::try_from(pid) {
+        Ok(0) => Ok(Forked::Child),
+        Ok(pid) => Ok(Forked::Parent(pid)),
+        Err(_) => Err(refusal("fork", io::Error::last_os_error())),
+    }
+}
+
+/// Says why the system gives no new process; `what` is what was tried.
+pub(super) fn refusal(what: &str, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => Error::new(
+            ErrorKind::Limit,
+            format!(
+                "cannot {what}: no more processes are allowed \
+                 (RLIMIT_NPROC, the cgroup's pids.max or the system's pid_max)"
+            ),
+        ),
+        Some(libc::ENOMEM) => Error::new(
+            ErrorKind::OutOfMemory,
+            format!("cannot {what}: the system has no memory for another process"),
+        ),
+        _ => Error::os(what, error),
+    }
+}
