@@ -11,3 +11,25 @@ pub mod primitive;
 pub mod arena;
 
 pub use error::{Error, ErrorKind, Result};
+
+use arena::hooks::NOTHING;
+use arena::{Hooks, ObjectKind};
+
+/// Tells the arena what each kind of object does when a member dies.
+///
+/// The one place where the lowest layer learns of the ones above it.
+pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
+    match kind {
+        ObjectKind::Lock
+        | ObjectKind::RLock
+        | ObjectKind::Semaphore
+        | ObjectKind::Condition
+        | ObjectKind::Event
+        | ObjectKind::Barrier
+        | ObjectKind::Queue
+        | ObjectKind::Pipe
+        | ObjectKind::Array
+        | ObjectKind::Pool
+        | ObjectKind::Spares => &NOTHING,
+    }
+}

@@ -1,1 +1,30 @@
-//! arena
+//! The arena: one shared memory file per family, and who owns what in it.
+//!
+//! `README.md` beside this file tells how it stays sound when a member is
+//! killed at any instruction. In reading order: names and words, the memory,
+//! its two allocators, the members and what they share.
+
+pub mod raw_lock;
+pub mod stamp;
+
+pub mod layout;
+pub mod space;
+pub mod word;
+
+mod runs;
+mod spans;
+
+pub mod block;
+pub mod member;
+
+mod burial;
+pub mod family;
+pub mod hooks;
+pub mod object;
+
+pub use block::Block;
+pub use family::{Family, Usage};
+pub use hooks::{Hooks, ObjectKind};
+pub use object::{Handle, Object, View};
+pub use raw_lock::{Acquired, Liveness, NotAcquired, RawLock};
+pub use stamp::Stamp;

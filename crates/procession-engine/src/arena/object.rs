@@ -1,0 +1,501 @@
+//! Objects: blocks that several members use, and that live while any of them does.
+//!
+//! # Protocol
+//! An object's header has a set of cells; a member is attached while its stamp
+//! is in one. Cells change by one compare-exchange each, so a kill leaves the
+//! set sound, and burial takes the dead member's stamps out.
+//!
+//! *Handles in messages.* Between the pickling of a handle and its unpickling
+//! nobody may be attached but the sender, who may drop it or exit. `lends`
+//! counts the handles on their way; attaching uses one up. A message that is
+//! lost with a dead process leaves its count behind, and the object then lives
+//! as long as the family: late, never early.
+//!
+//! *Destroying* races with attaching. The destroyer first puts its stamp into
+//! `destroyer`, then looks for cells and lends; an attacher first fills a
+//! cell, then looks at `destroyer`. One of the two sees the other: the
+//! destroyer steps back, or the attacher waits until it is decided. If the
+//! destroyer dies, burial clears its stamp and decides anew.
+//!
+//! # Safety
+//! Views of header and body are references into the never-unmapped arena; a
+//! view is only made of blocks whose state word says that an object begins
+//! there, and objects are made of atomics.
+
+#![expect(unsafe_code, reason = "typed views of arena memory")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use crate::arena::family::Family;
+use crate::arena::hooks::ObjectKind;
+use crate::arena::stamp::Stamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, relax};
+
+/// Bytes of a header; the body follows.
+pub const HEADER: u64 = 64;
+
+const INLINE_CELLS: usize = 7;
+const OVERFLOW_CELLS: usize = 62;
+
+/// Names an object to any member; plain numbers that may travel anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// Where the object lies.
+    pub offset: u64,
+    /// Which of all the objects that ever lay there is meant.
+    pub serial: u64,
+}
+
+#[repr(C)]
+struct Header {
+    serial: AtomicU64,
+    kind: AtomicU32,
+    destroyer: AtomicU32,
+    lends: AtomicU32,
+    cells: [AtomicU32; INLINE_CELLS],
+    overflow: AtomicU64,
+    spare: AtomicU64,
+}
+
+#[repr(C)]
+struct Overflow {
+    next: AtomicU64,
+    cells: [AtomicU32; OVERFLOW_CELLS],
+}
+
+/// Looks at an object without being attached to it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    family: &'a Family,
+    offset: u64,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(family: &'a Family, offset: u64) -> Self {
+        Self { family, offset }
+    }
+
+    /// Returns the family.
+    #[must_use]
+    pub fn family(self) -> &'a Family {
+        self.family
+    }
+
+    /// Returns the body as what the object's kind keeps there.
+    ///
+    /// `T` must be `repr(C)` and made of atomics alone.
+    #[must_use]
+    pub fn body<T>(self) -> &'a T {
+        let at = self
+            .family
+            .pointer(self.offset + HEADER, size_of::<T>() as u64);
+        debug_assert!(align_of::<T>() <= 64);
+        // SAFETY: inside the object's block, which was made for this kind's
+        // body; the mapping outlives the family's references.
+        unsafe { at.cast::<T>().as_ref() }
+    }
+
+    /// Returns the address of the body.
+    #[must_use]
+    pub fn body_offset(self) -> u64 {
+        self.offset + HEADER
+    }
+
+    fn header(self) -> &'a Header {
+        let at = self.family.pointer(self.offset, HEADER).cast::<Header>();
+        // SAFETY: as in `body`; every object begins with a header of atomics.
+        unsafe { at.as_ref() }
+    }
+
+    fn overflow(self, offset: u64) -> &'a Overflow {
+        let at = self
+            .family
+            .pointer(offset, size_of::<Overflow>() as u64)
+            .cast::<Overflow>();
+        // SAFETY: the offset was linked by `place`, which made it one.
+        unsafe { at.as_ref() }
+    }
+
+    /// Returns the object's kind.
+    #[must_use]
+    pub fn kind(self) -> Option<ObjectKind> {
+        ObjectKind::from_raw(self.header().kind.load(Ordering::Relaxed))
+    }
+
+    /// Returns the object's handle.
+    #[must_use]
+    pub fn handle(self) -> Handle {
+        Handle {
+            offset: self.offset,
+            serial: self.header().serial.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Calls `visit` with each cell's offset and value until it returns true.
+    fn any_cell(self, mut visit: impl FnMut(&'a AtomicU32) -> bool) -> bool {
+        if self.header().cells.iter().any(&mut visit) {
+            return true;
+        }
+        let mut next = self.header().overflow.load(Ordering::Acquire);
+        while next != 0 {
+            let more = self.overflow(next);
+            if more.cells.iter().any(&mut visit) {
+                return true;
+            }
+            next = more.next.load(Ordering::Acquire);
+        }
+        false
+    }
+
+    /// Puts a stamp into a free cell.
+    fn place(self, stamp: Stamp) -> Result<&'a AtomicU32> {
+        let mut found = None;
+        loop {
+            // SeqCst: see "Destroying" above; pairs with `try_destroy`.
+            self.any_cell(|cell| {
+                let taken = cell.load(Ordering::Relaxed) == 0
+                    && cell
+                        .compare_exchange(0, stamp.raw(), Ordering::SeqCst, Ordering::Relaxed)
+                        .is_ok();
+                if taken {
+                    found = Some(cell);
+                }
+                taken
+            });
+            if let Some(cell) = found {
+                return Ok(cell);
+            }
+            self.add_overflow()?;
+        }
+    }
+
+    /// Links another block of cells to the end of the chain.
+    fn add_overflow(self) -> Result<()> {
+        let mut block = self.family.alloc(size_of::<Overflow>() as u64)?;
+        block.fill(0);
+        let mut link = &self.header().overflow;
+        while let Err(next) =
+            link.compare_exchange(0, block.offset(), Ordering::AcqRel, Ordering::Acquire)
+        {
+            link = &self.overflow(next).next;
+        }
+        // Killed before this line, we leave a linked block that is ours:
+        // burial disowns linked blocks before it frees what the dead owned.
+        block.disown()?;
+        Ok(())
+    }
+
+    /// Takes a dead member out, and destroys the object if it was the last.
+    pub(crate) fn bury(self, dead: Stamp) {
+        let mut next = self.header().overflow.load(Ordering::Acquire);
+        while next != 0 {
+            let _ = self.family.change_owner(next, dead, Stamp::NOBODY);
+            next = self.overflow(next).next.load(Ordering::Acquire);
+        }
+        if let Some(kind) = self.kind() {
+            (crate::hooks_of(kind).on_death)(self, dead);
+        }
+        let mut was_attached = false;
+        self.any_cell(|cell| {
+            was_attached |= cell
+                .compare_exchange(dead.raw(), 0, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok();
+            false
+        });
+        let was_destroying = self
+            .header()
+            .destroyer
+            .compare_exchange(dead.raw(), 0, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok();
+        if was_attached || was_destroying {
+            self.try_destroy();
+        }
+    }
+
+    /// Destroys the object unless somebody is attached or about to be.
+    fn try_destroy(self) {
+        let me = self.family.me();
+        let header = self.header();
+        let begun =
+            header
+                .destroyer
+                .compare_exchange(0, me.raw(), Ordering::SeqCst, Ordering::Relaxed);
+        if begun.is_err() {
+            // Somebody else decides; it looks at the cells after we changed ours.
+            return;
+        }
+        let in_use = self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
+            || header.lends.load(Ordering::SeqCst) != 0;
+        if in_use {
+            header.destroyer.store(0, Ordering::SeqCst);
+            // Whoever left between our look and our stepping back saw us
+            // deciding and went away; decide for it.
+            let left = !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
+                && header.lends.load(Ordering::SeqCst) == 0;
+            if left {
+                self.try_destroy();
+            }
+            return;
+        }
+        if let Some(kind) = self.kind() {
+            (crate::hooks_of(kind).on_destroy)(self);
+        }
+        let mut next = header.overflow.swap(0, Ordering::AcqRel);
+        while next != 0 {
+            let after = self.overflow(next).next.load(Ordering::Acquire);
+            self.family.free_of(next, Stamp::NOBODY);
+            next = after;
+        }
+        // Release: a stale handle finds no serial, or another's.
+        header.serial.store(0, Ordering::Release);
+        self.family.free_of(self.offset, Stamp::NOBODY);
+    }
+}
+
+/// This process's place in an object's cells.
+#[derive(Debug)]
+struct Attachment {
+    handle: Handle,
+    /// Addresses of cells as offsets: ours, and one set aside for a child
+    /// that is about to be forked.
+    cell: AtomicU64,
+    child_cell: AtomicU64,
+}
+
+/// Knows every object this process is attached to.
+#[derive(Debug, Default)]
+pub struct Registry {
+    attached: HashMap<u64, Weak<Attachment>>,
+}
+
+impl Registry {
+    /// Returns all that is attached now. The result must be dropped when the
+    /// registry's lock is free: it may hold an attachment's last reference,
+    /// whose drop takes the lock.
+    pub(crate) fn attachments(&self) -> Attachments {
+        Attachments(self.attached.values().filter_map(Weak::upgrade).collect())
+    }
+}
+
+/// Objects that this process is attached to, kept so for the moment.
+#[derive(Debug)]
+pub struct Attachments(Vec<Arc<Attachment>>);
+
+/// Uses an object, and keeps it alive, from this process.
+#[derive(Clone, Debug)]
+pub struct Object {
+    attachment: Arc<Attachment>,
+    family: &'static Family,
+}
+
+impl Object {
+    /// Makes an object with a zeroed body of `len` bytes.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create(kind: ObjectKind, len: u64) -> Result<Self> {
+        let family = Family::get()?;
+        let mut block = family.alloc(HEADER + len)?;
+        let used = usize::try_from(HEADER + len)
+            .map_err(|_| Error::new(ErrorKind::Invalid, "an object of that size cannot be"))?;
+        block[..used].fill(0);
+        let handle = Handle {
+            offset: block.offset(),
+            serial: family.next_serial(),
+        };
+        let view = View::new(family, handle.offset);
+        view.header().kind.store(kind as u32, Ordering::Relaxed);
+        view.header().serial.store(handle.serial, Ordering::Release);
+        let cell = view.place(family.me())?;
+        family.publish_object(block.leak());
+        Ok(Self::register(family, handle, cell))
+    }
+
+    /// Attaches to the object that a handle names, using up one lend.
+    ///
+    /// # Errors
+    /// `Stale` when the object is gone, `Invalid` when it is of another kind.
+    pub fn attach(handle: Handle, kind: ObjectKind) -> Result<Self> {
+        let family = Family::get()?;
+        let stale = || {
+            Error::new(
+                ErrorKind::Stale,
+                format!(
+                    "the {} #{} is gone: every process that used it has dropped it or ended",
+                    kind.name(),
+                    handle.serial
+                ),
+            )
+        };
+        if !family.is_object(handle.offset) {
+            return Err(stale());
+        }
+        let view = View::new(family, handle.offset);
+        let known = {
+            let registry = family.registry().lock();
+            registry
+                .attached
+                .get(&handle.serial)
+                .and_then(Weak::upgrade)
+        };
+        let object = if let Some(attachment) = known {
+            Self { attachment, family }
+        } else {
+            if view.handle() != handle || handle.serial == 0 {
+                return Err(stale());
+            }
+            let cell = view.place(family.me())?;
+            loop {
+                // SeqCst: see "Destroying" above.
+                let destroyer = view.header().destroyer.load(Ordering::SeqCst);
+                if view.handle() != handle || !family.is_object(handle.offset) {
+                    let me = family.me().raw();
+                    let _ = cell.compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed);
+                    return Err(stale());
+                }
+                if destroyer == 0 {
+                    break;
+                }
+                let destroyer = Stamp::from_raw(destroyer);
+                if family.is_dead(destroyer) {
+                    family.bury(destroyer);
+                }
+                relax();
+            }
+            Self::register(family, handle, cell)
+        };
+        let _ = view
+            .header()
+            .lends
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
+        match view.kind() {
+            Some(found) if found == kind => Ok(object),
+            found => Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "object #{} is not a {} but a {}",
+                    handle.serial,
+                    kind.name(),
+                    found.map_or("thing unknown to this build", ObjectKind::name)
+                ),
+            )),
+        }
+    }
+
+    fn register(family: &'static Family, handle: Handle, cell: &AtomicU32) -> Self {
+        let attachment = Arc::new(Attachment {
+            handle,
+            cell: AtomicU64::new(family.offset_of(std::ptr::from_ref(cell).cast())),
+            child_cell: AtomicU64::new(0),
+        });
+        family
+            .registry()
+            .lock()
+            .attached
+            .insert(handle.serial, Arc::downgrade(&attachment));
+        Self { attachment, family }
+    }
+
+    /// Returns the numbers by which any member may attach.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.attachment.handle
+    }
+
+    /// Returns the handle for a message, and keeps the object alive until
+    /// somebody attaches with it.
+    #[must_use]
+    pub fn lend(&self) -> Handle {
+        self.view().header().lends.fetch_add(1, Ordering::SeqCst);
+        self.handle()
+    }
+
+    /// Returns the body as what the object's kind keeps there.
+    #[must_use]
+    pub fn body<T>(&self) -> &T {
+        self.view().body()
+    }
+
+    /// Returns the object's view.
+    #[must_use]
+    pub fn view(&self) -> View<'static> {
+        View::new(self.family, self.attachment.handle.offset)
+    }
+
+    /// Returns the family.
+    #[must_use]
+    pub fn family(&self) -> &'static Family {
+        self.family
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let Some(family) = Family::existing() else {
+            return;
+        };
+        {
+            let mut registry = family.registry().lock();
+            // Another attachment may have taken the place since.
+            if let Some(entry) = registry.attached.get(&self.handle.serial)
+                && entry.strong_count() == 0
+            {
+                registry.attached.remove(&self.handle.serial);
+            }
+        }
+        let offset = self.cell.load(Ordering::Relaxed);
+        if offset == 0 {
+            // A forked child for which no cell was to be had.
+            return;
+        }
+        let cell = cell_at(family, offset);
+        let me = family.me().raw();
+        if cell
+            .compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+        {
+            View::new(family, self.handle.offset).try_destroy();
+        }
+    }
+}
+
+impl Attachments {
+    /// Stamps every attached object for a child that is about to be forked.
+    pub(crate) fn stamp_for_child(&self, family: &Family, child: Stamp) -> Result<()> {
+        for attachment in &self.0 {
+            let cell = View::new(family, attachment.handle.offset).place(child)?;
+            let offset = family.offset_of(std::ptr::from_ref(cell).cast());
+            attachment.child_cell.store(offset, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// In the child: makes the cells set aside its own, or finds new ones.
+    pub(crate) fn become_child(&self, family: &Family, child: Stamp) {
+        for attachment in &self.0 {
+            let mut offset = attachment.child_cell.swap(0, Ordering::Relaxed);
+            if offset == 0
+                && let Ok(cell) = View::new(family, attachment.handle.offset).place(child)
+            {
+                offset = family.offset_of(std::ptr::from_ref(cell).cast());
+            }
+            attachment.cell.store(offset, Ordering::Relaxed);
+        }
+    }
+
+    /// In the parent: forgets the cells set aside; they are the child's now.
+    pub(crate) fn stay_parent(&self) {
+        for attachment in &self.0 {
+            attachment.child_cell.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+fn cell_at(family: &Family, offset: u64) -> &AtomicU32 {
+    let at = family.pointer(offset, 4).cast::<AtomicU32>();
+    // SAFETY: the offset was computed from a cell of an object's header or
+    // overflow block, which hold nothing but cells there.
+    unsafe { at.as_ref() }
+}

@@ -1,0 +1,250 @@
+//! The arena from outside: blocks, objects and members across real forks and kills.
+//!
+//! # Safety
+//! Each test forks children that only use the arena and leave by `_exit`.
+
+#![expect(unsafe_code, reason = "fork and kill in tests")]
+
+use std::sync::Mutex;
+
+use procession_engine::ErrorKind;
+use procession_engine::arena::{Block, Family, Object, ObjectKind, Stamp};
+
+/// Counts of the entire arena are compared: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ALONE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Forks a child that runs `work` and is then killed by SIGKILL, not exited.
+fn killed_child(work: impl FnOnce(&'static Family)) -> Stamp {
+    let family = Family::get().unwrap();
+    let stamp = family.prepare_fork().unwrap();
+    // SAFETY: the child touches only the arena and its own memory.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        work(family);
+        // SAFETY: ends this process at once.
+        unsafe { libc::raise(libc::SIGKILL) };
+        unreachable!();
+    }
+    let mut status = 0;
+    // SAFETY: waits for our own child.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(waited, pid);
+    assert_eq!(
+        libc::WTERMSIG(status),
+        libc::SIGKILL,
+        "the child failed before its kill"
+    );
+    stamp
+}
+
+#[test]
+fn blocks_of_every_size_come_back_when_dropped() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    let mut blocks = Vec::new();
+    for len in [
+        0,
+        1,
+        64,
+        65,
+        1000,
+        16 << 10,
+        (16 << 10) + 1,
+        65536,
+        65537,
+        5 << 20,
+    ] {
+        let mut block = Block::new(len).unwrap();
+        assert!(block.capacity() >= len);
+        block.fill(0xa5);
+        blocks.push(block);
+    }
+    for (i, a) in blocks.iter().enumerate() {
+        for b in &blocks[i + 1..] {
+            let apart =
+                a.offset() + a.capacity() <= b.offset() || b.offset() + b.capacity() <= a.offset();
+            assert!(apart, "{a:?} and {b:?} overlap");
+        }
+    }
+    drop(blocks);
+    assert_eq!(family.usage(), before);
+}
+
+#[test]
+fn many_small_blocks_are_all_different_and_all_return() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    let blocks: Vec<Block> = (0..5000).map(|i| Block::new(i % 300).unwrap()).collect();
+    let mut offsets: Vec<u64> = blocks.iter().map(Block::offset).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    assert_eq!(offsets.len(), 5000);
+    drop(blocks);
+    assert_eq!(family.usage(), before);
+}
+
+#[test]
+fn memory_of_a_burst_is_given_back() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let blocks: Vec<Block> = (0..16)
+        .map(|_| {
+            let mut block = Block::new(32 << 20).unwrap();
+            block.fill(1);
+            block
+        })
+        .collect();
+    assert!(family.resident().unwrap() >= 512 << 20);
+    drop(blocks);
+    let small: Vec<Block> = (0..200_000).map(|_| Block::new(1024).unwrap()).collect();
+    assert!(family.resident().unwrap() >= 200 << 20);
+    drop(small);
+    assert!(
+        family.resident().unwrap() <= 160 << 20,
+        "{} bytes are kept",
+        family.resident().unwrap()
+    );
+}
+
+#[test]
+fn what_a_killed_member_held_comes_back() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    let dead = killed_child(|family| {
+        for len in [10, 5000, 100_000, 1 << 20] {
+            let _ = family.alloc(len).unwrap().leak();
+        }
+    });
+    assert!(family.is_dead(dead));
+    assert!(family.usage().blocks > before.blocks);
+    family.release_member(dead);
+    assert_eq!(family.usage(), before);
+}
+
+#[test]
+fn a_block_handed_over_survives_its_sender() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let me = family.me();
+    let slot = Object::create(ObjectKind::Array, 8).unwrap();
+    let dead = killed_child(|family| {
+        let mut block = family.alloc(100_000).unwrap();
+        block[..5].copy_from_slice(b"hello");
+        let offset = block.give(me).unwrap();
+        slot.body::<std::sync::atomic::AtomicU64>()
+            .store(offset, std::sync::atomic::Ordering::Release);
+    });
+    family.release_member(dead);
+    let offset = slot
+        .body::<std::sync::atomic::AtomicU64>()
+        .load(std::sync::atomic::Ordering::Acquire);
+    let block = Block::claim(offset, me).unwrap();
+    assert_eq!(&block[..5], b"hello");
+}
+
+#[test]
+fn an_object_lives_until_its_last_member_leaves() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    let object = Object::create(ObjectKind::Array, 100).unwrap();
+    let handle = object.handle();
+    // Many more members than the header has cells for.
+    let dead: Vec<Stamp> = (0..20).map(|_| family.prepare_fork().unwrap()).collect();
+    drop(object);
+    assert!(
+        family.usage().objects > before.objects,
+        "reserved children hold it"
+    );
+    for stamp in &dead[1..] {
+        family.release_member(*stamp);
+    }
+    let again = Object::attach(handle, ObjectKind::Array).unwrap();
+    family.release_member(dead[0]);
+    drop(again);
+    assert_eq!(family.usage(), before);
+    let error = Object::attach(handle, ObjectKind::Array).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stale);
+}
+
+#[test]
+fn a_lent_handle_keeps_the_object_until_it_is_used() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    let object = Object::create(ObjectKind::Array, 100).unwrap();
+    let handle = object.lend();
+    drop(object);
+    let object = Object::attach(handle, ObjectKind::Array).unwrap();
+    let wrong = Object::attach(handle, ObjectKind::Queue).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::Invalid);
+    drop(object);
+    assert_eq!(family.usage(), before);
+}
+
+#[test]
+fn a_forked_child_shares_objects_and_its_death_detaches_it() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    let object = Object::create(ObjectKind::Array, 8).unwrap();
+    let body = || object.body::<std::sync::atomic::AtomicU64>();
+    let dead = killed_child(|family| {
+        body().store(
+            u64::from(family.me().raw()),
+            std::sync::atomic::Ordering::Release,
+        );
+    });
+    assert_eq!(
+        body().load(std::sync::atomic::Ordering::Acquire),
+        u64::from(dead.raw())
+    );
+    family.release_member(dead);
+    drop(object);
+    assert_eq!(family.usage(), before);
+}
+
+#[test]
+fn a_slot_gets_a_new_stamp_each_time() {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let first = family.reserve_member().unwrap();
+    family.release_member(first);
+    let second = family.reserve_member().unwrap();
+    assert_eq!(first.slot(), second.slot());
+    assert_ne!(first, second);
+    assert!(family.is_dead(first));
+    assert!(!family.is_dead(second));
+    family.release_member(second);
+}
+
+#[test]
+fn a_made_up_handle_is_refused() {
+    let _alone = alone();
+    let object = Object::create(ObjectKind::Array, 8).unwrap();
+    let mut handle = object.handle();
+    handle.serial += 1000;
+    assert_eq!(
+        Object::attach(handle, ObjectKind::Array)
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Stale
+    );
+    handle.offset = u64::MAX - 5;
+    assert_eq!(
+        Object::attach(handle, ObjectKind::Array)
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Stale
+    );
+}
