@@ -101,10 +101,8 @@ def show_endings() -> None:
         print(f"{target.__name__}: exit code {process.exitcode}")
 
     for end in ("terminate", "kill"):
-        ready = multiprocessing.Event()
-        process = multiprocessing.Process(
-            target=waits, args=(ready, multiprocessing.Event())
-        )
+        ready, forever = multiprocessing.Event(), multiprocessing.Event()
+        process = multiprocessing.Process(target=waits, args=(ready, forever))
         process.start()
         ready.wait()
         getattr(process, end)()

@@ -1,0 +1,199 @@
+"""What every test gets: a library, a start method, a watchdog, and a look behind.
+
+One body of tests runs under each start method: a test that asks for `mp` runs
+once for fork, spawn and forkserver, on the library chosen by `--library`.
+"""
+
+import atexit
+import faulthandler
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import types
+
+import leftovers
+import pytest
+
+METHODS = ("fork", "spawn", "forkserver")
+
+# Seconds that a test may take before its stacks are shown and it is failed.
+WATCHDOG = 60
+
+
+def pytest_addoption(parser) -> None:
+    group = parser.getgroup("procession")
+    group.addoption(
+        "--library",
+        choices=["procession", "stdlib"],
+        default="procession",
+        help="run the tests on procession, or on what it replaces to test the tests",
+    )
+    group.addoption(
+        "--start-method",
+        choices=METHODS,
+        action="append",
+        help="run the tests under this start method only; may be given again",
+    )
+
+
+def pytest_configure(config) -> None:
+    for line in (
+        "slow: takes more than a quarter of a second",
+        "procession_only(why): multiprocessing does not promise this",
+    ):
+        config.addinivalue_line("markers", line)
+    # A pool of the standard library forks from threads; fork of the test process,
+    # which has no other threads, is what is tested here.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+    )
+    # Before `library` is imported, here and by the children.
+    os.environ["PROCESSION_TESTED_LIBRARY"] = config.getoption("library")
+    # Children read `__main__` again, and pytest's takes long and is of no use.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    # So that only what the tests make is found there; short, for socket names.
+    temporary = tempfile.mkdtemp(prefix="pt-")
+    os.environ["TMPDIR"] = tempfile.tempdir = temporary
+    # Registered before, so run after, what multiprocessing itself does at exit.
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+
+
+def pytest_generate_tests(metafunc) -> None:
+    if "method" in metafunc.fixturenames:
+        methods = metafunc.config.getoption("start_method") or METHODS
+        metafunc.parametrize("method", methods, scope="module", indirect=True)
+
+
+@pytest.fixture(scope="module")
+def method(request) -> str:
+    """Names a start method: a test that asks for it runs under each."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def lib() -> types.ModuleType:
+    """Returns the library under test, warmed up.
+
+    What it starts once for a whole program is there when this returns.
+    """
+    import library
+    from targets import calls
+
+    if library.absent and os.environ.get("CI") == "true":
+        pytest.fail(library.absent)
+    if library.absent:
+        pytest.skip(library.absent)
+    for name in METHODS:
+        process = library.multiprocessing.get_context(name).Process(
+            target=calls.nothing
+        )
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+    return library.multiprocessing
+
+
+@pytest.fixture(scope="module")
+def mp(lib, method):
+    """Returns the context of a start method: a test that asks for it runs under each."""
+    return lib.get_context(method)
+
+
+@pytest.fixture
+def start(mp):
+    """Returns a function that starts a process, which does not survive the test."""
+    started = []
+
+    def start(target, *args, **kwargs):
+        process = mp.Process(target=target, args=args, kwargs=kwargs)
+        process.start()
+        started.append(process)
+        return process
+
+    yield start
+    while started:
+        put_to_rest(started.pop())
+
+
+def put_to_rest(process) -> None:
+    """Makes sure that a process has ended, and lets go of it."""
+    try:
+        process.kill()
+        process.join()
+        process.close()
+    except ValueError:
+        pass  # The test has closed it.
+
+
+@pytest.fixture
+def call(mp, start):
+    """Returns a function that calls another in a child and returns its result."""
+    from targets import calls
+
+    def call(function, *args, **kwargs):
+        answers = mp.SimpleQueue()
+        process = start(calls.call_and_put, answers, function, args, kwargs)
+        succeeded, result = answers.get()
+        process.join()
+        if not succeeded:
+            raise result
+        return result
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind(request):
+    """Fails a test that leaves more processes, descriptors or files than it found."""
+    if not {"lib", "mp", "method"} & set(request.fixturenames):
+        yield  # A test that runs programs looks after them by their sessions.
+        return
+    reap = request.getfixturevalue("lib").active_children
+    if "pool" in request.fixturenames:
+        request.getfixturevalue("pool")  # Shared by the tests of a module.
+    before = leftovers.snapshot()
+    yield
+    if getattr(request.node, "failed", False):
+        kill(leftovers.snapshot()["process"] - before["process"])
+        return  # The frames in the report keep alive what is to be looked for.
+    left = leftovers.since(before, reap)
+    kill(leftovers.snapshot()["process"] - before["process"])
+    assert left == []
+
+
+def kill(pids) -> None:
+    for pid in pids:
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    item.failed = getattr(item, "failed", False) or report.failed
+    return report
+
+
+@pytest.fixture(autouse=True)
+def watchdog():
+    """Fails a test that hangs, after showing all stacks, those of its children too."""
+    import library
+
+    def bark(signum, frame) -> None:
+        for pid in leftovers.descendants(os.getpid()):
+            if leftovers.catches(pid, library.SHOW_STACKS):
+                os.kill(pid, library.SHOW_STACKS)
+        pytest.fail(f"the test hung for {WATCHDOG} seconds")
+
+    before = signal.signal(signal.SIGALRM, bark)
+    # Shows the stacks even where Python itself does not come to run `bark`.
+    faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
+    signal.setitimer(signal.ITIMER_REAL, WATCHDOG, WATCHDOG)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    faulthandler.unregister(signal.SIGALRM)
+    signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,105 @@
+"""What a test must not leave: processes, descriptors, threads, names, files.
+
+A snapshot is taken before each test and compared after it. What exists by then
+is allowed: the helpers that a library keeps for the whole program (a fork
+server, a tracker of resources) were started before the first test.
+"""
+
+import gc
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# Seconds that the end of a process or thread may take to be seen by others.
+PATIENCE = 5
+
+
+def snapshot() -> dict[str, set[str]]:
+    """Tells what there is, by kind; what may be kept of each kind is left out."""
+    return {
+        "process": set(map(str, descendants(os.getpid()))),
+        "descriptor": descriptors(),
+        "thread": threads(),
+        "name in /dev/shm": set(os.listdir("/dev/shm")),
+        "temporary file": set(os.listdir(tempfile.gettempdir())),
+    }
+
+
+def since(before: dict[str, set[str]], reap: Callable[[], object]) -> list[str]:
+    """Waits until no more is there than before; else tells what is too much.
+
+    `reap` is called to collect children that have ended.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        gc.collect()
+        reap()
+        after = snapshot()
+        left = [
+            f"{kind} {name}{described(kind, name)}"
+            for kind in before
+            for name in sorted(after[kind] - before[kind])
+        ]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.005)  # Whoever is about to end is a stranger: no event tells.
+
+
+def descendants(pid: int) -> list[int]:
+    """Returns the pids of the children of a process, their children, and so on."""
+    found = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Returns the pids of the children that a process has not reaped yet."""
+    pids = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            pids += map(int, (task / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # The process or thread has ended while we read.
+    return pids
+
+
+def catches(pid: int, signum: int) -> bool:
+    """Tells whether a process has a handler for a signal, and would survive it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (signum - 1) & 1)
+
+
+def descriptors() -> set[str]:
+    """Returns the open descriptors of this process with what they are open on."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"{entry.name} -> {entry.readlink()}")
+        except FileNotFoundError:
+            pass  # The descriptor through which the folder itself is read.
+    return found
+
+
+def threads() -> set[str]:
+    """Returns the threads of this process, those without Python included."""
+    return set(os.listdir("/proc/self/task"))
+
+
+def described(kind: str, name: str) -> str:
+    """Tells more of a process or a thread than its number."""
+    paths = {
+        "process": f"/proc/{name}/cmdline",
+        "thread": f"/proc/self/task/{name}/comm",
+    }
+    try:
+        text = Path(paths[kind]).read_text()
+    except (KeyError, OSError):
+        return ""
+    return f" ({text.replace(chr(0), ' ').strip()})"

@@ -1,0 +1,44 @@
+"""The library under test: procession, or the standard library to test the tests.
+
+The choice is made once, by `--library`, and reaches every child through the
+environment. Children import this module too, so it imports little.
+"""
+
+import faulthandler
+import importlib
+import os
+import signal
+import types
+
+# The environment variable that tells children which library is under test.
+VARIABLE = "PROCESSION_TESTED_LIBRARY"
+
+# Seconds after which a wait that must succeed has failed.
+PATIENCE = 30
+
+# Seconds of a wait that must fail; what is promised is that it takes no less.
+MOMENT = 0.05
+
+# The signal on which a child shows its stacks, for the watchdog.
+SHOW_STACKS = signal.SIGUSR1
+
+name = {"stdlib": "multiprocessing"}.get(
+    os.environ.get(VARIABLE, "procession"), "procession"
+)
+
+faulthandler.register(SHOW_STACKS, all_threads=True)
+
+
+def load(module: str) -> types.ModuleType:
+    """Imports a public module of the library, as in `load("connection")`."""
+    return importlib.import_module(f"{name}.{module}")
+
+
+try:
+    multiprocessing = importlib.import_module(name)
+    absent = None
+except ModuleNotFoundError as error:
+    if error.name != name:
+        raise
+    multiprocessing = None  # The fixtures skip all that would need it.
+    absent = f"{name} is not installed"

@@ -1,0 +1,130 @@
+"""Runs programs in sessions of their own, and sees to it that nobody stays behind.
+
+A session is the operating system's: whatever a program starts, directly or not,
+belongs to it. So a process that outlives its program is found even when its
+parent is gone.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+# Seconds after which a program that should have ended is hanging.
+PATIENCE = 60
+
+# Runs a program under a start method that it does not choose itself.
+UNDER_START_METHOD = Path(__file__).parent / "under_start_method.py"
+
+
+def python(library: str, *arguments: str | Path, method: str | None = None) -> list:
+    """Returns the command that runs a program under a library and a start method."""
+    runner = [] if library == "multiprocessing" else ["-m", library]
+    chooser = [] if method is None else [UNDER_START_METHOD, method]
+    return [sys.executable, *runner, *chooser, *arguments]
+
+
+class Script:
+    """A running program: feed it, wait for it, kill it; at the end nobody is left."""
+
+    def __init__(self, command, **options) -> None:
+        self.command = [str(part) for part in command]
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.kill_all()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def line(self) -> str:
+        """Waits for the next line that the program prints."""
+        return self.process.stdout.readline().rstrip("\n")
+
+    def finish(self) -> tuple[int, str, str]:
+        """Waits for the end: exit code, standard output, standard error.
+
+        It is an error if the program hangs or leaves a process behind.
+        """
+        try:
+            out, err = self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            hanging = self.members()
+            self.kill_all()
+            out, err = self.process.communicate()
+            told = "\n".join(describe(pid) for pid in hanging)
+            raise AssertionError(
+                f"{self.command} hangs\n{told}\n--- out\n{out}--- err\n{err}"
+            ) from None
+        self.must_be_empty()
+        return self.process.returncode, out, err
+
+    def members(self) -> list[int]:
+        """Returns the pids of the session, the program's own included."""
+        return [pid for pid in all_pids() if session_of(pid) == self.process.pid]
+
+    def must_be_empty(self) -> None:
+        """Fails if somebody of the session still runs when there was time to end."""
+        deadline = time.monotonic() + 10
+        while left := self.members():
+            if time.monotonic() > deadline:
+                told = "\n".join(describe(pid) for pid in left)
+                self.kill_all()
+                raise AssertionError(f"{self.command} left behind\n{told}")
+            time.sleep(0.005)  # The end of a stranger has no event to wait on.
+
+    def kill_all(self) -> None:
+        """Kills whoever is left of the session."""
+        while left := self.members():
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            if self.process.pid in left:
+                self.process.wait()
+
+
+def run(command, **options) -> tuple[int, str, str]:
+    """Runs a program to its end: exit code, standard output, standard error."""
+    with Script(command, **options) as script:
+        return script.finish()
+
+
+def all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def session_of(pid: int) -> int | None:
+    """Returns the session of a process that lives, None if it does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, _parent, _group, session = stat.rpartition(")")[2].split()[:4]
+    return None if state in "ZX" else int(session)
+
+
+def describe(pid: int) -> str:
+    """Tells what a process is and where it waits, for the report of a failure."""
+    told = [str(pid)]
+    for name in ("cmdline", "wchan"):
+        try:
+            text = Path(f"/proc/{pid}/{name}").read_text().replace("\0", " ")
+        except OSError as error:
+            text = str(error)
+        told.append(f"{name}: {text.strip()}")
+    return "  ".join(told)
