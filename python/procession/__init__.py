@@ -1,0 +1,130 @@
+"""Runs functions in processes: `multiprocessing`, rebuilt on an engine in Rust.
+
+Every name of `multiprocessing` is here and means the same; docs/compat.md lists where
+it is better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied` and
+`RemoteError`, and on `Process` the members `state`, `blocked_on`, `result`,
+`request_stop` and `stop_requested`.
+
+As in `multiprocessing`, the functions are the methods of the default context.
+"""
+
+import sys
+
+from . import context
+from ._install import install as install
+from .context import (
+    AuthenticationError as AuthenticationError,
+)
+from .context import (
+    BufferTooShort as BufferTooShort,
+)
+from .context import (
+    OwnerDied as OwnerDied,
+)
+from .context import (
+    Process as Process,
+)
+from .context import (
+    ProcessError as ProcessError,
+)
+from .context import (
+    RemoteError as RemoteError,
+)
+from .context import (
+    TimeoutError as TimeoutError,
+)
+from .context import (
+    WorkerDied as WorkerDied,
+)
+from .process import (
+    active_children as active_children,
+)
+from .process import (
+    current_process as current_process,
+)
+from .process import (
+    parent_process as parent_process,
+)
+
+_default = context._default_context
+
+Array = _default.Array
+Barrier = _default.Barrier
+BoundedSemaphore = _default.BoundedSemaphore
+Condition = _default.Condition
+Event = _default.Event
+JoinableQueue = _default.JoinableQueue
+Lock = _default.Lock
+Manager = _default.Manager
+Pipe = _default.Pipe
+Pool = _default.Pool
+Queue = _default.Queue
+RLock = _default.RLock
+RawArray = _default.RawArray
+RawValue = _default.RawValue
+Semaphore = _default.Semaphore
+SimpleQueue = _default.SimpleQueue
+Value = _default.Value
+allow_connection_pickling = _default.allow_connection_pickling
+cpu_count = _default.cpu_count
+freeze_support = _default.freeze_support
+get_all_start_methods = _default.get_all_start_methods
+get_context = _default.get_context
+get_logger = _default.get_logger
+get_start_method = _default.get_start_method
+log_to_stderr = _default.log_to_stderr
+reducer = _default.reducer
+set_executable = _default.set_executable
+set_forkserver_preload = _default.set_forkserver_preload
+set_start_method = _default.set_start_method
+
+SUBDEBUG = 5
+SUBWARNING = 25
+
+__all__ = [
+    "Array",
+    "AuthenticationError",
+    "Barrier",
+    "BoundedSemaphore",
+    "BufferTooShort",
+    "Condition",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Manager",
+    "OwnerDied",
+    "Pipe",
+    "Pool",
+    "Process",
+    "ProcessError",
+    "Queue",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "RemoteError",
+    "Semaphore",
+    "SimpleQueue",
+    "TimeoutError",
+    "Value",
+    "WorkerDied",
+    "active_children",
+    "allow_connection_pickling",
+    "cpu_count",
+    "current_process",
+    "freeze_support",
+    "get_all_start_methods",
+    "get_context",
+    "get_logger",
+    "get_start_method",
+    "install",
+    "log_to_stderr",
+    "parent_process",
+    "reducer",
+    "set_executable",
+    "set_forkserver_preload",
+    "set_start_method",
+]
+
+# Children find the main module under this name, and so must what is pickled here.
+if "__main__" in sys.modules:
+    sys.modules["__mp_main__"] = sys.modules["__main__"]

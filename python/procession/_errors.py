@@ -1,0 +1,146 @@
+"""The exceptions of the package.
+
+The first four are those of `multiprocessing`; the others say what only procession
+notices. Leaves out `queue.Empty` and `queue.Full`, which are the standard library's
+own here too.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+
+__all__ = [
+    "AuthenticationError",
+    "BufferTooShort",
+    "OwnerDied",
+    "ProcessError",
+    "RemoteError",
+    "RemoteTraceback",
+    "TimeoutError",
+    "WorkerDied",
+    "describe_exit",
+]
+
+
+class ProcessError(Exception):
+    """The base of all errors of the package, as in `multiprocessing`."""
+
+    __module__ = "procession.context"
+
+
+class BufferTooShort(ProcessError):
+    """A message does not fit the buffer it was to be read into.
+
+    `args[0]` is the message, as in `multiprocessing`.
+    """
+
+    __module__ = "procession.context"
+
+
+class TimeoutError(ProcessError):
+    """The time given to a call is over, as in `multiprocessing`."""
+
+    __module__ = "procession.context"
+
+
+class AuthenticationError(ProcessError):
+    """The other end of a connection does not know the key, as in `multiprocessing`."""
+
+    __module__ = "procession.context"
+
+
+class OwnerDied(ProcessError, OSError):
+    """A process died while it held a lock.
+
+    It is raised in exactly one of those that wait for the lock, which is free again
+    afterwards; what it guarded may be half changed. It is an `OSError` too, with
+    `errno` EOWNERDEAD. `multiprocessing` has nothing like it: there the lock stays
+    taken for ever.
+    """
+
+    __module__ = "procession.context"
+
+    def __init__(self, message: str = "the owner of the lock died") -> None:
+        super().__init__(errno.EOWNERDEAD, message)
+
+    def __reduce__(self) -> tuple[type[OwnerDied], tuple[str]]:
+        return type(self), (self.strerror or "",)
+
+    def __str__(self) -> str:
+        return self.strerror or ""
+
+
+class WorkerDied(ProcessError):
+    """A process ended before it could give its result.
+
+    `multiprocessing` has nothing like it: there a pool waits for ever.
+
+    Attributes:
+        pid: Its process id.
+        exitcode: Its exit code, negative for the signal that killed it.
+        signal: The name of that signal, such as "SIGKILL", or None.
+    """
+
+    __module__ = "procession.context"
+
+    def __init__(
+        self, message: str, pid: int | None = None, exitcode: int | None = None
+    ) -> None:
+        super().__init__(message, pid, exitcode)
+        self.pid = pid
+        self.exitcode = exitcode
+        self.signal = _signal_name(exitcode)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RemoteError(ProcessError):
+    """Stands for an exception of another process that cannot be rebuilt in this one.
+
+    Attributes:
+        type_name: The qualified name of the exception's class.
+        traceback: The text of its traceback, as the other process would print it.
+    """
+
+    __module__ = "procession.context"
+
+    def __init__(self, type_name: str, message: str, traceback: str = "") -> None:
+        super().__init__(type_name, message, traceback)
+        self.type_name = type_name
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.type_name}: {self.args[1]}"
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that came from another process: its traceback there."""
+
+    __module__ = "procession.pool"
+
+    def __init__(self, tb: str) -> None:
+        self.tb = tb
+
+    def __str__(self) -> str:
+        return self.tb
+
+
+def describe_exit(exitcode: int) -> str:
+    """Returns what an exit code says, as the end of a sentence about a process."""
+    name = _signal_name(exitcode)
+    if name is not None:
+        return f"was killed by {name}"
+    if exitcode < 0:
+        return f"was killed by signal {-exitcode}"
+    return f"exited with code {exitcode}"
+
+
+def _signal_name(exitcode: int | None) -> str | None:
+    if exitcode is None or exitcode >= 0:
+        return None
+    try:
+        return signal.Signals(-exitcode).name
+    except ValueError:
+        return None

@@ -1,0 +1,447 @@
+"""Contexts: a start method, and everything that is made with it in mind.
+
+As in `multiprocessing`, a context has the functions of the package as its methods, and
+the package's own functions are those of the default context. The exceptions have their
+home here too.
+
+The methods import what they make when they first make it: a spawned child then pays
+only for the nouns it uses, and those modules may use contexts in their turn.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from . import process, reduction
+from ._cpus import usable_cpus
+from ._errors import (
+    AuthenticationError,
+    BufferTooShort,
+    OwnerDied,
+    ProcessError,
+    RemoteError,
+    TimeoutError,
+    WorkerDied,
+)
+from ._spawning import assert_spawning, get_spawning_popen, set_spawning_popen
+
+if TYPE_CHECKING:
+    import ctypes
+    from logging import Logger
+
+    from .connection import Connection
+    from .pool import Pool
+    from .popen_fork import Popen
+    from .queues import JoinableQueue, Queue, SimpleQueue
+    from .sharedctypes import SynchronizedBase
+    from .synchronize import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        RLock,
+        Semaphore,
+    )
+
+__all__ = [
+    "AuthenticationError",
+    "BaseContext",
+    "BufferTooShort",
+    "DefaultContext",
+    "ForkContext",
+    "ForkProcess",
+    "ForkServerContext",
+    "ForkServerProcess",
+    "OwnerDied",
+    "Process",
+    "ProcessError",
+    "RemoteError",
+    "SpawnContext",
+    "SpawnProcess",
+    "TimeoutError",
+    "WorkerDied",
+    "assert_spawning",
+    "get_spawning_popen",
+    "set_spawning_popen",
+]
+
+
+class BaseContext:
+    """The functions of the package for one start method, as in `multiprocessing`."""
+
+    ProcessError = ProcessError
+    BufferTooShort = BufferTooShort
+    TimeoutError = TimeoutError
+    AuthenticationError = AuthenticationError
+    OwnerDied = OwnerDied
+    WorkerDied = WorkerDied
+    RemoteError = RemoteError
+
+    _name: ClassVar[str]
+    Process: ClassVar[type[process.BaseProcess]]
+
+    current_process = staticmethod(process.current_process)
+    parent_process = staticmethod(process.parent_process)
+    active_children = staticmethod(process.active_children)
+
+    def cpu_count(self) -> int:
+        """Returns how many CPUs this process may use.
+
+        `multiprocessing` returns how many the machine has; here the affinity mask and
+        the quota of the control group, which containers set, count too.
+        """
+        return usable_cpus()
+
+    def Manager(self) -> Any:
+        """Returns a manager with a running server, as in `multiprocessing`."""
+        from .managers import SyncManager  # type: ignore[import-not-found]
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
+
+    def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:
+        """Returns the two ends of a pipe, as in `multiprocessing`."""
+        from .connection import Pipe
+
+        return Pipe(duplex)
+
+    def Lock(self) -> Lock:
+        """Returns a lock, as in `multiprocessing`."""
+        from .synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self) -> RLock:
+        """Returns a lock that its owner may take again, as in `multiprocessing`."""
+        from .synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Condition(self, lock: Any = None) -> Condition:
+        """Returns a condition variable, as in `multiprocessing`."""
+        from .synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context())
+
+    def Semaphore(self, value: int = 1) -> Semaphore:
+        """Returns a semaphore, as in `multiprocessing`."""
+        from .synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context())
+
+    def BoundedSemaphore(self, value: int = 1) -> BoundedSemaphore:
+        """Returns a semaphore that cannot rise above its first value."""
+        from .synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context())
+
+    def Event(self) -> Event:
+        """Returns an event, as in `multiprocessing`."""
+        from .synchronize import Event
+
+        return Event(ctx=self.get_context())
+
+    def Barrier(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+    ) -> Barrier:
+        """Returns a barrier, as in `multiprocessing`."""
+        from .synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context())
+
+    def Queue(self, maxsize: int = 0) -> Queue[Any]:
+        """Returns a queue, as in `multiprocessing`."""
+        from .queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context())
+
+    def JoinableQueue(self, maxsize: int = 0) -> JoinableQueue[Any]:
+        """Returns a queue that can be joined, as in `multiprocessing`."""
+        from .queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context())
+
+    def SimpleQueue(self) -> SimpleQueue[Any]:
+        """Returns a queue without limits and timeouts, as in `multiprocessing`."""
+        from .queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context())
+
+    def Pool(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+    ) -> Pool:
+        """Returns a pool of worker processes, as in `multiprocessing`."""
+        from .pool import Pool
+
+        return Pool(
+            processes,
+            initializer,
+            initargs,
+            maxtasksperchild,
+            context=self.get_context(),
+        )
+
+    def RawValue(self, typecode_or_type: str | type[Any], *args: Any) -> Any:
+        """Returns a shared ctypes object without a lock, as in `multiprocessing`."""
+        from .sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(
+        self,
+        typecode_or_type: str | type[Any],
+        size_or_initializer: int | Sequence[Any],
+    ) -> ctypes.Array[Any]:
+        """Returns a shared ctypes array without a lock, as in `multiprocessing`."""
+        from .sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Value(
+        self, typecode_or_type: str | type[Any], *args: Any, lock: Any = True
+    ) -> Any:
+        """Returns a shared ctypes object with a lock, as in `multiprocessing`."""
+        from .sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(
+        self,
+        typecode_or_type: str | type[Any],
+        size_or_initializer: int | Sequence[Any],
+        *,
+        lock: Any = True,
+    ) -> SynchronizedBase | ctypes.Array[Any]:
+        """Returns a shared ctypes array with a lock, as in `multiprocessing`."""
+        from .sharedctypes import Array
+
+        return Array(
+            typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context()
+        )
+
+    def freeze_support(self) -> None:
+        """Runs a child of a frozen program, if this is one, as in `multiprocessing`."""
+        if getattr(sys, "frozen", False):
+            from .spawn import freeze_support
+
+            freeze_support()
+
+    def get_logger(self) -> Logger:
+        """Returns the package's logger, as in `multiprocessing`."""
+        return process.util.get_logger()
+
+    def log_to_stderr(self, level: int | str | None = None) -> Logger:
+        """Makes the package's logger print to stderr, as in `multiprocessing`."""
+        return process.util.log_to_stderr(level)
+
+    def allow_connection_pickling(self) -> None:
+        """Makes connections picklable, as in `multiprocessing`; they always are."""
+        from . import connection  # noqa: F401
+
+    def set_executable(self, executable: str | bytes | os.PathLike[str]) -> None:
+        """Sets the interpreter that starts spawned children, as in `multiprocessing`."""
+        from .spawn import set_executable
+
+        set_executable(executable)
+
+    def set_forkserver_preload(self, module_names: Sequence[str]) -> None:
+        """Sets what the fork server imports before it forks, as in `multiprocessing`."""
+        from .forkserver import set_forkserver_preload
+
+        set_forkserver_preload(module_names)
+
+    def get_context(self, method: str | None = None) -> BaseContext:
+        """Returns the context of a start method, as in `multiprocessing`.
+
+        Raises:
+            ValueError: There is no such start method.
+        """
+        if method is None:
+            return self
+        try:
+            context = _concrete_contexts[method]
+        except KeyError:
+            raise ValueError(f"cannot find context for {method!r}") from None
+        context._check_available()
+        return context
+
+    def get_start_method(self, allow_none: bool = False) -> str | None:
+        """Returns the name of the start method, as in `multiprocessing`."""
+        return self._name
+
+    def set_start_method(self, method: str | None, force: bool = False) -> None:
+        """Raises ValueError: only the default context can be set."""
+        raise ValueError("cannot set start method of concrete context")
+
+    @property
+    def reducer(self) -> Any:
+        """The module or object that pickles processes, as in `multiprocessing`."""
+        return globals().get("reduction")
+
+    @reducer.setter
+    def reducer(self, reduction: ModuleType | reduction.AbstractReducer) -> None:
+        globals()["reduction"] = reduction
+
+    def _check_available(self) -> None:
+        pass
+
+
+class _Process(process.BaseProcess):
+    """A process whose start method is known; its children use the same by default."""
+
+    def _become_current(self, parent_sentinel: int | None) -> None:
+        assert self._start_method is not None, "each subclass has one"
+        _force_start_method(self._start_method)
+        super()._become_current(parent_sentinel)
+
+
+class ForkProcess(_Process):
+    """A process that begins as a copy of its parent."""
+
+    _start_method = "fork"
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Popen:
+        from .popen_fork import Popen
+
+        return Popen(process_obj)
+
+
+class SpawnProcess(_Process):
+    """A process that begins as a fresh interpreter."""
+
+    _start_method = "spawn"
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Popen:
+        from .popen_spawn_posix import Popen
+
+        return Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        pass  # Nothing was inherited.
+
+
+class ForkServerProcess(_Process):
+    """A process that begins as a copy of a small server."""
+
+    _start_method = "forkserver"
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Popen:
+        from .popen_forkserver import Popen
+
+        return Popen(process_obj)
+
+
+class Process(process.BaseProcess):
+    """A process that is started by the default start method, as in `multiprocessing`."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Popen:
+        return _default_context.get_context().Process._Popen(process_obj)
+
+    @staticmethod
+    def _after_fork() -> None:
+        _default_context.get_context().Process._after_fork()
+
+
+class ForkContext(BaseContext):
+    """The context of the start method "fork"."""
+
+    _name = "fork"
+    Process = ForkProcess
+
+
+class SpawnContext(BaseContext):
+    """The context of the start method "spawn"."""
+
+    _name = "spawn"
+    Process = SpawnProcess
+
+
+class ForkServerContext(BaseContext):
+    """The context of the start method "forkserver"."""
+
+    _name = "forkserver"
+    Process = ForkServerProcess
+
+
+class DefaultContext(BaseContext):
+    """The context whose start method can be set, once, as in `multiprocessing`."""
+
+    Process = Process
+
+    def __init__(self, context: BaseContext) -> None:
+        self._default_context = context
+        self._actual_context: BaseContext | None = None
+
+    def get_context(self, method: str | None = None) -> BaseContext:
+        """Returns the context of a start method, by default of the one that is set.
+
+        Asking for the default sets it, as in `multiprocessing`.
+        """
+        if method is not None:
+            return super().get_context(method)
+        if self._actual_context is None:
+            self._actual_context = self._default_context
+        return self._actual_context
+
+    def set_start_method(self, method: str | None, force: bool = False) -> None:
+        """Sets the start method, as in `multiprocessing`.
+
+        Raises:
+            RuntimeError: It is set already, and `force` is false.
+            ValueError: There is no such start method.
+        """
+        if self._actual_context is not None and not force:
+            raise RuntimeError("context has already been set")
+        if method is None and force:
+            self._actual_context = None
+        else:
+            self._actual_context = self.get_context(method)
+
+    def get_start_method(self, allow_none: bool = False) -> str | None:
+        """Returns the name of the start method, as in `multiprocessing`.
+
+        With `allow_none` it may be None, as long as nobody has set or used it.
+        """
+        if self._actual_context is None and allow_none:
+            return None
+        return self.get_context()._name
+
+    def get_all_start_methods(self) -> list[str]:
+        """Returns the names of the start methods, the default one first."""
+        names = list(_concrete_contexts)
+        names.remove(self._default_context._name)
+        return [self._default_context._name, *names]
+
+
+_concrete_contexts: dict[str, BaseContext] = {
+    "fork": ForkContext(),
+    "spawn": SpawnContext(),
+    "forkserver": ForkServerContext(),
+}
+
+# The default is that of the running interpreter.
+_default_context = DefaultContext(
+    _concrete_contexts["fork" if sys.version_info < (3, 14) else "forkserver"]
+)
+
+
+def _force_start_method(method: str) -> None:
+    _default_context._actual_context = _concrete_contexts[method]

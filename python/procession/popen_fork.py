@@ -1,0 +1,130 @@
+"""Starts a process by fork; the base of the other ways to start.
+
+The child begins as a copy of its parent, by the interpreter's own `os.fork`, so that
+everything that was told to renew itself after a fork does. The engine has reserved
+the child's place in the family before and attached it to whatever the parent holds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+from . import _procession, util
+
+__all__ = ["Popen"]
+
+
+class Popen:
+    """A started process as its parent holds it, as in `multiprocessing`.
+
+    Args:
+        process_obj: The process to start.
+    """
+
+    method = "fork"
+    pid: int
+    sentinel: int
+    _child: _procession.Child
+
+    def __init__(self, process_obj: Any) -> None:
+        util._flush_std_streams()
+        self.returncode: int | None = None
+        self._outcome: tuple[bool, Any] | None = None
+        self._launch(process_obj)
+
+    def _launch(self, process_obj: Any) -> None:
+        place = _procession.prepare_fork(process_obj.daemon)
+        try:
+            pid = os.fork()
+        except BaseException:
+            place.cancel()
+            raise
+        if pid == 0:
+            _run_forked(place, process_obj)
+        self._adopt(place.started(pid))
+
+    def _adopt(self, child: _procession.Child) -> None:
+        self._child = child
+        self.pid = child.pid
+        self.sentinel = child.sentinel
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """Returns the number that a descriptor has in the child."""
+        return fd
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """Returns the exit code, or None while the process runs.
+
+        Args:
+            flag: 0 to wait for the end, as for `os.waitpid`.
+        """
+        if self.returncode is None:
+            self.returncode = (
+                self._child.poll() if flag == os.WNOHANG else self._child.wait(None)
+            )
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Waits for the end; returns the exit code, or None if the time is over."""
+        if self.returncode is None:
+            self.returncode = self._child.wait(timeout)
+        return self.returncode
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+        self._send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+        self._send_signal(signal.SIGKILL)
+
+    def interrupt(self) -> None:
+        """Sends SIGINT."""
+        self._send_signal(signal.SIGINT)
+
+    def _send_signal(self, sig: int) -> None:
+        if self.returncode is None:
+            self._child.send_signal(sig)
+
+    def request_stop(self) -> None:
+        """Sets the stop flag of the process."""
+        self._child.request_stop()
+
+    def stop_requested(self) -> bool:
+        """Returns whether the stop flag of the process is set."""
+        return self._child.stop_requested()
+
+    def state(self) -> tuple[str, str | None]:
+        """Returns the state of the process, and what it waits for if it is blocked."""
+        return self._child.state()
+
+    def outcome(self) -> tuple[bool, Any] | None:
+        """Returns what the ended process left: see `_outcome`."""
+        if self._outcome is None:
+            self._outcome = self._child.take_outcome()
+        return self._outcome
+
+    def close(self) -> None:
+        """Closes the sentinel."""
+        self._child.close()
+
+
+def _run_forked(place: _procession.ForkPlace, process_obj: Any) -> NoReturn:
+    """Runs the process in the forked child, which ends here and nowhere else."""
+    code = 1
+    try:
+        parent_sentinel = place.entered()
+        # What the parent wants done at its exit is not the child's to do.
+        atexit._clear()
+        atexit.register(util._exit_function)
+        code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        util._flush_std_streams()
+    finally:
+        atexit._run_exitfuncs()
+        os._exit(code)

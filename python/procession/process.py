@@ -1,0 +1,499 @@
+"""The class `Process`: an activity that runs in a process of its own.
+
+This is the part that all start methods share: what a process is called and belongs
+to, what may be done with it and when, and how a child boots and ends. How a child is
+started is the business of the `popen_*` modules, which `context` chooses from.
+
+Beyond `multiprocessing`: `state`, `blocked_on`, `result`, `request_stop` and
+`stop_requested`. A target that cannot be called is refused at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakSet
+
+from . import _outcome, _procession, _registry, util
+from ._errors import TimeoutError, WorkerDied, describe_exit
+from ._registry import active_children, current_process, parent_process
+from ._spawning import get_spawning_popen
+
+if TYPE_CHECKING:
+    from .popen_fork import Popen
+
+__all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
+
+try:
+    ORIGINAL_DIR: str | None = os.path.abspath(os.getcwd())
+except OSError:
+    ORIGINAL_DIR = None
+
+
+class BaseProcess:
+    """An activity that runs in a process of its own, as in `multiprocessing`.
+
+    Args:
+        group: Always None; it is there because `threading.Thread` has it.
+        target: What `run` calls, or None.
+        name: The name, by default made of the class and the place in the family.
+        args: The positional arguments for the target.
+        kwargs: The keyword arguments for the target.
+        daemon: Whether it ends with its parent; by default as the parent is.
+
+    Raises:
+        TypeError: The target is not callable. `multiprocessing` fails in the child.
+    """
+
+    _start_method: str | None = None
+    _target: Callable[..., Any] | None
+    _args: tuple[Any, ...]
+    _kwargs: dict[str, Any]
+    _popen: Popen | None
+    _identity: tuple[int, ...]
+    _parent_pid: int | None
+    _name: str
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Popen:
+        raise NotImplementedError
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] | None = None,
+        name: str | None = None,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] = {},
+        *,
+        daemon: bool | None = None,
+    ) -> None:
+        _require(group is None, "group argument must be None for now")
+        if target and not callable(target):
+            raise TypeError(f"target must be callable, not {type(target).__name__}")
+        creator = current_process()
+        self._identity = (*creator._identity, next(_registry.counter))
+        self._config: dict[str, Any] = creator._config.copy()
+        self._parent_pid = os.getpid()
+        self._parent_name = creator.name
+        self._popen = None
+        self._closed = False
+        self._target = target
+        self._args = tuple(args)
+        self._kwargs = dict(kwargs)
+        self._name = name or "-".join(
+            (type(self).__name__, ":".join(map(str, self._identity)))
+        )
+        if daemon is not None:
+            self.daemon = daemon
+        _dangling.add(self)
+
+    def run(self) -> Any:
+        """Does what the process is for; by default it calls the target.
+
+        A subclass overrides it, as in `multiprocessing`. What it returns is what
+        `result` gives to the parent.
+        """
+        if self._target:
+            return self._target(*self._args, **self._kwargs)
+        return None
+
+    def start(self) -> None:
+        """Starts the process, as in `multiprocessing`.
+
+        Raises:
+            AssertionError: It was started before, belongs to another process, or would
+                be the child of a daemon.
+            ValueError: It is closed.
+        """
+        self._check_closed()
+        _require(self._popen is None, "cannot start a process twice")
+        _require(
+            self._parent_pid == os.getpid(),
+            "can only start a process object created by current process",
+        )
+        _require(
+            not current_process()._config.get("daemon"),
+            "daemonic processes are not allowed to have children",
+        )
+        _registry.forget_ended()
+        self._popen = self._Popen(self)
+        self._sentinel: int | None = self._popen.sentinel
+        # The target may hold this object: the cycle would keep both alive.
+        del self._target, self._args, self._kwargs
+        _registry.children.add(self)
+
+    def terminate(self) -> None:
+        """Sends SIGTERM to the process, as in `multiprocessing`."""
+        self._started("terminate").terminate()
+
+    def kill(self) -> None:
+        """Sends SIGKILL to the process, as in `multiprocessing`."""
+        self._started("kill").kill()
+
+    def interrupt(self) -> None:
+        """Sends SIGINT to the process, as in `multiprocessing` of Python 3.14."""
+        self._started("interrupt").interrupt()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits until the process has ended or the time is over.
+
+        As in `multiprocessing`, except that it cannot block on items that the process
+        has put into a queue.
+
+        Raises:
+            AssertionError: It was not started, or by another process.
+            ValueError: It is closed.
+        """
+        self._check_closed()
+        _require(self._parent_pid == os.getpid(), "can only join a child process")
+        _require(self._popen is not None, "can only join a started process")
+        if self._popen.wait(timeout) is not None:  # type: ignore[union-attr]
+            _registry.children.discard(self)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Waits for the end of the process and returns what `run` returned.
+
+        `multiprocessing` has no such method.
+
+        Raises:
+            WorkerDied: It was killed, or exited with a code other than 0.
+            RemoteError: The value or the exception could not cross.
+            TimeoutError: The time is over; the process goes on.
+            Exception: What `run` raised, with the child's traceback as its cause.
+        """
+        self.join(timeout)
+        popen = self._popen
+        assert popen is not None, "join has checked it"
+        exitcode = popen.poll()
+        if exitcode is None:
+            raise TimeoutError(
+                f"process {self._name!r} has not ended within {timeout} s"
+            )
+        outcome = popen.outcome()
+        if outcome is not None:
+            return _outcome.open(outcome)
+        if exitcode == 0:
+            return None
+        raise WorkerDied(
+            f"process {self._name!r} (pid {popen.pid}) {describe_exit(exitcode)}",
+            popen.pid,
+            exitcode,
+        )
+
+    def is_alive(self) -> bool:
+        """Returns whether the process runs, as in `multiprocessing`."""
+        self._check_closed()
+        if self is _registry.current:
+            return True
+        _require(self._parent_pid == os.getpid(), "can only test a child process")
+        if self._popen is None:
+            return False
+        if self._popen.poll() is None:
+            return True
+        _registry.children.discard(self)
+        return False
+
+    def close(self) -> None:
+        """Gives back what the object holds, as in `multiprocessing`.
+
+        Raises:
+            ValueError: The process still runs.
+        """
+        if self._popen is not None:
+            if self._popen.poll() is None:
+                raise ValueError(
+                    "Cannot close a process while it is still running. "
+                    "You should first call join() or terminate()."
+                )
+            self._popen.close()
+            self._popen = None
+            del self._sentinel
+            _registry.children.discard(self)
+        self._closed = True
+
+    def request_stop(self) -> None:
+        """Asks the process to stop: its `stop_requested` becomes true.
+
+        Nothing else happens to it; a process that does not look goes on.
+        `multiprocessing` has no such method.
+        """
+        if self is _registry.current:
+            _procession.request_stop()
+        else:
+            self._started("stop").request_stop()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether `request_stop` was called for this process."""
+        if self is _registry.current:
+            return _procession.stop_requested()
+        return self._started("ask").stop_requested()
+
+    @property
+    def state(self) -> str:
+        """Where the process stands: "new", "running", "blocked" or "terminated".
+
+        Blocked means that the operating system does not run it because it waits for
+        something; `blocked_on` tells for what. `multiprocessing` has no such property.
+        """
+        self._check_closed()
+        if self is _registry.current:
+            return "running"
+        if self._popen is None:
+            return "new"
+        return self._popen.state()[0]
+
+    @property
+    def blocked_on(self) -> str | None:
+        """What a blocked process waits for, as far as can be told, or None."""
+        self._check_closed()
+        if self._popen is None or self is _registry.current:
+            return None
+        return self._popen.state()[1]
+
+    @property
+    def name(self) -> str:
+        """The name, which serves people only, as in `multiprocessing`."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        _require(isinstance(name, str), "name must be a string")
+        self._name = name
+
+    @property
+    def daemon(self) -> bool:
+        """Whether the process ends with its parent.
+
+        As in `multiprocessing`, and by any end of the parent: a kill as well.
+        """
+        return bool(self._config.get("daemon", False))
+
+    @daemon.setter
+    def daemon(self, daemonic: bool) -> None:
+        _require(self._popen is None, "process has already started")
+        self._config["daemon"] = daemonic
+
+    @property
+    def authkey(self) -> AuthenticationString:
+        """The key that connections of this family know, as in `multiprocessing`."""
+        key: AuthenticationString = self._config["authkey"]
+        return key
+
+    @authkey.setter
+    def authkey(self, authkey: bytes) -> None:
+        self._config["authkey"] = AuthenticationString(authkey)
+
+    @property
+    def exitcode(self) -> int | None:
+        """The exit code, -N after signal N, or None while there is none."""
+        self._check_closed()
+        return None if self._popen is None else self._popen.poll()
+
+    @property
+    def ident(self) -> int | None:
+        """The process id, or None before the start, as in `multiprocessing`."""
+        self._check_closed()
+        if self is _registry.current:
+            return os.getpid()
+        return None if self._popen is None else self._popen.pid
+
+    pid = ident
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is readable once the process has ended.
+
+        As in `multiprocessing`; here it is a pidfd, so that a descendant which
+        outlives the process does not hold it back.
+
+        Raises:
+            ValueError: The process was not started, or is closed.
+        """
+        self._check_closed()
+        sentinel: int | None = getattr(self, "_sentinel", None)
+        if sentinel is None:
+            raise ValueError("process not started")
+        return sentinel
+
+    def __repr__(self) -> str:
+        exitcode = None
+        if self is _registry.current:
+            status = "started"
+        elif self._closed:
+            status = "closed"
+        elif self._parent_pid != os.getpid():
+            status = "unknown"
+        elif self._popen is None:
+            status = "initial"
+        else:
+            exitcode = self._popen.poll()
+            status = "started" if exitcode is None else "stopped"
+        parts = [type(self).__name__, f"name={self._name!r}"]
+        if self._popen is not None:
+            parts.append(f"pid={self._popen.pid}")
+        parts += [f"parent={self._parent_pid}", status]
+        if exitcode is not None:
+            parts.append(f"exitcode={_exitcode_to_name.get(exitcode, exitcode)}")
+        if self.daemon:
+            parts.append("daemon")
+        return f"<{' '.join(parts)}>"
+
+    def _check_closed(self) -> None:
+        if self._closed:
+            raise ValueError("process object is closed")
+
+    def _started(self, action: str) -> Popen:
+        """Returns the `Popen`, for an action that only a started process knows."""
+        self._check_closed()
+        if self._popen is None:
+            # The type is the one that `multiprocessing` happens to raise here.
+            raise AttributeError(f"cannot {action} a process that was not started")
+        return self._popen
+
+    # What follows runs in the child.
+
+    def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        """Runs the process to its end, in the child; returns its exit code."""
+        try:
+            self._become_current(parent_sentinel)
+            util.info("child process calling self.run()")
+            _outcome.leave_value(self.run())
+            exitcode = 0
+        except SystemExit as request:
+            exitcode = _exit_code_of(request)
+        except BaseException as error:
+            exitcode = 1
+            text = _outcome.leave_error(error)
+            sys.stderr.write(f"Process {self.name}:\n{text}")
+        finally:
+            threading._shutdown()  # type: ignore[attr-defined]
+            util.info("process exiting with exitcode %d", exitcode)
+            util._flush_std_streams()
+        return exitcode
+
+    def _become_current(self, parent_sentinel: int | None) -> None:
+        util._close_stdin()
+        # Kept until the after-fork functions have run: they may look at it.
+        previous = current_process()
+        _registry.become(
+            self, _ParentProcess(self._parent_name, self._parent_pid, parent_sentinel)
+        )
+        threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
+        self._after_fork()
+        del previous
+
+    @staticmethod
+    def _after_fork() -> None:
+        util._finalizer_registry.clear()
+        util._run_after_forkers()
+
+
+class AuthenticationString(bytes):
+    """A key that is never pickled but for a child, as in `multiprocessing`."""
+
+    def __reduce__(self) -> tuple[type[AuthenticationString], tuple[bytes]]:
+        if get_spawning_popen() is None:
+            raise TypeError(
+                "Pickling an AuthenticationString object is "
+                "disallowed for security reasons"
+            )
+        return AuthenticationString, (bytes(self),)
+
+
+class _ParentProcess(BaseProcess):
+    """The parent as its child sees it: it has a name and an end, and no more."""
+
+    def __init__(self, name: str, pid: int | None, sentinel: int | None) -> None:
+        self._identity = ()
+        self._name = name
+        self._pid = pid
+        self._parent_pid = None
+        self._popen = None
+        self._closed = False
+        self._sentinel = sentinel
+        self._config = {}
+
+    def is_alive(self) -> bool:
+        """Returns whether the parent runs, as in `multiprocessing`."""
+        return not _procession.wait_readable([self.sentinel], 0)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Waits until the parent has ended or the time is over."""
+        _procession.wait_readable([self.sentinel], timeout)
+
+    @property
+    def ident(self) -> int | None:
+        """The process id of the parent."""
+        return self._pid
+
+    pid = ident
+
+
+class _MainProcess(BaseProcess):
+    """The process that nobody of the family started."""
+
+    def __init__(self) -> None:
+        self._identity = ()
+        self._name = "MainProcess"
+        self._parent_pid = None
+        self._popen = None
+        self._closed = False
+        # All descendants inherit it. "semprefix" serves clients that read it: nothing
+        # of ours has a name.
+        self._config = {
+            "authkey": AuthenticationString(os.urandom(32)),
+            "semprefix": "/mp",
+        }
+
+    def close(self) -> None:
+        """Does nothing: there is no child to give back."""
+
+
+def _require(holds: object, message: str) -> None:
+    """Raises the AssertionError of `multiprocessing`, under `python -O` as well."""
+    if not holds:
+        raise AssertionError(message)
+
+
+def _exit_code_of(request: SystemExit) -> int:
+    """Returns the code that a `SystemExit` asks for; prints its message if it has one."""
+    if request.code is None:
+        return 0
+    if isinstance(request.code, int):
+        return request.code
+    sys.stderr.write(f"{request.code}\n")
+    return 1
+
+
+_exitcode_to_name = {-number: f"-{number.name}" for number in signal.Signals}
+
+# Process objects that live: `test.support` looks here for leaks.
+_dangling: WeakSet[BaseProcess] = WeakSet()
+
+_registry.current = _MainProcess()
+
+
+def __getattr__(name: str) -> Any:
+    """Answers for the globals that `multiprocessing.process` keeps and clients read."""
+    if name in _KEPT_ELSEWHERE:
+        return getattr(_registry, _KEPT_ELSEWHERE[name])
+    _no_attribute(name)
+
+
+_KEPT_ELSEWHERE = {
+    "_children": "children",
+    "_current_process": "current",
+    "_parent_process": "parent",
+    "_process_counter": "counter",
+    "_cleanup": "forget_ended",
+}
+
+
+def _no_attribute(name: str) -> NoReturn:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

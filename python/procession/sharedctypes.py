@@ -1,0 +1,247 @@
+"""ctypes objects in shared memory, with and without a lock.
+
+As in `multiprocessing.sharedctypes`, except that the objects may be pickled at any
+time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import heap
+from .context import BaseContext, _default_context
+from .reduction import ForkingPickler
+
+__all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
+
+typecode_to_type: dict[Any, Any] = {
+    "c": ctypes.c_char,
+    "u": ctypes.c_wchar,
+    "b": ctypes.c_byte,
+    "B": ctypes.c_ubyte,
+    "h": ctypes.c_short,
+    "H": ctypes.c_ushort,
+    "i": ctypes.c_int,
+    "I": ctypes.c_uint,
+    "l": ctypes.c_long,
+    "L": ctypes.c_ulong,
+    "q": ctypes.c_longlong,
+    "Q": ctypes.c_ulonglong,
+    "f": ctypes.c_float,
+    "d": ctypes.c_double,
+}
+
+
+def RawValue(typecode_or_type: str | type[Any], *args: Any) -> Any:
+    """Returns a ctypes object in shared memory, without a lock."""
+    obj = _new_value(typecode_to_type.get(typecode_or_type, typecode_or_type))
+    obj.__init__(*args)
+    return obj
+
+
+def RawArray(
+    typecode_or_type: str | type[Any], size_or_initializer: int | Sequence[Any]
+) -> ctypes.Array[Any]:
+    """Returns a ctypes array in shared memory, without a lock.
+
+    Args:
+        typecode_or_type: A code of the module `array`, or a ctypes type.
+        size_or_initializer: The length of an array of zeros, or the items.
+    """
+    item = typecode_to_type.get(typecode_or_type, typecode_or_type)
+    array: ctypes.Array[Any]
+    if isinstance(size_or_initializer, int):
+        array = _new_value(item * size_or_initializer)
+    else:
+        array = _new_value(item * len(size_or_initializer))
+        array.__init__(*size_or_initializer)  # type: ignore[misc]
+    return array
+
+
+def Value(
+    typecode_or_type: str | type[Any],
+    *args: Any,
+    lock: Any = True,
+    ctx: BaseContext | None = None,
+) -> Any:
+    """Returns a ctypes object in shared memory, by default with a lock around it.
+
+    Args:
+        typecode_or_type: A code of the module `array`, or a ctypes type.
+        *args: What the type is called with.
+        lock: True for a new lock, False for none, or the lock to use.
+        ctx: The context whose lock is used.
+    """
+    return _with_lock(RawValue(typecode_or_type, *args), lock, ctx)
+
+
+def Array(
+    typecode_or_type: str | type[Any],
+    size_or_initializer: int | Sequence[Any],
+    *,
+    lock: Any = True,
+    ctx: BaseContext | None = None,
+) -> Any:
+    """Returns a ctypes array in shared memory, by default with a lock around it.
+
+    The arguments are those of `RawArray` and `Value`.
+    """
+    return _with_lock(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
+
+
+def _with_lock(obj: Any, lock: Any, ctx: BaseContext | None) -> Any:
+    if lock is False:
+        return obj
+    if lock in (True, None):
+        lock = (ctx or _default_context.get_context()).RLock()
+    if not hasattr(lock, "acquire"):
+        raise AttributeError(f"{lock!r} has no method 'acquire'")
+    return synchronized(obj, lock, ctx=ctx)
+
+
+def copy(obj: Any) -> Any:
+    """Returns a copy of a ctypes object, in shared memory."""
+    new = _new_value(type(obj))
+    ctypes.pointer(new)[0] = obj
+    return new
+
+
+def synchronized(obj: Any, lock: Any = None, ctx: BaseContext | None = None) -> Any:
+    """Returns a wrapper that takes a lock for each access to a ctypes object."""
+    assert not isinstance(obj, SynchronizedBase), "object already synchronized"
+    ctx = ctx or _default_context.get_context()
+    if isinstance(obj, ctypes._SimpleCData):
+        return Synchronized(obj, lock, ctx)
+    if isinstance(obj, ctypes.Array):
+        if obj._type_ is ctypes.c_char:
+            return SynchronizedString(obj, lock, ctx)
+        return SynchronizedArray(obj, lock, ctx)
+    return _wrapper_class(type(obj))(obj, lock, ctx)
+
+
+# Memory and pickling.
+
+
+def _new_value(type_: Any) -> Any:
+    # The arena's memory is zero, as `multiprocessing` makes it.
+    return rebuild_ctype(type_, heap.BufferWrapper(ctypes.sizeof(type_)), None)
+
+
+def reduce_ctype(obj: Any) -> tuple[Any, ...]:
+    """Reduces a ctypes object in shared memory to its type and its memory."""
+    if isinstance(obj, ctypes.Array):
+        return rebuild_ctype, (obj._type_, obj._wrapper, obj._length_)  # type: ignore[attr-defined]
+    return rebuild_ctype, (type(obj), obj._wrapper, None)
+
+
+def rebuild_ctype(type_: Any, wrapper: heap.BufferWrapper, length: int | None) -> Any:
+    """Returns the ctypes object of a type that lies in a piece of memory."""
+    if length is not None:
+        type_ = type_ * length
+    ForkingPickler.register(type_, reduce_ctype)
+    obj = type_.from_buffer(wrapper.create_memoryview())
+    obj._wrapper = wrapper
+    return obj
+
+
+# Wrappers with a lock.
+
+
+class SynchronizedBase:
+    """A ctypes object and the lock that guards it, as in `multiprocessing`."""
+
+    def __init__(
+        self, obj: Any, lock: Any = None, ctx: BaseContext | None = None
+    ) -> None:
+        self._obj = obj
+        self._lock = lock or (ctx or _default_context.get_context()).RLock()
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+
+    def __enter__(self) -> Any:
+        return self._lock.__enter__()
+
+    def __exit__(self, *args: Any) -> Any:
+        return self._lock.__exit__(*args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return synchronized, (self._obj, self._lock)
+
+    def get_obj(self) -> Any:
+        """Returns the object without the lock."""
+        return self._obj
+
+    def get_lock(self) -> Any:
+        """Returns the lock."""
+        return self._lock
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} wrapper for {self._obj}>"
+
+
+def make_property(name: str) -> Any:
+    """Returns a property that reads and writes a field under the lock."""
+
+    def get(self: SynchronizedBase) -> Any:
+        with self._lock:
+            return getattr(self._obj, name)
+
+    def set(self: SynchronizedBase, value: Any) -> None:
+        with self._lock:
+            setattr(self._obj, name, value)
+
+    return property(get, set)
+
+
+class Synchronized(SynchronizedBase):
+    """A single value with a lock."""
+
+    value = make_property("value")
+
+
+class SynchronizedArray(SynchronizedBase):
+    """An array with a lock."""
+
+    def __len__(self) -> int:
+        return len(self._obj)
+
+    def __getitem__(self, i: Any) -> Any:
+        with self._lock:
+            return self._obj[i]
+
+    def __setitem__(self, i: Any, value: Any) -> None:
+        with self._lock:
+            self._obj[i] = value
+
+    def __getslice__(self, start: int, stop: int) -> Any:
+        with self._lock:
+            return self._obj[start:stop]
+
+    def __setslice__(self, start: int, stop: int, values: Any) -> None:
+        with self._lock:
+            self._obj[start:stop] = values
+
+
+class SynchronizedString(SynchronizedArray):
+    """An array of characters with a lock."""
+
+    value = make_property("value")
+    raw = make_property("raw")
+
+
+# The wrapper classes of structures.
+class_cache: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def _wrapper_class(kind: Any) -> Callable[..., Any]:
+    """Returns the class that wraps a structure: a property for each of its fields."""
+    if kind not in class_cache:
+        fields = {field[0]: make_property(field[0]) for field in kind._fields_}
+        class_cache[kind] = type(
+            f"Synchronized{kind.__name__}", (SynchronizedBase,), fields
+        )
+    wrapper: Callable[..., Any] = class_cache[kind]
+    return wrapper

@@ -1,0 +1,241 @@
+"""What a fresh interpreter needs to become a child: a command line and a preparation.
+
+The parent describes itself (`get_preparation_data`); the child makes itself like it
+(`prepare`), imports the parent's main module under the name `__mp_main__`, and then
+unpickles and runs the process. `forkserver` uses the same for what it forks.
+
+Names and meaning are those of `multiprocessing.spawn`. What crosses does so in a block
+of the arena rather than a pipe, and the child learns where from its command line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from . import _install, _procession, _registry, context, process, util
+from ._flags import args_from_interpreter_flags
+
+__all__ = [
+    "_main",
+    "freeze_support",
+    "get_command_line",
+    "get_executable",
+    "get_preparation_data",
+    "import_main_path",
+    "set_executable",
+]
+
+WINEXE = False
+WINSERVICE = False
+
+# Where this package was imported from: the child may have no other way to find it.
+_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+_python_exe: bytes | None = os.fsencode(sys.executable) if sys.executable else None
+
+
+def set_executable(exe: str | bytes | os.PathLike[str] | None) -> None:
+    """Sets the interpreter that starts children, as in `multiprocessing`."""
+    global _python_exe
+    _python_exe = None if exe is None else os.fsencode(exe)
+
+
+def get_executable() -> bytes | None:
+    """Returns the interpreter that starts children, as in `multiprocessing`."""
+    return _python_exe
+
+
+def is_forking(argv: Sequence[str]) -> bool:
+    """Returns whether a command line is that of a child."""
+    return len(argv) >= 2 and argv[1] == "--multiprocessing-fork"
+
+
+def freeze_support() -> None:
+    """Runs the child, if a frozen program was started as one, and exits."""
+    if is_forking(sys.argv):
+        words = dict(word.split("=", 1) for word in sys.argv[2:])
+        spawn_main(**{name: int(value) for name, value in words.items()})
+
+
+def get_command_line(**kwds: int) -> list[Any]:
+    """Returns the command line of a child that calls `spawn_main(**kwds)`."""
+    if getattr(sys, "frozen", False):
+        words = [f"{name}={value!r}" for name, value in kwds.items()]
+        return [sys.executable, "--multiprocessing-fork", *words]
+    words = ", ".join(f"{name}={value!r}" for name, value in kwds.items())
+    return [
+        get_executable(),
+        *args_from_interpreter_flags(),
+        "-c",
+        program(f"from procession.spawn import spawn_main; spawn_main({words})"),
+        "--multiprocessing-fork",
+    ]
+
+
+def program(statements: str) -> str:
+    """Returns the text for `-c` that runs statements which import this package."""
+    # Last on the path: it only helps where the package would not be found at all.
+    return f"import sys; sys.path.append({_PACKAGE_ROOT!r}); {statements}"
+
+
+def spawn_main(**kwds: int) -> NoReturn:
+    """Runs the child that the engine's arguments describe, then exits."""
+    assert is_forking(sys.argv), "Not forking"
+    task = _procession.enter_spawned(**kwds)
+    sys.exit(_main(task))
+
+
+def _main(task: _procession.SpawnedTask) -> int:
+    """Prepares this process like its parent, and runs the process object it was sent."""
+    myself: Any = process.current_process()
+    myself._inheriting = True
+    try:
+        prepare(task.load_preparation())
+        process_obj = task.load_process()
+    finally:
+        del myself._inheriting
+    code: int = process_obj._bootstrap(task.parent_sentinel)
+    return code
+
+
+def _check_not_importing_main() -> None:
+    if getattr(process.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            """
+        a process was started while its parent still imports its main module.
+
+        Unless children are forked, they import the main module of the
+        program; what it does at the top level is done by each of them. A
+        program that starts processes belongs behind a guard:
+
+            if __name__ == '__main__':
+                freeze_support()
+                ...
+
+        freeze_support() may be left out unless the program is made into an
+        executable. See "Safe importing of main module" in
+        https://docs.python.org/3/library/multiprocessing.html
+        """
+        )
+
+
+def get_preparation_data(name: str) -> dict[str, Any]:
+    """Returns what a child must know of this process before it unpickles anything.
+
+    Raises:
+        RuntimeError: This process is itself still importing its main module.
+    """
+    _check_not_importing_main()
+    data: dict[str, Any] = {
+        "log_to_stderr": util._log_to_stderr,
+        "authkey": process.current_process().authkey,
+        "name": name,
+        "sys_path": _portable_sys_path(),
+        "sys_argv": sys.argv,
+        "orig_dir": process.ORIGINAL_DIR,
+        "dir": os.getcwd(),
+        "start_method": context._default_context.get_start_method(),
+        "installed": _install.is_installed(),
+    }
+    if util._logger is not None:
+        data["log_level"] = util._logger.getEffectiveLevel()
+    data.update(_main_module_data())
+    return data
+
+
+def _portable_sys_path() -> list[str]:
+    """Returns `sys.path` with "" replaced by the directory that it meant at first."""
+    paths = sys.path.copy()
+    if "" in paths and process.ORIGINAL_DIR is not None:
+        paths[paths.index("")] = process.ORIGINAL_DIR
+    return paths
+
+
+def _main_module_data() -> dict[str, str]:
+    """Returns how the child finds the main module: by name, by path or not at all."""
+    main = sys.modules["__main__"]
+    name = getattr(main.__spec__, "name", None)
+    if name is not None:
+        return {"init_main_from_name": name}
+    path = getattr(main, "__file__", None)
+    if path is None:
+        return {}
+    if not os.path.isabs(path) and process.ORIGINAL_DIR is not None:
+        path = os.path.join(process.ORIGINAL_DIR, path)
+    return {"init_main_from_path": os.path.normpath(path)}
+
+
+def prepare(data: dict[str, Any]) -> None:
+    """Makes this process like the one that `data` describes."""
+    if data.get("installed"):
+        _install.install()
+    myself = _registry.current_process()
+    if "name" in data:
+        myself.name = data["name"]
+    if "authkey" in data:
+        myself.authkey = data["authkey"]
+    if data.get("log_to_stderr"):
+        util.log_to_stderr()
+    if "log_level" in data:
+        util.get_logger().setLevel(data["log_level"])
+    if "sys_path" in data:
+        sys.path = data["sys_path"]
+    if "sys_argv" in data:
+        sys.argv = data["sys_argv"]
+    if "dir" in data:
+        os.chdir(data["dir"])
+    if "orig_dir" in data:
+        process.ORIGINAL_DIR = data["orig_dir"]
+    if "start_method" in data:
+        context._default_context.set_start_method(data["start_method"], force=True)
+    if "init_main_from_name" in data:
+        _fixup_main_from_name(data["init_main_from_name"])
+    elif "init_main_from_path" in data:
+        _fixup_main_from_path(data["init_main_from_path"])
+
+
+# The main modules that were replaced; kept because their functions may still run.
+old_main_modules: list[types.ModuleType] = []
+
+
+def _fixup_main_from_name(mod_name: str) -> None:
+    # A package's `__main__` does its work unguarded: it is not imported again.
+    if mod_name == "__main__" or mod_name.endswith(".__main__"):
+        return
+    # A child of the fork server may have it already.
+    if getattr(sys.modules["__main__"].__spec__, "name", None) == mod_name:
+        return
+    import runpy
+
+    _replace_main(
+        lambda: runpy.run_module(mod_name, run_name="__mp_main__", alter_sys=True)
+    )
+
+
+def _fixup_main_from_path(main_path: str) -> None:
+    # IPython's launcher has had no guard for long; it is treated as a `__main__`.
+    if os.path.splitext(os.path.basename(main_path))[0] == "ipython":
+        return
+    # A child of the fork server may have it already.
+    if getattr(sys.modules["__main__"], "__file__", None) == main_path:
+        return
+    import runpy
+
+    _replace_main(lambda: runpy.run_path(main_path, run_name="__mp_main__"))
+
+
+def _replace_main(run: Any) -> None:
+    """Makes the globals that `run` returns those of the main module."""
+    old_main_modules.append(sys.modules["__main__"])
+    module = types.ModuleType("__mp_main__")
+    module.__dict__.update(run())
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+
+
+def import_main_path(main_path: str) -> None:
+    """Makes the file at a path the main module of this process."""
+    _fixup_main_from_path(main_path)

@@ -1,0 +1,354 @@
+"""Locks, semaphores, conditions, events and barriers between processes.
+
+The classes are those of `multiprocessing.synchronize`; what they do is done by the
+native module, on words in the family's arena. Differences: they may be pickled at any
+time, not only for a child that is being started; what a killed process held is
+noticed (`OwnerDied`, and permits of a semaphore come back); waits are fair.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import _procession, _registry, context, util
+
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "RLock",
+    "Semaphore",
+]
+
+RECURSIVE_MUTEX, SEMAPHORE = 0, 1
+SEM_VALUE_MAX = _procession.SEM_VALUE_MAX
+
+
+class SemLock:
+    """The base of locks and semaphores: a native one, and its methods.
+
+    Args:
+        kind: RECURSIVE_MUTEX or SEMAPHORE.
+        value: How often it can be taken before somebody has to wait.
+        maxvalue: The value above which it cannot be released.
+        ctx: The context that makes it; it makes no difference here.
+    """
+
+    _semlock: _procession.Lock | _procession.RLock | _procession.Semaphore
+
+    def __init__(
+        self, kind: int, value: int, maxvalue: int, *, ctx: context.BaseContext | None
+    ) -> None:
+        if kind == RECURSIVE_MUTEX:
+            self._adopt(_procession.RLock())
+        else:
+            self._adopt(_procession.Semaphore(value, maxvalue))
+
+    def _adopt(
+        self,
+        semlock: _procession.Lock | _procession.RLock | _procession.Semaphore,
+    ) -> None:
+        self._semlock = semlock
+        self._make_methods()
+        util.debug("created semlock with handle %s", semlock.handle)
+
+    def _make_methods(self) -> None:
+        # On the object: a call then goes straight to the native method.
+        self.acquire = self._semlock.acquire
+        self.release = self._semlock.release
+
+    def locked(self) -> bool:
+        """Returns whether it cannot be taken, as in `multiprocessing` of Python 3.14."""
+        return self._semlock._is_zero()
+
+    def __enter__(self) -> bool:
+        return self._semlock.__enter__()
+
+    def __exit__(self, *args: Any) -> None:
+        self._semlock.__exit__(*args)
+
+    def __getstate__(self) -> Any:
+        return self._semlock
+
+    def __setstate__(self, state: Any) -> None:
+        self._semlock = state
+        self._make_methods()
+
+
+class Semaphore(SemLock):
+    """A semaphore, as in `multiprocessing`.
+
+    The permits that a process held when it died come back, though never above the
+    first value.
+    """
+
+    def __init__(
+        self, value: int = 1, *, ctx: context.BaseContext | None = None
+    ) -> None:
+        super().__init__(SEMAPHORE, value, SEM_VALUE_MAX, ctx=ctx)
+
+    def get_value(self) -> int:
+        """Returns how often it can be taken now."""
+        return self._semlock._get_value()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(value={_value_of(self)})>"
+
+
+class BoundedSemaphore(Semaphore):
+    """A semaphore that cannot rise above its first value, as in `multiprocessing`."""
+
+    def __init__(
+        self, value: int = 1, *, ctx: context.BaseContext | None = None
+    ) -> None:
+        SemLock.__init__(self, SEMAPHORE, value, value, ctx=ctx)
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}(value={_value_of(self)}, "
+            f"maxvalue={self._semlock.maxvalue})>"
+        )
+
+
+class Lock(SemLock):
+    """A lock that anybody may release, as in `multiprocessing`.
+
+    If the process that took it dies, one of those that wait, or else the next who
+    takes it, gets `OwnerDied`; afterwards the lock is free.
+    """
+
+    def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
+        self._adopt(_procession.Lock())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(owner={_owner_of(self)[0]})>"
+
+
+class RLock(SemLock):
+    """A lock that its owner may take again, as in `multiprocessing`.
+
+    If the process that holds it dies, one other gets `OwnerDied`, as for `Lock`.
+    """
+
+    def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
+        super().__init__(RECURSIVE_MUTEX, 1, 1, ctx=ctx)
+
+    def __repr__(self) -> str:
+        owner, count = _owner_of(self)
+        return f"<{type(self).__name__}({owner}, {count})>"
+
+
+def _value_of(semaphore: Semaphore) -> int | str:
+    try:
+        return semaphore._semlock._get_value()
+    except Exception:
+        return "unknown"
+
+
+def _owner_of(lock: SemLock) -> tuple[str, int | str]:
+    """Returns who holds a lock and how often, in the words of `multiprocessing`."""
+    semlock = lock._semlock
+    try:
+        if semlock._is_mine():
+            name = _registry.current_process().name
+            thread = threading.current_thread().name
+            if thread != "MainThread":
+                name = f"{name}|{thread}"
+            return name, semlock._count()
+        if semlock._get_value() == 1:
+            return "None", 0
+        if semlock._count() > 0:
+            return "SomeOtherThread", "nonzero"
+        return "SomeOtherProcess", "nonzero"
+    except Exception:
+        return "unknown", "unknown"
+
+
+class Condition:
+    """A condition variable, as in `multiprocessing`.
+
+    Those that wait are woken in the order in which they came; one that died is passed
+    over.
+
+    Args:
+        lock: A `Lock` or `RLock` of this package; by default a new `RLock`.
+        ctx: The context that makes it.
+    """
+
+    def __init__(
+        self, lock: Any = None, *, ctx: context.BaseContext | None = None
+    ) -> None:
+        self._lock: Lock | RLock = lock or RLock(ctx=ctx)
+        self._waiters = _procession.Condition()
+        self._make_methods()
+
+    def _make_methods(self) -> None:
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+        # Clients of `multiprocessing` read how many wait from these.
+        self._sleeping_count = _Count(self._waiters.n_waiting)
+        self._woken_count = _Count(lambda: 0)
+        self._wait_semaphore = _Count(lambda: 0)
+
+    def __getstate__(self) -> tuple[Any, Any]:
+        return self._lock, self._waiters
+
+    def __setstate__(self, state: tuple[Any, Any]) -> None:
+        self._lock, self._waiters = state
+        self._make_methods()
+
+    def __enter__(self) -> bool:
+        return self._lock.__enter__()
+
+    def __exit__(self, *args: Any) -> None:
+        self._lock.__exit__(*args)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self._lock}, {self._waiters.n_waiting()})>"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Releases the lock, waits to be notified, and takes the lock again.
+
+        Returns:
+            Whether it was notified before the time was over.
+
+        Raises:
+            AssertionError: The caller does not hold the lock.
+        """
+        self._require_lock("must acquire() condition before using wait()")
+        return self._waiters.wait(self._lock._semlock, timeout)
+
+    def notify(self, n: int = 1) -> None:
+        """Wakes up to `n` of those that wait, the first comers first.
+
+        Raises:
+            AssertionError: The caller does not hold the lock.
+        """
+        self._require_lock("lock is not owned")
+        self._waiters.notify(n)
+
+    def notify_all(self) -> None:
+        """Wakes all that wait."""
+        self._require_lock("lock is not owned")
+        self._waiters.notify_all()
+
+    def wait_for(
+        self, predicate: Callable[[], Any], timeout: float | None = None
+    ) -> Any:
+        """Waits until the predicate is true or the time is over; returns its value."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not (result := predicate()):
+            remaining = None if end is None else end - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                break
+            self.wait(remaining)
+        return result
+
+    def _require_lock(self, message: str) -> None:
+        if not self._lock._semlock._is_mine():
+            raise AssertionError(message)
+
+
+class _Count:
+    """A number that can be read like the value of a semaphore."""
+
+    def __init__(self, get_value: Callable[[], int]) -> None:
+        self.get_value = get_value
+
+
+class Event:
+    """A flag that processes can wait for, as in `multiprocessing`."""
+
+    def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
+        self._adopt(_procession.Event())
+
+    def _adopt(self, event: _procession.Event) -> None:
+        self._event = event
+        # On the object: a call then goes straight to the native method.
+        self.is_set = event.is_set
+        self.set = event.set
+        self.clear = event.clear
+        self.wait = event.wait
+
+    def __getstate__(self) -> Any:
+        return self._event
+
+    def __setstate__(self, state: Any) -> None:
+        self._adopt(state)
+
+    def __repr__(self) -> str:
+        status = "set" if self.is_set() else "unset"
+        return f"<{type(self).__qualname__} at {id(self):#x} {status}>"
+
+
+class Barrier:
+    """A place where processes wait until enough of them are there.
+
+    As in `multiprocessing`. One that dies while it waits breaks the barrier instead
+    of holding up the others for ever.
+
+    Args:
+        parties: How many have to come.
+        action: What one of them calls before they go on; it must be picklable if the
+            barrier goes to a process that is not forked.
+        timeout: The default for `wait`.
+        ctx: The context that makes it.
+    """
+
+    def __init__(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        *,
+        ctx: context.BaseContext | None = None,
+    ) -> None:
+        self._barrier = _procession.Barrier(parties)
+        self._action = action
+        self._timeout = timeout
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the others; returns a number below `parties`, another for each.
+
+        Raises:
+            threading.BrokenBarrierError: It was broken or reset, or the time is over.
+        """
+        if timeout is None:
+            timeout = self._timeout
+        return self._barrier.wait(self._action, timeout)
+
+    def reset(self) -> None:
+        """Makes it as new; those that wait get BrokenBarrierError."""
+        self._barrier.reset()
+
+    def abort(self) -> None:
+        """Breaks it for all that wait or come, until it is reset."""
+        self._barrier.abort()
+
+    @property
+    def parties(self) -> int:
+        """How many have to come."""
+        return self._barrier.parties
+
+    @property
+    def n_waiting(self) -> int:
+        """How many are waiting."""
+        return self._barrier.n_waiting
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken."""
+        return self._barrier.broken
+
+    def __repr__(self) -> str:
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        if self.broken:
+            return f"<{name} at {id(self):#x}: broken>"
+        return (
+            f"<{name} at {id(self):#x}: waiters={self.n_waiting}/{self.parties}>"
+        )
