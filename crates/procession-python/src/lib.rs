@@ -1,1 +1,40 @@
-//! procession-python.
+//! The native module `procession._procession`: the engine as Python sees it.
+//!
+//! One file per noun, each a thin cover over the engine's type of the same name;
+//! what is here is about Python alone: pickling, the GIL, signals, exceptions.
+//! `python/procession` builds the standard library's classes on it.
+
+// In reading order: how errors, waits and pickles cross, then the nouns.
+mod error;
+mod wait;
+
+mod buffer;
+mod pickle;
+
+mod block;
+
+mod child;
+mod fork;
+mod member;
+
+use pyo3::prelude::*;
+
+/// The engine of procession. Private: use the package.
+#[pymodule(gil_used = true)]
+mod _procession {
+    #[pymodule_export]
+    use crate::block::{Block, rebuild_block};
+    #[pymodule_export]
+    use crate::child::Child;
+    #[pymodule_export]
+    use crate::fork::{ForkPlace, prepare_fork};
+    #[pymodule_export]
+    use crate::member::{leave_outcome, request_stop, stop_requested};
+    #[pymodule_export]
+    use crate::wait::wait_readable;
+}
+
+/// Returns a function of this module by which pickled objects are made again.
+fn rebuilder<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("procession._procession")?.getattr(name)
+}

@@ -1,0 +1,128 @@
+//! The one place where errors of the engine become exceptions of Python.
+//!
+//! Every exception that this module raises on its own account is made here too.
+
+use procession_engine::{Error, ErrorKind};
+use pyo3::exceptions::{
+    PyAssertionError, PyEOFError, PyInterruptedError, PyMemoryError, PyNotImplementedError,
+    PyOSError, PyRuntimeError, PyTypeError, PyValueError,
+};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+/// Returns the exception for an error of the engine.
+pub fn to_python(error: Error) -> PyErr {
+    let message = error.to_string();
+    match error.kind() {
+        ErrorKind::OutOfMemory => PyMemoryError::new_err(message),
+        ErrorKind::Interrupted => PyInterruptedError::new_err((libc::EINTR, message)),
+        ErrorKind::NotOwner => PyAssertionError::new_err(message),
+        ErrorKind::Invalid => PyValueError::new_err(message),
+        ErrorKind::Unsupported => PyNotImplementedError::new_err(message),
+        ErrorKind::Uninitialised => PyRuntimeError::new_err(message),
+        ErrorKind::Full => raise(&FULL, "queue", "Full", ()),
+        ErrorKind::Empty => raise(&EMPTY, "queue", "Empty", ()),
+        ErrorKind::Broken => raise(&BROKEN, "threading", "BrokenBarrierError", ()),
+        ErrorKind::OwnerDied => raise(&OWNER_DIED, ERRORS, "OwnerDied", (message,)),
+        ErrorKind::TimedOut => raise(&TIMED_OUT, ERRORS, "TimeoutError", (message,)),
+        // Python makes a FileNotFoundError, a ProcessLookupError or a
+        // BlockingIOError of these by the number.
+        kind => {
+            let number = error.errno().unwrap_or(match kind {
+                ErrorKind::Stale => libc::ENOENT,
+                ErrorKind::Dead => libc::ESRCH,
+                ErrorKind::Limit => libc::EAGAIN,
+                ErrorKind::Closed => libc::EBADF,
+                _ => libc::EIO,
+            });
+            PyOSError::new_err((number, message))
+        }
+    }
+}
+
+/// Lets `?` and `map_err` name the conversion at the call.
+pub trait IntoPython<T> {
+    /// Turns an error of the engine into an exception.
+    fn or_raise(self) -> PyResult<T>;
+}
+
+impl<T> IntoPython<T> for procession_engine::Result<T> {
+    fn or_raise(self) -> PyResult<T> {
+        self.map_err(to_python)
+    }
+}
+
+/// Returns a ValueError.
+pub fn value_error(message: impl Into<String>) -> PyErr {
+    PyValueError::new_err(message.into())
+}
+
+/// Returns a TypeError.
+pub fn type_error(message: impl Into<String>) -> PyErr {
+    PyTypeError::new_err(message.into())
+}
+
+/// Returns an OSError that has no number, only words.
+pub fn os_error(message: impl Into<String>) -> PyErr {
+    PyOSError::new_err(message.into())
+}
+
+/// Returns the error of a system call.
+pub fn system_error(error: &std::io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, strip_number(error))),
+        None => PyOSError::new_err(error.to_string()),
+    }
+}
+
+/// Returns the EOFError of a connection whose other end is closed.
+pub fn end_of_file() -> PyErr {
+    PyEOFError::new_err(())
+}
+
+/// Returns the error of a message that does not fit, with the message.
+pub fn buffer_too_short(message: Bound<'_, PyAny>) -> PyErr {
+    raise(&TOO_SHORT, ERRORS, "BufferTooShort", (message.unbind(),))
+}
+
+/// Returns the Full of a queue.
+pub fn full() -> PyErr {
+    raise(&FULL, "queue", "Full", ())
+}
+
+/// Returns the Empty of a queue.
+pub fn empty() -> PyErr {
+    raise(&EMPTY, "queue", "Empty", ())
+}
+
+const ERRORS: &str = "procession._errors";
+
+static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static BROKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static OWNER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TIMED_OUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TOO_SHORT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// Makes an exception of a class that is written in Python.
+fn raise(
+    class: &PyOnceLock<Py<PyType>>,
+    module: &str,
+    name: &str,
+    args: impl pyo3::PyErrArguments + Send + Sync + 'static,
+) -> PyErr {
+    Python::attach(|py| match class.import(py, module, name) {
+        Ok(class) => PyErr::from_type(class.clone(), args),
+        Err(error) => error,
+    })
+}
+
+/// Returns the system's words without the number that Python puts before them.
+fn strip_number(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,353 @@
+//! Python objects as messages: pickle protocol 5, with buffers beside the pickle.
+//!
+//! A message is either a plain pickle, whose first byte is 0x80, or, when the
+//! object holds buffers of a few kilobytes or more (numpy arrays and the
+//! like): a head that begins with [`BESIDE`], the pickle, and the buffers, each
+//! at a multiple of [`ALIGNMENT`]. Nothing is put together here: the parts are
+//! handed to the engine one by one, which copies each once, into the arena.
+//!
+//! The picklers are C picklers that are used again and again, because making
+//! one costs more than pickling a small object. They share the table of
+//! reducers of `ForkingPickler`.
+
+use std::cell::RefCell;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::buffer::BlockView;
+use crate::error::value_error;
+
+use std::sync::Arc;
+
+use procession_engine::arena;
+
+/// First byte of a message with buffers; no pickle begins with it.
+const BESIDE: u8 = 0x05;
+
+/// Bytes from which on a buffer goes beside the pickle. Below, the view that
+/// the receiver needs costs more than copying (found by trial, numpy arrays).
+const BESIDE_FROM: usize = 4096;
+
+/// Bytes of a cache line, and more than any type of numpy asks for.
+pub const ALIGNMENT: usize = 64;
+
+/// Bytes of a number in a message's head.
+const NUMBER: usize = 8;
+
+/// Holds a pickled object as the parts of a message, in order.
+pub struct Pickled {
+    head: Vec<u8>,
+    pickle: Vec<Chunk>,
+    buffers: Vec<PyBuffer<u8>>,
+}
+
+enum Chunk {
+    /// What the pickler wrote.
+    Written(Vec<u8>),
+    /// A large bytes object that the pickler passed on as it is.
+    Bytes(Py<PyBytes>),
+}
+
+impl Pickled {
+    /// Pickles an object.
+    pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        let encoder = match IDLE.with_borrow_mut(Vec::pop) {
+            Some(encoder) => encoder,
+            None => Encoder::new(py)?,
+        };
+        // An encoder whose pickler has failed is not used again.
+        encoder.dump.call1(py, (object,))?;
+        encoder.clear_memo.call0(py)?;
+        let mut sink = encoder.sink.borrow_mut(py);
+        let pickle = std::mem::take(&mut sink.pickle);
+        let buffers = std::mem::take(&mut sink.buffers);
+        drop(sink);
+        IDLE.with_borrow_mut(|idle| idle.push(encoder));
+        let mut pickled = Self {
+            head: Vec::new(),
+            pickle,
+            buffers,
+        };
+        if !pickled.buffers.is_empty() {
+            pickled.head = pickled.write_head(py);
+        }
+        Ok(pickled)
+    }
+
+    /// Says how long the pickle and each buffer are, and pads for the first buffer.
+    fn write_head(&self, py: Python<'_>) -> Vec<u8> {
+        let pickle_len: usize = self.pickle.iter().map(|chunk| chunk.bytes(py).len()).sum();
+        let mut head = Vec::with_capacity(NUMBER * (3 + self.buffers.len()));
+        head.extend_from_slice(&u64::from(BESIDE).to_le_bytes());
+        head.extend_from_slice(&(self.buffers.len() as u64).to_le_bytes());
+        head.extend_from_slice(&(pickle_len as u64).to_le_bytes());
+        for buffer in &self.buffers {
+            head.extend_from_slice(&(buffer.len_bytes() as u64).to_le_bytes());
+        }
+        head
+    }
+
+    /// Calls `send` with the parts, the filling between them included.
+    ///
+    /// The memory is the objects' own: `send` copies it while the GIL is held, or
+    /// takes what another thread changes meanwhile, as with any buffer.
+    pub fn with_parts<T>(&self, py: Python<'_>, send: impl FnOnce(&[&[u8]]) -> T) -> T {
+        if self.head.is_empty()
+            && let [chunk] = self.pickle.as_slice()
+        {
+            return send(&[chunk.bytes(py)]);
+        }
+        let mut parts: Vec<&[u8]> =
+            Vec::with_capacity(2 + self.pickle.len() + 2 * self.buffers.len());
+        let mut len = 0;
+        let mut add = |part| {
+            len += <[u8]>::len(part);
+            parts.push(part);
+            len
+        };
+        add(&self.head);
+        let mut end = 0;
+        for chunk in &self.pickle {
+            end = add(chunk.bytes(py));
+        }
+        for buffer in &self.buffers {
+            add(filling(end));
+            end = add(bytes_of(buffer));
+        }
+        send(&parts)
+    }
+
+    /// Returns the bytes of the whole message.
+    pub fn len(&self, py: Python<'_>) -> usize {
+        self.with_parts(py, |parts| parts.iter().map(|part| part.len()).sum())
+    }
+
+    /// Copies the message into one piece of memory.
+    pub fn copy_to(&self, py: Python<'_>, target: &mut [u8]) {
+        self.with_parts(py, |parts| {
+            let mut at = 0;
+            for part in parts {
+                target[at..at + part.len()].copy_from_slice(part);
+                at += part.len();
+            }
+        });
+    }
+}
+
+impl Chunk {
+    fn bytes<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        match self {
+            Self::Written(bytes) => bytes,
+            Self::Bytes(bytes) => bytes.as_bytes(py),
+        }
+    }
+}
+
+/// Returns the object of a message that lies in memory of ours.
+pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    if message.first() != Some(&BESIDE) {
+        return loads(py)?.call1((PyBytes::new(py, message),));
+    }
+    // Too small for the sender to have used a block of its own, yet with
+    // buffers: they get memory of the interpreter's.
+    let layout = Layout::read(message)?;
+    let buffers = PyList::empty(py);
+    for (start, len) in layout.buffers {
+        let copy = pyo3::types::PyByteArray::new(py, part(message, start, len)?);
+        buffers.append(copy)?;
+    }
+    let pickle = PyBytes::new(py, part(message, layout.pickle.0, layout.pickle.1)?);
+    load_beside(py, pickle.as_any(), buffers)
+}
+
+/// Returns the object of a message that begins at `start` in a block of ours.
+pub fn load_block<'py>(
+    py: Python<'py>,
+    block: arena::Block,
+    start: usize,
+    len: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let message = part(&block, start, len)?;
+    if message.first() != Some(&BESIDE) {
+        let view = Py::new(py, BlockView::new(Arc::new(block), start, len))?;
+        return loads(py)?.call1((view,));
+    }
+    let layout = Layout::read(message)?;
+    let ends = layout.buffers.iter().chain([&layout.pickle]);
+    if ends
+        .into_iter()
+        .any(|&(at, size)| at.checked_add(size).is_none_or(|end| end > len))
+    {
+        return Err(value_error("a message is shorter than its head says"));
+    }
+    let block = Arc::new(block);
+    let view = |(at, size)| Py::new(py, BlockView::new(block.clone(), start + at, size));
+    let buffers = PyList::empty(py);
+    for place in layout.buffers {
+        buffers.append(view(place)?)?;
+    }
+    load_beside(py, view(layout.pickle)?.bind(py), buffers)
+}
+
+fn load_beside<'py>(
+    py: Python<'py>,
+    pickle: &Bound<'py, PyAny>,
+    buffers: Bound<'py, PyList>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let keywords = PyDict::new(py);
+    keywords.set_item(pyo3::intern!(py, "buffers"), buffers)?;
+    loads(py)?.call((pickle,), Some(&keywords))
+}
+
+/// Tells where the parts of a message with buffers lie, as (start, length).
+struct Layout {
+    pickle: (usize, usize),
+    buffers: Vec<(usize, usize)>,
+}
+
+impl Layout {
+    fn read(message: &[u8]) -> PyResult<Self> {
+        let number = |index: usize| -> PyResult<usize> {
+            let bytes = part(message, index * NUMBER, NUMBER)?;
+            let bytes = <[u8; NUMBER]>::try_from(bytes).expect("`part` returns what was asked");
+            usize::try_from(u64::from_le_bytes(bytes)).map_err(|_| too_short())
+        };
+        let count = number(1)?;
+        // A count that the message is too short for fails at the first `number`.
+        let mut at = count
+            .checked_add(3)
+            .and_then(|n| n.checked_mul(NUMBER))
+            .ok_or_else(too_short)?;
+        let pickle = (at, number(2)?);
+        at = at.checked_add(pickle.1).ok_or_else(too_short)?;
+        let mut buffers = Vec::new();
+        for index in 0..count {
+            at += filling(at).len();
+            let len = number(3 + index)?;
+            buffers.push((at, len));
+            at = at.checked_add(len).ok_or_else(too_short)?;
+        }
+        Ok(Self { pickle, buffers })
+    }
+}
+
+fn part(message: &[u8], start: usize, len: usize) -> PyResult<&[u8]> {
+    let end = start.checked_add(len).ok_or_else(too_short)?;
+    message.get(start..end).ok_or_else(too_short)
+}
+
+fn too_short() -> PyErr {
+    value_error("a message is shorter than its head says")
+}
+
+/// Returns the zeros that lead from `end` to where a buffer may begin.
+fn filling(end: usize) -> &'static [u8] {
+    static ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
+    &ZEROS[..end.next_multiple_of(ALIGNMENT) - end]
+}
+
+thread_local! {
+    /// Encoders that this thread has made and does not use right now. More than
+    /// one exists only where an object's own reducer sends something.
+    static IDLE: RefCell<Vec<Encoder>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A C pickler, and what it writes to.
+struct Encoder {
+    dump: Py<PyAny>,
+    clear_memo: Py<PyAny>,
+    sink: Py<Sink>,
+}
+
+impl Encoder {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static TABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let class = CLASS.get_or_try_init(py, || {
+            Ok::<_, PyErr>(py.import("_pickle")?.getattr("Pickler")?.unbind())
+        })?;
+        let table = TABLE.get_or_try_init(py, || {
+            let module = py.import("procession.reduction")?;
+            let table = module
+                .getattr("ForkingPickler")?
+                .getattr("_extra_reducers")?;
+            Ok::<_, PyErr>(table.unbind())
+        })?;
+        let sink = Bound::new(py, Sink::default())?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("protocol", 5)?;
+        keywords.set_item("buffer_callback", sink.getattr("take")?)?;
+        let pickler = class.bind(py).call((&sink,), Some(&keywords))?;
+        pickler.setattr("dispatch_table", table)?;
+        Ok(Self {
+            dump: pickler.getattr("dump")?.unbind(),
+            clear_memo: pickler.getattr("clear_memo")?.unbind(),
+            sink: sink.unbind(),
+        })
+    }
+}
+
+/// Collects what a pickler writes.
+#[pyclass(module = "procession._procession")]
+#[derive(Default)]
+struct Sink {
+    pickle: Vec<Chunk>,
+    buffers: Vec<PyBuffer<u8>>,
+}
+
+#[pymethods]
+impl Sink {
+    /// Takes the next bytes of the pickle.
+    fn write(&mut self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let chunk = match data.cast::<PyBytes>() {
+            Ok(bytes) if bytes.as_bytes().len() >= BESIDE_FROM => {
+                Chunk::Bytes(bytes.clone().unbind())
+            }
+            Ok(bytes) => Chunk::Written(bytes.as_bytes().to_vec()),
+            // A bytearray might change before it is sent.
+            Err(_) => Chunk::Written(bytes_of(&PyBuffer::get(data)?).to_vec()),
+        };
+        self.pickle.push(chunk);
+        Ok(())
+    }
+
+    /// Takes a buffer beside the pickle; returns true if it belongs into it.
+    fn take(&mut self, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let raw = match buffer.call_method0(pyo3::intern!(buffer.py(), "raw")) {
+            Ok(raw) => raw,
+            // Not in one piece: the pickler says so itself.
+            Err(_) => return Ok(true),
+        };
+        let bytes = PyBuffer::<u8>::get(&raw)?;
+        if bytes.len_bytes() < BESIDE_FROM {
+            return Ok(true);
+        }
+        self.buffers.push(bytes);
+        Ok(false)
+    }
+}
+
+/// Returns `_pickle.loads`.
+fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    Ok(LOADS
+        .get_or_try_init(py, || {
+            Ok::<_, PyErr>(py.import("_pickle")?.getattr("loads")?.unbind())
+        })?
+        .bind(py))
+}
+
+/// Returns the bytes of a buffer, which is of one piece.
+#[expect(unsafe_code, reason = "reading a buffer that Python keeps alive")]
+pub fn bytes_of(buffer: &PyBuffer<u8>) -> &[u8] {
+    if buffer.len_bytes() == 0 {
+        return &[];
+    }
+    // SAFETY: the view is held, so the memory stays where it is. Another
+    // thread may write to it meanwhile; any byte is a valid one.
+    unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) }
+}
