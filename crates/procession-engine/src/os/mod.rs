@@ -10,6 +10,8 @@ pub mod mapping;
 pub mod memfd;
 
 pub mod futex;
+
+pub mod image;
 pub mod poll;
 
 pub mod epoll;

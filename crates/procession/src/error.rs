@@ -1,0 +1,294 @@
+//! The one error of the Rust face.
+//!
+//! It is opaque on purpose: what went wrong is asked by predicates, so that
+//! new causes never break a caller's `match`. Operations that would lose a
+//! value return it inside a small error of their own (`queue::SendError`).
+
+use std::fmt;
+
+use procession_engine::ErrorKind;
+
+/// Shorthand for a result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Says what failed, in which process or object, and why.
+///
+/// # Examples
+///
+/// ```
+/// let error = procession::StartMethod::from_name("teleport").unwrap_err();
+/// assert!(error.is_invalid());
+/// assert!(error.to_string().contains("teleport"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Error(Box<Cause>);
+
+#[derive(Clone, Debug)]
+enum Cause {
+    Engine(procession_engine::Error),
+    Panic(PanicInfo),
+    Died(Death),
+    Codec {
+        what: String,
+        source: postcard::Error,
+    },
+}
+
+/// What is known of a panic in another process.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PanicInfo {
+    /// Name of the process that panicked.
+    pub process: String,
+    /// The panic's message.
+    pub message: String,
+    /// File, line and column, where known.
+    pub location: Option<String>,
+}
+
+/// How a process ended that left no result.
+#[derive(Clone, Debug)]
+pub(crate) struct Death {
+    pub(crate) process: String,
+    pub(crate) pid: u32,
+    pub(crate) code: i32,
+    pub(crate) doing: Option<String>,
+}
+
+impl Error {
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        procession_engine::Error::new(ErrorKind::Invalid, message).into()
+    }
+
+    pub(crate) fn panic(info: PanicInfo) -> Self {
+        Self(Box::new(Cause::Panic(info)))
+    }
+
+    pub(crate) fn died(death: Death) -> Self {
+        Self(Box::new(Cause::Died(death)))
+    }
+
+    pub(crate) fn codec(what: impl Into<String>, source: postcard::Error) -> Self {
+        let what = what.into();
+        Self(Box::new(Cause::Codec { what, source }))
+    }
+
+    fn is_kind(&self, kind: ErrorKind) -> bool {
+        matches!(&*self.0, Cause::Engine(error) if error.kind() == kind)
+    }
+
+    /// Tells whether the function panicked in its process.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        self.panic_info().is_some()
+    }
+
+    /// Returns what is known of the panic, if it was one.
+    #[must_use]
+    pub fn panic_info(&self) -> Option<&PanicInfo> {
+        match &*self.0 {
+            Cause::Panic(info) => Some(info),
+            _ => None,
+        }
+    }
+
+    /// Tells whether a signal ended the process.
+    #[must_use]
+    pub fn is_signal(&self) -> bool {
+        self.signal().is_some()
+    }
+
+    /// Returns the number of the signal that ended the process, if one did.
+    #[must_use]
+    pub fn signal(&self) -> Option<i32> {
+        match &*self.0 {
+            Cause::Died(death) if death.code < 0 => Some(-death.code),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the process called `exit` before its function returned.
+    #[must_use]
+    pub fn is_exit(&self) -> bool {
+        matches!(&*self.0, Cause::Died(death) if death.code >= 0)
+    }
+
+    /// Returns the exit code of a process that died without a result: negative
+    /// for a signal, as in Python's `multiprocessing`.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        match &*self.0 {
+            Cause::Died(death) => Some(death.code),
+            _ => None,
+        }
+    }
+
+    /// Returns the id of the process that died, if one did.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        match &*self.0 {
+            Cause::Died(death) => Some(death.pid),
+            _ => None,
+        }
+    }
+
+    /// Tells whether a worker or process died before it delivered.
+    #[must_use]
+    pub fn is_died(&self) -> bool {
+        matches!(&*self.0, Cause::Died(_)) || self.is_kind(ErrorKind::Dead)
+    }
+
+    /// Tells whether the deadline passed.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.is_kind(ErrorKind::TimedOut)
+    }
+
+    /// Tells whether the holder of a lock died holding it.
+    #[must_use]
+    pub fn is_owner_died(&self) -> bool {
+        self.is_kind(ErrorKind::OwnerDied)
+    }
+
+    /// Tells whether the queue, pipe or pool is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_kind(ErrorKind::Closed)
+    }
+
+    /// Tells whether the queue is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_kind(ErrorKind::Full)
+    }
+
+    /// Tells whether the queue is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.is_kind(ErrorKind::Empty)
+    }
+
+    /// Tells whether the barrier is broken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_kind(ErrorKind::Broken)
+    }
+
+    /// Tells whether memory, or the family's part of it, is exhausted.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        self.is_kind(ErrorKind::OutOfMemory)
+    }
+
+    /// Tells whether the call or its arguments were wrong.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.is_kind(ErrorKind::Invalid)
+    }
+
+    /// Tells whether a handle named an object that is gone.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.is_kind(ErrorKind::Stale)
+    }
+
+    /// Tells whether `procession::init()` was missing.
+    #[must_use]
+    pub fn is_uninitialised(&self) -> bool {
+        self.is_kind(ErrorKind::Uninitialised)
+    }
+
+    /// Tells whether a value could not be turned into bytes or back.
+    #[must_use]
+    pub fn is_codec(&self) -> bool {
+        matches!(&*self.0, Cause::Codec { .. })
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.is_kind(ErrorKind::Interrupted)
+    }
+}
+
+impl From<procession_engine::Error> for Error {
+    fn from(error: procession_engine::Error) -> Self {
+        Self(Box::new(Cause::Engine(error)))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Cause::Engine(error) => error.fmt(f),
+            Cause::Codec { what, source } => write!(f, "{what}: {source}"),
+            Cause::Panic(info) => {
+                write!(f, "process {} panicked", info.process)?;
+                if let Some(location) = &info.location {
+                    write!(f, " at {location}")?;
+                }
+                write!(f, ": {}", info.message)
+            }
+            Cause::Died(death) => {
+                write!(f, "process {} (pid {}) ", death.process, death.pid)?;
+                match death.code {
+                    code if code < 0 => write!(f, "was ended by {}", signal_name(-code))?,
+                    code => write!(f, "exited with code {code} before it had a result")?,
+                }
+                match &death.doing {
+                    Some(doing) => write!(f, " while it ran {doing}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &*self.0 {
+            Cause::Engine(error) => Some(error),
+            Cause::Codec { source, .. } => Some(source),
+            Cause::Panic(_) | Cause::Died(_) => None,
+        }
+    }
+}
+
+/// Returns a signal's name by its number on Linux (signal(7)).
+fn signal_name(number: i32) -> String {
+    const NAMES: [&str; 32] = [
+        "",
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGBUS",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGSEGV",
+        "SIGUSR2",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGSTKFLT",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGURG",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGIO",
+        "SIGPWR",
+        "SIGSYS",
+    ];
+    match usize::try_from(number).ok().and_then(|n| NAMES.get(n)) {
+        Some(name) if !name.is_empty() => format!("{name} (signal {number})"),
+        _ => format!("signal {number}"),
+    }
+}

@@ -1,0 +1,204 @@
+//! Functions that can run in another process of the same program.
+//!
+//! A function crosses as the address of a small wrapper, relative to where the
+//! program lies in memory, together with the program's build. A function item
+//! or a closure without captures has no bytes, so the wrapper knows all of it
+//! by its type and nothing need be registered.
+//!
+//! # Safety
+//! A function without bytes is conjured up in the child where the type says
+//! it exists: a value of it was seen in the parent. An address is only called
+//! after the build was found to be the same and the address to lie inside the
+//! program's code; that it is the wrapper's is the parent's word, which members
+//! of a family take.
+
+#![expect(unsafe_code, reason = "function pointers from addresses")]
+
+use std::sync::OnceLock;
+
+use procession_engine::ErrorKind;
+use procession_engine::os::image::{Image, main_image};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::codec;
+use crate::error::{Error, Result};
+
+/// Can run in another process: every `fn` and every closure without captures
+/// whose arguments and result are serde types.
+///
+/// Implemented for up to eight arguments. One argument is passed as itself,
+/// several as a tuple, none as `()`. `M` only tells the implementations apart.
+pub trait Callable<M>: Copy + Send + Sync + 'static {
+    /// What is passed in.
+    type Input: Serialize + DeserializeOwned;
+    /// What comes back.
+    type Output: Serialize + DeserializeOwned;
+
+    /// Calls the function.
+    fn call(self, input: Self::Input) -> Self::Output;
+}
+
+impl<F, R> Callable<()> for F
+where
+    F: Fn() -> R + Copy + Send + Sync + 'static,
+    R: Serialize + DeserializeOwned,
+{
+    type Input = ();
+    type Output = R;
+
+    fn call(self, (): ()) -> R {
+        self()
+    }
+}
+
+impl<F, A, R> Callable<(A,)> for F
+where
+    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    A: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+{
+    type Input = A;
+    type Output = R;
+
+    fn call(self, argument: A) -> R {
+        self(argument)
+    }
+}
+
+macro_rules! callable {
+    ($($name:ident),+) => {
+        impl<F, R, $($name),+> Callable<($($name,)+)> for F
+        where
+            F: Fn($($name),+) -> R + Copy + Send + Sync + 'static,
+            R: Serialize + DeserializeOwned,
+            $($name: Serialize + DeserializeOwned),+
+        {
+            type Input = ($($name,)+);
+            type Output = R;
+
+            #[expect(non_snake_case, reason = "one name for the type and its value")]
+            fn call(self, ($($name,)+): Self::Input) -> R {
+                self($($name),+)
+            }
+        }
+    };
+}
+
+callable!(A, B);
+callable!(A, B, C);
+callable!(A, B, C, D);
+callable!(A, B, C, D, E);
+callable!(A, B, C, D, E, G);
+callable!(A, B, C, D, E, G, H);
+callable!(A, B, C, D, E, G, H, I);
+
+/// Decodes the input, runs the function, encodes the output behind `reply`.
+pub(crate) type Entry = fn(input: &[u8], reply: Vec<u8>) -> Result<Vec<u8>>;
+
+/// Names an [`Entry`] to another process of the same program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EntryRef {
+    offset: u64,
+    build: u64,
+}
+
+impl EntryRef {
+    /// Names the wrapper of a function.
+    ///
+    /// # Errors
+    /// `Unsupported` when the function lies in a shared library.
+    pub(crate) fn of<F: Callable<M>, M>(function: F) -> Result<Self> {
+        const {
+            assert!(
+                size_of::<F>() == 0,
+                "only a function itself or a closure without captures can cross to another \
+                 process: pass what it captures as arguments, and `f` rather than `f as fn(..)`"
+            );
+        }
+        let _ = function;
+        let address = run::<F, M> as Entry as usize;
+        let image = image();
+        if !image.code.contains(&address) {
+            return Err(procession_engine::Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "{} lies in a shared library, which may have another address in another \
+                     process; define it in the program itself",
+                    std::any::type_name::<F>()
+                ),
+            )
+            .into());
+        }
+        Ok(Self {
+            offset: (address - image.base) as u64,
+            build: image.build,
+        })
+    }
+
+    /// Returns the wrapper.
+    ///
+    /// # Errors
+    /// `Invalid` when it comes from another build of the program.
+    pub(crate) fn resolve(self) -> Result<Entry> {
+        let image = image();
+        let address = image.base.wrapping_add(self.offset as usize);
+        if self.build != image.build || !image.code.contains(&address) {
+            return Err(Error::invalid(
+                "the function comes from another build of this program: parent and child must \
+                 run the same executable",
+            ));
+        }
+        // SAFETY: `of` made the offset from an `Entry` of this very build.
+        Ok(unsafe { std::mem::transmute::<usize, Entry>(address) })
+    }
+}
+
+fn run<F: Callable<M>, M>(input: &[u8], reply: Vec<u8>) -> Result<Vec<u8>> {
+    let what = std::any::type_name::<F>();
+    let input = codec::decode(input, &format!("the arguments of {what}"))?;
+    // SAFETY: `F` has no bytes (checked where the reference was made), and a
+    // value of it existed there; a dangling but aligned pointer reads nothing.
+    let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
+    let output = function.call(input);
+    codec::encode_into(&output, reply, &format!("the result of {what}"))
+}
+
+fn image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(main_image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(a: u32, b: u32) -> u32 {
+        a + b
+    }
+
+    #[test]
+    fn functions_and_closures_of_all_arities_cross() {
+        fn through<F: Callable<M>, M>(function: F, input: &F::Input) -> F::Output {
+            let bytes = codec::encode(&EntryRef::of(function).unwrap(), "entry").unwrap();
+            let entry: EntryRef = codec::decode(&bytes, "entry").unwrap();
+            let input = codec::encode(input, "input").unwrap();
+            let reply = entry.resolve().unwrap()(&input, Vec::new()).unwrap();
+            codec::decode(&reply, "reply").unwrap()
+        }
+        assert_eq!(through(add, &(2, 3)), 5);
+        assert_eq!(through(|x: u64| x * 2, &21), 42);
+        assert_eq!(through(|| 7_i32, &()), 7);
+        assert_eq!(
+            through(|s: String, n: usize| s.repeat(n), &("ab".into(), 2)),
+            "abab"
+        );
+    }
+
+    #[test]
+    fn another_builds_function_is_refused() {
+        let mut entry = EntryRef::of(add).unwrap();
+        entry.build ^= 1;
+        assert!(entry.resolve().unwrap_err().is_invalid());
+    }
+}
