@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use crate::arena::block::Block;
+use crate::arena::faulted::Faulted;
 use crate::arena::layout::{CHUNK, Layout, MEMBER_SIZE};
 use crate::arena::member::{Member, Stage};
 use crate::arena::object::{Registry, View};
@@ -46,6 +47,7 @@ pub struct Family {
     space: Space,
     me: AtomicU32,
     hints: ForkMutex<[Hints; CLASSES]>,
+    faulted: ForkMutex<Faulted>,
     registry: ForkMutex<Registry>,
 }
 
@@ -96,6 +98,7 @@ impl Family {
             space,
             me: AtomicU32::new(0),
             hints: ForkMutex::default(),
+            faulted: ForkMutex::default(),
             registry: ForkMutex::default(),
         }
     }
@@ -242,6 +245,7 @@ impl Family {
             ));
         }
         let chunk = runs::alloc(space, self, me, count)?;
+        self.faulted.lock().ensure(space, chunk, count);
         Ok(Block::owned(data + chunk * CHUNK, count * CHUNK))
     }
 
@@ -561,11 +565,13 @@ extern "C" fn before_fork() {
     if let Some(family) = FAMILY.get() {
         family.registry.hold();
         family.hints.hold();
+        family.faulted.hold();
     }
 }
 
 extern "C" fn after_fork_in_parent() {
     if let Some(family) = FAMILY.get() {
+        family.faulted.free_after_fork();
         family.hints.free_after_fork();
         family.registry.free_after_fork();
         if !NEXT_CHILD.replace(Stamp::NOBODY).is_nobody() {
@@ -579,8 +585,10 @@ extern "C" fn after_fork_in_child() {
     let Some(family) = FAMILY.get() else {
         return;
     };
+    family.faulted.free_after_fork();
     family.hints.free_after_fork();
     family.registry.free_after_fork();
+    family.faulted.lock().clear();
     let parent = family.me();
     let mut child = NEXT_CHILD.replace(Stamp::NOBODY);
     if child.is_nobody() {

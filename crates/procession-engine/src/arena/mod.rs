@@ -11,6 +11,7 @@ pub mod layout;
 pub mod space;
 pub mod word;
 
+mod faulted;
 mod runs;
 mod spans;
 

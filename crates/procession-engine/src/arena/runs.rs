@@ -28,9 +28,6 @@ const KEEP: u32 = (128 << 20) / CHUNK as u32;
 /// Set in a chunk's flags when memory backs it.
 pub const BACKED: u32 = 1;
 
-/// Runs of at least this many chunks are faulted in at one go.
-const POPULATE: u64 = 4;
-
 /// Claims `count` chunks in a row for `me` and backs them with memory.
 pub fn alloc(space: &Space, family: &dyn Liveness, me: Stamp, count: u64) -> Result<u64> {
     let first = locked(space, family, me, || {
@@ -45,11 +42,6 @@ pub fn alloc(space: &Space, family: &dyn Liveness, me: Stamp, count: u64) -> Res
     if let Err(error) = back(space, first, count) {
         free(space, first);
         return Err(error);
-    }
-    if count >= POPULATE {
-        space
-            .map()
-            .populate(space.layout().data() + first * CHUNK, count * CHUNK);
     }
     Ok(first)
 }
