@@ -11,10 +11,12 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import types
 
 import leftovers
 import pytest
+import script
 
 METHODS = ("fork", "spawn", "forkserver")
 
@@ -41,6 +43,7 @@ def pytest_addoption(parser) -> None:
 def pytest_configure(config) -> None:
     for line in (
         "slow: takes more than a quarter of a second",
+        "methods(name, ...): the start methods for which the test has a meaning",
         "procession_only(why): multiprocessing does not promise this",
     ):
         config.addinivalue_line("markers", line)
@@ -62,8 +65,18 @@ def pytest_configure(config) -> None:
 
 def pytest_generate_tests(metafunc) -> None:
     if "method" in metafunc.fixturenames:
-        methods = metafunc.config.getoption("start_method") or METHODS
+        fitting = metafunc.definition.get_closest_marker("methods")
+        chosen = metafunc.config.getoption("start_method") or METHODS
+        methods = (
+            [name for name in fitting.args if name in chosen] if fitting else chosen
+        )
         metafunc.parametrize("method", methods, scope="module", indirect=True)
+
+
+def pytest_runtest_setup(item) -> None:
+    marker = item.get_closest_marker("procession_only")
+    if marker is not None and item.config.getoption("library") == "stdlib":
+        pytest.skip(f"multiprocessing does not promise this: {marker.args[0]}")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +86,7 @@ def method(request) -> str:
 
 
 @pytest.fixture(scope="session")
-def lib() -> types.ModuleType:
+def lib(tmp_path_factory) -> types.ModuleType:
     """Returns the library under test, warmed up.
 
     What it starts once for a whole program is there when this returns.
@@ -92,6 +105,8 @@ def lib() -> types.ModuleType:
         process.start()
         process.join()
         assert process.exitcode == 0
+    library.multiprocessing.RawValue("i")
+    tmp_path_factory.getbasetemp()
     return library.multiprocessing
 
 
@@ -197,3 +212,25 @@ def watchdog():
     signal.setitimer(signal.ITIMER_REAL, 0)
     faulthandler.unregister(signal.SIGALRM)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def program(method, tmp_path):
+    """Returns a function that runs the text of a program under the start method.
+
+    It returns the exit code, standard output and standard error, and has made
+    sure that nobody was left behind.
+    """
+
+    def program(text: str, *arguments: str) -> tuple[int, str, str]:
+        return script.run(program.command(text, *arguments), cwd=tmp_path)
+
+    def command(text: str, *arguments: str) -> list:
+        path = tmp_path / "program.py"
+        path.write_text(textwrap.dedent(text))
+        return script.python(library.name, path, *arguments, method=method)
+
+    import library
+
+    program.command = command
+    return program
