@@ -35,7 +35,6 @@ BANNED: dict[str, dict[str, str]] = {
     },
     "procession": {"libc": SYSTEM, "rustix": SYSTEM, "nix": SYSTEM, "pyo3": PYTHON},
     "procession-python": {
-        "libc": SYSTEM,
         "rustix": SYSTEM,
         "nix": SYSTEM,
         "serde": VALUES,

@@ -9,7 +9,19 @@ from tree import Fault, Tree
 PACKAGE = Path("python/procession")
 
 # The modules that turn native things into the classes that users see. All others build on these.
-WRAPPERS: set[str] = set()
+WRAPPERS = {
+    "_outcome",
+    "connection",
+    "heap",
+    "pool",
+    "popen_fork",
+    "popen_forkserver",
+    "popen_spawn_posix",
+    "process",
+    "queues",
+    "spawn",
+    "synchronize",
+}
 
 # The modules that may touch the standard library's multiprocessing: they put procession in its place.
 INSTALLERS = {"_install", "__main__"}

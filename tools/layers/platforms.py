@@ -10,7 +10,7 @@ CRATES = ["procession-engine", "procession-macros", "procession", "procession-py
 _SYSTEM = re.compile(
     r"(?<![\w:])(libc|rustix|nix)\s*::|\buse\s+(libc|rustix|nix)\s*;|\b(target_os)\b"
 )
-# An error number is data: the engine's error turns it into a kind.
+# An error number is data: each crate's error.rs turns it into a kind or an exception, or back.
 _ERROR_NUMBER = re.compile(r"libc::E[A-Z0-9]+\b")
 _PYTHON = re.compile(r"(?<![\w:])(pyo3|pyo3_ffi)\s*::")
 

@@ -1,0 +1,198 @@
+"""Measures procession against the standard library and its Rust peers, alternately in one run.
+
+Usage: python benches/python [NAME...] [--method fork] [--rounds 3] [--json FILE]
+
+Each figure is the median of several rounds. In a round every library runs the scenario once, in a process of its own,
+and the order is turned round from one round to the next, so that a machine that slows down slows down all of them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from subprocess import PIPE
+
+from catalogue import (
+    HERE,
+    START_METHODS,
+    Scenario,
+    python_scenarios,
+    rust_scenarios,
+)
+
+# Seconds after which a measurement counts as hung; the longest takes six.
+HUNG = 120
+
+
+def main() -> int:
+    options = arguments()
+    chosen = [
+        scenario
+        for scenario in python_scenarios() + rust_scenarios()
+        if (not options.names or any(name in scenario.name for name in options.names))
+        and (not options.method or scenario.method in options.method)
+    ]
+    machine = describe_machine()
+    print(
+        "\n".join(f"{key}: {value}" for key, value in machine.items()), "\n", flush=True
+    )
+    print(
+        f"{'scenario':<17} {'method':<11} {'reference':>22} {'procession':>15} {'ratio':>8} {'goal':>6}"
+    )
+    results = []
+    for scenario in chosen:
+        result = measure(scenario, options.rounds, options.only)
+        results.append(result)
+        print(row(scenario, result), flush=True)
+    if options.json:
+        options.json.write_text(
+            json.dumps({"machine": machine, "results": results}, indent=1) + "\n"
+        )
+    return 1 if any(result["failures"] for result in results) else 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python benches/python", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="scenarios, or parts of their names; all by default",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        choices=[*START_METHODS, "rust"],
+        help="only this start method",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="how often each library runs each scenario",
+    )
+    parser.add_argument(
+        "--only", help="one library, for example multiprocessing; others are left out"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all figures here too"
+    )
+    return parser.parse_args()
+
+
+def measure(scenario: Scenario, rounds: int, only: str | None) -> dict:
+    """Runs a scenario in turn on each library and returns what it found."""
+    names = [name for name in scenario.commands if only in (None, name)]
+    figures: dict[str, list[float]] = {name: [] for name in names}
+    failures: dict[str, str] = {}
+    for number in range(rounds):
+        for name in names if number % 2 == 0 else reversed(names):
+            if name not in failures:
+                try:
+                    figures[name].append(run(name, scenario.commands[name]))
+                except RuntimeError as error:
+                    failures[name] = str(error)
+    medians = {
+        name: median(values)
+        for name, values in figures.items()
+        if values and name not in failures
+    }
+    reference = next(iter(scenario.commands))
+    return {
+        "scenario": scenario.name,
+        "method": scenario.method,
+        "unit": "s" if scenario.is_duration else "1/s",
+        "reference": reference,
+        "figures": figures,
+        "medians": medians,
+        "ratio": scenario.ratio(medians[reference], medians["procession"])
+        if len(medians) == 2
+        else None,
+        "goal": scenario.goal,
+        "failures": failures,
+    }
+
+
+def run(library: str, command: list[str]) -> float:
+    """Runs one measurement in a process of its own, and ends what it leaves behind."""
+    try:
+        child = subprocess.Popen(
+            command,
+            cwd=HERE,
+            stdout=PIPE,
+            stderr=PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise RuntimeError(f"{error.filename} is not built") from None
+    try:
+        output, errors = child.communicate(timeout=HUNG)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"hung for {HUNG} s") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    if child.returncode:
+        last = (errors.strip() or "no message").splitlines()[-1]
+        raise RuntimeError(f"exit code {child.returncode}: {last}")
+    found = json.loads(output.splitlines()[-1])
+    if found["library"] != library:
+        raise RuntimeError(f"it ran on {found['library']}")
+    return float(found["value"])
+
+
+def row(scenario: Scenario, result: dict) -> str:
+    unit, factor = scenario.unit
+    shown = {
+        name: f"{value * factor:.4g} {unit}"
+        for name, value in result["medians"].items()
+    }
+    reference = f"{result['reference']} {shown.get(result['reference'], '-')}"
+    if result["reference"] == "multiprocessing":
+        reference = shown.get("multiprocessing", "-")
+    ratio = f"{result['ratio']:.2f}x" if result["ratio"] else "-"
+    mark = " below" if result["ratio"] and result["ratio"] < scenario.goal else ""
+    failed = "".join(
+        f"\n    {name} failed: {why}" for name, why in result["failures"].items()
+    )
+    ours = shown.get("procession", "-")
+    return f"{scenario.name:<17} {scenario.method:<11} {reference:>22} {ours:>15} {ratio:>8} {scenario.goal:>5g}x{mark}{failed}"
+
+
+def describe_machine() -> dict[str, str]:
+    return {
+        "machine": f"{processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "procession": package_version("procession"),
+        "numpy": package_version("numpy"),
+        "load": f"{os.getloadavg()[0]:.1f} when it began",
+    }
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def package_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""The scenarios by name, with the goal of each and the commands that measure it.
+
+What each one does is defined in benches/README.md, under the same names.
+"""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+START_METHODS = ["fork", "spawn", "forkserver"]
+
+# Unit: what a figure in seconds, or in things per second, is multiplied by to be shown.
+MILLISECONDS = ("ms", 1e3)
+MICROSECONDS = ("us", 1e6)
+NANOSECONDS = ("ns", 1e9)
+THOUSANDS = ("k/s", 1e-3)
+MILLIONS = ("M/s", 1e-6)
+GIGABYTES = ("GB/s", 1e-9)
+
+
+@dataclass
+class Scenario:
+    """One row of the table: a scenario, under one start method if that is Python's choice."""
+
+    name: str
+    method: str
+    unit: tuple[str, float]
+    goal: float
+    # The reference first: every other is compared with it.
+    commands: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def is_duration(self) -> bool:
+        return not self.unit[0].endswith("/s")
+
+    def ratio(self, reference: float, figure: float) -> float:
+        """Returns how many times better than the reference a figure is."""
+        return reference / figure if self.is_duration else figure / reference
+
+
+def python_scenarios() -> list[Scenario]:
+    """Returns the scenarios of the Python face, against the standard library."""
+    # Name, function, unit, goals: one for all start methods, or each its own.
+    table: list[tuple[str, str, tuple[str, float], float | dict[str, float]]] = [
+        (
+            "start-join",
+            "starts.start_join",
+            MILLISECONDS,
+            {"fork": 1.1, "spawn": 1.2, "forkserver": 8},
+        ),
+        (
+            "start-burst",
+            "starts.start_burst",
+            MILLISECONDS,
+            {"fork": 1, "spawn": 8, "forkserver": 1},
+        ),
+        ("pool-ready", "starts.pool_ready", MILLISECONDS, 1),
+        ("map-tiny", "pools.map_tiny", THOUSANDS, 5),
+        ("map-default", "pools.map_default", MILLIONS, 1),
+        ("imap-tiny", "pools.imap_tiny", THOUSANDS, 1),
+        ("apply-roundtrip", "pools.apply_roundtrip", MICROSECONDS, 4),
+        ("array-in-80MB", "arrays.array_in", MILLISECONDS, 8),
+        ("array-out-80MB", "arrays.array_out", MILLISECONDS, 8),
+        ("queue-1p1c", "queues.queue_1p1c", THOUSANDS, 4),
+        ("queue-4p4c", "queues.queue_4p4c", THOUSANDS, 1),
+        ("pipe-roundtrip", "pipes.pipe_roundtrip", MICROSECONDS, 1),
+        ("pipe-16MiB", "pipes.pipe_16mib", GIGABYTES, 4),
+        ("lock-uncontended", "locks.lock_uncontended", NANOSECONDS, 1),
+        ("lock-contended", "locks.lock_contended", MILLIONS, 1),
+    ]
+    measure = str(HERE / "measure.py")
+    return [
+        Scenario(
+            name,
+            method,
+            unit,
+            goal[method] if isinstance(goal, dict) else goal,
+            {
+                "multiprocessing": [sys.executable, measure, function, method],
+                "procession": [
+                    sys.executable,
+                    "-m",
+                    "procession",
+                    measure,
+                    function,
+                    method,
+                ],
+            },
+        )
+        for name, function, unit, goal in table
+        for method in START_METHODS
+    ]
+
+
+def rust_scenarios() -> list[Scenario]:
+    """Returns the scenarios of the Rust face, against its peers."""
+    built = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    table = [
+        ("start-join", MICROSECONDS, 5.0, "procspawn"),
+        ("pool-roundtrip", MICROSECONDS, 5.0, "procspawn"),
+        # The goal is a rate, 500,000 tasks a second, and not a ratio.
+        ("pool-map-tiny", THOUSANDS, 1.0, "procspawn"),
+        ("queue-1p1c", THOUSANDS, 3.0, "ipc-channel"),
+    ]
+    return [
+        Scenario(
+            name,
+            "rust",
+            unit,
+            goal,
+            {
+                peer: [str(built / f"bench-{peer}"), name],
+                "procession": [str(built / "bench-procession"), name],
+            },
+        )
+        for name, unit, goal, peer in table
+    ]

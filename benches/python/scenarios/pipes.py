@@ -1,0 +1,58 @@
+"""Scenarios that send messages through a pipe."""
+
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from time import perf_counter
+
+ROUND_TRIPS = 10_000
+END = -1
+LARGE = 16 * 1024 * 1024
+LARGE_MESSAGES = 30
+
+
+def pipe_roundtrip(context: BaseContext) -> float:
+    """Returns the seconds for a number to a child and back."""
+    here, there = context.Pipe()
+    child = context.Process(target=_echo, args=(there,))
+    child.start()
+    there.close()
+    for value in range(100):
+        here.send(value)
+        here.recv()
+    begin = perf_counter()
+    for value in range(ROUND_TRIPS):
+        here.send(value)
+        assert here.recv() == value
+    seconds = perf_counter() - begin
+    here.send(END)
+    child.join()
+    return seconds / ROUND_TRIPS
+
+
+def pipe_16mib(context: BaseContext) -> float:
+    """Returns bytes per second of 16 MiB messages from a child to its parent."""
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_send_large, args=(there,))
+    child.start()
+    there.close()
+    assert len(here.recv_bytes()) == LARGE
+    begin = perf_counter()
+    for number in range(LARGE_MESSAGES):
+        assert here.recv_bytes()[-1] == number
+    seconds = perf_counter() - begin
+    child.join()
+    return LARGE * LARGE_MESSAGES / seconds
+
+
+def _echo(connection: "Connection[int, int]") -> None:
+    # Not until end of file: a forked child holds the other end open itself.
+    while (value := connection.recv()) != END:
+        connection.send(value)
+
+
+def _send_large(connection: "Connection[bytes, bytes]") -> None:
+    message = bytearray(LARGE)
+    connection.send_bytes(message)
+    for number in range(LARGE_MESSAGES):
+        message[-1] = number
+        connection.send_bytes(message)
