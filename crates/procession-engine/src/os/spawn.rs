@@ -311,7 +311,7 @@ mod tests {
     fn kept_descriptors_are_there_at_the_same_number_and_others_are_not() {
         let (other, _end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let script = format!(
-            "test -e /proc/self/fd/{} && exit 1; echo here >&$OUT",
+            "test -e /proc/self/fd/{} && exit 1; echo here >/proc/self/fd/$OUT",
             other.as_raw_fd()
         );
         assert_eq!(shell(&script, |_| ()), (0, "here\n".into()));
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_environment_is_exactly_the_one_given() {
-        let script = "echo ${HOME-none} $MINE >&$OUT";
+        let script = "echo ${HOME-none} $MINE >/proc/self/fd/$OUT";
         let (_, text) = shell(script, |spawn| {
             let env = spawn.env.as_mut().unwrap();
             env.push(("MINE".into(), "a b".into()));
@@ -329,14 +329,16 @@ mod tests {
 
     #[test]
     fn the_child_works_in_the_directory_given() {
-        let (_, text) = shell("pwd >&$OUT", |spawn| spawn.cwd = Some("/proc".into()));
+        let (_, text) = shell("pwd >/proc/self/fd/$OUT", |spawn| {
+            spawn.cwd = Some("/proc".into())
+        });
         assert_eq!(text, "/proc\n");
     }
 
     #[test]
     fn no_signal_is_blocked_or_ignored_in_the_child() {
         // The test runner ignores SIGPIPE, as every Rust program does.
-        let script = "grep -E 'Sig(Blk|Ign)' /proc/self/status >&$OUT";
+        let script = "grep -E 'Sig(Blk|Ign)' /proc/self/status >/proc/self/fd/$OUT";
         let (_, text) = shell(script, |spawn| {
             spawn
                 .env
