@@ -31,6 +31,7 @@ pub mod exit_status;
 pub mod pidfd;
 
 pub mod fork;
+pub mod inherited;
 pub mod lifeline;
 pub mod spawn;
 

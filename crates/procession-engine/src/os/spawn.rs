@@ -73,10 +73,7 @@ impl Spawn<'_> {
         if code != 0 {
             return Err(self.failed(code));
         }
-        PidFd::open(pid.unsigned_abs()).inspect_err(|_| {
-            // A child that cannot be watched must not run.
-            abandon(pid);
-        })
+        PidFd::of_child(pid.unsigned_abs())
     }
 
     fn arguments(&self) -> Result<Vec<CString>> {
@@ -132,19 +129,6 @@ impl Spawn<'_> {
             libc::E2BIG => invalid("its arguments and environment are too long".into()),
             libc::EBADF => invalid("a descriptor that it was to keep is closed".into()),
             _ => refusal(&what, error),
-        }
-    }
-}
-
-/// Kills and reaps a child that was just started.
-fn abandon(pid: libc::pid_t) {
-    // SAFETY: nobody else reaps, so the number still means our child.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-    loop {
-        // SAFETY: a null status is allowed.
-        let reaped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        if reaped != -1 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return;
         }
     }
 }
