@@ -10,6 +10,9 @@ pub mod primitive;
 
 pub mod arena;
 
+pub mod process;
+pub mod start;
+
 pub use error::{Error, ErrorKind, Result};
 
 use arena::hooks::NOTHING;
