@@ -10,8 +10,8 @@ pub mod primitive;
 
 pub mod arena;
 
-pub mod process;
-pub mod start;
+#[cfg(not(loom))]
+pub mod sync;
 
 pub use error::{Error, ErrorKind, Result};
 
@@ -23,11 +23,11 @@ use arena::{Hooks, ObjectKind};
 /// The one place where the lowest layer learns of the ones above it.
 pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
     match kind {
-        ObjectKind::Lock
-        | ObjectKind::RLock
-        | ObjectKind::Semaphore
-        | ObjectKind::Condition
-        | ObjectKind::Event
+        ObjectKind::Lock => &sync::LOCK_HOOKS,
+        ObjectKind::RLock => &sync::RLOCK_HOOKS,
+        ObjectKind::Semaphore => &sync::SEMAPHORE_HOOKS,
+        ObjectKind::Event => &sync::EVENT_HOOKS,
+        ObjectKind::Condition
         | ObjectKind::Barrier
         | ObjectKind::Queue
         | ObjectKind::Pipe

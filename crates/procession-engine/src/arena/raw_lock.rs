@@ -73,6 +73,7 @@ impl Default for RawLock {
 
 impl RawLock {
     /// Takes the lock if it is free.
+    #[inline]
     pub fn try_lock(&self, me: Stamp) -> bool {
         // Acquire pairs with the Release in `unlock`.
         self.word
@@ -119,6 +120,7 @@ impl RawLock {
     /// Frees the lock, whoever holds it, and wakes one waiter.
     ///
     /// Returns the stamp that was in it: nobody's, when it was free already.
+    #[inline]
     pub fn unlock(&self) -> Stamp {
         // Release pairs with the Acquire of whoever takes it next.
         let word = self.word.swap(0, Ordering::Release);
@@ -153,6 +155,13 @@ impl RawLock {
     pub fn holder(&self) -> Option<Stamp> {
         let stamp = Stamp::from_raw(self.word.load(Ordering::Relaxed));
         (!stamp.is_nobody()).then_some(stamp)
+    }
+
+    /// Makes the waiters look whether the owner lives, if it is `dead`.
+    pub fn wake_if_held_by(&self, dead: Stamp) {
+        if self.holder() == Some(dead) {
+            futex_wake(&self.word, u32::MAX);
+        }
     }
 
     /// A last look for callers that only try: a dead owner is not an owner.
@@ -209,6 +218,12 @@ impl RawLock {
             }
             let slice_end = deadline.within(std::time::Duration::from_millis(slice));
             match futex_wait(&self.word, word | WAITERS, slice_end) {
+                // Woken though it is still held: perhaps because its owner died.
+                Woken::Changed if self.word.load(Ordering::Relaxed) == word | WAITERS => {
+                    if let Some(how) = self.take_from_dead(me, family, word | WAITERS) {
+                        return Ok(how);
+                    }
+                }
                 Woken::Changed => {}
                 Woken::Interrupted => return Err(NotAcquired::Interrupted),
                 Woken::TimedOut => {

@@ -1,0 +1,160 @@
+//! A lock that any process may take and any process may release.
+//!
+//! Leaves out recursion (`rlock.rs`) and guards that release on drop: the faces
+//! have them.
+
+use crate::arena::{Acquired, Handle, Hooks, NotAcquired, Object, ObjectKind, RawLock, Stamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::time::Deadline;
+use crate::sync::glance::seen_alive;
+use crate::sync::{Waiting, interrupted, me, named, owner_died, timed_out};
+
+/// Lets one holder in at a time, whatever process it is in.
+///
+/// A lock is taken by a process, not by a thread, and anybody may release it,
+/// as in `multiprocessing`. When its holder dies, exactly one process that
+/// takes or waits for it is told (`OwnerDied`), and the lock is free again.
+///
+/// ```
+/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sync::Lock;
+///
+/// let lock = Lock::create()?;
+/// lock.acquire(Deadline::NEVER)?;
+/// assert!(!lock.try_acquire()?);
+/// lock.release()?;
+/// assert!(!lock.is_locked());
+/// # Ok::<(), procession_engine::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lock {
+    object: Object,
+    raw: &'static RawLock,
+}
+
+impl Lock {
+    /// Makes a free lock.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create() -> Result<Self> {
+        Object::create(ObjectKind::Lock, size_of::<RawLock>() as u64).map(Self::of)
+    }
+
+    /// Attaches to the lock that a handle names.
+    ///
+    /// # Errors
+    /// `Stale` when it is gone, `Invalid` when the handle is not a lock's.
+    pub fn attach(handle: Handle) -> Result<Self> {
+        Object::attach(handle, ObjectKind::Lock).map(Self::of)
+    }
+
+    fn of(object: Object) -> Self {
+        let raw = object.view().body();
+        Self { object, raw }
+    }
+
+    /// Returns the numbers by which any member may attach.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.object.handle()
+    }
+
+    /// Returns the handle for a message, and keeps the lock alive until
+    /// somebody attaches with it.
+    #[must_use]
+    pub fn lend(&self) -> Handle {
+        self.object.lend()
+    }
+
+    /// Takes the lock, waiting for it until the deadline.
+    ///
+    /// A process that already holds it waits for itself.
+    ///
+    /// # Errors
+    /// `OwnerDied` when the holder has died; the lock is then free, and not
+    /// held by the caller. `TimedOut`, `Interrupted`.
+    #[inline]
+    pub fn acquire(&self, deadline: Deadline) -> Result<()> {
+        let me = me(&self.object)?;
+        if self.raw.try_lock(me) {
+            return Ok(());
+        }
+        self.acquire_slowly(me, deadline)
+    }
+
+    /// Takes the lock if it is free; tells whether it did.
+    ///
+    /// A death that nobody has noticed yet may take some milliseconds of
+    /// trying to be seen.
+    ///
+    /// # Errors
+    /// `OwnerDied` when the holder has died; the lock is then free, and not
+    /// held by the caller.
+    pub fn try_acquire(&self) -> Result<bool> {
+        let me = me(&self.object)?;
+        if self.raw.try_lock(me) {
+            return Ok(true);
+        }
+        if let Some(holder) = self.raw.holder()
+            && seen_alive(&self.object, holder)
+        {
+            return Ok(false);
+        }
+        match self.acquire_slowly(me, Deadline::now()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[cold]
+    fn acquire_slowly(&self, me: Stamp, deadline: Deadline) -> Result<()> {
+        let _waiting = Waiting::on(&self.object, ObjectKind::Lock, me);
+        let family = self.object.family();
+        match self.raw.lock_until(me, family, deadline) {
+            Ok(Acquired::Free) => Ok(()),
+            Ok(Acquired::FromDead(owner)) => {
+                let error = owner_died(&self.object, owner);
+                self.raw.unlock();
+                family.bury(owner);
+                Err(error)
+            }
+            Err(NotAcquired::TimedOut) => Err(timed_out(&self.object)),
+            Err(NotAcquired::Interrupted) => Err(interrupted(&self.object)),
+        }
+    }
+
+    /// Frees the lock, whoever holds it.
+    ///
+    /// # Errors
+    /// `Invalid` when it is free already.
+    #[inline]
+    pub fn release(&self) -> Result<()> {
+        if self.raw.unlock().is_nobody() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("{} was released too many times", named(&self.object)),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Tells whether somebody holds the lock now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.raw.holder().is_some()
+    }
+
+    /// Returns the process that took the lock and has not released it.
+    #[must_use]
+    pub fn holder(&self) -> Option<Stamp> {
+        self.raw.holder()
+    }
+}
+
+pub(crate) const HOOKS: Hooks = Hooks {
+    // The dead stamp stays in the word, so that exactly one waiter is told.
+    on_death: |view, dead| view.body::<RawLock>().wake_if_held_by(dead),
+    on_destroy: |_| {},
+};

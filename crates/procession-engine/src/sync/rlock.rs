@@ -1,0 +1,256 @@
+//! A lock that its holder may take again, and only its holder may release.
+//!
+//! Leaves out guards that release on drop: the faces have them.
+
+use crate::arena::{Acquired, Handle, Hooks, NotAcquired, Object, ObjectKind, RawLock, Stamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::time::Deadline;
+use crate::primitive::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::glance::seen_alive;
+use crate::sync::{Waiting, interrupted, me, named, owner_died, timed_out};
+
+thread_local! {
+    /// Its address names the thread within its process.
+    static HERE: u8 = const { 0 };
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct Body {
+    raw: RawLock,
+    /// How often the holder has taken it.
+    count: AtomicU32,
+    /// The holder's thread; 0 while nobody holds the lock for good.
+    thread: AtomicU64,
+}
+
+/// Lets one thread of one process in at a time, as often as it likes.
+///
+/// When the process that holds it dies, exactly one process that takes or
+/// waits for it is told (`OwnerDied`), and the lock is free again. A thread
+/// that ends holding it leaves it held.
+///
+/// ```
+/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sync::RLock;
+///
+/// let lock = RLock::create()?;
+/// lock.acquire(Deadline::NEVER)?;
+/// lock.acquire(Deadline::NEVER)?;
+/// assert_eq!(lock.count(), 2);
+/// let other = lock.clone();
+/// std::thread::spawn(move || assert!(other.release().is_err())).join().unwrap();
+/// lock.release()?;
+/// lock.release()?;
+/// assert!(!lock.is_locked());
+/// # Ok::<(), procession_engine::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RLock {
+    object: Object,
+    body: &'static Body,
+}
+
+impl RLock {
+    /// Makes a free lock.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create() -> Result<Self> {
+        Object::create(ObjectKind::RLock, size_of::<Body>() as u64).map(Self::of)
+    }
+
+    /// Attaches to the lock that a handle names.
+    ///
+    /// # Errors
+    /// `Stale` when it is gone, `Invalid` when the handle is not such a lock's.
+    pub fn attach(handle: Handle) -> Result<Self> {
+        Object::attach(handle, ObjectKind::RLock).map(Self::of)
+    }
+
+    fn of(object: Object) -> Self {
+        let body = object.view().body();
+        Self { object, body }
+    }
+
+    /// Returns the numbers by which any member may attach.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.object.handle()
+    }
+
+    /// Returns the handle for a message, and keeps the lock alive until
+    /// somebody attaches with it.
+    #[must_use]
+    pub fn lend(&self) -> Handle {
+        self.object.lend()
+    }
+
+    /// Takes the lock, once more if this thread holds it already.
+    ///
+    /// # Errors
+    /// `OwnerDied` when the holder has died; the lock is then free, and not
+    /// held by the caller. `TimedOut`, `Interrupted`.
+    #[inline]
+    pub fn acquire(&self, deadline: Deadline) -> Result<()> {
+        let me = me(&self.object)?;
+        if self.enter(me)? {
+            return Ok(());
+        }
+        self.acquire_slowly(me, deadline)
+    }
+
+    /// Takes the lock if it is free or this thread's; tells whether it did.
+    ///
+    /// A death that nobody has noticed yet may take some milliseconds of
+    /// trying to be seen.
+    ///
+    /// # Errors
+    /// `OwnerDied` when the holder has died; the lock is then free, and not
+    /// held by the caller.
+    pub fn try_acquire(&self) -> Result<bool> {
+        let me = me(&self.object)?;
+        if self.enter(me)? {
+            return Ok(true);
+        }
+        if let Some(holder) = self.body.raw.holder()
+            && seen_alive(&self.object, holder)
+        {
+            return Ok(false);
+        }
+        match self.acquire_slowly(me, Deadline::now()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the lock if that needs no waiting.
+    #[inline]
+    fn enter(&self, me: Stamp) -> Result<bool> {
+        if self.is_held_by(me) {
+            let count = self.body.count.load(Ordering::Relaxed);
+            let more = count.checked_add(1).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Limit,
+                    format!(
+                        "{} was taken {count} times by one thread",
+                        named(&self.object)
+                    ),
+                )
+            })?;
+            self.body.count.store(more, Ordering::Relaxed);
+            return Ok(true);
+        }
+        let taken = self.body.raw.try_lock(me);
+        if taken {
+            self.body.hold();
+        }
+        Ok(taken)
+    }
+
+    #[cold]
+    fn acquire_slowly(&self, me: Stamp, deadline: Deadline) -> Result<()> {
+        let _waiting = Waiting::on(&self.object, ObjectKind::RLock, me);
+        let family = self.object.family();
+        match self.body.raw.lock_until(me, family, deadline) {
+            Ok(Acquired::Free) => {
+                self.body.hold();
+                Ok(())
+            }
+            Ok(Acquired::FromDead(owner)) => {
+                let error = owner_died(&self.object, owner);
+                self.body.let_go();
+                family.bury(owner);
+                Err(error)
+            }
+            Err(NotAcquired::TimedOut) => Err(timed_out(&self.object)),
+            Err(NotAcquired::Interrupted) => Err(interrupted(&self.object)),
+        }
+    }
+
+    /// Undoes one acquisition; the last one frees the lock.
+    ///
+    /// # Errors
+    /// `NotOwner` when another thread or process holds the lock, or nobody.
+    #[inline]
+    pub fn release(&self) -> Result<()> {
+        let count = self.count();
+        match count {
+            0 => Err(Error::new(
+                ErrorKind::NotOwner,
+                format!("{} is not held by this thread", named(&self.object)),
+            )),
+            1 => {
+                self.body.let_go();
+                Ok(())
+            }
+            _ => {
+                self.body.count.store(count - 1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns how often this thread has taken the lock and not released it.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        if self.is_held_by(self.object.family().me()) {
+            self.body.count.load(Ordering::Relaxed)
+        } else {
+            0
+        }
+    }
+
+    /// Tells whether this thread holds the lock.
+    #[must_use]
+    pub fn is_mine(&self) -> bool {
+        self.count() > 0
+    }
+
+    /// Tells whether somebody holds the lock now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.body.raw.holder().is_some()
+    }
+
+    /// Returns the process whose thread holds the lock.
+    #[must_use]
+    pub fn holder(&self) -> Option<Stamp> {
+        self.body.raw.holder()
+    }
+
+    #[inline]
+    fn is_held_by(&self, me: Stamp) -> bool {
+        // Relaxed: what this thread wrote itself it sees, and no other thread
+        // of this process writes this thread's address.
+        self.body.raw.holder() == Some(me) && self.body.thread.load(Ordering::Relaxed) == thread()
+    }
+}
+
+impl Body {
+    #[inline]
+    fn hold(&self) {
+        self.count.store(1, Ordering::Relaxed);
+        self.thread.store(thread(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn let_go(&self) {
+        // Before the word, as README.md says; `unlock` is a Release.
+        self.thread.store(0, Ordering::Relaxed);
+        self.count.store(0, Ordering::Relaxed);
+        self.raw.unlock();
+    }
+}
+
+#[inline]
+fn thread() -> u64 {
+    HERE.with(|here| std::ptr::from_ref(here).addr() as u64)
+}
+
+pub(crate) const HOOKS: Hooks = Hooks {
+    // The dead stamp stays in the word, so that exactly one waiter is told.
+    on_death: |view, dead| view.body::<Body>().raw.wake_if_held_by(dead),
+    on_destroy: |_| {},
+};

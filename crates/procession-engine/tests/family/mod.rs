@@ -1,0 +1,161 @@
+//! Relatives for tests: forked, let go or killed, and gone afterwards.
+//!
+//! # Safety
+//! Children run the test's closure alone and leave by `_exit` or a kill, so no
+//! destructor of the test runs twice.
+
+#![expect(unsafe_code, reason = "fork, kill and wait in tests")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use procession_engine::arena::{Family, Stamp};
+use procession_engine::os::time::Deadline;
+
+/// How long a test waits before it says that something hangs.
+pub fn watchdog() -> Deadline {
+    Deadline::after(Duration::from_secs(60))
+}
+
+/// A forked member of the family.
+pub struct Relative {
+    pub stamp: Stamp,
+    pid: libc::pid_t,
+}
+
+/// Forks a member that runs `work` and exits with 0, or 101 if it panics.
+pub fn fork(work: impl FnOnce()) -> Relative {
+    let family = Family::get().unwrap();
+    let stamp = family.prepare_fork().unwrap();
+    // SAFETY: see the head of this file.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        let code = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(()) => 0,
+            Err(_) => 101,
+        };
+        // SAFETY: ends the copy without running the test's destructors.
+        unsafe { libc::_exit(code) };
+    }
+    Relative { stamp, pid }
+}
+
+/// Forks a member that runs `work`, and kills it when that is done.
+///
+/// It is a zombie to be buried by whoever first needs to.
+pub fn killed_after(work: impl FnOnce()) -> Relative {
+    let relative = fork(|| {
+        work();
+        // SAFETY: ends this process at once, with nothing cleared away.
+        unsafe { libc::raise(libc::SIGKILL) };
+    });
+    relative.wait_for_end();
+    relative
+}
+
+impl Relative {
+    /// Blocks until the member is parked, or no longer parked, in `sync`.
+    pub fn await_parked(&self, parked: bool) {
+        let end = watchdog();
+        let member = Family::get().unwrap().member(self.stamp);
+        while (member.waiting_on.load(Ordering::Relaxed) != 0) != parked {
+            assert!(!end.has_passed(), "the child does not wait");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: our child, which nobody has reaped.
+        assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0);
+    }
+
+    /// Kills the member, and leaves it a zombie.
+    pub fn kill(&self) {
+        self.signal(libc::SIGKILL);
+        self.wait_for_end();
+    }
+
+    /// Blocks until the member has ended, and leaves it a zombie.
+    pub fn wait_for_end(&self) {
+        assert!(self.wait(libc::WEXITED | libc::WNOWAIT), "nothing ended");
+    }
+
+    /// Tells whether the member has ended.
+    pub fn has_ended(&self) -> bool {
+        self.wait(libc::WEXITED | libc::WNOWAIT | libc::WNOHANG)
+    }
+
+    fn wait(&self, options: i32) -> bool {
+        // SAFETY: all-zero is a valid siginfo.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let id = self.pid as libc::id_t;
+        // SAFETY: waits for our own child, into our own siginfo.
+        let done = unsafe { libc::waitid(libc::P_PID, id, &raw mut info, options) };
+        // SAFETY: waitid has filled in the part that describes a child.
+        done == 0 && unsafe { info.si_pid() } == self.pid
+    }
+
+    /// Blocks until the member exits, and asserts that it did so with 0.
+    pub fn join(self) {
+        self.wait_for_end();
+        let status = self.reap();
+        assert_eq!(status, 0, "the child failed");
+    }
+
+    /// Kills the member if need be, and buries it.
+    pub fn bury(self) {
+        drop(self);
+    }
+
+    fn reap(&self) -> i32 {
+        let mut status = 0;
+        // SAFETY: reaps our own child.
+        unsafe { libc::waitpid(self.pid, &raw mut status, 0) };
+        status
+    }
+}
+
+impl Drop for Relative {
+    fn drop(&mut self) {
+        // SAFETY: our child; if it was reaped already this finds none, as the
+        // id cannot have been used again by a child of ours in the meantime.
+        if self.wait(libc::WEXITED | libc::WNOWAIT | libc::WNOHANG) || !self.is_reaped() {
+            self.signal(libc::SIGKILL);
+            self.reap();
+        }
+        Family::get().unwrap().release_member(self.stamp);
+    }
+}
+
+impl Relative {
+    fn is_reaped(&self) -> bool {
+        // SAFETY: signal 0 only asks.
+        unsafe { libc::kill(self.pid, 0) != 0 }
+    }
+}
+
+/// Makes SIGUSR1 interrupt system calls of this process and do nothing else.
+pub fn listen_to_signals() {
+    extern "C" fn hear(_: i32) {}
+    // SAFETY: all-zero is a valid sigaction: no flags, so calls are not restarted.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = hear as extern "C" fn(i32) as usize;
+    // SAFETY: installs a handler that does nothing.
+    let done = unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(done, 0);
+}
+
+impl Relative {
+    /// Sends SIGUSR1 until the member ends: one may come before it is parked.
+    pub fn signal_until_it_ends(&self) {
+        let end = watchdog();
+        while !self.has_ended() {
+            assert!(!end.has_passed(), "no signal ends the wait");
+            self.signal(libc::SIGUSR1);
+            std::thread::yield_now();
+        }
+    }
+}
