@@ -103,7 +103,7 @@ impl Layout {
 
     /// Size of the file.
     #[must_use]
-    pub fn len(self) -> u64 {
+    pub fn size(self) -> u64 {
         self.data() + self.chunks * CHUNK
     }
 }

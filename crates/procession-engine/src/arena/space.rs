@@ -57,7 +57,7 @@ impl Space {
     /// # Errors
     /// When the file is not a family's, or is of another build.
     pub fn open(file: MemFd) -> Result<Self> {
-        let len = file.len()?;
+        let len = file.size()?;
         let map = Mapping::new(&file, len)?;
         let mut space = Self {
             file,
@@ -83,8 +83,8 @@ impl Space {
     }
 
     fn reserve(layout: Layout) -> Result<Self> {
-        let file = MemFd::create("procession", layout.len())?;
-        let map = Mapping::new(&file, layout.len())?;
+        let file = MemFd::create("procession", layout.size())?;
+        let map = Mapping::new(&file, layout.size())?;
         Ok(Self { file, map, layout })
     }
 

@@ -29,7 +29,10 @@ pub struct Image {
 pub fn main_image() -> Image {
     let mut image = Image {
         base: 0,
-        code: usize::MAX..0,
+        code: Range {
+            start: usize::MAX,
+            end: 0,
+        },
         build: FNV_BASIS,
     };
     // SAFETY: the callback matches the expected type and gets a pointer to

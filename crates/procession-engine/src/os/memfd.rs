@@ -36,7 +36,7 @@ impl MemFd {
     ///
     /// # Errors
     /// When the descriptor is not a file.
-    pub fn len(&self) -> Result<u64> {
+    pub fn size(&self) -> Result<u64> {
         let stat = fs::fstat(&self.0).map_err(|e| Error::os("look at the memory file", e))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
