@@ -13,6 +13,9 @@ pub mod arena;
 #[cfg(not(loom))]
 pub mod sync;
 
+pub mod process;
+pub mod start;
+
 pub use error::{Error, ErrorKind, Result};
 
 use arena::hooks::NOTHING;

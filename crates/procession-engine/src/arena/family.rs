@@ -23,7 +23,7 @@ use crate::arena::{burial, runs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::fork_mutex::ForkMutex;
 use crate::os::memfd::MemFd;
-use crate::os::{atfork, liveness};
+use crate::os::{atfork, lifeline, liveness};
 use crate::primitive::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes to which `PROCESSION_ARENA_LIMIT` holds a new family's shared memory;
@@ -84,12 +84,11 @@ impl Family {
         let family = Self::of(Space::open(MemFd::from_inherited(fd))?);
         let member = family.member(me);
         if member.generation.load(Ordering::Acquire) != me.generation() {
-            return Err(Error::new(
-                ErrorKind::Stale,
-                format!("member {me} of the family was given up before this process joined"),
-            ));
+            return Err(given_up(me));
         }
-        family.become_member(me);
+        if !family.become_member(me) {
+            return Err(given_up(me));
+        }
         Self::install(family)
     }
 
@@ -442,17 +441,16 @@ impl Family {
         }
     }
 
-    /// Makes this process the member that was set aside for it.
-    fn become_member(&self, me: Stamp) {
+    /// Makes this process the member that was set aside for it; tells whether
+    /// the place was still there (it goes when the parent dies too early).
+    fn become_member(&self, me: Stamp) -> bool {
         let member = self.member(me);
+        let parent = Stamp::from_raw(member.parent.load(Ordering::Relaxed));
         member.pid.store(std::process::id(), Ordering::Relaxed);
         member.seen.store(liveness::boot_time(), Ordering::Relaxed);
         self.me.store(me.raw(), Ordering::Relaxed);
-        let parent = Stamp::from_raw(member.parent.load(Ordering::Relaxed));
         let (stage, holder) = member.stage();
-        if stage == Stage::Reserved {
-            member.advance((stage, holder), (Stage::Alive, parent));
-        }
+        stage == Stage::Reserved && member.advance((stage, holder), (Stage::Alive, parent))
     }
 
     /// Sets a slot aside for the child that this thread is about to fork, and
@@ -561,7 +559,15 @@ fn limit() -> Result<u64> {
     Ok(info.totalram * u64::from(info.mem_unit))
 }
 
+fn given_up(me: Stamp) -> Error {
+    Error::new(
+        ErrorKind::Stale,
+        format!("member {me} of the family was given up before this process joined"),
+    )
+}
+
 extern "C" fn before_fork() {
+    lifeline::hold_for_fork();
     if let Some(family) = FAMILY.get() {
         family.registry.hold();
         family.hints.hold();
@@ -570,6 +576,7 @@ extern "C" fn before_fork() {
 }
 
 extern "C" fn after_fork_in_parent() {
+    lifeline::free_after_fork();
     if let Some(family) = FAMILY.get() {
         family.faulted.free_after_fork();
         family.hints.free_after_fork();
@@ -582,6 +589,7 @@ extern "C" fn after_fork_in_parent() {
 }
 
 extern "C" fn after_fork_in_child() {
+    lifeline::close_inherited();
     let Some(family) = FAMILY.get() else {
         return;
     };
@@ -596,9 +604,15 @@ extern "C" fn after_fork_in_child() {
         // the child has no name, and what it tries fails with that reason.
         child = family.reserve_member_for(parent).unwrap_or(Stamp::NOBODY);
     }
+    if !child.is_nobody() && !family.become_member(child) {
+        // Our parent has ended already, and the place went with it.
+        child = family.reserve_member_for(parent).unwrap_or(Stamp::NOBODY);
+        if !child.is_nobody() {
+            family.become_member(child);
+        }
+    }
     family.me.store(child.raw(), Ordering::Relaxed);
     if !child.is_nobody() {
-        family.become_member(child);
         let attachments = family.registry.lock().attachments();
         attachments.become_child(family, child);
     }

@@ -33,6 +33,8 @@ pub struct Member {
     exit: AtomicU64,
     /// Offset of the block with the outcome of the process's function, or 0.
     pub outcome: AtomicU64,
+    /// How many bytes of that block are the outcome.
+    pub outcome_len: AtomicU64,
     /// What the process is parked on: kind in the top byte, serial below.
     pub waiting_on: AtomicU64,
     /// Counts how often the slot was used.
@@ -86,6 +88,7 @@ impl Member {
         self.pid.store(0, Ordering::Relaxed);
         self.seen.store(0, Ordering::Relaxed);
         self.outcome.store(0, Ordering::Relaxed);
+        self.outcome_len.store(0, Ordering::Relaxed);
         self.waiting_on.store(0, Ordering::Relaxed);
         self.parent.store(parent.raw(), Ordering::Relaxed);
         self.keeper.store(0, Ordering::Relaxed);
@@ -122,6 +125,12 @@ impl Member {
     /// Returns the word that changes from 0 when the exit is recorded.
     pub fn exit_word(&self) -> &AtomicU32 {
         low_half(&self.exit)
+    }
+
+    /// Says what the process is to be, before it starts.
+    pub fn describe(&self, name: &str, flags: u32) {
+        self.set_name(name);
+        self.flags.store(flags, Ordering::Relaxed);
     }
 
     /// Stores a name, cut to what fits.

@@ -9,6 +9,7 @@
 use std::io;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::proc_status::ProcStatus;
 
 /// Says on which side of a fork the caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,21 @@ pub unsafe fn fork() -> Result<Forked> {
     }
 }
 
+/// Returns how many threads this process has.
+///
+/// A thread that was just joined may still be counted for an instant: the
+/// kernel lets the joiner go before the thread is quite gone.
+///
+/// # Errors
+/// `Unsupported` when /proc is missing.
+pub fn thread_count() -> Result<usize> {
+    let status = ProcStatus::of_self().ok_or_else(|| {
+        let message = "threads cannot be counted without /proc";
+        Error::new(ErrorKind::Unsupported, message)
+    })?;
+    Ok(status.threads as usize)
+}
+
 /// Says why the system gives no new process; `what` is what was tried.
 pub(super) fn refusal(what: &str, error: io::Error) -> Error {
     match error.raw_os_error() {
@@ -55,5 +71,24 @@ pub(super) fn refusal(what: &str, error: io::Error) -> Error {
             format!("cannot {what}: the system has no memory for another process"),
         ),
         _ => Error::os(what, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::testing::{WATCHDOG, child};
+
+    #[test]
+    fn a_forked_child_has_one_thread_whatever_its_parent_has() {
+        let barrier = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| barrier.wait());
+            assert!(thread_count().unwrap() >= 2);
+            let (process, _release) = child(|_| i32::try_from(thread_count().unwrap()).unwrap());
+            assert!(process.wait(WATCHDOG()).unwrap());
+            assert_eq!(process.reap().unwrap().unwrap().code(), 1);
+            barrier.wait();
+        });
     }
 }

@@ -1,8 +1,8 @@
 //! The only place with system calls and with names of operating systems.
 //!
 //! Everything here is an owned, safe wrapper; the rest of the engine sees
-//! types, not numbers. Files are in reading order: time and memory, waiting,
-//! processes.
+//! types, not numbers. Files are in reading order: time and memory, waiting
+//! and waking, bytes, processes, and what a process may use.
 
 pub mod time;
 
@@ -17,6 +17,11 @@ pub mod poll;
 pub mod epoll;
 
 pub mod doorbell;
+pub mod eventfd;
+
+pub mod socket;
+
+pub mod fd_passing;
 
 pub mod atfork;
 pub mod fork_mutex;
@@ -26,8 +31,19 @@ pub mod exit_status;
 pub mod pidfd;
 
 pub mod fork;
+pub mod inherited;
 pub mod lifeline;
 pub mod spawn;
+
+pub mod proc_status;
+
+pub mod prctl;
+
+pub mod affinity;
+mod cgroup;
+pub mod cpu;
+pub mod limits;
+pub mod memory;
 
 #[cfg(test)]
 pub(crate) mod testing;

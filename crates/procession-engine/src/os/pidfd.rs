@@ -47,6 +47,19 @@ impl PidFd {
         }
     }
 
+    /// Opens a child that this process has just started. One that cannot be
+    /// watched must not run: it is killed and reaped.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left.
+    pub fn of_child(pid: u32) -> Result<Self> {
+        Self::open(pid).inspect_err(|_| {
+            if let Ok(pid) = libc::pid_t::try_from(pid) {
+                abandon(pid);
+            }
+        })
+    }
+
     /// Takes over a descriptor of process `pid` that somebody passed on.
     #[must_use]
     pub fn from_received(fd: OwnedFd, pid: u32) -> Self {
@@ -138,6 +151,19 @@ impl PidFd {
         let code = unsafe { libc::ioctl(self.fd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
         let told = code == 0 && info.mask & PIDFD_INFO_EXIT != 0;
         told.then(|| ExitStatus::from_wait_status(info.exit_code))
+    }
+}
+
+/// Kills and reaps a child that was just started.
+fn abandon(pid: libc::pid_t) {
+    // SAFETY: nobody else reaps, so the number still means our child.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    loop {
+        // SAFETY: a null status is allowed.
+        let reaped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+        if reaped != -1 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return;
+        }
     }
 }
 

@@ -62,7 +62,7 @@ fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, deadline: Deadline) -> Result
 }
 
 /// Looks without waiting, so no signal can interrupt it.
-fn has_now(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool> {
+pub(super) fn has_now(fd: BorrowedFd<'_>, events: PollFlags) -> Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, events)];
     match rustix::event::poll(&mut fds, Some(&Timespec::default())) {
         Ok(ready) => Ok(ready > 0),

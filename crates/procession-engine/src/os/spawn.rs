@@ -73,10 +73,7 @@ impl Spawn<'_> {
         if code != 0 {
             return Err(self.failed(code));
         }
-        PidFd::open(pid.unsigned_abs()).inspect_err(|_| {
-            // A child that cannot be watched must not run.
-            abandon(pid);
-        })
+        PidFd::of_child(pid.unsigned_abs())
     }
 
     fn arguments(&self) -> Result<Vec<CString>> {
@@ -132,19 +129,6 @@ impl Spawn<'_> {
             libc::E2BIG => invalid("its arguments and environment are too long".into()),
             libc::EBADF => invalid("a descriptor that it was to keep is closed".into()),
             _ => refusal(&what, error),
-        }
-    }
-}
-
-/// Kills and reaps a child that was just started.
-fn abandon(pid: libc::pid_t) {
-    // SAFETY: nobody else reaps, so the number still means our child.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-    loop {
-        // SAFETY: a null status is allowed.
-        let reaped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        if reaped != -1 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return;
         }
     }
 }
@@ -311,7 +295,7 @@ mod tests {
     fn kept_descriptors_are_there_at_the_same_number_and_others_are_not() {
         let (other, _end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let script = format!(
-            "test -e /proc/self/fd/{} && exit 1; echo here >&$OUT",
+            "test -e /proc/self/fd/{} && exit 1; echo here >/proc/self/fd/$OUT",
             other.as_raw_fd()
         );
         assert_eq!(shell(&script, |_| ()), (0, "here\n".into()));
@@ -319,7 +303,7 @@ mod tests {
 
     #[test]
     fn the_environment_is_exactly_the_one_given() {
-        let script = "echo ${HOME-none} $MINE >&$OUT";
+        let script = "echo ${HOME-none} $MINE >/proc/self/fd/$OUT";
         let (_, text) = shell(script, |spawn| {
             let env = spawn.env.as_mut().unwrap();
             env.push(("MINE".into(), "a b".into()));
@@ -329,14 +313,16 @@ mod tests {
 
     #[test]
     fn the_child_works_in_the_directory_given() {
-        let (_, text) = shell("pwd >&$OUT", |spawn| spawn.cwd = Some("/proc".into()));
+        let (_, text) = shell("pwd >/proc/self/fd/$OUT", |spawn| {
+            spawn.cwd = Some("/proc".into())
+        });
         assert_eq!(text, "/proc\n");
     }
 
     #[test]
     fn no_signal_is_blocked_or_ignored_in_the_child() {
         // The test runner ignores SIGPIPE, as every Rust program does.
-        let script = "grep -E 'Sig(Blk|Ign)' /proc/self/status >&$OUT";
+        let script = "grep -E 'Sig(Blk|Ign)' /proc/self/status >/proc/self/fd/$OUT";
         let (_, text) = shell(script, |spawn| {
             spawn
                 .env

@@ -1,0 +1,344 @@
+//! A child process, from its start to its end.
+//!
+//! A child is reaped by the process that forked it: by us, or by a server that
+//! did it for us and then records the exit in the member table. Either way the
+//! end itself is noticed on the child's own descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::arena::member::Member;
+use crate::arena::{Block, Family, Stamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::exit_status::ExitStatus;
+use crate::os::fork_mutex::ForkMutex;
+use crate::os::futex::Woken;
+use crate::os::pidfd::PidFd;
+use crate::os::time::Deadline;
+use crate::primitive::{Ordering, futex_wait, futex_wake, relax};
+use crate::process::detached;
+use crate::process::payload::Payload;
+use crate::process::state::State;
+
+/// What a process's end is said to be when nobody can know it (as CPython does).
+pub const UNKNOWN: ExitStatus = ExitStatus::from_code(255);
+
+/// How often a process that waits for an exit's record asks whether the one
+/// that is to record it still lives.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// How long a look that does not wait gives the keeper to record an end that
+/// was already seen.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Turns of a spin loop, some microseconds: the keeper of a child that has
+/// ended was woken at the same instant as we were.
+const SPINS: u32 = 2_000;
+
+/// Holds a process that this one has asked for.
+///
+/// Dropping it lets the process run on; it is still reaped when it ends. In a
+/// forked copy of the parent it is a stranger's child: it can be looked at and
+/// sent signals, but not waited for.
+#[derive(Debug)]
+pub struct Child(Arc<Process>);
+
+/// What is known of a child. Lives on in the list of those detached.
+#[derive(Debug)]
+pub(super) struct Process {
+    stamp: Stamp,
+    /// Who may wait for it and gives its slot back.
+    parent: Stamp,
+    /// Who reaps it; `parent` itself, or a server.
+    keeper: Stamp,
+    pidfd: PidFd,
+    status: ForkMutex<Option<ExitStatus>>,
+}
+
+impl Child {
+    /// Takes charge of a child that this process has started in slot `stamp`
+    /// and will reap.
+    pub(crate) fn own(family: &Family, stamp: Stamp, pidfd: PidFd) -> Self {
+        Self::kept_by(family, stamp, pidfd, family.me())
+    }
+
+    /// Takes charge of a child that `keeper` reaps.
+    pub(crate) fn kept_by(family: &Family, stamp: Stamp, pidfd: PidFd, keeper: Stamp) -> Self {
+        Self(Arc::new(Process {
+            stamp,
+            parent: family.me(),
+            keeper,
+            pidfd,
+            status: ForkMutex::new(None),
+        }))
+    }
+
+    /// Returns the process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.pidfd.pid()
+    }
+
+    /// Returns the child's name in the family.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.0.stamp
+    }
+
+    /// Returns a descriptor that is readable once the process has ended.
+    #[must_use]
+    pub fn sentinel(&self) -> BorrowedFd<'_> {
+        self.0.pidfd.as_fd()
+    }
+
+    /// Tells whether this process is the one that may wait for the child.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.0.is_ours()
+    }
+
+    /// Returns how the process ended, or `None` if it still runs.
+    ///
+    /// # Errors
+    /// `NotOwner` in a forked copy of the parent.
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        self.0.try_wait()
+    }
+
+    /// Blocks until the process has ended; returns how.
+    ///
+    /// # Errors
+    /// `TimedOut` when it still runs at the deadline, `Interrupted` when a signal arrived first, `NotOwner` in a forked copy
+    /// of the parent.
+    pub fn wait(&self, deadline: Deadline) -> Result<ExitStatus> {
+        self.0.wait(deadline)?.ok_or_else(|| {
+            let message = format!("process {} still runs at the deadline", self.pid());
+            Error::new(ErrorKind::TimedOut, message)
+        })
+    }
+
+    /// Sends a signal; tells whether there was still somebody to get it.
+    ///
+    /// # Errors
+    /// When there is no such signal, or the process is another user's by now.
+    pub fn signal(&self, number: i32) -> Result<bool> {
+        self.0.pidfd.send_signal(number)
+    }
+
+    /// Asks the process to end by SIGTERM; it may catch that.
+    ///
+    /// # Errors
+    /// When the process is another user's by now.
+    pub fn terminate(&self) -> Result<bool> {
+        self.signal(TERMINATE)
+    }
+
+    /// Ends the process at once by SIGKILL.
+    ///
+    /// # Errors
+    /// When the process is another user's by now.
+    pub fn kill(&self) -> Result<bool> {
+        self.signal(KILL)
+    }
+
+    /// Raises the process's stop flag, which it may look at or wait for.
+    pub fn request_stop(&self) {
+        if let Some(member) = Family::existing().and_then(|family| self.0.member(family)) {
+            // Release pairs with the Acquire of `me::wait_stop`.
+            member.stop.store(1, Ordering::Release);
+            futex_wake(&member.stop, u32::MAX);
+        }
+    }
+
+    /// Tells what the process is doing now.
+    ///
+    /// # Errors
+    /// As [`Child::try_wait`], which a forked copy of the parent does without.
+    pub fn state(&self) -> Result<State> {
+        if self.is_ours() {
+            if let Some(status) = self.try_wait()? {
+                return Ok(State::Terminated(status));
+            }
+        } else if self.0.pidfd.is_dead() {
+            return Ok(State::Terminated(
+                self.0.pidfd.exit_info().unwrap_or(UNKNOWN),
+            ));
+        }
+        let family = Family::get()?;
+        Ok(State::of_running(self.pid(), self.0.member(family)))
+    }
+
+    /// Returns what the process published as its outcome, the first time this
+    /// is called after the end.
+    ///
+    /// # Errors
+    /// `NotOwner` in a forked copy of the parent.
+    pub fn take_outcome(&self) -> Result<Option<Payload>> {
+        if self.try_wait()?.is_none() {
+            return Ok(None);
+        }
+        Ok(self.0.take_outcome(Family::get()?))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            detached::add(Arc::clone(&self.0));
+        }
+    }
+}
+
+impl Process {
+    pub(super) fn is_ours(&self) -> bool {
+        Family::existing().is_some_and(|family| family.me() == self.parent)
+    }
+
+    /// Gives the slot back if the process has ended; tells whether it has.
+    pub(super) fn finish(&self) -> bool {
+        let Ok(Some(_)) = self.try_wait() else {
+            return false;
+        };
+        if let Some(family) = Family::existing() {
+            drop(self.take_outcome(family));
+            family.release_member(self.stamp);
+        }
+        true
+    }
+
+    fn must_be_ours(&self) -> Result<&'static Family> {
+        let family = Family::get()?;
+        if family.me() == self.parent {
+            return Ok(family);
+        }
+        Err(Error::new(
+            ErrorKind::NotOwner,
+            format!(
+                "process {} is not a child of this process, but of the one this was forked from",
+                self.pidfd.pid()
+            ),
+        ))
+    }
+
+    fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        let family = self.must_be_ours()?;
+        if let Some(status) = *self.status.lock() {
+            return Ok(Some(status));
+        }
+        if !self.pidfd.is_dead() {
+            return Ok(None);
+        }
+        match self.learn_exit(family, Deadline::after(GRACE)) {
+            // A look does not wait, so it is not interrupted either.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
+            result => result,
+        }
+    }
+
+    fn wait(&self, deadline: Deadline) -> Result<Option<ExitStatus>> {
+        let family = self.must_be_ours()?;
+        if let Some(status) = *self.status.lock() {
+            return Ok(Some(status));
+        }
+        if !self.pidfd.wait(deadline)? {
+            return Ok(None);
+        }
+        self.learn_exit(family, deadline.max(Deadline::after(GRACE)))
+    }
+
+    /// Finds out how a process ended that has ended.
+    fn learn_exit(&self, family: &Family, deadline: Deadline) -> Result<Option<ExitStatus>> {
+        let told = if self.keeper == self.parent {
+            // The lock keeps two threads from reaping: one would find nobody.
+            let mut known = self.status.lock();
+            if known.is_none() {
+                *known = self.reap(family)?;
+            }
+            return Ok(*known);
+        } else {
+            self.hear_of_exit(family, deadline)?
+        };
+        if let Some(status) = told {
+            family.bury(self.stamp);
+            *self.status.lock() = Some(status);
+        }
+        Ok(told)
+    }
+
+    fn reap(&self, family: &Family) -> Result<Option<ExitStatus>> {
+        let status = match self.pidfd.reap() {
+            Ok(None) => return Ok(None),
+            Ok(Some(status)) => status,
+            // Somebody waited for just any child, or SIGCHLD is ignored.
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                self.pidfd.exit_info().unwrap_or(UNKNOWN)
+            }
+            Err(error) => return Err(error),
+        };
+        family.bury(self.stamp);
+        Ok(Some(status))
+    }
+
+    /// Waits until the keeper has recorded the end, or is gone itself.
+    fn hear_of_exit(&self, family: &Family, deadline: Deadline) -> Result<Option<ExitStatus>> {
+        let member = family.member(self.stamp);
+        let recorded = || {
+            let word = member.exit(self.stamp.generation())?;
+            Some(ExitStatus::from_wait_status(i32::try_from(word).ok()?))
+        };
+        for _ in 0..SPINS {
+            if let Some(status) = recorded() {
+                return Ok(Some(status));
+            }
+            relax();
+        }
+        loop {
+            let woken = futex_wait(member.exit_word(), 0, deadline.within(SLICE));
+            if let Some(status) = recorded() {
+                return Ok(Some(status));
+            }
+            if family.is_dead(self.keeper) {
+                // It may have recorded the end right before its own.
+                let status = recorded().or_else(|| self.pidfd.exit_info());
+                return Ok(Some(status.unwrap_or(UNKNOWN)));
+            }
+            if woken == Woken::Interrupted {
+                return Err(Error::new(
+                    ErrorKind::Interrupted,
+                    format!(
+                        "a signal arrived during the wait for process {}",
+                        self.pidfd.pid()
+                    ),
+                ));
+            }
+            if deadline.has_passed() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Returns the entry in the member table while it is this process's.
+    fn member<'f>(&self, family: &'f Family) -> Option<&'f Member> {
+        let member = family.member(self.stamp);
+        // Acquire pairs with the Release that ends `Member::renew`.
+        let generation = member.generation.load(Ordering::Acquire);
+        (generation == self.stamp.generation()).then_some(member)
+    }
+
+    fn take_outcome(&self, family: &Family) -> Option<Payload> {
+        let member = self.member(family)?;
+        // Acquire pairs with the Release in `me::publish_outcome`.
+        let offset = member.outcome.swap(0, Ordering::Acquire);
+        if offset == 0 {
+            return None;
+        }
+        let len = member.outcome_len.load(Ordering::Relaxed);
+        // Burial has made it ours.
+        let block = Block::claim(offset, family.me()).ok()?;
+        Some(Payload::new(block, usize::try_from(len).ok()?))
+    }
+}
+
+const TERMINATE: i32 = 15;
+const KILL: i32 = 9;

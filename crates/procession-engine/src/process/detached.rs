@@ -1,0 +1,53 @@
+//! Children that nobody holds any more: reaped when somebody passes by.
+//!
+//! This is the registry of children, one of the engine's few globals. Every
+//! start and every dropped child looks through it; a child that ends after the
+//! last of these stays a zombie until this process ends.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::os::atfork;
+use crate::os::fork_mutex::ForkMutex;
+use crate::process::child::Process;
+
+static DETACHED: ForkMutex<Vec<Arc<Process>>> = ForkMutex::new(Vec::new());
+
+/// Keeps a child that was dropped until it has ended.
+pub(super) fn add(process: Arc<Process>) {
+    if process.finish() {
+        return;
+    }
+    static HANDLERS: OnceLock<()> = OnceLock::new();
+    HANDLERS.get_or_init(|| {
+        // Without the handlers a fork in mid-change could leave the copy's
+        // list locked; that takes a system without memory to come about.
+        let _ = atfork::register(before_fork, after_fork_in_parent, after_fork_in_child);
+    });
+    DETACHED.lock().push(process);
+}
+
+/// Reaps those detached children that have ended.
+pub(crate) fn sweep() {
+    // Taken out first: finishing takes other locks, and time.
+    let mut children = std::mem::take(&mut *DETACHED.lock());
+    if children.is_empty() {
+        return;
+    }
+    children.retain(|process| process.is_ours() && !process.finish());
+    DETACHED.lock().append(&mut children);
+}
+
+extern "C" fn before_fork() {
+    DETACHED.hold();
+}
+
+extern "C" fn after_fork_in_parent() {
+    DETACHED.free_after_fork();
+}
+
+extern "C" fn after_fork_in_child() {
+    DETACHED.free_after_fork();
+    // They are the parent's children; here they are only descriptors.
+    let copies = std::mem::take(&mut *DETACHED.lock());
+    drop(copies);
+}

@@ -1,0 +1,121 @@
+//! A process that is a copy of this one.
+//!
+//! Who forks is the face's choice (the C library, or an interpreter with rules
+//! of its own), so this is in two halves around the fork itself.
+
+use crate::arena::{Family, Stamp};
+use crate::error::Result;
+use crate::os::fork::Forked as Side;
+use crate::os::lifeline::{self, Lifeline};
+use crate::os::pidfd::PidFd;
+use crate::process::{Child, sweep};
+use crate::start::join::hold_for_life;
+use crate::start::orders::Orders;
+
+/// Says on which side of a fork the caller is.
+#[derive(Debug)]
+pub enum Forked {
+    /// In the parent, which holds the child.
+    Parent(Child),
+    /// In the child.
+    Child,
+}
+
+/// Forks by `fork`, and does what procession needs on both sides.
+///
+/// The child has all that the parent had, so the payload and the descriptors
+/// of `orders` are not used.
+///
+/// # Errors
+/// What `fork` says, or `Limit` when the family is full. In the child: when no
+/// descriptor is left to tie it to its parent; it must end then.
+pub fn fork_with(orders: &Orders<'_>, fork: impl FnOnce() -> Result<Side>) -> Result<Forked> {
+    let prepared = PreparedFork::new(orders)?;
+    match fork()? {
+        Side::Parent(pid) => prepared.in_parent(pid).map(Forked::Parent),
+        Side::Child => {
+            prepared.in_child()?;
+            Ok(Forked::Child)
+        }
+    }
+}
+
+/// Has all ready for the fork that this thread is about to make.
+///
+/// Dropping it says that there was no fork.
+#[derive(Debug)]
+#[must_use = "after the fork, one side calls `in_parent` and the other `in_child`"]
+pub struct PreparedFork {
+    family: &'static Family,
+    parent: Stamp,
+    child: Stamp,
+    ends_with_parent: bool,
+}
+
+impl PreparedFork {
+    /// Prepares a fork by this thread.
+    ///
+    /// # Errors
+    /// `Limit` when the family is full or no descriptor is left.
+    pub fn new(orders: &Orders<'_>) -> Result<Self> {
+        sweep();
+        let family = Family::get()?;
+        if orders.ends_with_parent() {
+            // Opened before the fork, for the child to inherit.
+            drop(lifeline::read_end()?);
+        }
+        let parent = family.me();
+        let child = family.prepare_fork()?;
+        family.member(child).describe(&orders.name, orders.flags());
+        Ok(Self {
+            family,
+            parent,
+            child,
+            ends_with_parent: orders.ends_with_parent(),
+        })
+    }
+
+    /// Returns the stamp that the child will have.
+    #[must_use]
+    pub fn child(&self) -> Stamp {
+        self.child
+    }
+
+    /// Takes charge of the child, in the parent.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left to watch the child by; it was ended
+    /// and reaped then.
+    pub fn in_parent(self, pid: u32) -> Result<Child> {
+        // On failure the child is gone, and dropping `self` frees its place.
+        let pidfd = PidFd::of_child(pid)?;
+        let child = Child::own(self.family, self.child, pidfd);
+        std::mem::forget(self);
+        Ok(child)
+    }
+
+    /// Ties the child to its parent if it is to end with it, in the child.
+    ///
+    /// # Errors
+    /// When no descriptor is left for that; the child must end then.
+    pub fn in_child(self) -> Result<()> {
+        if self.ends_with_parent {
+            hold_for_life(Lifeline::hold_inherited()?);
+        }
+        Ok(())
+    }
+
+    /// Says that there was no fork, as dropping does.
+    pub fn cancel(self) {
+        drop(self);
+    }
+}
+
+impl Drop for PreparedFork {
+    fn drop(&mut self) {
+        // In the child the place is its own.
+        if self.family.me() == self.parent {
+            self.family.cancel_fork(self.child);
+        }
+    }
+}

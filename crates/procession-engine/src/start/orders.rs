@@ -1,0 +1,42 @@
+//! What the process that asks for another hands over to it.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::arena::member::{DAEMON, WORKER};
+use crate::process::Payload;
+
+/// Says what a new process is to be, and what it is to do.
+#[derive(Debug, Default)]
+pub struct Orders<'fd> {
+    /// Its name in the family's table, for others to see.
+    pub name: String,
+    /// Whether it ends when its parent does, by whatever cause.
+    pub daemon: bool,
+    /// Whether it is a worker of a pool; ends with its parent, too.
+    pub worker: bool,
+    /// What it is to do, in the face's own format.
+    pub payload: Option<Payload>,
+    /// Descriptors for it, which it receives in this order.
+    pub fds: Vec<BorrowedFd<'fd>>,
+}
+
+impl Orders<'_> {
+    /// Tells whether the process is to end with its parent.
+    pub(super) fn ends_with_parent(&self) -> bool {
+        self.daemon || self.worker
+    }
+
+    pub(super) fn flags(&self) -> u32 {
+        let flag = |set, flag| if set { flag } else { 0 };
+        flag(self.daemon, DAEMON) | flag(self.worker, WORKER)
+    }
+}
+
+/// What a new process was handed over.
+#[derive(Debug, Default)]
+pub struct Received {
+    /// What to do, in the face's own format.
+    pub payload: Option<Payload>,
+    /// The descriptors of [`Orders::fds`], in the same order; numbers may differ.
+    pub fds: Vec<OwnedFd>,
+}

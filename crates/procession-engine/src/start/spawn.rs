@@ -1,0 +1,76 @@
+//! A process with a fresh image of a program.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::path::PathBuf;
+
+use crate::error::Result;
+use crate::os::lifeline;
+use crate::os::spawn::Spawn;
+use crate::process::Child;
+use crate::start::introduction::Introduction;
+use crate::start::orders::Orders;
+use crate::start::slot::Slot;
+
+/// Says which program a fresh image is of. It must [`join`](super::join()) the
+/// family by the last of its arguments, the [`Introduction`].
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// The executable.
+    pub exe: PathBuf,
+    /// Its arguments, its own name first; the introduction is put after them.
+    pub argv: Vec<OsString>,
+    /// The environment; `None` is a copy of this process's.
+    pub env: Option<Vec<(OsString, OsString)>>,
+    /// The working directory; `None` is this process's.
+    pub cwd: Option<PathBuf>,
+}
+
+/// Starts a fresh image of a program.
+///
+/// # Errors
+/// `Invalid` when there is no such program or directory, `Limit` or
+/// `OutOfMemory` when there can be no other process. Nothing is left behind.
+pub fn spawn(program: &Program, orders: Orders<'_>) -> Result<Child> {
+    let lifeline = orders
+        .ends_with_parent()
+        .then(lifeline::read_end)
+        .transpose()?;
+    let slot = Slot::reserve(&orders.name, orders.flags())?;
+    let mut introduction = Introduction {
+        family: slot.family().fd().as_raw_fd(),
+        stamp: slot.stamp(),
+        lifeline: lifeline.as_ref().map(|fd| fd.as_raw_fd()),
+        fds: orders.fds.iter().map(|fd| fd.as_raw_fd()).collect(),
+        ..Introduction::default()
+    };
+    if let Some(payload) = orders.payload {
+        let (block, len) = payload.into_parts();
+        introduction.payload = Some((block.give(slot.stamp())?, len as u64));
+    }
+    let mut keep = orders.fds;
+    keep.push(slot.family().fd());
+    keep.extend(lifeline.as_ref().map(|fd| fd.as_fd()));
+    introduced(program, &introduction, keep, slot)
+}
+
+/// Starts a program with an introduction.
+pub(super) fn introduced(
+    program: &Program,
+    introduction: &Introduction,
+    keep: Vec<BorrowedFd<'_>>,
+    slot: Slot,
+) -> Result<Child> {
+    let mut argv = program.argv.clone();
+    argv.push(introduction.to_string().into());
+    let pidfd = Spawn {
+        program: program.exe.clone(),
+        argv,
+        env: program.env.clone(),
+        cwd: program.cwd.clone(),
+        keep,
+    }
+    .start()?;
+    let family = slot.family();
+    Ok(Child::own(family, slot.keep(), pidfd))
+}

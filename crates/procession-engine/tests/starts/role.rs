@@ -1,0 +1,77 @@
+//! What the started processes do, by the words of their payload.
+
+use std::fs::File;
+use std::io::Write as _;
+
+use procession_engine::os::time::Deadline;
+use procession_engine::process::{Payload, me};
+use procession_engine::start::introduction::Introduction;
+use procession_engine::start::{Joined, Received, join};
+
+use crate::harness;
+
+/// Makes a payload of words.
+pub fn payload(words: &str) -> Option<Payload> {
+    Some(Payload::copy_of(words.as_bytes()).expect("the arena has room"))
+}
+
+/// Turns a fresh image into what it was started for; never returns.
+pub fn play(introduction: &Introduction) -> ! {
+    match join(introduction) {
+        Ok(Joined::Process(received)) => std::process::exit(act(received)),
+        Err(error) => {
+            eprintln!("cannot join: {error}");
+            std::process::exit(99)
+        }
+    }
+}
+
+/// Does what the payload says; returns the exit code.
+pub fn act(received: Received) -> i32 {
+    let payload = received.payload.as_deref().unwrap_or_default();
+    let words = String::from_utf8_lossy(payload).into_owned();
+    let mut files: Vec<File> = received.fds.into_iter().map(File::from).collect();
+    match words.split_once(' ').unwrap_or((&words, "")) {
+        ("exit", code) => code.parse().unwrap_or(98),
+        ("report", what) => {
+            let text = match what {
+                "me" => format!("{:?}", me::current()),
+                "descriptors" => {
+                    drop(files);
+                    drop(received.payload);
+                    harness::descriptors().join("\n")
+                }
+                other => std::env::var(other).unwrap_or_else(|_| "unset".into()),
+            };
+            me::publish_outcome(Payload::copy_of(text.as_bytes()).unwrap()).unwrap();
+            0
+        }
+        ("write", text) => {
+            for (index, file) in files.iter_mut().enumerate() {
+                write!(file, "{index}{text}").unwrap();
+            }
+            0
+        }
+        ("stop", _) => i32::from(!me::wait_stop(harness::soon()).unwrap()),
+        // Says its number by the first descriptor, then works for ever.
+        ("spin", _) => {
+            files[0]
+                .write_all(&std::process::id().to_ne_bytes())
+                .unwrap();
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        ("sleep", _) => {
+            files[0]
+                .write_all(&std::process::id().to_ne_bytes())
+                .unwrap();
+            let _ = me::wait_stop(Deadline::NEVER);
+            0
+        }
+        (other, _) => {
+            eprintln!("there is no role {other:?}");
+            97
+        }
+    }
+}

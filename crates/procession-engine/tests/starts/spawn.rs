@@ -1,0 +1,133 @@
+//! Children that are fresh images of this program.
+
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+
+use procession_engine::ErrorKind;
+use procession_engine::os::pidfd::PidFd;
+use procession_engine::process::Child;
+use procession_engine::start::{Orders, Program, spawn};
+
+use crate::fork::forked;
+use crate::harness::{AT_FIRST, soon, tests};
+use crate::role::payload;
+
+tests![
+    a_fresh_image_gets_its_payload_and_gives_an_outcome,
+    descriptors_arrive_in_order,
+    a_fresh_image_has_no_descriptor_that_is_not_its_own,
+    the_environment_is_the_one_given_and_tells_nothing_of_procession,
+    a_program_that_is_not_there_leaves_nothing,
+    a_fresh_daemon_ends_with_its_killed_parent,
+    hundreds_of_starts_leave_nothing,
+];
+
+/// Returns this program.
+pub fn program() -> Program {
+    Program {
+        exe: std::env::current_exe().unwrap(),
+        argv: vec!["starts".into()],
+        ..Program::default()
+    }
+}
+
+pub fn told(words: &str) -> Orders<'static> {
+    Orders {
+        name: "told".into(),
+        payload: payload(words),
+        ..Orders::default()
+    }
+}
+
+pub fn outcome(child: &Child) -> String {
+    assert!(child.wait(soon()).unwrap().is_success());
+    let outcome = child.take_outcome().unwrap().unwrap();
+    String::from_utf8_lossy(&outcome).into_owned()
+}
+
+fn a_fresh_image_gets_its_payload_and_gives_an_outcome() {
+    let child = spawn(&program(), told("report me")).unwrap();
+    let text = outcome(&child);
+    assert!(text.contains("name: \"told\""), "{text}");
+    assert!(text.contains("is_daemon: false"), "{text}");
+    let me = format!("pid: Some({})", std::process::id());
+    assert!(text.contains(&me), "{text}");
+    let child = spawn(&program(), told("exit 3")).unwrap();
+    assert_eq!(child.wait(soon()).unwrap().code(), 3);
+}
+
+fn descriptors_arrive_in_order() {
+    let (mut first, to_first) = std::io::pipe().unwrap();
+    let (mut second, to_second) = std::io::pipe().unwrap();
+    let orders = Orders {
+        fds: vec![to_second.as_fd(), to_first.as_fd(), to_second.as_fd()],
+        ..told("write x")
+    };
+    let child = spawn(&program(), orders).unwrap();
+    assert!(child.wait(soon()).unwrap().is_success());
+    drop((to_first, to_second));
+    let mut text = String::new();
+    first.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "1x");
+    second.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "1x0x2x");
+}
+
+fn a_fresh_image_has_no_descriptor_that_is_not_its_own() {
+    let (_read, _write) = std::io::pipe().unwrap();
+    let text = outcome(&spawn(&program(), told("report descriptors")).unwrap());
+    let own = text.lines().count() - AT_FIRST.get().unwrap().len();
+    assert_eq!(own, 1, "not only the family's memory: {text}");
+    assert!(text.contains("/memfd:procession"), "{text}");
+}
+
+fn the_environment_is_the_one_given_and_tells_nothing_of_procession() {
+    let mut program = program();
+    program.env = Some(vec![("MINE".into(), "yes".into())]);
+    let child = spawn(&program, told("report MINE")).unwrap();
+    assert_eq!(outcome(&child), "yes");
+    let child = spawn(&program, told("report HOME")).unwrap();
+    assert_eq!(outcome(&child), "unset");
+}
+
+fn a_program_that_is_not_there_leaves_nothing() {
+    let program = Program {
+        exe: "/nowhere/at/all".into(),
+        ..program()
+    };
+    let error = spawn(&program, told("exit 0")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+}
+
+fn a_fresh_daemon_ends_with_its_killed_parent() {
+    let (mut read, write) = std::io::pipe().unwrap();
+    let parent = forked(&Orders::default(), || {
+        let orders = Orders {
+            daemon: true,
+            fds: vec![write.as_fd()],
+            ..told("spin")
+        };
+        let child = spawn(&program(), orders).unwrap();
+        child.wait(soon()).unwrap();
+        1
+    });
+    drop(write);
+    let mut pid = [0; 4];
+    read.read_exact(&mut pid).unwrap();
+    let daemon = PidFd::open(u32::from_ne_bytes(pid)).unwrap();
+    parent.kill().unwrap();
+    assert!(daemon.wait(soon()).unwrap());
+    parent.wait(soon()).unwrap();
+}
+
+fn hundreds_of_starts_leave_nothing() {
+    for code in 0..100 {
+        let child = spawn(&program(), told(&format!("exit {code}"))).unwrap();
+        assert_eq!(child.wait(soon()).unwrap().code(), code);
+    }
+    for code in 0..100 {
+        let child = forked(&Orders::default(), || code);
+        assert_eq!(child.wait(soon()).unwrap().code(), code);
+    }
+}

@@ -1,0 +1,121 @@
+"""What the workers of test_pool.py do."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import NoReturn
+
+from library import PATIENCE, multiprocessing
+
+given_by_initializer: list = []
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def add(first: int, second: int = 0, *, third: int = 0) -> int:
+    return first + second + third
+
+
+def pid(_: object = None) -> int:
+    return os.getpid()
+
+
+def who(_: object = None) -> tuple[str, bool]:
+    me = multiprocessing.current_process()
+    return me.name, me.daemon
+
+
+def fail(message: object = "on purpose") -> NoReturn:
+    raise ValueError(message)
+
+
+def fail_if_odd(number: int) -> int:
+    if number % 2:
+        raise ValueError(number)
+    return number
+
+
+def fail_deeply() -> None:
+    """Fails two calls below, for the sake of the traceback."""
+    raise_from_below()
+
+
+def raise_from_below() -> NoReturn:
+    raise LookupError("from below")
+
+
+def fail_with_cause() -> NoReturn:
+    try:
+        fail("the cause")
+    except ValueError as error:
+        raise RuntimeError("the effect") from error
+
+
+def return_lock() -> object:
+    """Returns what cannot be pickled."""
+    return threading.Lock()
+
+
+def raise_lock() -> NoReturn:
+    """Raises what cannot be pickled."""
+    raise ValueError(threading.Lock())
+
+
+class Demanding(Exception):
+    """An exception that pickles, but does not unpickle."""
+
+    def __init__(self, first: object, second: object) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def raise_demanding() -> NoReturn:
+    raise Demanding(1, 2)
+
+
+def exit_with(code: int) -> NoReturn:
+    sys.exit(code)
+
+
+def interrupt(_: object = None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def initialize(*values: object) -> None:
+    given_by_initializer.extend(values)
+
+
+def initialized(_: object = None) -> list:
+    return given_by_initializer
+
+
+def initialized_number(_: object) -> tuple[int, int]:
+    """Meets the others at the barrier that the initializer gave, so that all work."""
+    given_by_initializer[0].wait(PATIENCE)
+    return os.getpid(), given_by_initializer[1]
+
+
+def fail_to_initialize() -> NoReturn:
+    raise ValueError("no worker can be made")
+
+
+def wait_for_given(_: object = None) -> str:
+    """Tells that it runs, and waits for the event that the initializer gave."""
+    started, event = given_by_initializer
+    started.release()
+    event.wait()
+    return "waited"
+
+
+def numbers_then_error(count: int) -> Iterator[int]:
+    """Yields so many numbers, and then fails."""
+    yield from range(count)
+    raise KeyError("the input is broken")
+
+
+def pool_in_child() -> list[int]:
+    """Uses a pool of its own."""
+    with multiprocessing.Pool(2) as pool:
+        return pool.map(square, range(5))

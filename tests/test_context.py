@@ -1,0 +1,212 @@
+"""Contexts and start methods, and the names that a program finds."""
+
+import multiprocessing as standard
+import os
+import subprocess
+import sys
+
+import pytest
+from library import load
+from targets import context as targets
+
+# What the documentation of multiprocessing names, without managers and logging.
+NAMES = [
+    "Array",
+    "AuthenticationError",
+    "Barrier",
+    "BoundedSemaphore",
+    "BufferTooShort",
+    "Condition",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Pipe",
+    "Pool",
+    "Process",
+    "ProcessError",
+    "Queue",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "Semaphore",
+    "SimpleQueue",
+    "TimeoutError",
+    "Value",
+    "active_children",
+    "cpu_count",
+    "current_process",
+    "freeze_support",
+    "get_all_start_methods",
+    "get_context",
+    "get_start_method",
+    "parent_process",
+    "set_executable",
+    "set_forkserver_preload",
+    "set_start_method",
+]
+
+MODULES = {
+    "connection": "Connection Pipe wait",
+    "context": "AuthenticationError BufferTooShort ProcessError TimeoutError",
+    "pool": "AsyncResult MaybeEncodingError Pool ThreadPool",
+    "process": "BaseProcess active_children current_process parent_process",
+    "queues": "JoinableQueue Queue SimpleQueue",
+    "sharedctypes": "Array RawArray RawValue Value copy synchronized",
+    "synchronize": "Barrier BoundedSemaphore Condition Event Lock RLock Semaphore",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_is_in_the_package_and_in_every_context(lib, name) -> None:
+    assert getattr(lib, name) is not None
+    assert name in lib.__all__
+    assert getattr(lib.get_context(), name) is not None
+    if name != "get_all_start_methods":  # A context of one method has no such thing.
+        for method in ("fork", "spawn", "forkserver"):
+            assert getattr(lib.get_context(method), name) is not None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_has_the_names_of_its_twin(lib, module) -> None:
+    for name in MODULES[module].split():
+        assert hasattr(load(module), name)
+
+
+def test_exceptions_are_caught_by_the_names_of_multiprocessing(lib) -> None:
+    for name in (
+        "AuthenticationError",
+        "BufferTooShort",
+        "ProcessError",
+        "TimeoutError",
+    ):
+        assert issubclass(getattr(lib, name), getattr(standard, name))
+        assert issubclass(getattr(lib, name), lib.ProcessError)
+
+
+def test_all_start_methods_are_known(lib) -> None:
+    assert set(lib.get_all_start_methods()) == {"fork", "spawn", "forkserver"}
+    assert lib.get_all_start_methods() == standard.get_all_start_methods()
+
+
+def test_context_knows_its_start_method(lib, mp, method) -> None:
+    assert mp.get_start_method() == method
+    assert lib.get_context(method) is mp
+    assert mp.get_context(method) is mp
+    assert mp.get_context() is mp
+
+
+def test_context_is_of_the_class_of_its_method(mp, method) -> None:
+    name = {"forkserver": "ForkServer"}.get(method, method.capitalize())
+    assert type(mp) is getattr(load("context"), f"{name}Context")
+    assert mp.Process is getattr(load("context"), f"{name}Process")
+
+
+def test_start_method_of_a_context_cannot_be_changed(mp, method) -> None:
+    with pytest.raises(ValueError, match="cannot set start method of concrete context"):
+        mp.set_start_method("fork")
+    assert mp.get_start_method() == method
+
+
+def test_child_has_the_start_method_of_its_parent(call, method) -> None:
+    assert call(targets.start_method) == method
+
+
+def test_number_of_processors_is_at_least_one(lib) -> None:
+    assert 1 <= lib.cpu_count() <= os.cpu_count()
+
+
+def test_freeze_support_does_nothing_here(lib) -> None:
+    assert lib.freeze_support() is None
+
+
+# What is chosen for a whole program.
+
+
+def ask(text: str, library: str) -> str:
+    """Runs one line of Python with a library as `m`, and returns what it prints."""
+    program = f"import {library} as m\n{text}"
+    return subprocess.check_output([sys.executable, "-c", program], text=True)
+
+
+def test_default_start_method_is_that_of_the_interpreter(lib) -> None:
+    question = "print(m.get_start_method())"
+    assert ask(question, lib.__name__) == ask(question, "multiprocessing")
+
+
+def test_start_method_is_not_set_until_it_is_needed(lib) -> None:
+    question = "print(m.get_start_method(allow_none=True)); m.set_start_method('spawn')"
+    assert ask(question, lib.__name__) == "None\n"
+
+
+def test_start_method_is_set_once(lib) -> None:
+    assert ask(
+        """
+m.set_start_method("spawn")
+try:
+    m.set_start_method("fork")
+except RuntimeError as error:
+    print(error)
+m.set_start_method("fork", force=True)
+print(m.get_start_method(), m.get_context().get_start_method())
+m.set_start_method(None, force=True)
+print(m.get_start_method(allow_none=True))
+        """,
+        lib.__name__,
+    ) == ("context has already been set\nfork fork\nNone\n")
+
+
+@pytest.mark.methods("forkserver")
+def test_modules_preloaded_by_the_server_are_there_in_its_children(program) -> None:
+    code, out, err = program("""
+        import multiprocessing
+        import sys
+
+        def child():
+            print("wave" in sys.modules)
+
+        if __name__ == "__main__":
+            multiprocessing.set_forkserver_preload(["wave"])
+            process = multiprocessing.Process(target=child)
+            process.start()
+            process.join()
+            print("wave" in sys.modules)
+    """)
+    assert (code, err) == (0, "")
+    assert out == "True\nFalse\n"
+
+
+@pytest.mark.methods("spawn")
+def test_spawned_children_run_the_executable_that_was_set(program, tmp_path) -> None:
+    executable = tmp_path / "python"
+    executable.symlink_to(sys.executable)
+    code, out, err = program(
+        """
+        import multiprocessing
+        import sys
+
+        def child():
+            print(sys.executable)
+
+        if __name__ == "__main__":
+            multiprocessing.set_executable(sys.argv[1])
+            process = multiprocessing.Process(target=child)
+            process.start()
+            process.join()
+        """,
+        str(executable),
+    )
+    assert (code, err) == (0, "")
+    assert out == f"{executable}\n"
+
+
+def test_contexts_can_be_used_side_by_side(lib) -> None:
+    assert ask(
+        """
+import operator
+for method in ("fork", "spawn", "forkserver"):
+    context = m.get_context(method)
+    with context.Pool(1) as pool:
+        print(method, pool.apply(operator.add, (1, 2)))
+        """,
+        lib.__name__,
+    ) == ("fork 3\nspawn 3\nforkserver 3\n")
