@@ -14,7 +14,6 @@ from pathlib import Path
 import engine
 import headers
 import package
-import pages
 import platforms
 import unsafety
 from tree import Tree
@@ -28,7 +27,6 @@ CHECKS = [
     unsafety.check,
     package.check,
     headers.check,
-    pages.check,
 ]
 
 

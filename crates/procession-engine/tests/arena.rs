@@ -248,3 +248,59 @@ fn a_made_up_handle_is_refused() {
         ErrorKind::Stale
     );
 }
+
+/// Runs this test program again, for one ignored test only, in a shell that
+/// first runs `setup`.
+fn rerun(setup: &str, test: &str) {
+    let program = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(format!("{setup}; exec \"$0\" --exact {test} --ignored"))
+        .arg(program)
+        .env("PROCESSION_ARENA_LIMIT", "4194304")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+#[test]
+fn a_full_family_is_an_error_and_what_was_there_stays_usable() {
+    rerun(":", "in_a_small_family");
+}
+
+#[test]
+fn a_family_fits_into_a_limited_address_space_and_file_size() {
+    rerun("ulimit -v 8000000; ulimit -f 4000000", "in_a_small_family");
+}
+
+#[test]
+#[ignore = "run by others, in a process of its own"]
+fn in_a_small_family() {
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    let mut blocks = Vec::new();
+    let error = loop {
+        match Block::new(300_000) {
+            Ok(block) => blocks.push(block),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error}");
+    assert!(blocks.len() >= 10, "only {} blocks fitted", blocks.len());
+    for block in &mut blocks {
+        block.fill(7);
+    }
+    blocks.pop();
+    assert!(
+        Block::new(300_000).is_ok(),
+        "freed memory is not found again"
+    );
+    assert_eq!(
+        Block::new(1 << 50).unwrap_err().kind(),
+        ErrorKind::OutOfMemory
+    );
+    drop(blocks);
+    assert_eq!(family.usage(), before);
+}

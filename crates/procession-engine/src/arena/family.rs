@@ -23,6 +23,7 @@ use crate::arena::{burial, runs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::fork_mutex::ForkMutex;
 use crate::os::memfd::MemFd;
+use crate::os::memory::memory_limit;
 use crate::os::{atfork, lifeline, liveness};
 use crate::primitive::{AtomicU32, AtomicU64, Ordering};
 
@@ -555,8 +556,8 @@ fn limit() -> Result<u64> {
                 )
             });
     }
-    let info = rustix::system::sysinfo();
-    Ok(info.totalram * u64::from(info.mem_unit))
+    // Where nothing tells, the system's own refusal is the limit.
+    Ok(memory_limit().unwrap_or(u64::MAX))
 }
 
 fn given_up(me: Stamp) -> Error {

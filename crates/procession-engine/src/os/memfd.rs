@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, FallocateFlags, MemfdFlags, SealFlags};
+use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Error, Result};
 
@@ -17,6 +18,14 @@ impl MemFd {
     /// # Errors
     /// When the system has no descriptor left or refuses the size.
     pub fn create(name: &str, len: u64) -> Result<Self> {
+        // A file beyond this limit would not be refused but cost a SIGXFSZ.
+        let limit = getrlimit(Resource::Fsize).current;
+        if limit.is_some_and(|limit| limit < len) {
+            return Err(Error::os(
+                format_args!("size the memory file to {len} bytes"),
+                rustix::io::Errno::FBIG,
+            ));
+        }
         let fd = fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
             .map_err(|e| Error::os("create the family's memory file", e))?;
         fs::ftruncate(&fd, len)
