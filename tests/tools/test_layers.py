@@ -19,6 +19,7 @@ class Checkout:
             self.write(f"crates/{crate}/Cargo.toml", f'[package]\nname = "{crate}"\n')
             self.write(f"crates/{crate}/src/lib.rs", f"//! {crate}.\n")
         self.write("python/procession/__init__.py", '"""The package."""\n')
+        self.write("ARCHITECTURE.md", "`libc`, `serde`, `postcard`; `FAMILY`\n")
 
     def write(self, name: str, text: str) -> None:
         path = self.root / name
@@ -132,6 +133,16 @@ FAULTS = {
         '"""Gadgets."""\nimport importlib\nimportlib.import_module("multiprocessing")\n',
         ":3: gadgets imports the standard library's multiprocessing",
     ),
+    "dependency_without_a_reason": (
+        "crates/procession/Cargo.toml",
+        '[package]\nname = "procession"\n[dependencies]\ngadgets = "1"\n',
+        ":4: ARCHITECTURE.md does not name the dependency gadgets",
+    ),
+    "global_that_nobody_knows": (
+        "crates/procession/src/pool.rs",
+        "//! Pool.\nstatic POOLS: Mutex<()> = Mutex::new(());\n",
+        ":2: ARCHITECTURE.md does not name the global POOLS",
+    ),
     "file_without_header": (
         f"{ENGINE}/sync/lock.rs",
         "// A comment is no header.\nfn f() {}\n",
@@ -186,6 +197,8 @@ HARMLESS = {
     "name_that_ends_like_a_raw_string": "fn f() { for r in 0..1 { let _ = r; } }\n",
     "test_module": "#[cfg(test)]\nmod tests {\n    use crate::pool::Pool;\n    use libc::x;\n}\n",
     "test_function": "#[test]\nfn f() { libc::getpid(); }\n",
+    "constant": "static ZEROS: [u8; 8] = [0; 8];\n",
+    "loom_twin": "#[cfg(loom)]\nmod imp { use crate::pool::Pool; }\n",
     "loom_test": "#[cfg(all(test, loom))]\nmod loom_tests { use crate::pool::Pool; }\n",
 }
 
@@ -215,6 +228,12 @@ def test_long_file_may_say_why(checkout: Checkout) -> None:
         f"{ENGINE}/sync/lock.rs",
         "//! Lock.\n//!\n//! Size: one table.\n" + "fn f() {}\n" * 501,
     )
+    assert checkout.faults() == []
+
+
+def test_global_that_is_known_passes(checkout: Checkout) -> None:
+    text = "//! Family.\nstatic FAMILY: OnceLock<Family> = OnceLock::new();\n"
+    checkout.write(f"{ENGINE}/arena/family.rs", text)
     assert checkout.faults() == []
 
 

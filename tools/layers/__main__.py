@@ -14,6 +14,7 @@ from pathlib import Path
 import engine
 import headers
 import package
+import pages
 import platforms
 import unsafety
 from tree import Tree
@@ -27,6 +28,7 @@ CHECKS = [
     unsafety.check,
     package.check,
     headers.check,
+    pages.check,
 ]
 
 

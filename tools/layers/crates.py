@@ -1,8 +1,8 @@
 """Arrows between crates, and the outside crates that a layer may not know."""
 
+import re
 import tomllib
 from collections.abc import Iterator
-from typing import Any
 
 from tree import Fault, Tree
 
@@ -46,36 +46,42 @@ BANNED: dict[str, dict[str, str]] = {
 def check(tree: Tree) -> Iterator[Fault]:
     for path in tree.manifests:
         text = path.read_text()
-        manifest = tomllib.loads(text)
-        name = manifest.get("package", {}).get("name")
+        name = tomllib.loads(text).get("package", {}).get("name")
         if name not in ARROWS:
             continue
-        for table, dependency in _dependencies(manifest):
-            lines = [
-                n
-                for n, line in enumerate(text.splitlines(), 1)
-                if line.strip().strip('"').startswith(dependency)
-            ]
-            where = tree.name(path), lines[0] if lines else 1
+        for table, dependency, line in dependencies(text):
             if dependency in ARROWS and dependency not in ARROWS[name] | {name}:
                 allowed = ", ".join(sorted(ARROWS[name])) or "no crate of the workspace"
                 yield Fault(
-                    *where,
+                    tree.name(path),
+                    line,
                     f"{name} depends on {dependency}",
                     f"it may depend on {allowed}",
                 )
             if dependency in BANNED[name] and table != "dev-dependencies":
                 yield Fault(
-                    *where, f"{name} depends on {dependency}", BANNED[name][dependency]
+                    tree.name(path),
+                    line,
+                    f"{name} depends on {dependency}",
+                    BANNED[name][dependency],
                 )
 
 
-def _dependencies(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields the table and the crate of each dependency, by the crate's own name."""
+def dependencies(text: str) -> Iterator[tuple[str, str, int]]:
+    """Yields the table, the crate's own name and the line of each dependency."""
+    manifest = tomllib.loads(text)
     for scope in [manifest, *manifest.get("target", {}).values()]:
         for table in ("dependencies", "build-dependencies", "dev-dependencies"):
             for name, details in scope.get(table, {}).items():
-                yield (
-                    table,
-                    details.get("package", name) if isinstance(details, dict) else name,
+                crate = (
+                    details.get("package", name) if isinstance(details, dict) else name
                 )
+                yield table, crate, _line(text, name)
+
+
+def _line(text: str, dependency: str) -> int:
+    entry = re.compile(rf"\s*\"?{re.escape(dependency)}\"?\s*[.=]")
+    lines = (
+        number for number, line in enumerate(text.splitlines(), 1) if entry.match(line)
+    )
+    return next(lines, 1)

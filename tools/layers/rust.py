@@ -13,7 +13,9 @@ _NOT_CODE = re.compile(
     | b?'(?:\\[^\n]+?|[^\\'\n])'""",
     re.DOTALL | re.VERBOSE,
 )
-_TEST_ATTRIBUTE = re.compile(r"#\[(?:cfg\((?:[^\]]*[\s,(])?test\b[^\]]*|test)\]")
+_TEST_ATTRIBUTE = re.compile(
+    r"#\[(?:cfg\((?:[^\]]*[\s,(])?(?:test|loom)\b[^\]]*|test)\]"
+)
 _MODULE_FILE = re.compile(r"\bmod\s+(\w+)\s*;")
 _MODULE_BLOCK = re.compile(r"\bmod\s+\w+\s*\{")
 _ROOTED = re.compile(r"(?<![\w:])(crate|(?:self::)?super(?:::super)*)\s*::\s*")
@@ -34,7 +36,7 @@ class RustFile:
 
     @cached_property
     def shipped(self) -> str:
-        """The code without what is compiled for tests only."""
+        """The code without what is compiled for tests, or for loom, only."""
         code = self.code
         for start, end in self._test_items():
             code = code[:start] + _blank(code[start:end]) + code[end:]
@@ -81,7 +83,7 @@ class RustFile:
     def _test_items(self) -> Iterator[tuple[int, int]]:
         """Yields where each item that is compiled for tests only starts and ends."""
         for match in _TEST_ATTRIBUTE.finditer(self.code):
-            if "not(test" in match[0]:
+            if re.search(r"not\((?:test|loom)\b", match[0]):
                 continue
             stop = re.compile(r"[;{]").search(self.code, match.end())
             if stop:
