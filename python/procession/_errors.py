@@ -8,7 +8,6 @@ own here too.
 from __future__ import annotations
 
 import errno
-import signal
 
 __all__ = [
     "AuthenticationError",
@@ -20,6 +19,7 @@ __all__ = [
     "TimeoutError",
     "WorkerDied",
     "describe_exit",
+    "signal_name",
 ]
 
 
@@ -90,7 +90,7 @@ class WorkerDied(ProcessError):
         super().__init__(message, pid, exitcode)
         self.pid = pid
         self.exitcode = exitcode
-        self.signal = _signal_name(exitcode)
+        self.signal = signal_name(exitcode)
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -129,7 +129,7 @@ class RemoteTraceback(Exception):
 
 def describe_exit(exitcode: int) -> str:
     """Returns what an exit code says, as the end of a sentence about a process."""
-    name = _signal_name(exitcode)
+    name = signal_name(exitcode)
     if name is not None:
         return f"was killed by {name}"
     if exitcode < 0:
@@ -137,9 +137,13 @@ def describe_exit(exitcode: int) -> str:
     return f"exited with code {exitcode}"
 
 
-def _signal_name(exitcode: int | None) -> str | None:
+def signal_name(exitcode: int | None) -> str | None:
+    """Returns the name of the signal that an exit code tells of, or None."""
     if exitcode is None or exitcode >= 0:
         return None
+    # Not at the top: few processes die, and `signal` imports `enum`.
+    import signal
+
     try:
         return signal.Signals(-exitcode).name
     except ValueError:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
+    from typing import Any
 
 __all__ = ["install", "is_installed"]
 
@@ -54,7 +54,7 @@ def is_installed() -> bool:
     return _finder in sys.meta_path and sys.modules.get(_THEIRS) is sys.modules[_OURS]
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds the modules of `multiprocessing` in procession."""
 
     def find_spec(
@@ -68,7 +68,7 @@ class _Finder(MetaPathFinder):
         return ModuleSpec(fullname, _Alias())
 
 
-class _Alias(Loader):
+class _Alias:
     """Loads a module of `multiprocessing` by importing the one of procession."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -112,9 +112,7 @@ def _live_state() -> str | None:
         ("resource_tracker", "_pid"),
     ):
         module = _theirs(name)
-        if module is not None and getattr(
-            getattr(module, f"_{name}"), attribute, None
-        ):
+        if module is not None and getattr(getattr(module, f"_{name}"), attribute, None):
             return f"its {name.replace('_', ' ')} runs"
     return None
 

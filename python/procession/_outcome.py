@@ -7,12 +7,13 @@ must not take away the result of anybody else.
 
 from __future__ import annotations
 
-import traceback
-from typing import Any
-
 from . import _procession
 from ._errors import RemoteError, RemoteTraceback
 from .reduction import ForkingPickler
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["leave_error", "leave_value", "open", "pack_error", "rebuild_exc"]
 
@@ -40,6 +41,9 @@ def leave_error(error: BaseException) -> str:
 
 def pack_error(error: BaseException) -> tuple[bytes | None, str, str, str]:
     """Returns an exception as data that always crosses: pickle, type, message, traceback."""
+    # Not at the top: most processes end without an error.
+    import traceback
+
     text = "".join(traceback.format_exception(error))
     try:
         pickled: bytes | None = bytes(ForkingPickler.dumps(error))

@@ -9,8 +9,8 @@ assignment at a time.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -8,7 +8,10 @@ functions under the names that `multiprocessing` gives them.
 from __future__ import annotations
 
 import threading
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["assert_spawning", "get_spawning_popen", "set_spawning_popen"]
 

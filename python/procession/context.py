@@ -10,14 +10,9 @@ only for the nouns it uses, and those modules may use contexts in their turn.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import process, reduction
-from ._cpus import usable_cpus
+from . import _procession, process, reduction
 from ._errors import (
     AuthenticationError,
     BufferTooShort,
@@ -29,9 +24,14 @@ from ._errors import (
 )
 from ._spawning import assert_spawning, get_spawning_popen, set_spawning_popen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
+    import os
+    from collections.abc import Callable, Iterable, Sequence
     from logging import Logger
+    from types import ModuleType
+    from typing import Any, ClassVar
 
     from .connection import Connection
     from .pool import Pool
@@ -95,7 +95,7 @@ class BaseContext:
         `multiprocessing` returns how many the machine has; here the affinity mask and
         the quota of the control group, which containers set, count too.
         """
-        return usable_cpus()
+        return _procession.usable_cpus()
 
     def Manager(self) -> Any:
         """Returns a manager with a running server, as in `multiprocessing`."""

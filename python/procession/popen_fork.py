@@ -11,9 +11,12 @@ import atexit
 import os
 import signal
 import sys
-from typing import Any, NoReturn
 
 from . import _procession, util
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 __all__ = ["Popen"]
 
@@ -37,7 +40,7 @@ class Popen:
         self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
-        place = _procession.prepare_fork(process_obj.daemon)
+        place = _procession.prepare_fork(process_obj._name, process_obj.daemon)
         try:
             pid = os.fork()
         except BaseException:
@@ -109,8 +112,8 @@ class Popen:
         return self._outcome
 
     def close(self) -> None:
-        """Closes the sentinel."""
-        self._child.close()
+        """Closes the sentinel, once the process has ended."""
+        del self._child
 
 
 def _run_forked(place: _procession.ForkPlace, process_obj: Any) -> NoReturn:

@@ -11,19 +11,20 @@ Beyond `multiprocessing`: `state`, `blocked_on`, `result`, `request_stop` and
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
 from . import _outcome, _procession, _registry, util
-from ._errors import TimeoutError, WorkerDied, describe_exit
+from ._errors import TimeoutError, WorkerDied, describe_exit, signal_name
 from ._registry import active_children, current_process, parent_process
 from ._spawning import get_spawning_popen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, NoReturn
+
     from .popen_fork import Popen
 
 __all__ = ["BaseProcess", "active_children", "current_process", "parent_process"]
@@ -339,7 +340,8 @@ class BaseProcess:
             parts.append(f"pid={self._popen.pid}")
         parts += [f"parent={self._parent_pid}", status]
         if exitcode is not None:
-            parts.append(f"exitcode={_exitcode_to_name.get(exitcode, exitcode)}")
+            name = signal_name(exitcode)
+            parts.append(f"exitcode={f'-{name}' if name else exitcode}")
         if self.daemon:
             parts.append("daemon")
         return f"<{' '.join(parts)}>"
@@ -471,8 +473,6 @@ def _exit_code_of(request: SystemExit) -> int:
     return 1
 
 
-_exitcode_to_name = {-number: f"-{number.name}" for number in signal.Signals}
-
 # Process objects that live: `test.support` looks here for leaks.
 _dangling: WeakSet[BaseProcess] = WeakSet()
 
@@ -483,6 +483,10 @@ def __getattr__(name: str) -> Any:
     """Answers for the globals that `multiprocessing.process` keeps and clients read."""
     if name in _KEPT_ELSEWHERE:
         return getattr(_registry, _KEPT_ELSEWHERE[name])
+    if name == "_exitcode_to_name":
+        import signal
+
+        return {-number: f"-{number.name}" for number in signal.Signals}
     _no_attribute(name)
 
 

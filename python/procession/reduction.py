@@ -14,17 +14,18 @@ import functools
 import io
 import sys
 from abc import ABCMeta
-from collections.abc import Callable, Sequence
 
 # The C pickler itself: the module `pickle` would only add its twin in Python, and
 # `re` with it.
 from _pickle import Pickler, loads
-from typing import TYPE_CHECKING, Any
 
 from ._spawning import get_spawning_popen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 __all__ = [
     "DupFd",
@@ -41,7 +42,7 @@ HAVE_SEND_HANDLE = True
 ACKNOWLEDGE = False
 
 
-class _ReducerTable(dict[type, Callable[[Any], Any]]):
+class _ReducerTable(dict["type", "Callable[[Any], Any]"]):
     """The registered reducers, then copyreg's, then the one for sockets."""
 
     def __missing__(self, kind: type) -> Callable[[Any], Any]:
@@ -223,8 +224,6 @@ class AbstractReducer(metaclass=ABCMeta):
     def __init__(self, *args: Any) -> None:
         for kind, reduce in _BUILT_IN.items():
             register(kind, reduce)
-
-
 
 
 def __getattr__(name: str) -> Any:

@@ -13,11 +13,14 @@ from __future__ import annotations
 import os
 import sys
 import types
-from collections.abc import Sequence
-from typing import Any, NoReturn
 
 from . import _install, _procession, _registry, context, process, util
 from ._flags import args_from_interpreter_flags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
 
 __all__ = [
     "_main",
@@ -57,23 +60,34 @@ def is_forking(argv: Sequence[str]) -> bool:
 def freeze_support() -> None:
     """Runs the child, if a frozen program was started as one, and exits."""
     if is_forking(sys.argv):
-        words = dict(word.split("=", 1) for word in sys.argv[2:])
-        spawn_main(**{name: int(value) for name, value in words.items()})
+        spawn_main()
 
 
-def get_command_line(**kwds: int) -> list[Any]:
-    """Returns the command line of a child that calls `spawn_main(**kwds)`."""
+def get_command_line(**kwds: object) -> list[Any]:
+    """Returns the command line of a child, but for the last word.
+
+    That one tells the child where it belongs, and the engine adds it.
+
+    Args:
+        **kwds: Nothing; `multiprocessing` passes descriptors here.
+    """
     if getattr(sys, "frozen", False):
-        words = [f"{name}={value!r}" for name, value in kwds.items()]
-        return [sys.executable, "--multiprocessing-fork", *words]
-    words = ", ".join(f"{name}={value!r}" for name, value in kwds.items())
+        return [sys.executable, "--multiprocessing-fork"]
     return [
         get_executable(),
         *args_from_interpreter_flags(),
         "-c",
-        program(f"from procession.spawn import spawn_main; spawn_main({words})"),
+        program("from procession.spawn import spawn_main; spawn_main()"),
         "--multiprocessing-fork",
     ]
+
+
+def program_and_arguments() -> tuple[bytes, list[bytes]]:
+    """Returns the interpreter to start and its command line, as the engine wants them."""
+    executable = get_executable()
+    if executable is None:
+        raise ValueError("no executable is set to start children with")
+    return executable, [os.fsencode(word) for word in get_command_line()]
 
 
 def program(statements: str) -> str:
@@ -82,15 +96,20 @@ def program(statements: str) -> str:
     return f"import sys; sys.path.append({_PACKAGE_ROOT!r}); {statements}"
 
 
-def spawn_main(**kwds: int) -> NoReturn:
-    """Runs the child that the engine's arguments describe, then exits."""
+def spawn_main(**kwds: object) -> NoReturn:
+    """Runs the child that the last word of the command line describes, then exits."""
     assert is_forking(sys.argv), "Not forking"
-    task = _procession.enter_spawned(**kwds)
-    sys.exit(_main(task))
+    sys.exit(_main(_procession.join(sys.argv[-1])))
 
 
-def _main(task: _procession.SpawnedTask) -> int:
+# Descriptors that this process was started with, in the order of its parent's list.
+inherited_fds: list[int] | None = None
+
+
+def _main(task: _procession.Task) -> int:
     """Prepares this process like its parent, and runs the process object it was sent."""
+    global inherited_fds
+    inherited_fds = task.fds
     myself: Any = process.current_process()
     myself._inheriting = True
     try:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 from . import _procession, _registry, context, util
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = [
     "Barrier",
@@ -349,6 +352,4 @@ class Barrier:
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         if self.broken:
             return f"<{name} at {id(self):#x}: broken>"
-        return (
-            f"<{name} at {id(self):#x}: waiters={self.n_waiting}/{self.parties}>"
-        )
+        return f"<{name} at {id(self):#x}: waiters={self.n_waiting}/{self.parties}>"

@@ -18,14 +18,15 @@ import os
 import sys
 import threading  # Its exit function must be registered before ours.
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from . import _registry
 from ._flags import args_from_interpreter_flags as _args_from_interpreter_flags
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from logging import Logger, LogRecord
+    from typing import Any
 
 __all__ = [
     "SUBDEBUG",
@@ -210,7 +211,9 @@ class Finalize:
         if self._pid != getpid():
             sub_debug("finalizer ignored because different process")
             return None
-        sub_debug("finalizer calling %s with args %s and kwargs %s", callback, args, kwargs)
+        sub_debug(
+            "finalizer calling %s with args %s and kwargs %s", callback, args, kwargs
+        )
         return callback(*args, **kwargs)  # type: ignore[misc]
 
     def cancel(self) -> None:

@@ -12,6 +12,8 @@ PACKAGE = Path("python/procession")
 WRAPPERS = {
     "_outcome",
     "connection",
+    "context",
+    "forkserver",
     "heap",
     "pool",
     "popen_fork",

@@ -1,58 +1,47 @@
-//! A place in the family for a child that Python is about to fork.
+//! The place of a child while Python forks it.
 
-use std::sync::Mutex;
+use std::os::fd::IntoRawFd;
+use std::sync::{Mutex, PoisonError};
 
-use procession_engine::arena::{Family, Stamp};
-use procession_engine::os::pidfd::PidFd;
-use procession_engine::primitive::Ordering;
+use procession_engine::start::PreparedFork;
 use pyo3::prelude::*;
 
 use crate::child::Child;
-use crate::error::IntoPython;
+use crate::error::{IntoPython, value_error};
+use crate::member;
+use crate::spawn::orders;
 
 /// Sets a place aside for the child that the caller forks next.
 #[pyfunction]
-pub fn prepare_fork(daemon: bool) -> PyResult<ForkPlace> {
-    let family = Family::get().or_raise()?;
-    let stamp = family.prepare_fork().or_raise()?;
-    let _ = daemon;
-    let parent = PidFd::open(std::process::id()).or_raise()?;
-    Ok(ForkPlace {
-        stamp,
-        parent: Mutex::new(Some(parent)),
-    })
+pub fn prepare_fork(name: String, daemon: bool) -> PyResult<ForkPlace> {
+    let prepared = PreparedFork::new(&orders(name, daemon, None, &[])?).or_raise()?;
+    Ok(ForkPlace(Mutex::new(Some(prepared))))
 }
 
-/// Holds the place of a child while it is being forked.
+/// The place of a child while it is being forked.
 #[pyclass(frozen, module = "procession._procession")]
-pub struct ForkPlace {
-    stamp: Stamp,
-    parent: Mutex<Option<PidFd>>,
+pub struct ForkPlace(Mutex<Option<PreparedFork>>);
+
+impl ForkPlace {
+    fn take(&self) -> PyResult<PreparedFork> {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        place.take().ok_or_else(|| value_error("the fork is over"))
+    }
 }
 
 #[pymethods]
 impl ForkPlace {
-    /// Gives the place up: there is no child.
     fn cancel(&self) -> PyResult<()> {
-        Family::get().or_raise()?.cancel_fork(self.stamp);
+        self.take()?.cancel();
         Ok(())
     }
 
-    /// In the parent: returns the child that has the place.
     fn started(&self, pid: u32) -> PyResult<Child> {
-        let _ = self.parent.lock().map(|mut p| p.take());
-        Ok(Child::new(self.stamp, PidFd::open(pid).or_raise()?))
+        self.take()?.in_parent(pid).or_raise().map(Child::new)
     }
 
-    /// In the child: returns a descriptor that is readable once the parent has ended.
-    fn entered(&self) -> PyResult<Option<i32>> {
-        use std::os::fd::{AsFd, AsRawFd};
-        let _ = Ordering::Relaxed;
-        let parent = self.parent.lock().ok().and_then(|mut p| p.take());
-        Ok(parent.map(|p| {
-            let fd = p.as_fd().as_raw_fd();
-            std::mem::forget(p);
-            fd
-        }))
+    fn entered(&self) -> PyResult<i32> {
+        self.take()?.in_child().or_raise()?;
+        Ok(member::parent_sentinel().or_raise()?.into_raw_fd())
     }
 }

@@ -13,9 +13,17 @@ mod pickle;
 
 mod block;
 
+mod event;
+mod held;
+mod lock;
+mod rlock;
+mod semaphore;
+
 mod child;
 mod fork;
 mod member;
+mod payload;
+mod spawn;
 
 use pyo3::prelude::*;
 
@@ -27,11 +35,26 @@ mod _procession {
     #[pymodule_export]
     use crate::child::Child;
     #[pymodule_export]
+    use crate::event::{Event, rebuild_event};
+    #[pymodule_export]
     use crate::fork::{ForkPlace, prepare_fork};
     #[pymodule_export]
-    use crate::member::{leave_outcome, request_stop, stop_requested};
+    use crate::lock::{Lock, rebuild_lock};
+    #[pymodule_export]
+    use crate::member::{leave_outcome, request_stop, stop_requested, usable_cpus};
+    #[pymodule_export]
+    use crate::payload::{Payload, Task};
+    #[pymodule_export]
+    use crate::rlock::{RLock, rebuild_rlock};
+    #[pymodule_export]
+    use crate::semaphore::{Semaphore, rebuild_semaphore};
+    #[pymodule_export]
+    use crate::spawn::{join, spawn};
     #[pymodule_export]
     use crate::wait::wait_readable;
+
+    #[pymodule_export]
+    const SEM_VALUE_MAX: u32 = crate::semaphore::SEM_VALUE_MAX;
 }
 
 /// Returns a function of this module by which pickled objects are made again.

@@ -1,11 +1,15 @@
 //! This process's own place in the family: its stop flag, and what it leaves behind.
 
-use procession_engine::arena::{Block, Family};
+use std::os::fd::{AsFd, OwnedFd};
+
+use procession_engine::arena::{Block, Family, Stamp};
 use procession_engine::primitive::Ordering;
+use procession_engine::process::{Payload, me};
+use procession_engine::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
 use crate::error::IntoPython;
-use crate::pickle::{self, ALIGNMENT, Pickled};
+use crate::pickle::Pickled;
 
 /// Asks this process itself to stop.
 #[pyfunction]
@@ -18,42 +22,48 @@ pub fn request_stop() -> PyResult<()> {
 /// Returns whether this process was asked to stop.
 #[pyfunction]
 pub fn stop_requested() -> bool {
-    // Without a family nobody could have asked.
-    Family::existing()
-        .is_some_and(|family| family.member(family.me()).stop.load(Ordering::Acquire) != 0)
+    me::stop_requested()
+}
+
+/// Returns whether another process was asked to stop.
+pub fn stop_requested_of(stamp: Stamp) -> bool {
+    Family::existing().is_some_and(|family| {
+        let member = family.member(stamp);
+        member.generation.load(Ordering::Acquire) == stamp.generation()
+            && member.stop.load(Ordering::Relaxed) != 0
+    })
 }
 
 /// Leaves an object for the parent, which gets it when this process has ended.
 #[pyfunction]
 pub fn leave_outcome(outcome: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = outcome.py();
-    let family = Family::get().or_raise()?;
-    let block = pack(py, &Pickled::new(outcome)?)?;
-    let offset = block.disown().or_raise()?;
-    let before = family
-        .member(family.me())
-        .outcome
-        .swap(offset, Ordering::AcqRel);
-    if before != 0 {
-        drop(Block::claim(
-            before,
-            procession_engine::arena::Stamp::NOBODY,
-        ));
-    }
-    Ok(())
-}
-
-/// Returns a block with the length of a message and, aligned, the message.
-pub fn pack(py: Python<'_>, pickled: &Pickled) -> PyResult<Block> {
+    let pickled = Pickled::new(outcome)?;
     let len = pickled.len(py);
-    let mut block = Block::new((ALIGNMENT + len) as u64).or_raise()?;
-    block[..8].copy_from_slice(&(len as u64).to_le_bytes());
-    pickled.copy_to(py, &mut block[ALIGNMENT..ALIGNMENT + len]);
-    Ok(block)
+    let mut block = Block::new(len as u64).or_raise()?;
+    pickled.copy_to(py, &mut block[..len]);
+    me::publish_outcome(Payload::new(block, len)).or_raise()
 }
 
-/// Returns the object of a block that [`pack`] has filled.
-pub fn load_outcome<'py>(py: Python<'py>, block: Block) -> PyResult<Bound<'py, PyAny>> {
-    let len = u64::from_le_bytes(*block.first_chunk().expect("the least block is longer"));
-    pickle::load_block(py, block, ALIGNMENT, len as usize)
+/// Returns a descriptor that is readable once the parent has ended.
+pub fn parent_sentinel() -> Result<OwnedFd> {
+    match me::open_parent() {
+        Ok(pidfd) => pidfd.as_fd().try_clone_to_owned().map_err(no_descriptor),
+        // It has ended already: so has a pipe that nobody holds open.
+        Err(error) if error.kind() == ErrorKind::Dead => {
+            let (ended, _) = std::io::pipe().map_err(no_descriptor)?;
+            Ok(ended.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn no_descriptor(error: std::io::Error) -> Error {
+    Error::os("watch the parent", error)
+}
+
+/// Returns how many CPUs this process may use.
+#[pyfunction]
+pub fn usable_cpus() -> usize {
+    procession_engine::os::cpu::usable_cpus()
 }

@@ -9,6 +9,12 @@
 //! The picklers are C picklers that are used again and again, because making
 //! one costs more than pickling a small object. They share the table of
 //! reducers of `ForkingPickler`.
+//!
+//! # Safety
+//! Buffers are read as bytes while their views are held: the memory stays where
+//! it is, and whatever another thread writes to it meanwhile is a valid byte.
+
+#![expect(unsafe_code, reason = "reads buffers that Python keeps alive")]
 
 use std::cell::RefCell;
 
@@ -342,12 +348,11 @@ fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 }
 
 /// Returns the bytes of a buffer, which is of one piece.
-#[expect(unsafe_code, reason = "reading a buffer that Python keeps alive")]
 pub fn bytes_of(buffer: &PyBuffer<u8>) -> &[u8] {
     if buffer.len_bytes() == 0 {
         return &[];
     }
-    // SAFETY: the view is held, so the memory stays where it is. Another
-    // thread may write to it meanwhile; any byte is a valid one.
+    // SAFETY: the view is held, so the memory stays where it is, and is as long
+    // as the view says.
     unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) }
 }

@@ -3,6 +3,12 @@
 //! A wait lets other threads run. When a signal arrives the engine returns
 //! `Interrupted`; Python's handler then runs here, and unless it raises the
 //! wait goes on with what is left of the time.
+//!
+//! # Safety
+//! Python passes descriptors as plain numbers. Polling one that is closed, or
+//! somebody else's by now, tells so or wakes too early, and touches nothing.
+
+#![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -68,10 +74,8 @@ pub fn wait_readable(py: Python<'_>, fds: Vec<i32>, timeout: Option<f64>) -> PyR
     })
 }
 
-#[expect(unsafe_code, reason = "Python passes descriptors as plain numbers")]
 fn readable(fd: i32) -> PollFd<'static> {
-    // SAFETY: not negative; polling a number that is closed, or somebody
-    // else's by now, tells so or wakes too early, and touches nothing.
+    // SAFETY: not negative, and only polled.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
     PollFd::from_borrowed_fd(fd, PollFlags::IN)
 }

@@ -1,0 +1,110 @@
+//! What a child is started with: the preparation, then the process object.
+//!
+//! Both are messages in one block of the arena, which goes over to the child.
+//! They are unpickled one after the other, because unpickling the process may
+//! need what the preparation sets up, such as `sys.path`.
+
+use std::os::fd::{IntoRawFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+
+use procession_engine::arena::Block;
+use procession_engine::start::Received;
+use procession_engine::{Result, process};
+use pyo3::prelude::*;
+
+use crate::error::{IntoPython, value_error};
+use crate::member;
+use crate::pickle::{self, ALIGNMENT, Pickled};
+
+/// Holds two pickled objects until a child is started with them.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct Payload(Mutex<Option<process::Payload>>);
+
+#[pymethods]
+impl Payload {
+    #[new]
+    fn new(preparation: &Bound<'_, PyAny>, process: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = process.py();
+        let (first, second) = (Pickled::new(preparation)?, Pickled::new(process)?);
+        let (first_len, second_len) = (first.len(py), second.len(py));
+        let start = second_start(first_len);
+        let mut block = Block::new((start + second_len) as u64).or_raise()?;
+        block[..8].copy_from_slice(&(first_len as u64).to_le_bytes());
+        first.copy_to(py, &mut block[ALIGNMENT..ALIGNMENT + first_len]);
+        second.copy_to(py, &mut block[start..start + second_len]);
+        let payload = process::Payload::new(block, start + second_len);
+        Ok(Self(Mutex::new(Some(payload))))
+    }
+}
+
+impl Payload {
+    /// Takes the payload out, for the one child that it is for.
+    pub fn take(&self) -> PyResult<process::Payload> {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        place
+            .take()
+            .ok_or_else(|| value_error("a payload starts one process only"))
+    }
+}
+
+/// Holds, in a child, what it was started with.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct Task {
+    payload: Mutex<Option<(Block, usize)>>,
+    /// Descriptors that the parent has passed on, in its order.
+    #[pyo3(get)]
+    fds: Vec<RawFd>,
+    /// A descriptor that is readable once the parent has ended.
+    #[pyo3(get)]
+    parent_sentinel: RawFd,
+}
+
+impl Task {
+    /// Takes over what this process was handed.
+    pub fn new(received: Received) -> Result<Self> {
+        Ok(Self {
+            payload: Mutex::new(received.payload.map(process::Payload::into_parts)),
+            fds: received
+                .fds
+                .into_iter()
+                .map(IntoRawFd::into_raw_fd)
+                .collect(),
+            parent_sentinel: member::parent_sentinel()?.into_raw_fd(),
+        })
+    }
+}
+
+#[pymethods]
+impl Task {
+    /// Unpickles the first object.
+    fn load_preparation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
+        let (block, len) = payload.as_ref().ok_or_else(nothing)?;
+        let end = ALIGNMENT + first_len(block);
+        pickle::load(py, block.get(ALIGNMENT..end.min(*len)).ok_or_else(nothing)?)
+    }
+
+    /// Unpickles the second object, once.
+    fn load_process<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let payload = self
+            .payload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let (block, len) = payload.ok_or_else(nothing)?;
+        let start = second_start(first_len(&block));
+        pickle::load_block(py, block, start, len.saturating_sub(start))
+    }
+}
+
+fn first_len(block: &Block) -> usize {
+    u64::from_le_bytes(*block.first_chunk().expect("the least block is longer")) as usize
+}
+
+fn second_start(first_len: usize) -> usize {
+    (ALIGNMENT + first_len).next_multiple_of(ALIGNMENT)
+}
+
+fn nothing() -> PyErr {
+    value_error("this process was started with nothing to do")
+}

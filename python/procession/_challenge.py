@@ -1,0 +1,121 @@
+"""How two ends of a connection prove to each other that they know the same key.
+
+The words on the wire are those of CPython 3.12 and later, which also understand older
+ends: a challenge of 20 bytes, or an answer of 16, stands for MD5 without a name.
+Neither end ever sends the key.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from typing import Any
+
+from ._errors import AuthenticationError
+
+__all__ = ["answer_challenge", "deliver_challenge"]
+
+# Bytes of a challenge; more than an old end sends, so that the two can be told apart.
+MESSAGE_LENGTH = 40
+
+CHALLENGE = b"#CHALLENGE#"
+WELCOME = b"#WELCOME#"
+FAILURE = b"#FAILURE#"
+
+# Bytes; no message of the exchange is longer.
+_MAX_MESSAGE = 256
+
+_ALLOWED_DIGESTS = frozenset({b"md5", b"sha256", b"sha384", b"sha3_256", b"sha3_384"})
+_MAX_DIGEST_LEN = max(map(len, _ALLOWED_DIGESTS))
+
+# Bytes of an old end's challenge, and of its answer.
+_MD5ONLY_MESSAGE_LENGTH = 20
+_MD5_DIGEST_LEN = 16
+_LEGACY_LENGTHS = (_MD5ONLY_MESSAGE_LENGTH, _MD5_DIGEST_LEN)
+
+
+def deliver_challenge(
+    connection: Any, authkey: bytes, digest_name: str = "sha256"
+) -> None:
+    """Asks the other end to prove that it knows the key.
+
+    Raises:
+        ValueError: The key is not bytes.
+        AuthenticationError: It does not know the key.
+    """
+    _check_key(authkey)
+    message = b"{%s}%s" % (digest_name.encode("ascii"), os.urandom(MESSAGE_LENGTH))
+    connection.send_bytes(CHALLENGE + message)
+    response = connection.recv_bytes(_MAX_MESSAGE)
+    try:
+        _verify_challenge(authkey, message, response)
+    except AuthenticationError:
+        connection.send_bytes(FAILURE)
+        raise
+    connection.send_bytes(WELCOME)
+
+
+def answer_challenge(connection: Any, authkey: bytes) -> None:
+    """Proves to the other end that this one knows the key.
+
+    Raises:
+        ValueError: The key is not bytes.
+        AuthenticationError: The other end says otherwise, or something else.
+    """
+    _check_key(authkey)
+    message = connection.recv_bytes(_MAX_MESSAGE)
+    if not message.startswith(CHALLENGE):
+        raise AuthenticationError(f"Protocol error, expected challenge: {message=}")
+    message = message.removeprefix(CHALLENGE)
+    if len(message) < _MD5ONLY_MESSAGE_LENGTH:
+        raise AuthenticationError(f"challenge too short: {len(message)} bytes")
+    connection.send_bytes(_create_response(authkey, message))
+    if connection.recv_bytes(_MAX_MESSAGE) != WELCOME:
+        raise AuthenticationError("digest sent was rejected")
+
+
+def _check_key(authkey: bytes) -> None:
+    if not isinstance(authkey, bytes):
+        raise ValueError(f"Authkey must be bytes, not {type(authkey)!s}")
+
+
+def _get_digest_name_and_payload(message: bytes) -> tuple[str, bytes]:
+    """Splits a message into the digest that it names ("" for an old end) and the rest."""
+    if len(message) in _LEGACY_LENGTHS:
+        return "", message
+    end = message.find(b"}", 1, _MAX_DIGEST_LEN + 2)
+    if message.startswith(b"{") and end > 0:
+        digest = message[1:end]
+        if digest in _ALLOWED_DIGESTS:
+            return digest.decode("ascii"), message[end + 1 :]
+    raise AuthenticationError(
+        "unsupported message length, missing digest prefix, "
+        f"or unsupported digest: {message=}"
+    )
+
+
+def _create_response(authkey: bytes, message: bytes) -> bytes:
+    """Returns the answer to a challenge, in the form that the challenge asks for."""
+    name = _get_digest_name_and_payload(message)[0]
+    if not name:
+        try:
+            return hmac.new(authkey, message, "md5").digest()
+        except ValueError:
+            name = "sha256"  # This build has no MD5; a new end understands.
+    digest = hmac.new(authkey, message, name).digest()
+    return b"{%s}%s" % (name.encode("ascii"), digest)
+
+
+def _verify_challenge(authkey: bytes, message: bytes, response: bytes) -> None:
+    """Raises AuthenticationError unless a response answers the challenge `message`."""
+    name, mac = _get_digest_name_and_payload(response)
+    try:
+        expected = hmac.new(authkey, message, name or "md5").digest()
+    except ValueError:
+        raise AuthenticationError(f"{name=} unsupported") from None
+    if len(expected) != len(mac):
+        raise AuthenticationError(
+            f"expected {name!r} of length {len(expected)} got {len(mac)}"
+        )
+    if not hmac.compare_digest(expected, mac):
+        raise AuthenticationError("digest received was wrong")

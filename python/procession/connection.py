@@ -1,0 +1,328 @@
+"""Connections: pipes between relatives, and sockets to anybody who knows the key.
+
+As in `multiprocessing.connection`, with the same bytes on the wire, so that the other
+end of a `Client` or `Listener` may be the standard library's. Between relatives a
+large message of a `Pipe` lies in the arena, and only its place goes through the pipe.
+
+The sockets of `Listener` and `Client` are made here, by the standard library; what a
+connection does is done by the native module.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from . import _procession, reduction, util
+from ._challenge import (
+    CHALLENGE,
+    FAILURE,
+    MESSAGE_LENGTH,
+    WELCOME,
+    _create_response,
+    _get_digest_name_and_payload,
+    _verify_challenge,
+    answer_challenge,
+    deliver_challenge,
+)
+from ._errors import AuthenticationError, BufferTooShort
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
+
+# The names under which CPython's own code and tests look for them.
+_CHALLENGE, _WELCOME, _FAILURE = CHALLENGE, WELCOME, FAILURE
+_REEXPORTED = (
+    AuthenticationError,
+    BufferTooShort,
+    MESSAGE_LENGTH,
+    _create_response,
+    _get_digest_name_and_payload,
+    _verify_challenge,
+)
+
+# Bytes and seconds; clients of `multiprocessing.connection` read them.
+BUFSIZE = 8192
+CONNECTION_TIMEOUT = 20.0
+
+families = ["AF_INET", "AF_UNIX"]
+default_family = "AF_UNIX"
+_mmap_counter = itertools.count()
+
+
+class Connection(_procession.Connection):
+    """One end of a pipe or a socket, as in `multiprocessing`.
+
+    Args:
+        handle: The descriptor, which the connection closes in the end.
+        readable: Whether it may be read from.
+        writable: Whether it may be written to.
+    """
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_ConnectionBase = _procession.Connection
+
+
+def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
+    """Returns the two ends of a pipe, as in `multiprocessing`.
+
+    Args:
+        duplex: Whether both ends can be written to; otherwise only the second can.
+    """
+    first, second = _procession.pipe()
+    return (
+        Connection(first, True, duplex, _family=True),
+        Connection(second, duplex, True, _family=True),
+    )
+
+
+def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
+    """Returns those of the objects that are ready, once any is or the time is over.
+
+    An object is a descriptor, or has a `fileno()`: connections, sockets and sentinels
+    as in `multiprocessing`, and processes, queues and events besides.
+    """
+    objects = list(object_list)
+    descriptors = [_descriptor_of(obj) for obj in objects]
+    ready = set(_procession.wait_readable(descriptors, timeout))
+    return [obj for obj, fd in zip(objects, descriptors, strict=True) if fd in ready]
+
+
+def _descriptor_of(obj: Any) -> int:
+    if isinstance(obj, int):
+        return obj
+    fileno = getattr(obj, "fileno", None)
+    if fileno is not None:
+        number: int = fileno()
+        return number
+    sentinel = getattr(obj, "sentinel", None)
+    if isinstance(sentinel, int):
+        return sentinel
+    raise ValueError(f"cannot wait for {obj!r}")
+
+
+# Connections to anybody.
+
+
+class Listener:
+    """Waits for others to connect, as in `multiprocessing`.
+
+    Args:
+        address: Where it listens; by default a place that is free.
+        family: "AF_INET" or "AF_UNIX"; by default what the address looks like.
+        backlog: How many may queue up to be accepted.
+        authkey: The key that whoever connects must know; None to ask for none.
+    """
+
+    def __init__(
+        self,
+        address: Any = None,
+        family: str | None = None,
+        backlog: int = 1,
+        authkey: bytes | None = None,
+    ) -> None:
+        family = family or (address and address_type(address)) or default_family
+        address = address or arbitrary_address(family)
+        _validate_family(family)
+        _check_authkey(authkey)
+        self._listener: SocketListener | None = SocketListener(address, family, backlog)
+        self._authkey = authkey
+
+    def accept(self) -> Connection:
+        """Waits for somebody to connect; returns the connection.
+
+        Raises:
+            OSError: The listener is closed.
+            AuthenticationError: Whoever connected does not know the key.
+        """
+        if self._listener is None:
+            raise OSError("listener is closed")
+        connection = self._listener.accept()
+        if self._authkey is not None:
+            try:
+                deliver_challenge(connection, self._authkey)
+                answer_challenge(connection, self._authkey)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def close(self) -> None:
+        """Stops listening."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+
+    @property
+    def address(self) -> Any:
+        """Where it listens."""
+        return self._open()._address
+
+    @property
+    def last_accepted(self) -> Any:
+        """The address of the last one that connected, or None."""
+        return self._open()._last_accepted
+
+    def _open(self) -> SocketListener:
+        if self._listener is None:
+            raise OSError("listener is closed")
+        return self._listener
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def Client(
+    address: Any, family: str | None = None, authkey: bytes | None = None
+) -> Connection:
+    """Returns a connection to the listener at an address, as in `multiprocessing`.
+
+    Raises:
+        AuthenticationError: The listener does not know the key, or asks for another.
+    """
+    _validate_family(family or address_type(address))
+    _check_authkey(authkey)
+    connection = SocketClient(address)
+    if authkey is not None:
+        try:
+            answer_challenge(connection, authkey)
+            deliver_challenge(connection, authkey)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_authkey(authkey: bytes | None) -> None:
+    if authkey is not None and not isinstance(authkey, bytes):
+        raise TypeError("authkey should be a byte string")
+
+
+def arbitrary_address(family: str) -> Any:
+    """Returns an address of the family that is free.
+
+    Raises:
+        ValueError: There is no such family here.
+    """
+    if family == "AF_INET":
+        return ("localhost", 0)
+    if family == "AF_UNIX":
+        return tempfile.mktemp(prefix="listener-", dir=util.get_temp_dir())
+    raise ValueError("unrecognized family")
+
+
+def _validate_family(family: str) -> None:
+    if family == "AF_PIPE":
+        raise ValueError(f"Family {family} is not recognized.")
+
+
+def address_type(address: Any) -> str:
+    """Returns the family that an address belongs to.
+
+    Raises:
+        ValueError: It looks like none.
+    """
+    if type(address) is tuple:
+        return "AF_INET"
+    if type(address) is str and address.startswith("\\\\"):
+        return "AF_PIPE"
+    if type(address) is str or util.is_abstract_socket_namespace(address):
+        return "AF_UNIX"
+    raise ValueError(f"address type of {address!r} unrecognized")
+
+
+class SocketListener:
+    """The socket of a `Listener`."""
+
+    def __init__(self, address: Any, family: str, backlog: int = 1) -> None:
+        import socket
+
+        self._socket = socket.socket(getattr(socket, family))
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.setblocking(True)
+            self._socket.bind(address)
+            self._socket.listen(backlog)
+        except OSError:
+            self._socket.close()
+            raise
+        self._address = self._socket.getsockname()
+        self._family = family
+        self._last_accepted: Any = None
+        self._unlink: util.Finalize | None = None
+        if family == "AF_UNIX" and not util.is_abstract_socket_namespace(address):
+            self._unlink = util.Finalize(
+                self, os.unlink, args=(address,), exitpriority=0
+            )
+
+    def accept(self) -> Connection:
+        """Waits for somebody to connect; returns the connection."""
+        sock, self._last_accepted = self._socket.accept()
+        sock.setblocking(True)
+        return Connection(sock.detach())
+
+    def close(self) -> None:
+        """Closes the socket and removes its file."""
+        try:
+            self._socket.close()
+        finally:
+            unlink, self._unlink = self._unlink, None
+            if unlink is not None:
+                unlink()
+
+
+def SocketClient(address: Any) -> Connection:
+    """Returns a connection to the socket at an address."""
+    import socket
+
+    with socket.socket(getattr(socket, address_type(address))) as sock:
+        sock.setblocking(True)
+        sock.connect(address)
+        return Connection(sock.detach())
+
+
+# Pickling.
+
+
+def reduce_connection(connection: Connection) -> tuple[Any, ...]:
+    """Reduces a connection to its descriptor, which the other process gets a copy of."""
+    return rebuild_connection, (
+        reduction.DupFd(connection.fileno()),
+        connection.readable,
+        connection.writable,
+        connection._family,
+    )
+
+
+def rebuild_connection(
+    df: Any, readable: bool, writable: bool, family: bool = False
+) -> Connection:
+    """Returns the connection that another process has reduced."""
+    return Connection(df.detach(), readable, writable, _family=family)
+
+
+reduction.register(Connection, reduce_connection)

@@ -1,0 +1,29 @@
+"""Starts a process as a copy of the fork server.
+
+The server keeps copies of itself parked; starting one is handing it the block of the
+arena in which everything is pickled that it needs.
+"""
+
+from __future__ import annotations
+
+from . import forkserver, popen_spawn_posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Popen"]
+
+
+class Popen(popen_spawn_posix.Popen):
+    """A process that was forked by the fork server."""
+
+    method = "forkserver"
+
+    def _launch(self, process_obj: Any) -> None:
+        payload = self._pack(process_obj)
+        self._adopt(
+            forkserver._forkserver.start(
+                process_obj._name, process_obj.daemon, payload, self._fds
+            )
+        )

@@ -1,0 +1,65 @@
+"""Starts a process with a fresh interpreter.
+
+What the child needs is pickled into a block of the arena; the engine then starts an
+interpreter, or takes one that it has booted ahead, and gives it the block.
+"""
+
+from __future__ import annotations
+
+from . import _procession, popen_fork, spawn
+from ._spawning import set_spawning_popen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Popen"]
+
+
+class _DupFd:
+    """A descriptor of the parent: its place among those that the child is given."""
+
+    def __init__(self, ind: int) -> None:
+        self.ind = ind
+
+    def detach(self) -> int:
+        """Returns the descriptor, in the child."""
+        fds = spawn.inherited_fds
+        assert fds is not None, "only a child unpickles this"
+        return fds[self.ind]
+
+
+class Popen(popen_fork.Popen):
+    """A process that was started with a fresh interpreter."""
+
+    method = "spawn"
+    DupFd: Any = _DupFd
+
+    def __init__(self, process_obj: Any) -> None:
+        self._fds: list[int] = []
+        super().__init__(process_obj)
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """Has the child be given a descriptor; returns its place in the list."""
+        self._fds.append(fd)
+        return len(self._fds) - 1
+
+    def _launch(self, process_obj: Any) -> None:
+        self._adopt(
+            _procession.spawn(
+                *spawn.program_and_arguments(),
+                process_obj._name,
+                process_obj.daemon,
+                self._pack(process_obj),
+                self._fds,
+            )
+        )
+
+    def _pack(self, process_obj: Any) -> _procession.Payload:
+        """Pickles what the child must know, and the process itself."""
+        preparation = spawn.get_preparation_data(process_obj._name)
+        set_spawning_popen(self)
+        try:
+            return _procession.Payload(preparation, process_obj)
+        finally:
+            set_spawning_popen(None)

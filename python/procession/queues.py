@@ -1,0 +1,218 @@
+"""Queues between processes.
+
+The classes are those of `multiprocessing.queues`; `put` and `get` are methods of the
+native module, one call each. Differences: `put` pickles in the caller's thread and
+raises what goes wrong there, there is no feeder thread to wait for, an item that was
+put is safe even if its process is killed right after, and a queue may be pickled at
+any time.
+"""
+
+from __future__ import annotations
+
+import os
+from queue import Empty, Full
+from typing import Any, Generic, TypeVar
+
+from . import _procession, context
+
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+
+T = TypeVar("T")
+
+
+class Queue(_procession.Queue, Generic[T]):
+    """A queue that any number of processes put into and get from.
+
+    As in `multiprocessing`; `put`, `get`, `put_nowait`, `get_nowait`, `qsize`, `empty`
+    and `full` come from the native base, and the last three are exact.
+
+    Args:
+        maxsize: How many items it holds before `put` waits; 0 for any number.
+        ctx: The context that makes it; it makes no difference here.
+    """
+
+    # Clients of `multiprocessing` set it; there is no pipe that could break.
+    _ignore_epipe = False
+
+    def __init__(self, maxsize: int = 0, *, ctx: context.BaseContext | None) -> None:
+        self._create(max(maxsize, 0))
+        self._opid = os.getpid()
+
+    def close(self) -> None:
+        """Ends the use of the queue by this process, as in `multiprocessing`.
+
+        Afterwards `put` and `get` raise ValueError here; other processes go on.
+        """
+        self._closed = True
+
+    def join_thread(self) -> None:
+        """Does nothing: what was put is in the queue already.
+
+        Raises:
+            AssertionError: The queue is not closed.
+        """
+        assert self._closed, f"Queue {self!r} not closed"
+
+    def cancel_join_thread(self) -> None:
+        """Does nothing: there is no thread, and nothing that could be lost."""
+
+    @property
+    def _reader(self) -> _Reader:
+        return _Reader(self)
+
+    @property
+    def _writer(self) -> _Writer:
+        return _Writer(self)
+
+    def _terminate_broken(self) -> None:
+        """Closes the queue on an error; `concurrent.futures` calls it."""
+        self.close()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._lend(), self._opid
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        handle, self._opid = state
+        self._attach(handle)
+
+
+class JoinableQueue(Queue[T]):
+    """A queue that counts the items which are not done yet, as in `multiprocessing`."""
+
+    def __init__(self, maxsize: int = 0, *, ctx: context.BaseContext) -> None:
+        super().__init__(maxsize, ctx=ctx)
+        self._unfinished_tasks = ctx.Semaphore(0)
+        self._cond = ctx.Condition()
+
+    def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
+        """Puts an item, which then has to be done."""
+        # Counted first: whoever gets the item may be done before we return.
+        self._unfinished_tasks.release()
+        try:
+            super().put(obj, block, timeout)
+        except BaseException:
+            self.task_done()
+            raise
+
+    def task_done(self) -> None:
+        """Says that an item which was got is done.
+
+        Raises:
+            ValueError: It was called more often than items were put.
+        """
+        with self._cond:
+            if not self._unfinished_tasks.acquire(False):
+                raise ValueError("task_done() called too many times")
+            if self._unfinished_tasks._semlock._is_zero():
+                self._cond.notify_all()
+
+    def join(self) -> None:
+        """Waits until all items are done."""
+        with self._cond:
+            if not self._unfinished_tasks._semlock._is_zero():
+                self._cond.wait()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return *super().__getstate__(), self._cond, self._unfinished_tasks
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        *rest, self._cond, self._unfinished_tasks = state
+        super().__setstate__(tuple(rest))
+
+
+class SimpleQueue(_procession.Queue, Generic[T]):
+    """A queue with nothing but `put`, `get`, `empty` and `close`.
+
+    As in `multiprocessing`, except that `put` never waits for room.
+    """
+
+    def __init__(self, *, ctx: context.BaseContext | None) -> None:
+        self._create(0)
+
+    def get(self) -> T:  # type: ignore[override]
+        """Waits for an item and returns it."""
+        item: T = super().get()
+        return item
+
+    def put(self, obj: T) -> None:  # type: ignore[override]
+        """Puts an item."""
+        super().put(obj)
+
+    def close(self) -> None:
+        """Ends the use of the queue by this process, as in `multiprocessing`."""
+        self._closed = True
+
+    @property
+    def _reader(self) -> _Reader:
+        return _Reader(self)
+
+    @property
+    def _writer(self) -> _Writer:
+        return _Writer(self)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (self._lend(),)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._attach(state[0])
+
+
+class _Reader:
+    """Looks like the reading end of the pipe that a queue of `multiprocessing` has.
+
+    Clients wait for it, and `concurrent.futures` receives from it.
+    """
+
+    def __init__(self, queue: _procession.Queue) -> None:
+        self._queue = queue
+
+    def fileno(self) -> int:
+        """Returns a descriptor that is readable while the queue has items."""
+        return self._queue.fileno()
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Waits until the queue has an item or the time is over."""
+        if not self._queue.empty():
+            return True
+        return bool(_procession.wait_readable([self.fileno()], timeout))
+
+    def recv(self) -> Any:
+        """Waits for an item and returns it."""
+        return self._queue.get()
+
+    def recv_bytes(self) -> bytes:
+        """Waits for an item and returns its pickle."""
+        return self._queue.get_bytes()
+
+    def close(self) -> None:
+        """Closes the queue for this process."""
+        self._queue._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the queue is closed for this process."""
+        return self._queue._closed
+
+
+class _Writer:
+    """Looks like the writing end of the pipe that a queue of `multiprocessing` has."""
+
+    def __init__(self, queue: _procession.Queue) -> None:
+        self._queue = queue
+
+    def send(self, obj: Any) -> None:
+        """Puts an item."""
+        self._queue.put(obj)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Puts an item that is pickled already."""
+        self._queue.put_bytes(data)
+
+    def close(self) -> None:
+        """Closes the queue for this process."""
+        self._queue._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the queue is closed for this process."""
+        return self._queue._closed
