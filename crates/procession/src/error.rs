@@ -32,6 +32,7 @@ enum Cause {
         what: String,
         source: postcard::Error,
     },
+    Refused(String),
 }
 
 /// What is known of a panic in another process.
@@ -65,6 +66,11 @@ impl Error {
 
     pub(crate) fn died(death: Death) -> Self {
         Self(Box::new(Cause::Died(death)))
+    }
+
+    /// The other process could not read the arguments or write the result.
+    pub(crate) fn refused(message: String) -> Self {
+        Self(Box::new(Cause::Refused(message)))
     }
 
     pub(crate) fn codec(what: impl Into<String>, source: postcard::Error) -> Self {
@@ -149,6 +155,12 @@ impl Error {
         self.is_kind(ErrorKind::OwnerDied)
     }
 
+    /// Tells whether only the owner of the lock may do this.
+    #[must_use]
+    pub fn is_not_owner(&self) -> bool {
+        self.is_kind(ErrorKind::NotOwner)
+    }
+
     /// Tells whether the queue, pipe or pool is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -200,7 +212,7 @@ impl Error {
     /// Tells whether a value could not be turned into bytes or back.
     #[must_use]
     pub fn is_codec(&self) -> bool {
-        matches!(&*self.0, Cause::Codec { .. })
+        matches!(&*self.0, Cause::Codec { .. } | Cause::Refused(_))
     }
 
     pub(crate) fn is_interrupted(&self) -> bool {
@@ -219,6 +231,7 @@ impl fmt::Display for Error {
         match &*self.0 {
             Cause::Engine(error) => error.fmt(f),
             Cause::Codec { what, source } => write!(f, "{what}: {source}"),
+            Cause::Refused(message) => f.write_str(message),
             Cause::Panic(info) => {
                 write!(f, "process {} panicked", info.process)?;
                 if let Some(location) = &info.location {
@@ -246,7 +259,7 @@ impl std::error::Error for Error {
         match &*self.0 {
             Cause::Engine(error) => Some(error),
             Cause::Codec { source, .. } => Some(source),
-            Cause::Panic(_) | Cause::Died(_) => None,
+            Cause::Panic(_) | Cause::Died(_) | Cause::Refused(_) => None,
         }
     }
 }

@@ -1,0 +1,246 @@
+//! A started process, seen from its parent.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_engine::os::exit_status::ExitStatus;
+use procession_engine::os::time::Deadline;
+use procession_engine::process as engine;
+use serde::de::DeserializeOwned;
+
+use crate::context::StartMethod;
+use crate::current;
+use crate::error::{Death, Error, Result};
+use crate::launch::Launch;
+use crate::outcome;
+
+/// A process that was started: to follow, to stop, and to get its result from.
+///
+/// Dropping it leaves the process running; a daemon ends with its parent.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, State};
+///
+/// fn leave() {
+///     std::process::exit(3);
+/// }
+///
+/// # procession::init();
+/// let child = Process::new(leave).start()?;
+/// assert_eq!(child.wait()?, 3);
+/// assert_eq!(child.state()?, State::Terminated(3));
+/// assert!(child.join().unwrap_err().is_exit());
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub struct Child<R> {
+    shared: Arc<Started>,
+    method: StartMethod,
+    result: PhantomData<fn() -> R>,
+}
+
+/// What is known of a started process, whatever its result's type.
+#[derive(Debug)]
+pub struct Started {
+    pub(crate) engine: engine::Child,
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+}
+
+/// Where a process is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It is being started.
+    New,
+    /// It runs, or could if a processor were free.
+    Running,
+    /// It waits; the text says on what, as far as the system tells.
+    Blocked(String),
+    /// It has ended, with this exit code (negative for a signal).
+    Terminated(i32),
+}
+
+impl<R> Child<R> {
+    pub(crate) fn new(engine: engine::Child, launch: Launch) -> Self {
+        let shared = Arc::new(Started {
+            engine,
+            name: launch.name,
+            daemon: launch.daemon,
+        });
+        current::remember(&shared);
+        Self {
+            shared,
+            method: launch.method,
+            result: PhantomData,
+        }
+    }
+
+    /// Returns the process's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Returns the process's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.shared.engine.pid()
+    }
+
+    /// Tells whether the process ends with its parent.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.shared.daemon
+    }
+
+    /// Returns how the process was started.
+    #[must_use]
+    pub fn start_method(&self) -> StartMethod {
+        self.method
+    }
+
+    /// Tells whether the process has not ended yet.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_alive(&self) -> Result<bool> {
+        Ok(self.exit_code()?.is_none())
+    }
+
+    /// Returns the exit code once the process has ended: 0 when its function
+    /// returned, 1 when it panicked, negative for a signal.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn exit_code(&self) -> Result<Option<i32>> {
+        Ok(self.shared.engine.try_wait()?.map(ExitStatus::code))
+    }
+
+    /// Returns where the process is in its life.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn state(&self) -> Result<State> {
+        Ok(match self.shared.engine.state()? {
+            engine::State::New => State::New,
+            engine::State::Running => State::Running,
+            engine::State::Blocked(on) => State::Blocked(on),
+            engine::State::Terminated(status) => State::Terminated(status.code()),
+        })
+    }
+
+    /// Blocks until the process has ended, however it does.
+    ///
+    /// Unlike [`join`](Self::join) it may be called at any time and more than
+    /// once, and leaves the result where it is.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn wait(&self) -> Result<i32> {
+        self.wait_until(Deadline::NEVER)
+    }
+
+    /// As [`wait`](Self::wait), for at most `timeout`.
+    ///
+    /// # Errors
+    /// `is_timeout` when the process runs on.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<i32> {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> Result<i32> {
+        loop {
+            match self.shared.engine.wait(deadline).map_err(Error::from) {
+                Ok(status) => return Ok(status.code()),
+                Err(error) if error.is_interrupted() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Asks the process to stop, by SIGTERM.
+    ///
+    /// # Errors
+    /// When the system refuses. A process that has ended is no error.
+    pub fn terminate(&self) -> Result<()> {
+        self.shared.engine.terminate()?;
+        Ok(())
+    }
+
+    /// Ends the process at once, by SIGKILL.
+    ///
+    /// # Errors
+    /// When the system refuses. A process that has ended is no error.
+    pub fn kill(&self) -> Result<()> {
+        self.shared.engine.kill()?;
+        Ok(())
+    }
+
+    /// Raises the process's stop flag, which it sees in
+    /// [`stop_requested`](crate::CurrentProcess::stop_requested).
+    ///
+    /// # Errors
+    /// None today; a system that cannot carry the request would say so.
+    pub fn request_stop(&self) -> Result<()> {
+        self.shared.engine.request_stop();
+        Ok(())
+    }
+}
+
+impl<R: DeserializeOwned> Child<R> {
+    /// Blocks until the process has ended and returns its function's result.
+    ///
+    /// # Errors
+    /// `is_panic` when the function panicked, `is_signal` when a signal ended
+    /// the process, `is_exit` when it called `exit`, `is_codec` when the
+    /// result could not cross.
+    pub fn join(self) -> Result<R> {
+        let code = self.wait()?;
+        self.collect(code)
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`; on a timeout, ask again.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and `is_timeout`; `is_invalid` when the result
+    /// was fetched before.
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
+        let code = self.wait_timeout(timeout)?;
+        self.collect(code)
+    }
+
+    fn collect(&self, code: i32) -> Result<R> {
+        let what = format!("the result of process {}", self.name());
+        match self.shared.engine.take_outcome()? {
+            Some(bytes) => outcome::read(&bytes, &what),
+            None => Err(Error::died(Death {
+                process: self.shared.name.clone(),
+                pid: self.pid(),
+                code,
+                doing: None,
+            })),
+        }
+    }
+}
+
+impl<R> AsFd for Child<R> {
+    /// Borrows a descriptor that turns readable when the process ends.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.engine.sentinel()
+    }
+}
+
+impl<R> fmt::Debug for Child<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("name", &self.shared.name)
+            .field("pid", &self.pid())
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! What a started process does: its role, and then its end.
+
+use std::io::Write as _;
+
+use procession_engine::process::{Payload, me};
+
+use crate::codec;
+use crate::context;
+use crate::current::{self, Identity};
+use crate::error::{Error, Result};
+use crate::function::EntryRef;
+use crate::launch::{Launch, Role};
+use crate::outcome::{self, Ending};
+use crate::{pool, server};
+
+/// Exit code of a process whose function failed, as in `multiprocessing`.
+const FAILED: i32 = 1;
+
+/// Reads what a started process is to be, and is that until the process ends.
+pub fn run_payload(payload: Option<&[u8]>) -> ! {
+    let launch = payload
+        .ok_or_else(|| Error::invalid("the parent handed over nothing to do"))
+        .and_then(|bytes| codec::decode_first::<Launch>(bytes, "a launch"));
+    match launch {
+        Ok((launch, input)) => run(&launch, input),
+        Err(error) => give_up(&error),
+    }
+}
+
+/// Is what `launch` says, until the process ends.
+pub fn run(launch: &Launch, input: &[u8]) -> ! {
+    context::inherit(launch.default_method);
+    current::become_process(Identity {
+        name: launch.name.clone(),
+        daemon: launch.daemon,
+    });
+    match launch.role {
+        Role::Task(entry) => run_task(entry, input, &launch.name),
+        Role::Worker => match pool::work(input, &launch.name) {
+            Ok(()) => end(0),
+            Err(error) => give_up(&error),
+        },
+        Role::Server => server::serve(),
+    }
+}
+
+fn run_task(entry: EntryRef, input: &[u8], name: &str) -> ! {
+    let (bytes, ending) = match entry.resolve() {
+        Ok(entry) => outcome::run(entry, input, name),
+        Err(error) => (outcome::refuse(&error), Ending::Failed),
+    };
+    if let Err(error) = publish(&bytes) {
+        give_up(&error);
+    }
+    end(match ending {
+        Ending::Returned => 0,
+        Ending::Failed => FAILED,
+    })
+}
+
+fn publish(bytes: &[u8]) -> Result<()> {
+    Ok(me::publish_outcome(Payload::copy_of(bytes)?)?)
+}
+
+/// Ends this process because it cannot do what it was started for; there is
+/// nobody but stderr to tell.
+pub fn give_up(error: &Error) -> ! {
+    let own = std::process::id();
+    eprintln!("procession: process {own} cannot do what it was started for: {error}");
+    end(FAILED)
+}
+
+fn end(code: i32) -> ! {
+    // A broken stdout is the end of the output, not of the news about it.
+    let _ = std::io::stdout().flush();
+    std::process::exit(code)
+}

@@ -1,0 +1,168 @@
+//! The process that runs this code, its parent and its children.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use procession_engine::os::time::Deadline;
+use procession_engine::process::me;
+
+use crate::child::Started;
+use crate::error::{Error, Result};
+
+/// The process that runs this code.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, current_process};
+///
+/// # procession::init();
+/// let child = Process::new(|| current_process().name()).name("Ada").start()?;
+/// assert_eq!(child.join()?, "Ada");
+/// assert_eq!(current_process().name(), "MainProcess");
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentProcess(());
+
+/// What a started process was told of itself.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+}
+
+static IDENTITY: OnceLock<Identity> = OnceLock::new();
+
+/// Children of this process that somebody still holds.
+static CHILDREN: Mutex<Vec<Weak<Started>>> = Mutex::new(Vec::new());
+
+/// Returns the process that runs this code.
+#[must_use]
+pub fn current_process() -> CurrentProcess {
+    CurrentProcess(())
+}
+
+impl CurrentProcess {
+    /// Returns the process's name: `MainProcess` for the first of a family.
+    #[must_use]
+    pub fn name(self) -> String {
+        IDENTITY
+            .get()
+            .map_or_else(|| "MainProcess".to_owned(), |own| own.name.clone())
+    }
+
+    /// Returns the process's id.
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        std::process::id()
+    }
+
+    /// Tells whether the process ends with its parent.
+    #[must_use]
+    pub fn is_daemon(self) -> bool {
+        IDENTITY.get().is_some_and(|own| own.daemon)
+    }
+
+    /// Tells whether the parent has asked this process to stop.
+    #[must_use]
+    pub fn stop_requested(self) -> bool {
+        me::stop_requested()
+    }
+
+    /// Blocks until the parent asks this process to stop, for at most
+    /// `timeout`; tells whether it did.
+    ///
+    /// # Errors
+    /// When the process belongs to no family.
+    pub fn wait_for_stop(self, timeout: Duration) -> Result<bool> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            match me::wait_stop(deadline).map_err(Error::from) {
+                Err(error) if error.is_interrupted() => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// The process that started this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentProcess {
+    name: String,
+    pid: u32,
+}
+
+/// Returns the process that started this one; `None` in a family's first, and
+/// once the parent has ended and its place is another's.
+///
+/// Under `forkserver` that is the process which asked for this one, not the
+/// server which forked it.
+#[must_use]
+pub fn parent_process() -> Option<ParentProcess> {
+    let parent = me::parent()?;
+    Some(ParentProcess {
+        name: parent.name,
+        pid: parent.pid?,
+    })
+}
+
+impl ParentProcess {
+    /// Returns the parent's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the parent's id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
+/// A child that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ActiveChild {
+    /// The child's name.
+    pub name: String,
+    /// The child's id.
+    pub pid: u32,
+    /// Whether it ends with this process.
+    pub daemon: bool,
+}
+
+/// Returns this process's children that have not ended, workers of pools
+/// excepted.
+#[must_use]
+pub fn active_children() -> Vec<ActiveChild> {
+    children()
+        .iter()
+        .filter(|child| matches!(child.engine.try_wait(), Ok(None)))
+        .map(|child| ActiveChild {
+            name: child.name.clone(),
+            pid: child.engine.pid(),
+            daemon: child.daemon,
+        })
+        .collect()
+}
+
+/// Adds a child to those that [`active_children`] looks at.
+pub(crate) fn remember(child: &Arc<Started>) {
+    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    children.retain(|known| known.strong_count() > 0);
+    children.push(Arc::downgrade(child));
+}
+
+fn children() -> Vec<Arc<Started>> {
+    let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    children.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Tells a started process who it is.
+pub(crate) fn become_process(identity: Identity) {
+    if IDENTITY.set(identity).is_ok() {
+        // Only the first call counts; a forked copy of a child keeps its name.
+    }
+}

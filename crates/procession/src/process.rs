@@ -1,0 +1,189 @@
+//! Preparing and starting a process.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::child::Child;
+use crate::codec;
+use crate::context::{self, StartMethod};
+use crate::error::Result;
+use crate::function::{Callable, EntryRef};
+use crate::launch::{self, Launch, Role};
+
+/// A process that is yet to be started: its function, arguments and name.
+///
+/// [`start`](Process::start) consumes it, so starting twice does not compile;
+/// and a function that takes arguments has no `start` before
+/// [`args`](Process::args).
+///
+/// # Examples
+///
+/// A function and its argument:
+///
+/// ```
+/// use procession::Process;
+///
+/// fn doubler(number: u64) -> u64 {
+///     number * 2
+/// }
+///
+/// # procession::init();
+/// let child = Process::new(doubler).name("Test").args(2).start()?;
+/// assert_eq!(child.name(), "Test");
+/// assert_eq!(child.join()?, 4);
+/// # Ok::<(), procession::Error>(())
+/// ```
+///
+/// Starting twice does not compile:
+///
+/// ```compile_fail
+/// # use procession::Process;
+/// let process = Process::new(|| 1);
+/// let first = process.start();
+/// let second = process.start();
+/// ```
+///
+/// Neither does a closure that captures:
+///
+/// ```compile_fail
+/// # use procession::Process;
+/// let factor = std::hint::black_box(3);
+/// let child = Process::new(move |x: i32| x * factor).args(2).start();
+/// ```
+#[must_use = "a process does nothing before it is started"]
+pub struct Process<F, M, A = Missing> {
+    function: F,
+    arguments: A,
+    options: Options,
+    marker: PhantomData<fn(M)>,
+}
+
+#[derive(Debug, Default)]
+struct Options {
+    name: Option<String>,
+    daemon: bool,
+    method: Option<StartMethod>,
+}
+
+/// The arguments are yet to be given.
+#[derive(Clone, Copy, Debug)]
+pub struct Missing;
+
+/// The arguments are given.
+pub struct Given<F: Callable<M>, M>(F::Input);
+
+impl<F: Callable<M>, M> fmt::Debug for Given<F, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Given")
+    }
+}
+
+impl<F: Callable<M>, M> Process<F, M, Missing> {
+    /// Prepares a process that runs `function`: an `fn`, or a closure that
+    /// captures nothing.
+    pub fn new(function: F) -> Self {
+        Self {
+            function,
+            arguments: Missing,
+            options: Options::default(),
+            marker: PhantomData,
+        }
+    }
+
+    /// Gives the arguments: one as itself, several as a tuple.
+    pub fn args(self, arguments: F::Input) -> Process<F, M, Given<F, M>> {
+        Process {
+            function: self.function,
+            arguments: Given(arguments),
+            options: self.options,
+            marker: PhantomData,
+        }
+    }
+}
+
+impl<F: Callable<M>, M, A> Process<F, M, A> {
+    /// Names the process; by default `Process-1`, `Process-2` and so on.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = Some(name.into());
+        self
+    }
+
+    /// Makes the process end when this one does, by whatever cause.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.options.daemon = daemon;
+        self
+    }
+
+    /// Chooses how the process is started; by default as
+    /// [`set_start_method`](crate::set_start_method) says.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.options.method = Some(method);
+        self
+    }
+}
+
+impl<F: Callable<M, Input = ()>, M> Process<F, M, Missing> {
+    /// Starts a process whose function takes no arguments.
+    ///
+    /// # Errors
+    /// As with arguments.
+    pub fn start(self) -> Result<Child<F::Output>> {
+        self.args(()).start()
+    }
+}
+
+impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// `is_uninitialised` when `procession::init()` was not called,
+    /// `is_codec` when the arguments do not serialise, `is_invalid` for
+    /// [`StartMethod::Fork`], and the system's refusal when it has no room for
+    /// another process. Nothing is left behind then.
+    pub fn start(self) -> Result<Child<F::Output>> {
+        let (launch, input) = self.launch()?;
+        launch::start(&launch, &input).map(|started| Child::new(started, launch))
+    }
+
+    /// Starts the process as a copy of this one, by `fork`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Safety
+    /// The child is a copy with one thread, the calling one. The caller makes
+    /// sure that the function uses nothing that another thread may have been
+    /// changing at that instant: in a process with several threads not even
+    /// the allocator's locks are sure to be free outside glibc.
+    #[expect(unsafe_code, reason = "fork is the caller's risk, and says so")]
+    pub unsafe fn start_by_fork(mut self) -> Result<Child<F::Output>> {
+        self.options.method = Some(StartMethod::Fork);
+        let (launch, input) = self.launch()?;
+        // SAFETY: the caller's promise is the one that is asked for here.
+        let started = unsafe { launch::start_by_fork(&launch, &input) }?;
+        Ok(Child::new(started, launch))
+    }
+
+    fn launch(self) -> Result<(Launch, Vec<u8>)> {
+        let what = format!("the arguments of {}", std::any::type_name::<F>());
+        let Given(input) = self.arguments;
+        let input = codec::encode(&input, &what)?;
+        let launch = Launch {
+            role: Role::Task(EntryRef::of(self.function)?),
+            name: launch::process_name(self.options.name),
+            daemon: self.options.daemon,
+            method: self.options.method.unwrap_or_else(context::start_method),
+            default_method: context::start_method(),
+        };
+        Ok((launch, input))
+    }
+}
+
+impl<F, M, A> fmt::Debug for Process<F, M, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("function", &std::any::type_name::<F>())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,289 @@
+//! A queue of values between any number of processes.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use procession_engine::arena::Handle;
+use procession_engine::channel as engine;
+use procession_engine::os::time::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::handle::travels;
+use crate::sync::uninterrupted;
+
+/// A first-in, first-out queue that many processes put into and get from.
+///
+/// Values are in shared memory as soon as `put` returns: the process that put
+/// them may end. A process that is killed in the middle of a `put` loses that
+/// value and nothing else.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, Queue};
+///
+/// # procession::init();
+/// let queue = Queue::new()?;
+/// let child = Process::new(|queue: Queue<u64>| {
+///     for number in [5, 10, 15] {
+///         queue.put(number * 2).map_err(drop).unwrap();
+///     }
+/// })
+/// .args(queue.clone())
+/// .start()?;
+/// assert_eq!([queue.get()?, queue.get()?, queue.get()?], [10, 20, 30]);
+/// child.join()?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub struct Queue<T> {
+    engine: engine::Queue,
+    items: PhantomData<fn(T) -> T>,
+}
+
+/// Gives back the value that could not be put, and says why.
+#[derive(Debug)]
+pub struct PutError<T> {
+    /// The value.
+    pub value: T,
+    /// Why: `is_full`, `is_timeout`, `is_closed`, `is_codec`,
+    /// `is_out_of_memory`.
+    pub error: Error,
+}
+
+impl<T> fmt::Display for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for PutError<T> {}
+
+impl<T> From<PutError<T>> for Error {
+    fn from(error: PutError<T>) -> Self {
+        error.error
+    }
+}
+
+impl<T> Queue<T> {
+    /// Makes a queue that holds as much as memory allows.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn new() -> Result<Self> {
+        Ok(Self::of(engine::Queue::create(0)?))
+    }
+
+    /// Makes a queue that holds at most `capacity` values; `put` blocks while
+    /// it is full.
+    ///
+    /// # Errors
+    /// `is_invalid` for a capacity of 0; when memory is exhausted.
+    pub fn bounded(capacity: usize) -> Result<Self> {
+        if capacity == 0 {
+            return Err(Error::invalid(
+                "a queue of capacity 0 could hold nothing: use at least 1, or Queue::new for one \
+                 without bound",
+            ));
+        }
+        Ok(Self::of(engine::Queue::create(capacity as u64)?))
+    }
+
+    fn of(engine: engine::Queue) -> Self {
+        Self {
+            engine,
+            items: PhantomData,
+        }
+    }
+
+    /// Returns the number of values in the queue, exactly as of now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.engine.len() as usize
+    }
+
+    /// Tells whether the queue is empty now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.engine.is_empty()
+    }
+
+    /// Tells whether the queue is full now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.engine.is_full()
+    }
+
+    /// Closes the queue for all: what is in it can still be fetched, after
+    /// which `get` fails, and `put` fails at once.
+    ///
+    /// # Errors
+    /// When this process belongs to no family.
+    pub fn close(&self) -> Result<()> {
+        self.engine.close();
+        Ok(())
+    }
+
+    fn lend(&self) -> Handle {
+        self.engine.lend()
+    }
+
+    fn attach(handle: Handle) -> procession_engine::Result<Self> {
+        engine::Queue::attach(handle).map(Self::of)
+    }
+}
+
+impl<T: Serialize> Queue<T> {
+    /// Puts a value at the end, waiting for room in a bounded queue.
+    ///
+    /// # Errors
+    /// Gives the value back: when it does not serialise, when the queue is
+    /// closed, or when memory is exhausted.
+    pub fn put(&self, value: T) -> std::result::Result<(), PutError<T>> {
+        self.put_until(value, Deadline::NEVER)
+    }
+
+    /// As [`put`](Self::put), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and `is_timeout` when there was no room.
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> std::result::Result<(), PutError<T>> {
+        self.put_until(value, Deadline::after(timeout))
+    }
+
+    /// Puts a value at the end if there is room now.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and `is_full` when there is no room.
+    pub fn try_put(&self, value: T) -> std::result::Result<(), PutError<T>> {
+        self.put_until(value, Deadline::now())
+    }
+
+    fn put_until(&self, value: T, deadline: Deadline) -> std::result::Result<(), PutError<T>> {
+        codec::encode(&value, "a queue's item")
+            .and_then(|bytes| uninterrupted(|| self.engine.put(&[&bytes], deadline)))
+            .map_err(|error| PutError { value, error })
+    }
+
+    /// Puts many values, in fewer steps than one by one.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put); values before the one that failed are in the
+    /// queue.
+    pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<()> {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut values = values.into_iter().peekable();
+        while values.peek().is_some() {
+            batch.clear();
+            for value in values.by_ref().take(BATCH) {
+                batch.push(codec::encode(&value, "a queue's item")?);
+            }
+            self.put_batch(&batch)?;
+        }
+        Ok(())
+    }
+
+    fn put_batch(&self, batch: &[Vec<u8>]) -> Result<()> {
+        let mut rest: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+        while !rest.is_empty() {
+            let done = uninterrupted(|| self.engine.put_many(&rest, Deadline::NEVER))?;
+            rest.drain(..done);
+        }
+        Ok(())
+    }
+}
+
+/// Values that cross in one step; found by trial: more gain little.
+const BATCH: usize = 64;
+
+impl<T: DeserializeOwned> Queue<T> {
+    /// Takes the first value, waiting for one.
+    ///
+    /// # Errors
+    /// `is_closed` when the queue is closed and empty, `is_codec` when the
+    /// value is not a `T`.
+    pub fn get(&self) -> Result<T> {
+        self.get_until(Deadline::NEVER)
+    }
+
+    /// As [`get`](Self::get), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and `is_timeout` when none came.
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
+        self.get_until(Deadline::after(timeout))
+    }
+
+    /// Takes the first value if there is one now.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and `is_empty` when there is none.
+    pub fn try_get(&self) -> Result<T> {
+        self.get_until(Deadline::now())
+    }
+
+    fn get_until(&self, deadline: Deadline) -> Result<T> {
+        let message = uninterrupted(|| self.engine.get(deadline))?;
+        codec::decode(&message, "a queue's item")
+    }
+
+    /// Takes up to `most` values: waits for the first, then takes what is there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_many(&self, most: usize) -> Result<Vec<T>> {
+        let messages = uninterrupted(|| self.engine.get_many(most, Deadline::NEVER))?;
+        messages
+            .iter()
+            .map(|message| codec::decode(message, "a queue's item"))
+            .collect()
+    }
+
+    /// Returns an iterator that takes values until the queue is closed.
+    pub fn iter(&self) -> Items<'_, T> {
+        Items(self)
+    }
+}
+
+/// Takes values from a [`Queue`] until it is closed and empty.
+#[derive(Debug)]
+pub struct Items<'a, T>(&'a Queue<T>);
+
+impl<T: DeserializeOwned> Iterator for Items<'_, T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        match self.0.get() {
+            Err(error) if error.is_closed() => None,
+            result => Some(result),
+        }
+    }
+}
+
+impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
+    type Item = Result<T>;
+    type IntoIter = Items<'a, T>;
+
+    fn into_iter(self) -> Items<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self::of(self.engine.clone())
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+travels!([T] Queue<T>);

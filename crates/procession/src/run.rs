@@ -1,0 +1,82 @@
+//! Structs that are processes: data in through their fields, result out.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::function::Callable;
+use crate::process::{Given, Process};
+
+/// A process as a type of its own: what extending `Process` and overriding
+/// `run` is in Python.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, Run};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Greeter {
+///     who: String,
+/// }
+///
+/// impl Run for Greeter {
+///     type Output = String;
+///
+///     fn run(self) -> String {
+///         format!("hello, {}", self.who)
+///     }
+/// }
+///
+/// # procession::init();
+/// let child = Process::of(Greeter { who: "world".into() }).start()?;
+/// assert_eq!(child.join()?, "hello, world");
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub trait Run: Serialize + DeserializeOwned + 'static {
+    /// What the process brings home.
+    type Output: Serialize + DeserializeOwned;
+
+    /// Does the work, in the new process.
+    fn run(self) -> Self::Output;
+}
+
+/// The function of a process that is a [`Run`].
+pub struct RunOf<R>(PhantomData<fn(R)>);
+
+/// Tells [`RunOf`] from the functions among the [`Callable`]s.
+#[derive(Clone, Copy, Debug)]
+pub enum Running {}
+
+impl<R> Clone for RunOf<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for RunOf<R> {}
+
+impl<R> fmt::Debug for RunOf<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunOf({})", std::any::type_name::<R>())
+    }
+}
+
+impl<R: Run> Callable<Running> for RunOf<R> {
+    type Input = R;
+    type Output = R::Output;
+
+    fn call(self, input: R) -> R::Output {
+        input.run()
+    }
+}
+
+impl<R: Run> Process<RunOf<R>, Running, Given<RunOf<R>, Running>> {
+    /// Prepares a process that runs `worker`.
+    pub fn of(worker: R) -> Self {
+        Process::new(RunOf(PhantomData)).args(worker)
+    }
+}

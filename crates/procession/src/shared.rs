@@ -1,0 +1,312 @@
+//! Values and arrays that several processes read and write in place.
+//!
+//! # Safety
+//! The bytes behind a guard are reached by one process at a time, because
+//! every access goes through the lock word in front of them; any bits are a
+//! valid value, because `T` is plain old data.
+
+#![expect(unsafe_code, reason = "references into shared memory under a lock")]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use bytemuck::Pod;
+use procession_engine::arena::{
+    Acquired, Family, Handle, NotAcquired, Object, ObjectKind, RawLock,
+};
+use procession_engine::os::time::Deadline;
+use procession_engine::primitive::{AtomicU64, Ordering};
+use procession_engine::{Error as EngineError, ErrorKind};
+
+use crate::error::{Error, Result};
+use crate::handle::travels;
+
+/// A value of plain old data that several processes share, with its lock.
+///
+/// What `multiprocessing.Value` is in Python. Cloning it, or sending it to
+/// another process as an argument or in a message, shares it.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Shared;
+///
+/// let counter = Shared::new(0_u64)?;
+/// counter.update(|n| *n += 1)?;
+/// assert_eq!(counter.get()?, 1);
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub struct Shared<T: Pod> {
+    array: SharedArray<T>,
+}
+
+impl<T: Pod> Shared<T> {
+    /// Puts a value into shared memory.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn new(value: T) -> Result<Self> {
+        let array = SharedArray::from_slice(&[value])?;
+        Ok(Self { array })
+    }
+
+    /// Returns a copy of the value.
+    ///
+    /// # Errors
+    /// `is_owner_died` when a process died while it was writing; the value may
+    /// be half written. The lock is free again after that error.
+    pub fn get(&self) -> Result<T> {
+        Ok(self.array.lock()?[0])
+    }
+
+    /// Replaces the value.
+    ///
+    /// # Errors
+    /// As [`Shared::get`].
+    pub fn set(&self, value: T) -> Result<()> {
+        self.array.lock()?[0] = value;
+        Ok(())
+    }
+
+    /// Changes the value in place while no other process can see it.
+    ///
+    /// # Errors
+    /// As [`Shared::get`].
+    pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R> {
+        Ok(change(&mut self.array.lock()?[0]))
+    }
+}
+
+impl<T: Pod> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self {
+            array: self.array.clone(),
+        }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shared").field(&self.array.handle()).finish()
+    }
+}
+
+/// An array of plain old data that several processes share, with its lock.
+///
+/// What `multiprocessing.Array` is in Python.
+///
+/// # Examples
+///
+/// ```
+/// use procession::SharedArray;
+///
+/// let array = SharedArray::<f64>::zeroed(3)?;
+/// array.lock()?[1] = 2.5;
+/// assert_eq!(array.to_vec()?, [0.0, 2.5, 0.0]);
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub struct SharedArray<T: Pod> {
+    object: Object,
+    items: PhantomData<T>,
+}
+
+/// What lies in front of the items; 64 bytes, so that they are well aligned.
+#[repr(C, align(64))]
+struct Head {
+    lock: RawLock,
+    len: AtomicU64,
+    item_size: AtomicU64,
+}
+
+impl<T: Pod> SharedArray<T> {
+    /// Makes an array of `len` items whose bytes are all zero.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn zeroed(len: usize) -> Result<Self> {
+        const {
+            assert!(
+                align_of::<T>() <= 64,
+                "shared items are aligned to 64 bytes at most"
+            );
+        }
+        let bytes = (size_of::<T>() as u64)
+            .checked_mul(len as u64)
+            .and_then(|bytes| bytes.checked_add(size_of::<Head>() as u64))
+            .ok_or_else(|| Error::invalid(format!("an array of {len} items cannot be")))?;
+        let object = Object::create(ObjectKind::Array, bytes)?;
+        let array = Self {
+            object,
+            items: PhantomData,
+        };
+        let head = array.head();
+        let size = size_of::<T>() as u64;
+        head.item_size.store(size, Ordering::Relaxed);
+        // Release: whoever reads the length sees the item size.
+        head.len.store(len as u64, Ordering::Release);
+        Ok(array)
+    }
+
+    /// Makes an array that holds a copy of `items`.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn from_slice(items: &[T]) -> Result<Self> {
+        let array = Self::zeroed(items.len())?;
+        array.lock()?.copy_from_slice(items);
+        Ok(array)
+    }
+
+    /// Returns the number of items.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head().len.load(Ordering::Acquire) as usize
+    }
+
+    /// Tells whether there are no items.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns a copy of the items.
+    ///
+    /// # Errors
+    /// As [`SharedArray::lock`].
+    pub fn to_vec(&self) -> Result<Vec<T>> {
+        Ok(self.lock()?.to_vec())
+    }
+
+    /// Blocks until no other process uses the items, and gives access to them.
+    ///
+    /// Locking twice in one thread waits for ever, as with a std mutex.
+    ///
+    /// # Errors
+    /// `is_owner_died` in one caller when a process died holding the lock: the
+    /// items may be half written. The lock is free again after that error.
+    pub fn lock(&self) -> Result<SharedGuard<'_, T>> {
+        let family = Family::get()?;
+        loop {
+            let lock = &self.head().lock;
+            match lock.lock_until(family.me(), family, Deadline::NEVER) {
+                Ok(Acquired::Free) => return Ok(SharedGuard { array: self }),
+                Ok(Acquired::FromDead(owner)) => {
+                    lock.unlock();
+                    let name = family.member(owner).name();
+                    return Err(EngineError::new(
+                        ErrorKind::OwnerDied,
+                        format!(
+                            "process {name:?} died while it was writing to array #{}",
+                            self.handle().serial
+                        ),
+                    )
+                    .into());
+                }
+                Err(NotAcquired::Interrupted | NotAcquired::TimedOut) => {}
+            }
+        }
+    }
+
+    fn head(&self) -> &Head {
+        self.object.body::<Head>()
+    }
+
+    fn handle(&self) -> Handle {
+        self.object.handle()
+    }
+
+    fn lend(&self) -> Handle {
+        self.object.lend()
+    }
+
+    fn attach(handle: Handle) -> Result<Self> {
+        let object = Object::attach(handle, ObjectKind::Array)?;
+        let array = Self {
+            object,
+            items: PhantomData,
+        };
+        let size = array.head().item_size.load(Ordering::Relaxed);
+        if size != size_of::<T>() as u64 {
+            return Err(Error::invalid(format!(
+                "array #{} holds items of {size} bytes, not of {} as {} has",
+                handle.serial,
+                size_of::<T>(),
+                std::any::type_name::<T>()
+            )));
+        }
+        Ok(array)
+    }
+
+    fn items(&self) -> *mut T {
+        let offset = self.object.view().body_offset() + size_of::<Head>() as u64;
+        let bytes = (self.len() * size_of::<T>()) as u64;
+        self.object.family().pointer(offset, bytes).as_ptr().cast()
+    }
+}
+
+impl<T: Pod> Clone for SharedArray<T> {
+    fn clone(&self) -> Self {
+        Self {
+            object: self.object.clone(),
+            items: PhantomData,
+        }
+    }
+}
+
+impl<T: Pod> fmt::Debug for SharedArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedArray")
+            .field("handle", &self.handle())
+            .field("len", &self.len())
+            .finish()
+    }
+}
+
+/// Gives access to a [`SharedArray`]'s items until dropped.
+#[derive(Debug)]
+pub struct SharedGuard<'a, T: Pod> {
+    array: &'a SharedArray<T>,
+}
+
+impl<T: Pod> Deref for SharedGuard<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: the lock is held; the object was made for `len` items of a
+        // type with this size, any bits of which are valid.
+        unsafe { std::slice::from_raw_parts(self.array.items(), self.array.len()) }
+    }
+}
+
+impl<T: Pod> DerefMut for SharedGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and nobody else holds the lock.
+        unsafe { std::slice::from_raw_parts_mut(self.array.items(), self.array.len()) }
+    }
+}
+
+impl<T: Pod> Drop for SharedGuard<'_, T> {
+    fn drop(&mut self) {
+        self.array.head().lock.unlock();
+    }
+}
+
+travels!([T: Pod] SharedArray<T>);
+
+impl<T: Pod> serde::Serialize for Shared<T> {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        self.array.serialize(serializer)
+    }
+}
+
+impl<'de, T: Pod> serde::Deserialize<'de> for Shared<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
+        SharedArray::deserialize(deserializer).map(|array| Self { array })
+    }
+}

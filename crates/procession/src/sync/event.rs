@@ -1,0 +1,80 @@
+//! A flag that processes wait for.
+
+use std::time::Duration;
+
+use procession_engine::arena::Handle;
+use procession_engine::os::time::Deadline;
+use procession_engine::sync as engine;
+
+use crate::error::Result;
+use crate::handle::travels;
+use crate::sync::{in_time, uninterrupted};
+
+/// A flag: one process raises it, others wait for that.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Event, Process};
+///
+/// # procession::init();
+/// let ready = Event::new()?;
+/// let child = Process::new(|ready: Event| ready.set()).args(ready.clone()).start()?;
+/// ready.wait()?;
+/// child.join()?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Event(pub(crate) engine::Event);
+
+impl Event {
+    /// Makes an event that is not set.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn new() -> Result<Self> {
+        Ok(Self(engine::Event::create()?))
+    }
+
+    /// Sets the event and wakes all that wait for it.
+    pub fn set(&self) {
+        self.0.set();
+    }
+
+    /// Clears the event.
+    pub fn clear(&self) {
+        self.0.clear();
+    }
+
+    /// Tells whether the event is set.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.is_set()
+    }
+
+    /// Blocks until the event is set.
+    ///
+    /// # Errors
+    /// When this process belongs to no family.
+    pub fn wait(&self) -> Result<()> {
+        uninterrupted(|| self.0.wait(Deadline::NEVER))
+    }
+
+    /// As [`wait`](Self::wait), for at most `timeout`; tells whether it was set.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
+        in_time(timeout, |deadline| self.0.wait(deadline))
+    }
+
+    fn lend(&self) -> Handle {
+        self.0.lend()
+    }
+
+    fn attach(handle: Handle) -> procession_engine::Result<Self> {
+        engine::Event::attach(handle).map(Self)
+    }
+}
+
+travels!([] Event);

@@ -1,0 +1,113 @@
+//! A lock between processes.
+
+use std::time::Duration;
+
+use procession_engine::arena::Handle;
+use procession_engine::os::time::Deadline;
+use procession_engine::sync as engine;
+
+use crate::error::Result;
+use crate::handle::travels;
+use crate::sync::{in_time, uninterrupted};
+
+/// Lets one process at a time in.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Lock, Process};
+///
+/// # procession::init();
+/// let lock = Lock::new()?;
+/// let guard = lock.lock()?;
+/// let child = Process::new(|lock: Lock| lock.try_lock().map(|got| got.is_some()).ok())
+///     .args(lock.clone())
+///     .start()?;
+/// assert_eq!(child.join()?, Some(false));
+/// drop(guard);
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lock(pub(crate) engine::Lock);
+
+impl Lock {
+    /// Makes a free lock.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn new() -> Result<Self> {
+        Ok(Self(engine::Lock::create()?))
+    }
+
+    /// Blocks until the lock is free, and holds it until the guard is dropped.
+    ///
+    /// # Errors
+    /// `is_owner_died` in one waiter when the holder died: what the lock
+    /// guards may be half changed. The lock is free again after that error.
+    pub fn lock(&self) -> Result<LockGuard<'_>> {
+        self.acquire()?;
+        Ok(LockGuard(self))
+    }
+
+    /// As [`lock`](Self::lock), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<LockGuard<'_>>> {
+        let got = in_time(timeout, |deadline| self.0.acquire(deadline))?;
+        Ok(got.then(|| LockGuard(self)))
+    }
+
+    /// Takes the lock if it is free now.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn try_lock(&self) -> Result<Option<LockGuard<'_>>> {
+        Ok(self.0.try_acquire()?.then(|| LockGuard(self)))
+    }
+
+    /// Takes the lock without a guard: somebody, here or elsewhere, is to
+    /// [`release`](Self::release) it.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn acquire(&self) -> Result<()> {
+        uninterrupted(|| self.0.acquire(Deadline::NEVER))
+    }
+
+    /// Frees the lock, whichever process took it.
+    ///
+    /// # Errors
+    /// `is_invalid` when it is free.
+    pub fn release(&self) -> Result<()> {
+        Ok(self.0.release()?)
+    }
+
+    /// Tells whether somebody holds the lock now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.0.is_locked()
+    }
+
+    fn lend(&self) -> Handle {
+        self.0.lend()
+    }
+
+    fn attach(handle: Handle) -> procession_engine::Result<Self> {
+        engine::Lock::attach(handle).map(Self)
+    }
+}
+
+travels!([] Lock);
+
+/// Holds a [`Lock`] until dropped.
+#[derive(Debug)]
+#[must_use = "the lock is free again as soon as the guard is dropped"]
+pub struct LockGuard<'a>(pub(crate) &'a Lock);
+
+impl Drop for LockGuard<'_> {
+    fn drop(&mut self) {
+        // Fails only when somebody else released it meanwhile, as they may.
+        let _ = self.0.release();
+    }
+}

@@ -1,0 +1,46 @@
+//! Ways to wait for other processes.
+//!
+//! Each of these is shared by cloning it, by sending it to another process as
+//! an argument, or inside any message. None is left locked by a process that
+//! dies: one waiter gets an error (`is_owner_died`), and the rest go on.
+
+mod event;
+mod lock;
+mod rlock;
+mod semaphore;
+
+pub use event::Event;
+pub use lock::{Lock, LockGuard};
+pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{Permit, Semaphore};
+
+use std::time::Duration;
+
+use procession_engine::os::time::Deadline;
+
+use crate::error::{Error, Result};
+
+/// Waits through signals: their handlers have run when the wait goes on.
+pub(crate) fn uninterrupted<T>(
+    mut wait: impl FnMut() -> procession_engine::Result<T>,
+) -> Result<T> {
+    loop {
+        match wait().map_err(Error::from) {
+            Err(error) if error.is_interrupted() => {}
+            result => return result,
+        }
+    }
+}
+
+/// Waits through signals until `timeout` has passed; tells whether it had not.
+pub(crate) fn in_time(
+    timeout: Duration,
+    mut wait: impl FnMut(Deadline) -> procession_engine::Result<()>,
+) -> Result<bool> {
+    let deadline = Deadline::after(timeout);
+    match uninterrupted(|| wait(deadline)) {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_timeout() => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,113 @@
+//! A lock that its holder may take again.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use procession_engine::arena::Handle;
+use procession_engine::os::time::Deadline;
+use procession_engine::sync as engine;
+
+use crate::error::Result;
+use crate::handle::travels;
+use crate::sync::{in_time, uninterrupted};
+
+/// Lets one thread of one process at a time in, as often as it likes.
+///
+/// # Examples
+///
+/// ```
+/// use procession::RLock;
+///
+/// let lock = RLock::new()?;
+/// let outer = lock.lock()?;
+/// let inner = lock.lock()?;
+/// drop(inner);
+/// assert!(lock.is_locked());
+/// drop(outer);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RLock(pub(crate) engine::RLock);
+
+impl RLock {
+    /// Makes a free lock.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn new() -> Result<Self> {
+        Ok(Self(engine::RLock::create()?))
+    }
+
+    /// Blocks until the lock is free, and holds it until the guard is dropped.
+    ///
+    /// # Errors
+    /// `is_owner_died` in one waiter when the holder died: what the lock
+    /// guards may be half changed. The lock is free again after that error.
+    pub fn lock(&self) -> Result<RLockGuard<'_>> {
+        self.acquire()?;
+        Ok(RLockGuard(self, PhantomData))
+    }
+
+    /// As [`lock`](Self::lock), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RLockGuard<'_>>> {
+        let got = in_time(timeout, |deadline| self.0.acquire(deadline))?;
+        Ok(got.then(|| RLockGuard(self, PhantomData)))
+    }
+
+    /// Takes the lock if it is free now.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn try_lock(&self) -> Result<Option<RLockGuard<'_>>> {
+        Ok(self.0.try_acquire()?.then(|| RLockGuard(self, PhantomData)))
+    }
+
+    /// Takes the lock without a guard: this thread is to
+    /// [`release`](Self::release) it as often.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn acquire(&self) -> Result<()> {
+        uninterrupted(|| self.0.acquire(Deadline::NEVER))
+    }
+
+    /// Undoes one [`acquire`](Self::acquire).
+    ///
+    /// # Errors
+    /// `is_not_owner` when this thread does not hold it.
+    pub fn release(&self) -> Result<()> {
+        Ok(self.0.release()?)
+    }
+
+    /// Tells whether somebody holds the lock now.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.0.is_locked()
+    }
+
+    fn lend(&self) -> Handle {
+        self.0.lend()
+    }
+
+    fn attach(handle: Handle) -> procession_engine::Result<Self> {
+        engine::RLock::attach(handle).map(Self)
+    }
+}
+
+travels!([] RLock);
+
+/// Holds a [`RLock`] until dropped.
+#[derive(Debug)]
+#[must_use = "the lock is free again as soon as the guard is dropped"]
+pub struct RLockGuard<'a>(pub(crate) &'a RLock, PhantomData<*const ()>);
+
+impl Drop for RLockGuard<'_> {
+    fn drop(&mut self) {
+        // Fails only in a thread that does not hold it, where no guard is.
+        let _ = self.0.release();
+    }
+}

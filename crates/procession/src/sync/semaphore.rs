@@ -1,0 +1,120 @@
+//! A number of permits.
+
+use std::time::Duration;
+
+use procession_engine::arena::Handle;
+use procession_engine::os::time::Deadline;
+use procession_engine::sync as engine;
+
+use crate::error::Result;
+use crate::handle::travels;
+use crate::sync::{in_time, uninterrupted};
+
+/// Lets as many in as there are permits.
+///
+/// What a process that dies held comes back, up to the initial value.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Semaphore;
+///
+/// let semaphore = Semaphore::new(2)?;
+/// let first = semaphore.permit()?;
+/// let second = semaphore.permit()?;
+/// assert!(semaphore.try_permit()?.is_none());
+/// drop(first);
+/// assert_eq!(semaphore.value(), 1);
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Semaphore(engine::Semaphore);
+
+impl Semaphore {
+    /// Makes a semaphore of `value` permits, to which more may be released.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn new(value: u32) -> Result<Self> {
+        Ok(Self(engine::Semaphore::create(value, None)?))
+    }
+
+    /// Makes a semaphore that never has more than `value` permits: one release
+    /// too many is an error.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    pub fn bounded(value: u32) -> Result<Self> {
+        Ok(Self(engine::Semaphore::create(value, Some(value))?))
+    }
+
+    /// Blocks until there is a permit, and holds it until it is dropped.
+    ///
+    /// # Errors
+    /// When this process belongs to no family.
+    pub fn permit(&self) -> Result<Permit<'_>> {
+        self.acquire()?;
+        Ok(Permit(self))
+    }
+
+    /// As [`permit`](Self::permit), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    pub fn permit_timeout(&self, timeout: Duration) -> Result<Option<Permit<'_>>> {
+        let got = in_time(timeout, |deadline| self.0.acquire(deadline))?;
+        Ok(got.then(|| Permit(self)))
+    }
+
+    /// Takes a permit if there is one now.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    pub fn try_permit(&self) -> Result<Option<Permit<'_>>> {
+        Ok(self.0.try_acquire()?.then(|| Permit(self)))
+    }
+
+    /// Takes a permit for good, or until somebody [`release`](Self::release)s.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    pub fn acquire(&self) -> Result<()> {
+        uninterrupted(|| self.0.acquire(Deadline::NEVER))
+    }
+
+    /// Adds a permit.
+    ///
+    /// # Errors
+    /// `is_invalid` when a bounded semaphore has all its permits.
+    pub fn release(&self) -> Result<()> {
+        Ok(self.0.release()?)
+    }
+
+    /// Returns the number of free permits.
+    #[must_use]
+    pub fn value(&self) -> u32 {
+        self.0.value()
+    }
+
+    fn lend(&self) -> Handle {
+        self.0.lend()
+    }
+
+    fn attach(handle: Handle) -> procession_engine::Result<Self> {
+        engine::Semaphore::attach(handle).map(Self)
+    }
+}
+
+travels!([] Semaphore);
+
+/// Holds one permit of a [`Semaphore`] until dropped.
+#[derive(Debug)]
+#[must_use = "the permit goes back as soon as it is dropped"]
+pub struct Permit<'a>(&'a Semaphore);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        // Fails only when somebody released a permit that was not theirs.
+        let _ = self.0.release();
+    }
+}
