@@ -31,9 +31,9 @@ pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
         ObjectKind::RLock => &sync::RLOCK_HOOKS,
         ObjectKind::Semaphore => &sync::SEMAPHORE_HOOKS,
         ObjectKind::Event => &sync::EVENT_HOOKS,
-        ObjectKind::Condition
-        | ObjectKind::Barrier
-        | ObjectKind::Queue
+        ObjectKind::Condition => &sync::CONDITION_HOOKS,
+        ObjectKind::Barrier => &sync::BARRIER_HOOKS,
+        ObjectKind::Queue
         | ObjectKind::Pipe
         | ObjectKind::Array
         | ObjectKind::Pool

@@ -16,6 +16,14 @@ mod event;
 
 mod semaphore;
 
+mod waiters;
+
+mod condition;
+
+mod barrier;
+
+pub use barrier::{Barrier, Follower, Leader, Role};
+pub use condition::{Condition, Waiter};
 pub use event::Event;
 pub use lock::Lock;
 pub use rlock::RLock;
@@ -23,6 +31,8 @@ pub use semaphore::Semaphore;
 
 pub(crate) use waiting::Waiting;
 
+pub(crate) use barrier::HOOKS as BARRIER_HOOKS;
+pub(crate) use condition::HOOKS as CONDITION_HOOKS;
 pub(crate) use event::HOOKS as EVENT_HOOKS;
 pub(crate) use lock::HOOKS as LOCK_HOOKS;
 pub(crate) use rlock::HOOKS as RLOCK_HOOKS;

@@ -463,3 +463,53 @@ pub(crate) const HOOKS: Hooks = Hooks {
     on_death: |view, dead| Inner::of(view).bury(dead),
     on_destroy: |_| {},
 };
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+    use crate::arena::Family;
+    use crate::os::testing::{WATCHDOG, child};
+
+    /// Begins to take a permit, and is killed after `steps` of it.
+    fn take_and_die(permits: &Semaphore, steps: u32) {
+        let (ended, _release) = child(|_| {
+            let inner = &permits.inner;
+            let me = permits.object.family().me();
+            inner.lock(me);
+            let (place, count) = inner.place_for(me);
+            let (value, holder) = (permits.value() - 1, pack(me, count + 1));
+            let log = &inner.body.log;
+            log.value.store(value, Ordering::Relaxed);
+            log.place.store(place, Ordering::Relaxed);
+            log.holder.store(holder, Ordering::Relaxed);
+            if steps > 0 {
+                log.pending.store(1, Ordering::Release);
+            }
+            if steps > 1 {
+                inner.body.value.store(value, Ordering::Release);
+            }
+            if steps > 2 {
+                inner.holders[place as usize].store(holder, Ordering::Release);
+            }
+            kill_process(getpid(), Signal::KILL).unwrap();
+            0
+        });
+        assert!(ended.wait(WATCHDOG()).unwrap());
+    }
+
+    #[test]
+    fn a_change_that_a_kill_cut_short_is_carried_out() {
+        for steps in 0..4 {
+            let permits = Semaphore::create(3, None).unwrap();
+            take_and_die(&permits, steps);
+            // The first to come finishes the change before its own.
+            assert!(permits.try_acquire().unwrap());
+            let left = if steps == 0 { 2 } else { 1 };
+            assert_eq!(permits.value(), left, "killed after {steps} steps");
+            Family::get().unwrap().bury_all();
+            assert_eq!(permits.value(), 2, "killed after {steps} steps");
+        }
+    }
+}

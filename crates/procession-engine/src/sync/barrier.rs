@@ -1,0 +1,580 @@
+//! A place where a number of processes wait until all of them have come.
+//!
+//! Leaves out the action that the last to come may run: the face runs it, as
+//! [`Leader`], before it lets the others go.
+
+use std::time::Duration;
+
+use crate::arena::{Handle, Hooks, Object, ObjectKind, RawLock, Stamp, View};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::futex::Woken;
+use crate::os::time::Deadline;
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, futex_wait, futex_wake};
+use crate::sync::{Waiting, interrupted, me, named, timed_out};
+
+/// First and longest time between two looks whether the leader lives.
+const FIRST_SLICE: Duration = Duration::from_millis(4);
+const LONGEST_SLICE: Duration = Duration::from_millis(256);
+
+/// Generations whose end is remembered; bits of [`Body::broken`].
+const REMEMBERED: u32 = 64;
+
+#[repr(C)]
+#[derive(Debug)]
+struct Body {
+    guard: RawLock,
+    /// Generation and status, packed by [`Gate`]; followers park on it.
+    gate: AtomicU32,
+    parties: AtomicU32,
+    /// Who runs the action while the gate says acting.
+    leader: AtomicU32,
+    /// How many have come (low half), if the high half is the gate's generation.
+    arrived: AtomicU64,
+    /// One bit per generation, by its number: it ended broken.
+    broken: AtomicU64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Gate {
+    generation: u32,
+    status: Status,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// Some have yet to come.
+    Filling,
+    /// All have come; the leader runs its action.
+    Acting,
+    /// Nobody gets through until a reset.
+    Broken,
+}
+
+/// Lets a number of processes go on once all of them have come.
+///
+/// A wait that times out breaks the barrier for all, as in `multiprocessing`;
+/// so does a leader that fails or dies in its action. A process that dies
+/// while it waits has come, and counts.
+///
+/// ```
+/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sync::Barrier;
+///
+/// let barrier = Barrier::create(2)?;
+/// let other = barrier.clone();
+/// let thread = std::thread::spawn(move || other.wait(Deadline::NEVER).unwrap());
+/// let index = barrier.wait(Deadline::NEVER)?;
+/// assert_eq!(index + thread.join().unwrap(), 1);
+/// # Ok::<(), procession_engine::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Barrier {
+    object: Object,
+    inner: Inner<'static>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Inner<'a> {
+    view: View<'a>,
+    body: &'a Body,
+}
+
+/// Says what is left to do for one who has come.
+#[derive(Debug)]
+#[must_use = "dropping it fails, or leaves, the barrier"]
+pub enum Role<'a> {
+    /// The last to come: runs the action, if any, and opens the barrier.
+    Leader(Leader<'a>),
+    /// Any other: waits.
+    Follower(Follower<'a>),
+}
+
+impl Barrier {
+    /// Makes a barrier for that many processes (or threads, or both).
+    ///
+    /// # Errors
+    /// `Invalid` when `parties` is 0, `OutOfMemory` when the arena is full.
+    pub fn create(parties: u32) -> Result<Self> {
+        if parties == 0 {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "a barrier needs at least one party",
+            ));
+        }
+        let object = Object::create(ObjectKind::Barrier, size_of::<Body>() as u64)?;
+        // Relaxed: whoever gets the handle gets it after this.
+        object
+            .body::<Body>()
+            .parties
+            .store(parties, Ordering::Relaxed);
+        Ok(Self::of(object))
+    }
+
+    /// Attaches to the barrier that a handle names.
+    ///
+    /// # Errors
+    /// `Stale` when it is gone, `Invalid` when the handle is not a barrier's.
+    pub fn attach(handle: Handle) -> Result<Self> {
+        Object::attach(handle, ObjectKind::Barrier).map(Self::of)
+    }
+
+    fn of(object: Object) -> Self {
+        let inner = Inner::of(object.view());
+        Self { object, inner }
+    }
+
+    /// Returns the numbers by which any member may attach.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.object.handle()
+    }
+
+    /// Returns the handle for a message, and keeps the barrier alive until
+    /// somebody attaches with it.
+    #[must_use]
+    pub fn lend(&self) -> Handle {
+        self.object.lend()
+    }
+
+    /// Comes to the barrier and waits for the others; returns how many had
+    /// come before.
+    ///
+    /// # Errors
+    /// `Broken`; `Interrupted`, and this process then has not come; `TimedOut`
+    /// as for [`Barrier::arrive`].
+    pub fn wait(&self, deadline: Deadline) -> Result<u32> {
+        match self.arrive(deadline)? {
+            Role::Leader(leader) => {
+                let index = leader.index();
+                leader.open().map(|()| index)
+            }
+            Role::Follower(mut follower) => follower.wait(deadline).map(|()| follower.index()),
+        }
+    }
+
+    /// Comes to the barrier. If all others have come, and their leader is just
+    /// running its action, that is waited for first.
+    ///
+    /// # Errors
+    /// `Broken` when the barrier is broken. `TimedOut` and `Interrupted` while
+    /// waiting for the earlier leader; this process then has not come.
+    pub fn arrive(&self, deadline: Deadline) -> Result<Role<'_>> {
+        let me = me(&self.object)?;
+        loop {
+            match self.inner.arrive(me) {
+                Arrival::Leader(generation, index) => {
+                    return Ok(Role::Leader(Leader {
+                        barrier: self,
+                        me,
+                        generation: Some(generation),
+                        index,
+                    }));
+                }
+                Arrival::Follower(generation, index) => {
+                    return Ok(Role::Follower(Follower {
+                        barrier: self,
+                        me,
+                        generation: Some(generation),
+                        index,
+                    }));
+                }
+                Arrival::Broken => return Err(self.is_broken()),
+                Arrival::Early(gate) => self.await_change(gate, me, deadline)?,
+            }
+        }
+    }
+
+    /// Makes the barrier as good as new. Those who wait find it broken.
+    ///
+    /// # Errors
+    /// `Limit` in a forked process that found no place in the family.
+    pub fn reset(&self) -> Result<()> {
+        let me = me(&self.object)?;
+        self.inner.change(me, |gate, arrived| {
+            let untouched = gate.status == Status::Filling && arrived == 0;
+            (!untouched).then_some(gate.next())
+        });
+        Ok(())
+    }
+
+    /// Breaks the barrier: who waits, and who comes, fails until a reset.
+    ///
+    /// # Errors
+    /// `Limit` in a forked process that found no place in the family.
+    pub fn abort(&self) -> Result<()> {
+        let me = me(&self.object)?;
+        self.inner.change(me, |gate, _| Some(gate.broken()));
+        Ok(())
+    }
+
+    /// Returns how many processes the barrier is for.
+    #[must_use]
+    pub fn parties(&self) -> u32 {
+        self.inner.body.parties.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many have come and wait for the rest.
+    #[must_use]
+    pub fn n_waiting(&self) -> u32 {
+        let gate = self.inner.gate();
+        match gate.status {
+            Status::Filling => self.inner.arrived(gate.generation),
+            Status::Acting | Status::Broken => 0,
+        }
+    }
+
+    /// Tells whether the barrier is broken.
+    #[must_use]
+    pub fn broken(&self) -> bool {
+        self.inner.gate().status == Status::Broken
+    }
+
+    /// Parks until the gate changes, or something must be looked at anew.
+    fn await_change(&self, gate: Gate, me: Stamp, deadline: Deadline) -> Result<()> {
+        let _waiting = Waiting::on(&self.object, ObjectKind::Barrier, me);
+        let mut slice = FIRST_SLICE;
+        while self.inner.gate() == gate {
+            match futex_wait(&self.inner.body.gate, gate.pack(), deadline.within(slice)) {
+                Woken::Changed => {}
+                Woken::Interrupted if self.inner.gate() == gate => {
+                    return Err(interrupted(&self.object));
+                }
+                Woken::Interrupted => {}
+                Woken::TimedOut => {
+                    if gate.status == Status::Acting {
+                        self.inner.bury_leader();
+                    }
+                    if deadline.has_passed() && self.inner.gate() == gate {
+                        return Err(timed_out(&self.object));
+                    }
+                    slice = (slice * 2).min(LONGEST_SLICE);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_broken(&self) -> Error {
+        Error::new(
+            ErrorKind::Broken,
+            format!("{} is broken", named(&self.object)),
+        )
+    }
+}
+
+/// The last to come. The others wait until it opens the barrier; if it is
+/// dropped, or its process dies, the barrier is broken.
+#[derive(Debug)]
+pub struct Leader<'a> {
+    barrier: &'a Barrier,
+    me: Stamp,
+    /// None once opened or failed.
+    generation: Option<u32>,
+    index: u32,
+}
+
+impl Leader<'_> {
+    /// Returns how many had come before.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Lets all go on.
+    ///
+    /// # Errors
+    /// `Broken` when somebody reset or aborted the barrier in the meantime.
+    pub fn open(mut self) -> Result<()> {
+        if self.end(Gate::next, true) {
+            return Ok(());
+        }
+        Err(self.barrier.is_broken())
+    }
+
+    /// Breaks the barrier, because the action failed.
+    pub fn fail(mut self) {
+        self.end(Gate::broken, false);
+    }
+
+    fn end(&mut self, to: impl Fn(Gate) -> Gate, well: bool) -> bool {
+        let Some(generation) = self.generation.take() else {
+            return false;
+        };
+        let acting = Gate {
+            generation,
+            status: Status::Acting,
+        };
+        self.barrier
+            .inner
+            .change_to(self.me, well, |gate, _| (gate == acting).then(|| to(gate)))
+    }
+}
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        // A forked copy does not lead.
+        if self.barrier.object.family().me() == self.me {
+            self.end(Gate::broken, false);
+        }
+    }
+}
+
+/// Any but the last to come. If it is dropped before the last comes, it has
+/// not come.
+#[derive(Debug)]
+pub struct Follower<'a> {
+    barrier: &'a Barrier,
+    me: Stamp,
+    /// None once told how it ended.
+    generation: Option<u32>,
+    index: u32,
+}
+
+impl Follower<'_> {
+    /// Returns how many had come before.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Blocks until all have come and the leader has opened the barrier.
+    ///
+    /// At the deadline it breaks the barrier, unless all have come: then it
+    /// waits for the leader, however long its action takes.
+    ///
+    /// # Errors
+    /// `Broken`, also when this wait timed out. `Interrupted`: still counted as
+    /// having come; call it again, or drop the follower.
+    pub fn wait(&mut self, deadline: Deadline) -> Result<()> {
+        let Some(generation) = self.generation else {
+            return Err(self.barrier.is_broken());
+        };
+        let barrier = self.barrier;
+        loop {
+            let gate = barrier.inner.gate();
+            if let Some(well) = barrier.inner.end_of(generation, gate) {
+                self.generation = None;
+                return if well {
+                    Ok(())
+                } else {
+                    Err(barrier.is_broken())
+                };
+            }
+            let until = match gate.status {
+                Status::Acting => Deadline::NEVER,
+                Status::Filling | Status::Broken => deadline,
+            };
+            match barrier.await_change(gate, self.me, until) {
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    // Unless the last came in this instant.
+                    let broke = |now: Gate, _| (now == gate).then(|| gate.broken());
+                    barrier.inner.change(self.me, broke);
+                }
+                result => result?,
+            }
+        }
+    }
+}
+
+impl Drop for Follower<'_> {
+    fn drop(&mut self) {
+        // A forked copy has not come.
+        if let Some(generation) = self.generation
+            && self.barrier.object.family().me() == self.me
+        {
+            self.barrier.inner.leave(self.me, generation);
+        }
+    }
+}
+
+enum Arrival {
+    Leader(u32, u32),
+    Follower(u32, u32),
+    Broken,
+    /// The generation before is not over.
+    Early(Gate),
+}
+
+impl<'a> Inner<'a> {
+    fn of(view: View<'a>) -> Self {
+        Self {
+            view,
+            body: view.body(),
+        }
+    }
+
+    /// Takes the guard. There is nothing to set right after a dead owner: all
+    /// that counts is the gate, one word.
+    fn lock(&self, me: Stamp) {
+        self.body.guard.lock(me, self.view.family());
+    }
+
+    fn gate(&self) -> Gate {
+        // Acquire pairs with the Release of `set_gate`.
+        Gate::unpack(self.body.gate.load(Ordering::Acquire))
+    }
+
+    fn set_gate(&self, gate: Gate) {
+        // Release: who goes on sees what the others did before they came.
+        self.body.gate.store(gate.pack(), Ordering::Release);
+    }
+
+    fn arrived(&self, generation: u32) -> u32 {
+        let arrived = self.body.arrived.load(Ordering::Relaxed);
+        if (arrived >> 32) as u32 == generation {
+            arrived as u32
+        } else {
+            0
+        }
+    }
+
+    fn set_arrived(&self, generation: u32, count: u32) {
+        let arrived = u64::from(generation) << 32 | u64::from(count);
+        self.body.arrived.store(arrived, Ordering::Relaxed);
+    }
+
+    fn arrive(&self, me: Stamp) -> Arrival {
+        self.lock(me);
+        let gate = self.gate();
+        let generation = gate.generation;
+        let arrival = match gate.status {
+            Status::Broken => Arrival::Broken,
+            Status::Acting => Arrival::Early(gate),
+            Status::Filling => {
+                let index = self.arrived(generation);
+                let last = index + 1 == self.body.parties.load(Ordering::Relaxed);
+                if last {
+                    self.body.leader.store(me.raw(), Ordering::Relaxed);
+                    // Before the count: if we are killed in between, the
+                    // others find a dead leader, and not a full barrier
+                    // without one.
+                    self.set_gate(Gate {
+                        generation,
+                        status: Status::Acting,
+                    });
+                }
+                self.set_arrived(generation, index + 1);
+                if last {
+                    Arrival::Leader(generation, index)
+                } else {
+                    Arrival::Follower(generation, index)
+                }
+            }
+        };
+        self.body.guard.unlock();
+        arrival
+    }
+
+    /// Takes back an arrival, if the last has not come.
+    fn leave(&self, me: Stamp, generation: u32) {
+        self.lock(me);
+        let gate = self.gate();
+        let filling = gate.generation == generation && gate.status == Status::Filling;
+        if filling {
+            let arrived = self.arrived(generation);
+            self.set_arrived(generation, arrived.saturating_sub(1));
+        }
+        self.body.guard.unlock();
+    }
+
+    /// Ends the generation, not well, if `to` says where to go from here.
+    fn change(&self, me: Stamp, to: impl FnOnce(Gate, u32) -> Option<Gate>) -> bool {
+        self.change_to(me, false, to)
+    }
+
+    /// Ends the generation, if `to` says where to go from here and how many
+    /// have come; tells whether it did.
+    fn change_to(&self, me: Stamp, well: bool, to: impl FnOnce(Gate, u32) -> Option<Gate>) -> bool {
+        self.lock(me);
+        let gate = self.gate();
+        let next = to(gate, self.arrived(gate.generation));
+        if let Some(next) = next {
+            let bit = 1 << (gate.generation % REMEMBERED);
+            let broken = self.body.broken.load(Ordering::Relaxed);
+            let broken = if well { broken & !bit } else { broken | bit };
+            // Release, and before the gate: see README.md.
+            self.body.broken.store(broken, Ordering::Release);
+            self.set_gate(next);
+        }
+        self.body.guard.unlock();
+        if next.is_some() {
+            futex_wake(&self.body.gate, u32::MAX);
+        }
+        next.is_some()
+    }
+
+    /// Tells whether a generation ended well; none while it goes on.
+    fn end_of(&self, generation: u32, gate: Gate) -> Option<bool> {
+        if gate.generation == generation {
+            return (gate.status == Status::Broken).then_some(false);
+        }
+        let broken = self.body.broken.load(Ordering::Acquire);
+        // Looked at after the mask: the bit was ours until then.
+        let ago = self.gate().generation.wrapping_sub(generation) & Gate::GENERATIONS;
+        Some(ago < REMEMBERED && broken & 1 << (generation % REMEMBERED) == 0)
+    }
+
+    /// Buries the leader if it has died, which breaks the barrier.
+    fn bury_leader(&self) {
+        let leader = Stamp::from_raw(self.body.leader.load(Ordering::Relaxed));
+        let family = self.view.family();
+        if family.is_dead(leader) {
+            family.bury(leader);
+        }
+    }
+
+    /// Breaks the barrier if the dead member led it.
+    fn bury(&self, dead: Stamp) {
+        self.change(self.view.family().me(), |gate, _| {
+            let leader = self.body.leader.load(Ordering::Relaxed);
+            (gate.status == Status::Acting && leader == dead.raw()).then(|| gate.broken())
+        });
+        // The dead member may have changed the gate and woken nobody.
+        futex_wake(&self.body.gate, u32::MAX);
+    }
+}
+
+impl Gate {
+    /// Mask of a generation's number.
+    const GENERATIONS: u32 = u32::MAX >> 2;
+
+    fn next(self) -> Self {
+        Self {
+            generation: self.generation.wrapping_add(1) & Self::GENERATIONS,
+            status: Status::Filling,
+        }
+    }
+
+    fn broken(self) -> Self {
+        Self {
+            status: Status::Broken,
+            ..self
+        }
+    }
+
+    fn pack(self) -> u32 {
+        let status = match self.status {
+            Status::Filling => 0,
+            Status::Acting => 1,
+            Status::Broken => 2,
+        };
+        self.generation << 2 | status
+    }
+
+    fn unpack(raw: u32) -> Self {
+        let status = match raw & 3 {
+            0 => Status::Filling,
+            1 => Status::Acting,
+            _ => Status::Broken,
+        };
+        Self {
+            generation: raw >> 2,
+            status,
+        }
+    }
+}
+
+pub(crate) const HOOKS: Hooks = Hooks {
+    on_death: |view, dead| Inner::of(view).bury(dead),
+    on_destroy: |_| {},
+};

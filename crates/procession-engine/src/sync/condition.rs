@@ -1,0 +1,220 @@
+//! Waiting, with a lock let go, until another process says that something changed.
+//!
+//! Leaves out the lock: whoever waits brings its own (a [`Lock`], an [`RLock`]
+//! taken any number of times, an object of a face).
+//!
+//! [`Lock`]: crate::sync::Lock
+//! [`RLock`]: crate::sync::RLock
+
+use std::time::Duration;
+
+use crate::arena::{Handle, Hooks, Object, ObjectKind, Stamp};
+use crate::error::Result;
+use crate::os::futex::Woken;
+use crate::os::time::Deadline;
+use crate::primitive::futex_wait;
+use crate::sync::waiters::{Entry, LEN, WAITING, Waiters};
+use crate::sync::{Waiting, interrupted, me};
+
+/// First and longest time between two looks for notifications that went to
+/// the dead.
+const FIRST_SLICE: Duration = Duration::from_millis(4);
+const LONGEST_SLICE: Duration = Duration::from_millis(64);
+
+/// Lets processes wait for a change that others announce.
+///
+/// Who came first is notified first, and nobody wakes without a notification.
+/// One that goes to a process that has died reaches the next in line.
+///
+/// # Example: a turn that is waited for
+/// ```
+/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sync::{Condition, Lock};
+///
+/// let (lock, changed) = (Lock::create()?, Condition::create()?);
+/// lock.acquire(Deadline::NEVER)?;
+/// let (other, tell) = (lock.clone(), changed.clone());
+/// std::thread::spawn(move || {
+///     other.acquire(Deadline::NEVER).unwrap();
+///     tell.notify(1).unwrap();
+///     other.release().unwrap();
+/// });
+/// let notified = changed.wait(
+///     || lock.release(),
+///     || lock.acquire(Deadline::NEVER),
+///     Deadline::NEVER,
+/// )?;
+/// assert!(notified && lock.is_locked());
+/// # Ok::<(), procession_engine::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Condition {
+    object: Object,
+}
+
+impl Condition {
+    /// Makes a condition that nobody waits for.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create() -> Result<Self> {
+        let object = Object::create(ObjectKind::Condition, LEN)?;
+        Ok(Self { object })
+    }
+
+    /// Attaches to the condition that a handle names.
+    ///
+    /// # Errors
+    /// `Stale` when it is gone, `Invalid` when the handle is not a condition's.
+    pub fn attach(handle: Handle) -> Result<Self> {
+        let object = Object::attach(handle, ObjectKind::Condition)?;
+        Ok(Self { object })
+    }
+
+    /// Returns the numbers by which any member may attach.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.object.handle()
+    }
+
+    /// Returns the handle for a message, and keeps the condition alive until
+    /// somebody attaches with it.
+    #[must_use]
+    pub fn lend(&self) -> Handle {
+        self.object.lend()
+    }
+
+    /// Joins the end of the line. Call it with the lock held, let the lock go,
+    /// [`Waiter::wait`], and take the lock again.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when so many wait that the arena is full.
+    pub fn enlist(&self) -> Result<Waiter<'_>> {
+        let me = me(&self.object)?;
+        let entry = self.waiters().enlist(me)?;
+        Ok(Waiter {
+            condition: self,
+            me,
+            entry: Some(entry),
+        })
+    }
+
+    /// Joins the line, lets the lock go, waits, and takes the lock again; tells
+    /// whether it was notified before the deadline.
+    ///
+    /// When a signal interrupts it, it leaves the line. To handle the signal
+    /// and keep the place, use [`Condition::enlist`].
+    ///
+    /// # Errors
+    /// `Interrupted`, `OutOfMemory` when so many wait that the arena is full,
+    /// and what `unlock` and `relock` fail with.
+    pub fn wait(
+        &self,
+        unlock: impl FnOnce() -> Result<()>,
+        relock: impl FnOnce() -> Result<()>,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        let mut waiter = self.enlist()?;
+        unlock()?;
+        let result = waiter.wait(deadline);
+        drop(waiter);
+        relock()?;
+        result
+    }
+
+    /// Notifies those `most` processes that have waited longest; returns how
+    /// many there were. Call it with the lock held.
+    ///
+    /// # Errors
+    /// `Limit` in a forked process that found no place in the family.
+    pub fn notify(&self, most: usize) -> Result<usize> {
+        Ok(self.waiters().notify(me(&self.object)?, most))
+    }
+
+    /// Notifies all who wait; returns how many there were. Call it with the
+    /// lock held.
+    ///
+    /// # Errors
+    /// `Limit` in a forked process that found no place in the family.
+    pub fn notify_all(&self) -> Result<usize> {
+        self.notify(usize::MAX)
+    }
+
+    fn waiters(&self) -> Waiters<'static> {
+        Waiters::of(self.object.view())
+    }
+}
+
+/// Has a place in the line of a [`Condition`], and leaves it when dropped.
+///
+/// A notification that it got and did not report goes to the next in line.
+#[derive(Debug)]
+#[must_use = "dropping it leaves the line"]
+pub struct Waiter<'a> {
+    condition: &'a Condition,
+    me: Stamp,
+    /// None once the notification was reported, or the place given up.
+    entry: Option<&'static Entry>,
+}
+
+impl Waiter<'_> {
+    /// Blocks until notified; false at the deadline, and out of line then.
+    ///
+    /// # Errors
+    /// `Interrupted`: still in line; call it again, or drop the waiter.
+    pub fn wait(&mut self, deadline: Deadline) -> Result<bool> {
+        let Some(entry) = self.entry else {
+            return Ok(false);
+        };
+        let object = &self.condition.object;
+        let _waiting = Waiting::on(object, ObjectKind::Condition, self.me);
+        let mut slice = FIRST_SLICE;
+        loop {
+            if entry.leave_if_notified(self.me) {
+                self.entry = None;
+                return Ok(true);
+            }
+            match futex_wait(entry.futex(), WAITING, deadline.within(slice)) {
+                Woken::Changed => {}
+                Woken::Interrupted => {
+                    if !entry.leave_if_notified(self.me) {
+                        return Err(interrupted(object));
+                    }
+                    self.entry = None;
+                    return Ok(true);
+                }
+                Woken::TimedOut => {
+                    self.condition.waiters().bury_notified();
+                    slice = (slice * 2).min(LONGEST_SLICE);
+                    if deadline.has_passed() {
+                        self.entry = None;
+                        // Who cannot leave as waiting was notified just now.
+                        return Ok(
+                            !entry.leave_if_waiting(self.me) && entry.leave_if_notified(self.me)
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        // A forked copy must not leave for its parent.
+        if self.condition.object.family().me() != self.me {
+            return;
+        }
+        if let Some(entry) = self.entry
+            && !entry.leave_if_waiting(self.me)
+            && entry.leave_if_notified(self.me)
+        {
+            self.condition.waiters().notify(self.me, 1);
+        }
+    }
+}
+
+pub(crate) const HOOKS: Hooks = Hooks {
+    on_death: |view, dead| Waiters::of(view).bury(dead),
+    on_destroy: |view| Waiters::of(view).destroy(),
+};
