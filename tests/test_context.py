@@ -60,9 +60,8 @@ MODULES = {
 def test_name_is_in_the_package_and_in_every_context(lib, name) -> None:
     assert getattr(lib, name) is not None
     assert name in lib.__all__
-    assert getattr(lib.get_context(), name) is not None
-    if name != "get_all_start_methods":  # A context of one method has no such thing.
-        for method in ("fork", "spawn", "forkserver"):
+    if name != "get_all_start_methods":  # A context has no such thing.
+        for method in (None, "fork", "spawn", "forkserver"):
             assert getattr(lib.get_context(method), name) is not None
 
 
@@ -72,14 +71,9 @@ def test_module_has_the_names_of_its_twin(lib, module) -> None:
         assert hasattr(load(module), name)
 
 
-def test_exceptions_are_caught_by_the_names_of_multiprocessing(lib) -> None:
-    for name in (
-        "AuthenticationError",
-        "BufferTooShort",
-        "ProcessError",
-        "TimeoutError",
-    ):
-        assert issubclass(getattr(lib, name), getattr(standard, name))
+def test_exceptions_have_a_common_base(lib) -> None:
+    assert issubclass(lib.ProcessError, Exception)
+    for name in ("AuthenticationError", "BufferTooShort", "TimeoutError"):
         assert issubclass(getattr(lib, name), lib.ProcessError)
 
 

@@ -1,0 +1,81 @@
+"""What those who die in test_death.py do, and those who are left."""
+
+import os
+import signal
+from typing import NoReturn
+
+from library import PATIENCE, multiprocessing
+
+from targets import pool
+
+
+def die(signum: int = signal.SIGKILL) -> NoReturn:
+    os.kill(os.getpid(), signum)
+    signal.pause()
+
+
+def die_if(number: int, victim: int) -> int:
+    """Dies for one number and returns the square of the others."""
+    if number == victim:
+        die()
+    return number * number
+
+
+def note_pid_and_die(signum: int) -> NoReturn:
+    """Leaves its pid in the value that the initializer gave."""
+    pool.given_by_initializer[0].value = os.getpid()
+    die(signum)
+
+
+def hold(lock, held) -> NoReturn:
+    """Takes a lock, or a semaphore, and never gives it back."""
+    lock.acquire()
+    held.release()
+    signal.pause()
+
+
+def acquire(lock, about_to, results) -> None:
+    """Puts how it went to take a lock that has died with its owner."""
+    about_to.release()
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except multiprocessing.OwnerDied:
+        results.put("OwnerDied")
+    else:
+        lock.release()
+        results.put("acquired")
+
+
+def message(number: int, size: int) -> tuple[int, bytes]:
+    """Makes an item that shows when any part of it is not its own."""
+    return number, bytes([number % 251]) * size
+
+
+def put_for_ever(queue, size: int) -> NoReturn:
+    number = 0
+    while True:
+        queue.put(message(number, size))
+        number += 1
+
+
+def get_for_ever(queue, about_to) -> NoReturn:
+    about_to.release()
+    while True:
+        queue.get()
+
+
+def put_one(queue, item: object, about_to) -> None:
+    about_to.release()
+    queue.put(item)
+
+
+def get_one(queue, about_to, results) -> None:
+    about_to.release()
+    results.put(queue.get(timeout=PATIENCE))
+
+
+def hold_connection(connection, held) -> NoReturn:
+    """Has a connection, and never closes it."""
+    held.release()
+    connection.recv()
+    signal.pause()
