@@ -120,15 +120,19 @@ def test_error_callback_is_told_of_a_death(lib, mp) -> None:
 
 
 def test_pool_whose_workers_all_die_at_once_goes_on(mp) -> None:
-    with mp.Pool(2) as pool:
+    with mp.Pool(2, pool_targets.initialize, (mp.Barrier(2), None)) as pool:
+        workers = pool.map(pool_targets.initialized_number, range(2), chunksize=1)
         results = [pool.apply_async(pool_targets.square, (n,)) for n in range(100)]
-        for process in mp.active_children():
-            process.kill()
+        for pid, _ in workers:
+            os.kill(pid, signal.SIGKILL)
         more = pool.map_async(pool_targets.square, range(10))
-        assert more.get(PATIENCE) == [n * n for n in range(10)]
         for result in results:
             result.wait(PATIENCE)
             assert result.ready()
+        more.wait(PATIENCE)
+        assert more.ready()
+        last = pool.map_async(pool_targets.square, range(10))
+        assert last.get(PATIENCE) == [n * n for n in range(10)]
 
 
 @pytest.mark.parametrize("end", ["close", "terminate"])

@@ -1,0 +1,42 @@
+"""What the processes of test_numpy.py do."""
+
+import numpy as np
+
+
+def described(arrays: list[np.ndarray]) -> list[tuple]:
+    """Tells what arrays are, and that they can be written to."""
+    told = []
+    for array in arrays:
+        array[...] = array.copy()
+        told.append(
+            (array.shape, str(array.dtype), array.tolist(), array.flags.writeable)
+        )
+    return told
+
+
+def overwrite(array) -> float:
+    """Writes to every item of its own copy, and returns the sum of what was there."""
+    total = float(array.sum())
+    array[...] = -1
+    return total
+
+
+def overwrite_what_comes(source, done) -> None:
+    """Gets an array, overwrites it, and tells the sum of what was there."""
+    array = source.get() if hasattr(source, "get") else source.recv()
+    done.put(overwrite(array))
+
+
+def make(size: int, value: float) -> np.ndarray:
+    return np.full(size, value)
+
+
+def double(array: np.ndarray) -> np.ndarray:
+    """Doubles an array in place, and returns it."""
+    array *= 2
+    return array
+
+
+def fill(shared, value: float) -> None:
+    """Writes to every item of a shared array."""
+    np.frombuffer(shared)[:] = value

@@ -1,0 +1,173 @@
+"""Ctrl-C while a program waits: a KeyboardInterrupt at once, and a clean end."""
+
+import os
+import signal
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import script
+from library import PATIENCE
+
+WAITS = {
+    "lock": "lock = mp.Lock(); lock.acquire(); wait = lock.acquire",
+    "lock with timeout": "lock = mp.Lock(); lock.acquire()\n"
+    "wait = lambda: lock.acquire(timeout=100)",
+    "semaphore": "wait = mp.Semaphore(0).acquire",
+    "event": "wait = mp.Event().wait",
+    "condition": "condition = mp.Condition(); condition.acquire()\n"
+    "wait = condition.wait",
+    "barrier": "wait = mp.Barrier(2).wait",
+    "queue": "wait = mp.Queue().get",
+    "queue with timeout": "queue = mp.Queue(); wait = lambda: queue.get(timeout=100)",
+    "full queue": "queue = mp.Queue(1); queue.put(1); wait = lambda: queue.put(2)",
+    "simple queue": "wait = mp.SimpleQueue().get",
+    "tasks": "queue = mp.JoinableQueue(); queue.put(1); wait = queue.join",
+    "connection": "here, there = mp.Pipe(); wait = here.recv",
+    "poll": "here, there = mp.Pipe(); wait = lambda: here.poll(None)",
+    "several": "here, there = mp.Pipe(); wait = lambda: connection.wait([here])",
+    "process": "wait = sleeper().join",
+    "sentinel": "process = sleeper()\n"
+    "wait = lambda: connection.wait([process.sentinel])",
+    "apply": "pool = mp.Pool(1); wait = lambda: pool.apply(sleep)",
+    "map": "pool = mp.Pool(2); wait = lambda: pool.map(sleep, range(10))",
+    "imap": "pool = mp.Pool(2); wait = lambda: list(pool.imap(sleep, range(10)))",
+}
+
+PROGRAM = """
+import multiprocessing as mp
+import time
+from multiprocessing import connection
+
+def sleep(_=None):
+    time.sleep(1000)
+
+def sleeper():
+    process = mp.Process(target=sleep, daemon=True)
+    process.start()
+    return process
+
+if __name__ == "__main__":
+    SETUP
+    print("waiting", flush=True)
+    try:
+        wait()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    if "pool" in globals():
+        pool.terminate()
+        pool.join()
+    if "queue" in globals():
+        queue.cancel_join_thread()
+"""
+
+
+def wait_until_asleep(pid: int) -> None:
+    """Returns when the operating system says that a process sleeps."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        if stat.rpartition(")")[2].split()[0] == "S":
+            return
+        time.sleep(0.001)
+    raise AssertionError(f"process {pid} does not wait")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", WAITS)
+@pytest.mark.methods("fork")
+def test_wait_is_interrupted(program, what) -> None:
+    setup = textwrap.indent(WAITS[what], "    ").strip()
+    with script.Script(program.command(PROGRAM.replace("SETUP", setup))) as running:
+        assert running.line() == "waiting"
+        wait_until_asleep(running.process.pid)
+        os.kill(running.process.pid, signal.SIGINT)
+        code, out, _err = running.finish()
+        assert (code, out) == (0, "interrupted\n")
+
+
+POOL_AT_A_TERMINAL = """
+import multiprocessing
+import time
+
+def initialize(started):
+    globals()["given"] = started
+
+def sleep(_):
+    given.release()
+    time.sleep(1000)
+
+if __name__ == "__main__":
+    started = multiprocessing.Semaphore(0)
+    try:
+        with multiprocessing.Pool(2, initialize, (started,)) as pool:
+            result = pool.map_async(sleep, range(10), 1)
+            started.acquire()
+            started.acquire()
+            print("waiting", flush=True)
+            result.get()
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.procession_only("workers that are interrupted die, and are replaced")
+def test_ctrl_c_at_a_terminal_ends_a_pool_without_a_storm(program) -> None:
+    with script.Script(program.command(POOL_AT_A_TERMINAL)) as running:
+        assert running.line() == "waiting"
+        wait_until_asleep(running.process.pid)
+        os.killpg(running.process.pid, signal.SIGINT)
+        code, out, err = running.finish()
+        assert (code, out) == (0, "interrupted\n")
+        assert err.count("Traceback") <= 2, err
+
+
+@pytest.mark.slow
+def test_child_that_is_interrupted_ends_with_a_traceback_and_code_1(program) -> None:
+    code, out, err = program("""
+        import multiprocessing
+        import os
+        import signal
+
+        def child(ready, never):
+            ready.set()
+            never.wait()
+
+        if __name__ == "__main__":
+            ready, never = multiprocessing.Event(), multiprocessing.Event()
+            process = multiprocessing.Process(target=child, args=(ready, never))
+            process.start()
+            ready.wait()
+            os.kill(process.pid, signal.SIGINT)
+            process.join()
+            print(process.exitcode)
+    """)
+    assert (code, out) == (0, "1\n")
+    assert "KeyboardInterrupt" in err
+
+
+def test_signal_handler_runs_while_its_process_waits(program) -> None:
+    code, out, err = program("""
+        import multiprocessing
+        import os
+        import signal
+        import threading
+
+        def send(pid, go):
+            go.wait()
+            os.kill(pid, signal.SIGUSR1)
+
+        if __name__ == "__main__":
+            lock, go = multiprocessing.Lock(), multiprocessing.Event()
+            lock.acquire()
+            # What it was waiting for happens in the handler; the wait goes on till then.
+            signal.signal(signal.SIGUSR1, lambda number, frame: lock.release())
+            process = multiprocessing.Process(target=send, args=(os.getpid(), go))
+            process.start()
+            go.set()
+            print(lock.acquire(timeout=30))
+            process.join()
+    """)
+    assert (code, out, err) == (0, "True\n", "")
