@@ -3,6 +3,8 @@
 //! Protocols that loom checks (`arena/raw_lock.rs`, `pool/ring.rs`) use these
 //! and nothing else of the machine.
 
+#[cfg(loom)]
+pub use imp::end_slices;
 pub use imp::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake, relax};
 
 #[cfg(not(loom))]
@@ -32,35 +34,69 @@ mod imp {
 mod imp {
     pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+    use std::sync::atomic::AtomicBool;
+
     use loom::sync::{Condvar, Mutex};
 
     use crate::os::futex::Woken;
     use crate::os::time::Deadline;
 
     loom::lazy_static! {
-        // One parking place for all words: a wake-up wakes everybody, and
-        // each looks at its word again, as a futex allows.
-        static ref PLACE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+        // Who is parked: on which word, as the how manieth.
+        static ref PARKED: (Mutex<Parked>, Condvar) = (Mutex::new(Parked::default()), Condvar::new());
+        static ref SLICES_END: AtomicBool = AtomicBool::new(false);
     }
 
-    /// Parks as the real one does; time never passes in a model, so a lost
-    /// wake-up shows as a deadlock.
+    #[derive(Default)]
+    struct Parked {
+        line: Vec<(usize, u64)>,
+        tickets: u64,
+    }
+
+    /// Parks as the real one does, and is woken in the order of parking.
+    ///
+    /// Time never passes in a model, so a lost wake-up shows as a deadlock;
+    /// after [`end_slices`] it always has passed, and nobody parks.
     pub fn futex_wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Woken {
         if deadline.has_passed() {
             return Woken::TimedOut;
         }
-        let place = PLACE.0.lock().expect("no model panics while it parks");
+        if deadline != Deadline::NEVER && SLICES_END.load(Ordering::Relaxed) {
+            loom::thread::yield_now();
+            return Woken::TimedOut;
+        }
+        let mut parked = PARKED.0.lock().expect("no model panics while it parks");
         if word.load(Ordering::SeqCst) == expected {
-            drop(PLACE.1.wait(place).expect("no model panics while it parks"));
+            parked.tickets += 1;
+            let mine = (std::ptr::from_ref(word).addr(), parked.tickets);
+            parked.line.push(mine);
+            while parked.line.contains(&mine) {
+                parked = PARKED
+                    .1
+                    .wait(parked)
+                    .expect("no model panics while it parks");
+            }
         }
         Woken::Changed
     }
 
-    /// Wakes everybody who is parked.
-    pub fn futex_wake(_word: &AtomicU32, _count: u32) {
-        let place = PLACE.0.lock().expect("no model panics while it parks");
-        PLACE.1.notify_all();
-        drop(place);
+    /// Wakes the `count` that have been parked on the word for longest.
+    pub fn futex_wake(word: &AtomicU32, count: u32) {
+        let mut parked = PARKED.0.lock().expect("no model panics while it parks");
+        let mut left = count;
+        parked.line.retain(|&(address, _)| {
+            let woken = left > 0 && address == std::ptr::from_ref(word).addr();
+            left -= u32::from(woken);
+            !woken
+        });
+        PARKED.1.notify_all();
+        drop(parked);
+    }
+
+    /// Lets all waits with a deadline end at once, for the rest of this run of
+    /// the model.
+    pub fn end_slices() {
+        SLICES_END.store(true, Ordering::Relaxed);
     }
 
     /// Lets the model run another thread.
