@@ -5,50 +5,16 @@
 
 use std::time::Duration;
 
-use crate::arena::{Handle, Hooks, Object, ObjectKind, RawLock, Stamp, View};
+use crate::arena::{Handle, Object, ObjectKind, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::futex::Woken;
 use crate::os::time::Deadline;
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, futex_wait, futex_wake};
+use crate::sync::gate::{Arrival, Gate, Inner, LEN, Status};
 use crate::sync::{Waiting, interrupted, me, named, timed_out};
 
 /// First and longest time between two looks whether the leader lives.
 const FIRST_SLICE: Duration = Duration::from_millis(4);
 const LONGEST_SLICE: Duration = Duration::from_millis(256);
-
-/// Generations whose end is remembered; bits of [`Body::broken`].
-const REMEMBERED: u32 = 64;
-
-#[repr(C)]
-#[derive(Debug)]
-struct Body {
-    guard: RawLock,
-    /// Generation and status, packed by [`Gate`]; followers park on it.
-    gate: AtomicU32,
-    parties: AtomicU32,
-    /// Who runs the action while the gate says acting.
-    leader: AtomicU32,
-    /// How many have come (low half), if the high half is the gate's generation.
-    arrived: AtomicU64,
-    /// One bit per generation, by its number: it ended broken.
-    broken: AtomicU64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Gate {
-    generation: u32,
-    status: Status,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Status {
-    /// Some have yet to come.
-    Filling,
-    /// All have come; the leader runs its action.
-    Acting,
-    /// Nobody gets through until a reset.
-    Broken,
-}
 
 /// Lets a number of processes go on once all of them have come.
 ///
@@ -73,12 +39,6 @@ pub struct Barrier {
     inner: Inner<'static>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Inner<'a> {
-    view: View<'a>,
-    body: &'a Body,
-}
-
 /// Says what is left to do for one who has come.
 #[derive(Debug)]
 #[must_use = "dropping it fails, or leaves, the barrier"]
@@ -101,13 +61,9 @@ impl Barrier {
                 "a barrier needs at least one party",
             ));
         }
-        let object = Object::create(ObjectKind::Barrier, size_of::<Body>() as u64)?;
-        // Relaxed: whoever gets the handle gets it after this.
-        object
-            .body::<Body>()
-            .parties
-            .store(parties, Ordering::Relaxed);
-        Ok(Self::of(object))
+        let barrier = Object::create(ObjectKind::Barrier, LEN).map(Self::of)?;
+        barrier.inner.set_parties(parties);
+        Ok(barrier)
     }
 
     /// Attaches to the barrier that a handle names.
@@ -210,7 +166,7 @@ impl Barrier {
     /// Returns how many processes the barrier is for.
     #[must_use]
     pub fn parties(&self) -> u32 {
-        self.inner.body.parties.load(Ordering::Relaxed)
+        self.inner.parties()
     }
 
     /// Returns how many have come and wait for the rest.
@@ -234,7 +190,7 @@ impl Barrier {
         let _waiting = Waiting::on(&self.object, ObjectKind::Barrier, me);
         let mut slice = FIRST_SLICE;
         while self.inner.gate() == gate {
-            match futex_wait(&self.inner.body.gate, gate.pack(), deadline.within(slice)) {
+            match self.inner.park(gate, deadline.within(slice)) {
                 Woken::Changed => {}
                 Woken::Interrupted if self.inner.gate() == gate => {
                     return Err(interrupted(&self.object));
@@ -386,195 +342,3 @@ impl Drop for Follower<'_> {
         }
     }
 }
-
-enum Arrival {
-    Leader(u32, u32),
-    Follower(u32, u32),
-    Broken,
-    /// The generation before is not over.
-    Early(Gate),
-}
-
-impl<'a> Inner<'a> {
-    fn of(view: View<'a>) -> Self {
-        Self {
-            view,
-            body: view.body(),
-        }
-    }
-
-    /// Takes the guard. There is nothing to set right after a dead owner: all
-    /// that counts is the gate, one word.
-    fn lock(&self, me: Stamp) {
-        self.body.guard.lock(me, self.view.family());
-    }
-
-    fn gate(&self) -> Gate {
-        // Acquire pairs with the Release of `set_gate`.
-        Gate::unpack(self.body.gate.load(Ordering::Acquire))
-    }
-
-    fn set_gate(&self, gate: Gate) {
-        // Release: who goes on sees what the others did before they came.
-        self.body.gate.store(gate.pack(), Ordering::Release);
-    }
-
-    fn arrived(&self, generation: u32) -> u32 {
-        let arrived = self.body.arrived.load(Ordering::Relaxed);
-        if (arrived >> 32) as u32 == generation {
-            arrived as u32
-        } else {
-            0
-        }
-    }
-
-    fn set_arrived(&self, generation: u32, count: u32) {
-        let arrived = u64::from(generation) << 32 | u64::from(count);
-        self.body.arrived.store(arrived, Ordering::Relaxed);
-    }
-
-    fn arrive(&self, me: Stamp) -> Arrival {
-        self.lock(me);
-        let gate = self.gate();
-        let generation = gate.generation;
-        let arrival = match gate.status {
-            Status::Broken => Arrival::Broken,
-            Status::Acting => Arrival::Early(gate),
-            Status::Filling => {
-                let index = self.arrived(generation);
-                let last = index + 1 == self.body.parties.load(Ordering::Relaxed);
-                if last {
-                    self.body.leader.store(me.raw(), Ordering::Relaxed);
-                    // Before the count: if we are killed in between, the
-                    // others find a dead leader, and not a full barrier
-                    // without one.
-                    self.set_gate(Gate {
-                        generation,
-                        status: Status::Acting,
-                    });
-                }
-                self.set_arrived(generation, index + 1);
-                if last {
-                    Arrival::Leader(generation, index)
-                } else {
-                    Arrival::Follower(generation, index)
-                }
-            }
-        };
-        self.body.guard.unlock();
-        arrival
-    }
-
-    /// Takes back an arrival, if the last has not come.
-    fn leave(&self, me: Stamp, generation: u32) {
-        self.lock(me);
-        let gate = self.gate();
-        let filling = gate.generation == generation && gate.status == Status::Filling;
-        if filling {
-            let arrived = self.arrived(generation);
-            self.set_arrived(generation, arrived.saturating_sub(1));
-        }
-        self.body.guard.unlock();
-    }
-
-    /// Ends the generation, not well, if `to` says where to go from here.
-    fn change(&self, me: Stamp, to: impl FnOnce(Gate, u32) -> Option<Gate>) -> bool {
-        self.change_to(me, false, to)
-    }
-
-    /// Ends the generation, if `to` says where to go from here and how many
-    /// have come; tells whether it did.
-    fn change_to(&self, me: Stamp, well: bool, to: impl FnOnce(Gate, u32) -> Option<Gate>) -> bool {
-        self.lock(me);
-        let gate = self.gate();
-        let next = to(gate, self.arrived(gate.generation));
-        if let Some(next) = next {
-            let bit = 1 << (gate.generation % REMEMBERED);
-            let broken = self.body.broken.load(Ordering::Relaxed);
-            let broken = if well { broken & !bit } else { broken | bit };
-            // Release, and before the gate: see README.md.
-            self.body.broken.store(broken, Ordering::Release);
-            self.set_gate(next);
-        }
-        self.body.guard.unlock();
-        if next.is_some() {
-            futex_wake(&self.body.gate, u32::MAX);
-        }
-        next.is_some()
-    }
-
-    /// Tells whether a generation ended well; none while it goes on.
-    fn end_of(&self, generation: u32, gate: Gate) -> Option<bool> {
-        if gate.generation == generation {
-            return (gate.status == Status::Broken).then_some(false);
-        }
-        let broken = self.body.broken.load(Ordering::Acquire);
-        // Looked at after the mask: the bit was ours until then.
-        let ago = self.gate().generation.wrapping_sub(generation) & Gate::GENERATIONS;
-        Some(ago < REMEMBERED && broken & 1 << (generation % REMEMBERED) == 0)
-    }
-
-    /// Buries the leader if it has died, which breaks the barrier.
-    fn bury_leader(&self) {
-        let leader = Stamp::from_raw(self.body.leader.load(Ordering::Relaxed));
-        let family = self.view.family();
-        if family.is_dead(leader) {
-            family.bury(leader);
-        }
-    }
-
-    /// Breaks the barrier if the dead member led it.
-    fn bury(&self, dead: Stamp) {
-        self.change(self.view.family().me(), |gate, _| {
-            let leader = self.body.leader.load(Ordering::Relaxed);
-            (gate.status == Status::Acting && leader == dead.raw()).then(|| gate.broken())
-        });
-        // The dead member may have changed the gate and woken nobody.
-        futex_wake(&self.body.gate, u32::MAX);
-    }
-}
-
-impl Gate {
-    /// Mask of a generation's number.
-    const GENERATIONS: u32 = u32::MAX >> 2;
-
-    fn next(self) -> Self {
-        Self {
-            generation: self.generation.wrapping_add(1) & Self::GENERATIONS,
-            status: Status::Filling,
-        }
-    }
-
-    fn broken(self) -> Self {
-        Self {
-            status: Status::Broken,
-            ..self
-        }
-    }
-
-    fn pack(self) -> u32 {
-        let status = match self.status {
-            Status::Filling => 0,
-            Status::Acting => 1,
-            Status::Broken => 2,
-        };
-        self.generation << 2 | status
-    }
-
-    fn unpack(raw: u32) -> Self {
-        let status = match raw & 3 {
-            0 => Status::Filling,
-            1 => Status::Acting,
-            _ => Status::Broken,
-        };
-        Self {
-            generation: raw >> 2,
-            status,
-        }
-    }
-}
-
-pub(crate) const HOOKS: Hooks = Hooks {
-    on_death: |view, dead| Inner::of(view).bury(dead),
-    on_destroy: |_| {},
-};

@@ -14,13 +14,14 @@ mod rlock;
 
 mod event;
 
+mod permits;
 mod semaphore;
 
+mod condition;
 mod waiters;
 
-mod condition;
-
 mod barrier;
+mod gate;
 
 pub use barrier::{Barrier, Follower, Leader, Role};
 pub use condition::{Condition, Waiter};
@@ -31,12 +32,12 @@ pub use semaphore::Semaphore;
 
 pub(crate) use waiting::Waiting;
 
-pub(crate) use barrier::HOOKS as BARRIER_HOOKS;
 pub(crate) use condition::HOOKS as CONDITION_HOOKS;
 pub(crate) use event::HOOKS as EVENT_HOOKS;
+pub(crate) use gate::HOOKS as BARRIER_HOOKS;
 pub(crate) use lock::HOOKS as LOCK_HOOKS;
+pub(crate) use permits::HOOKS as SEMAPHORE_HOOKS;
 pub(crate) use rlock::HOOKS as RLOCK_HOOKS;
-pub(crate) use semaphore::HOOKS as SEMAPHORE_HOOKS;
 
 use crate::arena::{Family, Object, Stamp};
 use crate::error::{Error, ErrorKind, Result};
