@@ -40,6 +40,24 @@ pub struct Barrier {
 }
 
 /// Says what is left to do for one who has come.
+///
+/// # Example: an action before anybody goes on
+/// ```
+/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sync::{Barrier, Role};
+///
+/// let barrier = Barrier::create(1)?;
+/// let mut acted = false;
+/// match barrier.arrive(Deadline::NEVER)? {
+///     Role::Leader(leader) => {
+///         acted = true;
+///         leader.open()?;
+///     }
+///     Role::Follower(mut follower) => follower.wait(Deadline::NEVER)?,
+/// }
+/// assert!(acted && !barrier.broken());
+/// # Ok::<(), procession_engine::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it fails, or leaves, the barrier"]
 pub enum Role<'a> {

@@ -148,6 +148,19 @@ impl Condition {
 /// Has a place in the line of a [`Condition`], and leaves it when dropped.
 ///
 /// A notification that it got and did not report goes to the next in line.
+///
+/// ```
+/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sync::Condition;
+///
+/// let changed = Condition::create()?;
+/// let mut first = changed.enlist()?;
+/// let mut second = changed.enlist()?;
+/// assert_eq!(changed.notify(1)?, 1);
+/// assert!(first.wait(Deadline::NEVER)?);
+/// assert!(!second.wait(Deadline::now())?);
+/// # Ok::<(), procession_engine::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it leaves the line"]
 pub struct Waiter<'a> {
