@@ -43,7 +43,7 @@ develop: $(VENV)/.module ## set up .venv and install the package into it, editab
 
 build: ## build a wheel into target/wheels
 	@$(MAKE) $(VENV)/.packages
-	$(BIN)/maturin build --release
+	$(BIN)/maturin build --profile wheel
 
 fmt: $(VENV)/.packages ## format Rust and Python
 	$(CARGO) fmt --all
@@ -90,5 +90,5 @@ $(VENV)/.packages: pyproject.toml tools/venv
 $(VENV)/.module: $(VENV)/.packages $(MODULE_SOURCES)
 	@tools/need cargo
 	@echo "building the engine and its Python module (a minute or two the first time)"
-	$(BIN)/maturin develop --release --quiet
+	$(BIN)/maturin develop --profile wheel --quiet
 	@touch $@
