@@ -21,6 +21,7 @@ from subprocess import PIPE
 
 from catalogue import (
     HERE,
+    RUST,
     START_METHODS,
     Scenario,
     python_scenarios,
@@ -37,14 +38,14 @@ def main() -> int:
         scenario
         for scenario in python_scenarios() + rust_scenarios()
         if (not options.names or any(name in scenario.name for name in options.names))
-        and (not options.method or scenario.method in options.method)
+        and (not options.method or options.method in scenario.method.split())
     ]
     machine = describe_machine()
     print(
         "\n".join(f"{key}: {value}" for key, value in machine.items()), "\n", flush=True
     )
     print(
-        f"{'scenario':<17} {'method':<11} {'reference':>22} {'procession':>15} {'ratio':>8} {'goal':>6}"
+        f"{'scenario':<17} {'method':<16} {'reference':>22} {'procession':>15} {'ratio':>8} {'goal':>6}"
     )
     results = []
     for scenario in chosen:
@@ -70,9 +71,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--method",
-        action="append",
-        choices=[*START_METHODS, "rust"],
-        help="only this start method",
+        choices=[*START_METHODS, RUST],
+        help="only this start method, or only Rust",
     )
     parser.add_argument(
         "--rounds",
@@ -167,7 +167,7 @@ def row(scenario: Scenario, result: dict) -> str:
         f"\n    {name} failed: {why}" for name, why in result["failures"].items()
     )
     ours = shown.get("procession", "-")
-    return f"{scenario.name:<17} {scenario.method:<11} {reference:>22} {ours:>15} {ratio:>8} {scenario.goal:>5g}x{mark}{failed}"
+    return f"{scenario.name:<17} {scenario.method:<16} {reference:>22} {ours:>15} {ratio:>8} {scenario.goal:>5g}x{mark}{failed}"
 
 
 def describe_machine() -> dict[str, str]:

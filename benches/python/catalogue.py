@@ -12,6 +12,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 START_METHODS = ["fork", "spawn", "forkserver"]
 
+# Stands before the start method of a row that was measured in Rust.
+RUST = "rust"
+
 # Unit: what a figure in seconds, or in things per second, is multiplied by to be shown.
 MILLISECONDS = ("ms", 1e3)
 MICROSECONDS = ("us", 1e6)
@@ -99,22 +102,23 @@ def rust_scenarios() -> list[Scenario]:
     """Returns the scenarios of the Rust face, against its peers."""
     built = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
     table = [
-        ("start-join", MICROSECONDS, 5.0, "procspawn"),
-        ("pool-roundtrip", MICROSECONDS, 5.0, "procspawn"),
+        ("start-join", "forkserver", MICROSECONDS, 5.0, "procspawn"),
+        ("start-join", "spawn", MICROSECONDS, 1.0, "procspawn"),
+        ("pool-roundtrip", "forkserver", MICROSECONDS, 5.0, "procspawn"),
         # The goal is a rate, 500,000 tasks a second, and not a ratio.
-        ("pool-map-tiny", THOUSANDS, 1.0, "procspawn"),
-        ("queue-1p1c", THOUSANDS, 3.0, "ipc-channel"),
+        ("pool-map-tiny", "forkserver", THOUSANDS, 1.0, "procspawn"),
+        ("queue-1p1c", "forkserver", THOUSANDS, 3.0, "ipc-channel"),
     ]
     return [
         Scenario(
             name,
-            "rust",
+            f"{RUST} {method}",
             unit,
             goal,
             {
                 peer: [str(built / f"bench-{peer}"), name],
-                "procession": [str(built / "bench-procession"), name],
+                "procession": [str(built / "bench-procession"), name, method],
             },
         )
-        for name, unit, goal, peer in table
+        for name, method, unit, goal, peer in table
     ]
