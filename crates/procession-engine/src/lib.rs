@@ -11,7 +11,13 @@ pub mod primitive;
 pub mod arena;
 
 #[cfg(not(loom))]
+pub mod channel;
+#[cfg(not(loom))]
 pub mod sync;
+
+#[cfg(loom)]
+#[path = "channel/parking.rs"]
+pub mod parking;
 
 pub mod process;
 pub mod start;
@@ -33,11 +39,8 @@ pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
         ObjectKind::Event => &sync::EVENT_HOOKS,
         ObjectKind::Condition => &sync::CONDITION_HOOKS,
         ObjectKind::Barrier => &sync::BARRIER_HOOKS,
-        ObjectKind::Queue
-        | ObjectKind::Pipe
-        | ObjectKind::Array
-        | ObjectKind::Pool
-        | ObjectKind::Spares => &NOTHING,
+        ObjectKind::Queue => &channel::QUEUE_HOOKS,
+        ObjectKind::Pipe | ObjectKind::Array | ObjectKind::Pool | ObjectKind::Spares => &NOTHING,
     }
 }
 

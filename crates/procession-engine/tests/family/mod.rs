@@ -5,6 +5,7 @@
 //! destructor of the test runs twice.
 
 #![expect(unsafe_code, reason = "fork, kill and wait in tests")]
+#![allow(dead_code, reason = "each test program uses some of it")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -56,6 +57,11 @@ pub fn killed_after(work: impl FnOnce()) -> Relative {
 }
 
 impl Relative {
+    /// Returns the process id.
+    pub fn pid(&self) -> libc::pid_t {
+        self.pid
+    }
+
     /// Blocks until the member is parked, or no longer parked, in `sync`.
     pub fn await_parked(&self, parked: bool) {
         let end = watchdog();

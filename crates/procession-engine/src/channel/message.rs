@@ -1,0 +1,82 @@
+//! One received message.
+
+use std::fmt;
+
+use crate::arena::Block;
+
+/// Bytes that a message holds without memory of its own.
+const SHORT: usize = 110;
+
+/// Owns what was received and derefs to its bytes.
+///
+/// A large one is read where the sender wrote it; its block goes back to the
+/// arena when the message is dropped.
+pub struct Message(Bytes);
+
+enum Bytes {
+    Short(u8, [u8; SHORT]),
+    Long(Vec<u8>),
+    Apart(Block, usize),
+}
+
+impl Message {
+    pub(crate) fn copied(bytes: &[u8]) -> Self {
+        if bytes.len() > SHORT {
+            return Self(Bytes::Long(bytes.to_vec()));
+        }
+        let mut short = [0; SHORT];
+        short[..bytes.len()].copy_from_slice(bytes);
+        Self(Bytes::Short(bytes.len() as u8, short))
+    }
+
+    /// The length was written by a relative, and is held to what the block has.
+    pub(crate) fn apart(block: Block, len: u64) -> Self {
+        let len = len.min(block.capacity());
+        Self(Bytes::Apart(block, len as usize))
+    }
+
+    /// Returns the arena block that the message lies in, and how many of its
+    /// bytes are the message; gives a message that has none back.
+    ///
+    /// # Errors
+    /// The message itself, when its bytes are this process's own.
+    pub fn into_block(self) -> Result<(Block, usize), Self> {
+        match self.0 {
+            Bytes::Apart(block, len) => Ok((block, len)),
+            other => Err(Self(other)),
+        }
+    }
+
+    /// Returns the bytes; copies them if they lie in the arena or are few.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<u8> {
+        match self.0 {
+            Bytes::Long(bytes) => bytes,
+            other => Self(other).to_vec(),
+        }
+    }
+}
+
+impl std::ops::Deref for Message {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Short(len, bytes) => &bytes[..usize::from(*len)],
+            Bytes::Long(bytes) => bytes,
+            Bytes::Apart(block, len) => &block[..*len],
+        }
+    }
+}
+
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({} bytes)", self.len())
+    }
+}

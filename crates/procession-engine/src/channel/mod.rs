@@ -1,0 +1,28 @@
+//! Ways for processes to pass messages.
+//!
+//! `README.md` beside this file tells the protocols and the races they
+//! survive. In reading order: the queue, what it is made of, and what it
+//! gives out.
+
+pub mod queue;
+
+mod body;
+
+mod head;
+mod tail;
+
+mod intent;
+mod segment;
+mod state;
+
+mod bells;
+mod parking;
+mod spin;
+
+pub mod message;
+
+pub use bells::ReadableFd;
+pub use message::Message;
+pub use queue::{Queue, Returned};
+
+pub(crate) use body::HOOKS as QUEUE_HOOKS;

@@ -1,0 +1,180 @@
+//! Parking until somebody else changes something, without lost wake-ups.
+//!
+//! # The word
+//! The low twelve bits count who has said that it is going to park, the rest
+//! is an epoch. Whoever changes something calls [`Parking::wake`], which makes
+//! no system call while the count is zero.
+//!
+//! # The races it must survive
+//! - *The change comes between look and park.* A waiter registers, then looks
+//!   once more, then parks; a waker changes, then reads the count. With a
+//!   sequentially consistent fence in the middle of both, one sees the other.
+//! - *A waiter dies.* Its registration stays: the count is one too high until
+//!   a wake-up takes it, which cost one system call for nothing.
+//! - *A waiter gives up while it is being woken.* A wake-up takes one off the
+//!   count and raises the epoch, in one step. A waiter that leaves takes
+//!   itself off only if the epoch is still that of its registration: then
+//!   nothing has been taken off since. So the count is never too low.
+//! - *The woken waiter dies* before it does what it was woken for. Nobody else
+//!   is woken for it; the others park in slices, and burial wakes one.
+
+use std::time::Duration;
+
+use crate::os::futex::Woken;
+use crate::os::time::Deadline;
+use crate::primitive::{AtomicU32, Ordering, fence, futex_wait, futex_wake};
+
+const COUNT: u32 = (1 << 12) - 1;
+const ONE_EPOCH: u32 = 1 << 12;
+
+/// First and longest time between two looks at what is waited for.
+const FIRST_SLICE: Duration = Duration::from_millis(16);
+const LONGEST_SLICE: Duration = Duration::from_millis(512);
+
+/// Parks threads of any process.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Parking {
+    word: AtomicU32,
+}
+
+/// Proves a registration: the epoch at which it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    epoch: u32,
+}
+
+/// Says why a park ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parked {
+    /// What was waited for may have come; the registration is used up.
+    Look,
+    /// The deadline passed; the registration is withdrawn.
+    TimedOut,
+    /// A signal arrived; the registration is withdrawn.
+    Interrupted,
+}
+
+impl Parking {
+    /// Announces that this thread is about to park; it must look once more
+    /// before it does, and then either park or leave.
+    pub fn register(&self) -> Ticket {
+        let update = |word: u32| Some(if word & COUNT < COUNT { word + 1 } else { word });
+        let word = self
+            .word
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
+            .unwrap_or_else(|word| word);
+        // SeqCst: registration before look; pairs with the fence in `wake`.
+        fence(Ordering::SeqCst);
+        Ticket {
+            epoch: word & !COUNT,
+        }
+    }
+
+    /// Withdraws a registration, if no wake-up has used it up.
+    pub fn leave(&self, ticket: Ticket) {
+        let update =
+            |word: u32| (word & !COUNT == ticket.epoch && word & COUNT > 0).then(|| word - 1);
+        // Fails when it was used up; there is nothing to do then.
+        let _ = self
+            .word
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+    }
+
+    /// Parks until woken, the deadline, or `look` says in one of the slices
+    /// that there is something to do.
+    pub fn park(&self, ticket: Ticket, deadline: Deadline, look: impl Fn() -> bool) -> Parked {
+        let mut slice = FIRST_SLICE;
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            if word & !COUNT != ticket.epoch {
+                return Parked::Look;
+            }
+            match futex_wait(&self.word, word, deadline.within(slice)) {
+                Woken::Changed => {}
+                Woken::Interrupted => {
+                    self.leave(ticket);
+                    return Parked::Interrupted;
+                }
+                Woken::TimedOut => {
+                    slice = (slice * 2).min(LONGEST_SLICE);
+                    if look() {
+                        self.leave(ticket);
+                        return Parked::Look;
+                    }
+                    if deadline.has_passed() {
+                        self.leave(ticket);
+                        return Parked::TimedOut;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Wakes up to `count` of those that registered; the caller has just made
+    /// the change they wait for.
+    pub fn wake(&self, count: u32) {
+        // SeqCst: change before count; pairs with the fence in `register`.
+        fence(Ordering::SeqCst);
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & COUNT != 0 {
+            let woken = count.min(word & COUNT);
+            let next = (word - woken).wrapping_add(ONE_EPOCH);
+            // Relaxed: the epoch carries nothing but itself.
+            match self
+                .word
+                .compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    futex_wake(&self.word, woken);
+                    return;
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Wakes all that registered.
+    pub fn wake_all(&self) {
+        self.wake(COUNT);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+    use crate::primitive::AtomicU64;
+
+    #[test]
+    fn loom_no_item_is_slept_through() {
+        loom::model(|| {
+            let shared = Arc::new((
+                AtomicU64::new(0),
+                Parking {
+                    word: AtomicU32::new(0),
+                },
+            ));
+            let theirs = Arc::clone(&shared);
+            let waiter = thread::spawn(move || {
+                let (items, parking) = &*theirs;
+                loop {
+                    if items.load(Ordering::Acquire) == 1 {
+                        return;
+                    }
+                    let ticket = parking.register();
+                    if items.load(Ordering::Acquire) == 1 {
+                        parking.leave(ticket);
+                        return;
+                    }
+                    parking.park(ticket, Deadline::NEVER, || false);
+                }
+            });
+            shared.0.store(1, Ordering::Release);
+            shared.1.wake(1);
+            waiter.join().unwrap();
+        });
+    }
+}

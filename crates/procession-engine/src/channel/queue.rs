@@ -1,0 +1,513 @@
+//! A queue from any processes to any others.
+//!
+//! `README.md` beside this file tells how it survives kills at any
+//! instruction. What a message means, and tasks that are done or not, are the
+//! faces' business.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::arena::{Block, Family, Handle, Object, ObjectKind};
+use crate::channel::bells::{OwnBell, ReadableFd};
+use crate::channel::body::Body;
+use crate::channel::message::Message;
+use crate::channel::parking::{Parked, Parking};
+use crate::channel::segment;
+use crate::channel::spin::Spin;
+use crate::channel::tail::{Payload, Put};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::time::Deadline;
+use crate::primitive::{Ordering, fence};
+use crate::sync::Waiting;
+
+/// Items that are moved under one taking of a guard, at the most: others want
+/// it too.
+const BATCH: usize = 64;
+
+/// Carries messages from any processes to any others, in order.
+///
+/// Cloning is cheap and gives the same queue. It lives while any process has
+/// it, and no item is lost with a process but those that it has in its hands.
+#[derive(Clone, Debug)]
+pub struct Queue(Arc<Attached>);
+
+/// This process's use of a queue.
+#[derive(Debug)]
+struct Attached {
+    object: Object,
+    getters: Spin,
+    putters: Spin,
+    bell: OwnBell,
+}
+
+impl Queue {
+    /// Makes a queue that holds up to `maxsize` items; 0 is any number.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create(maxsize: u64) -> Result<Self> {
+        let object = Object::create(ObjectKind::Queue, size_of::<Body>() as u64)?;
+        let first = object.family().alloc(segment::SIZES[0])?;
+        let body = object.body::<Body>();
+        body.begin(maxsize, first.offset(), first.capacity());
+        first.disown()?;
+        Ok(Self::from_object(object))
+    }
+
+    /// Attaches to the queue that a handle names.
+    ///
+    /// # Errors
+    /// `Stale` when every process that had it dropped it or ended.
+    pub fn attach(handle: Handle) -> Result<Self> {
+        Object::attach(handle, ObjectKind::Queue).map(Self::from_object)
+    }
+
+    fn from_object(object: Object) -> Self {
+        Self(Arc::new(Attached {
+            object,
+            getters: Spin::new(),
+            putters: Spin::new(),
+            bell: OwnBell::default(),
+        }))
+    }
+
+    /// Returns the numbers by which any member may attach.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.0.object.handle()
+    }
+
+    /// Returns the handle for a message, and keeps the queue alive until
+    /// somebody attaches with it.
+    #[must_use]
+    pub fn lend(&self) -> Handle {
+        self.0.object.lend()
+    }
+
+    /// Returns how many items there may be; 0 is any number.
+    #[must_use]
+    pub fn maxsize(&self) -> u64 {
+        self.body().limit()
+    }
+
+    /// Returns how many items there are, exactly, at one moment of the call.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.body().len()
+    }
+
+    /// Tells whether there is no item.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.body().has_items()
+    }
+
+    /// Tells whether there is no room for another item.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.body().has_room()
+    }
+
+    /// Tells whether the queue was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.body().tail.is_closed()
+    }
+
+    /// Lets nothing in from now on; what is in can still be got.
+    ///
+    /// # Errors
+    /// When this process could not join its family.
+    pub fn close(&self) -> Result<()> {
+        let (body, family) = (self.body(), Family::get()?);
+        body.tail.lock(family).close();
+        body.items.wake_all();
+        body.space.wake_all();
+        if body.bells.any() {
+            body.bells.ring(family);
+        }
+        Ok(())
+    }
+
+    fn body(&self) -> &Body {
+        self.0.object.body()
+    }
+}
+
+/// Putting.
+impl Queue {
+    /// Puts one message in, its bytes taken from the parts in turn.
+    ///
+    /// # Errors
+    /// `Full` when there is no room and the deadline has passed already,
+    /// `TimedOut` when it passed meanwhile, `Closed`, `Interrupted`,
+    /// `OutOfMemory`. The message is not in then.
+    pub fn put(&self, parts: &[&[u8]], deadline: Deadline) -> Result<()> {
+        let len = parts.iter().map(|part| part.len()).sum();
+        if len <= segment::INLINE {
+            return self.put_payload(&Payload::Inline(parts, len), deadline);
+        }
+        let block = filled(parts, len as u64)?;
+        self.put_payload(&Payload::Apart(&block, len as u64), deadline)?;
+        let _ = block.leak();
+        Ok(())
+    }
+
+    /// Puts the first `len` bytes of a block in as a message, uncopied.
+    ///
+    /// # Errors
+    /// As [`Queue::put`], with the block.
+    pub fn put_block(
+        &self,
+        block: Block,
+        len: u64,
+        deadline: Deadline,
+    ) -> std::result::Result<(), Returned> {
+        let len = len.min(block.capacity());
+        match self.put_payload(&Payload::Apart(&block, len), deadline) {
+            Ok(()) => {
+                let _ = block.leak();
+                Ok(())
+            }
+            Err(error) => Err(Returned { error, block }),
+        }
+    }
+
+    /// Puts as many of the messages in as there is room for, waiting till it
+    /// is one at least; returns how many.
+    ///
+    /// # Errors
+    /// As [`Queue::put`], when none of them is in.
+    pub fn put_many(&self, messages: &[&[u8]], deadline: Deadline) -> Result<usize> {
+        let mut done = 0;
+        for batch in messages.chunks(BATCH) {
+            let put = match self.put_batch(batch) {
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+                Ok(put) => put,
+            };
+            done += put;
+            if put < batch.len() {
+                break;
+            }
+        }
+        if done == 0
+            && let Some(first) = messages.first()
+        {
+            self.put(&[first], deadline)?;
+            done = 1;
+        }
+        Ok(done)
+    }
+
+    fn put_payload(&self, payload: &Payload<'_>, deadline: Deadline) -> Result<()> {
+        let family = Family::get()?;
+        let body = self.body();
+        let mut segment = None;
+        let mut timed_out = false;
+        loop {
+            let putting = body.tail.lock(family);
+            let before = body.tail.count();
+            let put = putting.put(payload, &mut segment, body.limit(), || body.head.count());
+            drop(putting);
+            match put? {
+                Put::Done => {
+                    body.tell_of_items(family, before, 1);
+                    return Ok(());
+                }
+                Put::Closed => return Err(self.closed()),
+                Put::NeedsSegment(size) => segment = Some(family.alloc(size)?),
+                Put::Full if timed_out => {
+                    return Err(self.error(ErrorKind::TimedOut, "had no room in time"));
+                }
+                Put::Full => {
+                    let room = || body.has_room() || body.tail.is_closed();
+                    let spin = &self.0.putters;
+                    match self.wait(family, &body.space, spin, room, deadline)? {
+                        Waited::Look => {}
+                        Waited::TimedOut => timed_out = true,
+                        Waited::NotAtAll => return Err(self.error(ErrorKind::Full, "is full")),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts as many in as there is room for, without waiting.
+    fn put_batch(&self, messages: &[&[u8]]) -> Result<usize> {
+        let family = Family::get()?;
+        let body = self.body();
+        let mut blocks = Vec::new();
+        for message in messages {
+            let apart = message.len() > segment::INLINE;
+            blocks.push(if apart {
+                Some(filled(&[message], message.len() as u64)?)
+            } else {
+                None
+            });
+        }
+        let mut segment = None;
+        let mut done = 0;
+        loop {
+            let putting = body.tail.lock(family);
+            let before = body.tail.count();
+            let begun = done;
+            let mut outcome = Ok(Put::Done);
+            while done < messages.len() && matches!(outcome, Ok(Put::Done)) {
+                let parts = [messages[done]];
+                let payload = match &blocks[done] {
+                    Some(block) => Payload::Apart(block, messages[done].len() as u64),
+                    None => Payload::Inline(&parts, messages[done].len()),
+                };
+                outcome = putting.put(&payload, &mut segment, body.limit(), || body.head.count());
+                if matches!(outcome, Ok(Put::Done)) {
+                    if let Some(block) = blocks[done].take() {
+                        let _ = block.leak();
+                    }
+                    done += 1;
+                }
+            }
+            drop(putting);
+            if done > begun {
+                body.tell_of_items(family, before, (done - begun) as u32);
+            }
+            match outcome {
+                Ok(Put::NeedsSegment(size)) => segment = Some(family.alloc(size)?),
+                Ok(Put::Closed) if done == 0 => return Err(self.closed()),
+                Err(error) if done == 0 => return Err(error),
+                _ => return Ok(done),
+            }
+        }
+    }
+}
+
+/// Getting.
+impl Queue {
+    /// Takes the oldest message out, waiting for one until the deadline.
+    ///
+    /// # Errors
+    /// `Empty` when there is none and the deadline has passed already,
+    /// `TimedOut` when it passed meanwhile, `Closed` when there is none and
+    /// will be none, `Interrupted`.
+    pub fn get(&self, deadline: Deadline) -> Result<Message> {
+        let mut one = None;
+        self.get_each(1, deadline, &mut |message| one = Some(message))?;
+        one.ok_or_else(|| self.error(ErrorKind::Empty, "is empty"))
+    }
+
+    /// Takes the oldest message out, if there is one.
+    ///
+    /// # Errors
+    /// `Closed` when there is none and will be none.
+    pub fn try_get(&self) -> Result<Option<Message>> {
+        let mut one = None;
+        match self.take(1, &mut |message| one = Some(message))? {
+            Taken::Closed => Err(self.closed()),
+            Taken::Some | Taken::Nothing => Ok(one),
+        }
+    }
+
+    /// Takes up to `max` messages out, waiting for the first until the
+    /// deadline and for the rest not at all.
+    ///
+    /// # Errors
+    /// As [`Queue::get`].
+    pub fn get_many(&self, max: usize, deadline: Deadline) -> Result<Vec<Message>> {
+        let mut many = Vec::new();
+        if max > 0 {
+            self.get_each(max, deadline, &mut |message| many.push(message))?;
+        }
+        Ok(many)
+    }
+
+    fn get_each(
+        &self,
+        max: usize,
+        deadline: Deadline,
+        each: &mut dyn FnMut(Message),
+    ) -> Result<()> {
+        let family = Family::get()?;
+        let body = self.body();
+        let mut timed_out = false;
+        loop {
+            match self.take(max, each)? {
+                Taken::Some => return Ok(()),
+                Taken::Closed => return Err(self.closed()),
+                Taken::Nothing if timed_out => {
+                    return Err(self.error(ErrorKind::TimedOut, "got no item in time"));
+                }
+                Taken::Nothing => {}
+            }
+            let item = || body.has_items() || body.tail.is_closed();
+            match self.wait(family, &body.items, &self.0.getters, item, deadline)? {
+                Waited::Look => {}
+                Waited::TimedOut => timed_out = true,
+                Waited::NotAtAll => return Err(self.error(ErrorKind::Empty, "is empty")),
+            }
+        }
+    }
+
+    /// Takes up to `max` out, without waiting.
+    fn take(&self, max: usize, each: &mut dyn FnMut(Message)) -> Result<Taken> {
+        let family = Family::get()?;
+        let body = self.body();
+        let mut done = 0;
+        while done < max {
+            // Before the look at the items: once closed, their number is final.
+            let closed = body.tail.is_closed();
+            let begun = done;
+            let mut emptied = Vec::new();
+            let mut outcome = Ok(None);
+            let getting = body.head.lock(family);
+            while done < max && done - begun < BATCH {
+                let mut segment = None;
+                outcome = getting.get(&mut segment, || body.tail.count());
+                emptied.extend(segment);
+                match &mut outcome {
+                    Ok(message @ Some(_)) => {
+                        if let Some(message) = message.take() {
+                            each(message);
+                        }
+                        done += 1;
+                    }
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            drop(getting);
+            if done > begun && body.limit() != 0 {
+                body.space.wake((done - begun) as u32);
+            }
+            if done - begun < BATCH {
+                self.quieten(family, closed);
+                return match outcome {
+                    Err(error) if done == 0 => Err(error),
+                    _ if done > 0 => Ok(Taken::Some),
+                    _ if closed => Ok(Taken::Closed),
+                    _ => Ok(Taken::Nothing),
+                };
+            }
+        }
+        self.quieten(family, false);
+        Ok(Taken::Some)
+    }
+
+    /// Returns a descriptor that is readable while there is something to get;
+    /// spuriously now and then, when another process was faster.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left.
+    pub fn readable_fd(&self) -> Result<ReadableFd> {
+        let (body, family) = (self.body(), Family::get()?);
+        let fd = self.0.bell.get_or_hang_up(&body.bells, family)?;
+        if body.has_items() || body.tail.is_closed() {
+            fd.ring(family);
+        }
+        Ok(fd)
+    }
+
+    /// Makes the descriptor unreadable, if there is one and nothing to get.
+    pub(crate) fn quieten(&self, family: &Family, closed: bool) {
+        let Some(fd) = self.0.bell.get(family) else {
+            return;
+        };
+        let body = self.body();
+        if closed || body.has_items() {
+            return;
+        }
+        fd.drain();
+        // SeqCst: drain before look; pairs with the fence of whoever puts.
+        fence(Ordering::SeqCst);
+        if body.has_items() || body.tail.is_closed() {
+            fd.ring(family);
+        }
+    }
+}
+
+enum Taken {
+    Some,
+    Nothing,
+    Closed,
+}
+
+enum Waited {
+    Look,
+    TimedOut,
+    NotAtAll,
+}
+
+/// Waiting.
+impl Queue {
+    fn wait(
+        &self,
+        family: &Family,
+        parking: &Parking,
+        spin: &Spin,
+        ready: impl Fn() -> bool,
+        deadline: Deadline,
+    ) -> Result<Waited> {
+        if deadline.has_passed() {
+            return Ok(Waited::NotAtAll);
+        }
+        if spin.until(&ready) {
+            return Ok(Waited::Look);
+        }
+        let ticket = parking.register();
+        if ready() {
+            parking.leave(ticket);
+            return Ok(Waited::Look);
+        }
+        let waiting = Waiting::on(&self.0.object, ObjectKind::Queue, family.me());
+        let parked = parking.park(ticket, deadline, ready);
+        drop(waiting);
+        match parked {
+            Parked::Look => Ok(Waited::Look),
+            Parked::TimedOut => Ok(Waited::TimedOut),
+            Parked::Interrupted => Err(self.error(
+                ErrorKind::Interrupted,
+                "was being waited for when a signal arrived",
+            )),
+        }
+    }
+
+    fn closed(&self) -> Error {
+        self.error(ErrorKind::Closed, "was closed")
+    }
+
+    fn error(&self, kind: ErrorKind, what: &str) -> Error {
+        Error::new(kind, format!("queue #{} {what}", self.handle().serial))
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let body = self.object.body::<Body>();
+        self.bell.take_down(&body.bells, self.object.family());
+    }
+}
+
+/// Says why a block could not be put, and gives it back.
+#[derive(Debug)]
+pub struct Returned {
+    /// Why.
+    pub error: Error,
+    /// What was to be put.
+    pub block: Block,
+}
+
+impl fmt::Display for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Returned {}
+
+fn filled(parts: &[&[u8]], len: u64) -> Result<Block> {
+    let mut block = Block::new(len)?;
+    let mut at = 0;
+    for part in parts {
+        block[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    Ok(block)
+}

@@ -1,0 +1,40 @@
+//! Queues and pipes across real forks and kills.
+
+#[path = "../family/mod.rs"]
+mod family;
+
+mod stepping;
+
+mod queue;
+mod queue_kills;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use family::watchdog;
+
+/// Counts of the entire arena are compared: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Passes the time until `done`, or fails after a minute.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = watchdog();
+    while !done() {
+        assert!(!end.has_passed(), "{what}: nothing in a minute");
+        std::thread::yield_now();
+    }
+}
+
+/// Numbers that look random and are the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
