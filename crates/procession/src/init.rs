@@ -93,7 +93,9 @@ pub fn program() -> Result<Program> {
 }
 
 fn name_of_program() -> OsString {
-    std::env::args_os().next().unwrap_or_else(|| "procession".into())
+    std::env::args_os()
+        .next()
+        .unwrap_or_else(|| "procession".into())
 }
 
 /// Turns into what this process was started for, if it was.

@@ -1,7 +1,7 @@
 //! What a process or task brings home: its result, its panic, or why neither.
 
-use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
 use serde::de::DeserializeOwned;
