@@ -40,7 +40,8 @@ pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
         ObjectKind::Condition => &sync::CONDITION_HOOKS,
         ObjectKind::Barrier => &sync::BARRIER_HOOKS,
         ObjectKind::Queue => &channel::QUEUE_HOOKS,
-        ObjectKind::Pipe | ObjectKind::Array | ObjectKind::Pool | ObjectKind::Spares => &NOTHING,
+        ObjectKind::Spares => &start::SPARES_HOOKS,
+        ObjectKind::Pipe | ObjectKind::Array | ObjectKind::Pool => &NOTHING,
     }
 }
 

@@ -14,6 +14,8 @@ pub const DAEMON: u32 = 1;
 pub const WORKER: u32 = 2;
 /// Is parked, waiting to become somebody's child.
 pub const SPARE: u32 = 4;
+/// Has got through its start to what it was started for.
+pub const BOOTED: u32 = 8;
 
 /// Set in `exit` once the wait status below it is known.
 const EXITED: u64 = 0x1_0000;

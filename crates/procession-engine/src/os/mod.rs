@@ -22,6 +22,7 @@ pub mod eventfd;
 pub mod socket;
 
 pub mod fd_passing;
+pub mod mailbox;
 
 pub mod atfork;
 pub mod fork_mutex;
@@ -38,6 +39,7 @@ pub mod spawn;
 pub mod proc_status;
 
 pub mod prctl;
+pub mod signals;
 
 pub mod affinity;
 mod cgroup;

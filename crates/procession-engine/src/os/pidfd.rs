@@ -15,6 +15,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::exit_status::ExitStatus;
 use crate::os::poll;
+use crate::os::proc_status::ProcStatus;
 use crate::os::time::Deadline;
 
 /// Owns a descriptor of a process; readable once the process has ended.
@@ -137,11 +138,26 @@ impl PidFd {
         Ok(Some(ExitStatus::from_code(code)))
     }
 
-    /// Returns how a process ended that its parent has reaped, whoever that
-    /// is; `None` before that, and where the kernel does not tell (before
-    /// 6.15).
+    /// Returns how a process ended that somebody else reaps, or has reaped;
+    /// `None` before its end, and where the kernel does not tell (once reaped,
+    /// before 6.15; until then, where /proc is missing).
     #[must_use]
     pub fn exit_info(&self) -> Option<ExitStatus> {
+        // It may be reaped between the first two looks.
+        self.told_once_reaped()
+            .or_else(|| self.told_until_reaped())
+            .or_else(|| self.told_once_reaped())
+    }
+
+    fn told_until_reaped(&self) -> Option<ExitStatus> {
+        let status = ProcStatus::of(self.pid)?;
+        // A zombie takes signals; once it is reaped, nobody does, and its number
+        // may be another's.
+        let is_its_own = status.is_zombie() && self.send_signal(0).unwrap_or(false);
+        is_its_own.then(|| ExitStatus::from_wait_status(status.exit_code))
+    }
+
+    fn told_once_reaped(&self) -> Option<ExitStatus> {
         let mut info = PidfdInfo {
             mask: PIDFD_INFO_EXIT,
             ..PidfdInfo::default()
@@ -228,10 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reaped_process_still_tells_its_exit_where_the_kernel_can() {
-        let (process, _release) = child(|_| 7);
-        assert!(process.wait(WATCHDOG()).unwrap());
+    fn an_ended_process_tells_its_exit_before_and_after_it_is_reaped() {
+        let (process, release) = child(|go| go.wait() + 7);
         assert_eq!(process.exit_info(), None);
+        drop(release);
+        assert!(process.wait(WATCHDOG()).unwrap());
+        assert_eq!(process.exit_info().unwrap().code(), 7);
         let reaped = process.reap().unwrap();
         // Before 6.15 the kernel does not tell.
         assert!(process.exit_info().is_none_or(|told| Some(told) == reaped));

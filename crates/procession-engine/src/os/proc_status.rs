@@ -19,6 +19,9 @@ pub struct ProcStatus {
     pub start_time: u64,
     /// Bytes of its memory that are in RAM, shared ones included.
     pub resident: u64,
+    /// The status word of one that has ended and waits to be reaped; 0 of any
+    /// other, and where we may not know.
+    pub exit_code: i32,
 }
 
 impl ProcStatus {
@@ -60,6 +63,7 @@ impl ProcStatus {
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
             resident: pages * rustix::param::page_size() as u64,
+            exit_code: field(52).and_then(|code| code.parse().ok()).unwrap_or(0),
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Who forks is the face's choice (the C library, or an interpreter with rules
 //! of its own), so this is in two halves around the fork itself.
 
+use crate::arena::member::BOOTED;
 use crate::arena::{Family, Stamp};
 use crate::error::Result;
 use crate::os::fork::Forked as Side;
@@ -58,20 +59,27 @@ impl PreparedFork {
     /// # Errors
     /// `Limit` when the family is full or no descriptor is left.
     pub fn new(orders: &Orders<'_>) -> Result<Self> {
-        sweep();
-        let family = Family::get()?;
         if orders.ends_with_parent() {
             // Opened before the fork, for the child to inherit.
             drop(lifeline::read_end()?);
         }
+        let mut this = Self::with_flags(&orders.name, orders.flags() | BOOTED)?;
+        this.ends_with_parent = orders.ends_with_parent();
+        Ok(this)
+    }
+
+    /// Prepares the fork of a process with these flags of the member table.
+    pub(super) fn with_flags(name: &str, flags: u32) -> Result<Self> {
+        sweep();
+        let family = Family::get()?;
         let parent = family.me();
         let child = family.prepare_fork()?;
-        family.member(child).describe(&orders.name, orders.flags());
+        family.member(child).describe(name, flags);
         Ok(Self {
             family,
             parent,
             child,
-            ends_with_parent: orders.ends_with_parent(),
+            ends_with_parent: false,
         })
     }
 
@@ -87,11 +95,16 @@ impl PreparedFork {
     /// `Limit` when no descriptor is left to watch the child by; it was ended
     /// and reaped then.
     pub fn in_parent(self, pid: u32) -> Result<Child> {
+        let (family, child) = (self.family, self.child);
+        Ok(Child::own(family, child, self.watch(pid)?))
+    }
+
+    /// Opens the child, in a parent that keeps it for another process.
+    pub(super) fn watch(self, pid: u32) -> Result<PidFd> {
         // On failure the child is gone, and dropping `self` frees its place.
         let pidfd = PidFd::of_child(pid)?;
-        let child = Child::own(self.family, self.child, pidfd);
         std::mem::forget(self);
-        Ok(child)
+        Ok(pidfd)
     }
 
     /// Ties the child to its parent if it is to end with it, in the child.

@@ -4,13 +4,15 @@
 //! `procession:family=7,stamp=4097,lifeline=9,payload=65600+120,fds=4+5`: the
 //! descriptor of the family's memory, the place set aside, then what there is
 //! of the descriptor of the parent's lifeline, offset and length of the
-//! payload, and descriptors handed over. An argument and no variable of the
+//! payload, and descriptors handed over. A server is told the handle of its
+//! spares (`spares=66048+17`), a spare also which of them it is (`cell=3`) and
+//! after how many milliseconds it may give up (`patience=10000`). An argument and no variable of the
 //! environment, so that the process's own children never see it.
 
 use std::fmt;
 use std::os::fd::RawFd;
 
-use crate::arena::Stamp;
+use crate::arena::{Handle, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the argument begins with.
@@ -29,6 +31,12 @@ pub struct Introduction {
     pub(super) payload: Option<(u64, u64)>,
     /// Descriptors handed over.
     pub(super) fds: Vec<RawFd>,
+    /// The spares that the process keeps or is one of.
+    pub(super) spares: Option<Handle>,
+    /// Which of them it is.
+    pub(super) cell: Option<usize>,
+    /// Milliseconds after which it may give up.
+    pub(super) patience: Option<u64>,
 }
 
 impl Introduction {
@@ -62,10 +70,13 @@ impl Introduction {
                 "family" => this.family = value.parse().ok()?,
                 "stamp" => this.stamp = Stamp::from_raw(value.parse().ok()?),
                 "lifeline" => this.lifeline = Some(value.parse().ok()?),
-                "payload" => {
-                    let (offset, len) = value.split_once('+')?;
-                    this.payload = Some((offset.parse().ok()?, len.parse().ok()?));
+                "payload" => this.payload = Some(pair(value)?),
+                "spares" => {
+                    let (offset, serial) = pair(value)?;
+                    this.spares = Some(Handle { offset, serial });
                 }
+                "cell" => this.cell = Some(value.parse().ok()?),
+                "patience" => this.patience = Some(value.parse().ok()?),
                 "fds" => {
                     let numbers = value.split('+').map(str::parse);
                     this.fds = numbers.collect::<std::result::Result<_, _>>().ok()?;
@@ -75,6 +86,11 @@ impl Introduction {
         }
         (this.family >= 0 && !this.stamp.is_nobody()).then_some(this)
     }
+}
+
+fn pair(text: &str) -> Option<(u64, u64)> {
+    let (first, second) = text.split_once('+')?;
+    Some((first.parse().ok()?, second.parse().ok()?))
 }
 
 impl fmt::Display for Introduction {
@@ -91,6 +107,15 @@ impl fmt::Display for Introduction {
             f.write_str(if index == 0 { ",fds=" } else { "+" })?;
             write!(f, "{number}")?;
         }
+        if let Some(Handle { offset, serial }) = self.spares {
+            write!(f, ",spares={offset}+{serial}")?;
+        }
+        if let Some(cell) = self.cell {
+            write!(f, ",cell={cell}")?;
+        }
+        if let Some(patience) = self.patience {
+            write!(f, ",patience={patience}")?;
+        }
         Ok(())
     }
 }
@@ -106,6 +131,7 @@ mod tests {
             lifeline: Some(9),
             payload: Some((65_600, 120)),
             fds: vec![4, 5],
+            ..Introduction::default()
         }
     }
 
@@ -116,7 +142,16 @@ mod tests {
             stamp: Stamp::new(2, 8),
             ..Introduction::default()
         };
-        for introduction in [full(), bare] {
+        let spare = Introduction {
+            spares: Some(Handle {
+                offset: 66_048,
+                serial: 17,
+            }),
+            cell: Some(3),
+            patience: Some(10_000),
+            ..full()
+        };
+        for introduction in [full(), bare, spare] {
             let text = introduction.to_string();
             assert_eq!(Introduction::parse(&text).unwrap(), introduction);
         }

@@ -26,6 +26,12 @@ impl Orders<'_> {
         self.daemon || self.worker
     }
 
+    /// Tells whether a spare must be able to receive descriptors for this.
+    #[must_use]
+    pub fn needs_mail(&self) -> bool {
+        !self.fds.is_empty() || self.ends_with_parent()
+    }
+
     pub(super) fn flags(&self) -> u32 {
         let flag = |set, flag| if set { flag } else { 0 };
         flag(self.daemon, DAEMON) | flag(self.worker, WORKER)

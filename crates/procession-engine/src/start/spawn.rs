@@ -1,8 +1,9 @@
 //! A process with a fresh image of a program.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::os::lifeline;
@@ -11,6 +12,7 @@ use crate::process::Child;
 use crate::start::introduction::Introduction;
 use crate::start::orders::Orders;
 use crate::start::slot::Slot;
+use crate::start::spares::Spares;
 
 /// Says which program a fresh image is of. It must [`join`](super::join()) the
 /// family by the last of its arguments, the [`Introduction`].
@@ -32,6 +34,50 @@ pub struct Program {
 /// `Invalid` when there is no such program or directory, `Limit` or
 /// `OutOfMemory` when there can be no other process. Nothing is left behind.
 pub fn spawn(program: &Program, orders: Orders<'_>) -> Result<Child> {
+    spawn_with(program, orders, |_| ())
+}
+
+/// Starts a server that keeps `spares`; it ends with this process.
+pub(super) fn spawn_server(
+    program: &Program,
+    orders: Orders<'_>,
+    spares: &Spares,
+) -> Result<Child> {
+    let orders = Orders {
+        daemon: true,
+        ..orders
+    };
+    spawn_with(program, orders, |introduction| {
+        introduction.spares = Some(spares.handle());
+    })
+}
+
+/// Starts a fresh image that is to be the spare in cell `index`; it ends with
+/// this process, or when nobody wants it for so long.
+#[expect(dead_code, reason = "fresh images as spares follow")]
+pub(super) fn spawn_spare(
+    program: &Program,
+    spares: &Spares,
+    index: usize,
+    patience: Duration,
+) -> Result<Child> {
+    let orders = Orders {
+        name: "spare".into(),
+        daemon: true,
+        ..Orders::default()
+    };
+    spawn_with(program, orders, |introduction| {
+        introduction.spares = Some(spares.handle());
+        introduction.cell = Some(index);
+        introduction.patience = u64::try_from(patience.as_millis()).ok();
+    })
+}
+
+fn spawn_with(
+    program: &Program,
+    orders: Orders<'_>,
+    complete: impl FnOnce(&mut Introduction),
+) -> Result<Child> {
     let lifeline = orders
         .ends_with_parent()
         .then(lifeline::read_end)
@@ -51,16 +97,7 @@ pub fn spawn(program: &Program, orders: Orders<'_>) -> Result<Child> {
     let mut keep = orders.fds;
     keep.push(slot.family().fd());
     keep.extend(lifeline.as_ref().map(|fd| fd.as_fd()));
-    introduced(program, &introduction, keep, slot)
-}
-
-/// Starts a program with an introduction.
-pub(super) fn introduced(
-    program: &Program,
-    introduction: &Introduction,
-    keep: Vec<BorrowedFd<'_>>,
-    slot: Slot,
-) -> Result<Child> {
+    complete(&mut introduction);
     let mut argv = program.argv.clone();
     argv.push(introduction.to_string().into());
     let pidfd = Spawn {

@@ -4,6 +4,7 @@
 //! into a child at the top of `main`, and to fork while it has one thread.
 
 mod fork;
+mod forkserver;
 mod harness;
 mod role;
 mod spawn;
@@ -14,5 +15,5 @@ fn main() {
     if let Some(introduction) = Introduction::find(std::env::args_os()) {
         role::play(&introduction);
     }
-    harness::run(&[fork::TESTS, spawn::TESTS]);
+    harness::run(&[fork::TESTS, spawn::TESTS, forkserver::TESTS]);
 }

@@ -1,12 +1,18 @@
 //! What the started processes do, by the words of their payload.
+//!
+//! # Safety
+//! Servers fork while they have one thread.
+
+#![expect(unsafe_code, reason = "fork")]
 
 use std::fs::File;
 use std::io::Write as _;
 
+use procession_engine::os::fork::fork;
 use procession_engine::os::time::Deadline;
 use procession_engine::process::{Payload, me};
 use procession_engine::start::introduction::Introduction;
-use procession_engine::start::{Joined, Received, join};
+use procession_engine::start::{Joined, Received, Server, join};
 
 use crate::harness;
 
@@ -19,9 +25,36 @@ pub fn payload(words: &str) -> Option<Payload> {
 pub fn play(introduction: &Introduction) -> ! {
     match join(introduction) {
         Ok(Joined::Process(received)) => std::process::exit(act(received)),
+        Ok(Joined::Spare(spare)) => end(spare.park()),
+        Ok(Joined::Server(server)) => serve(server),
         Err(error) => {
             eprintln!("cannot join: {error}");
             std::process::exit(99)
+        }
+    }
+}
+
+/// Serves, and acts in the processes forked by that.
+fn serve(mut server: Server) -> ! {
+    let received = server.take_received();
+    match received.payload.as_deref() {
+        Some(b"threads") => {
+            std::thread::spawn(|| me::wait_stop(Deadline::NEVER));
+        }
+        Some(b"exit") => std::process::exit(4),
+        _ => {}
+    }
+    // SAFETY: a server has one thread, or does not fork.
+    end(server.serve(&mut || unsafe { fork() }))
+}
+
+fn end(orders: procession_engine::Result<Option<Received>>) -> ! {
+    match orders {
+        Ok(Some(received)) => std::process::exit(act(received)),
+        Ok(None) => std::process::exit(0),
+        Err(error) => {
+            eprintln!("no orders: {error}");
+            std::process::exit(96)
         }
     }
 }

@@ -1,0 +1,297 @@
+//! Children that a server has forked.
+
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use procession_engine::arena::Family;
+use procession_engine::os::pidfd::PidFd;
+use procession_engine::os::time::Deadline;
+use procession_engine::process::{Child, me};
+use procession_engine::start::{ForkServer, Orders};
+use procession_engine::{ErrorKind, Result};
+
+use crate::fork::forked;
+use crate::harness::{AT_FIRST, soon, tests};
+use crate::role::payload;
+use crate::spawn::{outcome, program, told};
+
+tests![
+    a_served_child_is_ours_and_its_exit_arrives,
+    a_served_child_gets_descriptors_in_order,
+    a_served_child_has_no_descriptor_that_is_not_its_own,
+    bursts_are_served_and_leave_nothing,
+    a_killed_spare_is_replaced,
+    a_killed_server_is_replaced_and_its_children_live_on,
+    no_start_is_lost_with_a_killed_server,
+    a_server_that_ends_at_once_is_an_error,
+    a_server_with_threads_does_not_fork,
+    a_served_daemon_ends_with_its_killed_parent,
+    relatives_share_a_server,
+    a_server_ends_with_who_started_it,
+    a_dropped_claim_is_no_process,
+];
+
+fn nothing() -> Result<Orders<'static>> {
+    Ok(Orders {
+        name: "server".into(),
+        ..Orders::default()
+    })
+}
+
+fn start(server: &mut ForkServer, orders: Orders<'_>) -> Child {
+    server.start(&program(), nothing, orders).unwrap()
+}
+
+fn ended(child: &Child) -> i32 {
+    child.wait(soon()).unwrap().code()
+}
+
+fn a_served_child_is_ours_and_its_exit_arrives() {
+    let mut server = ForkServer::new();
+    for code in 0..5 {
+        let child = start(&mut server, told(&format!("exit {code}")));
+        assert_eq!(ended(&child), code);
+    }
+    let child = start(&mut server, told("report me"));
+    let text = outcome(&child);
+    assert!(text.contains("name: \"told\""), "{text}");
+    let me = format!("pid: Some({})", std::process::id());
+    assert!(text.contains(&me), "{text}");
+    let child = start(&mut server, told("stop"));
+    child.request_stop();
+    assert_eq!(ended(&child), 0);
+    let child = start(&mut server, told("stop"));
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    assert_eq!(ended(&child), -9);
+}
+
+fn a_served_child_gets_descriptors_in_order() {
+    let mut server = ForkServer::new();
+    let (mut first, to_first) = std::io::pipe().unwrap();
+    let (mut second, to_second) = std::io::pipe().unwrap();
+    for daemon in [false, true] {
+        let orders = Orders {
+            daemon,
+            fds: vec![to_second.as_fd(), to_first.as_fd(), to_second.as_fd()],
+            ..told("write x")
+        };
+        let child = start(&mut server, orders);
+        assert_eq!(ended(&child), 0);
+    }
+    drop((to_first, to_second));
+    let mut text = String::new();
+    first.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "1x1x");
+    second.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "1x1x0x2x0x2x");
+}
+
+fn a_served_child_has_no_descriptor_that_is_not_its_own() {
+    let mut server = ForkServer::new();
+    let (_read, _write) = std::io::pipe().unwrap();
+    let _others: Vec<_> = (0..4)
+        .map(|_| start(&mut server, told("stop")))
+        .inspect(Child::request_stop)
+        .collect();
+    let text = outcome(&start(&mut server, told("report descriptors")));
+    let own: Vec<_> = text
+        .lines()
+        .filter(|fd| !AT_FIRST.get().unwrap().iter().any(|known| known == fd))
+        .collect();
+    assert_eq!(own.len(), 2, "not only memory and lifeline: {text}");
+    for child in _others {
+        assert_eq!(ended(&child), 0);
+    }
+}
+
+fn bursts_are_served_and_leave_nothing() {
+    let mut server = ForkServer::new();
+    for _ in 0..50 {
+        let children: Vec<_> = (0..10)
+            .map(|code| start(&mut server, told(&format!("exit {code}"))))
+            .collect();
+        for (code, child) in children.iter().enumerate() {
+            assert_eq!(ended(child), code as i32);
+        }
+    }
+}
+
+/// Returns the pids of the members called `spare`.
+fn spares() -> Vec<u32> {
+    let mut pids = Vec::new();
+    Family::get().unwrap().for_each_member(|_, member| {
+        let pid = member.pid.load(std::sync::atomic::Ordering::Relaxed);
+        if member.name() == "spare" && pid != 0 {
+            pids.push(pid);
+        }
+    });
+    pids
+}
+
+fn a_killed_spare_is_replaced() {
+    let mut server = ForkServer::new();
+    assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
+    let killed: Vec<_> = spares()
+        .into_iter()
+        .filter_map(|pid| PidFd::open(pid).ok())
+        .inspect(|spare| drop(spare.send_signal(libc::SIGKILL)))
+        .collect();
+    for spare in &killed {
+        assert!(spare.wait(soon()).unwrap());
+    }
+    for code in 0..5 {
+        let child = start(&mut server, told(&format!("exit {code}")));
+        assert_eq!(ended(&child), code);
+    }
+}
+
+fn a_killed_server_is_replaced_and_its_children_live_on() {
+    let mut server = ForkServer::new();
+    let child = start(&mut server, told("stop"));
+    let before = PidFd::open(server.pid().unwrap()).unwrap();
+    before.send_signal(libc::SIGKILL).unwrap();
+    assert!(before.wait(soon()).unwrap());
+    let next = start(&mut server, told("exit 5"));
+    assert_eq!(ended(&next), 5);
+    assert_ne!(server.pid().unwrap(), before.pid());
+    assert!(child.try_wait().unwrap().is_none());
+    child.request_stop();
+    // Once init has reaped it, only newer kernels tell; 255 is unknown.
+    assert!([0, 255].contains(&ended(&child)));
+}
+
+fn no_start_is_lost_with_a_killed_server() {
+    let mut server = ForkServer::new();
+    for code in 0..20 {
+        server.ensure(&program(), nothing).unwrap();
+        let before = PidFd::open(server.pid().unwrap()).unwrap();
+        let first = start(&mut server, told("stop"));
+        before.send_signal(libc::SIGKILL).unwrap();
+        let second = start(&mut server, told(&format!("exit {code}")));
+        assert!([code, 255].contains(&ended(&second)));
+        first.request_stop();
+        assert!([0, 255].contains(&ended(&first)));
+    }
+}
+
+fn a_server_that_ends_at_once_is_an_error() {
+    let mut server = ForkServer::new();
+    let exits = || {
+        Ok(Orders {
+            payload: payload("exit"),
+            ..Orders::default()
+        })
+    };
+    let error = server
+        .start(&program(), exits, told("exit 0"))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Dead);
+    assert!(error.to_string().contains("exited with code 4"), "{error}");
+}
+
+fn a_server_with_threads_does_not_fork() {
+    let mut server = ForkServer::new();
+    let threads = || {
+        Ok(Orders {
+            payload: payload("threads"),
+            ..Orders::default()
+        })
+    };
+    let error = server
+        .start(&program(), threads, told("exit 0"))
+        .unwrap_err();
+    assert!(error.to_string().contains("2 threads"), "{error}");
+}
+
+fn a_served_daemon_ends_with_its_killed_parent() {
+    let mut server = ForkServer::new();
+    assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
+    let (mut read, write) = std::io::pipe().unwrap();
+    let parent = forked(&Orders::default(), || {
+        let orders = Orders {
+            daemon: true,
+            fds: vec![write.as_fd()],
+            ..told("spin")
+        };
+        start(&mut server, orders).wait(soon()).unwrap();
+        1
+    });
+    drop(write);
+    let mut pid = [0; 4];
+    read.read_exact(&mut pid).unwrap();
+    let daemon = PidFd::open(u32::from_ne_bytes(pid)).unwrap();
+    let killed = Instant::now();
+    parent.kill().unwrap();
+    assert!(daemon.wait(Deadline::after(Duration::from_secs(1))).unwrap());
+    assert!(killed.elapsed() < Duration::from_secs(1));
+    parent.wait(soon()).unwrap();
+    // The server lives, and clears away after it.
+    while PidFd::open(daemon.pid()).is_ok() {
+        std::thread::yield_now();
+    }
+}
+
+fn relatives_share_a_server() {
+    let mut server = ForkServer::new();
+    assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
+    let handle = server.handle().unwrap();
+    let relative = forked(&Orders::default(), || {
+        let mut shared = ForkServer::attach(handle).unwrap();
+        let same = shared.pid() == server.pid();
+        let child = start(&mut shared, told("exit 6"));
+        let code = ended(&child);
+        drop(child);
+        if same { code } else { 1 }
+    });
+    assert_eq!(ended(&relative), 6);
+    server.stop().unwrap();
+    let error = ForkServer::attach(handle).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Stale | ErrorKind::Dead));
+}
+
+fn a_server_ends_with_who_started_it() {
+    let (mut read, write) = std::io::pipe().unwrap();
+    let parent = forked(&Orders::default(), || {
+        let mut server = ForkServer::new();
+        assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
+        let pids: Vec<_> = spares().into_iter().chain(server.pid()).collect();
+        for pid in pids {
+            std::io::Write::write_all(&mut &write, &pid.to_ne_bytes()).unwrap();
+        }
+        std::io::Write::write_all(&mut &write, &[0; 4]).unwrap();
+        me::wait_stop(soon()).unwrap();
+        1
+    });
+    drop(write);
+    let mut all = Vec::new();
+    loop {
+        let mut pid = [0; 4];
+        read.read_exact(&mut pid).unwrap();
+        match u32::from_ne_bytes(pid) {
+            0 => break,
+            pid => all.push(PidFd::open(pid).unwrap()),
+        }
+    }
+    assert!(!all.is_empty());
+    parent.kill().unwrap();
+    for process in all {
+        assert!(process.wait(soon()).unwrap());
+    }
+    parent.wait(soon()).unwrap();
+}
+
+fn a_dropped_claim_is_no_process() {
+    let mut server = ForkServer::new();
+    server.ensure(&program(), nothing).unwrap();
+    for _ in 0..5 {
+        drop(server.claim(true, soon()).unwrap());
+    }
+    let child = server
+        .claim(false, soon())
+        .unwrap()
+        .hand_over(told("exit 2"))
+        .unwrap();
+    assert_eq!(ended(&child), 2);
+}
