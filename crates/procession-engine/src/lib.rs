@@ -22,6 +22,8 @@ pub mod parking;
 pub mod process;
 pub mod start;
 
+pub mod pool;
+
 pub use error::{Error, ErrorKind, Result};
 
 use arena::hooks::NOTHING;
@@ -41,7 +43,8 @@ pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
         ObjectKind::Barrier => &sync::BARRIER_HOOKS,
         ObjectKind::Queue => &channel::QUEUE_HOOKS,
         ObjectKind::Spares => &start::SPARES_HOOKS,
-        ObjectKind::Pipe | ObjectKind::Array | ObjectKind::Pool => &NOTHING,
+        ObjectKind::Pool => &pool::HOOKS,
+        ObjectKind::Pipe | ObjectKind::Array => &NOTHING,
     }
 }
 

@@ -135,7 +135,9 @@ mod tests {
         drop(write);
         let mut text = String::new();
         let first = received.into_iter().next().unwrap();
-        std::fs::File::from(first).read_to_string(&mut text).unwrap();
+        std::fs::File::from(first)
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "x");
     }
 

@@ -136,12 +136,7 @@ impl Cell {
             claimer,
         };
         self.word
-            .compare_exchange(
-                from.pack(),
-                to.pack(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            )
+            .compare_exchange(from.pack(), to.pack(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
             .then_some(to)
     }

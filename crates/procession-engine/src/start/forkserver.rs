@@ -153,9 +153,10 @@ impl ForkServer {
     /// `Interrupted` when there was none to be had before. Whatever keeps the
     /// server from forking.
     pub fn claim(&self, with_fds: bool, deadline: Deadline) -> Result<Claim> {
-        let running = self.running.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Dead, "the fork server has not been started")
-        })?;
+        let running = self
+            .running
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Dead, "the fork server has not been started"))?;
         running.claim(with_fds, deadline)
     }
 

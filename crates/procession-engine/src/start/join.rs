@@ -45,9 +45,8 @@ pub fn join(introduction: &Introduction) -> Result<Joined> {
     };
     let spares = introduction.spares.map(Spares::attach).transpose()?;
     if let (Some(spares), Some(cell)) = (&spares, introduction.cell) {
-        let line = lifeline.ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, "a spare needs its user's lifeline")
-        })?;
+        let line = lifeline
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "a spare needs its user's lifeline"))?;
         let patience = introduction.patience.map(Duration::from_millis);
         let interrupts = signals::ignore_interrupts()?;
         let tie = Tie::ToUser(line);

@@ -184,9 +184,7 @@ fn a_server_that_ends_at_once_is_an_error() {
             ..Orders::default()
         })
     };
-    let error = server
-        .start(&program(), exits, told("exit 0"))
-        .unwrap_err();
+    let error = server.start(&program(), exits, told("exit 0")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Dead);
     assert!(error.to_string().contains("exited with code 4"), "{error}");
 }
@@ -224,7 +222,11 @@ fn a_served_daemon_ends_with_its_killed_parent() {
     let daemon = PidFd::open(u32::from_ne_bytes(pid)).unwrap();
     let killed = Instant::now();
     parent.kill().unwrap();
-    assert!(daemon.wait(Deadline::after(Duration::from_secs(1))).unwrap());
+    assert!(
+        daemon
+            .wait(Deadline::after(Duration::from_secs(1)))
+            .unwrap()
+    );
     assert!(killed.elapsed() < Duration::from_secs(1));
     parent.wait(soon()).unwrap();
     // The server lives, and clears away after it.

@@ -1,0 +1,338 @@
+//! The pool's side of one worker: its lane, its process, and what it was given.
+
+use std::collections::VecDeque;
+
+use crate::arena::member::Stage;
+use crate::arena::{Block, Stamp};
+use crate::pool::lane::{Lane, bytes_at, claim_result};
+use crate::pool::outcome::Outbox;
+use crate::pool::pace::Pace;
+use crate::pool::record::{Content, Kind, Place, read_reply, read_task, write_task};
+use crate::pool::ring::Ring;
+use crate::pool::starter::WorkerProcess;
+use crate::pool::task::{Job, Payload};
+use crate::primitive::Ordering;
+
+/// A task on its way, with its place in line.
+#[derive(Debug)]
+pub(super) struct Waiting<T> {
+    pub number: u64,
+    pub token: T,
+    pub payload: Payload,
+    pub job: Option<Job>,
+}
+
+/// A task that was posted to a worker.
+#[derive(Debug)]
+struct Posted<T> {
+    number: u64,
+    token: T,
+    job: Option<Job>,
+    /// Where its record begins, what is skipped before it included.
+    start: u64,
+    place: Place,
+    /// The block it is in.
+    block: Option<Block>,
+}
+
+/// How far a worker's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It has not announced itself yet.
+    Starting,
+    /// It takes tasks.
+    Ready,
+    /// It gets no more tasks and ends when it has done those it has.
+    Retiring,
+}
+
+/// What was learnt by reading a worker's results.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// How many tasks were done.
+    pub done: usize,
+    /// The worker has announced itself.
+    pub ready: bool,
+    /// The worker could not set itself up.
+    pub failed: Option<Vec<u8>>,
+}
+
+/// One worker.
+pub(super) struct Seat<T> {
+    /// Names the seat in the set of descriptors.
+    pub key: u64,
+    pub lane: Lane,
+    tasks: Ring,
+    results: Ring,
+    pub process: Box<dyn WorkerProcess>,
+    pub life: Life,
+    /// How many more tasks it may be given; `None` for any number.
+    pub tasks_left: Option<u32>,
+    /// It has not moved while others were idle: queue nothing on it.
+    pub slow: bool,
+    /// Its ring had no room for the last task; cleared when it replies.
+    pub full: bool,
+    /// When it was last given something, for choosing the warmest.
+    pub last_used: u64,
+    /// What `taken` was when the pool went to sleep.
+    pub taken_then: u32,
+    posted: VecDeque<Posted<T>>,
+    /// Records written and not yet posted.
+    unposted: u32,
+    position: u64,
+    head: u64,
+    /// How many results have arrived.
+    pub done: u64,
+}
+
+impl<T> Seat<T> {
+    pub(super) fn new(
+        key: u64,
+        lane: Lane,
+        process: Box<dyn WorkerProcess>,
+        tasks_left: Option<u32>,
+    ) -> Self {
+        Self {
+            tasks: lane.tasks(),
+            results: lane.results(),
+            key,
+            lane,
+            process,
+            life: Life::Starting,
+            tasks_left,
+            slow: false,
+            full: false,
+            last_used: 0,
+            taken_then: 0,
+            posted: VecDeque::new(),
+            unposted: 0,
+            position: 0,
+            head: 0,
+            done: 0,
+        }
+    }
+
+    /// Returns how many tasks it has, the running one included.
+    pub(super) fn load(&self) -> u32 {
+        self.posted.len() as u32
+    }
+
+    /// Returns how many tasks it may have in all.
+    pub(super) fn most(&self, pace: Pace) -> u32 {
+        if self.full {
+            return 0;
+        }
+        let most = match self.life {
+            Life::Retiring => return 0,
+            Life::Starting => 1,
+            Life::Ready if self.slow => 1,
+            Life::Ready => pace.at_hand(),
+        };
+        self.tasks_left
+            .map_or(most, |left| most.min(self.load() + left))
+    }
+
+    /// Tells whether the worker waits for a task.
+    pub(super) fn is_idle(&self) -> bool {
+        self.posted.is_empty() && self.life == Life::Ready
+    }
+
+    /// Returns how many tasks were started.
+    pub(super) fn taken(&self) -> u32 {
+        self.lane.window.counts().taken
+    }
+
+    /// Returns how many tasks were given to it and not started.
+    pub(super) fn queued(&self) -> u32 {
+        self.lane.window.counts().queued()
+    }
+
+    /// Tells whether there are results to read.
+    pub(super) fn has_news(&self) -> bool {
+        self.lane.replies.tail() != self.head
+    }
+
+    /// Writes a task into the ring; gives it back if there is no room.
+    pub(super) fn write(&mut self, task: Waiting<T>) -> Result<(), Waiting<T>> {
+        let start = self.position;
+        // Space is free up to where the oldest task's record begins.
+        let oldest = self.posted.front().map_or(start, |posted| posted.start);
+        let limit = oldest + self.tasks.capacity();
+        let job = task.job.as_ref().map(Job::name);
+        let written = match &task.payload {
+            Payload::Inline(bytes) => {
+                write_task(self.tasks, start, limit, job, Content::Inline(&[bytes]))
+            }
+            Payload::Block(block, len) => {
+                let content = Content::Block(block.offset(), *len);
+                write_task(self.tasks, start, limit, job, content)
+            }
+        };
+        let Some(end) = written else {
+            self.full = true;
+            return Err(task);
+        };
+        let (record, _) = read_task(self.tasks, start);
+        self.position = end;
+        self.unposted += 1;
+        if let Some(left) = &mut self.tasks_left {
+            *left -= 1;
+        }
+        self.posted.push_back(Posted {
+            number: task.number,
+            token: task.token,
+            job: task.job,
+            start,
+            place: record.place,
+            block: match task.payload {
+                Payload::Inline(_) => None,
+                Payload::Block(block, _) => Some(block),
+            },
+        });
+        Ok(())
+    }
+
+    /// Makes what was written the worker's to take.
+    pub(super) fn post(&mut self, pace: Pace) {
+        if self.unposted == 0 {
+            return;
+        }
+        let low = pace.at_hand() / 4;
+        self.lane.low.store(low, Ordering::Relaxed);
+        self.lane.window.post(self.unposted);
+        self.unposted = 0;
+    }
+
+    /// Says that no more tasks will come.
+    pub(super) fn retire(&mut self) {
+        if self.life != Life::Retiring {
+            self.life = Life::Retiring;
+            self.lane.window.close();
+        }
+    }
+
+    /// Reads the results that have arrived, a ring's worth at the most.
+    pub(super) fn read(&mut self, outbox: &mut Outbox<T>, pace: &mut Pace) -> News {
+        let mut news = News::default();
+        let tail = self.lane.replies.tail();
+        if tail == self.head {
+            return news;
+        }
+        let family = self.lane.family();
+        let worker = self.process.stamp();
+        while self.head < tail {
+            let (record, next) = read_reply(self.results, self.head);
+            let place = record.place;
+            let claim = || claim_result(place.at, worker, family.me());
+            match record.kind {
+                Kind::Ready => {
+                    news.ready = true;
+                    if self.life == Life::Starting {
+                        self.life = Life::Ready;
+                    }
+                }
+                Kind::Failed => {
+                    // Claimed, so that it is freed when it has been read.
+                    let _block = place.in_block.then(claim);
+                    news.failed = Some(bytes_at(family, self.results, place).to_vec());
+                }
+                Kind::Reply(code) => {
+                    news.done += 1;
+                    pace.learn(record.elapsed);
+                    let Some(posted) = self.posted.pop_front() else {
+                        debug_assert!(false, "a worker replied to a task that it had not");
+                        break;
+                    };
+                    if record.claimed {
+                        posted.block.map(Block::leak);
+                    }
+                    let token = posted.token;
+                    if place.in_block {
+                        match claim() {
+                            Ok(block) => {
+                                let len = place.len as usize;
+                                outbox.block(token, code, record.elapsed, block, len);
+                            }
+                            Err(error) => outbox.lost(token, error),
+                        }
+                    } else {
+                        let bytes = bytes_at(family, self.results, place);
+                        outbox.inline(token, code, record.elapsed, bytes);
+                    }
+                }
+            }
+            self.head = next;
+        }
+        self.done += news.done as u64;
+        if news.done > 0 {
+            self.slow = false;
+            self.full = false;
+        }
+        self.lane.replies.read_up_to(self.head);
+        news
+    }
+
+    /// Takes back what was given to the worker and not started, in order.
+    pub(super) fn take_back(&mut self) -> Vec<Waiting<T>> {
+        let count = self.lane.window.take_back(u32::MAX) as usize;
+        let keep = self.posted.len() - count;
+        if let Some(first) = self.posted.get(keep) {
+            self.position = first.start;
+        }
+        if let Some(left) = &mut self.tasks_left {
+            *left += count as u32;
+        }
+        let back = self.posted.split_off(keep);
+        back.into_iter()
+            .map(|posted| waiting(posted, self.tasks, &self.lane))
+            .collect()
+    }
+
+    /// After the worker's death, before its burial: settles whose the running
+    /// task's block is, and gives back what was never started.
+    pub(super) fn salvage(&mut self) -> (Vec<T>, Vec<Waiting<T>>) {
+        let started = self.taken().wrapping_sub(self.done as u32) as usize;
+        let claim = self.lane.claim.load(Ordering::Acquire);
+        let number = self.done + 1;
+        let unstarted = self.posted.split_off(started.min(self.posted.len()));
+        let mut lost = Vec::new();
+        for posted in std::mem::take(&mut self.posted) {
+            if let Some(block) = posted.block
+                && claim / 2 == number
+                && !(claim.is_multiple_of(2)
+                    && is_still_ours(&block, &self.lane, self.process.stamp()))
+            {
+                let _ = block.leak();
+            }
+            lost.push(posted.token);
+        }
+        let back = unstarted
+            .into_iter()
+            .map(|posted| waiting(posted, self.tasks, &self.lane))
+            .collect();
+        (lost, back)
+    }
+}
+
+/// Tells whether a block that a dead worker was about to claim is ours. The
+/// answer counts only while nobody has buried it, see `README.md`.
+fn is_still_ours(block: &Block, lane: &Lane, worker: Stamp) -> bool {
+    let family = lane.family();
+    let me = family.me();
+    let ours = family.change_owner(block.offset(), me, me).is_ok();
+    ours && family.member(worker).stage().0 == Stage::Alive
+}
+
+/// Makes a posted task one that waits again: its bytes are still in the ring.
+fn waiting<T>(posted: Posted<T>, ring: Ring, lane: &Lane) -> Waiting<T> {
+    let payload = match posted.block {
+        Some(block) => Payload::Block(block, posted.place.len),
+        None => Payload::Inline(bytes_at(lane.family(), ring, posted.place).into()),
+    };
+    Waiting {
+        number: posted.number,
+        token: posted.token,
+        payload,
+        job: posted.job,
+    }
+}

@@ -1,0 +1,199 @@
+//! Pools that close, end, recycle, change size, and get copied by a fork.
+//!
+//! # Safety
+//! The forked copy only asks the pool and leaves by `_exit`.
+
+#![expect(unsafe_code, reason = "fork in a test")]
+
+use std::time::{Duration, Instant};
+
+use procession_engine::ErrorKind;
+use procession_engine::os::fork::{Forked, fork};
+use procession_engine::os::pidfd::PidFd;
+use procession_engine::pool::Config;
+
+use crate::workers::{Bench, Got, Setup, leaving_nothing, task, watchdog};
+
+#[test]
+fn a_closed_pool_does_what_it_has_and_takes_no_more() {
+    leaving_nothing(|| {
+        let bench = Bench::new(2);
+        for n in 0..100 {
+            bench.submit(n, &[b"e"]);
+        }
+        bench.pool.close();
+        let refused = bench.pool.submit(task(None, 1000, &[b"e"])).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        bench.pool.join(watchdog()).unwrap();
+        assert_eq!(bench.count(), 100);
+    });
+}
+
+#[test]
+fn a_pool_that_runs_cannot_be_joined() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        let error = bench.pool.join(watchdog()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        bench.finish();
+    });
+}
+
+#[test]
+fn terminate_ends_busy_workers_and_fails_their_tasks() {
+    leaving_nothing(|| {
+        let bench = Bench::new(2);
+        // One that minds SIGTERM and one that does not.
+        bench.submit(1, &[b"g"]);
+        bench.submit(2, &[b"T"]);
+        bench.submit(3, &[b"e"]);
+        bench.drive_until(&|| bench.pool.workers().iter().all(|worker| worker.load > 0));
+        bench.gate.await_arrivals(2);
+        let processes: Vec<PidFd> = bench
+            .pids()
+            .into_iter()
+            .map(|pid| PidFd::open(pid).unwrap())
+            .collect();
+        bench.pool.terminate();
+        assert!(processes.iter().all(PidFd::is_dead));
+        for n in 1..=3 {
+            assert_eq!(bench.got(n), Got::Ended("the pool was terminated".into()));
+        }
+        bench.pool.join(watchdog()).unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_waits_for_a_pool_hears_of_its_termination() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        bench.submit(1, &[b"g"]);
+        bench.gate.await_arrivals(1);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| bench.pool.drive(&|| false, watchdog()));
+            bench.pool.terminate();
+            assert_eq!(
+                waiter.join().unwrap().unwrap_err().kind(),
+                ErrorKind::Closed
+            );
+        });
+    });
+}
+
+#[test]
+fn dropping_a_pool_leaves_no_worker() {
+    leaving_nothing(|| {
+        let bench = Bench::new(2);
+        let processes: Vec<PidFd> = bench
+            .pids()
+            .into_iter()
+            .map(|pid| PidFd::open(pid).unwrap())
+            .collect();
+        drop(bench);
+        assert!(processes.iter().all(PidFd::is_dead));
+    });
+}
+
+#[test]
+fn a_worker_is_replaced_after_its_last_task() {
+    leaving_nothing(|| {
+        let mut config = Config::new(2);
+        config.tasks_per_worker = Some(3);
+        let bench = Bench::with(config, Setup::Fine).unwrap();
+        for n in 0..30 {
+            bench.submit(n, &[b"p"]);
+        }
+        bench.drive(30);
+        let mut tasks_of = std::collections::BTreeMap::new();
+        for n in 0..30 {
+            let Got::Reply(_, pid) = bench.got(n) else {
+                panic!("{:?}", bench.got(n));
+            };
+            *tasks_of.entry(pid).or_insert(0) += 1;
+        }
+        assert!(tasks_of.values().all(|&count| count <= 3), "{tasks_of:?}");
+        bench.finish();
+    });
+}
+
+#[test]
+fn workers_have_different_places() {
+    leaving_nothing(|| {
+        let bench = Bench::new(3);
+        let mut places: Vec<u32> = bench.pool.workers().iter().map(|w| w.index).collect();
+        places.sort_unstable();
+        assert_eq!(places, [0, 1, 2]);
+        bench.submit(1, &[b"i"]);
+        bench.drive(1);
+        assert!(matches!(bench.got(1), Got::Reply(0, place) if place[0] < 3));
+        bench.finish();
+    });
+}
+
+#[test]
+fn a_pool_grows_and_shrinks() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        bench.pool.resize(3).unwrap();
+        bench.drive_until(&|| bench.pool.workers().len() == 3);
+        bench.pool.resize(1).unwrap();
+        bench.drive_until(&|| bench.pool.workers().len() == 1);
+        bench.submit(1, &[b"e"]);
+        bench.drive(1);
+        bench.finish();
+    });
+}
+
+#[test]
+fn a_pool_of_none_is_refused() {
+    leaving_nothing(|| {
+        let error = Bench::with(Config::new(0), Setup::Fine).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    });
+}
+
+#[test]
+fn a_forked_copy_of_a_pool_is_inert() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        bench.submit(1, &[b"g"]);
+        // SAFETY: see the head of this file.
+        match unsafe { fork() }.unwrap() {
+            Forked::Child => {
+                let refused = bench.pool.submit(task(None, 2, &[b"e"])).unwrap_err();
+                let mut right = refused.kind() == ErrorKind::NotOwner;
+                bench.pool.terminate();
+                drop(bench.pool);
+                right &= bench
+                    .results
+                    .count
+                    .load(std::sync::atomic::Ordering::SeqCst)
+                    == 0;
+                // SAFETY: ends the copy.
+                unsafe { libc::_exit(i32::from(!right)) };
+            }
+            Forked::Parent(pid) => {
+                let copy = PidFd::open(pid).unwrap();
+                assert!(copy.wait(watchdog()).unwrap());
+                assert!(copy.reap().unwrap().unwrap().is_success());
+            }
+        }
+        bench.gate.open();
+        bench.drive(1);
+        assert_eq!(bench.got(1), Got::Reply(0, vec![]));
+        bench.finish();
+    });
+}
+
+#[test]
+fn terminating_busy_workers_takes_no_grace_period() {
+    leaving_nothing(|| {
+        let bench = Bench::new(2);
+        bench.submit(1, &[b"T"]);
+        bench.gate.await_arrivals(1);
+        let begin = Instant::now();
+        bench.pool.terminate();
+        // The worker ignores SIGTERM: the mercy was given, at least.
+        assert!(begin.elapsed() >= Duration::from_millis(20));
+    });
+}
