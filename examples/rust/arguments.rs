@@ -33,13 +33,22 @@ fn take(mut order: Order, last_guest: String) {
     order.guests.push(last_guest);
     let mut parts = vec![format!("{} x {}", order.cups, order.drink)];
     parts.extend(order.extras);
-    parts.push(if order.sugar { "with sugar" } else { "without sugar" }.into());
+    parts.push(
+        if order.sugar {
+            "with sugar"
+        } else {
+            "without sugar"
+        }
+        .into(),
+    );
     println!("{}, for {}", parts.join(", "), order.guests.join(" and "));
 }
 
 /// Places one order in a process of its own.
 fn run(order: Order) -> procession::Result<()> {
-    let child = Process::new(take).args((order, "the cook".into())).start()?;
+    let child = Process::new(take)
+        .args((order, "the cook".into()))
+        .start()?;
     child.join()
 }
 
@@ -47,7 +56,10 @@ fn run(order: Order) -> procession::Result<()> {
 fn main() -> procession::Result<()> {
     let guests = vec!["Ada".to_owned(), "Grace".to_owned()];
     run(Order::default())?;
-    run(Order { cups: 2, ..Order::default() })?;
+    run(Order {
+        cups: 2,
+        ..Order::default()
+    })?;
     run(Order {
         cups: 2,
         extras: vec!["milk".into(), "lemon".into()],

@@ -7,7 +7,9 @@ use procession::{Pipe, Process, Queue, Result, Shared, SharedArray, pipe};
 
 /// Leaves the sum in a number that both processes see.
 fn into_value(value: Shared<i32>, numbers: Vec<i32>) {
-    value.set(numbers.iter().sum()).expect("nobody dies holding it");
+    value
+        .set(numbers.iter().sum())
+        .expect("nobody dies holding it");
 }
 
 /// Squares in place numbers that both processes see.
@@ -48,7 +50,10 @@ fn show_value(numbers: &[i32]) -> Result<()> {
 
 fn show_array(numbers: &[i32]) -> Result<()> {
     let array = SharedArray::from_slice(numbers)?;
-    Process::new(into_array).args(array.clone()).start()?.join()?;
+    Process::new(into_array)
+        .args(array.clone())
+        .start()?
+        .join()?;
     println!("shared array: {:?}", array.to_vec()?);
     Ok(())
 }

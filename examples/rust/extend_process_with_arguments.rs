@@ -32,7 +32,10 @@ fn main() -> Result<()> {
             times,
         };
         Process::of(greeter.clone()).start()?.join()?;
-        println!("here it still is {} for {}", greeter.times, greeter.name_to_greet);
+        println!(
+            "here it still is {} for {}",
+            greeter.times, greeter.name_to_greet
+        );
     }
     Ok(())
 }

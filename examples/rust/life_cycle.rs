@@ -63,7 +63,9 @@ fn show_stages() -> Result<()> {
 
 /// Prints what can be told about a process from outside.
 fn show(child: &Child<()>, stage: &str) -> Result<()> {
-    let code = child.exit_code()?.map_or("none".to_owned(), |code| code.to_string());
+    let code = child
+        .exit_code()?
+        .map_or("none".to_owned(), |code| code.to_string());
     println!(
         "{stage}: has a pid {}, alive {}, exit code {code}",
         yes_or_no(child.pid() > 0),
@@ -94,7 +96,10 @@ fn show_states() -> Result<()> {
 
 /// Ends a process in each of the six ways, and shows its exit code.
 fn show_endings() -> Result<()> {
-    println!("returns: exit code {}", Process::new(returns).start()?.wait()?);
+    println!(
+        "returns: exit code {}",
+        Process::new(returns).start()?.wait()?
+    );
     println!("fails: exit code {}", Process::new(fails).start()?.wait()?);
     println!("exits: exit code {}", Process::new(exits).start()?.wait()?);
 
@@ -121,7 +126,9 @@ fn show_endings() -> Result<()> {
 /// Asks a process to stop by the flag that each has from birth.
 fn show_request_stop() -> Result<()> {
     let ready = Event::new()?;
-    let child = Process::new(works_until_asked).args(ready.clone()).start()?;
+    let child = Process::new(works_until_asked)
+        .args(ready.clone())
+        .start()?;
     ready.wait()?;
     child.request_stop()?;
     println!("request stop: exit code {}", child.wait()?);

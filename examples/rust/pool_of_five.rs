@@ -8,8 +8,21 @@ use std::collections::BTreeSet;
 use procession::{Pool, Result};
 
 const NAMES: [&str; 15] = [
-    "Ada", "Alan", "Barbara", "Dennis", "Donald", "Edsger", "Frances", "Grace", "Hedy", "John",
-    "Katherine", "Ken", "Leslie", "Margaret", "Radia",
+    "Ada",
+    "Alan",
+    "Barbara",
+    "Dennis",
+    "Donald",
+    "Edsger",
+    "Frances",
+    "Grace",
+    "Hedy",
+    "John",
+    "Katherine",
+    "Ken",
+    "Leslie",
+    "Margaret",
+    "Radia",
 ];
 
 /// Returns a greeting and the pid of the worker that made it.

@@ -18,7 +18,11 @@ fn report() -> (u32, u32, u32) {
 #[procession::main]
 fn main() -> Result<()> {
     println!("main: pid {}", std::process::id());
-    for method in [StartMethod::Fork, StartMethod::Spawn, StartMethod::ForkServer] {
+    for method in [
+        StartMethod::Fork,
+        StartMethod::Spawn,
+        StartMethod::ForkServer,
+    ] {
         let process = Process::new(report).start_method(method);
         let child = if method == StartMethod::Fork {
             // SAFETY: this process has one thread.

@@ -30,7 +30,9 @@ fn enter(semaphore: Semaphore, inside_and_peak: Shared<[u32; 2]>) -> Result2 {
         })
         .map_err(text)?;
     std::thread::sleep(Duration::from_millis(10)); // The work.
-    inside_and_peak.update(|[inside, _]| *inside -= 1).map_err(text)
+    inside_and_peak
+        .update(|[inside, _]| *inside -= 1)
+        .map_err(text)
 }
 
 /// Waits for one event and sets another.
@@ -74,7 +76,10 @@ fn show_lock() -> Result<()> {
         children.push(process.start()?);
     }
     join_all(children)?;
-    println!("lock: 3 processes added 100 each, the total is {}", total.get()?);
+    println!(
+        "lock: 3 processes added 100 each, the total is {}",
+        total.get()?
+    );
     Ok(())
 }
 
@@ -98,7 +103,10 @@ fn show_event() -> Result<()> {
     let (asked, answered) = (Event::new()?, Event::new()?);
     let process = Process::new(answer_event).args((asked.clone(), answered.clone()));
     let child = process.start()?;
-    println!("event: answered before asked: {}", yes_or_no(answered.is_set()));
+    println!(
+        "event: answered before asked: {}",
+        yes_or_no(answered.is_set())
+    );
     asked.set();
     let came = answered.wait_timeout(Duration::from_secs(30))?;
     println!("event: answered after asked: {}", yes_or_no(came));

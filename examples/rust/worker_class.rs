@@ -40,7 +40,7 @@ fn main() -> Result<()> {
         workers.push(process.start()?);
     }
     tasks.put_many(1..=9)?;
-    tasks.close();
+    tasks.close()?;
     let mut squares = (1..=9).map(|_| answers.get()).collect::<Result<Vec<_>>>()?;
     squares.sort_unstable();
     for (number, square) in squares {

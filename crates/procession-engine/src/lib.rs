@@ -42,6 +42,7 @@ pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
         ObjectKind::Condition => &sync::CONDITION_HOOKS,
         ObjectKind::Barrier => &sync::BARRIER_HOOKS,
         ObjectKind::Queue => &channel::QUEUE_HOOKS,
+        ObjectKind::Link => &channel::LINK_HOOKS,
         ObjectKind::Spares => &start::SPARES_HOOKS,
         ObjectKind::Pool => &pool::HOOKS,
         ObjectKind::Pipe | ObjectKind::Array => &NOTHING,

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use procession_engine::process::{Payload, me};
 
 use crate::codec;
-use crate::context;
+use crate::context::{self, StartMethod};
 use crate::current::{self, Identity};
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
@@ -30,6 +30,10 @@ pub fn run_payload(payload: Option<&[u8]>) -> ! {
 /// Is what `launch` says, until the process ends.
 pub fn run(launch: &Launch, input: &[u8]) -> ! {
     context::inherit(launch.default_method);
+    if launch.method != StartMethod::Fork {
+        // A forked copy has its parent's.
+        server::inherit(launch.server);
+    }
     current::become_process(Identity {
         name: launch.name.clone(),
         daemon: launch.daemon,
@@ -40,7 +44,6 @@ pub fn run(launch: &Launch, input: &[u8]) -> ! {
             Ok(()) => end(0),
             Err(error) => give_up(&error),
         },
-        Role::Server => server::serve(),
     }
 }
 

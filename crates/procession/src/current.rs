@@ -32,6 +32,9 @@ pub(crate) struct Identity {
     pub(crate) daemon: bool,
 }
 
+/// Name of a family's first process, as in `multiprocessing`.
+const MAIN: &str = "MainProcess";
+
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
 /// Children of this process that somebody still holds.
@@ -49,7 +52,7 @@ impl CurrentProcess {
     pub fn name(self) -> String {
         IDENTITY
             .get()
-            .map_or_else(|| "MainProcess".to_owned(), |own| own.name.clone())
+            .map_or_else(|| MAIN.to_owned(), |own| own.name.clone())
     }
 
     /// Returns the process's id.
@@ -146,6 +149,14 @@ pub fn active_children() -> Vec<ActiveChild> {
             daemon: child.daemon,
         })
         .collect()
+}
+
+/// Writes the first process's name where its children find it.
+pub(crate) fn introduce_main() -> Result<()> {
+    if IDENTITY.get().is_none() {
+        me::set_name(MAIN)?;
+    }
+    Ok(())
 }
 
 /// Adds a child to those that [`active_children`] looks at.

@@ -60,6 +60,18 @@ impl Error {
         procession_engine::Error::new(ErrorKind::Invalid, message).into()
     }
 
+    pub(crate) fn closed(message: impl Into<String>) -> Self {
+        procession_engine::Error::new(ErrorKind::Closed, message).into()
+    }
+
+    /// Hands an error down to the engine, which will hand it back.
+    pub(crate) fn into_engine(self) -> procession_engine::Error {
+        match *self.0 {
+            Cause::Engine(error) => error,
+            _ => procession_engine::Error::new(ErrorKind::Invalid, self.to_string()),
+        }
+    }
+
     pub(crate) fn panic(info: PanicInfo) -> Self {
         Self(Box::new(Cause::Panic(info)))
     }

@@ -33,7 +33,7 @@ pub trait Callable<M>: Copy + Send + Sync + 'static {
     /// What is passed in.
     type Input: Serialize + DeserializeOwned;
     /// What comes back.
-    type Output: Serialize + DeserializeOwned;
+    type Output: Serialize + DeserializeOwned + Send + 'static;
 
     /// Calls the function.
     fn call(self, input: Self::Input) -> Self::Output;
@@ -42,7 +42,7 @@ pub trait Callable<M>: Copy + Send + Sync + 'static {
 impl<F, R> Callable<()> for F
 where
     F: Fn() -> R + Copy + Send + Sync + 'static,
-    R: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned + Send + 'static,
 {
     type Input = ();
     type Output = R;
@@ -56,7 +56,7 @@ impl<F, A, R> Callable<(A,)> for F
 where
     F: Fn(A) -> R + Copy + Send + Sync + 'static,
     A: Serialize + DeserializeOwned,
-    R: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned + Send + 'static,
 {
     type Input = A;
     type Output = R;
@@ -71,7 +71,7 @@ macro_rules! callable {
         impl<F, R, $($name),+> Callable<($($name,)+)> for F
         where
             F: Fn($($name),+) -> R + Copy + Send + Sync + 'static,
-            R: Serialize + DeserializeOwned,
+            R: Serialize + DeserializeOwned + Send + 'static,
             $($name: Serialize + DeserializeOwned),+
         {
             type Input = ($($name,)+);
@@ -97,7 +97,7 @@ callable!(A, B, C, D, E, G, H, I);
 pub(crate) type Entry = fn(input: &[u8], reply: Vec<u8>) -> Result<Vec<u8>>;
 
 /// Names an [`Entry`] to another process of the same program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct EntryRef {
     offset: u64,
     build: u64,

@@ -32,8 +32,7 @@ static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
 /// }
 /// ```
 pub fn init() {
-    become_task();
-    let _ = ARGUMENTS.set(vec![name_of_program()]);
+    ready(vec![name_of_program()]);
 }
 
 /// Makes a `#[test]` ready to start processes; to be called first in it.
@@ -44,7 +43,6 @@ pub fn init() {
 ///
 /// Here `module` is the test's `module_path!()` and `name` its function's name.
 pub fn init_in_test(module: &str, name: &str) {
-    become_task();
     // The test harness names tests without the crate.
     let inside = module.split_once("::").map_or("", |(_, inside)| inside);
     let path = match inside {
@@ -58,12 +56,9 @@ pub fn init_in_test(module: &str, name: &str) {
         "--nocapture",
         "--quiet",
         "--test-threads=1",
-        "--",
     ];
     let arguments = std::iter::once(name_of_program()).chain(select.map(OsString::from));
-    let mut arguments: Vec<OsString> = arguments.collect();
-    arguments.pop();
-    let _ = ARGUMENTS.set(arguments);
+    ready(arguments.collect());
 }
 
 /// Tells whether processes can be started.
@@ -98,15 +93,20 @@ fn name_of_program() -> OsString {
         .unwrap_or_else(|| "procession".into())
 }
 
-/// Turns into what this process was started for, if it was.
-fn become_task() {
+/// Notes how to start the program anew, then turns into what this process was
+/// started for, if it was.
+fn ready(arguments: Vec<OsString>) {
+    // Several tests of one program each call this; any one of them will do.
+    let _ = ARGUMENTS.set(arguments);
     let Some(introduction) = Introduction::find(std::env::args_os()) else {
         return;
     };
     match join(&introduction).map_err(Error::from) {
-        Ok(Joined::Process(received)) => {
-            child_side::run_payload(received.payload.as_deref());
-        }
+        Ok(Joined::Process(received)) => child_side::run_payload(received.payload.as_deref()),
+        Ok(Joined::Server(server)) => server::serve(server),
+        Ok(Joined::Spare(_)) => child_side::give_up(&Error::invalid(
+            "this program keeps no spares of its own, and yet was started as one",
+        )),
         Err(error) => child_side::give_up(&error),
     }
 }

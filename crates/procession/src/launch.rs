@@ -13,7 +13,7 @@ use crate::codec;
 use crate::context::StartMethod;
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
-use crate::{child_side as child, init, server};
+use crate::{child_side as child, current, init, server};
 
 /// Comes first in a child's payload; what its role needs follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Launch {
     pub method: StartMethod,
     /// The start method that it uses when it starts others.
     pub default_method: StartMethod,
+    /// The fork server that it starts others by, if there is one.
+    pub server: Option<server::Numbers>,
 }
 
 /// What a started process is to be.
@@ -37,8 +39,6 @@ pub enum Role {
     Task(EntryRef),
     /// Works for a pool; where its rings lie follows.
     Worker,
-    /// Forks others on request.
-    Server,
 }
 
 /// Returns the name given, or the next of Process-1, Process-2 and so on.
@@ -50,9 +50,13 @@ pub fn process_name(given: Option<String>) -> String {
 /// Starts a process; `input` follows the launch in its payload.
 pub fn start(launch: &Launch, input: &[u8]) -> Result<engine::process::Child> {
     init::check()?;
+    current::introduce_main()?;
     match launch.method {
-        StartMethod::Spawn => Ok(spawn(&init::program()?, orders(launch, input)?)?),
-        StartMethod::ForkServer => Ok(server::start(orders(launch, input)?)?),
+        StartMethod::Spawn => {
+            let orders = orders(launch, input, server::numbers())?;
+            Ok(spawn(&init::program()?, orders)?)
+        }
+        StartMethod::ForkServer => server::start(|numbers| orders(launch, input, numbers)),
         StartMethod::Fork => Err(Error::invalid(
             "fork is unsafe in a process with threads, so it has a method of its own: \
              `unsafe { process.start_by_fork() }`",
@@ -72,6 +76,7 @@ pub unsafe fn start_by_fork(launch: &Launch, input: &[u8]) -> Result<engine::pro
         worker: launch.role == Role::Worker,
         ..Orders::default()
     };
+    current::introduce_main()?;
     // SAFETY: the caller answers for what the copy may find half changed.
     let forked = fork_with(&orders, || unsafe { fork_process() })?;
     match forked {
@@ -80,8 +85,16 @@ pub unsafe fn start_by_fork(launch: &Launch, input: &[u8]) -> Result<engine::pro
     }
 }
 
-fn orders(launch: &Launch, input: &[u8]) -> Result<Orders<'static>> {
-    let bytes = codec::encode(launch, "a launch")?;
+fn orders(
+    launch: &Launch,
+    input: &[u8],
+    server: Option<server::Numbers>,
+) -> Result<Orders<'static>> {
+    let launch = Launch {
+        server,
+        ..launch.clone()
+    };
+    let bytes = codec::encode(&launch, "a launch")?;
     Ok(Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,

@@ -1,21 +1,90 @@
-//! procession.
-mod child;
-mod child_side;
-mod codec;
-mod context;
-mod current;
+//! Runs functions in processes: start them, name them, follow their life,
+//! talk to them, pool them, stop them.
+//!
+//! It is what Python's `multiprocessing` is to Python, for Rust: isolated,
+//! killable, parallel work, typed. Values cross by serde; locks, queues, pipes
+//! and shared memory cross as handles, inside any argument or message.
+//!
+//! ```
+//! use procession::{Pool, Process, current_process};
+//!
+//! fn doubler(number: u64) -> u64 {
+//!     number * 2
+//! }
+//!
+//! #[procession::main]
+//! fn main() -> procession::Result<()> {
+//!     // A process: its name, its arguments, its result.
+//!     let child = Process::new(doubler).name("Test").args(2).start()?;
+//!     assert_eq!(child.join()?, 4);
+//!
+//!     // A closure will do, as long as it captures nothing.
+//!     let child = Process::new(|| current_process().name()).name("Ada").start()?;
+//!     assert_eq!(child.join()?, "Ada");
+//!
+//!     // A pool of five.
+//!     let pool = Pool::new(5)?;
+//!     let doubled = pool.map(doubler, [5, 10, 15, 20, 25])?;
+//!     assert_eq!(doubled, [10, 20, 30, 40, 50]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! - Starting: [`Process`], [`Run`], [`Child`], [`StartMethod`], [`Context`].
+//! - Who is who: [`current_process`], [`parent_process`], [`active_children`].
+//! - Many tasks: [`Pool`].
+//! - Talking: [`Queue`], [`pipe`], [`Shared`], [`SharedArray`].
+//! - Waiting: [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`],
+//!   [`Barrier`], and [`wait()`] for the first of several.
+//!
+//! # The one rule
+//!
+//! A started process is this program again, up to the line where it turns into
+//! its task: `procession::init()`, or [`#[procession::main]`](main) which puts
+//! it first in `main`. Forgetting it is an error at the first start.
+//!
+//! # When a process dies
+//!
+//! Nobody hangs. Its parent gets an [`Error`] that says how it ended, a pool
+//! fails the one task that it was running, a lock that it held is told to one
+//! waiter ([`Error::is_owner_died`]) and is free, an item that it was putting
+//! is not there, and all that it held of the shared memory comes back.
+//!
+//! # Platform
+//!
+//! Linux on x86-64 and aarch64, kernel 5.10 or newer.
+
 mod error;
+
+mod codec;
 mod function;
 mod handle;
-mod init;
-mod launch;
-mod outcome;
-mod pool;
+
 mod process;
 mod run;
+
+mod context;
+mod init;
+
+mod child;
+mod current;
+
+mod child_side;
+mod launch;
+mod outcome;
 mod server;
+
+mod pool;
+
+mod pipe;
+mod queue;
 mod shared;
+
 mod sync;
+mod wait;
+
 pub use child::{Child, State};
 pub use context::{Context, StartMethod, cpu_count, set_start_method, start_method};
 pub use current::{
@@ -24,8 +93,14 @@ pub use current::{
 pub use error::{Error, PanicInfo, Result};
 pub use function::Callable;
 pub use init::{init, init_in_test};
-pub use process::Process;
+pub use pipe::{Pipe, pipe};
+pub use pool::{AsyncResult, Imap, ImapUnordered, Pool, PoolBuilder, WorkerInfo};
+pub use process::{Given, Missing, Process};
 pub use procession_macros::{main, test};
-pub use run::Run;
+pub use queue::{Items, PutError, Queue};
+pub use run::{Run, RunOf, Running};
 pub use shared::{Shared, SharedArray, SharedGuard};
-pub use sync::{Event, Lock, LockGuard, Permit, RLock, RLockGuard, Semaphore};
+pub use sync::{
+    Arrival, Barrier, Condition, Event, Lock, LockGuard, Permit, RLock, RLockGuard, Semaphore,
+};
+pub use wait::{Waitable, wait};

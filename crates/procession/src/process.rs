@@ -174,6 +174,7 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
             daemon: self.options.daemon,
             method: self.options.method.unwrap_or_else(context::start_method),
             default_method: context::start_method(),
+            server: None,
         };
         Ok((launch, input))
     }

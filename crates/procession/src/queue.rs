@@ -123,8 +123,11 @@ impl<T> Queue<T> {
     /// # Errors
     /// When this process belongs to no family.
     pub fn close(&self) -> Result<()> {
-        self.engine.close();
-        Ok(())
+        Ok(self.engine.close()?)
+    }
+
+    pub(crate) fn engine(&self) -> &engine::Queue {
+        &self.engine
     }
 
     fn lend(&self) -> Handle {

@@ -38,7 +38,7 @@ use crate::process::{Given, Process};
 /// ```
 pub trait Run: Serialize + DeserializeOwned + 'static {
     /// What the process brings home.
-    type Output: Serialize + DeserializeOwned;
+    type Output: Serialize + DeserializeOwned + Send + 'static;
 
     /// Does the work, in the new process.
     fn run(self) -> Self::Output;

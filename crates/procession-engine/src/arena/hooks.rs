@@ -32,6 +32,8 @@ pub enum ObjectKind {
     Pool,
     /// `start::Spares`
     Spares,
+    /// An end of a `channel::link`
+    Link,
 }
 
 impl ObjectKind {
@@ -50,6 +52,7 @@ impl ObjectKind {
             9 => Self::Array,
             10 => Self::Pool,
             11 => Self::Spares,
+            12 => Self::Link,
             _ => return None,
         })
     }
@@ -69,6 +72,7 @@ impl ObjectKind {
             Self::Array => "array",
             Self::Pool => "pool",
             Self::Spares => "spares",
+            Self::Link => "end of a pipe",
         }
     }
 }

@@ -318,6 +318,21 @@ impl Object {
     /// # Errors
     /// `Stale` when the object is gone, `Invalid` when it is of another kind.
     pub fn attach(handle: Handle, kind: ObjectKind) -> Result<Self> {
+        let object = Self::visit(handle, kind)?;
+        let _ =
+            object
+                .view()
+                .header()
+                .lends
+                .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
+        Ok(object)
+    }
+
+    /// Attaches to an object by a handle that was not lent for this.
+    ///
+    /// # Errors
+    /// As [`Object::attach`].
+    pub fn visit(handle: Handle, kind: ObjectKind) -> Result<Self> {
         let family = Family::get()?;
         let stale = || {
             Error::new(
@@ -366,10 +381,6 @@ impl Object {
             }
             Self::register(family, handle, cell)
         };
-        let _ = view
-            .header()
-            .lends
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
         match view.kind() {
             Some(found) if found == kind => Ok(object),
             found => Err(Error::new(

@@ -21,6 +21,14 @@ mod spin;
 
 pub mod message;
 
+mod link;
+mod wait;
+
+pub use link::{LinkEnd, LinkHandles, link};
+pub use wait::{Waitable, wait};
+
+pub(crate) use link::LINK_HOOKS;
+
 pub use bells::ReadableFd;
 pub use message::Message;
 pub use queue::{Queue, Returned};

@@ -62,6 +62,11 @@ impl Queue {
         Object::attach(handle, ObjectKind::Queue).map(Self::from_object)
     }
 
+    /// Attaches by a handle that was not lent for this.
+    pub(super) fn visit(handle: Handle) -> Result<Self> {
+        Object::visit(handle, ObjectKind::Queue).map(Self::from_object)
+    }
+
     fn from_object(object: Object) -> Self {
         Self(Arc::new(Attached {
             object,

@@ -4,11 +4,15 @@
 //! an argument, or inside any message. None is left locked by a process that
 //! dies: one waiter gets an error (`is_owner_died`), and the rest go on.
 
+mod barrier;
+mod condition;
 mod event;
 mod lock;
 mod rlock;
 mod semaphore;
 
+pub use barrier::{Arrival, Barrier};
+pub use condition::Condition;
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use rlock::{RLock, RLockGuard};

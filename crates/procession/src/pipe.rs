@@ -1,0 +1,147 @@
+//! Pipes: two ends, each of which sends values to the other.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use procession_engine::arena::Handle;
+use procession_engine::channel::{LinkEnd, LinkHandles, link};
+use procession_engine::os::time::Deadline;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::sync::uninterrupted;
+use crate::wait::{Target, Waitable};
+
+/// One end of a pipe, which sends `S` and receives `R`.
+///
+/// An end may be sent to another process as an argument or in any message.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Pipe, Process, pipe};
+///
+/// fn double(end: Pipe<u64, u64>) {
+///     while let Ok(number) = end.recv() {
+///         end.send(number * 2).unwrap();
+///     }
+/// }
+///
+/// # procession::init();
+/// let (ours, theirs) = pipe::<u64, u64>()?;
+/// let child = Process::new(double).args(theirs).start()?;
+/// ours.send(21)?;
+/// assert_eq!(ours.recv()?, 42);
+/// drop(ours);
+/// child.join()?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub struct Pipe<S, R> {
+    end: LinkEnd,
+    values: PhantomData<fn(S) -> R>,
+}
+
+/// Makes a pipe; returns its two ends.
+///
+/// For a one-way pipe, let one direction carry `()`.
+///
+/// # Errors
+/// When memory is exhausted.
+pub fn pipe<S, R>() -> Result<(Pipe<S, R>, Pipe<R, S>)> {
+    let (first, second) = link()?;
+    Ok((Pipe::of(first), Pipe::of(second)))
+}
+
+impl<S, R> Pipe<S, R> {
+    fn of(end: LinkEnd) -> Self {
+        Self {
+            end,
+            values: PhantomData,
+        }
+    }
+
+    /// Tells whether [`recv`](Self::recv) would return at once: with a value,
+    /// or with the news that the other end is gone.
+    #[must_use]
+    pub fn poll(&self) -> bool {
+        self.end.poll()
+    }
+}
+
+impl<S: Serialize, R> Pipe<S, R> {
+    /// Sends a value; it does not wait for the receiver.
+    ///
+    /// # Errors
+    /// `is_closed` when the other end is gone, `is_codec` when the value does
+    /// not serialise, `is_out_of_memory`.
+    pub fn send(&self, value: S) -> Result<()> {
+        let bytes = codec::encode(&value, "a value for a pipe")?;
+        uninterrupted(|| self.end.send(&[&bytes]))
+    }
+}
+
+impl<S, R: DeserializeOwned> Pipe<S, R> {
+    /// Receives the next value, waiting for one.
+    ///
+    /// # Errors
+    /// `is_closed` when the other end is gone and all was received, `is_codec`
+    /// when what came is not an `R`.
+    pub fn recv(&self) -> Result<R> {
+        self.recv_until(Deadline::NEVER)
+    }
+
+    /// As [`recv`](Self::recv), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), and `is_timeout`.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<R> {
+        self.recv_until(Deadline::after(timeout))
+    }
+
+    fn recv_until(&self, deadline: Deadline) -> Result<R> {
+        let message = uninterrupted(|| self.end.recv(deadline))?;
+        codec::decode(&message, "a value from a pipe")
+    }
+}
+
+impl<S, R> Waitable for Pipe<S, R> {
+    fn waitable(&self) -> Target<'_> {
+        Target::Queue(self.end.incoming())
+    }
+}
+
+impl<S, R> Clone for Pipe<S, R> {
+    /// Makes another holder of the same end.
+    fn clone(&self) -> Self {
+        Self::of(self.end.clone())
+    }
+}
+
+impl<S, R> fmt::Debug for Pipe<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pipe").field(&self.end).finish()
+    }
+}
+
+type Numbers = [(u64, u64); 3];
+
+impl<S, R> Serialize for Pipe<S, R> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> std::result::Result<Z::Ok, Z::Error> {
+        let LinkHandles { end, out, incoming } = self.end.lend();
+        let numbers: Numbers = [end, out, incoming].map(|handle| (handle.offset, handle.serial));
+        numbers.serialize(serializer)
+    }
+}
+
+impl<'de, S, R> Deserialize<'de> for Pipe<S, R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let numbers = Numbers::deserialize(deserializer)?;
+        let [end, out, incoming] = numbers.map(|(offset, serial)| Handle { offset, serial });
+        LinkEnd::attach(LinkHandles { end, out, incoming })
+            .map(Self::of)
+            .map_err(|error| D::Error::custom(Error::from(error)))
+    }
+}

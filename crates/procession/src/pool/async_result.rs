@@ -1,0 +1,101 @@
+//! A result that is still on its way.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_engine::os::time::Deadline;
+
+use crate::error::Result;
+use crate::pool::call::Call;
+use crate::pool::pool::Inner;
+
+/// Stands for the result of [`Pool::apply_async`](crate::Pool::apply_async).
+///
+/// # Examples
+///
+/// ```
+/// use procession::Pool;
+///
+/// # procession::init();
+/// let pool = Pool::new(2)?;
+/// let first = pool.apply_async(|| 6 * 7, ())?;
+/// let second = pool.apply_async(|| "done".to_owned(), ())?;
+/// assert_eq!(second.get()?, "done");
+/// assert_eq!(first.get()?, 42);
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub struct AsyncResult<R> {
+    pool: Arc<Inner>,
+    call: Arc<Call<R>>,
+}
+
+impl<R> AsyncResult<R> {
+    pub(crate) fn new(pool: Arc<Inner>, call: Arc<Call<R>>) -> Self {
+        Self { pool, call }
+    }
+
+    /// Blocks until the result is in, and returns it.
+    ///
+    /// # Errors
+    /// As [`Pool::apply`](crate::Pool::apply).
+    pub fn get(self) -> Result<R> {
+        self.wait_for_result()
+    }
+
+    /// As [`get`](Self::get), for at most `timeout`; on a timeout, ask again.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and `is_timeout`; `is_invalid` when the result
+    /// was fetched before.
+    pub fn get_timeout(&self, timeout: Duration) -> Result<R> {
+        self.wait_until(Deadline::after(timeout))?;
+        self.call.take()
+    }
+
+    /// Blocks until the result is in or `timeout` has passed; tells whether it
+    /// is in.
+    ///
+    /// # Errors
+    /// When the pool cannot be waited for, as in a forked copy of its process.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
+        match self.wait_until(Deadline::after(timeout)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_timeout() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells whether the result is in.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.call.is_done()
+    }
+
+    /// Tells whether the result is in, not yet fetched, and no error.
+    #[must_use]
+    pub fn is_successful(&self) -> bool {
+        self.call.is_successful()
+    }
+
+    pub(crate) fn wait_for_result(&self) -> Result<R> {
+        self.wait_until(Deadline::NEVER)?;
+        self.call.take()
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> Result<()> {
+        match self.pool.drive(&|| self.call.is_done(), deadline) {
+            // The pool has ended; its tasks were told, and the call knows why.
+            Err(error) if error.is_closed() && self.call.is_done() => Ok(()),
+            result => result,
+        }
+    }
+}
+
+impl<R> fmt::Debug for AsyncResult<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncResult")
+            .field("is_ready", &self.is_ready())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,262 @@
+//! What collects the outcomes of tasks.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use procession_engine::pool::{Ending, Outcome, PoolEnd, Sink};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Death, Error, Result};
+use crate::outcome;
+
+/// Hands each outcome to the call that waits for it.
+#[derive(Debug)]
+pub struct Deliver;
+
+/// What a task is known by: its call and its place in it.
+pub struct Token {
+    call: Arc<dyn Collect>,
+    index: usize,
+}
+
+impl Token {
+    pub fn new(call: Arc<dyn Collect>, index: usize) -> Self {
+        Self { call, index }
+    }
+}
+
+/// Takes the outcomes of one call's tasks.
+pub trait Collect: Send + Sync {
+    /// Returns the name of the function.
+    fn what(&self) -> &'static str;
+
+    /// Takes the outcome of one task: the bytes that came home, or why none did.
+    fn collect(&self, index: usize, outcome: Result<&[u8]>);
+}
+
+impl Sink for Deliver {
+    type Token = Token;
+
+    fn deliver(&self, outcomes: &mut dyn Iterator<Item = Outcome<'_, Token>>) {
+        for Outcome { token, ending } in outcomes {
+            let Token { call, index } = token;
+            match ending {
+                Ending::Reply { body, .. } => call.collect(index, Ok(&body)),
+                ending => call.collect(index, Err(failure(ending, call.what()))),
+            }
+        }
+    }
+}
+
+/// Says why there is no reply.
+fn failure(ending: Ending<'_>, what: &str) -> Error {
+    match ending {
+        Ending::Died(death) => Error::died(Death {
+            process: "of the pool".to_owned(),
+            pid: death.pid,
+            code: death.status.map_or(UNKNOWN, |status| status.code()),
+            doing: Some(what.to_owned()),
+        }),
+        Ending::Lost(error) => error.into(),
+        Ending::Ended(end) => match &*end {
+            // What an initializer's failure says is an outcome like any other.
+            PoolEnd::Initializer(bytes) => outcome::read::<()>(bytes, "an initializer's failure")
+                .err()
+                .unwrap_or_else(|| Error::closed("a worker's initializer failed")),
+            end => Error::closed(end.to_string()),
+        },
+        Ending::Reply { .. } => Error::closed("the reply was not read"),
+    }
+}
+
+/// Stands for an exit code that nobody could learn, as in `multiprocessing`.
+const UNKNOWN: i32 = 255;
+
+/// Collects one result.
+#[derive(Debug)]
+pub struct Call<R> {
+    what: &'static str,
+    result: Mutex<State<R>>,
+}
+
+#[derive(Debug)]
+enum State<R> {
+    Waiting,
+    Here(Result<R>),
+    Taken,
+}
+
+impl<R> Call<R> {
+    pub fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            result: Mutex::new(State::Waiting),
+        }
+    }
+
+    /// Tells whether the result is in, or was.
+    pub fn is_done(&self) -> bool {
+        !matches!(*locked(&self.result), State::Waiting)
+    }
+
+    /// Tells whether the result is in and is no error.
+    pub fn is_successful(&self) -> bool {
+        matches!(*locked(&self.result), State::Here(Ok(_)))
+    }
+
+    /// Returns the result, the first time.
+    pub fn take(&self) -> Result<R> {
+        let mut state = locked(&self.result);
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Here(result) => result,
+            State::Taken => Err(Error::invalid("the result was fetched before")),
+            State::Waiting => {
+                *state = State::Waiting;
+                Err(Error::closed("the pool has ended without this result"))
+            }
+        }
+    }
+}
+
+impl<R: DeserializeOwned + Send> Collect for Call<R> {
+    fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn collect(&self, _index: usize, outcome: Result<&[u8]>) {
+        let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
+        *locked(&self.result) = State::Here(result);
+    }
+}
+
+/// Collects the results of many inputs.
+#[derive(Debug)]
+pub struct MapCall<R> {
+    what: &'static str,
+    results: Mutex<Results<R>>,
+    done: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Results<R> {
+    values: Vec<Option<R>>,
+    /// The failure of the earliest input that failed.
+    failure: Option<(usize, Error)>,
+    abandoned: bool,
+}
+
+impl<R> MapCall<R> {
+    pub fn new(what: &'static str) -> Self {
+        let results = Results {
+            values: Vec::new(),
+            failure: None,
+            abandoned: false,
+        };
+        Self {
+            what,
+            results: Mutex::new(results),
+            done: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns how many outcomes are in.
+    pub fn done(&self) -> usize {
+        // Acquire pairs with the Release in `collect`.
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Drops what is in, and what is still to come.
+    pub fn abandon(&self) {
+        let mut results = locked(&self.results);
+        results.abandoned = true;
+        results.values.clear();
+    }
+
+    /// Returns all results, or the failure of the earliest input that failed.
+    pub fn take(&self) -> Result<Vec<R>> {
+        let mut results = locked(&self.results);
+        if let Some((_, error)) = results.failure.take() {
+            return Err(error);
+        }
+        let values = std::mem::take(&mut results.values);
+        let all: Option<Vec<R>> = values.into_iter().collect();
+        all.ok_or_else(|| Error::closed("the pool has ended without all results"))
+    }
+}
+
+impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
+    fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn collect(&self, index: usize, outcome: Result<&[u8]>) {
+        let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
+        let mut results = locked(&self.results);
+        if !results.abandoned {
+            if results.values.len() <= index {
+                results.values.resize_with(index + 1, || None);
+            }
+            match result {
+                Ok(value) => results.values[index] = Some(value),
+                Err(error) => {
+                    if results.failure.as_ref().is_none_or(|(at, _)| index < *at) {
+                        results.failure = Some((index, error));
+                    }
+                }
+            }
+        }
+        drop(results);
+        // Release pairs with the Acquire in `done`.
+        self.done.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Collects results that are fetched one by one.
+#[derive(Debug)]
+pub struct StreamCall<R> {
+    what: &'static str,
+    arrived: Mutex<Vec<(usize, Result<R>)>>,
+    count: AtomicUsize,
+}
+
+impl<R> StreamCall<R> {
+    pub fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            arrived: Mutex::default(),
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    /// Tells whether there is something to take.
+    pub fn has_arrivals(&self) -> bool {
+        // Acquire pairs with the Release in `collect`.
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns what has come since the last time.
+    pub fn take(&self) -> Vec<(usize, Result<R>)> {
+        let mut arrived = locked(&self.arrived);
+        self.count.store(0, Ordering::Relaxed);
+        std::mem::take(&mut *arrived)
+    }
+}
+
+impl<R: DeserializeOwned + Send> Collect for StreamCall<R> {
+    fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn collect(&self, index: usize, outcome: Result<&[u8]>) {
+        let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
+        let mut arrived = locked(&self.arrived);
+        arrived.push((index, result));
+        // Release pairs with the Acquire in `has_arrivals`.
+        self.count.store(arrived.len(), Ordering::Release);
+    }
+}
+
+/// Locks what is sound after any panic: every change is one assignment.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

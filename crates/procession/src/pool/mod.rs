@@ -1,0 +1,19 @@
+//! Pools of worker processes.
+//!
+//! In reading order: the pool, its worker side, what collects results, and the
+//! two ways to get them other than at once.
+
+#[expect(clippy::module_inception, reason = "the module's one public noun")]
+mod pool;
+
+mod worker;
+
+mod call;
+
+mod async_result;
+mod imap;
+
+pub use async_result::AsyncResult;
+pub use imap::{Imap, ImapUnordered};
+pub use pool::{Pool, PoolBuilder, WorkerInfo};
+pub(crate) use worker::work;

@@ -1,0 +1,418 @@
+//! The pool, seen from the process that made it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use procession_engine::arena::Stamp;
+use procession_engine::os::exit_status::ExitStatus;
+use procession_engine::os::time::Deadline;
+use procession_engine::pool as engine;
+use procession_engine::process;
+
+use crate::codec;
+use crate::context::{self, StartMethod};
+use crate::error::{Error, Result};
+use crate::function::{Callable, EntryRef};
+use crate::launch::{self, Launch, Role};
+use crate::pool::async_result::AsyncResult;
+use crate::pool::call::{Call, Deliver, MapCall, Token};
+use crate::pool::imap::{Imap, ImapUnordered};
+use crate::pool::worker::Setup;
+use crate::sync::uninterrupted;
+
+/// Tasks that are handed in before the first results are back: enough to keep
+/// many workers busy with tiny ones, few enough to hold in memory.
+pub(crate) const LOOK_AHEAD: usize = 4096;
+
+/// Worker processes that run functions.
+///
+/// Whoever waits for a result drives the pool: there is no thread behind it,
+/// unless results are asked for that nobody waits for ([`apply_async`]).
+/// A worker that dies costs the task that it was running, which fails with
+/// `is_died`; its other tasks go to other workers, and a new one takes its
+/// place. Dropping the pool terminates it.
+///
+/// [`apply_async`]: Pool::apply_async
+///
+/// # Examples
+///
+/// ```
+/// use procession::Pool;
+///
+/// fn doubler(number: u64) -> u64 {
+///     number * 2
+/// }
+///
+/// # procession::init();
+/// let pool = Pool::new(2)?;
+/// assert_eq!(pool.map(doubler, [5, 10, 15])?, [10, 20, 30]);
+/// assert_eq!(pool.apply(|a: u64, b: u64| a + b, (1, 2))?, 3);
+/// # Ok::<(), procession::Error>(())
+/// ```
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+/// What a pool shares with the results that are still out.
+pub(crate) struct Inner {
+    engine: engine::Pool<Deliver>,
+    /// Jobs by function: workers keep what they have learnt of one.
+    jobs: Mutex<HashMap<EntryRef, engine::Job>>,
+}
+
+/// Says how a pool is to be.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Pool, StartMethod};
+///
+/// # procession::init();
+/// let pool = Pool::builder()
+///     .workers(1)
+///     .start_method(StartMethod::Spawn)
+///     .tasks_per_worker(10)
+///     .initializer(|greeting: String| println!("{greeting}"), "ready".to_owned())
+///     .start()?;
+/// assert_eq!(pool.apply(|| 1, ())?, 1);
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a pool does nothing before it is started"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    method: Option<StartMethod>,
+    tasks_per_worker: Option<u32>,
+    initializer: Option<Result<(EntryRef, Vec<u8>)>>,
+}
+
+/// One worker of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its place in the pool, from 0.
+    pub index: u32,
+    /// Its process id.
+    pub pid: u32,
+    /// How many tasks it has done.
+    pub tasks_done: u64,
+}
+
+impl PoolBuilder {
+    /// Begins with the defaults: as many workers as [`cpu_count`] says, the
+    /// default start method, workers that live as long as the pool.
+    ///
+    /// [`cpu_count`]: crate::cpu_count
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the number of workers.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Sets how workers are started.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = Some(method);
+        self
+    }
+
+    /// Replaces each worker when it has done so many tasks.
+    pub fn tasks_per_worker(mut self, tasks: u32) -> Self {
+        self.tasks_per_worker = Some(tasks);
+        self
+    }
+
+    /// Calls a function in each worker before its first task. A worker whose
+    /// initializer panics fails the pool: every task gets that error.
+    pub fn initializer<F: Callable<M>, M>(mut self, function: F, arguments: F::Input) -> Self {
+        let encoded = EntryRef::of(function).and_then(|entry| {
+            codec::encode(&arguments, "the arguments of the initializer")
+                .map(|bytes| (entry, bytes))
+        });
+        self.initializer = Some(encoded);
+        self
+    }
+
+    /// Starts the pool.
+    ///
+    /// # Errors
+    /// `is_uninitialised` when `procession::init()` was not called,
+    /// `is_invalid` for no workers or [`StartMethod::Fork`], and the system's
+    /// refusal when it has no room for the workers. Nothing is left behind.
+    pub fn start(self) -> Result<Pool> {
+        let initializer = self.initializer.transpose()?;
+        let starter = Starter {
+            method: self.method.unwrap_or_else(context::start_method),
+            initializer,
+        };
+        let size = self.workers.unwrap_or_else(|| context::cpu_count().get());
+        let config = engine::Config {
+            tasks_per_worker: self.tasks_per_worker,
+            ..engine::Config::new(size)
+        };
+        crate::init::check()?;
+        let inner = Inner {
+            engine: engine::Pool::new(config, Deliver, Box::new(starter))?,
+            jobs: Mutex::default(),
+        };
+        Ok(Pool {
+            inner: Arc::new(inner),
+        })
+    }
+}
+
+impl Pool {
+    /// Starts a pool of `workers`.
+    ///
+    /// # Errors
+    /// As [`PoolBuilder::start`].
+    pub fn new(workers: usize) -> Result<Self> {
+        Self::builder().workers(workers).start()
+    }
+
+    /// Begins to describe a pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    /// Runs a function in a worker and returns its result.
+    ///
+    /// # Errors
+    /// `is_panic` when the function panicked, `is_died` when the worker died
+    /// running it, `is_codec` when arguments or result do not cross,
+    /// `is_closed` when the pool takes no more tasks.
+    pub fn apply<F: Callable<M>, M>(&self, function: F, arguments: F::Input) -> Result<F::Output> {
+        self.call(function, arguments)?.wait_for_result()
+    }
+
+    /// Runs a function in a worker, and returns at once with a handle on its
+    /// result.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply), for what shows before the function runs.
+    pub fn apply_async<F: Callable<M>, M>(
+        &self,
+        function: F,
+        arguments: F::Input,
+    ) -> Result<AsyncResult<F::Output>> {
+        let result = self.call(function, arguments)?;
+        self.inner.engine.attend()?;
+        Ok(result)
+    }
+
+    fn call<F: Callable<M>, M>(
+        &self,
+        function: F,
+        arguments: F::Input,
+    ) -> Result<AsyncResult<F::Output>> {
+        let call = Arc::new(Call::new(std::any::type_name::<F>()));
+        let token = Token::new(call.clone(), 0);
+        self.inner.submit(function, &arguments, token)?;
+        Ok(AsyncResult::new(Arc::clone(&self.inner), call))
+    }
+
+    /// Runs a function on each input, and returns the results in the order of
+    /// the inputs. For a function of several arguments the inputs are tuples,
+    /// as for Python's `starmap`.
+    ///
+    /// # Errors
+    /// The error of the first input, in their order, that failed; see
+    /// [`apply`](Self::apply). The other inputs are run nevertheless.
+    pub fn map<F, M, I>(&self, function: F, inputs: I) -> Result<Vec<F::Output>>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        let call = Arc::new(MapCall::new(std::any::type_name::<F>()));
+        let mut handed_in = 0;
+        for input in inputs {
+            self.inner
+                .submit(function, &input, Token::new(call.clone(), handed_in))
+                .inspect_err(|_| call.abandon())?;
+            handed_in += 1;
+            if handed_in - call.done() >= LOOK_AHEAD {
+                self.inner.drive(
+                    &|| handed_in - call.done() <= LOOK_AHEAD / 2,
+                    Deadline::NEVER,
+                )?;
+            }
+        }
+        self.inner
+            .drive(&|| call.done() == handed_in, Deadline::NEVER)?;
+        call.take()
+    }
+
+    /// Runs a function on each input as the results are fetched, in the order
+    /// of the inputs. The inputs may be endless: a bounded number is looked at
+    /// ahead.
+    ///
+    /// # Errors
+    /// The iterator's items are results, each with its own error.
+    pub fn imap<F, M, I>(&self, function: F, inputs: I) -> Imap<'_, F, M, I::IntoIter>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        Imap::new(&self.inner, function, inputs.into_iter())
+    }
+
+    /// As [`imap`](Self::imap), in the order in which the results come.
+    ///
+    /// # Errors
+    /// As [`imap`](Self::imap).
+    pub fn imap_unordered<F, M, I>(
+        &self,
+        function: F,
+        inputs: I,
+    ) -> ImapUnordered<'_, F, M, I::IntoIter>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        ImapUnordered::new(&self.inner, function, inputs.into_iter())
+    }
+
+    /// Returns what the workers are at.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerInfo> {
+        let info = |view: engine::WorkerView| WorkerInfo {
+            index: view.index,
+            pid: view.pid,
+            tasks_done: view.done,
+        };
+        self.inner.engine.workers().into_iter().map(info).collect()
+    }
+
+    /// Takes no more tasks; the workers end when they have done what they have.
+    pub fn close(&self) {
+        self.inner.engine.close();
+    }
+
+    /// Ends the workers, busy or not; what they have not done fails.
+    pub fn terminate(&self) {
+        self.inner.engine.terminate();
+    }
+
+    /// Blocks until all workers have ended, after [`close`](Self::close) or
+    /// [`terminate`](Self::terminate).
+    ///
+    /// # Errors
+    /// `is_invalid` when the pool is still open.
+    pub fn join(&self) -> Result<()> {
+        uninterrupted(|| self.inner.engine.join(Deadline::NEVER))
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and `is_timeout`.
+    pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
+        let deadline = Deadline::after(timeout);
+        uninterrupted(|| self.inner.engine.join(deadline))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.terminate();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("workers", &self.workers())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// Hands in a task.
+    pub(crate) fn submit<F: Callable<M>, M>(
+        &self,
+        function: F,
+        input: &F::Input,
+        token: Token,
+    ) -> Result<()> {
+        let bytes = codec::encode(input, std::any::type_name::<F>())?;
+        let task = engine::Task {
+            token,
+            payload: engine::Payload::new(&[&bytes])?,
+            job: Some(self.job(EntryRef::of(function)?)?),
+        };
+        Ok(self.engine.submit(task)?)
+    }
+
+    /// Drives the pool until `done`.
+    pub(crate) fn drive(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
+        uninterrupted(|| self.engine.drive(done, deadline))
+    }
+
+    fn job(&self, entry: EntryRef) -> Result<engine::Job> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = jobs.get(&entry) {
+            return Ok(job.clone());
+        }
+        let job = engine::Job::new(&codec::encode(&entry, "a function")?)?;
+        jobs.insert(entry, job.clone());
+        Ok(job)
+    }
+}
+
+/// Starts workers for the engine's pool.
+struct Starter {
+    method: StartMethod,
+    initializer: Option<(EntryRef, Vec<u8>)>,
+}
+
+impl engine::WorkerStarter for Starter {
+    fn start(
+        &self,
+        opening: engine::Opening,
+    ) -> procession_engine::Result<Box<dyn engine::WorkerProcess>> {
+        let setup = Setup::new(opening.lane, self.initializer.clone());
+        let launch = Launch {
+            role: Role::Worker,
+            name: format!("PoolWorker-{}", opening.index + 1),
+            daemon: true,
+            method: self.method,
+            default_method: context::start_method(),
+            server: None,
+        };
+        codec::encode(&setup, "a worker's set-up")
+            .and_then(|input| launch::start(&launch, &input))
+            .map(|child| Box::new(Process(child)) as Box<dyn engine::WorkerProcess>)
+            .map_err(Error::into_engine)
+    }
+}
+
+/// A worker's process, as the engine's pool wants to see it.
+struct Process(process::Child);
+
+impl engine::WorkerProcess for Process {
+    fn stamp(&self) -> Stamp {
+        self.0.stamp()
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    fn sentinel(&self) -> BorrowedFd<'_> {
+        self.0.sentinel()
+    }
+
+    fn try_wait(&self) -> procession_engine::Result<Option<ExitStatus>> {
+        self.0.try_wait()
+    }
+
+    fn signal(&self, signal: i32) -> procession_engine::Result<()> {
+        self.0.signal(signal).map(drop)
+    }
+}

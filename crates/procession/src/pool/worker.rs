@@ -1,0 +1,66 @@
+//! What a worker process does: one task after another, until there are no more.
+
+use std::collections::HashMap;
+
+use procession_engine::arena::Handle;
+use procession_engine::os::time::Deadline;
+use procession_engine::pool::Worker;
+use serde::{Deserialize, Serialize};
+
+use crate::codec;
+use crate::error::Result;
+use crate::function::{Entry, EntryRef};
+use crate::outcome::{self, Ending};
+use crate::sync::uninterrupted;
+
+/// What a worker is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Setup {
+    lane: (u64, u64),
+    initializer: Option<(EntryRef, Vec<u8>)>,
+}
+
+impl Setup {
+    pub fn new(lane: Handle, initializer: Option<(EntryRef, Vec<u8>)>) -> Self {
+        Self {
+            lane: (lane.offset, lane.serial),
+            initializer,
+        }
+    }
+}
+
+/// Works for the pool that `input` names, until it has no more to do.
+pub fn work(input: &[u8], name: &str) -> Result<()> {
+    let setup: Setup = codec::decode(input, "a worker's set-up")?;
+    let (offset, serial) = setup.lane;
+    let mut worker = Worker::attach(Handle { offset, serial })?;
+    if let Some((entry, arguments)) = setup.initializer {
+        let (bytes, ending) = outcome::run(entry.resolve()?, &arguments, name);
+        if ending == Ending::Failed {
+            return Ok(worker.failed(&bytes)?);
+        }
+    }
+    worker.ready()?;
+    let mut entries: HashMap<u64, Entry> = HashMap::new();
+    while let Some(task) = uninterrupted(|| worker.next(Deadline::NEVER))? {
+        let entry = match task.job().and_then(|job| entries.get(&job)) {
+            Some(entry) => Ok(*entry),
+            None => codec::decode::<EntryRef>(worker.prologue(&task), "a function")
+                .and_then(EntryRef::resolve)
+                .inspect(|entry| {
+                    if let Some(job) = task.job() {
+                        entries.insert(job, *entry);
+                    }
+                }),
+        };
+        let reply = match entry {
+            Ok(entry) => outcome::run(entry, worker.bytes(&task), name).0,
+            Err(error) => outcome::refuse(&error),
+        };
+        if let Err(error) = worker.reply(0, &[&reply]) {
+            // The reply was too large for what memory is left; the reason is not.
+            worker.reply(0, &[&outcome::refuse(&error.into())])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! A meeting point.
+
+use std::time::Duration;
+
+use procession_engine::arena::Handle;
+use procession_engine::os::time::Deadline;
+use procession_engine::sync as engine;
+
+use crate::error::Result;
+use crate::handle::travels;
+use crate::sync::uninterrupted;
+
+/// Lets nobody through before everybody is there.
+///
+/// A process that dies while it waits counts as having come. One that gives up
+/// waiting, at its timeout, breaks the barrier for all.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Barrier, Process};
+///
+/// # procession::init();
+/// let barrier = Barrier::new(2)?;
+/// let child = Process::new(|barrier: Barrier| barrier.wait().map(drop).is_ok())
+///     .args(barrier.clone())
+///     .start()?;
+/// let arrival = barrier.wait()?;
+/// assert!(arrival.index() < 2);
+/// assert!(child.join()?);
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Barrier(engine::Barrier);
+
+/// Which of all that met a process was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    index: usize,
+    parties: usize,
+}
+
+impl Arrival {
+    /// Returns the process's place among those that met, from 0.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index
+    }
+
+    /// Tells whether the process was the last to come; exactly one is.
+    #[must_use]
+    pub fn is_last(self) -> bool {
+        self.index + 1 == self.parties
+    }
+}
+
+impl Barrier {
+    /// Makes a barrier for `parties` processes or threads.
+    ///
+    /// # Errors
+    /// `is_invalid` for none; when memory is exhausted.
+    pub fn new(parties: u32) -> Result<Self> {
+        Ok(Self(engine::Barrier::create(parties)?))
+    }
+
+    /// Blocks until as many have come as are to meet.
+    ///
+    /// # Errors
+    /// `is_broken` when the barrier is or becomes broken or is reset.
+    pub fn wait(&self) -> Result<Arrival> {
+        self.wait_until(Deadline::NEVER)
+    }
+
+    /// As [`wait`](Self::wait), for at most `timeout`, after which the barrier
+    /// is broken.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Arrival> {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> Result<Arrival> {
+        let index = match uninterrupted(|| self.0.arrive(deadline))? {
+            engine::Role::Leader(leader) => {
+                let index = leader.index();
+                leader.open()?;
+                index
+            }
+            engine::Role::Follower(mut follower) => {
+                uninterrupted(|| follower.wait(deadline))?;
+                follower.index()
+            }
+        };
+        Ok(Arrival {
+            index: index as usize,
+            parties: self.parties(),
+        })
+    }
+
+    /// Returns how many are to meet.
+    #[must_use]
+    pub fn parties(&self) -> usize {
+        self.0.parties() as usize
+    }
+
+    /// Returns how many wait now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.n_waiting() as usize
+    }
+
+    /// Makes the barrier as new; whoever waits gets an error.
+    ///
+    /// # Errors
+    /// When this process belongs to no family.
+    pub fn reset(&self) -> Result<()> {
+        Ok(self.0.reset()?)
+    }
+
+    /// Breaks the barrier, for those that wait and all that come.
+    ///
+    /// # Errors
+    /// When this process belongs to no family.
+    pub fn abort(&self) -> Result<()> {
+        Ok(self.0.abort()?)
+    }
+
+    /// Tells whether the barrier is broken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.broken()
+    }
+
+    fn lend(&self) -> Handle {
+        self.0.lend()
+    }
+
+    fn attach(handle: Handle) -> procession_engine::Result<Self> {
+        engine::Barrier::attach(handle).map(Self)
+    }
+}
+
+travels!([] Barrier);

@@ -1,0 +1,273 @@
+//! Queues, pipes and shared memory as the Rust face promises them.
+
+use std::time::Duration;
+
+use procession::{
+    Barrier, Condition, Error, Event, Lock, Pipe, Process, Queue, RLock, Semaphore, Shared,
+    SharedArray, pipe, wait,
+};
+use serde::{Deserialize, Serialize};
+
+/// Long enough for a slow machine, short enough for a watchdog.
+const SOON: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Item {
+    number: u64,
+    text: String,
+    bytes: Vec<u8>,
+}
+
+fn item(number: u64, size: usize) -> Item {
+    Item {
+        number,
+        text: format!("item {number}"),
+        bytes: vec![number as u8; size],
+    }
+}
+
+#[procession::test]
+fn items_of_all_sizes_keep_their_order() {
+    let queue = Queue::new().unwrap();
+    let child = Process::new(|queue: Queue<Item>| {
+        for (number, size) in (0..).zip([0, 10, 1000, 2000, 100_000, 3_000_000]) {
+            queue.put(item(number, size)).unwrap();
+        }
+    });
+    let child = child.args(queue.clone()).start().unwrap();
+    for (number, size) in (0..).zip([0, 10, 1000, 2000, 100_000, 3_000_000]) {
+        assert!(queue.get_timeout(SOON).unwrap() == item(number, size));
+    }
+    child.join().unwrap();
+}
+
+#[procession::test]
+fn what_was_put_outlives_the_process_that_put_it() {
+    let queue = Queue::new().unwrap();
+    let child = Process::new(|queue: Queue<Item>| {
+        queue.put_many((0..1000).map(|n| item(n, 500))).unwrap();
+    });
+    child.args(queue.clone()).start().unwrap().join().unwrap();
+    assert_eq!(queue.len(), 1000);
+    let mut got = Vec::new();
+    while got.len() < 1000 {
+        got.extend(queue.get_many(64).unwrap());
+    }
+    assert!(got.into_iter().eq((0..1000).map(|n| item(n, 500))));
+}
+
+#[procession::test]
+fn a_bounded_queue_counts_exactly_and_gives_refused_values_back() {
+    let queue = Queue::bounded(2).unwrap();
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    assert!(queue.is_full() && queue.len() == 2);
+    let refused = queue.try_put(3).unwrap_err();
+    assert!(refused.value == 3 && refused.error.is_full());
+    let refused = queue.put_timeout(4, Duration::from_millis(1)).unwrap_err();
+    assert!(
+        refused.value == 4 && refused.error.is_timeout(),
+        "{refused}"
+    );
+    assert_eq!(queue.get().unwrap(), 1);
+    queue.put(5).unwrap();
+    assert_eq!((queue.get().unwrap(), queue.get().unwrap()), (2, 5));
+    assert!(queue.try_get().unwrap_err().is_empty());
+    let late = queue.get_timeout(Duration::from_millis(1)).unwrap_err();
+    assert!(late.is_timeout());
+    assert!(Queue::<u8>::bounded(0).unwrap_err().is_invalid());
+}
+
+#[procession::test]
+fn a_closed_queue_is_emptied_and_then_ends() {
+    let queue = Queue::new().unwrap();
+    queue.put(1).unwrap();
+    queue.close().unwrap();
+    assert!(queue.put(2).unwrap_err().error.is_closed());
+    let rest: Vec<i32> = queue.iter().collect::<Result<_, Error>>().unwrap();
+    assert_eq!(rest, [1]);
+    assert!(queue.get().unwrap_err().is_closed());
+}
+
+#[procession::test]
+fn an_array_of_another_type_is_refused() {
+    let queue = Queue::<SharedArray<u64>>::new().unwrap();
+    queue.put(SharedArray::zeroed(4).unwrap()).unwrap();
+    // Reads the same queue as one of another type, as a wrong program would.
+    let bytes = postcard::to_stdvec(&queue).unwrap();
+    let wrong: Queue<SharedArray<u16>> = postcard::from_bytes(&bytes).unwrap();
+    let error = wrong.get().unwrap_err();
+    assert!(error.is_codec(), "{error}");
+}
+
+#[procession::test]
+fn handles_travel_inside_messages() {
+    let (requests, answer) = (Queue::<Queue<u32>>::new().unwrap(), Queue::new().unwrap());
+    let child = Process::new(|requests: Queue<Queue<u32>>| {
+        requests.get().unwrap().put(7).unwrap();
+    });
+    let child = child.args(requests.clone()).start().unwrap();
+    requests.put(answer.clone()).unwrap();
+    assert_eq!(answer.get_timeout(SOON).unwrap(), 7);
+    child.join().unwrap();
+}
+
+fn echo(end: Pipe<String, String>) {
+    while let Ok(text) = end.recv() {
+        end.send(text.to_uppercase()).unwrap();
+    }
+}
+
+#[procession::test]
+fn a_pipe_carries_both_ways_until_an_end_is_dropped() {
+    let (ours, theirs) = pipe::<String, String>().unwrap();
+    let child = Process::new(echo).args(theirs).start().unwrap();
+    for word in ["one", "two"] {
+        ours.send(word.to_owned()).unwrap();
+        assert_eq!(ours.recv_timeout(SOON).unwrap(), word.to_uppercase());
+    }
+    drop(ours);
+    child.join().unwrap();
+}
+
+#[procession::test]
+fn a_killed_holder_closes_its_end_of_the_pipe() {
+    let (ours, theirs) = pipe::<(), u32>().unwrap();
+    let child = Process::new(|end: Pipe<u32, ()>| {
+        end.send(1).unwrap();
+        Event::new().unwrap().wait().unwrap();
+    });
+    let child = child.args(theirs).start().unwrap();
+    assert_eq!(ours.recv_timeout(SOON).unwrap(), 1);
+    child.kill().unwrap();
+    let error = ours.recv_timeout(SOON).unwrap_err();
+    assert!(error.is_closed(), "{error}");
+    assert!(ours.send(()).unwrap_err().is_closed());
+}
+
+#[procession::test]
+fn wait_tells_which_of_several_is_ready() {
+    let queue = Queue::<u8>::new().unwrap();
+    let (ours, theirs) = pipe::<u8, u8>().unwrap();
+    let go = Event::new().unwrap();
+    let child = Process::new(|go: Event| go.wait().unwrap());
+    let child = child.args(go.clone()).start().unwrap();
+    let things: [&dyn procession::Waitable; 3] = [&queue, &ours, &child];
+    assert_eq!(wait(&things, Some(Duration::ZERO)).unwrap(), []);
+    queue.put(1).unwrap();
+    assert_eq!(wait(&things, Some(SOON)).unwrap(), [0]);
+    theirs.send(2).unwrap();
+    assert_eq!(wait(&things, Some(SOON)).unwrap(), [0, 1]);
+    queue.get().unwrap();
+    ours.recv().unwrap();
+    go.set();
+    assert_eq!(wait(&things, Some(SOON)).unwrap(), [2]);
+}
+
+#[procession::test]
+fn a_semaphores_permits_come_back_from_the_dead() {
+    let semaphore = Semaphore::bounded(2).unwrap();
+    let ready = Event::new().unwrap();
+    let child = Process::new(|semaphore: Semaphore, ready: Event| {
+        semaphore.acquire().unwrap();
+        semaphore.acquire().unwrap();
+        ready.set();
+        Event::new().unwrap().wait().unwrap();
+    });
+    let child = child
+        .args((semaphore.clone(), ready.clone()))
+        .start()
+        .unwrap();
+    assert!(ready.wait_timeout(SOON).unwrap());
+    assert!(semaphore.try_permit().unwrap().is_none());
+    child.kill().unwrap();
+    assert!(semaphore.permit_timeout(SOON).unwrap().is_some());
+    child.wait_timeout(SOON).unwrap();
+    assert_eq!(semaphore.value(), 2);
+    assert!(semaphore.release().unwrap_err().is_invalid());
+}
+
+#[procession::test]
+fn a_condition_wakes_as_many_as_it_is_told_to() {
+    let (lock, changed) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let (waiting, woken) = (Semaphore::new(0).unwrap(), Shared::new(0_u32).unwrap());
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            let process = Process::new(
+                |lock: Lock, changed: Condition, waiting: Semaphore, woken: Shared<u32>| {
+                    let guard = lock.lock().unwrap();
+                    waiting.release().unwrap();
+                    let guard = changed.wait(guard).unwrap();
+                    woken.update(|n| *n += 1).unwrap();
+                    drop(guard);
+                    waiting.release().unwrap();
+                },
+            );
+            let arguments = (
+                lock.clone(),
+                changed.clone(),
+                waiting.clone(),
+                woken.clone(),
+            );
+            process.args(arguments).start().unwrap()
+        })
+        .collect();
+    for _ in 0..3 {
+        waiting.acquire().unwrap();
+    }
+    let guard = lock.lock().unwrap();
+    assert_eq!(changed.notify(2).unwrap(), 2);
+    drop(guard);
+    waiting.acquire().unwrap();
+    waiting.acquire().unwrap();
+    assert_eq!(woken.get().unwrap(), 2);
+    let guard = lock.lock().unwrap();
+    assert_eq!(changed.notify(5).unwrap(), 1);
+    drop(guard);
+    for child in children {
+        child.join().unwrap();
+    }
+    assert_eq!(woken.get().unwrap(), 3);
+}
+
+#[procession::test]
+fn a_barrier_lets_nobody_through_before_everybody_is_there() {
+    let barrier = Barrier::new(3).unwrap();
+    let children: Vec<_> = (0..2)
+        .map(|_| {
+            let process = Process::new(|barrier: Barrier| barrier.wait().unwrap().index());
+            process.args(barrier.clone()).start().unwrap()
+        })
+        .collect();
+    let mut places = vec![barrier.wait_timeout(SOON).unwrap().index()];
+    for child in children {
+        places.push(child.join().unwrap());
+    }
+    places.sort_unstable();
+    assert_eq!(places, [0, 1, 2]);
+    assert!(
+        barrier
+            .wait_timeout(Duration::from_millis(1))
+            .unwrap_err()
+            .is_broken()
+    );
+    assert!(barrier.is_broken());
+    barrier.reset().unwrap();
+    assert!(!barrier.is_broken());
+    assert!(Barrier::new(0).unwrap_err().is_invalid());
+}
+
+#[procession::test]
+fn a_reentrant_lock_is_its_threads_alone() {
+    let lock = RLock::new().unwrap();
+    let outer = lock.lock().unwrap();
+    let inner = lock.lock().unwrap();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| lock.release().unwrap_err().is_not_owner());
+        assert!(other.join().unwrap());
+    });
+    drop(inner);
+    assert!(lock.is_locked());
+    drop(outer);
+    assert!(!lock.is_locked());
+}
