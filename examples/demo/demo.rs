@@ -20,6 +20,7 @@ const INCREMENTS: u64 = 50_000;
 
 /// The pids of the processes that did some work.
 type Pids = BTreeSet<u32>;
+type Work = fn() -> Result<Pids>;
 
 /// Starts named processes, one after another, that report to a queue.
 fn start_and_join() -> Result<Pids> {
@@ -155,7 +156,7 @@ fn increment(total: Shared<u64>, lock: Lock) {
 
 #[procession::main]
 fn main() -> Result<()> {
-    let work: [(String, fn() -> Result<Pids>); 6] = [
+    let work: [(String, Work); 6] = [
         (
             format!("start and join {STARTED} processes"),
             start_and_join,

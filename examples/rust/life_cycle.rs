@@ -4,8 +4,6 @@
 //! stop. The exit code tells which: 0 for a return, 1 for a panic, the code of
 //! an exit, and -N for the signal N that ended it.
 
-use std::time::Duration;
-
 use procession::{Child, Event, Process, Result, State, current_process};
 
 /// Ends by returning.
@@ -31,7 +29,7 @@ fn waits(ready: Event, forever: Event) {
 fn works_until_flag(ready: Event, stop: Event) {
     ready.set();
     while !stop.is_set() {
-        std::thread::sleep(Duration::from_millis(10)); // The work.
+        work();
     }
 }
 
@@ -39,8 +37,13 @@ fn works_until_flag(ready: Event, stop: Event) {
 fn works_until_asked(ready: Event) {
     ready.set();
     while !current_process().stop_requested() {
-        std::thread::sleep(Duration::from_millis(10)); // The work.
+        work();
     }
+}
+
+/// A piece of work.
+fn work() {
+    std::hint::black_box((0..100_000_u64).sum::<u64>());
 }
 
 fn yes_or_no(answer: bool) -> &'static str {

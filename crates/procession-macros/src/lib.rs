@@ -33,19 +33,18 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#function).into()
 }
 
-/// Makes a `#[test]` whose processes can start: each child runs this very test
-/// of the test program again, up to the line where it becomes its task.
+/// Makes a `#[test]` whose processes can start: each child is the test program
+/// again, and becomes its task before the test harness starts.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     if let Some(error) = refuse_arguments(arguments, "test") {
         return error;
     }
     let mut function = parse_macro_input!(item as ItemFn);
-    let name = function.sig.ident.to_string();
-    function.block.stmts.insert(
-        0,
-        parse_quote!(::procession::init_in_test(module_path!(), #name);),
-    );
+    function
+        .block
+        .stmts
+        .insert(0, parse_quote!(::procession::init_in_test();));
     function.attrs.insert(0, parse_quote!(#[test]));
     quote!(#function).into()
 }

@@ -1,4 +1,11 @@
 //! The line at the top of `main` where a started process turns into its task.
+//!
+//! # Safety
+//! What runs before `main` does nothing in a program that is not the child of
+//! a test, and the standard library has the arguments by then: glibc gives them
+//! to the functions of this section, of which the library's own comes first.
+
+#![expect(unsafe_code, reason = "a function that runs before main")]
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +21,9 @@ use crate::server;
 
 /// Arguments with which the program reaches `init` when it is started anew.
 static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// The first argument of a child of a test.
+const IN_TEST: &str = "--procession-child-of-a-test";
 
 /// Makes this program ready to start processes; to be called first in `main`.
 ///
@@ -37,28 +47,10 @@ pub fn init() {
 
 /// Makes a `#[test]` ready to start processes; to be called first in it.
 ///
-/// A child runs the test program again with arguments that select this very
-/// test, and turns into its task in this call.
-/// [`procession::test`](crate::test) puts the call there.
-///
-/// Here `module` is the test's `module_path!()` and `name` its function's name.
-pub fn init_in_test(module: &str, name: &str) {
-    // The test harness names tests without the crate.
-    let inside = module.split_once("::").map_or("", |(_, inside)| inside);
-    let path = match inside {
-        "" => name.to_owned(),
-        _ => format!("{inside}::{name}"),
-    };
-    let select = [
-        path.as_str(),
-        "--exact",
-        "--include-ignored",
-        "--nocapture",
-        "--quiet",
-        "--test-threads=1",
-    ];
-    let arguments = std::iter::once(name_of_program()).chain(select.map(OsString::from));
-    ready(arguments.collect());
+/// A child is the test program again, but turns into its task before the test
+/// harness starts. [`procession::test`](crate::test) puts the call there.
+pub fn init_in_test() {
+    ready(vec![name_of_program(), IN_TEST.into()]);
 }
 
 /// Tells whether processes can be started.
@@ -98,10 +90,26 @@ fn name_of_program() -> OsString {
 fn ready(arguments: Vec<OsString>) {
     // Several tests of one program each call this; any one of them will do.
     let _ = ARGUMENTS.set(arguments);
-    let Some(introduction) = Introduction::find(std::env::args_os()) else {
-        return;
-    };
-    match join(&introduction).map_err(Error::from) {
+    if let Some(introduction) = Introduction::find(std::env::args_os()) {
+        become_the_task(&introduction);
+    }
+}
+
+/// Runs when the program is loaded, before `main`: the harness of a test
+/// program starts threads before any test runs, and a fork server must have one.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+extern "C" fn before_main() {
+    let mut arguments = std::env::args_os();
+    if arguments.nth(1).is_some_and(|first| first == IN_TEST) {
+        init_in_test();
+    }
+}
+
+fn become_the_task(introduction: &Introduction) -> ! {
+    match join(introduction).map_err(Error::from) {
         Ok(Joined::Process(received)) => child_side::run_payload(received.payload.as_deref()),
         Ok(Joined::Server(server)) => server::serve(server),
         Ok(Joined::Spare(_)) => child_side::give_up(&Error::invalid(

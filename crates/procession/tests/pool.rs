@@ -184,7 +184,7 @@ fn an_initializer_runs_once_in_each_worker() {
 fn an_initializer_that_panics_fails_the_pool_at_once() {
     let builder = Pool::builder().workers(2);
     let pool = builder
-        .initializer(|| panic!("no licence"), ())
+        .initializer(|| -> () { panic!("no licence") }, ())
         .start()
         .unwrap();
     let error = pool.map(doubler, 0..10).unwrap_err();
