@@ -64,6 +64,15 @@ class Queue(_procession.Queue, Generic[T]):
     def _writer(self) -> _Writer:
         return _Writer(self)
 
+    @staticmethod
+    def _on_queue_feeder_error(e: BaseException, obj: Any) -> None:
+        """Raises what went wrong when an item was pickled.
+
+        `multiprocessing` prints it in its feeder thread; a subclass, such as that of
+        `concurrent.futures`, may do something else.
+        """
+        raise e
+
     def _terminate_broken(self) -> None:
         """Closes the queue on an error; `concurrent.futures` calls it."""
         self.close()
@@ -125,6 +134,8 @@ class SimpleQueue(_procession.Queue, Generic[T]):
 
     As in `multiprocessing`, except that `put` never waits for room.
     """
+
+    _on_queue_feeder_error = staticmethod(Queue._on_queue_feeder_error)
 
     def __init__(self, *, ctx: context.BaseContext | None) -> None:
         self._create(0)

@@ -33,71 +33,46 @@ SEM_VALUE_MAX = _procession.SEM_VALUE_MAX
 
 
 class SemLock:
-    """The base of locks and semaphores: a native one, and its methods.
+    """What locks and semaphores have in common beside their native bases."""
 
-    Args:
-        kind: RECURSIVE_MUTEX or SEMAPHORE.
-        value: How often it can be taken before somebody has to wait.
-        maxvalue: The value above which it cannot be released.
-        ctx: The context that makes it; it makes no difference here.
-    """
-
-    _semlock: _procession.Lock | _procession.RLock | _procession.Semaphore
-
-    def __init__(
-        self, kind: int, value: int, maxvalue: int, *, ctx: context.BaseContext | None
-    ) -> None:
-        if kind == RECURSIVE_MUTEX:
-            self._adopt(_procession.RLock())
-        else:
-            self._adopt(_procession.Semaphore(value, maxvalue))
-
-    def _adopt(
-        self,
-        semlock: _procession.Lock | _procession.RLock | _procession.Semaphore,
-    ) -> None:
-        self._semlock = semlock
-        self._make_methods()
-        util.debug("created semlock with handle %s", semlock.handle)
-
-    def _make_methods(self) -> None:
-        # On the object: a call then goes straight to the native method.
-        self.acquire = self._semlock.acquire
-        self.release = self._semlock.release
+    @property
+    def _semlock(self) -> Any:
+        """The object itself: clients of `multiprocessing` look behind it."""
+        return self
 
     def locked(self) -> bool:
         """Returns whether it cannot be taken, as in `multiprocessing` of Python 3.14."""
-        return self._semlock._is_zero()
-
-    def __enter__(self) -> bool:
-        return self._semlock.__enter__()
-
-    def __exit__(self, *args: Any) -> None:
-        self._semlock.__exit__(*args)
+        return self._semlock._is_zero()  # type: ignore[no-any-return]
 
     def __getstate__(self) -> Any:
-        return self._semlock
+        return (self._semlock._lend(),)
 
     def __setstate__(self, state: Any) -> None:
-        self._semlock = state
-        self._make_methods()
+        self._semlock._attach(*state)
 
 
-class Semaphore(SemLock):
+class Semaphore(SemLock, _procession.Semaphore):
     """A semaphore, as in `multiprocessing`.
 
     The permits that a process held when it died come back, though never above the
     first value.
+
+    Args:
+        value: How often it can be taken before somebody has to wait.
+        ctx: The context that makes it; it makes no difference here.
     """
 
     def __init__(
         self, value: int = 1, *, ctx: context.BaseContext | None = None
     ) -> None:
-        super().__init__(SEMAPHORE, value, SEM_VALUE_MAX, ctx=ctx)
+        self._create(value, SEM_VALUE_MAX)
 
     def get_value(self) -> int:
         """Returns how often it can be taken now."""
-        return self._semlock._get_value()
+        return self._get_value()
+
+    def __getstate__(self) -> Any:
+        return self._lend(), self.maxvalue
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(value={_value_of(self)})>"
@@ -109,16 +84,14 @@ class BoundedSemaphore(Semaphore):
     def __init__(
         self, value: int = 1, *, ctx: context.BaseContext | None = None
     ) -> None:
-        SemLock.__init__(self, SEMAPHORE, value, value, ctx=ctx)
+        self._create(value, value)
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__}(value={_value_of(self)}, "
-            f"maxvalue={self._semlock.maxvalue})>"
-        )
+        name = type(self).__name__
+        return f"<{name}(value={_value_of(self)}, maxvalue={self.maxvalue})>"
 
 
-class Lock(SemLock):
+class Lock(SemLock, _procession.Lock):
     """A lock that anybody may release, as in `multiprocessing`.
 
     If the process that took it dies, one of those that wait, or else the next who
@@ -126,20 +99,20 @@ class Lock(SemLock):
     """
 
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
-        self._adopt(_procession.Lock())
+        self._create()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(owner={_owner_of(self)[0]})>"
 
 
-class RLock(SemLock):
+class RLock(SemLock, _procession.RLock):
     """A lock that its owner may take again, as in `multiprocessing`.
 
     If the process that holds it dies, one other gets `OwnerDied`, as for `Lock`.
     """
 
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
-        super().__init__(RECURSIVE_MUTEX, 1, 1, ctx=ctx)
+        self._create()
 
     def __repr__(self) -> str:
         owner, count = _owner_of(self)
@@ -148,14 +121,13 @@ class RLock(SemLock):
 
 def _value_of(semaphore: Semaphore) -> int | str:
     try:
-        return semaphore._semlock._get_value()
+        return semaphore._get_value()
     except Exception:
         return "unknown"
 
 
-def _owner_of(lock: SemLock) -> tuple[str, int | str]:
+def _owner_of(semlock: Lock | RLock) -> tuple[str, int | str]:
     """Returns who holds a lock and how often, in the words of `multiprocessing`."""
-    semlock = lock._semlock
     try:
         if semlock._is_mine():
             name = _registry.current_process().name
@@ -264,25 +236,17 @@ class _Count:
         self.get_value = get_value
 
 
-class Event:
+class Event(_procession.Event):
     """A flag that processes can wait for, as in `multiprocessing`."""
 
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
-        self._adopt(_procession.Event())
-
-    def _adopt(self, event: _procession.Event) -> None:
-        self._event = event
-        # On the object: a call then goes straight to the native method.
-        self.is_set = event.is_set
-        self.set = event.set
-        self.clear = event.clear
-        self.wait = event.wait
+        self._create()
 
     def __getstate__(self) -> Any:
-        return self._event
+        return (self._lend(),)
 
     def __setstate__(self, state: Any) -> None:
-        self._adopt(state)
+        self._attach(*state)
 
     def __repr__(self) -> str:
         status = "set" if self.is_set() else "unset"

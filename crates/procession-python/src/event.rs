@@ -1,63 +1,67 @@
 //! A flag to wait for.
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Handle;
 use procession_engine::sync;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::IntoPython;
+use crate::shared::{Numbers, Shared};
 use crate::wait::{deadline, detached};
 
-/// A flag to wait for.
-#[pyclass(frozen, weakref, module = "procession._procession")]
+/// A flag to wait for; the base of the class in `synchronize`.
+#[pyclass(frozen, subclass, weakref, module = "procession._procession")]
 pub struct Event {
-    event: sync::Event,
+    event: Shared<sync::Event>,
 }
 
 #[pymethods]
 impl Event {
     #[new]
-    fn new() -> PyResult<Self> {
-        Ok(Self {
-            event: sync::Event::create().or_raise()?,
-        })
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            event: Shared::default(),
+        }
     }
 
-    fn is_set(&self) -> bool {
-        self.event.is_set()
+    fn _create(&self) -> PyResult<()> {
+        self.event.set(sync::Event::create().or_raise()?)
     }
 
-    fn set(&self) {
-        self.event.set();
+    fn _attach(&self, handle: Numbers) -> PyResult<()> {
+        self.event.set(sync::Event::attach(handle.into()).or_raise()?)
     }
 
-    fn clear(&self) {
-        self.event.clear();
+    fn _lend(&self) -> PyResult<Numbers> {
+        Ok(self.event.get()?.lend().into())
+    }
+
+    fn is_set(&self) -> PyResult<bool> {
+        Ok(self.event.get()?.is_set())
+    }
+
+    fn set(&self) -> PyResult<()> {
+        self.event.get()?.set();
+        Ok(())
+    }
+
+    fn clear(&self) -> PyResult<()> {
+        self.event.get()?.clear();
+        Ok(())
     }
 
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        if self.event.is_set() {
+        let event = self.event.get()?;
+        if event.is_set() {
             return Ok(true);
         }
         let end = deadline(timeout)?;
-        detached(py, || match self.event.wait(end) {
+        detached(py, || match event.wait(end) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
             Err(error) => Err(error),
         })
     }
-
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64))> {
-        let Handle { offset, serial } = self.event.lend();
-        Ok((crate::rebuilder(py, "rebuild_event")?, (offset, serial)))
-    }
-}
-
-/// Attaches to an event that another process has lent.
-#[pyfunction]
-pub fn rebuild_event(offset: u64, serial: u64) -> PyResult<Event> {
-    Ok(Event {
-        event: sync::Event::attach(Handle { offset, serial }).or_raise()?,
-    })
 }

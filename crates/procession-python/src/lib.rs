@@ -12,12 +12,15 @@ mod buffer;
 mod pickle;
 
 mod block;
+mod shared;
 
 mod event;
 mod held;
 mod lock;
 mod rlock;
 mod semaphore;
+
+mod queue;
 
 mod child;
 mod fork;
@@ -35,19 +38,21 @@ mod _procession {
     #[pymodule_export]
     use crate::child::Child;
     #[pymodule_export]
-    use crate::event::{Event, rebuild_event};
+    use crate::event::Event;
     #[pymodule_export]
     use crate::fork::{ForkPlace, prepare_fork};
     #[pymodule_export]
-    use crate::lock::{Lock, rebuild_lock};
+    use crate::lock::Lock;
     #[pymodule_export]
     use crate::member::{leave_outcome, request_stop, stop_requested, usable_cpus};
     #[pymodule_export]
     use crate::payload::{Payload, Task};
     #[pymodule_export]
-    use crate::rlock::{RLock, rebuild_rlock};
+    use crate::queue::Queue;
     #[pymodule_export]
-    use crate::semaphore::{Semaphore, rebuild_semaphore};
+    use crate::rlock::RLock;
+    #[pymodule_export]
+    use crate::semaphore::Semaphore;
     #[pymodule_export]
     use crate::spawn::{join, spawn};
     #[pymodule_export]

@@ -1,47 +1,57 @@
 //! A lock that anybody may release.
 
-use procession_engine::arena::{Family, Handle};
+use procession_engine::arena::Family;
 use procession_engine::sync;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::IntoPython;
 use crate::held::{self, Held};
+use crate::shared::{Numbers, Shared};
 
-/// A lock that anybody may release.
-#[pyclass(frozen, weakref, module = "procession._procession")]
+/// A lock that anybody may release; the base of the class in `synchronize`.
+#[pyclass(frozen, subclass, weakref, module = "procession._procession")]
 pub struct Lock {
-    lock: sync::Lock,
+    lock: Shared<sync::Lock>,
     held: Held,
 }
 
 #[pymethods]
 impl Lock {
     #[new]
-    fn new() -> PyResult<Self> {
-        Ok(Self {
-            lock: sync::Lock::create().or_raise()?,
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            lock: Shared::default(),
             held: Held::default(),
-        })
+        }
+    }
+
+    fn _create(&self) -> PyResult<()> {
+        self.lock.set(sync::Lock::create().or_raise()?)
+    }
+
+    fn _attach(&self, handle: Numbers) -> PyResult<()> {
+        self.lock.set(sync::Lock::attach(handle.into()).or_raise()?)
+    }
+
+    fn _lend(&self) -> PyResult<Numbers> {
+        Ok(self.lock.get()?.lend().into())
     }
 
     #[pyo3(signature = (block=true, timeout=None))]
-    pub fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let lock = &self.lock;
-        let taken = held::acquire(
-            py,
-            block,
-            timeout,
-            || lock.try_acquire(),
-            |end| lock.acquire(end),
-        )?;
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let lock = self.lock.get()?;
+        let once = || lock.try_acquire();
+        let taken = held::acquire(py, block, timeout, once, |end| lock.acquire(end))?;
         if taken {
             self.held.took();
         }
         Ok(taken)
     }
 
-    pub fn release(&self) -> PyResult<()> {
-        self.lock.release().or_raise()?;
+    fn release(&self) -> PyResult<()> {
+        self.lock.get()?.release().or_raise()?;
         self.held.gave();
         Ok(())
     }
@@ -51,40 +61,32 @@ impl Lock {
     }
 
     #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.release()
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64))> {
-        let Handle { offset, serial } = self.lock.lend();
-        Ok((crate::rebuilder(py, "rebuild_lock")?, (offset, serial)))
+    fn _is_mine(&self) -> PyResult<bool> {
+        Ok(self._count()? > 0 && self.held.is_mine())
     }
 
-    fn _is_mine(&self) -> bool {
-        self._count() > 0 && self.held.is_mine()
-    }
-
-    pub fn _count(&self) -> u32 {
+    fn _count(&self) -> PyResult<u32> {
         // Another process may have released what we took.
         let me = Family::existing().map(Family::me);
-        if self.lock.holder() == me {
-            self.held.count()
-        } else {
-            0
-        }
+        let ours = self.lock.get()?.holder() == me;
+        Ok(if ours { self.held.count() } else { 0 })
     }
 
-    fn _get_value(&self) -> u32 {
-        u32::from(!self.lock.is_locked())
+    fn _get_value(&self) -> PyResult<u32> {
+        Ok(u32::from(!self._is_zero()?))
     }
 
-    fn _is_zero(&self) -> bool {
-        self.lock.is_locked()
+    fn _is_zero(&self) -> PyResult<bool> {
+        Ok(self.lock.get()?.is_locked())
     }
 
     #[getter]
-    fn handle(&self) -> u64 {
-        self.lock.handle().serial
+    fn handle(&self) -> PyResult<u64> {
+        Ok(self.lock.get()?.handle().serial)
     }
 
     #[getter]
@@ -96,19 +98,4 @@ impl Lock {
     fn maxvalue(&self) -> u32 {
         1
     }
-
-    #[getter]
-    fn name(&self) -> Option<String> {
-        None
-    }
-}
-
-/// Attaches to a lock that another process has lent.
-#[pyfunction]
-pub fn rebuild_lock(offset: u64, serial: u64) -> PyResult<Lock> {
-    let lock = sync::Lock::attach(Handle { offset, serial }).or_raise()?;
-    Ok(Lock {
-        lock,
-        held: Held::default(),
-    })
 }

@@ -1,41 +1,51 @@
 //! A lock that its owner may take again.
 
-use procession_engine::arena::{Family, Handle};
+use procession_engine::arena::Family;
 use procession_engine::sync;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::IntoPython;
 use crate::held;
+use crate::shared::{Numbers, Shared};
 
-/// A lock that its owner may take again.
-#[pyclass(frozen, weakref, module = "procession._procession")]
+/// A lock that its owner may take again; the base of the class in `synchronize`.
+#[pyclass(frozen, subclass, weakref, module = "procession._procession")]
 pub struct RLock {
-    lock: sync::RLock,
+    lock: Shared<sync::RLock>,
 }
 
 #[pymethods]
 impl RLock {
     #[new]
-    fn new() -> PyResult<Self> {
-        Ok(Self {
-            lock: sync::RLock::create().or_raise()?,
-        })
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            lock: Shared::default(),
+        }
+    }
+
+    fn _create(&self) -> PyResult<()> {
+        self.lock.set(sync::RLock::create().or_raise()?)
+    }
+
+    fn _attach(&self, handle: Numbers) -> PyResult<()> {
+        self.lock.set(sync::RLock::attach(handle.into()).or_raise()?)
+    }
+
+    fn _lend(&self) -> PyResult<Numbers> {
+        Ok(self.lock.get()?.lend().into())
     }
 
     #[pyo3(signature = (block=true, timeout=None))]
-    pub fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let lock = &self.lock;
-        held::acquire(
-            py,
-            block,
-            timeout,
-            || lock.try_acquire(),
-            |end| lock.acquire(end),
-        )
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let lock = self.lock.get()?;
+        let once = || lock.try_acquire();
+        held::acquire(py, block, timeout, once, |end| lock.acquire(end))
     }
 
-    pub fn release(&self) -> PyResult<()> {
-        self.lock.release().or_raise()
+    fn release(&self) -> PyResult<()> {
+        self.lock.get()?.release().or_raise()
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
@@ -43,38 +53,32 @@ impl RLock {
     }
 
     #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.release()
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64))> {
-        let Handle { offset, serial } = self.lock.lend();
-        Ok((crate::rebuilder(py, "rebuild_rlock")?, (offset, serial)))
+    fn _is_mine(&self) -> PyResult<bool> {
+        Ok(self.lock.get()?.is_mine())
     }
 
-    fn _is_mine(&self) -> bool {
-        self.lock.is_mine()
-    }
-
-    pub fn _count(&self) -> u32 {
+    fn _count(&self) -> PyResult<u32> {
+        let lock = self.lock.get()?;
         // Nobody asks more of another thread's count than whether there is one.
-        let me = Family::existing().map(Family::me);
-        self.lock
-            .count()
-            .max(u32::from(self.lock.holder() == me && me.is_some()))
+        let ours = lock.holder().is_some() && lock.holder() == Family::existing().map(Family::me);
+        Ok(lock.count().max(u32::from(ours)))
     }
 
-    fn _get_value(&self) -> u32 {
-        u32::from(!self.lock.is_locked())
+    fn _get_value(&self) -> PyResult<u32> {
+        Ok(u32::from(!self._is_zero()?))
     }
 
-    fn _is_zero(&self) -> bool {
-        self.lock.is_locked()
+    fn _is_zero(&self) -> PyResult<bool> {
+        Ok(self.lock.get()?.is_locked())
     }
 
     #[getter]
-    fn handle(&self) -> u64 {
-        self.lock.handle().serial
+    fn handle(&self) -> PyResult<u64> {
+        Ok(self.lock.get()?.handle().serial)
     }
 
     #[getter]
@@ -86,16 +90,4 @@ impl RLock {
     fn maxvalue(&self) -> u32 {
         1
     }
-
-    #[getter]
-    fn name(&self) -> Option<String> {
-        None
-    }
-}
-
-/// Attaches to a lock that another process has lent.
-#[pyfunction]
-pub fn rebuild_rlock(offset: u64, serial: u64) -> PyResult<RLock> {
-    let lock = sync::RLock::attach(Handle { offset, serial }).or_raise()?;
-    Ok(RLock { lock })
 }

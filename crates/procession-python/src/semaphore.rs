@@ -1,11 +1,13 @@
 //! A number of permits.
 
-use procession_engine::arena::Handle;
+use procession_engine::primitive::{AtomicU32, Ordering};
 use procession_engine::sync;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::{IntoPython, value_error};
 use crate::held::{self, Held};
+use crate::shared::{Numbers, Shared};
 
 /// What `kind` is of a lock that its owner may take again.
 pub const RECURSIVE_MUTEX: u32 = 0;
@@ -16,52 +18,60 @@ pub const SEMAPHORE: u32 = 1;
 /// The highest value; as large as the C library's.
 pub const SEM_VALUE_MAX: u32 = i32::MAX as u32;
 
-/// A number of permits.
-#[pyclass(frozen, weakref, module = "procession._procession")]
+/// A number of permits; the base of the classes in `synchronize`.
+#[pyclass(frozen, subclass, weakref, module = "procession._procession")]
 pub struct Semaphore {
-    semaphore: sync::Semaphore,
-    maxvalue: u32,
+    semaphore: Shared<sync::Semaphore>,
+    maxvalue: AtomicU32,
     held: Held,
 }
 
 #[pymethods]
 impl Semaphore {
     #[new]
-    fn new(value: i64, maxvalue: i64) -> PyResult<Self> {
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            semaphore: Shared::default(),
+            maxvalue: AtomicU32::new(SEM_VALUE_MAX),
+            held: Held::default(),
+        }
+    }
+
+    fn _create(&self, value: i64, maxvalue: i64) -> PyResult<()> {
         let range = 0..=i64::from(SEM_VALUE_MAX);
         if !range.contains(&value) || !range.contains(&maxvalue) || value > maxvalue {
-            return Err(value_error(format!(
-                "a semaphore cannot have the value {value} of at most {maxvalue}"
-            )));
+            let message = format!("a semaphore cannot have the value {value} of at most {maxvalue}");
+            return Err(value_error(message));
         }
         let (value, maxvalue) = (value as u32, maxvalue as u32);
+        self.maxvalue.store(maxvalue, Ordering::Relaxed);
         let bound = (maxvalue < SEM_VALUE_MAX).then_some(maxvalue);
-        let semaphore = sync::Semaphore::create(value, bound).or_raise()?;
-        Ok(Self {
-            semaphore,
-            maxvalue,
-            held: Held::default(),
-        })
+        self.semaphore.set(sync::Semaphore::create(value, bound).or_raise()?)
+    }
+
+    fn _attach(&self, handle: Numbers, maxvalue: u32) -> PyResult<()> {
+        self.maxvalue.store(maxvalue, Ordering::Relaxed);
+        self.semaphore.set(sync::Semaphore::attach(handle.into()).or_raise()?)
+    }
+
+    fn _lend(&self) -> PyResult<Numbers> {
+        Ok(self.semaphore.get()?.lend().into())
     }
 
     #[pyo3(signature = (block=true, timeout=None))]
-    pub fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let semaphore = &self.semaphore;
-        let taken = held::acquire(
-            py,
-            block,
-            timeout,
-            || semaphore.try_acquire(),
-            |end| semaphore.acquire(end),
-        )?;
+    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        let semaphore = self.semaphore.get()?;
+        let once = || semaphore.try_acquire();
+        let taken = held::acquire(py, block, timeout, once, |end| semaphore.acquire(end))?;
         if taken {
             self.held.took();
         }
         Ok(taken)
     }
 
-    pub fn release(&self) -> PyResult<()> {
-        self.semaphore.release().or_raise()?;
+    fn release(&self) -> PyResult<()> {
+        self.semaphore.get()?.release().or_raise()?;
         self.held.gave();
         Ok(())
     }
@@ -71,37 +81,29 @@ impl Semaphore {
     }
 
     #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.release()
-    }
-
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64, u32))> {
-        let Handle { offset, serial } = self.semaphore.lend();
-        Ok((
-            crate::rebuilder(py, "rebuild_semaphore")?,
-            (offset, serial, self.maxvalue),
-        ))
     }
 
     fn _is_mine(&self) -> bool {
         self.held.is_mine()
     }
 
-    pub fn _count(&self) -> u32 {
+    fn _count(&self) -> u32 {
         self.held.count()
     }
 
-    fn _get_value(&self) -> u32 {
-        self.semaphore.value()
+    fn _get_value(&self) -> PyResult<u32> {
+        Ok(self.semaphore.get()?.value())
     }
 
-    fn _is_zero(&self) -> bool {
-        self.semaphore.value() == 0
+    fn _is_zero(&self) -> PyResult<bool> {
+        Ok(self._get_value()? == 0)
     }
 
     #[getter]
-    fn handle(&self) -> u64 {
-        self.semaphore.handle().serial
+    fn handle(&self) -> PyResult<u64> {
+        Ok(self.semaphore.get()?.handle().serial)
     }
 
     #[getter]
@@ -111,22 +113,7 @@ impl Semaphore {
 
     #[getter]
     fn maxvalue(&self) -> u32 {
-        self.maxvalue
+        // Relaxed: set before the object is anybody else's.
+        self.maxvalue.load(Ordering::Relaxed)
     }
-
-    #[getter]
-    fn name(&self) -> Option<String> {
-        None
-    }
-}
-
-/// Attaches to a semaphore that another process has lent.
-#[pyfunction]
-pub fn rebuild_semaphore(offset: u64, serial: u64, maxvalue: u32) -> PyResult<Semaphore> {
-    let semaphore = sync::Semaphore::attach(Handle { offset, serial }).or_raise()?;
-    Ok(Semaphore {
-        semaphore,
-        maxvalue,
-        held: Held::default(),
-    })
 }

@@ -1,0 +1,59 @@
+//! What the bases of Python's classes have in common: an engine object, set late.
+//!
+//! A class in Python may be made in two ways, by its `__init__` or by being
+//! unpickled, and its subclasses may have any arguments. So the native base is
+//! empty at first; `_create` or `_attach` gives it its object.
+
+use std::sync::OnceLock;
+
+use procession_engine::arena::Handle;
+use pyo3::prelude::*;
+
+use crate::error::value_error;
+
+/// Holds an object of the engine once there is one.
+pub struct Shared<T>(OnceLock<T>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T> Shared<T> {
+    /// Returns the object.
+    #[inline]
+    pub fn get(&self) -> PyResult<&T> {
+        self.0.get().ok_or_else(uninitialised)
+    }
+
+    /// Gives it its object, once.
+    pub fn set(&self, object: T) -> PyResult<()> {
+        let again = |_| value_error("the object was initialised before");
+        self.0.set(object).map_err(again)
+    }
+}
+
+#[cold]
+fn uninitialised() -> PyErr {
+    value_error("the object was not initialised: call __init__ of the base class")
+}
+
+/// A handle as Python passes it on: offset and serial.
+#[derive(FromPyObject, IntoPyObject)]
+pub struct Numbers(u64, u64);
+
+impl From<Handle> for Numbers {
+    fn from(handle: Handle) -> Self {
+        Self(handle.offset, handle.serial)
+    }
+}
+
+impl From<Numbers> for Handle {
+    fn from(numbers: Numbers) -> Self {
+        Self {
+            offset: numbers.0,
+            serial: numbers.1,
+        }
+    }
+}
