@@ -1,32 +1,40 @@
-"""The fork server of this process: a small interpreter that is forked for each child.
+"""The fork server: a small interpreter that is copied for each child.
 
-The server is started when it is first needed. It imports what
-`set_forkserver_preload` names, by default the program's main module, and then keeps
-copies of itself parked; the rest is the engine's.
+The first process that needs it starts it; its descendants use the same one. It imports
+what `set_forkserver_preload` names, by default the program's main module, and then
+keeps copies of itself parked. The rest is the engine's.
 
-Names and meaning are those of `multiprocessing.forkserver`.
+Names and meaning are those of `multiprocessing.forkserver`, except that the main
+module is always imported where that is asked for (older versions of CPython do not),
+and that a module which cannot be imported is reported.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 import threading
+import warnings
 
-from . import _procession, spawn
+from . import _install, _procession, process, spawn, util
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, NoReturn
 
 __all__ = ["ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
 
 class ForkServer:
-    """The fork server as the process sees it that started it."""
+    """The fork server as its users see it."""
 
     def __init__(self) -> None:
-        self._forkserver_pid: int | None = None
+        self._server = _procession.ForkServer()
         self._lock = threading.Lock()
         self._preload_modules: Sequence[str] = ["__main__"]
+        util.register_after_fork(self, ForkServer._after_fork)
 
     def set_forkserver_preload(self, modules_names: Sequence[str]) -> None:
         """Sets what the server imports before it forks; a hint, as it always was.
@@ -39,22 +47,129 @@ class ForkServer:
         self._preload_modules = modules_names
 
     def get_inherited_fds(self) -> list[int] | None:
-        """Returns the descriptors that this child was given, or None in the main process."""
+        """Returns the descriptors that this child was given; None in the main process."""
         return spawn.inherited_fds
 
     def ensure_running(self) -> None:
-        """Starts the server unless it runs already."""
+        """Starts the server unless it runs."""
+        with self._lock:
+            self._ensure()
 
     def start(
         self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
     ) -> _procession.Child:
         """Returns a child that does what the payload says."""
-        return _procession.spawn(
-            *spawn.program_and_arguments(), name, daemon, payload, fds
+        with self._lock:
+            self._ensure()
+            try:
+                return self._server.start(name, daemon, payload, fds)
+            except BlockingIOError as error:
+                if not self._preload_modules:
+                    raise
+                # What it has imported runs threads, so that it cannot be forked.
+                warnings.warn(
+                    f"{error}; each child will import its modules itself",
+                    RuntimeWarning,
+                    stacklevel=6,
+                )
+                self._server.stop()
+                self._preload_modules = []
+                self._ensure()
+                return self._server.start(name, daemon, payload, fds)
+
+    def attach(self, handle: tuple[int, int]) -> None:
+        """Uses the server that a relative has started."""
+        self._server = _procession.ForkServer(handle)
+
+    def handle(self) -> tuple[int, int] | None:
+        """Returns by what relatives can use the server; None if it does not run."""
+        return self._server.handle()
+
+    @property
+    def _forkserver_pid(self) -> int | None:
+        return self._server.pid()
+
+    def _ensure(self) -> None:
+        executable, arguments = spawn.program_and_arguments(
+            "from procession.forkserver import main; main()"
         )
+        self._server.ensure(executable, arguments, self._pack)
+
+    def _pack(self) -> _procession.Payload:
+        preparation = spawn.get_preparation_data("ignore")
+        wanted = {"sys_path", "dir", "installed", *spawn.MAIN_KEYS}
+        data = {key: preparation[key] for key in wanted & preparation.keys()}
+        data["preload"] = list(self._preload_modules)
+        return _procession.Payload(data, None)
+
+    def _after_fork(self) -> None:
+        # Another thread of the parent may have been using it.
+        if self._lock.locked():
+            self._server = _procession.ForkServer()
+        self._lock = threading.Lock()
 
     def _stop(self) -> None:
         """Stops the server; tests do."""
+        with self._lock:
+            self._server.stop()
+
+
+def main() -> NoReturn:
+    """Runs the server, in the process that was started as one."""
+    server = _procession.Server(sys.argv[-1])
+    _preload(server.load_preparation())
+    _end_pools_of_threads()
+    util._close_stdin()
+    util._flush_std_streams()
+    code = 1
+    try:
+        task = server.serve(os.fork)
+        atexit._clear()
+        atexit.register(util._exit_function)
+        code = 0 if task is None else spawn._main(task)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        util._flush_std_streams()
+        atexit._run_exitfuncs()
+        os._exit(code)
+
+
+def _preload(data: dict[str, Any]) -> None:
+    """Imports what children would import otherwise, each of them."""
+    modules = data.pop("preload")
+    myself: Any = process.current_process()
+    myself._inheriting = True
+    try:
+        if "__main__" not in modules:
+            data = {key: data[key] for key in data.keys() - spawn.MAIN_KEYS}
+        spawn.prepare(data)
+    except BaseException:
+        # Children try again, and then somebody asks for the result.
+        pass
+    finally:
+        del myself._inheriting
+    for name in modules:
+        if name != "__main__":
+            _import(name)
+
+
+def _end_pools_of_threads() -> None:
+    """Has libraries that keep threads, such as BLAS, end them, as they do at a fork."""
+    if len(os.listdir("/proc/self/task")) > 1:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+
+def _import(name: str) -> None:
+    import importlib
+
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        print(f"procession: the fork server cannot preload {name}: {error!r}", file=sys.stderr)
 
 
 _forkserver = ForkServer()

@@ -73,33 +73,42 @@ def get_command_line(**kwds: object) -> list[Any]:
     """
     if getattr(sys, "frozen", False):
         return [sys.executable, "--multiprocessing-fork"]
+    return _command_line("from procession.spawn import spawn_main; spawn_main()")
+
+
+def _command_line(statements: str) -> list[Any]:
+    """Returns the command line of an interpreter that runs statements of ours."""
     return [
         get_executable(),
         *args_from_interpreter_flags(),
         "-c",
-        program("from procession.spawn import spawn_main; spawn_main()"),
+        # Last on the path: it only helps where the package would not be found at all.
+        f"import sys; sys.path.append({_PACKAGE_ROOT!r}); {statements}",
         "--multiprocessing-fork",
     ]
 
 
-def program_and_arguments() -> tuple[bytes, list[bytes]]:
-    """Returns the interpreter to start and its command line, as the engine wants them."""
+def program_and_arguments(statements: str | None = None) -> tuple[bytes, list[bytes]]:
+    """Returns the interpreter to start and its command line, as the engine wants them.
+
+    Args:
+        statements: What it runs; by default it becomes a child.
+
+    Raises:
+        ValueError: No executable is set.
+    """
     executable = get_executable()
     if executable is None:
         raise ValueError("no executable is set to start children with")
-    return executable, [os.fsencode(word) for word in get_command_line()]
-
-
-def program(statements: str) -> str:
-    """Returns the text for `-c` that runs statements which import this package."""
-    # Last on the path: it only helps where the package would not be found at all.
-    return f"import sys; sys.path.append({_PACKAGE_ROOT!r}); {statements}"
+    words = _command_line(statements) if statements else get_command_line()
+    return executable, [os.fsencode(word) for word in words]
 
 
 def spawn_main(**kwds: object) -> NoReturn:
     """Runs the child that the last word of the command line describes, then exits."""
     assert is_forking(sys.argv), "Not forking"
-    sys.exit(_main(_procession.join(sys.argv[-1])))
+    task = _procession.join(sys.argv[-1])
+    sys.exit(0 if task is None else _main(task))
 
 
 # Descriptors that this process was started with, in the order of its parent's list.
@@ -117,6 +126,7 @@ def _main(task: _procession.Task) -> int:
         process_obj = task.load_process()
     finally:
         del myself._inheriting
+    _procession.booted()
     code: int = process_obj._bootstrap(task.parent_sentinel)
     return code
 
@@ -172,6 +182,10 @@ def _portable_sys_path() -> list[str]:
     if "" in paths and process.ORIGINAL_DIR is not None:
         paths[paths.index("")] = process.ORIGINAL_DIR
     return paths
+
+
+# The keys of preparation data that tell of the main module.
+MAIN_KEYS = {"init_main_from_name", "init_main_from_path"}
 
 
 def _main_module_data() -> dict[str, str]:

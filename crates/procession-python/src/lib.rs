@@ -20,10 +20,13 @@ mod lock;
 mod rlock;
 mod semaphore;
 
+mod barrier;
+mod condition;
 mod queue;
 
 mod child;
 mod fork;
+mod forkserver;
 mod member;
 mod payload;
 mod spawn;
@@ -34,13 +37,19 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _procession {
     #[pymodule_export]
+    use crate::barrier::{Barrier, rebuild_barrier};
+    #[pymodule_export]
     use crate::block::{Block, rebuild_block};
     #[pymodule_export]
     use crate::child::Child;
     #[pymodule_export]
+    use crate::condition::{Condition, rebuild_condition};
+    #[pymodule_export]
     use crate::event::Event;
     #[pymodule_export]
     use crate::fork::{ForkPlace, prepare_fork};
+    #[pymodule_export]
+    use crate::forkserver::{ForkServer, Server};
     #[pymodule_export]
     use crate::lock::Lock;
     #[pymodule_export]
@@ -54,7 +63,7 @@ mod _procession {
     #[pymodule_export]
     use crate::semaphore::Semaphore;
     #[pymodule_export]
-    use crate::spawn::{join, spawn};
+    use crate::spawn::{booted, join, spawn};
     #[pymodule_export]
     use crate::wait::wait_readable;
 

@@ -77,7 +77,7 @@ impl Task {
 #[pymethods]
 impl Task {
     /// Unpickles the first object.
-    fn load_preparation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    pub fn load_preparation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
         let (block, len) = payload.as_ref().ok_or_else(nothing)?;
         let end = ALIGNMENT + first_len(block);

@@ -16,7 +16,7 @@ use procession_engine::start::{self, Joined, Orders, Program};
 use pyo3::prelude::*;
 
 use crate::child::Child;
-use crate::error::IntoPython;
+use crate::error::{IntoPython, value_error};
 use crate::payload::{Payload, Task};
 
 /// Starts a program that calls [`join`] with the last of its arguments.
@@ -30,23 +30,39 @@ pub fn spawn(
     payload: &Payload,
     fds: Vec<i32>,
 ) -> PyResult<Child> {
-    let program = Program {
-        exe: OsString::from_vec(exe).into(),
-        argv: argv.into_iter().map(OsString::from_vec).collect(),
-        ..Program::default()
-    };
+    let program = program(exe, argv);
     let orders = orders(name, daemon, Some(payload), &fds)?;
     py.detach(|| start::spawn(&program, orders))
         .or_raise()
         .map(Child::new)
 }
 
-/// Joins the family that a parent's argument names; returns what there is to do.
+/// Joins the family that a parent's argument names; returns what there is to
+/// do, or None when this process was booted ahead and is not needed.
 #[pyfunction]
-pub fn join(argument: &str) -> PyResult<Task> {
+pub fn join(py: Python<'_>, argument: &str) -> PyResult<Option<Task>> {
     let introduction = Introduction::parse(argument).or_raise()?;
-    let Joined::Process(received) = start::join(&introduction).or_raise()?;
-    Task::new(received).or_raise()
+    let received = match start::join(&introduction).or_raise()? {
+        Joined::Process(received) => Some(received),
+        Joined::Spare(spare) => py.detach(|| spare.park()).or_raise()?,
+        Joined::Server(_) => return Err(value_error("this process was started as a server")),
+    };
+    received.map(Task::new).transpose().or_raise()
+}
+
+/// Says that this process has got through its start.
+#[pyfunction]
+pub fn booted() {
+    start::booted();
+}
+
+/// Returns the program that a fresh interpreter is.
+pub fn program(exe: Vec<u8>, argv: Vec<Vec<u8>>) -> Program {
+    Program {
+        exe: OsString::from_vec(exe).into(),
+        argv: argv.into_iter().map(OsString::from_vec).collect(),
+        ..Program::default()
+    }
 }
 
 /// Returns the orders for a child.

@@ -1,0 +1,101 @@
+//! A place where processes wait for one another.
+
+use procession_engine::arena::Handle;
+use procession_engine::sync::{self, Follower, Leader, Role};
+use procession_engine::{Error, ErrorKind};
+use pyo3::prelude::*;
+
+use crate::error::{IntoPython, to_python};
+use crate::wait::{deadline, detached};
+
+/// A place where processes wait for one another.
+#[pyclass(frozen, weakref, module = "procession._procession")]
+pub struct Barrier {
+    barrier: sync::Barrier,
+}
+
+#[pymethods]
+impl Barrier {
+    #[new]
+    fn new(parties: u32) -> PyResult<Self> {
+        Ok(Self {
+            barrier: sync::Barrier::create(parties).or_raise()?,
+        })
+    }
+
+    #[pyo3(signature = (action=None, timeout=None))]
+    fn wait(
+        &self,
+        py: Python<'_>,
+        action: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<u32> {
+        let end = deadline(timeout)?;
+        match detached(py, || self.barrier.arrive(end).map_err(broken_when_late))? {
+            Role::Leader(leader) => lead(leader, action),
+            Role::Follower(mut follower) => loop {
+                match py.detach(|| follower.wait(end)) {
+                    Ok(()) => return Ok(Follower::index(&follower)),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
+                    Err(error) => return Err(to_python(broken_when_late(error))),
+                }
+            },
+        }
+    }
+
+    fn reset(&self) -> PyResult<()> {
+        self.barrier.reset().or_raise()
+    }
+
+    fn abort(&self) -> PyResult<()> {
+        self.barrier.abort().or_raise()
+    }
+
+    #[getter]
+    fn parties(&self) -> u32 {
+        self.barrier.parties()
+    }
+
+    #[getter]
+    fn n_waiting(&self) -> u32 {
+        self.barrier.n_waiting()
+    }
+
+    #[getter]
+    fn broken(&self) -> bool {
+        self.barrier.broken()
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64))> {
+        let Handle { offset, serial } = self.barrier.lend();
+        Ok((crate::rebuilder(py, "rebuild_barrier")?, (offset, serial)))
+    }
+}
+
+/// Runs the action, and then lets the others go on.
+fn lead(leader: Leader<'_>, action: Option<&Bound<'_, PyAny>>) -> PyResult<u32> {
+    let index = leader.index();
+    if let Some(action) = action
+        && let Err(error) = action.call0()
+    {
+        leader.fail();
+        return Err(error);
+    }
+    leader.open().or_raise()?;
+    Ok(index)
+}
+
+/// Python's barriers say that they are broken when the time is over.
+fn broken_when_late(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::TimedOut => Error::new(ErrorKind::Broken, error.to_string()),
+        _ => error,
+    }
+}
+
+/// Attaches to a barrier that another process has lent.
+#[pyfunction]
+pub fn rebuild_barrier(offset: u64, serial: u64) -> PyResult<Barrier> {
+    let barrier = sync::Barrier::attach(Handle { offset, serial }).or_raise()?;
+    Ok(Barrier { barrier })
+}

@@ -1,0 +1,139 @@
+//! The fork server: as its users hold it, and as it sees itself.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use procession_engine::os::fork::Forked;
+use procession_engine::os::time::Deadline;
+use procession_engine::start::introduction::Introduction;
+use procession_engine::start::{self, Joined};
+use procession_engine::{Error, ErrorKind};
+use pyo3::prelude::*;
+
+use crate::child::Child;
+use crate::error::{IntoPython, to_python, value_error};
+use crate::payload::{Payload, Task};
+use crate::shared::Numbers;
+use crate::spawn::{orders, program};
+use crate::wait::detached;
+
+/// The fork server as its users hold it. At first there is none.
+///
+/// One call at a time: the class in Python has a lock that other threads can
+/// wait for without the GIL.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct ForkServer(Mutex<start::ForkServer>);
+
+impl ForkServer {
+    fn lock(&self) -> PyResult<MutexGuard<'_, start::ForkServer>> {
+        match self.0.try_lock() {
+            Ok(server) => Ok(server),
+            Err(TryLockError::Poisoned(error)) => Ok(PoisonError::into_inner(error)),
+            Err(TryLockError::WouldBlock) => Err(value_error("the fork server is in use")),
+        }
+    }
+}
+
+#[pymethods]
+impl ForkServer {
+    /// Finds the server that a relative has started; without a handle there is none yet.
+    #[new]
+    #[pyo3(signature = (handle=None))]
+    fn new(handle: Option<Numbers>) -> PyResult<Self> {
+        let server = match handle {
+            // One that is gone is started anew when it is needed.
+            Some(handle) => start::ForkServer::attach(handle.into()).unwrap_or_default(),
+            None => start::ForkServer::new(),
+        };
+        Ok(Self(Mutex::new(server)))
+    }
+
+    /// Starts the server by a command line, with a payload, unless it runs.
+    fn ensure(&self, exe: Vec<u8>, argv: Vec<Vec<u8>>, payload: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut server = self.lock()?;
+        if server.is_running() {
+            return Ok(());
+        }
+        let payload = payload.call0()?;
+        let orders = orders("forkserver".into(), false, Some(payload.cast::<Payload>()?.get()), &[])?;
+        server.ensure(&program(exe, argv), || Ok(orders)).or_raise()?;
+        Ok(())
+    }
+
+    /// Starts a process by the server, which must have been started.
+    fn start(
+        &self,
+        py: Python<'_>,
+        name: String,
+        daemon: bool,
+        payload: &Payload,
+        fds: Vec<i32>,
+    ) -> PyResult<Child> {
+        let server = self.lock()?;
+        // Daemons are sent their lifeline.
+        let with_fds = daemon || !fds.is_empty();
+        let claim = detached(py, || server.claim(with_fds, Deadline::NEVER))?;
+        let orders = orders(name, daemon, Some(payload), &fds)?;
+        claim.hand_over(orders).or_raise().map(Child::new)
+    }
+
+    /// Ends the server; what it has started lives on.
+    fn stop(&self) -> PyResult<()> {
+        self.lock()?.stop().or_raise()
+    }
+
+    /// Returns the server's process id, or None if it does not run.
+    fn pid(&self) -> PyResult<Option<u32>> {
+        Ok(self.lock()?.pid())
+    }
+
+    /// Returns the numbers by which relatives find the server, or None if it does not run.
+    fn handle(&self) -> PyResult<Option<Numbers>> {
+        Ok(self.lock()?.handle().map(Numbers::from))
+    }
+}
+
+/// The fork server as it sees itself.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct Server {
+    server: Mutex<Option<start::Server>>,
+    task: Task,
+}
+
+#[pymethods]
+impl Server {
+    /// Joins the family that a parent's argument names, as its fork server.
+    #[new]
+    fn new(argument: &str) -> PyResult<Self> {
+        let introduction = Introduction::parse(argument).or_raise()?;
+        let Joined::Server(mut server) = start::join(&introduction).or_raise()? else {
+            return Err(value_error("this process was not started as a server"));
+        };
+        let task = Task::new(server.take_received()).or_raise()?;
+        Ok(Self {
+            server: Mutex::new(Some(server)),
+            task,
+        })
+    }
+
+    /// Unpickles what the server was started with.
+    fn load_preparation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.task.load_preparation(py)
+    }
+
+    /// Serves until killed. Returns in the processes that `fork` makes: with
+    /// what there is to do, or None when there is nothing.
+    fn serve(&self, fork: &Bound<'_, PyAny>) -> PyResult<Option<Task>> {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let server = server.ok_or_else(|| value_error("a server serves once"))?;
+        let mut fork = || match fork.call0().and_then(|pid| pid.extract::<u32>()) {
+            Ok(0) => Ok(Forked::Child),
+            Ok(pid) => Ok(Forked::Parent(pid)),
+            Err(error) => Err(Error::new(ErrorKind::Limit, error.to_string())),
+        };
+        // The GIL is held all the time: a server has no other thread.
+        match server.serve(&mut fork).map_err(to_python)? {
+            Some(received) => Task::new(received).or_raise().map(Some),
+            None => Ok(None),
+        }
+    }
+}
