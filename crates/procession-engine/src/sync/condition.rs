@@ -140,6 +140,12 @@ impl Condition {
         self.notify(usize::MAX)
     }
 
+    /// Returns how many wait and were not notified yet.
+    #[must_use]
+    pub fn n_waiting(&self) -> usize {
+        self.waiters().count()
+    }
+
     fn waiters(&self) -> Waiters<'static> {
         Waiters::of(self.object.view())
     }

@@ -115,6 +115,13 @@ impl<'a> Waiters<'a> {
         called.len()
     }
 
+    /// Returns how many wait and were not notified yet.
+    pub(super) fn count(&self) -> usize {
+        self.entries()
+            .filter(|entry| entry.state() == WAITING)
+            .count()
+    }
+
     /// Marks entries as notified. Under the guard.
     fn call(&self, most: usize) -> Vec<&'a Entry> {
         let mut waiting: Vec<&Entry> = self
