@@ -61,7 +61,7 @@ impl Condition {
     }
 
     fn n_waiting(&self) -> usize {
-        self.condition.waiting()
+        self.condition.n_waiting()
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64))> {

@@ -68,12 +68,9 @@ pub fn os_error(message: impl Into<String>) -> PyErr {
     PyOSError::new_err(message.into())
 }
 
-/// Returns the error of a system call.
-pub fn system_error(error: &std::io::Error) -> PyErr {
-    match error.raw_os_error() {
-        Some(number) => PyOSError::new_err((number, strip_number(error))),
-        None => PyOSError::new_err(error.to_string()),
-    }
+/// Returns the error of a connection whose other end is closed, for one who sends.
+pub fn broken_pipe() -> PyErr {
+    PyOSError::new_err((libc::EPIPE, "nobody holds the other end of the connection"))
 }
 
 /// Returns the EOFError of a connection whose other end is closed.
@@ -116,13 +113,4 @@ fn raise(
         Ok(class) => PyErr::from_type(class.clone(), args),
         Err(error) => error,
     })
-}
-
-/// Returns the system's words without the number that Python puts before them.
-fn strip_number(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
 }

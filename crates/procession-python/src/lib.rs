@@ -22,6 +22,7 @@ mod semaphore;
 
 mod barrier;
 mod condition;
+mod connection;
 mod queue;
 
 mod child;
@@ -44,6 +45,8 @@ mod _procession {
     use crate::child::Child;
     #[pymodule_export]
     use crate::condition::{Condition, rebuild_condition};
+    #[pymodule_export]
+    use crate::connection::{Connection, pipe};
     #[pymodule_export]
     use crate::event::Event;
     #[pymodule_export]

@@ -13,10 +13,13 @@
 //! # Safety
 //! A vector's length grows by the bytes that the kernel has put behind it.
 
-#![expect(unsafe_code, reason = "reads into a vector's spare room")]
+#![expect(
+    unsafe_code,
+    reason = "reads into a vector's spare room, and an ioctl that rustix lacks"
+)]
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, read, write};
 use rustix::net::{
@@ -58,6 +61,24 @@ fn pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd)> {
 pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> Result<()> {
     rustix::io::ioctl_fionbio(fd, nonblocking)
         .map_err(|e| Error::os("set whether a descriptor waits", e))
+}
+
+/// Returns how much of what was sent waits to be received, in bytes of the
+/// kernel's memory: somewhat more than the messages have.
+///
+/// # Errors
+/// When `fd` is no socket.
+pub fn unsent(fd: impl AsFd) -> Result<usize> {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: the request (SIOCOUTQ, which has the number of TIOCOUTQ) writes
+    // one int.
+    let code =
+        unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) };
+    if code < 0 {
+        let error = std::io::Error::last_os_error();
+        return Err(Error::os("ask how much waits in a socket", error));
+    }
+    Ok(usize::try_from(waiting).unwrap_or(0))
 }
 
 /// Sends `parts`, one after the other, but for the first `sent` bytes of them;
