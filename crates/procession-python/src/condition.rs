@@ -16,7 +16,11 @@ pub struct Condition {
 
 impl Condition {
     /// Waits in line; the lock is free meanwhile.
-    fn wait_in_line(py: Python<'_>, mut waiter: sync::Waiter<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    fn wait_in_line(
+        py: Python<'_>,
+        mut waiter: sync::Waiter<'_>,
+        timeout: Option<f64>,
+    ) -> PyResult<bool> {
         let end = deadline(timeout)?;
         loop {
             match py.detach(|| waiter.wait(end)) {
@@ -31,7 +35,9 @@ impl Condition {
 impl Condition {
     #[new]
     fn new() -> PyResult<Self> {
-        Ok(Self { condition: sync::Condition::create().or_raise()? })
+        Ok(Self {
+            condition: sync::Condition::create().or_raise()?,
+        })
     }
 
     #[pyo3(signature = (lock, timeout=None))]

@@ -23,7 +23,9 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::error::{IntoPython, broken_pipe, buffer_too_short, end_of_file, os_error, to_python, value_error};
+use crate::error::{
+    IntoPython, broken_pipe, buffer_too_short, end_of_file, os_error, to_python, value_error,
+};
 use crate::pickle::{self, Pickled, bytes_of};
 use crate::wait::{deadline, detached};
 
@@ -110,7 +112,9 @@ impl Connection {
                 head.extend_from_slice(&(len as u64).to_be_bytes());
             }
         }
-        let all: Vec<&[u8]> = std::iter::once(head.as_slice()).chain(parts.iter().copied()).collect();
+        let all: Vec<&[u8]> = std::iter::once(head.as_slice())
+            .chain(parts.iter().copied())
+            .collect();
         send_all(py, fd, &all)
     }
 
@@ -129,7 +133,9 @@ impl Connection {
             LONG => u64::from_be_bytes(recv_array(py, fd, false)?),
             other => u64::try_from(other).unwrap_or(u64::MAX),
         };
-        let Some(len) = usize::try_from(len).ok().filter(|&len| most.is_none_or(|most| len <= most))
+        let Some(len) = usize::try_from(len)
+            .ok()
+            .filter(|&len| most.is_none_or(|most| len <= most))
         else {
             return Ok(None);
         };
@@ -260,19 +266,26 @@ impl Connection {
         let buffer = as_bytes(buf)?;
         let bytes = bytes_of(&buffer);
         let offset = usize::try_from(offset).map_err(|_| value_error("offset is negative"))?;
-        let rest = bytes.get(offset..).ok_or_else(|| value_error("buffer length < offset"))?;
+        let rest = bytes
+            .get(offset..)
+            .ok_or_else(|| value_error("buffer length < offset"))?;
         let part = match size {
             None => rest,
             Some(size) => {
                 let size = usize::try_from(size).map_err(|_| value_error("size is negative"))?;
-                rest.get(..size).ok_or_else(|| value_error("buffer length < offset + size"))?
+                rest.get(..size)
+                    .ok_or_else(|| value_error("buffer length < offset + size"))?
             }
         };
         self.send_parts(py, &[part])
     }
 
     #[pyo3(signature = (maxlength=None))]
-    fn recv_bytes<'py>(&self, py: Python<'py>, maxlength: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
+    fn recv_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        maxlength: Option<isize>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         self.to_read()?;
         let most = maxlength.map(usize::try_from).transpose();
         let most = most.map_err(|_| value_error("negative maxlength"))?;
@@ -283,7 +296,12 @@ impl Connection {
     }
 
     #[pyo3(signature = (buf, offset=0))]
-    fn recv_bytes_into(&self, py: Python<'_>, buf: &Bound<'_, PyAny>, offset: isize) -> PyResult<usize> {
+    fn recv_bytes_into(
+        &self,
+        py: Python<'_>,
+        buf: &Bound<'_, PyAny>,
+        offset: isize,
+    ) -> PyResult<usize> {
         self.to_read()?;
         let buffer = as_bytes(buf)?;
         if buffer.readonly() {
@@ -379,7 +397,11 @@ fn send_all(py: Python<'_>, fd: BorrowedFd<'_>, parts: &[&[u8]]) -> PyResult<()>
 }
 
 /// Receives a few bytes; `first` says that a message begins with them.
-fn recv_array<const N: usize>(py: Python<'_>, fd: BorrowedFd<'_>, first: bool) -> PyResult<[u8; N]> {
+fn recv_array<const N: usize>(
+    py: Python<'_>,
+    fd: BorrowedFd<'_>,
+    first: bool,
+) -> PyResult<[u8; N]> {
     let mut bytes = [0; N];
     let mut filled = 0;
     loop {

@@ -107,7 +107,7 @@ fn raise(
     class: &PyOnceLock<Py<PyType>>,
     module: &str,
     name: &str,
-    args: impl pyo3::PyErrArguments + Send + Sync + 'static,
+    args: impl pyo3::PyErrArguments + 'static,
 ) -> PyErr {
     Python::attach(|py| match class.import(py, module, name) {
         Ok(class) => PyErr::from_type(class.clone(), args),

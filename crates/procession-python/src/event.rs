@@ -30,7 +30,8 @@ impl Event {
     }
 
     fn _attach(&self, handle: Numbers) -> PyResult<()> {
-        self.event.set(sync::Event::attach(handle.into()).or_raise()?)
+        self.event
+            .set(sync::Event::attach(handle.into()).or_raise()?)
     }
 
     fn _lend(&self) -> PyResult<Numbers> {

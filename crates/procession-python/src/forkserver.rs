@@ -54,8 +54,15 @@ impl ForkServer {
             return Ok(());
         }
         let payload = payload.call0()?;
-        let orders = orders("forkserver".into(), false, Some(payload.cast::<Payload>()?.get()), &[])?;
-        server.ensure(&program(exe, argv), || Ok(orders)).or_raise()?;
+        let orders = orders(
+            "forkserver".into(),
+            false,
+            Some(payload.cast::<Payload>()?.get()),
+            &[],
+        )?;
+        server
+            .ensure(&program(exe, argv), || Ok(orders))
+            .or_raise()?;
         Ok(())
     }
 
@@ -123,7 +130,11 @@ impl Server {
     /// Serves until killed. Returns in the processes that `fork` makes: with
     /// what there is to do, or None when there is nothing.
     fn serve(&self, fork: &Bound<'_, PyAny>) -> PyResult<Option<Task>> {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let server = self
+            .server
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let server = server.ok_or_else(|| value_error("a server serves once"))?;
         let mut fork = || match fork.call0().and_then(|pid| pid.extract::<u32>()) {
             Ok(0) => Ok(Forked::Child),

@@ -55,7 +55,9 @@ impl Queue {
         }
         let end = deadline(timeout)?;
         let put = detached(py, || match queue.put(parts, end) {
-            Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::TimedOut) => Ok(false),
+            Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::TimedOut) => {
+                Ok(false)
+            }
             result => result.map(|()| true),
         })?;
         if put { Ok(()) } else { Err(error::full()) }
@@ -75,7 +77,9 @@ impl Queue {
         }
         let end = deadline(timeout)?;
         let message = detached(py, || match queue.get(end) {
-            Err(error) if matches!(error.kind(), ErrorKind::Empty | ErrorKind::TimedOut) => Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::Empty | ErrorKind::TimedOut) => {
+                Ok(None)
+            }
             result => result.map(Some),
         })?;
         message.ok_or_else(error::empty)
@@ -88,7 +92,10 @@ impl Queue {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { queue: Shared::default(), closed: AtomicBool::new(false) }
+        Self {
+            queue: Shared::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     fn _create(&self, maxsize: u64) -> PyResult<()> {
@@ -100,7 +107,8 @@ impl Queue {
     }
 
     fn _attach(&self, handle: Numbers) -> PyResult<()> {
-        self.queue.set(channel::Queue::attach(handle.into()).or_raise()?)
+        self.queue
+            .set(channel::Queue::attach(handle.into()).or_raise()?)
     }
 
     #[getter]
@@ -135,7 +143,9 @@ impl Queue {
                 return Ok(());
             }
         };
-        pickled.with_parts(py, |parts| Self::put_parts(py, queue, parts, block, timeout))
+        pickled.with_parts(py, |parts| {
+            Self::put_parts(py, queue, parts, block, timeout)
+        })
     }
 
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -186,6 +196,12 @@ impl Queue {
 
     fn fileno(&self) -> PyResult<i32> {
         // The queue itself keeps the descriptor open.
-        Ok(self.queue.get()?.readable_fd().or_raise()?.as_fd().as_raw_fd())
+        Ok(self
+            .queue
+            .get()?
+            .readable_fd()
+            .or_raise()?
+            .as_fd()
+            .as_raw_fd())
     }
 }

@@ -30,7 +30,8 @@ impl RLock {
     }
 
     fn _attach(&self, handle: Numbers) -> PyResult<()> {
-        self.lock.set(sync::RLock::attach(handle.into()).or_raise()?)
+        self.lock
+            .set(sync::RLock::attach(handle.into()).or_raise()?)
     }
 
     fn _lend(&self) -> PyResult<Numbers> {

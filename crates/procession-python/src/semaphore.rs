@@ -41,18 +41,21 @@ impl Semaphore {
     fn _create(&self, value: i64, maxvalue: i64) -> PyResult<()> {
         let range = 0..=i64::from(SEM_VALUE_MAX);
         if !range.contains(&value) || !range.contains(&maxvalue) || value > maxvalue {
-            let message = format!("a semaphore cannot have the value {value} of at most {maxvalue}");
+            let message =
+                format!("a semaphore cannot have the value {value} of at most {maxvalue}");
             return Err(value_error(message));
         }
         let (value, maxvalue) = (value as u32, maxvalue as u32);
         self.maxvalue.store(maxvalue, Ordering::Relaxed);
         let bound = (maxvalue < SEM_VALUE_MAX).then_some(maxvalue);
-        self.semaphore.set(sync::Semaphore::create(value, bound).or_raise()?)
+        self.semaphore
+            .set(sync::Semaphore::create(value, bound).or_raise()?)
     }
 
     fn _attach(&self, handle: Numbers, maxvalue: u32) -> PyResult<()> {
         self.maxvalue.store(maxvalue, Ordering::Relaxed);
-        self.semaphore.set(sync::Semaphore::attach(handle.into()).or_raise()?)
+        self.semaphore
+            .set(sync::Semaphore::attach(handle.into()).or_raise()?)
     }
 
     fn _lend(&self) -> PyResult<Numbers> {

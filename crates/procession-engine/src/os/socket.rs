@@ -72,8 +72,7 @@ pub fn unsent(fd: impl AsFd) -> Result<usize> {
     let mut waiting: libc::c_int = 0;
     // SAFETY: the request (SIOCOUTQ, which has the number of TIOCOUTQ) writes
     // one int.
-    let code =
-        unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) };
+    let code = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) };
     if code < 0 {
         let error = std::io::Error::last_os_error();
         return Err(Error::os("ask how much waits in a socket", error));
