@@ -19,7 +19,9 @@ PATIENCE = 5
 def snapshot() -> dict[str, set[str]]:
     """Tells what there is, by kind; what may be kept of each kind is left out."""
     return {
-        "process": set(map(str, descendants(os.getpid()))),
+        "process": {
+            str(pid) for pid in descendants(os.getpid()) if not is_spare(pid)
+        },
         "descriptor": descriptors(),
         "thread": threads(),
         "name in /dev/shm": set(os.listdir("/dev/shm")),
@@ -64,6 +66,17 @@ def children(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         pass  # The process or thread has ended while we read.
     return pids
+
+
+def is_spare(pid: int) -> bool:
+    """Tells whether a process is one that procession keeps parked until it is needed.
+
+    Their number goes up and down as the fork server replaces those that were used.
+    """
+    try:
+        return Path(f"/proc/{pid}/comm").read_text() == "parked spare\n"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def catches(pid: int, signum: int) -> bool:

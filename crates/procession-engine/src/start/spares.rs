@@ -14,6 +14,7 @@ use crate::os::futex::Woken;
 use crate::os::lifeline::{self, Lifeline};
 use crate::os::mailbox::{self, Mailbox};
 use crate::os::pidfd::PidFd;
+use crate::os::prctl;
 use crate::os::signals::Disposition;
 use crate::os::time::Deadline;
 use crate::primitive::{Ordering, fence, futex_wait, futex_wake};
@@ -22,6 +23,9 @@ use crate::start::cells::{Body, Cell, State, Word};
 use crate::start::join::hold_for_life;
 use crate::start::orders::{Orders, Received};
 use crate::start::orphan;
+
+/// What `ps` and `top` call a process that waits to be needed.
+const NAME: &str = "parked spare";
 
 /// How long descriptors that were sent before the orders may take.
 const MAIL: Duration = Duration::from_secs(10);
@@ -232,6 +236,8 @@ pub struct Spare {
     tie: Tie,
     /// What an interrupt from the terminal did before it was ignored.
     interrupts: Disposition,
+    /// What `ps` called it before, if the kernel told.
+    name: Option<String>,
     /// Not claimed for so long, it ends unless it is the last.
     patience: Option<Duration>,
 }
@@ -258,7 +264,11 @@ impl Spare {
             let message = format!("there is no cell {index} for a spare");
             Error::new(ErrorKind::Invalid, message)
         })?;
+        // Only for those who look at it: a sandbox may forbid it.
+        let name = prctl::name().ok();
+        let _ = prctl::set_name(NAME);
         Ok(Self {
+            name,
             mailbox: Mailbox::bind(family.id(), family.me().raw())?,
             cell,
             interrupts,
@@ -327,6 +337,9 @@ impl Spare {
             Tie::ToUser(line) => drop(line),
         }
         self.interrupts.restore()?;
+        if let Some(name) = &self.name {
+            let _ = prctl::set_name(name);
+        }
         let offset = cell.payload.load(Ordering::Relaxed);
         let len = cell.payload_len.load(Ordering::Relaxed);
         let payload = (offset != 0)
