@@ -16,7 +16,6 @@ import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
 from subprocess import PIPE
 
 from catalogue import (
@@ -27,6 +26,7 @@ from catalogue import (
     python_scenarios,
     rust_scenarios,
 )
+from comparison import HEAD, Comparison
 
 # Seconds after which a measurement counts as hung; the longest takes six.
 HUNG = 120
@@ -44,19 +44,16 @@ def main() -> int:
     print(
         "\n".join(f"{key}: {value}" for key, value in machine.items()), "\n", flush=True
     )
-    print(
-        f"{'scenario':<17} {'method':<16} {'reference':>22} {'procession':>15} {'ratio':>8} {'goal':>6}"
-    )
-    results = []
+    print(HEAD)
+    found = []
     for scenario in chosen:
-        result = measure(scenario, options.rounds, options.only)
-        results.append(result)
-        print(row(scenario, result), flush=True)
+        found.append(measure(scenario, options.rounds, options.only))
+        print(found[-1].row(), flush=True)
     if options.json:
-        options.json.write_text(
-            json.dumps({"machine": machine, "results": results}, indent=1) + "\n"
-        )
-    return 1 if any(result["failures"] for result in results) else 0
+        results = [comparison.record() for comparison in found]
+        report = json.dumps({"machine": machine, "results": results}, indent=1)
+        options.json.write_text(report + "\n")
+    return 1 if any(comparison.failures for comparison in found) else 0
 
 
 def arguments() -> argparse.Namespace:
@@ -89,37 +86,18 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(scenario: Scenario, rounds: int, only: str | None) -> dict:
+def measure(scenario: Scenario, rounds: int, only: str | None) -> Comparison:
     """Runs a scenario in turn on each library and returns what it found."""
-    names = [name for name in scenario.commands if only in (None, name)]
-    figures: dict[str, list[float]] = {name: [] for name in names}
-    failures: dict[str, str] = {}
+    libraries = [name for name in scenario.commands if only in (None, name)]
+    found = Comparison(scenario, {name: [] for name in libraries})
     for number in range(rounds):
-        for name in names if number % 2 == 0 else reversed(names):
-            if name not in failures:
+        for name in libraries if number % 2 == 0 else reversed(libraries):
+            if name not in found.failures:
                 try:
-                    figures[name].append(run(name, scenario.commands[name]))
+                    found.figures[name].append(run(name, scenario.commands[name]))
                 except RuntimeError as error:
-                    failures[name] = str(error)
-    medians = {
-        name: median(values)
-        for name, values in figures.items()
-        if values and name not in failures
-    }
-    reference = next(iter(scenario.commands))
-    return {
-        "scenario": scenario.name,
-        "method": scenario.method,
-        "unit": "s" if scenario.is_duration else "1/s",
-        "reference": reference,
-        "figures": figures,
-        "medians": medians,
-        "ratio": scenario.ratio(medians[reference], medians["procession"])
-        if len(medians) == 2
-        else None,
-        "goal": scenario.goal,
-        "failures": failures,
-    }
+                    found.failures[name] = str(error)
+    return found
 
 
 def run(library: str, command: list[str]) -> float:
@@ -150,24 +128,6 @@ def run(library: str, command: list[str]) -> float:
     if found["library"] != library:
         raise RuntimeError(f"it ran on {found['library']}")
     return float(found["value"])
-
-
-def row(scenario: Scenario, result: dict) -> str:
-    unit, factor = scenario.unit
-    shown = {
-        name: f"{value * factor:.4g} {unit}"
-        for name, value in result["medians"].items()
-    }
-    reference = f"{result['reference']} {shown.get(result['reference'], '-')}"
-    if result["reference"] == "multiprocessing":
-        reference = shown.get("multiprocessing", "-")
-    ratio = f"{result['ratio']:.2f}x" if result["ratio"] else "-"
-    mark = " below" if result["ratio"] and result["ratio"] < scenario.goal else ""
-    failed = "".join(
-        f"\n    {name} failed: {why}" for name, why in result["failures"].items()
-    )
-    ours = shown.get("procession", "-")
-    return f"{scenario.name:<17} {scenario.method:<16} {reference:>22} {ours:>15} {ratio:>8} {scenario.goal:>5g}x{mark}{failed}"
 
 
 def describe_machine() -> dict[str, str]:

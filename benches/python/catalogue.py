@@ -5,7 +5,7 @@ What each one does is defined in benches/README.md, under the same names.
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -31,13 +31,20 @@ class Scenario:
     name: str
     method: str
     unit: tuple[str, float]
+    # How many times better than the reference, or else at least this figure.
     goal: float
     # The reference first: every other is compared with it.
-    commands: dict[str, list[str]] = field(default_factory=dict)
+    commands: dict[str, list[str]]
+    least: float | None = None
 
     @property
     def is_duration(self) -> bool:
         return not self.unit[0].endswith("/s")
+
+    def shown(self, figure: float) -> str:
+        """Returns a figure with its unit."""
+        name, factor = self.unit
+        return f"{figure * factor:.4g} {name}"
 
     def ratio(self, reference: float, figure: float) -> float:
         """Returns how many times better than the reference a figure is."""
@@ -105,7 +112,6 @@ def rust_scenarios() -> list[Scenario]:
         ("start-join", "forkserver", MICROSECONDS, 5.0, "procspawn"),
         ("start-join", "spawn", MICROSECONDS, 1.0, "procspawn"),
         ("pool-roundtrip", "forkserver", MICROSECONDS, 5.0, "procspawn"),
-        # The goal is a rate, 500,000 tasks a second, and not a ratio.
         ("pool-map-tiny", "forkserver", THOUSANDS, 1.0, "procspawn"),
         ("queue-1p1c", "forkserver", THOUSANDS, 3.0, "ipc-channel"),
     ]
@@ -119,6 +125,8 @@ def rust_scenarios() -> list[Scenario]:
                 peer: [str(built / f"bench-{peer}"), name],
                 "procession": [str(built / "bench-procession"), name, method],
             },
+            # The one goal that is a rate and not a ratio, in tasks a second.
+            least=500_000 if name == "pool-map-tiny" else None,
         )
         for name, method, unit, goal, peer in table
     ]

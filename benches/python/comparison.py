@@ -1,0 +1,81 @@
+"""What the rounds of one scenario found: medians, the ratio, and a row of the table."""
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from catalogue import Scenario
+
+HEAD = f"{'scenario':<17} {'method':<16} {'reference':>22} {'procession':>15} {'ratio':>8} {'goal':>8}"
+OURS = "procession"
+
+
+@dataclass
+class Comparison:
+    """The figures of a scenario, by library, and why a library has none."""
+
+    scenario: Scenario
+    figures: dict[str, list[float]]
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        return next(iter(self.scenario.commands))
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better procession is, if both were measured."""
+        ours, theirs = self.median(OURS), self.median(self.reference)
+        return self.scenario.ratio(theirs, ours) if ours and theirs else None
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal was, if it is known."""
+        ours = self.median(OURS)
+        if self.scenario.least is not None:
+            return None if ours is None else ours >= self.scenario.least
+        return None if self.ratio is None else self.ratio >= self.scenario.goal
+
+    def median(self, library: str) -> float | None:
+        values = self.figures.get(library)
+        return median(values) if values and library not in self.failures else None
+
+    def row(self) -> str:
+        scenario = self.scenario
+        reference = self._shown(self.reference)
+        if self.reference != "multiprocessing":
+            reference = f"{self.reference} {reference}"
+        ratio = "-" if self.ratio is None else f"{self.ratio:.2f}x"
+        goal = (
+            f"{scenario.goal:g}x"
+            if scenario.least is None
+            else scenario.shown(scenario.least)
+        )
+        mark = " below" if self.reached is False else ""
+        failed = "".join(
+            f"\n    {library} failed: {why}" for library, why in self.failures.items()
+        )
+        return (
+            f"{scenario.name:<17} {scenario.method:<16} {reference:>22} "
+            f"{self._shown(OURS):>15} {ratio:>8} {goal:>8}{mark}{failed}"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Returns everything, for JSON; durations in seconds, rates per second."""
+        return {
+            "scenario": self.scenario.name,
+            "method": self.scenario.method,
+            "unit": "s" if self.scenario.is_duration else "1/s",
+            "reference": self.reference,
+            "figures": self.figures,
+            "medians": {library: self.median(library) for library in self.figures},
+            "ratio": self.ratio,
+            "goal": self.scenario.goal,
+            "least": self.scenario.least,
+            "reached": self.reached,
+            "failures": self.failures,
+        }
+
+    def _shown(self, library: str) -> str:
+        figure = self.median(library)
+        return "-" if figure is None else self.scenario.shown(figure)

@@ -1,0 +1,70 @@
+"""The benchmarks run what their README defines and compare it the right way round."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(*arguments: str) -> str:
+    command = [sys.executable, ROOT / "benches/python", *arguments]
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=60
+    )
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_scenario_is_measured_on_both_libraries(tmp_path: Path) -> None:
+    report = tmp_path / "figures.json"
+    options = ["--method", "fork", "--rounds", "1", "--json", str(report)]
+    table = bench("lock-uncontended", "pipe-16MiB", *options)
+    results = {r["scenario"]: r for r in json.loads(report.read_text())["results"]}
+    for found in results.values():
+        assert found["failures"] == {}
+        assert f"{found['ratio']:.2f}x" in table
+    rate = results["pipe-16MiB"]
+    medians = rate["medians"]
+    assert rate["ratio"] == medians["procession"] / medians["multiprocessing"]
+    duration = results["lock-uncontended"]
+    medians = duration["medians"]
+    assert duration["ratio"] == medians["multiprocessing"] / medians["procession"]
+
+
+def test_readme_defines_what_is_measured() -> None:
+    list_names = "import catalogue as c; print(*(s.name for s in c.python_scenarios() + c.rust_scenarios()))"
+    command = [sys.executable, "-c", list_names]
+    done = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT / "benches/python",
+    )
+    readme = (ROOT / "benches/README.md").read_text()
+    defined = re.findall(r"^\| ([a-z0-9]+-\w+(?:-\w+)?) \|", readme, re.MULTILINE)
+    assert set(defined) == set(done.stdout.split())
+
+
+def test_result_of_the_wrong_library_is_refused(tmp_path: Path) -> None:
+    program = tmp_path / "impostor.py"
+    program.write_text('print(\'{"value": 1, "library": "impostor"}\')\n')
+    ask = (
+        "import runpy; m = runpy.run_path('__main__.py')\n"
+        f"m['run']('procession', [{sys.executable!r}, {str(program)!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT / "benches/python",
+    )
+    assert done.stderr.endswith("RuntimeError: it ran on impostor\n")
