@@ -76,7 +76,10 @@ def answer_challenge(connection: Any, authkey: bytes) -> None:
 
 def _check_key(authkey: bytes) -> None:
     if not isinstance(authkey, bytes):
-        raise ValueError(f"Authkey must be bytes, not {type(authkey)!s}")
+        # As in `multiprocessing`.
+        raise ValueError(  # noqa: TRY004
+            f"Authkey must be bytes, not {type(authkey)!s}"
+        )
 
 
 def _get_digest_name_and_payload(message: bytes) -> tuple[str, bytes]:

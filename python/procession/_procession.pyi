@@ -7,9 +7,7 @@ SEM_VALUE_MAX: int
 
 # Waiting.
 
-def wait_readable(
-    fds: Sequence[int], timeout: float | None = None
-) -> list[int]:
+def wait_readable(fds: Sequence[int], timeout: float | None = None) -> list[int]:
     """Returns those of the descriptors that are readable.
 
     Waits until one is or the time is over.
@@ -266,9 +264,7 @@ class Connection:
         """Sends an object."""
     def recv(self) -> Any:
         """Waits for an object and returns it."""
-    def send_bytes(
-        self, buf: Buffer, offset: int = 0, size: int | None = None
-    ) -> None:
+    def send_bytes(self, buf: Buffer, offset: int = 0, size: int | None = None) -> None:
         """Sends bytes."""
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
         """Waits for bytes and returns them."""

@@ -14,7 +14,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from . import _procession, reduction, util
 from ._challenge import (
@@ -64,7 +64,7 @@ class Connection(_procession.Connection):
         writable: Whether it may be written to.
     """
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -184,7 +184,7 @@ class Listener:
             raise OSError("listener is closed")
         return self._listener
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -17,7 +17,7 @@ import sys
 import threading
 import warnings
 
-from . import _install, _procession, process, spawn, util
+from . import _procession, process, spawn, util
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,7 +169,10 @@ def _import(name: str) -> None:
     try:
         importlib.import_module(name)
     except Exception as error:
-        print(f"procession: the fork server cannot preload {name}: {error!r}", file=sys.stderr)
+        print(
+            f"procession: the fork server cannot preload {name}: {error!r}",
+            file=sys.stderr,
+        )
 
 
 _forkserver = ForkServer()

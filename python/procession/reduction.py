@@ -13,11 +13,11 @@ import copyreg
 import functools
 import io
 import sys
-from abc import ABCMeta
 
 # The C pickler itself: the module `pickle` would only add its twin in Python, and
 # `re` with it.
 from _pickle import Pickler, loads
+from abc import ABCMeta
 
 from ._spawning import get_spawning_popen
 

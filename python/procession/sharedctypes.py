@@ -167,7 +167,7 @@ class SynchronizedBase:
     def __enter__(self) -> Any:
         return self._lock.__enter__()
 
-    def __exit__(self, *args: Any) -> Any:
+    def __exit__(self, *args: object) -> Any:
         return self._lock.__exit__(*args)
 
     def __reduce__(self) -> tuple[Any, ...]:

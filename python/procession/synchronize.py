@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 
-from . import _procession, _registry, context, util
+from . import _procession, _registry, context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Condition:
     def __enter__(self) -> bool:
         return self._lock.__enter__()
 
-    def __exit__(self, *args: Any) -> None:
+    def __exit__(self, *args: object) -> None:
         self._lock.__exit__(*args)
 
     def __repr__(self) -> str:

@@ -330,7 +330,7 @@ class ForkAwareThreadLock:
     def __enter__(self) -> bool:
         return self._lock.__enter__()
 
-    def __exit__(self, *args: Any) -> None:
+    def __exit__(self, *args: object) -> None:
         self._lock.__exit__(*args)
 
 
@@ -395,7 +395,9 @@ def _close_stdin() -> None:
     try:
         fd = os.open(os.devnull, os.O_RDONLY)
         try:
-            sys.stdin = open(fd, encoding="utf-8", closefd=False)
+            sys.stdin = open(  # noqa: SIM115 (it stays open)
+                fd, encoding="utf-8", closefd=False
+            )
         except BaseException:
             os.close(fd)
             raise

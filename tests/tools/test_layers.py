@@ -10,6 +10,16 @@ ROOT = Path(__file__).parents[2]
 ENGINE = "crates/procession-engine/src"
 
 
+# What the small tree says of itself: dependencies, folders, and a global.
+PAGE = """
+`libc`, `serde`, `postcard`
+`crates/procession-engine`, `crates/procession`, `crates/procession-python`
+`os`, `arena`, `sync`, `channel`
+`python/procession`
+| `FAMILY` | `arena/family.rs` |
+"""
+
+
 class Checkout:
     """A small tree that keeps every rule until a test plants a fault in it."""
 
@@ -18,8 +28,9 @@ class Checkout:
         for crate in ("procession-engine", "procession", "procession-python"):
             self.write(f"crates/{crate}/Cargo.toml", f'[package]\nname = "{crate}"\n')
             self.write(f"crates/{crate}/src/lib.rs", f"//! {crate}.\n")
+        self.write(f"{ENGINE}/arena/family.rs", "//! Family.\n")
         self.write("python/procession/__init__.py", '"""The package."""\n')
-        self.write("ARCHITECTURE.md", "`libc`, `serde`, `postcard`; `FAMILY`\n")
+        self.write("ARCHITECTURE.md", PAGE)
 
     def write(self, name: str, text: str) -> None:
         path = self.root / name
@@ -143,6 +154,21 @@ FAULTS = {
         "//! Pool.\nstatic POOLS: Mutex<()> = Mutex::new(());\n",
         ":2: ARCHITECTURE.md does not name the global POOLS",
     ),
+    "global_of_another_file": (
+        "crates/procession/src/pool.rs",
+        "//! Pool.\nstatic FAMILY: Mutex<()> = Mutex::new(());\n",
+        ":2: ARCHITECTURE.md does not name the global FAMILY",
+    ),
+    "global_of_python": (
+        "python/procession/gadgets.py",
+        '"""Gadgets."""\nx = 1\n\n\ndef f():\n    global x\n    x = 2\n',
+        ":6: ARCHITECTURE.md does not name the global x",
+    ),
+    "folder_that_nobody_knows": (
+        "tools/gadgets/__main__.py",
+        '"""Gadgets."""\n',
+        ":1: ARCHITECTURE.md does not name this folder",
+    ),
     "file_without_header": (
         f"{ENGINE}/sync/lock.rs",
         "// A comment is no header.\nfn f() {}\n",
@@ -170,7 +196,7 @@ def test_planted_fault_is_found(
     checkout.write(path, text)
     faults = checkout.faults()
     assert len(faults) == 1
-    assert faults[0].startswith(path)
+    assert faults[0].startswith((path, path.rpartition("/")[0]))
     assert message in faults[0]
 
 
@@ -199,6 +225,7 @@ HARMLESS = {
     "test_function": "#[test]\nfn f() { libc::getpid(); }\n",
     "constant": "static ZEROS: [u8; 8] = [0; 8];\n",
     "loom_twin": "#[cfg(loom)]\nmod imp { use crate::pool::Pool; }\n",
+    "test_without_loom": "#[cfg(all(test, not(loom)))]\nmod tests { use crate::pool::Pool; }\n",
     "loom_test": "#[cfg(all(test, loom))]\nmod loom_tests { use crate::pool::Pool; }\n",
 }
 
@@ -235,6 +262,13 @@ def test_global_that_is_known_passes(checkout: Checkout) -> None:
     text = "//! Family.\nstatic FAMILY: OnceLock<Family> = OnceLock::new();\n"
     checkout.write(f"{ENGINE}/arena/family.rs", text)
     assert checkout.faults() == []
+
+
+def test_page_names_what_exists(checkout: Checkout) -> None:
+    checkout.write("ARCHITECTURE.md", f"{PAGE}\n`arena/blocks.rs`, `arena/family.rs`\n")
+    assert ["there is no arena/blocks.rs" in fault for fault in checkout.faults()] == [
+        True
+    ]
 
 
 def test_tests_may_know_more(checkout: Checkout) -> None:

@@ -1,24 +1,39 @@
-"""ARCHITECTURE.md names every dependency and every global."""
+"""ARCHITECTURE.md names every dependency, global and folder, and nothing that does not exist."""
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from tree import Fault, Tree
 
 from crates import ARROWS, dependencies
 
 PAGE = "ARCHITECTURE.md"
+PACKAGE = Path("python/procession")
 
 # State that changes; what was imported from Python is kept in a `PyOnceLock` and is a mere cache.
 _GLOBAL = re.compile(
     r"\bstatic\s+(?:mut\s+|ref\s+)?([A-Z][A-Z0-9_]*)\s*:\s*+(?!PyOnceLock)"
     r"[^=;]*(?:Mutex|Lock|Once|Atomic|Cell|Lazy)"
 )
+_NAME = re.compile(r"`([^`\n]+)`")
+# A name of a file, or of a folder, which ends with a slash or has one inside.
+_PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*/?")
+_FILE = re.compile(r"\w\.(?:rs|py|pyi|md|toml)$")
 
 
 def check(tree: Tree) -> Iterator[Fault]:
     page = tree.root / PAGE
-    named = set(re.findall(r"`([\w-]+)`", page.read_text())) if page.exists() else set()
+    text = page.read_text() if page.exists() else ""
+    yield from _dependencies(tree, set(_NAME.findall(text)))
+    yield from _rust_globals(tree, text)
+    yield from _python_globals(tree, text)
+    yield from _folders(tree, text)
+    yield from _paths(tree, text)
+
+
+def _dependencies(tree: Tree, named: set[str]) -> Iterator[Fault]:
     for path in tree.manifests:
         text = path.read_text()
         for _, dependency, line in dependencies(text):
@@ -29,13 +44,75 @@ def check(tree: Tree) -> Iterator[Fault]:
                     f"{PAGE} does not name the dependency {dependency}",
                     "add a line with its reason",
                 )
+
+
+def _rust_globals(tree: Tree, text: str) -> Iterator[Fault]:
     for crate in ARROWS:
         for file in tree.crate(crate):
+            below = file.path.relative_to(tree.root / "crates" / crate / "src")
             for match in _GLOBAL.finditer(file.shipped):
-                if match[1] not in named:
-                    yield Fault(
-                        tree.name(file.path),
-                        file.line(match.start()),
-                        f"{PAGE} does not name the global {match[1]}",
-                        "do without it, or add a line that says who guards it",
+                if not _row(text, match[1], below.as_posix()):
+                    yield _unknown_global(
+                        tree.name(file.path), file.line(match.start()), match[1]
                     )
+
+
+def _python_globals(tree: Tree, text: str) -> Iterator[Fault]:
+    """Finds the names that functions of the package assign to in their module."""
+    for path in tree.python:
+        if not path.is_relative_to(tree.root / PACKAGE) or path.suffix == ".pyi":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            for name in node.names if isinstance(node, ast.Global) else ():
+                if not _row(text, name, path.name):
+                    yield _unknown_global(tree.name(path), node.lineno, name)
+
+
+def _unknown_global(path: str, line: int, name: str) -> Fault:
+    return Fault(
+        path,
+        line,
+        f"{PAGE} does not name the global {name}",
+        "do without it, or add a line that says where it is and who guards it",
+    )
+
+
+def _row(text: str, *names: str) -> bool:
+    """Tells whether one line of the page has all these names."""
+    return any(all(f"`{name}`" in line for name in names) for line in text.splitlines())
+
+
+def _folders(tree: Tree, text: str) -> Iterator[Fault]:
+    named = {name.rstrip("/") for name in _NAME.findall(text)}
+    sources = [file.path for file in tree.rust] + tree.python
+    for folder in sorted({path.parent.relative_to(tree.root) for path in sources}):
+        names = {parent.as_posix() for parent in [folder, *folder.parents[:-2]]}
+        if folder.match("crates/*/src/*") or folder.match("crates/*/src/*/*"):
+            names = {Path(*folder.parts[3:]).as_posix(), folder.parts[3]}
+        elif folder.match("crates/*/tests") or folder.match("crates/*/tests/*"):
+            names = {"crates/*/tests"}
+        elif folder.match("crates/*/src"):
+            names = {folder.parent.as_posix()}
+        if not names & named:
+            yield Fault(
+                folder.as_posix(),
+                1,
+                f"{PAGE} does not name this folder",
+                "add a line that says what it holds",
+            )
+
+
+def _paths(tree: Tree, text: str) -> Iterator[Fault]:
+    roots = [tree.root, tree.root / PACKAGE]
+    roots += [tree.root / "crates" / crate / "src" for crate in ARROWS]
+    for number, line in enumerate(text.splitlines(), 1):
+        for name in _NAME.findall(line):
+            if not _PATH.fullmatch(name) or not ("/" in name or _FILE.search(name)):
+                continue
+            if not any(any(root.glob(name.rstrip("/"))) for root in roots):
+                yield Fault(
+                    PAGE,
+                    number,
+                    f"there is no {name}",
+                    "say what is there today",
+                )

@@ -13,9 +13,9 @@ _NOT_CODE = re.compile(
     | b?'(?:\\[^\n]+?|[^\\'\n])'""",
     re.DOTALL | re.VERBOSE,
 )
-_TEST_ATTRIBUTE = re.compile(
-    r"#\[(?:cfg\((?:[^\]]*[\s,(])?(?:test|loom)\b[^\]]*|test)\]"
-)
+_ATTRIBUTE = re.compile(r"#\[(?:cfg\([^\]]*\)|test)\]")
+_NEGATED = re.compile(r"\bnot\([^()]*\)")
+_TEST_ONLY = re.compile(r"\b(?:test|loom)\b")
 _MODULE_FILE = re.compile(r"\bmod\s+(\w+)\s*;")
 _MODULE_BLOCK = re.compile(r"\bmod\s+\w+\s*\{")
 _ROOTED = re.compile(r"(?<![\w:])(crate|(?:self::)?super(?:::super)*)\s*::\s*")
@@ -82,8 +82,8 @@ class RustFile:
 
     def _test_items(self) -> Iterator[tuple[int, int]]:
         """Yields where each item that is compiled for tests only starts and ends."""
-        for match in _TEST_ATTRIBUTE.finditer(self.code):
-            if re.search(r"not\((?:test|loom)\b", match[0]):
+        for match in _ATTRIBUTE.finditer(self.code):
+            if not _TEST_ONLY.search(_NEGATED.sub("", match[0])):
                 continue
             stop = re.compile(r"[;{]").search(self.code, match.end())
             if stop:

@@ -4,16 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
 use procession_engine::arena::Block;
-use procession_engine::os::fork::fork as fork_process;
 use procession_engine::process::Payload;
-use procession_engine::start::{Forked, Orders, fork_with, spawn};
+use procession_engine::start::{Orders, spawn};
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::context::StartMethod;
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
-use crate::{child_side as child, current, init, server};
+use crate::{current, init, server};
 
 /// Comes first in a child's payload; what its role needs follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,27 +60,6 @@ pub fn start(launch: &Launch, input: &[u8]) -> Result<engine::process::Child> {
             "fork is unsafe in a process with threads, so it has a method of its own: \
              `unsafe { process.start_by_fork() }`",
         )),
-    }
-}
-
-/// Starts a process as a copy of this one, which runs its role and ends.
-///
-/// # Safety
-/// As for [`fork_process`].
-#[expect(unsafe_code, reason = "fork is the caller's risk")]
-pub unsafe fn start_by_fork(launch: &Launch, input: &[u8]) -> Result<engine::process::Child> {
-    let orders = Orders {
-        name: launch.name.clone(),
-        daemon: launch.daemon,
-        worker: launch.role == Role::Worker,
-        ..Orders::default()
-    };
-    current::introduce_main()?;
-    // SAFETY: the caller answers for what the copy may find half changed.
-    let forked = fork_with(&orders, || unsafe { fork_process() })?;
-    match forked {
-        Forked::Parent(child) => Ok(child),
-        Forked::Child => child::run(launch, input),
     }
 }
 

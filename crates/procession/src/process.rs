@@ -1,5 +1,7 @@
 //! Preparing and starting a process.
 
+mod by_fork;
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -143,25 +145,6 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     pub fn start(self) -> Result<Child<F::Output>> {
         let (launch, input) = self.launch()?;
         launch::start(&launch, &input).map(|started| Child::new(started, launch))
-    }
-
-    /// Starts the process as a copy of this one, by `fork`.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    ///
-    /// # Safety
-    /// The child is a copy with one thread, the calling one. The caller makes
-    /// sure that the function uses nothing that another thread may have been
-    /// changing at that instant: in a process with several threads not even
-    /// the allocator's locks are sure to be free outside glibc.
-    #[expect(unsafe_code, reason = "fork is the caller's risk, and says so")]
-    pub unsafe fn start_by_fork(mut self) -> Result<Child<F::Output>> {
-        self.options.method = Some(StartMethod::Fork);
-        let (launch, input) = self.launch()?;
-        // SAFETY: the caller's promise is the one that is asked for here.
-        let started = unsafe { launch::start_by_fork(&launch, &input) }?;
-        Ok(Child::new(started, launch))
     }
 
     fn launch(self) -> Result<(Launch, Vec<u8>)> {

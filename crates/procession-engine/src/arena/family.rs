@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::os::fork_mutex::ForkMutex;
 use crate::os::memfd::MemFd;
 use crate::os::memory::memory_limit;
-use crate::os::{atfork, lifeline, liveness};
+use crate::os::{atfork, lifeline, liveness, random};
 use crate::primitive::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes to which `PROCESSION_ARENA_LIMIT` holds a new family's shared memory;
@@ -61,10 +61,7 @@ impl Family {
         if let Some(family) = FAMILY.get() {
             return family.joined();
         }
-        let mut id = [0; 16];
-        rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
-            .map_err(|e| Error::os("draw a random number", e))?;
-        let family = Self::of(Space::create(limit()?, u128::from_le_bytes(id))?);
+        let family = Self::of(Space::create(limit()?, random::number()?)?);
         let me = family.reserve_member_for(Stamp::NOBODY)?;
         family.become_member(me);
         Self::install(family)

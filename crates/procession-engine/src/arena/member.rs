@@ -5,6 +5,7 @@
 //! member that dies in mid-step leaves a state that others can take over:
 //! reserved and dead belong to the parent, dying to the one that buries.
 
+use crate::arena::low_half::low_half;
 use crate::arena::stamp::Stamp;
 use crate::primitive::{AtomicU32, AtomicU64, Ordering};
 
@@ -181,13 +182,4 @@ fn unpack(raw: u64) -> (Stage, Stamp) {
         _ => Stage::Dead,
     };
     (stage, Stamp::from_raw((raw >> 32) as u32))
-}
-
-/// Returns the low half of a word as a futex (little-endian machines only,
-/// which `os` makes sure of).
-#[expect(unsafe_code, reason = "a futex is half of a 64-bit word")]
-pub fn low_half(word: &AtomicU64) -> &AtomicU32 {
-    let pointer = std::ptr::from_ref(word).cast::<AtomicU32>();
-    // SAFETY: the first four bytes of a live, aligned u64; both views are atomic.
-    unsafe { &*pointer }
 }

@@ -4,6 +4,7 @@
 //! killed at any instruction. In reading order: names and words, the memory,
 //! its two allocators, the members and what they share.
 
+pub mod low_half;
 pub mod raw_lock;
 pub mod stamp;
 

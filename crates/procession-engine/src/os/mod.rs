@@ -46,6 +46,7 @@ mod cgroup;
 pub mod cpu;
 pub mod limits;
 pub mod memory;
+pub mod random;
 
 #[cfg(test)]
 pub(crate) mod testing;

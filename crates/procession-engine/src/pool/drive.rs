@@ -21,6 +21,7 @@ use crate::pool::reply_words::Bell;
 use crate::pool::seat::Seat;
 use crate::pool::starter::{Opening, WorkerProcess};
 use crate::pool::task::Task;
+use crate::process::child::{KILL, TERMINATE};
 
 /// The longest sleep: rings may fail to arrive.
 const SLICE: Duration = Duration::from_millis(100);
@@ -382,7 +383,7 @@ impl<S: Sink> Drop for Leading<'_, S> {
 /// Ends processes, with SIGTERM and shortly after with SIGKILL; they are gone
 /// when it returns.
 fn end_workers<P: std::borrow::Borrow<Box<dyn WorkerProcess>>>(workers: &[P]) {
-    for (signal, patience) in [(libc::SIGTERM, MERCY), (libc::SIGKILL, GONE)] {
+    for (signal, patience) in [(TERMINATE, MERCY), (KILL, GONE)] {
         let mut living: Vec<_> = workers
             .iter()
             .map(std::borrow::Borrow::borrow)

@@ -340,5 +340,5 @@ impl Process {
     }
 }
 
-const TERMINATE: i32 = 15;
-const KILL: i32 = 9;
+pub(crate) const TERMINATE: i32 = 15;
+pub(crate) const KILL: i32 = 9;

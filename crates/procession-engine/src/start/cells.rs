@@ -3,7 +3,7 @@
 //! README.md in this folder tells what each state means and which races the
 //! moves decide. Nothing here waits or starts a process.
 
-use crate::arena::member::low_half;
+use crate::arena::low_half::low_half;
 use crate::arena::{Family, Stamp, View};
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, futex_wake};
 

@@ -10,7 +10,7 @@
 
 #![expect(unsafe_code, reason = "typed views of pages in the arena")]
 
-use crate::arena::member::low_half;
+use crate::arena::low_half::low_half;
 use crate::arena::{Family, RawLock, Stamp, View};
 use crate::error::Result;
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, futex_wake};

@@ -1,0 +1,59 @@
+//! Starting a process as a copy of this one: the one start that is unsafe.
+//!
+//! # Safety
+//! What a copy of a process with threads may find half changed is the caller's
+//! risk, and every function here says so.
+
+#![expect(unsafe_code, reason = "fork is the caller's risk")]
+
+use procession_engine as engine;
+use procession_engine::os::fork::fork;
+use procession_engine::start::{Forked, Orders, fork_with};
+
+use super::{Given, Process};
+use crate::child::Child;
+use crate::context::StartMethod;
+use crate::error::Result;
+use crate::function::Callable;
+use crate::launch::{Launch, Role};
+use crate::{child_side, current};
+
+impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
+    /// Starts the process as a copy of this one, by `fork`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Safety
+    /// The child is a copy with one thread, the calling one. The caller makes
+    /// sure that the function uses nothing that another thread may have been
+    /// changing at that instant: in a process with several threads not even
+    /// the allocator's locks are sure to be free outside glibc.
+    pub unsafe fn start_by_fork(mut self) -> Result<Child<F::Output>> {
+        self.options.method = Some(StartMethod::Fork);
+        let (launch, input) = self.launch()?;
+        // SAFETY: the caller's promise is the one that is asked for here.
+        let started = unsafe { start(&launch, &input) }?;
+        Ok(Child::new(started, launch))
+    }
+}
+
+/// Starts a process as a copy of this one, which runs its role and ends.
+///
+/// # Safety
+/// As for [`fork`].
+unsafe fn start(launch: &Launch, input: &[u8]) -> Result<engine::process::Child> {
+    let orders = Orders {
+        name: launch.name.clone(),
+        daemon: launch.daemon,
+        worker: launch.role == Role::Worker,
+        ..Orders::default()
+    };
+    current::introduce_main()?;
+    // SAFETY: the caller answers for what the copy may find half changed.
+    let forked = fork_with(&orders, || unsafe { fork() })?;
+    match forked {
+        Forked::Parent(child) => Ok(child),
+        Forked::Child => child_side::run(launch, input),
+    }
+}
