@@ -14,7 +14,7 @@ import os
 import sys
 import types
 
-from . import _install, _procession, _registry, context, process, util
+from . import _install, _outcome, _procession, _registry, context, process, util
 from ._flags import args_from_interpreter_flags
 
 TYPE_CHECKING = False
@@ -124,6 +124,9 @@ def _main(task: _procession.Task) -> int:
     try:
         prepare(task.load_preparation())
         process_obj = task.load_process()
+    except BaseException as error:
+        _outcome.leave_error(error)
+        raise
     finally:
         del myself._inheriting
     _procession.booted()

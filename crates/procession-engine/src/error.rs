@@ -80,13 +80,20 @@ impl Error {
         }
     }
 
+    /// Returns the same error with the system's number for it.
+    #[must_use]
+    pub fn with_errno(mut self, errno: i32) -> Self {
+        self.errno = Some(errno);
+        self
+    }
+
     /// Returns the error's class.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Returns the system's error number, where a system call failed.
+    /// Returns the system's error number, where there is one.
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         self.errno

@@ -18,7 +18,7 @@ pub fn to_python(error: Error) -> PyErr {
         ErrorKind::OutOfMemory => PyMemoryError::new_err(message),
         ErrorKind::Interrupted => PyInterruptedError::new_err((libc::EINTR, message)),
         ErrorKind::NotOwner => PyAssertionError::new_err(message),
-        ErrorKind::Invalid => PyValueError::new_err(message),
+        ErrorKind::Invalid if error.errno().is_none() => PyValueError::new_err(message),
         ErrorKind::Unsupported => PyNotImplementedError::new_err(message),
         ErrorKind::Uninitialised => PyRuntimeError::new_err(message),
         ErrorKind::Full => raise(&FULL, "queue", "Full", ()),
@@ -26,8 +26,8 @@ pub fn to_python(error: Error) -> PyErr {
         ErrorKind::Broken => raise(&BROKEN, "threading", "BrokenBarrierError", ()),
         ErrorKind::OwnerDied => raise(&OWNER_DIED, ERRORS, "OwnerDied", (message,)),
         ErrorKind::TimedOut => raise(&TIMED_OUT, ERRORS, "TimeoutError", (message,)),
-        // Python makes a FileNotFoundError, a ProcessLookupError or a
-        // BlockingIOError of these by the number.
+        // Python makes a FileNotFoundError (of an executable, say), a
+        // ProcessLookupError or a BlockingIOError of these by the number.
         kind => {
             let number = error.errno().unwrap_or(match kind {
                 ErrorKind::Stale => libc::ENOENT,

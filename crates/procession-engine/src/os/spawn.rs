@@ -116,7 +116,9 @@ impl Spawn<'_> {
         let program = self.program.display();
         let what = format!("start {program}");
         let error = io::Error::from_raw_os_error(code);
-        let invalid = |why: String| Error::new(ErrorKind::Invalid, format!("cannot {what}: {why}"));
+        let invalid = |why: String| {
+            Error::new(ErrorKind::Invalid, format!("cannot {what}: {why}")).with_errno(code)
+        };
         match code {
             libc::ENOENT | libc::ENOTDIR | libc::EACCES => match &self.cwd {
                 Some(cwd) if !cwd.is_dir() => {
@@ -127,7 +129,10 @@ impl Spawn<'_> {
             },
             libc::ENOEXEC => invalid("it is no executable for this machine".into()),
             libc::E2BIG => invalid("its arguments and environment are too long".into()),
-            libc::EBADF => invalid("a descriptor that it was to keep is closed".into()),
+            libc::EBADF => Error::new(
+                ErrorKind::Invalid,
+                format!("cannot {what}: a descriptor that it was to keep is closed"),
+            ),
             _ => refusal(&what, error),
         }
     }

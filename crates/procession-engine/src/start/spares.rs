@@ -238,7 +238,7 @@ pub struct Spare {
     interrupts: Disposition,
     /// What `ps` called it before, if the kernel told.
     name: Option<String>,
-    /// Not claimed for so long, it ends unless it is the last.
+    /// Not claimed for so long, it ends.
     patience: Option<Duration>,
 }
 
@@ -299,7 +299,7 @@ impl Spare {
                     let deadline = Deadline::from_timeout(patience);
                     let woken = futex_wait(cell.futex(), word.low(), deadline);
                     if woken == Woken::TimedOut
-                        && body.free_count() > 1
+                        && word.state == State::Parked
                         && cell.advance(word, State::Gone, Stamp::NOBODY).is_some()
                     {
                         return Ok(None);
