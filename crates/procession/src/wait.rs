@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use procession_engine::channel::{self as engine, Waitable as Engine};
 use procession_engine::os::time::Deadline;
+use procession_engine::sync;
 
 use crate::child::Child;
 use crate::error::Result;
 use crate::queue::Queue;
-use crate::sync::uninterrupted;
+use crate::sync::{Event, uninterrupted};
 
-/// Can be waited for by [`wait`]: a child, a queue, a pipe, or
+/// Can be waited for by [`wait`]: a child, a queue, a pipe, an event, or
 /// whatever has a descriptor.
 pub trait Waitable {
     /// Returns what the engine waits for.
@@ -25,13 +26,14 @@ pub trait Waitable {
 pub enum Target<'a> {
     Fd(BorrowedFd<'a>),
     Queue(&'a engine::Queue),
+    Event(&'a sync::Event),
 }
 
 /// Blocks until at least one of `things` is ready, for at most `timeout`
 /// (`None`: for ever); returns the places of all that are.
 ///
 /// A child is ready when it has ended, a queue or pipe when there is something
-/// to get. The result is empty when the time is up.
+/// to get, an event when it is set. The result is empty when the time is up.
 ///
 /// # Errors
 /// When no descriptor is left.
@@ -56,6 +58,7 @@ pub fn wait(things: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec<u
         .map(|thing| match thing.waitable() {
             Target::Fd(fd) => Engine::Fd(fd),
             Target::Queue(queue) => Engine::Queue(queue),
+            Target::Event(event) => Engine::Event(event),
         })
         .collect();
     let deadline = Deadline::from_timeout(timeout);
@@ -71,6 +74,12 @@ impl<R> Waitable for Child<R> {
 impl<T> Waitable for Queue<T> {
     fn waitable(&self) -> Target<'_> {
         Target::Queue(self.engine())
+    }
+}
+
+impl Waitable for Event {
+    fn waitable(&self) -> Target<'_> {
+        Target::Event(&self.0)
     }
 }
 

@@ -152,7 +152,8 @@ fn wait_tells_which_of_several_is_ready() {
     let go = Event::new().unwrap();
     let child = Process::new(|go: Event| go.wait().unwrap());
     let child = child.args(go.clone()).start().unwrap();
-    let things: [&dyn procession::Waitable; 3] = [&queue, &ours, &child];
+    let event = Event::new().unwrap();
+    let things: [&dyn procession::Waitable; 4] = [&queue, &ours, &child, &event];
     assert_eq!(wait(&things, Some(Duration::ZERO)).unwrap(), []);
     queue.put(1).unwrap();
     assert_eq!(wait(&things, Some(SOON)).unwrap(), [0]);
@@ -160,6 +161,10 @@ fn wait_tells_which_of_several_is_ready() {
     assert_eq!(wait(&things, Some(SOON)).unwrap(), [0, 1]);
     queue.get().unwrap();
     ours.recv().unwrap();
+    event.set();
+    assert_eq!(wait(&things, Some(SOON)).unwrap(), [3]);
+    event.clear();
+    assert_eq!(wait(&things, Some(Duration::ZERO)).unwrap(), []);
     go.set();
     assert_eq!(wait(&things, Some(SOON)).unwrap(), [2]);
 }

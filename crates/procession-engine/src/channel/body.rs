@@ -1,11 +1,11 @@
 //! What a queue keeps in the arena, and what becomes of it when a member dies.
 
 use crate::arena::{Family, Hooks, Stamp, View};
-use crate::channel::bells::Bells;
 use crate::channel::head::Head;
 use crate::channel::parking::Parking;
 use crate::channel::tail::Tail;
 use crate::primitive::{AtomicU64, Ordering};
+use crate::sync::bells::Bells;
 
 /// The two ends, each for its own side to write, and what both rarely change.
 #[derive(Debug)]
@@ -85,9 +85,11 @@ fn on_death(view: View<'_>, dead: Stamp) {
     drop(body.tail.lock(family));
     drop(body.head.lock(family));
     body.bells.forget(family, dead);
-    // The dead may have been woken for what it now never does.
+    // The dead may have been woken for what it now never does, or have put
+    // what it then told nobody.
     if body.has_items() {
         body.items.wake(1);
+        body.bells.ring(family);
     }
     if body.has_room() {
         body.space.wake(1);

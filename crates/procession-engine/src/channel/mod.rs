@@ -15,7 +15,6 @@ mod intent;
 mod segment;
 mod state;
 
-mod bells;
 mod parking;
 mod spin;
 
@@ -29,7 +28,6 @@ pub use wait::{Waitable, wait};
 
 pub(crate) use link::LINK_HOOKS;
 
-pub use bells::ReadableFd;
 pub use message::Message;
 pub use queue::{Queue, Returned};
 

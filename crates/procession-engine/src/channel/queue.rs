@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::arena::{Block, Family, Handle, Object, ObjectKind};
-use crate::channel::bells::{OwnBell, ReadableFd};
 use crate::channel::body::Body;
 use crate::channel::message::Message;
 use crate::channel::parking::{Parked, Parking};
@@ -18,7 +17,8 @@ use crate::channel::tail::{Payload, Put};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::time::Deadline;
 use crate::primitive::{Ordering, fence};
-use crate::sync::Waiting;
+use crate::sync::bells::OwnBell;
+use crate::sync::{ReadableFd, Waiting};
 
 /// Items that are moved under one taking of a guard, at the most: others want
 /// it too.

@@ -1,12 +1,23 @@
 //! Waiting for the first of several things.
+//!
+//! Everything is waited for by descriptor: a queue or event by a doorbell, as
+//! `README.md` beside this file tells. A bell says "look", and what is seen
+//! decides. Since whoever should have rung may have been killed just before,
+//! those that have bells are looked at now and then in any case.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use crate::arena::Family;
 use crate::channel::Queue;
 use crate::error::Result;
 use crate::os::poll::{PollFd, PollFlags, poll};
 use crate::os::time::Deadline;
+use crate::sync::{Event, ReadableFd};
+
+/// First and longest time between two looks at what has a bell.
+const FIRST_SLICE: Duration = Duration::from_millis(64);
+const LONGEST_SLICE: Duration = Duration::from_secs(1);
 
 /// A thing to wait for.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +27,8 @@ pub enum Waitable<'a> {
     Fd(BorrowedFd<'a>),
     /// Ready when there is something to get, or it is closed.
     Queue(&'a Queue),
+    /// Ready while it is set.
+    Event(&'a Event),
 }
 
 /// Blocks until at least one of `things` is ready or the deadline passes;
@@ -26,50 +39,61 @@ pub enum Waitable<'a> {
 /// left, or too many processes wait for one queue in this way.
 pub fn wait(things: &[Waitable<'_>], deadline: Deadline) -> Result<Vec<usize>> {
     let family = Family::get()?;
-    let bells: Vec<_> = things
-        .iter()
-        .map(|thing| match thing {
-            Waitable::Fd(_) => Ok(None),
-            Waitable::Queue(queue) => queue.readable_fd().map(Some),
-        })
-        .collect::<Result<_>>()?;
-    let mut fds: Vec<_> = things
-        .iter()
-        .zip(&bells)
-        .map(|(thing, bell)| {
-            let fd = match (thing, bell) {
-                (Waitable::Fd(fd), _) => *fd,
-                (Waitable::Queue(_), bell) => bell.as_ref().expect("queues have bells").as_fd(),
-            };
-            PollFd::from_borrowed_fd(fd, PollFlags::IN)
-        })
-        .collect();
+    let by: Vec<By<'_>> = things.iter().map(Waitable::by).collect::<Result<_>>()?;
+    let mut fds: Vec<_> = by.iter().map(|by| PollFd::new(by, PollFlags::IN)).collect();
+    let bells = by.iter().any(|by| matches!(by, By::Bell(_)));
+    let mut slice = bells.then_some(FIRST_SLICE);
     loop {
-        poll(&mut fds, deadline)?;
-        let ready: Vec<_> = things
-            .iter()
-            .zip(&fds)
-            .enumerate()
-            .filter(|(_, (thing, fd))| !fd.revents().is_empty() && is_ready(thing, family))
-            .map(|(place, _)| place)
+        let end = slice.map_or(deadline, |slice| deadline.within(slice));
+        poll(&mut fds, end)?;
+        let ready: Vec<_> = (0..things.len())
+            .filter(|&place| things[place].is_ready(!fds[place].revents().is_empty(), family))
             .collect();
         if !ready.is_empty() || deadline.has_passed() {
             return Ok(ready);
         }
+        slice = slice.map(|slice| (slice * 2).min(LONGEST_SLICE));
     }
 }
 
-/// Tells whether what a descriptor promised is so: a bell may ring for an item
-/// that somebody else took, and is silenced then.
-fn is_ready(thing: &Waitable<'_>, family: &Family) -> bool {
-    match thing {
-        Waitable::Fd(_) => true,
-        Waitable::Queue(queue) => {
-            let ready = !queue.is_empty() || queue.is_closed();
-            if !ready {
-                queue.quieten(family, false);
+impl Waitable<'_> {
+    fn by(&self) -> Result<By<'_>> {
+        Ok(match self {
+            Self::Fd(fd) => By::Fd(*fd),
+            Self::Queue(queue) => By::Bell(queue.readable_fd()?),
+            Self::Event(event) => By::Bell(event.readable_fd()?),
+        })
+    }
+
+    /// Tells whether it is ready, given whether its descriptor says so. A bell
+    /// that rang for what is over by now is silenced.
+    fn is_ready(&self, rung: bool, family: &Family) -> bool {
+        match self {
+            Self::Fd(_) => rung,
+            // This silences it, too.
+            Self::Event(event) => event.is_set(),
+            Self::Queue(queue) => {
+                let ready = !queue.is_empty() || queue.is_closed();
+                if !ready && rung {
+                    queue.quieten(family, false);
+                }
+                ready
             }
-            ready
+        }
+    }
+}
+
+/// The descriptor that a thing is waited for by.
+enum By<'a> {
+    Fd(BorrowedFd<'a>),
+    Bell(ReadableFd),
+}
+
+impl AsFd for By<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Fd(fd) => *fd,
+            Self::Bell(bell) => bell.as_fd(),
         }
     }
 }

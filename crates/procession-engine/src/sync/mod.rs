@@ -9,6 +9,8 @@
 mod glance;
 mod waiting;
 
+pub(crate) mod bells;
+
 mod lock;
 mod rlock;
 
@@ -22,6 +24,8 @@ mod waiters;
 
 mod barrier;
 mod gate;
+
+pub use bells::ReadableFd;
 
 pub use barrier::{Barrier, Follower, Leader, Role};
 pub use condition::{Condition, Waiter};

@@ -7,8 +7,12 @@ mod stepping;
 
 mod queue;
 mod queue_kills;
+mod wait;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use procession_engine::arena::{Family, Object, ObjectKind};
 
 use family::watchdog;
 
@@ -25,6 +29,16 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(!end.has_passed(), "{what}: nothing in a minute");
         std::thread::yield_now();
     }
+}
+
+/// Words that the test and its children share.
+fn words(count: u64) -> Object {
+    Family::get().unwrap();
+    Object::create(ObjectKind::Array, count * 8).unwrap()
+}
+
+fn word(words: &Object, index: usize) -> &AtomicU64 {
+    &words.body::<[AtomicU64; 4096]>()[index]
 }
 
 /// Numbers that look random and are the same in every run.

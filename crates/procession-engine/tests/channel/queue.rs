@@ -1,27 +1,17 @@
 //! Queues from outside, across real processes and kills.
 
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Block, Family, Object, ObjectKind};
+use procession_engine::arena::{Block, Family};
 use procession_engine::channel::Queue;
 use procession_engine::os::poll;
 use procession_engine::os::time::Deadline;
 
 use crate::family::{fork, listen_to_signals, watchdog};
-use crate::{Random, alone, until};
-
-/// Words that the test and its children share.
-fn words(count: u64) -> Object {
-    Family::get().unwrap();
-    Object::create(ObjectKind::Array, count * 8).unwrap()
-}
-
-fn word(words: &Object, index: usize) -> &AtomicU64 {
-    &words.body::<[AtomicU64; 4096]>()[index]
-}
+use crate::{Random, alone, until, word, words};
 
 /// A message whose bytes all follow from its number; of every kind of size.
 fn message(number: u64) -> Vec<u8> {

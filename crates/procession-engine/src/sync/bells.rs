@@ -1,9 +1,13 @@
-//! Doorbells to ring when a queue turns readable: who wants to be told by a
+//! Doorbells to ring when an object turns ready: who wants to be told by a
 //! descriptor.
+//!
+//! The rule that users keep: *while the object is ready, every bell in its
+//! table rings, or is being rung.* `README.md` beside this file says how an
+//! event does, and that of `channel` how a queue does.
 //!
 //! # Safety
 //! The table is only reached through its link, which is set to a block of that
-//! size after it was zeroed, and stands until the queue is destroyed.
+//! size after it was zeroed, and stands until the object is destroyed.
 
 #![expect(unsafe_code, reason = "a typed view of arena memory")]
 
@@ -14,9 +18,10 @@ use crate::arena::{Block, Family, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::doorbell::{self, Doorbell};
 use crate::os::fork_mutex::ForkMutex;
+use crate::os::poll;
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence, relax};
 
-/// Processes that may wait for one queue by descriptor.
+/// Processes that may wait for one object by descriptor.
 const ENTRIES: usize = 511;
 
 /// Set in the numbers of these doorbells: other users of doorbells number
@@ -77,10 +82,11 @@ impl Bells {
         }
     }
 
-    /// Frees the table; the queue is being destroyed.
+    /// Frees the table; the object is being destroyed.
     pub fn destroy(&self) {
         let table = self.table.load(Ordering::Acquire);
-        // First ours, then forgotten, then freed: see `Intent::undo_moving_in`.
+        // First ours, then forgotten, then freed: were we to die in between,
+        // nobody frees by this link what has become another's meanwhile.
         if let Ok(block) = Block::claim(table, Stamp::NOBODY) {
             self.table.store(0, Ordering::Release);
             drop(block);
@@ -136,7 +142,7 @@ impl Bells {
         }
         Err(Error::new(
             ErrorKind::Limit,
-            format!("{ENTRIES} processes wait for this queue by descriptor already"),
+            format!("{ENTRIES} processes wait for this object by descriptor already"),
         ))
     }
 }
@@ -146,11 +152,11 @@ fn table_at(family: &Family, offset: u64) -> &Table {
         .pointer(offset, size_of::<Table>() as u64)
         .cast::<Table>();
     // SAFETY: `make_table` made it one, of atomics alone, and it goes only
-    // when nobody is attached to the queue.
+    // when nobody is attached to the object.
     unsafe { at.as_ref() }
 }
 
-/// This process's own doorbell of one queue, made on first use.
+/// This process's own doorbell of one object, made on first use.
 #[derive(Debug, Default)]
 pub struct OwnBell {
     /// Whose `bell` is: a forked child finds its parent's.
@@ -158,7 +164,8 @@ pub struct OwnBell {
     bell: ForkMutex<Option<Arc<Registered>>>,
 }
 
-/// A descriptor that is readable while the queue has something to get.
+/// A descriptor that is readable while the object is ready; now and then also
+/// when it is so no longer.
 #[derive(Clone, Debug)]
 pub struct ReadableFd(Arc<Registered>);
 
@@ -198,8 +205,8 @@ impl OwnBell {
             owner: me,
         });
         bells.take_entry(family, registered.value)?;
-        // SeqCst: registration before the caller's look at the queue; pairs
-        // with the fence of whoever puts.
+        // SeqCst: registration before the caller's look at the object; pairs
+        // with the fence, or the update, of whoever makes it ready.
         fence(Ordering::SeqCst);
         *bell = Some(Arc::clone(&registered));
         Ok(ReadableFd(registered))
@@ -254,14 +261,18 @@ impl OwnBell {
 }
 
 impl ReadableFd {
-    /// Makes the descriptor readable.
-    pub fn ring(&self, family: &Family) {
+    /// Makes the descriptor readable, if it is not.
+    pub(crate) fn ring(&self, family: &Family) {
+        // Who drains it in this moment looks again afterwards.
+        if poll::is_readable(self).unwrap_or(false) {
+            return;
+        }
         let value = self.0.value;
         let _ = doorbell::ring(family.id(), (value >> 32) as u32, value as u32);
     }
 
     /// Makes the descriptor unreadable until the next ring.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.0.doorbell.drain();
     }
 }
