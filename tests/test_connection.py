@@ -428,15 +428,34 @@ def test_wait_finds_the_end_of_a_connection_ready(lib, wait) -> None:
         assert wait([here], PATIENCE) == [here]
 
 
-@pytest.mark.procession_only("a queue is no thing to wait for")
-def test_wait_takes_queues_with_pipes_and_processes(mp, wait, start) -> None:
-    queue, here_there = mp.Queue(), mp.Pipe()
+@pytest.mark.procession_only("a queue or event is no thing to wait for")
+def test_wait_takes_queues_and_events_with_pipes_and_processes(mp, wait, start) -> None:
+    queue, event, pipe = mp.Queue(), mp.Event(), mp.Pipe()
     ready, go = mp.Event(), mp.Event()
     process = start(calls.announce_and_wait, ready, go)
-    with here_there[0] as here, here_there[1]:
-        assert wait([queue, here, process.sentinel], 0) == []
+    with pipe[0] as here, pipe[1]:
+        everything = [queue, here, process.sentinel, event]
+        assert wait([ready], PATIENCE) == [ready]
+        assert wait(everything, 0) == []
         queue.put("an item")
-        assert wait([queue, here, process.sentinel], PATIENCE) == [queue]
+        assert wait(everything, PATIENCE) == [queue]
+        event.set()
+        assert wait(everything, PATIENCE) == [queue, event]
         assert queue.get() == "an item"
-        assert wait([queue, here, process.sentinel], 0) == []
+        event.clear()
+        assert wait(everything, 0) == []
         go.set()
+        assert wait(everything, PATIENCE) == [process.sentinel]
+
+
+@pytest.mark.procession_only("a queue or event is no thing to wait for")
+def test_wait_is_ended_by_a_child_that_puts_or_sets(mp, wait, start) -> None:
+    queue, event = mp.SimpleQueue(), mp.Event()
+    go = mp.Event()
+    start(calls.announce_and_wait, event, go)
+    assert wait([queue, event, go], PATIENCE) == [event]
+    start(calls.call_and_put, queue, len, ("four",), {})
+    event.clear()
+    assert wait([queue, event, go], PATIENCE) == [queue]
+    assert queue.get() == (True, 4)
+    go.set()

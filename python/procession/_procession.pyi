@@ -7,13 +7,15 @@ SEM_VALUE_MAX: int
 
 # Waiting.
 
-def wait_readable(fds: Sequence[int], timeout: float | None = None) -> list[int]:
-    """Returns those of the descriptors that are readable.
+def wait(
+    things: Sequence[int | Queue | Event], timeout: float | None = None
+) -> list[int]:
+    """Returns the places of those that are ready: descriptors, queues and events.
 
     Waits until one is or the time is over.
 
     Raises:
-        ValueError: A number is negative.
+        ValueError: A descriptor is negative.
     """
 
 # Locks and the like. Each may be pickled at any time, and is the same object in the

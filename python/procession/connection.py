@@ -99,13 +99,12 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     as in `multiprocessing`, and processes, queues and events besides.
     """
     objects = list(object_list)
-    descriptors = [_descriptor_of(obj) for obj in objects]
-    ready = set(_procession.wait_readable(descriptors, timeout))
-    return [obj for obj, fd in zip(objects, descriptors, strict=True) if fd in ready]
+    ready = _procession.wait([_thing_of(obj) for obj in objects], timeout)
+    return [objects[place] for place in ready]
 
 
-def _descriptor_of(obj: Any) -> int:
-    if isinstance(obj, int):
+def _thing_of(obj: Any) -> int | _procession.Queue | _procession.Event:
+    if isinstance(obj, (int, _procession.Queue, _procession.Event)):
         return obj
     fileno = getattr(obj, "fileno", None)
     if fileno is not None:

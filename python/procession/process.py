@@ -423,11 +423,11 @@ class _ParentProcess(BaseProcess):
 
     def is_alive(self) -> bool:
         """Returns whether the parent runs, as in `multiprocessing`."""
-        return not _procession.wait_readable([self.sentinel], 0)
+        return not _procession.wait([self.sentinel], 0)
 
     def join(self, timeout: float | None = None) -> None:
         """Waits until the parent has ended or the time is over."""
-        _procession.wait_readable([self.sentinel], timeout)
+        _procession.wait([self.sentinel], timeout)
 
     @property
     def ident(self) -> int | None:

@@ -183,9 +183,7 @@ class _Reader:
 
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Waits until the queue has an item or the time is over."""
-        if not self._queue.empty():
-            return True
-        return bool(_procession.wait_readable([self.fileno()], timeout))
+        return bool(_procession.wait([self._queue], timeout))
 
     def recv(self) -> Any:
         """Waits for an item and returns it."""

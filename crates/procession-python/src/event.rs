@@ -15,6 +15,13 @@ pub struct Event {
     event: Shared<sync::Event>,
 }
 
+impl Event {
+    /// Returns what the engine waits for.
+    pub fn engine(&self) -> PyResult<&sync::Event> {
+        self.event.get()
+    }
+}
+
 #[pymethods]
 impl Event {
     #[new]

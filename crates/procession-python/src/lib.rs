@@ -68,7 +68,7 @@ mod _procession {
     #[pymodule_export]
     use crate::spawn::{booted, join, spawn};
     #[pymodule_export]
-    use crate::wait::wait_readable;
+    use crate::wait::wait;
 
     #[pymodule_export]
     const SEM_VALUE_MAX: u32 = crate::semaphore::SEM_VALUE_MAX;

@@ -28,6 +28,11 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Returns what the engine waits for.
+    pub fn engine(&self) -> PyResult<&channel::Queue> {
+        self.queue.get()
+    }
+
     /// Returns the queue, for a process that has not closed it.
     fn open<'a>(slf: &'a Bound<'_, Self>) -> PyResult<&'a channel::Queue> {
         let this = slf.get();

@@ -13,12 +13,14 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use procession_engine::os::poll::{PollFd, PollFlags, poll};
+use procession_engine::channel::{self, Waitable};
 use procession_engine::os::time::Deadline;
 use procession_engine::{ErrorKind, Result};
 use pyo3::prelude::*;
 
 use crate::error::{to_python, value_error};
+use crate::event::Event;
+use crate::queue::Queue;
 
 /// Runs a call of the engine that may block, without holding the GIL.
 pub fn detached<T: Send>(py: Python<'_>, call: impl Fn() -> Result<T> + Sync) -> PyResult<T> {
@@ -54,28 +56,34 @@ pub fn deadline_of(block: bool, timeout: Option<f64>) -> PyResult<Deadline> {
     }
 }
 
-/// Returns those of the descriptors that are readable, once any is or the time is over.
-#[pyfunction]
-#[pyo3(signature = (fds, timeout=None))]
-pub fn wait_readable(py: Python<'_>, fds: Vec<i32>, timeout: Option<f64>) -> PyResult<Vec<i32>> {
-    let end = deadline(timeout)?;
-    if let Some(bad) = fds.iter().find(|&&fd| fd < 0) {
-        return Err(value_error(format!("{bad} is not a descriptor")));
-    }
-    detached(py, || {
-        let mut polled: Vec<PollFd<'_>> = fds.iter().map(|&fd| readable(fd)).collect();
-        poll(&mut polled, end)?;
-        let ready = polled.iter().map(|fd| !fd.revents().is_empty());
-        Ok(fds
-            .iter()
-            .zip(ready)
-            .filter_map(|(&fd, ready)| ready.then_some(fd))
-            .collect())
-    })
+/// Something that the package waits for.
+#[derive(FromPyObject)]
+pub enum Thing<'py> {
+    Fd(i32),
+    Queue(Bound<'py, Queue>),
+    Event(Bound<'py, Event>),
 }
 
-fn readable(fd: i32) -> PollFd<'static> {
-    // SAFETY: not negative, and only polled.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    PollFd::from_borrowed_fd(fd, PollFlags::IN)
+impl Thing<'_> {
+    fn waitable(&self) -> PyResult<Waitable<'_>> {
+        match self {
+            Self::Fd(fd) if *fd < 0 => Err(value_error(format!("{fd} is not a descriptor"))),
+            // SAFETY: not negative, and only polled.
+            Self::Fd(fd) => Ok(Waitable::Fd(unsafe { BorrowedFd::borrow_raw(*fd) })),
+            Self::Queue(queue) => queue.get().engine().map(Waitable::Queue),
+            Self::Event(event) => event.get().engine().map(Waitable::Event),
+        }
+    }
+}
+
+/// Returns the places of those that are ready, once any is or the time is over.
+#[pyfunction]
+#[pyo3(signature = (things, timeout=None))]
+pub fn wait(py: Python<'_>, things: Vec<Thing<'_>>, timeout: Option<f64>) -> PyResult<Vec<usize>> {
+    let end = deadline(timeout)?;
+    let things: Vec<_> = things
+        .iter()
+        .map(Thing::waitable)
+        .collect::<PyResult<_>>()?;
+    detached(py, || channel::wait(&things, end))
 }
