@@ -19,9 +19,7 @@ PATIENCE = 5
 def snapshot() -> dict[str, set[str]]:
     """Tells what there is, by kind; what may be kept of each kind is left out."""
     return {
-        "process": {
-            str(pid) for pid in descendants(os.getpid()) if not is_spare(pid)
-        },
+        "process": {str(pid) for pid in descendants(os.getpid()) if not is_spare(pid)},
         "descriptor": descriptors(),
         "thread": threads(),
         "name in /dev/shm": set(os.listdir("/dev/shm")),

@@ -34,8 +34,8 @@ def leave_error(error: BaseException) -> str:
     packed = pack_error(error)
     try:
         _procession.leave_outcome((False, packed))
-    except Exception:
-        pass  # The arena is full; the exit code still tells of the failure.
+    except Exception:  # noqa: S110 - the arena is full; the exit code still tells
+        pass
     return packed[3]
 
 

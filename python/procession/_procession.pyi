@@ -1,7 +1,41 @@
 """The engine of procession, as Python sees it. Private: use the package."""
 
-from collections.abc import Buffer, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, final
+
+from typing_extensions import Buffer, disjoint_base
+
+__all__ = [
+    "SEM_VALUE_MAX",
+    "Barrier",
+    "Block",
+    "Child",
+    "Condition",
+    "Connection",
+    "Event",
+    "ForkPlace",
+    "ForkServer",
+    "Lock",
+    "Payload",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "Server",
+    "Task",
+    "booted",
+    "join",
+    "leave_outcome",
+    "pipe",
+    "prepare_fork",
+    "rebuild_barrier",
+    "rebuild_block",
+    "rebuild_condition",
+    "request_stop",
+    "spawn",
+    "stop_requested",
+    "usable_cpus",
+    "wait",
+]
 
 SEM_VALUE_MAX: int
 
@@ -18,14 +52,20 @@ def wait(
         ValueError: A descriptor is negative.
     """
 
-# Locks and the like. Each may be pickled at any time, and is the same object in the
-# process that unpickles it.
+# Locks and the like: the bases of the classes in `synchronize`. An object is empty
+# until `_create` or `_attach` is called, once; `_lend` gives what a pickle carries.
 
-@final
+@disjoint_base
 class Lock:
     """A lock that anybody may release."""
 
-    def __new__(cls) -> Self: ...
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _create(self) -> None:
+        """Makes a new one of it."""
+    def _attach(self, handle: tuple[int, int]) -> None:
+        """Makes it the one that a relative has lent."""
+    def _lend(self) -> tuple[int, int]:
+        """Returns what a pickle carries; keeps it alive until somebody attaches."""
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Takes it; returns whether it could before the time was over.
 
@@ -39,26 +79,32 @@ class Lock:
             ValueError: Nobody has it.
         """
     def __enter__(self) -> bool: ...
-    def __exit__(self, *args: object) -> None: ...
-    def __reduce__(self) -> tuple[Any, ...]: ...
+    def __exit__(self, *_args: object) -> None: ...
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
     def _get_value(self) -> int: ...
     def _is_zero(self) -> bool: ...
     @property
-    def handle(self) -> int: ...
+    def handle(self) -> int:
+        """Where it lies in the arena."""
     @property
-    def kind(self) -> int: ...
+    def kind(self) -> int:
+        """RECURSIVE_MUTEX or SEMAPHORE, as `multiprocessing` numbers them."""
     @property
-    def maxvalue(self) -> int: ...
-    @property
-    def name(self) -> None: ...
+    def maxvalue(self) -> int:
+        """How often it can be free at once."""
 
-@final
+@disjoint_base
 class RLock:
     """A lock that its owner may take again."""
 
-    def __new__(cls) -> Self: ...
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _create(self) -> None:
+        """Makes a new one of it."""
+    def _attach(self, handle: tuple[int, int]) -> None:
+        """Makes it the one that a relative has lent."""
+    def _lend(self) -> tuple[int, int]:
+        """Returns what a pickle carries; keeps it alive until somebody attaches."""
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Takes it; returns whether it could before the time was over.
 
@@ -72,30 +118,36 @@ class RLock:
             AssertionError: The caller does not have it.
         """
     def __enter__(self) -> bool: ...
-    def __exit__(self, *args: object) -> None: ...
-    def __reduce__(self) -> tuple[Any, ...]: ...
+    def __exit__(self, *_args: object) -> None: ...
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
     def _get_value(self) -> int: ...
     def _is_zero(self) -> bool: ...
     @property
-    def handle(self) -> int: ...
+    def handle(self) -> int:
+        """Where it lies in the arena."""
     @property
-    def kind(self) -> int: ...
+    def kind(self) -> int:
+        """RECURSIVE_MUTEX or SEMAPHORE, as `multiprocessing` numbers them."""
     @property
-    def maxvalue(self) -> int: ...
-    @property
-    def name(self) -> None: ...
+    def maxvalue(self) -> int:
+        """How often it can be free at once."""
 
-@final
+@disjoint_base
 class Semaphore:
-    """A number of permits.
+    """A number of permits."""
 
-    Raises:
-        ValueError: The value is negative or above the highest one.
-    """
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _create(self, value: int, maxvalue: int) -> None:
+        """Makes a new one of it.
 
-    def __new__(cls, value: int, maxvalue: int) -> Self: ...
+        Raises:
+            ValueError: The value is negative or above the highest one.
+        """
+    def _attach(self, handle: tuple[int, int], maxvalue: int) -> None:
+        """Makes it the one that a relative has lent."""
+    def _lend(self) -> tuple[int, int]:
+        """Returns what a pickle carries; keeps it alive until somebody attaches."""
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Takes a permit; returns whether it could before the time was over."""
     def release(self) -> None:
@@ -105,20 +157,40 @@ class Semaphore:
             ValueError: There are as many as there may be.
         """
     def __enter__(self) -> bool: ...
-    def __exit__(self, *args: object) -> None: ...
-    def __reduce__(self) -> tuple[Any, ...]: ...
+    def __exit__(self, *_args: object) -> None: ...
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
     def _get_value(self) -> int: ...
     def _is_zero(self) -> bool: ...
     @property
-    def handle(self) -> int: ...
+    def handle(self) -> int:
+        """Where it lies in the arena."""
     @property
-    def kind(self) -> int: ...
+    def kind(self) -> int:
+        """RECURSIVE_MUTEX or SEMAPHORE, as `multiprocessing` numbers them."""
     @property
-    def maxvalue(self) -> int: ...
-    @property
-    def name(self) -> None: ...
+    def maxvalue(self) -> int:
+        """How often it can be free at once."""
+
+@disjoint_base
+class Event:
+    """A flag to wait for."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _create(self) -> None:
+        """Makes a new one of it."""
+    def _attach(self, handle: tuple[int, int]) -> None:
+        """Makes it the one that a relative has lent."""
+    def _lend(self) -> tuple[int, int]:
+        """Returns what a pickle carries; keeps it alive until somebody attaches."""
+    def is_set(self) -> bool:
+        """Returns whether it is set."""
+    def set(self) -> None:
+        """Sets it and wakes all that wait."""
+    def clear(self) -> None:
+        """Clears it."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until it is set; returns whether it is before the time is over."""
 
 @final
 class Condition:
@@ -137,20 +209,8 @@ class Condition:
         """Returns how many wait."""
     def __reduce__(self) -> tuple[Any, ...]: ...
 
-@final
-class Event:
-    """A flag to wait for."""
-
-    def __new__(cls) -> Self: ...
-    def is_set(self) -> bool:
-        """Returns whether it is set."""
-    def set(self) -> None:
-        """Sets it and wakes all that wait."""
-    def clear(self) -> None:
-        """Clears it."""
-    def wait(self, timeout: float | None = None) -> bool:
-        """Waits until it is set; returns whether it is before the time is over."""
-    def __reduce__(self) -> tuple[Any, ...]: ...
+def rebuild_condition(offset: int, serial: int) -> Condition:
+    """Returns the condition that a pickle tells of."""
 
 @final
 class Barrier:
@@ -174,12 +234,18 @@ class Barrier:
     def abort(self) -> None:
         """Breaks it."""
     @property
-    def parties(self) -> int: ...
+    def parties(self) -> int:
+        """How many have to come."""
     @property
-    def n_waiting(self) -> int: ...
+    def n_waiting(self) -> int:
+        """How many are waiting."""
     @property
-    def broken(self) -> bool: ...
+    def broken(self) -> bool:
+        """Whether it is broken."""
     def __reduce__(self) -> tuple[Any, ...]: ...
+
+def rebuild_barrier(offset: int, serial: int) -> Barrier:
+    """Returns the barrier that a pickle tells of."""
 
 # Memory.
 
@@ -191,17 +257,25 @@ class Block(Buffer):
     def __len__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
+def rebuild_block(offset: int, serial: int, len: int) -> Block:
+    """Returns the block that a pickle tells of."""
+
 # Messages.
 
+@disjoint_base
 class Queue:
     """A queue of pickled objects; the base of the classes in `queues`."""
 
     _closed: bool
-    _maxsize: int
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
-    def _create(self, maxsize: int) -> None: ...
-    def _lend(self) -> tuple[int, int]: ...
-    def _attach(self, handle: tuple[int, int]) -> None: ...
+    @property
+    def _maxsize(self) -> int: ...
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _create(self, maxsize: int) -> None:
+        """Makes a new one of it."""
+    def _lend(self) -> tuple[int, int]:
+        """Returns what a pickle carries; keeps it alive until somebody attaches."""
+    def _attach(self, handle: tuple[int, int]) -> None:
+        """Makes it the one that a relative has lent."""
     def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:
         """Puts an item.
 
@@ -233,6 +307,7 @@ class Queue:
     def fileno(self) -> int:
         """Returns a descriptor that is readable while there are items."""
 
+@disjoint_base
 class Connection:
     """One end of a pipe or a socket; the base of the class in `connection`."""
 
@@ -304,8 +379,6 @@ class Child:
         """Returns the state, and what a blocked process waits for."""
     def take_outcome(self) -> Any | None:
         """Returns what the ended process has left, once; None if it left nothing."""
-    def close(self) -> None:
-        """Closes the sentinel."""
 
 @final
 class ForkPlace:
@@ -315,11 +388,100 @@ class ForkPlace:
         """Gives the place up: there is no child."""
     def started(self, pid: int) -> Child:
         """In the parent: returns the child that has the place."""
-    def entered(self) -> int | None:
+    def entered(self) -> int:
         """In the child: returns a descriptor that tells of the parent's end."""
 
-def prepare_fork(daemon: bool) -> ForkPlace:
+def prepare_fork(name: str, daemon: bool) -> ForkPlace:
     """Sets a place aside for the child that the caller forks next."""
+
+@final
+class Payload:
+    """What a child must know and what it is to run, pickled into the arena.
+
+    Args:
+        preparation: What is to be known before the process can be unpickled.
+        process: The process object.
+    """
+
+    def __new__(cls, preparation: Any, process: Any) -> Self: ...
+
+@final
+class Task:
+    """What a started process was handed."""
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that the parent has passed on, in its order."""
+    @property
+    def parent_sentinel(self) -> int:
+        """A descriptor that is readable once the parent has ended."""
+    def load_preparation(self) -> Any:
+        """Unpickles the first object."""
+    def load_process(self) -> Any:
+        """Unpickles the second object, once."""
+
+def spawn(
+    exe: bytes,
+    argv: Sequence[bytes],
+    name: str,
+    daemon: bool,
+    payload: Payload,
+    fds: Sequence[int],
+) -> Child:
+    """Starts a program that calls `join` with the last of its arguments.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+def join(argument: str) -> Task | None:
+    """Joins the family that a parent's argument names; returns what there is to do.
+
+    None when this process was booted ahead and is not needed.
+    """
+
+def booted() -> None:
+    """Says that this process has got through its start."""
+
+@final
+class ForkServer:
+    """The fork server as its users hold it; without a handle there is none yet."""
+
+    def __new__(cls, handle: tuple[int, int] | None = None) -> Self: ...
+    def ensure(
+        self, exe: bytes, argv: Sequence[bytes], payload: Callable[[], Payload]
+    ) -> None:
+        """Starts the server by a command line, with a payload, unless it runs."""
+    def start(
+        self, name: str, daemon: bool, payload: Payload, fds: Sequence[int]
+    ) -> Child:
+        """Starts a process by the server, which must have been started.
+
+        Raises:
+            BlockingIOError: The server cannot fork: it has several threads.
+        """
+    def stop(self) -> None:
+        """Ends the server; what it has started lives on."""
+    def pid(self) -> int | None:
+        """Returns the server's process id, or None if it does not run."""
+    def handle(self) -> tuple[int, int] | None:
+        """Returns by what relatives find the server, or None if it does not run."""
+
+@final
+class Server:
+    """The fork server as it sees itself; it joins the family that an argument names."""
+
+    def __new__(cls, argument: str) -> Self: ...
+    def load_preparation(self) -> Any:
+        """Unpickles what the server was started with."""
+    def serve(self, fork: Callable[[], int]) -> Task | None:
+        """Serves until killed. Returns in the processes that `fork` makes.
+
+        Returns:
+            What there is to do, or None when there is nothing.
+        """
+
+# This process itself.
 
 def request_stop() -> None:
     """Asks this process itself to stop."""
@@ -329,3 +491,6 @@ def stop_requested() -> bool:
 
 def leave_outcome(outcome: Any) -> None:
     """Leaves an object for the parent, which gets it when this process has ended."""
+
+def usable_cpus() -> int:
+    """Returns how many CPUs this process may use."""

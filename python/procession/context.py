@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 
-from . import _procession, process, reduction
+from . import _procession, process, reduction, util
 from ._errors import (
     AuthenticationError,
     BufferTooShort,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from .pool import Pool
     from .popen_fork import Popen
     from .queues import JoinableQueue, Queue, SimpleQueue
-    from .sharedctypes import SynchronizedBase
     from .synchronize import (
         Barrier,
         BoundedSemaphore,
@@ -224,7 +223,7 @@ class BaseContext:
         size_or_initializer: int | Sequence[Any],
         *,
         lock: Any = True,
-    ) -> SynchronizedBase | ctypes.Array[Any]:
+    ) -> Any:
         """Returns a shared ctypes array with a lock, as in `multiprocessing`."""
         from .sharedctypes import Array
 
@@ -241,11 +240,11 @@ class BaseContext:
 
     def get_logger(self) -> Logger:
         """Returns the package's logger, as in `multiprocessing`."""
-        return process.util.get_logger()
+        return util.get_logger()
 
     def log_to_stderr(self, level: int | str | None = None) -> Logger:
         """Makes the package's logger print to stderr, as in `multiprocessing`."""
-        return process.util.log_to_stderr(level)
+        return util.log_to_stderr(level)
 
     def allow_connection_pickling(self) -> None:
         """Makes connections picklable, as in `multiprocessing`; they always are."""

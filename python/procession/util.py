@@ -214,7 +214,7 @@ class Finalize:
         sub_debug(
             "finalizer calling %s with args %s and kwargs %s", callback, args, kwargs
         )
-        return callback(*args, **kwargs)  # type: ignore[misc]
+        return callback(*args, **kwargs)  # type: ignore[misc, arg-type]
 
     def cancel(self) -> None:
         """Drops the function without calling it."""
@@ -331,7 +331,7 @@ class ForkAwareThreadLock:
         return self._lock.__enter__()
 
     def __exit__(self, *args: object) -> None:
-        self._lock.__exit__(*args)
+        self._lock.release()
 
 
 class ForkAwareLocal(threading.local):

@@ -325,7 +325,7 @@ impl Connection {
         Ok(bytes.len())
     }
 
-    #[pyo3(signature = (timeout=Some(0.0)))]
+    #[pyo3(signature = (timeout=Some(0.0)), text_signature = "($self, timeout=0.0)")]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let fd = self.to_read()?;
         let end = deadline(timeout)?;
