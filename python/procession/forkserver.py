@@ -144,7 +144,7 @@ def _preload(data: dict[str, Any]) -> None:
         if "__main__" not in modules:
             data = {key: data[key] for key in data.keys() - spawn.MAIN_KEYS}
         spawn.prepare(data)
-    except BaseException:  # noqa: S110 - children try again, and tell who asks
+    except BaseException:
         pass
     finally:
         del myself._inheriting
