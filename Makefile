@@ -14,6 +14,9 @@ CARGO ?= cargo
 BIN := $(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
+# Times that loom may take a thread off the processor where it did not wait; 5 takes half a minute, no bound hours.
+export LOOM_MAX_PREEMPTIONS ?= 4
+
 # PyO3 and maturin must agree on the interpreter, or each would rebuild what the other built.
 export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python

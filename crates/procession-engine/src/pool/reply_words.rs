@@ -2,7 +2,7 @@
 //! read, and who wants to be woken.
 //!
 //! `README.md`, "Results" and "Waking", tells the protocol. Where the records
-//! lie is the business of [`lane`](super::lane). Loom checks this file.
+//! lie is the business of `lane`. Loom checks this file.
 
 use crate::os::futex::Woken;
 use crate::os::time::Deadline;
