@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use procession_engine::process::{Payload, me};
+use procession_engine::process::me;
 
-use crate::codec;
+use crate::codec::{self, Encoded};
 use crate::context::{self, StartMethod};
 use crate::current::{self, Identity};
 use crate::error::{Error, Result};
@@ -52,7 +52,7 @@ fn run_task(entry: EntryRef, input: &[u8], name: &str) -> ! {
         Ok(entry) => outcome::run(entry, input, name),
         Err(error) => (outcome::refuse(&error), Ending::Failed),
     };
-    if let Err(error) = publish(&bytes) {
+    if let Err(error) = publish(bytes) {
         give_up(&error);
     }
     end(match ending {
@@ -61,8 +61,8 @@ fn run_task(entry: EntryRef, input: &[u8], name: &str) -> ! {
     })
 }
 
-fn publish(bytes: &[u8]) -> Result<()> {
-    Ok(me::publish_outcome(Payload::copy_of(bytes)?)?)
+fn publish(outcome: Encoded) -> Result<()> {
+    Ok(me::publish_outcome(outcome.into_payload()?)?)
 }
 
 /// Ends this process because it cannot do what it was started for; there is

@@ -3,37 +3,248 @@
 //! Postcard is compact and has a stable format, but does not describe itself:
 //! types with `#[serde(flatten)]` or untagged enums cannot cross.
 
+use std::cell::Cell;
+use std::fmt::{self, Display};
+use std::ops::Deref;
+
+use postcard::ser_flavors::Flavor;
+use procession_engine as engine;
+use procession_engine::arena::Block;
+use procession_engine::process::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
 /// Turns a value into bytes; `what` names it in the error.
-pub fn encode<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<Vec<u8>> {
-    postcard::to_stdvec(value).map_err(|source| Error::codec(cannot("serialise", what), source))
+pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<Encoded> {
+    let mut encoded = Encoded::default();
+    encoded.few = SPARE.take();
+    encoded.append(value, &what)?;
+    Ok(encoded)
 }
 
-/// Turns a value into bytes at the end of a buffer.
-pub fn encode_into<T: Serialize + ?Sized>(
+/// As [`encode`], with `value` after `first` in one piece of memory.
+pub fn encode_after<A: Serialize, T: Serialize + ?Sized>(
+    first: &A,
     value: &T,
-    buffer: Vec<u8>,
-    what: &str,
-) -> Result<Vec<u8>> {
-    postcard::to_extend(value, buffer)
-        .map_err(|source| Error::codec(cannot("serialise", what), source))
+    what: impl Display,
+) -> Result<Encoded> {
+    let mut encoded = encode(first, "what comes before a value")?;
+    encoded.append(value, &what)?;
+    Ok(encoded)
 }
 
 /// Turns bytes back into the value; `what` names it in the error.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    postcard::from_bytes(bytes).map_err(|source| Error::codec(cannot("deserialise", what), source))
+pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<T> {
+    postcard::from_bytes(bytes).map_err(|source| Error::codec(cannot("deserialise", &what), source))
 }
 
 /// As [`decode`], and returns the bytes that follow the value.
-pub fn decode_first<'a, T: DeserializeOwned>(bytes: &'a [u8], what: &str) -> Result<(T, &'a [u8])> {
+pub fn decode_first<T: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<(T, &[u8])> {
     postcard::take_from_bytes(bytes)
-        .map_err(|source| Error::codec(cannot("deserialise", what), source))
+        .map_err(|source| Error::codec(cannot("deserialise", &what), source))
 }
 
-fn cannot(verb: &str, what: &str) -> String {
+fn cannot(verb: &str, what: &dyn Display) -> String {
     format!("cannot {verb} {what}")
+}
+
+/// Bytes that stay in this process's memory; more go straight to the arena,
+/// from where the other process reads them. Small enough to stay in a cache,
+/// large enough to make the way into a block rare.
+const FEW: usize = 32 * 1024;
+
+thread_local! {
+    /// The memory of the latest value of few bytes, for the next one.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A value's bytes: few in memory of this process, many in a block of the
+/// arena, which can be given away as it is.
+#[derive(Default)]
+pub struct Encoded {
+    /// All the bytes, or those that are yet to go to the block.
+    few: Vec<u8>,
+    /// The block and how many of its bytes are written.
+    many: Option<(Block, usize)>,
+    /// Why the block could not be had.
+    failure: Option<engine::Error>,
+}
+
+impl Encoded {
+    /// Returns the block and how many of its bytes count, if they are many.
+    pub fn take_block(&mut self) -> Option<(Block, usize)> {
+        self.many.take()
+    }
+
+    /// Turns the bytes into what crosses with a start or an end.
+    pub fn into_payload(mut self) -> Result<Payload> {
+        Ok(match self.take_block() {
+            Some((block, len)) => Payload::new(block, len),
+            None => Payload::copy_of(&self)?,
+        })
+    }
+
+    fn append<T: Serialize + ?Sized>(&mut self, value: &T, what: &dyn Display) -> Result<()> {
+        let written = postcard::serialize_with_flavor(value, Writer(self));
+        written.map_err(|source| match self.failure.take() {
+            Some(failure) => failure.into(),
+            None => Error::codec(cannot("serialise", what), source),
+        })
+    }
+
+    /// Moves the bytes that wait to the block, which has room for `more` then.
+    fn flush(&mut self, more: usize) -> engine::Result<()> {
+        let needed = self.few.len() + more;
+        let (mut block, mut len) = match self.many.take() {
+            None => (Block::new(with_reserve(needed))?, 0),
+            Some((block, len)) if len + needed <= block.len() => (block, len),
+            Some((block, len)) => {
+                let mut larger = Block::new(with_reserve(len + needed).max(2 * block.capacity()))?;
+                larger[..len].copy_from_slice(&block[..len]);
+                (larger, len)
+            }
+        };
+        block[len..len + self.few.len()].copy_from_slice(&self.few);
+        len += self.few.len();
+        self.few.clear();
+        self.many = Some((block, len));
+        Ok(())
+    }
+
+    fn extend(&mut self, bytes: &[u8]) -> engine::Result<()> {
+        if self.few.len() + bytes.len() <= FEW {
+            self.few.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush(bytes.len())?;
+        match &mut self.many {
+            Some((block, len)) if bytes.len() > FEW => {
+                block[*len..*len + bytes.len()].copy_from_slice(bytes);
+                *len += bytes.len();
+            }
+            _ => self.few.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> engine::Result<()> {
+        match self.many {
+            Some(_) => self.flush(0),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the engine's error for [`append`](Self::append); postcard's own
+    /// has no room for it.
+    fn noted(&mut self, result: engine::Result<()>) -> postcard::Result<()> {
+        result.map_err(|failure| {
+            self.failure = Some(failure);
+            postcard::Error::SerializeBufferFull
+        })
+    }
+}
+
+/// Returns how large a block is to be for `len` bytes and some that may follow.
+fn with_reserve(len: usize) -> u64 {
+    (len + len / 16 + 2 * FEW) as u64
+}
+
+impl Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.many {
+            Some((block, len)) => &block[..*len],
+            None => &self.few,
+        }
+    }
+}
+
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        let mut few = std::mem::take(&mut self.few);
+        few.clear();
+        SPARE.set(few);
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Encoded({} bytes)", self.len())
+    }
+}
+
+/// Writes what postcard says.
+struct Writer<'a>(&'a mut Encoded);
+
+impl Flavor for Writer<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if self.0.few.len() == FEW {
+            let flushed = self.0.flush(FEW);
+            self.0.noted(flushed)?;
+        }
+        self.0.few.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        let extended = self.0.extend(bytes);
+        self.0.noted(extended)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        let finished = self.0.finish();
+        self.0.noted(finished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_the_same_whether_few_or_many() {
+        for len in [0, 1, FEW - 3, FEW - 2, FEW, FEW + 1, 10 * FEW, 1_000_000] {
+            let one_by_one: Vec<u32> = (0..len as u32).collect();
+            let at_once = "x".repeat(len);
+            let value = (7_u8, &one_by_one, at_once.as_str(), 9_u64, &at_once);
+            let encoded = encode(&value, "a test").unwrap();
+            assert!(*encoded == postcard::to_stdvec(&value).unwrap(), "{len}");
+            let after = encode_after(&1_u8, &value, "a test").unwrap();
+            assert!(after[1..] == *encoded);
+        }
+    }
+
+    #[test]
+    fn many_bytes_lie_in_a_block() {
+        let mut encoded = encode(&vec![1_u8; 2 * FEW], "a test").unwrap();
+        let (block, len) = encoded.take_block().unwrap();
+        assert_eq!(block[len - 2 * FEW..len], [1; 2 * FEW]);
+        let few = encode(&vec![1_u8; FEW / 2], "a test").unwrap();
+        assert_eq!(few.into_payload().unwrap().len(), FEW / 2 + 3);
+    }
+
+    #[test]
+    fn what_does_not_serialise_is_named() {
+        struct Refuses;
+        impl Serialize for Refuses {
+            fn serialize<S: serde::Serializer>(
+                &self,
+                _: S,
+            ) -> std::result::Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("no"))
+            }
+        }
+        let error = encode(&Refuses, "a refusal").unwrap_err();
+        assert!(
+            error.is_codec() && error.to_string().contains("a refusal"),
+            "{error}"
+        );
+    }
 }

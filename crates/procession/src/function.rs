@@ -21,8 +21,9 @@ use procession_engine::os::image::{Image, main_image};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
+use crate::codec::{self, Encoded};
 use crate::error::{Error, Result};
+use crate::outcome;
 
 /// Can run in another process: every `fn` and every closure without captures
 /// whose arguments and result are serde types.
@@ -93,8 +94,8 @@ callable!(A, B, C, D, E, G);
 callable!(A, B, C, D, E, G, H);
 callable!(A, B, C, D, E, G, H, I);
 
-/// Decodes the input, runs the function, encodes the output behind `reply`.
-pub(crate) type Entry = fn(input: &[u8], reply: Vec<u8>) -> Result<Vec<u8>>;
+/// Decodes the input, runs the function, encodes the outcome.
+pub(crate) type Entry = fn(input: &[u8]) -> Result<Encoded>;
 
 /// Names an [`Entry`] to another process of the same program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -154,14 +155,14 @@ impl EntryRef {
     }
 }
 
-fn run<F: Callable<M>, M>(input: &[u8], reply: Vec<u8>) -> Result<Vec<u8>> {
+fn run<F: Callable<M>, M>(input: &[u8]) -> Result<Encoded> {
     let what = std::any::type_name::<F>();
-    let input = codec::decode(input, &format!("the arguments of {what}"))?;
+    let input = codec::decode(input, format_args!("the arguments of {what}"))?;
     // SAFETY: `F` has no bytes (checked where the reference was made), and a
     // value of it existed there; a dangling but aligned pointer reads nothing.
     let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
     let output = function.call(input);
-    codec::encode_into(&output, reply, &format!("the result of {what}"))
+    outcome::done(&output, format_args!("the result of {what}"))
 }
 
 fn image() -> &'static Image {
@@ -183,8 +184,8 @@ mod tests {
             let bytes = codec::encode(&EntryRef::of(function).unwrap(), "entry").unwrap();
             let entry: EntryRef = codec::decode(&bytes, "entry").unwrap();
             let input = codec::encode(input, "input").unwrap();
-            let reply = entry.resolve().unwrap()(&input, Vec::new()).unwrap();
-            codec::decode(&reply, "reply").unwrap()
+            let reply = entry.resolve().unwrap()(&input).unwrap();
+            outcome::read(&reply, "reply").unwrap()
         }
         assert_eq!(through(add, &(2, 3)), 5);
         assert_eq!(through(|x: u64| x * 2, &21), 42);

@@ -1,10 +1,9 @@
 //! What crosses from parent to child at the start, and how it gets there.
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
-use procession_engine::arena::Block;
-use procession_engine::process::Payload;
 use procession_engine::start::{Orders, spawn};
 use serde::{Deserialize, Serialize};
 
@@ -46,50 +45,39 @@ pub fn process_name(given: Option<String>) -> String {
     given.unwrap_or_else(|| format!("Process-{}", COUNT.fetch_add(1, Ordering::Relaxed) + 1))
 }
 
-/// Starts a process; `input` follows the launch in its payload.
-pub fn start(launch: &Launch, input: &[u8]) -> Result<engine::process::Child> {
-    init::check()?;
-    current::introduce_main()?;
-    match launch.method {
-        StartMethod::Spawn => {
-            let orders = orders(launch, input, server::numbers())?;
-            Ok(spawn(&init::program()?, orders)?)
-        }
-        StartMethod::ForkServer => server::start(|numbers| orders(launch, input, numbers)),
-        StartMethod::Fork => Err(Error::invalid(
-            "fork is unsafe in a process with threads, so it has a method of its own: \
-             `unsafe { process.start_by_fork() }`",
-        )),
-    }
-}
-
-fn orders(
+/// Starts a process; `input`, which `what` names, follows the launch in its
+/// payload.
+pub fn start<I: Serialize>(
     launch: &Launch,
-    input: &[u8],
-    server: Option<server::Numbers>,
-) -> Result<Orders<'static>> {
+    input: &I,
+    what: impl Display,
+) -> Result<engine::process::Child> {
+    init::check()?;
+    let server = match launch.method {
+        StartMethod::Spawn => server::numbers(),
+        StartMethod::ForkServer => server::ensure()?,
+        StartMethod::Fork => {
+            return Err(Error::invalid(
+                "fork is unsafe in a process with threads, so it has a method of its own: \
+                 `unsafe { process.start_by_fork() }`",
+            ));
+        }
+    };
+    current::introduce_main()?;
     let launch = Launch {
         server,
         ..launch.clone()
     };
-    let bytes = codec::encode(&launch, "a launch")?;
-    Ok(Orders {
+    let payload = codec::encode_after(&launch, input, what)?.into_payload()?;
+    let orders = Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,
         worker: launch.role == Role::Worker,
-        payload: Some(payload(&[&bytes, input])?),
+        payload: Some(payload),
         fds: Vec::new(),
-    })
-}
-
-/// Copies bytes in parts into a payload.
-pub fn payload(parts: &[&[u8]]) -> Result<Payload> {
-    let len = parts.iter().map(|part| part.len()).sum();
-    let mut block = Block::new(len as u64)?;
-    let mut at = 0;
-    for part in parts {
-        block[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
+    };
+    match launch.method {
+        StartMethod::ForkServer => server::start(orders),
+        _ => Ok(spawn(&init::program()?, orders)?),
     }
-    Ok(Payload::new(block, len))
 }

@@ -1,13 +1,14 @@
 //! What a process or task brings home: its result, its panic, or why neither.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
+use crate::codec::{self, Encoded};
 use crate::error::{Error, PanicInfo, Result};
 use crate::function::Entry;
 
@@ -31,14 +32,10 @@ pub enum Ending {
 }
 
 /// Runs an entry; returns the bytes to send home and how it ended.
-pub fn run(entry: Entry, input: &[u8], process: &str) -> (Vec<u8>, Ending) {
+pub fn run(entry: Entry, input: &[u8], process: &str) -> (Encoded, Ending) {
     watch_panics();
     LAST_PANIC.with_borrow_mut(|last| *last = None);
-    let outcome = match codec::encode(&Outcome::Done, "an outcome") {
-        Ok(done) => panic::catch_unwind(AssertUnwindSafe(|| entry(input, done))),
-        Err(error) => Ok(Err(error)),
-    };
-    let failure = match outcome {
+    let failure = match panic::catch_unwind(AssertUnwindSafe(|| entry(input))) {
         Ok(Ok(reply)) => return (reply, Ending::Returned),
         Ok(Err(error)) => Outcome::Failed(error.to_string()),
         Err(payload) => Outcome::Panicked(panic_info(payload.as_ref(), process)),
@@ -46,20 +43,25 @@ pub fn run(entry: Entry, input: &[u8], process: &str) -> (Vec<u8>, Ending) {
     (failed(&failure), Ending::Failed)
 }
 
+/// Turns a result into bytes to send home; `what` names it in the error.
+pub fn done<R: Serialize>(result: &R, what: impl Display) -> Result<Encoded> {
+    codec::encode_after(&Outcome::Done, result, what)
+}
+
 /// Turns a failure outside the function into bytes to send home.
-pub fn refuse(error: &Error) -> Vec<u8> {
+pub fn refuse(error: &Error) -> Encoded {
     failed(&Outcome::Failed(error.to_string()))
 }
 
-fn failed(outcome: &Outcome) -> Vec<u8> {
+fn failed(outcome: &Outcome) -> Encoded {
     // Strings and small enums always serialise; an empty reply would be read
     // as a failure too.
     codec::encode(outcome, "a failure").unwrap_or_default()
 }
 
 /// Reads what came home.
-pub fn read<R: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<R> {
-    let (outcome, rest) = codec::decode_first(bytes, what)?;
+pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> {
+    let (outcome, rest) = codec::decode_first(bytes, &what)?;
     match outcome {
         Outcome::Done => codec::decode(rest, what),
         Outcome::Panicked(info) => Err(Error::panic(info)),

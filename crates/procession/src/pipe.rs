@@ -78,8 +78,12 @@ impl<S: Serialize, R> Pipe<S, R> {
     /// `is_closed` when the other end is gone, `is_codec` when the value does
     /// not serialise, `is_out_of_memory`.
     pub fn send(&self, value: S) -> Result<()> {
-        let bytes = codec::encode(&value, "a value for a pipe")?;
-        uninterrupted(|| self.end.send(&[&bytes]))
+        let mut bytes = codec::encode(&value, "a value for a pipe")?;
+        match bytes.take_block() {
+            // Sending does not wait, so no signal interrupts it.
+            Some((block, len)) => Ok(self.end.send_block(block, len as u64)?),
+            None => uninterrupted(|| self.end.send(&[&bytes])),
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::child::Child;
-use crate::codec;
 use crate::context::{self, StartMethod};
 use crate::error::Result;
 use crate::function::{Callable, EntryRef};
@@ -143,23 +142,22 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// [`StartMethod::Fork`], and the system's refusal when it has no room for
     /// another process. Nothing is left behind then.
     pub fn start(self) -> Result<Child<F::Output>> {
-        let (launch, input) = self.launch()?;
-        launch::start(&launch, &input).map(|started| Child::new(started, launch))
+        let launch = self.launch()?;
+        let Given(input) = self.arguments;
+        let what = format_args!("the arguments of {}", std::any::type_name::<F>());
+        let started = launch::start(&launch, &input, what)?;
+        Ok(Child::new(started, launch))
     }
 
-    fn launch(self) -> Result<(Launch, Vec<u8>)> {
-        let what = format!("the arguments of {}", std::any::type_name::<F>());
-        let Given(input) = self.arguments;
-        let input = codec::encode(&input, &what)?;
-        let launch = Launch {
+    fn launch(&self) -> Result<Launch> {
+        Ok(Launch {
             role: Role::Task(EntryRef::of(self.function)?),
-            name: launch::process_name(self.options.name),
+            name: launch::process_name(self.options.name.clone()),
             daemon: self.options.daemon,
             method: self.options.method.unwrap_or_else(context::start_method),
             default_method: context::start_method(),
             server: None,
-        };
-        Ok((launch, input))
+        })
     }
 }
 

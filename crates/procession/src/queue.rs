@@ -10,7 +10,7 @@ use procession_engine::os::time::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec;
+use crate::codec::{self, Encoded};
 use crate::error::{Error, Result};
 use crate::handle::travels;
 use crate::sync::uninterrupted;
@@ -166,9 +166,23 @@ impl<T: Serialize> Queue<T> {
     }
 
     fn put_until(&self, value: T, deadline: Deadline) -> std::result::Result<(), PutError<T>> {
-        codec::encode(&value, "a queue's item")
-            .and_then(|bytes| uninterrupted(|| self.engine.put(&[&bytes], deadline)))
+        codec::encode(&value, ITEM)
+            .and_then(|bytes| self.put_encoded(bytes, deadline))
             .map_err(|error| PutError { value, error })
+    }
+
+    fn put_encoded(&self, mut bytes: Encoded, deadline: Deadline) -> Result<()> {
+        let Some((mut block, len)) = bytes.take_block() else {
+            return uninterrupted(|| self.engine.put(&[&bytes], deadline));
+        };
+        while let Err(back) = self.engine.put_block(block, len as u64, deadline) {
+            let error = Error::from(back.error);
+            if !error.is_interrupted() {
+                return Err(error);
+            }
+            block = back.block;
+        }
+        Ok(())
     }
 
     /// Puts many values, in fewer steps than one by one.
@@ -182,15 +196,15 @@ impl<T: Serialize> Queue<T> {
         while values.peek().is_some() {
             batch.clear();
             for value in values.by_ref().take(BATCH) {
-                batch.push(codec::encode(&value, "a queue's item")?);
+                batch.push(codec::encode(&value, ITEM)?);
             }
             self.put_batch(&batch)?;
         }
         Ok(())
     }
 
-    fn put_batch(&self, batch: &[Vec<u8>]) -> Result<()> {
-        let mut rest: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+    fn put_batch(&self, batch: &[Encoded]) -> Result<()> {
+        let mut rest: Vec<&[u8]> = batch.iter().map(|bytes| &**bytes).collect();
         while !rest.is_empty() {
             let done = uninterrupted(|| self.engine.put_many(&rest, Deadline::NEVER))?;
             rest.drain(..done);
@@ -198,6 +212,9 @@ impl<T: Serialize> Queue<T> {
         Ok(())
     }
 }
+
+/// What errors call a value on its way.
+const ITEM: &str = "a queue's item";
 
 /// Values that cross in one step; found by trial: more gain little.
 const BATCH: usize = 64;
@@ -230,7 +247,7 @@ impl<T: DeserializeOwned> Queue<T> {
 
     fn get_until(&self, deadline: Deadline) -> Result<T> {
         let message = uninterrupted(|| self.engine.get(deadline))?;
-        codec::decode(&message, "a queue's item")
+        codec::decode(&message, ITEM)
     }
 
     /// Takes up to `most` values: waits for the first, then takes what is there.
@@ -241,7 +258,7 @@ impl<T: DeserializeOwned> Queue<T> {
         let messages = uninterrupted(|| self.engine.get_many(most, Deadline::NEVER))?;
         messages
             .iter()
-            .map(|message| codec::decode(message, "a queue's item"))
+            .map(|message| codec::decode(message, ITEM))
             .collect()
     }
 

@@ -25,15 +25,19 @@ static SERVER: Mutex<Option<ForkServer>> = Mutex::new(None);
 /// A server's handle, as it crosses to a child.
 pub type Numbers = (u64, u64);
 
-/// Starts a process by the server, which is started first if need be. `orders`
-/// is told the server's handle, for the process to use it, too.
-pub fn start(orders: impl FnOnce(Option<Numbers>) -> Result<Orders<'static>>) -> Result<Child> {
+/// Starts the server if it does not run; returns its handle.
+pub fn ensure() -> Result<Option<Numbers>> {
     let mut slot = locked();
     let server = slot.get_or_insert_default();
-    let program = init::program()?;
-    server.ensure(&program, server_orders)?;
-    let orders = orders(numbers_of(server))?;
-    Ok(server.start(&program, server_orders, orders)?)
+    server.ensure(&init::program()?, server_orders)?;
+    Ok(numbers_of(server))
+}
+
+/// Starts a process by the server.
+pub fn start(orders: Orders<'static>) -> Result<Child> {
+    let mut slot = locked();
+    let server = slot.get_or_insert_default();
+    Ok(server.start(&init::program()?, server_orders, orders)?)
 }
 
 /// Returns the handle of the server, if one runs.

@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use crate::arena::{Family, Handle, Hooks, Object, ObjectKind, View};
+use crate::arena::{Block, Family, Handle, Hooks, Object, ObjectKind, View};
 use crate::channel::{Message, Queue};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::time::Deadline;
@@ -107,6 +107,19 @@ impl LinkEnd {
             .map_err(|error| match error.kind() {
                 ErrorKind::Closed => gone(),
                 _ => error,
+            })
+    }
+
+    /// Sends the first `len` bytes of a block as a message, uncopied.
+    ///
+    /// # Errors
+    /// As [`LinkEnd::send`].
+    pub fn send_block(&self, block: Block, len: u64) -> Result<()> {
+        self.out
+            .put_block(block, len, Deadline::NEVER)
+            .map_err(|back| match back.error.kind() {
+                ErrorKind::Closed => gone(),
+                _ => back.error,
             })
     }
 

@@ -133,7 +133,7 @@ impl PoolBuilder {
     pub fn initializer<F: Callable<M>, M>(mut self, function: F, arguments: F::Input) -> Self {
         let encoded = EntryRef::of(function).and_then(|entry| {
             codec::encode(&arguments, "the arguments of the initializer")
-                .map(|bytes| (entry, bytes))
+                .map(|bytes| (entry, bytes.to_vec()))
         });
         self.initializer = Some(encoded);
         self
@@ -340,10 +340,15 @@ impl Inner {
         input: &F::Input,
         token: Token,
     ) -> Result<()> {
-        let bytes = codec::encode(input, std::any::type_name::<F>())?;
+        let what = std::any::type_name::<F>();
+        let mut bytes = codec::encode(input, format_args!("the arguments of {what}"))?;
+        let payload = match bytes.take_block() {
+            Some((block, len)) => engine::Payload::Block(block, len as u64),
+            None => engine::Payload::new(&[&bytes])?,
+        };
         let task = engine::Task {
             token,
-            payload: engine::Payload::new(&[&bytes])?,
+            payload,
             job: Some(self.job(EntryRef::of(function)?)?),
         };
         Ok(self.engine.submit(task)?)
@@ -385,8 +390,7 @@ impl engine::WorkerStarter for Starter {
             default_method: context::start_method(),
             server: None,
         };
-        codec::encode(&setup, "a worker's set-up")
-            .and_then(|input| launch::start(&launch, &input))
+        launch::start(&launch, &setup, "a worker's set-up")
             .map(|child| Box::new(Process(child)) as Box<dyn engine::WorkerProcess>)
             .map_err(Error::into_engine)
     }

@@ -7,7 +7,7 @@ use procession_engine::os::time::Deadline;
 use procession_engine::pool::Worker;
 use serde::{Deserialize, Serialize};
 
-use crate::codec;
+use crate::codec::{self, Encoded};
 use crate::error::Result;
 use crate::function::{Entry, EntryRef};
 use crate::outcome::{self, Ending};
@@ -53,14 +53,22 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
                     }
                 }),
         };
-        let reply = match entry {
+        let outcome = match entry {
             Ok(entry) => outcome::run(entry, worker.bytes(&task), name).0,
             Err(error) => outcome::refuse(&error),
         };
-        if let Err(error) = worker.reply(0, &[&reply]) {
-            // The reply was too large for what memory is left; the reason is not.
-            worker.reply(0, &[&outcome::refuse(&error.into())])?;
-        }
+        reply(&mut worker, outcome)?;
+    }
+    Ok(())
+}
+
+fn reply(worker: &mut Worker, mut outcome: Encoded) -> Result<()> {
+    if let Some((block, len)) = outcome.take_block() {
+        return Ok(worker.reply_block(0, block, len as u64)?);
+    }
+    if let Err(error) = worker.reply(0, &[&outcome]) {
+        // The outcome was too large for what memory is left; the reason is not.
+        worker.reply(0, &[&outcome::refuse(&error.into())])?;
     }
     Ok(())
 }

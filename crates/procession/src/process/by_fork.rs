@@ -12,6 +12,7 @@ use procession_engine::start::{Forked, Orders, fork_with};
 
 use super::{Given, Process};
 use crate::child::Child;
+use crate::codec;
 use crate::context::StartMethod;
 use crate::error::Result;
 use crate::function::Callable;
@@ -31,7 +32,10 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// the allocator's locks are sure to be free outside glibc.
     pub unsafe fn start_by_fork(mut self) -> Result<Child<F::Output>> {
         self.options.method = Some(StartMethod::Fork);
-        let (launch, input) = self.launch()?;
+        let launch = self.launch()?;
+        let Given(input) = self.arguments;
+        let what = format_args!("the arguments of {}", std::any::type_name::<F>());
+        let input = codec::encode(&input, what)?;
         // SAFETY: the caller's promise is the one that is asked for here.
         let started = unsafe { start(&launch, &input) }?;
         Ok(Child::new(started, launch))
