@@ -10,7 +10,7 @@ use crate::current::{self, Identity};
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
 use crate::launch::{Launch, Role};
-use crate::outcome::{self, Ending};
+use crate::outcome::{self, Ending, Voice};
 use crate::{pool, server};
 
 /// Exit code of a process whose function failed, as in `multiprocessing`.
@@ -49,7 +49,7 @@ pub fn run(launch: &Launch, input: &[u8]) -> ! {
 
 fn run_task(entry: EntryRef, input: &[u8], name: &str) -> ! {
     let (bytes, ending) = match entry.resolve() {
-        Ok(entry) => outcome::run(entry, input, name),
+        Ok(entry) => outcome::run(entry, input, name, Voice::Loud),
         Err(error) => (outcome::refuse(&error), Ending::Failed),
     };
     if let Err(error) = publish(bytes) {

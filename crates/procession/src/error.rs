@@ -20,7 +20,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// assert!(error.is_invalid());
 /// assert!(error.to_string().contains("teleport"));
 /// ```
-#[derive(Clone, Debug)]
+///
+/// Its `Debug` form is for people too, because that is what a `main` prints
+/// that returns it: the text, and the other process's backtrace if there is
+/// one.
+#[derive(Clone)]
 pub struct Error(Box<Cause>);
 
 #[derive(Clone, Debug)]
@@ -37,6 +41,7 @@ enum Cause {
 
 /// What is known of a panic in another process.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct PanicInfo {
     /// Name of the process that panicked.
     pub process: String,
@@ -44,6 +49,8 @@ pub struct PanicInfo {
     pub message: String,
     /// File, line and column, where known.
     pub location: Option<String>,
+    /// The backtrace there, if `RUST_BACKTRACE` asks for one.
+    pub backtrace: Option<String>,
 }
 
 /// How a process ended that left no result.
@@ -262,6 +269,16 @@ impl fmt::Display for Error {
                     None => Ok(()),
                 }
             }
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        match self.panic_info().and_then(|info| info.backtrace.as_deref()) {
+            Some(backtrace) => write!(f, "\n\nbacktrace in its process:\n{backtrace}"),
+            None => Ok(()),
         }
     }
 }

@@ -101,6 +101,7 @@ pub use queue::{Items, PutError, Queue};
 pub use run::{Run, RunOf, Running};
 pub use shared::{Shared, SharedArray, SharedGuard};
 pub use sync::{
-    Arrival, Barrier, Condition, Event, Lock, LockGuard, Permit, RLock, RLockGuard, Semaphore,
+    Arrival, Barrier, Condition, Event, Guard, Lock, LockGuard, Permit, RLock, RLockGuard,
+    Semaphore,
 };
 pub use wait::{Waitable, wait};

@@ -1,7 +1,9 @@
 //! What a process or task brings home: its result, its panic, or why neither.
 
-use std::cell::RefCell;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
+use std::io::Write as _;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
@@ -9,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
+use crate::current::current_process;
 use crate::error::{Error, PanicInfo, Result};
 use crate::function::Entry;
 
@@ -32,10 +35,12 @@ pub enum Ending {
 }
 
 /// Runs an entry; returns the bytes to send home and how it ended.
-pub fn run(entry: Entry, input: &[u8], process: &str) -> (Encoded, Ending) {
+pub fn run(entry: Entry, input: &[u8], process: &str, voice: Voice) -> (Encoded, Ending) {
     watch_panics();
-    LAST_PANIC.with_borrow_mut(|last| *last = None);
-    let failure = match panic::catch_unwind(AssertUnwindSafe(|| entry(input))) {
+    VOICE.set(Some(voice));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| entry(input)));
+    VOICE.set(None);
+    let failure = match outcome {
         Ok(Ok(reply)) => return (reply, Ending::Returned),
         Ok(Err(error)) => Outcome::Failed(error.to_string()),
         Err(payload) => Outcome::Panicked(panic_info(payload.as_ref(), process)),
@@ -69,22 +74,58 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> 
     }
 }
 
-thread_local! {
-    /// Where the latest panic of this thread happened.
-    static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+/// What becomes of the text of a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// It goes home, and to this process's stderr, as in `multiprocessing`.
+    Loud,
+    /// It only goes home: a task of a pool is waited for, and there may be
+    /// thousands of them.
+    Quiet,
 }
 
-/// Notes the place of each panic before the hook that was there runs.
+/// What the hook saw of a panic.
+struct Seen {
+    location: Option<String>,
+    backtrace: Option<String>,
+}
+
+thread_local! {
+    /// The voice of the entry that this thread runs, if it runs one.
+    static VOICE: Cell<Option<Voice>> = const { Cell::new(None) };
+
+    /// The latest panic of this thread.
+    static LATEST: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// Notes each panic of an entry, and leaves those that are to be heard to the
+/// hook that was there before.
 fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
-            let place = info.location().map(ToString::to_string);
-            LAST_PANIC.with_borrow_mut(|last| *last = place);
-            before(info);
+            let voice = VOICE.get();
+            if voice.is_some() {
+                LATEST.set(Some(see(info)));
+            }
+            if voice != Some(Voice::Quiet) {
+                let own = current_process();
+                let heading = format!("\nin process {} (pid {}):", own.name(), own.pid());
+                // In one piece: several processes may write at a time.
+                let _ = std::io::stderr().write_all(heading.as_bytes());
+                before(info);
+            }
         }));
     });
+}
+
+fn see(info: &PanicHookInfo<'_>) -> Seen {
+    let backtrace = Backtrace::capture();
+    Seen {
+        location: info.location().map(ToString::to_string),
+        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+    }
 }
 
 fn panic_info(payload: &(dyn std::any::Any + Send), process: &str) -> PanicInfo {
@@ -93,9 +134,12 @@ fn panic_info(payload: &(dyn std::any::Any + Send), process: &str) -> PanicInfo 
         .map(ToString::to_string)
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a value that is no text".to_owned());
+    let seen = LATEST.take();
+    let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
     PanicInfo {
         process: process.to_owned(),
         message,
-        location: LAST_PANIC.with_borrow_mut(Option::take),
+        location,
+        backtrace,
     }
 }

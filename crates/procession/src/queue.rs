@@ -30,7 +30,7 @@ use crate::sync::uninterrupted;
 /// let queue = Queue::new()?;
 /// let child = Process::new(|queue: Queue<u64>| {
 ///     for number in [5, 10, 15] {
-///         queue.put(number * 2).map_err(drop).unwrap();
+///         queue.put(number * 2).unwrap();
 ///     }
 /// })
 /// .args(queue.clone())
@@ -45,7 +45,6 @@ pub struct Queue<T> {
 }
 
 /// Gives back the value that could not be put, and says why.
-#[derive(Debug)]
 pub struct PutError<T> {
     /// The value.
     pub value: T,
@@ -60,7 +59,19 @@ impl<T> fmt::Display for PutError<T> {
     }
 }
 
-impl<T: fmt::Debug> std::error::Error for PutError<T> {}
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PutError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> std::error::Error for PutError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 impl<T> From<PutError<T>> for Error {
     fn from(error: PutError<T>) -> Self {

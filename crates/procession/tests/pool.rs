@@ -69,7 +69,10 @@ fn fails_on_seven(number: u32) -> u32 {
 fn a_panic_fails_its_task_and_leaves_the_pool_at_work() {
     let pool = pool(StartMethod::ForkServer, 2);
     let error = pool.map(fails_on_seven, 0..20).unwrap_err();
-    assert!(error.panic_info().unwrap().message.contains("not welcome"));
+    let info = error.panic_info().unwrap();
+    assert!(info.message.contains("not welcome"));
+    assert!(info.process.starts_with("PoolWorker-"));
+    assert!(info.location.as_ref().unwrap().contains("pool.rs"));
     assert_eq!(pool.map(fails_on_seven, 0..5).unwrap(), [0, 1, 2, 3, 4]);
     let results: Vec<_> = pool.imap(fails_on_seven, 0..12).collect();
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 11);
@@ -130,6 +133,20 @@ fn results_may_be_asked_for_later_and_in_any_order() {
     go.set();
     assert_eq!(slow.get_timeout(SOON).unwrap(), Ok(()));
     assert!(slow.get_timeout(SOON).unwrap_err().is_invalid());
+}
+
+#[procession::test]
+fn a_map_may_be_awaited_later() {
+    let pool = pool(StartMethod::ForkServer, 2);
+    let doubled = pool.map_async(doubler, 0..100).unwrap();
+    let failed = pool.map_async(fails_on_seven, 0..100).unwrap();
+    assert!(doubled.wait_timeout(SOON).unwrap() && doubled.is_successful());
+    let expected: Vec<u64> = (0..100).map(|n| n * 2).collect();
+    assert_eq!(doubled.get_timeout(SOON).unwrap(), expected);
+    assert!(doubled.get_timeout(SOON).unwrap_err().is_invalid());
+    assert!(failed.wait_timeout(SOON).unwrap() && !failed.is_successful());
+    assert!(failed.get().unwrap_err().is_panic());
+    assert_eq!(pool.map_async(doubler, []).unwrap().get().unwrap(), []);
 }
 
 #[procession::test]

@@ -30,7 +30,7 @@ fn a_result_comes_home_by_every_start_method() {
 
 #[procession::test]
 fn a_large_argument_and_result_cross_whole() {
-    let sent: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let sent: Vec<u8> = (0..2_000_000_u32).map(|n| (n % 251) as u8).collect();
     let process = Process::new(|mut bytes: Vec<u8>| {
         bytes.reverse();
         bytes

@@ -236,6 +236,121 @@ fn a_condition_wakes_as_many_as_it_is_told_to() {
 }
 
 #[procession::test]
+fn a_condition_frees_a_reentrant_lock_that_is_held_twice() {
+    let (lock, changed) = (RLock::new().unwrap(), Condition::new().unwrap());
+    let told = Shared::new(0_u8).unwrap();
+    let outer = lock.lock().unwrap();
+    let inner = lock.lock().unwrap();
+    let process = Process::new(|lock: RLock, changed: Condition, told: Shared<u8>| {
+        let _guard = lock.lock().unwrap();
+        told.set(1).unwrap();
+        changed.notify_one().unwrap();
+    });
+    let arguments = (lock.clone(), changed.clone(), told.clone());
+    let child = process.args(arguments).start().unwrap();
+    let inner = changed
+        .wait_while(inner, || told.get().unwrap() == 0)
+        .unwrap();
+    drop(inner);
+    assert!(lock.is_locked());
+    drop(outer);
+    assert!(!lock.is_locked());
+    child.join().unwrap();
+}
+
+#[procession::test]
+fn a_condition_that_nobody_notifies_times_out_and_holds_the_lock_again() {
+    let (lock, changed) = (Lock::new().unwrap(), Condition::new().unwrap());
+    let guard = lock.lock().unwrap();
+    let (guard, notified) = changed
+        .wait_timeout(guard, Duration::from_millis(1))
+        .unwrap();
+    assert!(!notified && lock.is_locked());
+    drop(guard);
+}
+
+/// One of each, as an argument or in a message.
+#[derive(Serialize, Deserialize)]
+struct Everything {
+    lock: Lock,
+    rlock: RLock,
+    semaphore: Semaphore,
+    condition: Condition,
+    event: Event,
+    barrier: Barrier,
+    queue: Queue<String>,
+    pipe: Pipe<u8, u8>,
+    value: Shared<u32>,
+    array: SharedArray<i16>,
+}
+
+impl Everything {
+    fn new(pipe: Pipe<u8, u8>) -> Self {
+        Self {
+            lock: Lock::new().unwrap(),
+            rlock: RLock::new().unwrap(),
+            semaphore: Semaphore::new(0).unwrap(),
+            condition: Condition::new().unwrap(),
+            event: Event::new().unwrap(),
+            barrier: Barrier::new(2).unwrap(),
+            queue: Queue::new().unwrap(),
+            pipe,
+            value: Shared::new(0).unwrap(),
+            array: SharedArray::zeroed(3).unwrap(),
+        }
+    }
+
+    fn use_all(&self) {
+        self.lock.acquire().unwrap();
+        self.rlock.acquire().unwrap();
+        self.semaphore.release().unwrap();
+        self.condition.notify_all().unwrap();
+        self.event.set();
+        self.queue.put("used".into()).unwrap();
+        self.pipe.send(7).unwrap();
+        self.value.set(8).unwrap();
+        self.array.lock().unwrap()[2] = 9;
+        self.lock.release().unwrap();
+        self.rlock.release().unwrap();
+        self.barrier.wait().unwrap();
+    }
+
+    fn must_be_used(&self, ours: &Pipe<u8, u8>) {
+        self.barrier.wait_timeout(SOON).unwrap();
+        assert!(!self.lock.is_locked() && !self.rlock.is_locked());
+        assert_eq!(self.semaphore.value(), 1);
+        assert!(self.event.is_set());
+        assert_eq!(self.queue.get().unwrap(), "used");
+        assert_eq!(ours.recv().unwrap(), 7);
+        assert_eq!(self.value.get().unwrap(), 8);
+        assert_eq!(self.array.to_vec().unwrap(), [0, 0, 9]);
+    }
+}
+
+#[procession::test]
+fn every_handle_crosses_as_an_argument_and_in_a_message() {
+    let (ours, theirs) = pipe().unwrap();
+    let argument = Everything::new(theirs.clone());
+    let message = Everything::new(theirs);
+    let messages = Queue::<Everything>::new().unwrap();
+    let process = Process::new(|argument: Everything, messages: Queue<Everything>| {
+        argument.use_all();
+        messages.get().unwrap().use_all();
+    });
+    // Handles are cloned by sending them, too: through a queue to ourselves.
+    messages.put(argument).unwrap();
+    let bytes = postcard::to_stdvec(&messages.get().unwrap()).unwrap();
+    let argument: Everything = postcard::from_bytes(&bytes).unwrap();
+    let again: Everything = postcard::from_bytes(&postcard::to_stdvec(&argument).unwrap()).unwrap();
+    let child = process.args((argument, messages.clone())).start().unwrap();
+    again.must_be_used(&ours);
+    let again: Everything = postcard::from_bytes(&postcard::to_stdvec(&message).unwrap()).unwrap();
+    messages.put(message).unwrap();
+    again.must_be_used(&ours);
+    child.join().unwrap();
+}
+
+#[procession::test]
 fn a_barrier_lets_nobody_through_before_everybody_is_there() {
     let barrier = Barrier::new(3).unwrap();
     let children: Vec<_> = (0..2)

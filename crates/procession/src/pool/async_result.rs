@@ -7,10 +7,11 @@ use std::time::Duration;
 use procession_engine::os::time::Deadline;
 
 use crate::error::Result;
-use crate::pool::call::Call;
+use crate::pool::call::Pending;
 use crate::pool::pool::Inner;
 
-/// Stands for the result of [`Pool::apply_async`](crate::Pool::apply_async).
+/// Stands for the result of [`Pool::apply_async`](crate::Pool::apply_async) or
+/// [`Pool::map_async`](crate::Pool::map_async).
 ///
 /// # Examples
 ///
@@ -27,11 +28,11 @@ use crate::pool::pool::Inner;
 /// ```
 pub struct AsyncResult<R> {
     pool: Arc<Inner>,
-    call: Arc<Call<R>>,
+    call: Arc<dyn Pending<R>>,
 }
 
 impl<R> AsyncResult<R> {
-    pub(crate) fn new(pool: Arc<Inner>, call: Arc<Call<R>>) -> Self {
+    pub(crate) fn new(pool: Arc<Inner>, call: Arc<dyn Pending<R>>) -> Self {
         Self { pool, call }
     }
 

@@ -1,7 +1,7 @@
 //! What collects the outcomes of tasks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use procession_engine::pool::{Ending, Outcome, PoolEnd, Sink};
 use serde::de::DeserializeOwned;
@@ -72,6 +72,18 @@ fn failure(ending: Ending<'_>, what: &str) -> Error {
 /// Stands for an exit code that nobody could learn, as in `multiprocessing`.
 const UNKNOWN: i32 = 255;
 
+/// A result that is awaited, whatever it is made of.
+pub trait Pending<R>: Send + Sync {
+    /// Tells whether the result is in, or was.
+    fn is_done(&self) -> bool;
+
+    /// Tells whether the result is in and is no error.
+    fn is_successful(&self) -> bool;
+
+    /// Returns the result, the first time.
+    fn take(&self) -> Result<R>;
+}
+
 /// Collects one result.
 #[derive(Debug)]
 pub struct Call<R> {
@@ -93,19 +105,18 @@ impl<R> Call<R> {
             result: Mutex::new(State::Waiting),
         }
     }
+}
 
-    /// Tells whether the result is in, or was.
-    pub fn is_done(&self) -> bool {
+impl<R: Send> Pending<R> for Call<R> {
+    fn is_done(&self) -> bool {
         !matches!(*locked(&self.result), State::Waiting)
     }
 
-    /// Tells whether the result is in and is no error.
-    pub fn is_successful(&self) -> bool {
+    fn is_successful(&self) -> bool {
         matches!(*locked(&self.result), State::Here(Ok(_)))
     }
 
-    /// Returns the result, the first time.
-    pub fn take(&self) -> Result<R> {
+    fn take(&self) -> Result<R> {
         let mut state = locked(&self.result);
         match std::mem::replace(&mut *state, State::Taken) {
             State::Here(result) => result,
@@ -135,6 +146,8 @@ pub struct MapCall<R> {
     what: &'static str,
     results: Mutex<Results<R>>,
     done: AtomicUsize,
+    /// How many outcomes are to come, once that is known.
+    total: OnceLock<usize>,
 }
 
 #[derive(Debug)]
@@ -142,6 +155,7 @@ struct Results<R> {
     values: Vec<Option<R>>,
     /// The failure of the earliest input that failed.
     failure: Option<(usize, Error)>,
+    /// Nobody wants what is in, and what is still to come.
     abandoned: bool,
 }
 
@@ -156,7 +170,14 @@ impl<R> MapCall<R> {
             what,
             results: Mutex::new(results),
             done: AtomicUsize::new(0),
+            total: OnceLock::new(),
         }
+    }
+
+    /// Notes that there are no more than `total` inputs.
+    pub fn expect(&self, total: usize) {
+        // Only the first call counts, and there is one.
+        let _ = self.total.set(total);
     }
 
     /// Returns how many outcomes are in.
@@ -171,10 +192,25 @@ impl<R> MapCall<R> {
         results.abandoned = true;
         results.values.clear();
     }
+}
+
+impl<R: Send> Pending<Vec<R>> for MapCall<R> {
+    fn is_done(&self) -> bool {
+        self.total.get().is_some_and(|total| self.done() >= *total)
+    }
+
+    fn is_successful(&self) -> bool {
+        let results = locked(&self.results);
+        self.is_done() && results.failure.is_none() && !results.abandoned
+    }
 
     /// Returns all results, or the failure of the earliest input that failed.
-    pub fn take(&self) -> Result<Vec<R>> {
+    fn take(&self) -> Result<Vec<R>> {
         let mut results = locked(&self.results);
+        if results.abandoned {
+            return Err(Error::invalid("the result was fetched before"));
+        }
+        results.abandoned = true;
         if let Some((_, error)) = results.failure.take() {
             return Err(error);
         }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::function::{Callable, EntryRef};
 use crate::launch::{self, Launch, Role};
 use crate::pool::async_result::AsyncResult;
-use crate::pool::call::{Call, Deliver, MapCall, Token};
+use crate::pool::call::{Call, Deliver, MapCall, Pending as _, Token};
 use crate::pool::imap::{Imap, ImapUnordered};
 use crate::pool::worker::Setup;
 use crate::sync::uninterrupted;
@@ -33,7 +33,9 @@ pub(crate) const LOOK_AHEAD: usize = 4096;
 /// unless results are asked for that nobody waits for ([`apply_async`]).
 /// A worker that dies costs the task that it was running, which fails with
 /// `is_died`; its other tasks go to other workers, and a new one takes its
-/// place. Dropping the pool terminates it.
+/// place. A panic comes home as an error, with its backtrace if
+/// `RUST_BACKTRACE` asks for one, and is not printed. Dropping the pool
+/// terminates it.
 ///
 /// [`apply_async`]: Pool::apply_async
 ///
@@ -243,9 +245,33 @@ impl Pool {
                 )?;
             }
         }
-        self.inner
-            .drive(&|| call.done() == handed_in, Deadline::NEVER)?;
+        call.expect(handed_in);
+        self.inner.drive(&|| call.is_done(), Deadline::NEVER)?;
         call.take()
+    }
+
+    /// Runs a function on each input, and returns at once with a handle on the
+    /// results, in the order of the inputs.
+    ///
+    /// # Errors
+    /// When an input does not serialise, or the pool takes no more tasks;
+    /// everything else shows in the results.
+    pub fn map_async<F, M, I>(&self, function: F, inputs: I) -> Result<AsyncResult<Vec<F::Output>>>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        let call = Arc::new(MapCall::new(std::any::type_name::<F>()));
+        let mut handed_in = 0;
+        for input in inputs {
+            self.inner
+                .submit(function, &input, Token::new(call.clone(), handed_in))
+                .inspect_err(|_| call.abandon())?;
+            handed_in += 1;
+        }
+        call.expect(handed_in);
+        self.inner.engine.attend()?;
+        Ok(AsyncResult::new(Arc::clone(&self.inner), call))
     }
 
     /// Runs a function on each input as the results are fetched, in the order

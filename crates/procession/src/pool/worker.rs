@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, Encoded};
 use crate::error::Result;
 use crate::function::{Entry, EntryRef};
-use crate::outcome::{self, Ending};
+use crate::outcome::{self, Ending, Voice};
 use crate::sync::uninterrupted;
 
 /// What a worker is told.
@@ -35,7 +35,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
     let (offset, serial) = setup.lane;
     let mut worker = Worker::attach(Handle { offset, serial })?;
     if let Some((entry, arguments)) = setup.initializer {
-        let (bytes, ending) = outcome::run(entry.resolve()?, &arguments, name);
+        let (bytes, ending) = outcome::run(entry.resolve()?, &arguments, name, Voice::Quiet);
         if ending == Ending::Failed {
             return Ok(worker.failed(&bytes)?);
         }
@@ -54,7 +54,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
                 }),
         };
         let outcome = match entry {
-            Ok(entry) => outcome::run(entry, worker.bytes(&task), name).0,
+            Ok(entry) => outcome::run(entry, worker.bytes(&task), name, Voice::Quiet).0,
             Err(error) => outcome::refuse(&error),
         };
         reply(&mut worker, outcome)?;

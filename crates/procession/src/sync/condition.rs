@@ -8,13 +8,13 @@ use procession_engine::sync as engine;
 
 use crate::error::Result;
 use crate::handle::travels;
-use crate::sync::{LockGuard, uninterrupted};
+use crate::sync::{Lock, LockGuard, RLock, RLockGuard, uninterrupted};
 
 /// A line of processes that wait until somebody says that something changed.
 ///
-/// Use it with one [`Lock`](crate::Lock), which guards what may change. There
-/// are no wake-ups without a notification, and a process that dies in the line
-/// uses none up.
+/// Use it with one [`Lock`](crate::Lock) or [`RLock`](crate::RLock), which
+/// guards what may change. There are no wake-ups without a notification, and a
+/// process that dies in the line uses none up.
 ///
 /// # Examples
 ///
@@ -30,11 +30,9 @@ use crate::sync::{LockGuard, uninterrupted};
 /// # procession::init();
 /// let (lock, changed, left) = (Lock::new()?, Condition::new()?, Shared::new(1)?);
 /// let arguments = (lock.clone(), changed.clone(), left.clone());
-/// let mut guard = lock.lock()?;
+/// let guard = lock.lock()?;
 /// let child = Process::new(count_down).args(arguments).start()?;
-/// while left.get()? != 0 {
-///     guard = changed.wait(guard)?;
-/// }
+/// let guard = changed.wait_while(guard, || left.get().is_ok_and(|left| left > 0))?;
 /// drop(guard);
 /// child.join()?;
 /// # Ok::<(), procession::Error>(())
@@ -53,12 +51,31 @@ impl Condition {
 
     /// Frees the lock, blocks until notified, and takes the lock again.
     ///
+    /// A re-entrant lock is freed however often this thread has taken it, and
+    /// taken again as often.
+    ///
     /// # Errors
     /// `is_owner_died` when the lock's holder died meanwhile: the lock is then
     /// not held.
-    pub fn wait<'a>(&self, guard: LockGuard<'a>) -> Result<LockGuard<'a>> {
+    pub fn wait<G: Guard>(&self, guard: G) -> Result<G> {
         self.wait_until(guard, Deadline::NEVER)
             .map(|(guard, _)| guard)
+    }
+
+    /// Waits as long as `condition` is true, which it is asked while the lock
+    /// is held: first of all, and after each notification.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_while<G: Guard>(
+        &self,
+        mut guard: G,
+        mut condition: impl FnMut() -> bool,
+    ) -> Result<G> {
+        while condition() {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`; also tells whether it
@@ -66,25 +83,16 @@ impl Condition {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub fn wait_timeout<'a>(
-        &self,
-        guard: LockGuard<'a>,
-        timeout: Duration,
-    ) -> Result<(LockGuard<'a>, bool)> {
+    pub fn wait_timeout<G: Guard>(&self, guard: G, timeout: Duration) -> Result<(G, bool)> {
         self.wait_until(guard, Deadline::after(timeout))
     }
 
-    fn wait_until<'a>(
-        &self,
-        guard: LockGuard<'a>,
-        deadline: Deadline,
-    ) -> Result<(LockGuard<'a>, bool)> {
+    fn wait_until<G: Guard>(&self, guard: G, deadline: Deadline) -> Result<(G, bool)> {
         let mut waiter = self.0.enlist()?;
-        let lock = guard.0;
-        drop(guard);
+        let freed = guard.free();
         let notified = uninterrupted(|| waiter.wait(deadline));
         drop(waiter);
-        let guard = lock.lock()?;
+        let guard = G::take_again(freed)?;
         Ok((guard, notified?))
     }
 
@@ -124,3 +132,54 @@ impl Condition {
 }
 
 travels!([] Condition);
+
+/// Holds a lock that a [`Condition`] can free for the time it waits: the guard
+/// of a [`Lock`](crate::Lock) or of an [`RLock`](crate::RLock).
+pub trait Guard: Sized {
+    /// What is needed to take the lock again.
+    #[doc(hidden)]
+    type Freed;
+
+    /// Frees the lock.
+    #[doc(hidden)]
+    fn free(self) -> Self::Freed;
+
+    /// Takes the lock as it was held before.
+    #[doc(hidden)]
+    fn take_again(freed: Self::Freed) -> Result<Self>;
+}
+
+impl<'a> Guard for LockGuard<'a> {
+    type Freed = &'a Lock;
+
+    fn free(self) -> &'a Lock {
+        self.0
+    }
+
+    fn take_again(lock: &'a Lock) -> Result<Self> {
+        lock.lock()
+    }
+}
+
+impl<'a> Guard for RLockGuard<'a> {
+    type Freed = (&'a RLock, u32);
+
+    fn free(self) -> (&'a RLock, u32) {
+        let lock = self.lock();
+        // Dropping this guard frees it once.
+        let outer = lock.0.count().saturating_sub(1);
+        for _ in 0..outer {
+            // Fails only for a lock that is not held this often.
+            let _ = lock.release();
+        }
+        (lock, outer)
+    }
+
+    fn take_again((lock, outer): (&'a RLock, u32)) -> Result<Self> {
+        let guard = lock.lock()?;
+        for _ in 0..outer {
+            lock.acquire()?;
+        }
+        Ok(guard)
+    }
+}

@@ -12,7 +12,7 @@ mod rlock;
 mod semaphore;
 
 pub use barrier::{Arrival, Barrier};
-pub use condition::Condition;
+pub use condition::{Condition, Guard};
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use rlock::{RLock, RLockGuard};

@@ -103,7 +103,13 @@ travels!([] RLock);
 /// Holds a [`RLock`] until dropped.
 #[derive(Debug)]
 #[must_use = "the lock is free again as soon as the guard is dropped"]
-pub struct RLockGuard<'a>(pub(crate) &'a RLock, PhantomData<*const ()>);
+pub struct RLockGuard<'a>(&'a RLock, PhantomData<*const ()>);
+
+impl<'a> RLockGuard<'a> {
+    pub(crate) fn lock(&self) -> &'a RLock {
+        self.0
+    }
+}
 
 impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
