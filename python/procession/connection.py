@@ -325,3 +325,13 @@ def rebuild_connection(
 
 
 reduction.register(Connection, reduce_connection)
+
+
+def __getattr__(name: str) -> Any:
+    """Gives the connections that speak XML to those who look for them here."""
+    if name in ("ConnectionWrapper", "XmlClient", "XmlListener"):
+        # Not at the top: managers alone need it, and it imports much.
+        from . import _xml
+
+        return getattr(_xml, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

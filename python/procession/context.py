@@ -98,7 +98,7 @@ class BaseContext:
 
     def Manager(self) -> Any:
         """Returns a manager with a running server, as in `multiprocessing`."""
-        from .managers import SyncManager  # type: ignore[import-not-found]
+        from .managers import SyncManager
 
         manager = SyncManager(ctx=self.get_context())
         manager.start()

@@ -1,0 +1,373 @@
+"""The process behind a manager: the objects it keeps, and how it answers for them.
+
+A client opens a connection, both prove that they know the key, and the client asks
+for one of the methods in `Server.public`. After "accept_connection" the connection is
+kept, and each message on it is a call of a method of a kept object. An object is kept
+as long as some process refers to it by a proxy.
+
+Requests and answers are those of `multiprocessing.managers`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from traceback import format_exc
+from typing import Any, ClassVar, NoReturn
+
+from . import _xml, process, util
+from ._challenge import answer_challenge, deliver_challenge
+from ._outcome import rebuild_exc
+from .connection import Client, Listener
+
+__all__ = ["RemoteError", "Server", "Token", "dispatch", "listener_client"]
+
+# By the name of the serializer.
+listener_client: dict[str, tuple[Any, Any]] = {
+    "pickle": (Listener, Client),
+    "xmlrpclib": (_xml.XmlListener, _xml.XmlClient),
+}
+
+
+class Token:
+    """Names an object that a manager keeps.
+
+    Args:
+        typeid: The name under which its type is registered.
+        address: The address of the manager's server.
+        id: The number of the object there, in hexadecimal.
+    """
+
+    __module__ = "procession.managers"
+    __slots__ = ("address", "id", "typeid")
+
+    def __init__(self, typeid: str, address: Any, id: str) -> None:
+        self.typeid, self.address, self.id = typeid, address, id
+
+    def __getstate__(self) -> tuple[str, Any, str]:
+        return self.typeid, self.address, self.id
+
+    def __setstate__(self, state: tuple[str, Any, str]) -> None:
+        self.typeid, self.address, self.id = state
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(typeid={self.typeid!r}, "
+            f"address={self.address!r}, id={self.id!r})"
+        )
+
+
+class RemoteError(Exception):
+    """What went wrong in the server, as the text of its traceback."""
+
+    __module__ = "procession.managers"
+
+    def __str__(self) -> str:
+        line = "-" * 75
+        return f"\n{line}\n{self.args[0]}{line}"
+
+
+def dispatch(
+    c: Any, id: Any, methodname: str, args: Any = (), kwds: dict[str, Any] | None = None
+) -> Any:
+    """Sends a request on a connection and returns the answer, or raises it."""
+    c.send((id, methodname, args, kwds or {}))
+    kind, result = c.recv()
+    if kind == "#RETURN":
+        return result
+    try:
+        raise convert_to_error(kind, result)
+    finally:
+        del result  # It refers to its traceback, which refers to this frame.
+
+
+def convert_to_error(kind: str, result: Any) -> BaseException:
+    """Returns the exception that an answer tells of."""
+    if kind == "#ERROR":
+        error: BaseException = result
+        return error
+    if kind not in ("#TRACEBACK", "#UNSERIALIZABLE"):
+        return ValueError(f"Unrecognized message type {kind!r}")
+    if not isinstance(result, str):
+        return TypeError(
+            f"Result {result!r} (kind {kind!r}) type is {type(result)}, not str"
+        )
+    if kind == "#UNSERIALIZABLE":
+        return RemoteError(f"Unserializable message: {result}\n")
+    return RemoteError(result)
+
+
+class Server:
+    """What runs in the process of a manager.
+
+    Args:
+        registry: What can be made, by its name.
+        address: Where to listen; None for an address of its own.
+        authkey: What clients have to know.
+        serializer: How messages are written, a key of `listener_client`.
+    """
+
+    __module__ = "procession.managers"
+
+    public: ClassVar[list[str]] = [
+        "shutdown",
+        "create",
+        "accept_connection",
+        "get_methods",
+        "debug_info",
+        "number_of_objects",
+        "dummy",
+        "incref",
+        "decref",
+    ]
+
+    def __init__(
+        self, registry: dict[str, Any], address: Any, authkey: bytes, serializer: str
+    ) -> None:
+        if not isinstance(authkey, bytes):
+            raise TypeError(f"Authkey {authkey!r} is type {type(authkey)}, not bytes")
+        self.registry = registry
+        self.authkey = process.AuthenticationString(authkey)
+        # Clients prove themselves in a thread of their own: one that does not answer
+        # must not hold up the others.
+        self.listener = listener_client[serializer][0](address=address, backlog=128)
+        self.address = self.listener.address
+        # "0" is nobody's; older clients ask for it.
+        self.id_to_obj: dict[str, Any] = {"0": (None, ())}
+        self.id_to_refcount: dict[str, int] = {}
+        # Objects that other objects of this server refer to by a proxy.
+        self.id_to_local_proxy_obj: dict[str, Any] = {}
+        self.mutex = threading.Lock()
+        self.stop_event = threading.Event()
+
+    def serve_forever(self) -> NoReturn:
+        """Answers until somebody asks for the end; then exits."""
+        myself: Any = process.current_process()
+        myself._manager_server = self
+        try:
+            threading.Thread(target=self.accepter, daemon=True).start()
+            self.stop_event.wait()
+        except (KeyboardInterrupt, SystemExit):
+            pass
+        finally:
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        sys.exit(0)
+
+    def accepter(self) -> None:
+        """Accepts clients and gives each a thread."""
+        while not self.stop_event.is_set():
+            try:
+                client = self.listener.accept()
+            except OSError:
+                continue
+            threading.Thread(
+                target=self.handle_request, args=(client,), daemon=True
+            ).start()
+
+    def handle_request(self, conn: Any) -> None:
+        """Answers the request with which a connection begins."""
+        with conn:
+            is_answered = False
+            try:
+                deliver_challenge(conn, self.authkey)
+                answer_challenge(conn, self.authkey)
+                _, name, args, kwds = conn.recv()
+                if name not in self.public:
+                    raise ValueError(f"{name!r} unrecognized")
+                is_answered = name in ("accept_connection", "shutdown")
+                message = "#RETURN", getattr(self, name)(conn, *args, **kwds)
+            except Exception:
+                message = "#TRACEBACK", format_exc()
+            if not is_answered:
+                self._answer(conn, message, "#TRACEBACK")
+
+    def _answer(self, conn: Any, message: tuple[str, Any], otherwise: str) -> bool:
+        """Sends an answer, or why it cannot be sent; returns whether anything was."""
+        try:
+            try:
+                conn.send(message)
+            except Exception:
+                conn.send((otherwise, format_exc()))
+        except Exception as error:
+            util.info("the answer %r could not be sent: %r", message, error)
+            return False
+        return True
+
+    def serve_client(self, conn: Any) -> None:
+        """Answers calls of methods until the client hangs up."""
+        while not self.stop_event.is_set():
+            try:
+                request = conn.recv()
+            except EOFError:
+                return
+            except Exception:
+                message = "#TRACEBACK", format_exc()
+            else:
+                message = self._call(conn, *request)
+            if not self._answer(conn, message, "#UNSERIALIZABLE"):
+                return
+
+    def _call(
+        self, conn: Any, ident: str, name: str, args: Any, kwds: dict[str, Any]
+    ) -> tuple[str, Any]:
+        """Returns the answer to a call of a method of an object."""
+        try:
+            kept = self.id_to_obj.get(ident) or self.id_to_local_proxy_obj[ident]
+            obj, exposed, method_to_typeid = kept
+            if name not in exposed:
+                fallback = self.fallback_mapping.get(name)
+                if fallback is not None:
+                    return "#RETURN", fallback(self, conn, ident, obj, *args, **kwds)
+                raise AttributeError(
+                    f"method {name!r} of {type(obj)!r} object is not in "
+                    f"exposed={exposed!r}"
+                )
+            method = getattr(obj, name)
+        except Exception:
+            return "#TRACEBACK", format_exc()
+        try:
+            result = method(*args, **kwds)
+        except Exception as error:
+            return "#ERROR", _Traced(error, format_exc())
+        typeid = method_to_typeid and method_to_typeid.get(name)
+        if not typeid:
+            return "#RETURN", result
+        try:
+            ident, exposed = self.create(conn, typeid, result)
+        except Exception:
+            return "#TRACEBACK", format_exc()
+        return "#PROXY", (exposed, Token(typeid, self.address, ident))
+
+    def fallback_getvalue(self, conn: Any, ident: str, obj: Any) -> Any:
+        """Returns a copy of the object."""
+        return obj
+
+    def fallback_str(self, conn: Any, ident: str, obj: Any) -> str:
+        """Returns the object as text."""
+        return str(obj)
+
+    def fallback_repr(self, conn: Any, ident: str, obj: Any) -> str:
+        """Returns what represents the object."""
+        return repr(obj)
+
+    # What every object answers to, exposed or not.
+    fallback_mapping: ClassVar[dict[str, Any]] = {
+        "__str__": fallback_str,
+        "__repr__": fallback_repr,
+        "#GETVALUE": fallback_getvalue,
+    }
+
+    # What follows can be asked for by name.
+
+    def dummy(self, c: Any) -> None:
+        """Does nothing; that it is answered shows that the server runs."""
+
+    def debug_info(self, c: Any) -> str:
+        """Returns a line for each object, with how many refer to it."""
+        with self.mutex:
+            return "\n".join(
+                f"  {ident}:       refcount={count}\n"
+                f"    {str(self.id_to_obj[ident][0])[:75]}"
+                for ident, count in sorted(self.id_to_refcount.items())
+            )
+
+    def number_of_objects(self, c: Any) -> int:
+        """Returns how many objects are kept."""
+        return len(self.id_to_refcount)
+
+    def shutdown(self, c: Any) -> None:
+        """Ends the server."""
+        try:
+            util.debug("manager received shutdown message")
+            c.send(("#RETURN", None))
+        finally:
+            self.stop_event.set()
+
+    def create(
+        self, c: Any, typeid: str, /, *args: Any, **kwds: Any
+    ) -> tuple[str, tuple[str, ...]]:
+        """Makes an object and keeps it; returns its number and its methods."""
+        make, exposed, method_to_typeid, _ = self.registry[typeid]
+        with self.mutex:
+            if make is not None:
+                obj = make(*args, **kwds)
+            elif kwds or len(args) != 1:
+                raise ValueError("Without callable, must have one non-keyword argument")
+            else:
+                obj = args[0]
+            names = public_methods(obj) if exposed is None else list(exposed)
+            if method_to_typeid is not None:
+                if not isinstance(method_to_typeid, dict):
+                    raise TypeError(
+                        f"Method_to_typeid {method_to_typeid!r}: "
+                        f"type {type(method_to_typeid)}, not dict"
+                    )
+                names += list(method_to_typeid)
+            ident = f"{id(obj):x}"
+            util.debug("%r callable returned object with id %r", typeid, ident)
+            self.id_to_obj[ident] = (obj, set(names), method_to_typeid)
+            self.id_to_refcount.setdefault(ident, 0)
+        self.incref(c, ident)
+        return ident, tuple(names)
+
+    def get_methods(self, c: Any, token: Token) -> tuple[str, ...]:
+        """Returns the methods of an object."""
+        return tuple(self.id_to_obj[token.id][1])
+
+    def accept_connection(self, c: Any, name: str) -> None:
+        """Keeps the connection for calls of methods."""
+        threading.current_thread().name = name
+        c.send(("#RETURN", None))
+        self.serve_client(c)
+
+    def incref(self, c: Any, ident: str) -> None:
+        """Counts one more who refers to an object."""
+        with self.mutex:
+            if ident in self.id_to_refcount:
+                self.id_to_refcount[ident] += 1
+                return
+            # Only an object of this server refers to it so far.
+            self.id_to_obj[ident] = self.id_to_local_proxy_obj[ident]
+            self.id_to_refcount[ident] = 1
+            util.debug("Server re-enabled tracking & INCREF %r", ident)
+
+    def decref(self, c: Any, ident: str) -> None:
+        """Counts one less who refers to an object; the last one ends it."""
+        with self.mutex:
+            count = self.id_to_refcount.get(ident)
+            if count is None and ident in self.id_to_local_proxy_obj:
+                util.debug("Server DECREF skipping %r", ident)
+                return
+            if count is None:
+                raise KeyError(ident)
+            if count <= 0:
+                raise AssertionError(f"Id {ident} has refcount {count}, not 1+")
+            self.id_to_refcount[ident] = count - 1
+            gone = None
+            if count == 1:
+                util.debug("disposing of obj with id %r", ident)
+                del self.id_to_refcount[ident]
+                gone = self.id_to_obj.pop(ident)
+        # Not under the lock: its end may be that of proxies which it holds.
+        del gone
+
+
+class _Traced:
+    """An exception that takes the text of its traceback along."""
+
+    def __init__(self, error: Exception, text: str) -> None:
+        self._error = error
+        self._text = text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild_exc, (self._error, self._text)
+
+
+def all_methods(obj: object) -> list[str]:
+    """Returns the names of everything of an object that can be called."""
+    return [name for name in dir(obj) if callable(getattr(obj, name))]
+
+
+def public_methods(obj: object) -> list[str]:
+    """Returns those names that do not begin with an underscore."""
+    return [name for name in all_methods(obj) if not name.startswith("_")]

@@ -1,0 +1,286 @@
+"""Proxies: how a process uses an object that the server of a manager keeps.
+
+A proxy sends each call of a method to the server and returns the answer. It counts
+there as a reference to the object, which lives as long as some process has a proxy.
+Each thread has one connection to a server, for all its proxies.
+
+As in `multiprocessing.managers`, where all this is re-exported.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from . import process, util
+from ._manager_server import Token, convert_to_error, dispatch, listener_client
+from ._spawning import get_spawning_popen
+
+__all__ = ["AutoProxy", "BaseProxy", "MakeProxyType", "RebuildProxy"]
+
+# The `value` of a manager's state.
+STARTED = 1
+
+
+class ProcessLocalSet(set[str]):
+    """A set that is empty in a child."""
+
+    __module__ = "procession.managers"
+
+    def __init__(self) -> None:
+        util.register_after_fork(self, lambda obj: obj.clear())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
+
+
+class BaseProxy:
+    """The base of proxies.
+
+    Args:
+        token: Names the object.
+        serializer: How messages are written.
+        manager: The manager, in the process that has it.
+        authkey: What the server has to know.
+        exposed: The methods of the object.
+        incref: Whether to count as a reference.
+        manager_owned: Whether the proxy is in the server itself.
+    """
+
+    __module__ = "procession.managers"
+
+    # For each server: the connections of the threads, and the objects that this
+    # process refers to.
+    _address_to_local: ClassVar[dict[Any, tuple[Any, ProcessLocalSet]]] = {}
+    _mutex = util.ForkAwareThreadLock()
+    _exposed_: tuple[str, ...]
+    _isauto = False
+
+    def __init__(
+        self,
+        token: Token,
+        serializer: str,
+        manager: Any = None,
+        authkey: bytes | None = None,
+        exposed: Iterable[str] | None = None,
+        incref: bool = True,
+        manager_owned: bool = False,
+    ) -> None:
+        with BaseProxy._mutex:
+            local = BaseProxy._address_to_local.get(token.address)
+            if local is None:
+                local = util.ForkAwareLocal(), ProcessLocalSet()
+                BaseProxy._address_to_local[token.address] = local
+        self._tls: Any = local[0]
+        self._idset = local[1]
+        self._token = token
+        self._id = token.id
+        self._manager = manager
+        self._serializer = serializer
+        self._Client = listener_client[serializer][1]
+        self._owned_by_manager = manager_owned
+        if authkey is None:
+            owner = process.current_process() if manager is None else None
+            authkey = owner.authkey if owner is not None else manager._authkey
+        self._authkey = process.AuthenticationString(authkey)
+        if incref:
+            self._incref()
+        util.register_after_fork(self, BaseProxy._after_fork)
+
+    def _connect(self) -> None:
+        name = process.current_process().name
+        thread = threading.current_thread().name
+        if thread != "MainThread":
+            name += f"|{thread}"
+        conn = self._Client(self._token.address, authkey=self._authkey)
+        dispatch(conn, None, "accept_connection", (name,))
+        self._tls.connection = conn
+
+    def _callmethod(
+        self, methodname: str, args: Any = (), kwds: dict[str, Any] | None = None
+    ) -> Any:
+        """Calls a method of the object and returns a copy of the result.
+
+        Raises:
+            RemoteError: The server could not call it, or not send the result.
+            Exception: What the method raised, with its traceback as the cause.
+        """
+        if not hasattr(self._tls, "connection"):
+            self._connect()
+        conn = self._tls.connection
+        conn.send((self._id, methodname, args, kwds or {}))
+        kind, result = conn.recv()
+        if kind == "#RETURN":
+            return result
+        if kind == "#PROXY":
+            return self._proxy_for(*result)
+        try:
+            raise convert_to_error(kind, result)
+        finally:
+            del result  # It refers to its traceback, which refers to this frame.
+
+    def _proxy_for(self, exposed: Iterable[str], token: Token) -> Any:
+        """Returns the proxy of an object that the server has made for us."""
+        if self._manager is None:
+            raise RuntimeError(
+                f"{token.typeid} can only be returned where the manager is"
+            )
+        token.address = self._token.address
+        proxy = self._manager._registry[token.typeid][-1](
+            token,
+            self._serializer,
+            manager=self._manager,
+            authkey=self._authkey,
+            exposed=exposed,
+        )
+        # The server has counted a reference for the answer.
+        with self._Client(token.address, authkey=self._authkey) as conn:
+            dispatch(conn, None, "decref", (token.id,))
+        return proxy
+
+    def _getvalue(self) -> Any:
+        """Returns a copy of the object."""
+        return self._callmethod("#GETVALUE")
+
+    def _incref(self) -> None:
+        if self._owned_by_manager:
+            util.debug("owned_by_manager skipped INCREF of %r", self._token.id)
+            return
+        with self._Client(self._token.address, authkey=self._authkey) as conn:
+            dispatch(conn, None, "incref", (self._id,))
+        util.debug("INCREF %r", self._token.id)
+        self._idset.add(self._id)
+        self._close = util.Finalize(
+            self,
+            BaseProxy._decref,
+            args=(
+                self._token,
+                self._authkey,
+                self._manager and self._manager._state,
+                self._tls,
+                self._idset,
+                self._Client,
+            ),
+            exitpriority=10,
+        )
+
+    @staticmethod
+    def _decref(
+        token: Token, authkey: bytes, state: Any, tls: Any, idset: Any, _Client: Any
+    ) -> None:
+        idset.discard(token.id)
+        if state is None or state.value == STARTED:
+            try:
+                util.debug("DECREF %r", token.id)
+                with _Client(token.address, authkey=authkey) as conn:
+                    dispatch(conn, None, "decref", (token.id,))
+            except Exception as error:
+                util.debug("... decref failed %s", error)
+        if not idset and hasattr(tls, "connection"):
+            tls.connection.close()
+            del tls.connection
+
+    def _after_fork(self) -> None:
+        self._manager = None
+        try:
+            self._incref()
+        except Exception as error:
+            # The manager may have ended.
+            util.info("incref failed: %s", error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kwds: dict[str, Any] = {}
+        if get_spawning_popen() is not None:
+            kwds["authkey"] = self._authkey
+        kind: Any = type(self)
+        if self._isauto:
+            kwds["exposed"] = self._exposed_
+            kind = AutoProxy
+        return RebuildProxy, (kind, self._token, self._serializer, kwds)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self._getvalue()
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} object, typeid {self._token.typeid!r} "
+            f"at {id(self):#x}>"
+        )
+
+    def __str__(self) -> str:
+        try:
+            text: str = self._callmethod("__repr__")
+            return text
+        except Exception:
+            return repr(self)[:-1] + "; '__str__()' failed>"
+
+
+def RebuildProxy(
+    func: Callable[..., Any], token: Token, serializer: str, kwds: dict[str, Any]
+) -> Any:
+    """Returns the proxy that a pickle tells of."""
+    myself = process.current_process()
+    server = getattr(myself, "_manager_server", None)
+    if server and server.address == token.address:
+        util.debug("Rebuild a proxy owned by manager, token=%r", token)
+        kwds["manager_owned"] = True
+        if token.id not in server.id_to_local_proxy_obj:
+            server.id_to_local_proxy_obj[token.id] = server.id_to_obj[token.id]
+    # While a child boots, the process that starts it has the reference.
+    inherits = getattr(myself, "_inheriting", False)
+    incref = kwds.pop("incref", True) and not inherits
+    return func(token, serializer, incref=incref, **kwds)
+
+
+_made: dict[tuple[str, tuple[str, ...]], type[BaseProxy]] = {}
+
+
+def MakeProxyType(name: str, exposed: Iterable[str], _cache: Any = _made) -> Any:
+    """Returns a class of proxies with the methods that are named."""
+    exposed = tuple(exposed)
+    if (name, exposed) not in _cache:
+        methods: dict[str, Any] = {each: _method(each) for each in exposed}
+        methods["_exposed_"] = exposed
+        methods["__module__"] = BaseProxy.__module__
+        _cache[name, exposed] = type(name, (BaseProxy,), methods)
+    return _cache[name, exposed]
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(self: BaseProxy, /, *args: Any, **kwds: Any) -> Any:
+        return self._callmethod(name, args, kwds)
+
+    method.__name__ = method.__qualname__ = name
+    return method
+
+
+def AutoProxy(
+    token: Token,
+    serializer: str,
+    manager: Any = None,
+    authkey: bytes | None = None,
+    exposed: Iterable[str] | None = None,
+    incref: bool = True,
+    manager_owned: bool = False,
+) -> BaseProxy:
+    """Returns a proxy with the methods that the object has."""
+    if authkey is None and manager is not None:
+        authkey = manager._authkey
+    if authkey is None:
+        authkey = process.current_process().authkey
+    if exposed is None:
+        client = listener_client[serializer][1]
+        with client(token.address, authkey=authkey) as conn:
+            exposed = dispatch(conn, None, "get_methods", (token,))
+    kind = MakeProxyType(f"AutoProxy[{token.typeid}]", exposed)
+    proxy: BaseProxy = kind(
+        token,
+        serializer,
+        manager=manager,
+        authkey=authkey,
+        incref=incref,
+        manager_owned=manager_owned,
+    )
+    proxy._isauto = True
+    return proxy

@@ -1,0 +1,155 @@
+"""Managers and their proxies, shared memory with a name, and the twin for threads."""
+
+import queue
+
+import pytest
+from library import load
+from targets import managers as targets
+
+
+@pytest.fixture
+def manager(mp):
+    with mp.Manager() as manager:
+        yield manager
+    manager.join()  # Lets go of the process.
+
+
+def test_child_changes_what_a_manager_keeps(manager, start) -> None:
+    mapping, items, space = manager.dict(), manager.list([1]), manager.Namespace()
+    lock = manager.Lock()
+    start(targets.change, mapping, items, space, lock).join()
+    assert mapping.copy() == {"changed": True}
+    assert items[:] == [1, "last"]
+    assert space.attribute == 5
+
+
+def test_exception_of_a_method_arrives_as_itself(manager) -> None:
+    with pytest.raises(KeyError, match="absent"):
+        manager.dict()["absent"]
+    with pytest.raises(queue.Empty):
+        manager.Queue().get_nowait()
+
+
+@pytest.mark.procession_only("it has no traceback there")
+def test_exception_of_a_method_has_the_traceback_of_the_server(manager) -> None:
+    with pytest.raises(KeyError) as failure:
+        manager.dict()["absent"]
+    assert "Traceback" in str(failure.value.__cause__)
+
+
+def test_method_that_is_not_exposed_is_refused(manager) -> None:
+    with pytest.raises(load("managers").RemoteError, match="not in exposed"):
+        manager.list()._callmethod("__class__")
+
+
+def test_object_is_kept_while_anybody_has_a_proxy(manager) -> None:
+    before = manager._number_of_objects()
+    first, second = manager.list(), manager.dict()
+    second["list"] = first
+    assert manager._number_of_objects() == before + 2
+    del first
+    assert second["list"][:] == []
+    del second
+    assert manager._number_of_objects() == before
+
+
+def test_registered_type_can_be_made_and_used(mp) -> None:
+    targets.CountingManager.register("Counter", targets.Counter)
+    with targets.CountingManager(ctx=mp) as manager:
+        counter = manager.Counter(start=4)
+        assert counter.up() == 5
+        assert counter.up() == 6
+
+
+def test_manager_that_has_shut_down_refuses(lib) -> None:
+    managers = load("managers")
+    manager = managers.SyncManager()
+    with manager:
+        assert manager.list([1])[:] == [1]
+        with pytest.raises(lib.ProcessError):
+            manager.start()
+    with pytest.raises(lib.ProcessError):
+        manager.start()
+
+
+def test_memory_is_found_by_its_name_in_another_process(mp, start) -> None:
+    memory = load("shared_memory").SharedMemory(create=True, size=100)
+    start(targets.write, memory.name, b"from the child").join()
+    assert bytes(memory.buf[:14]) == b"from the child"
+    memory.close()
+    memory.unlink()
+
+
+def test_memory_of_a_manager_ends_with_it(mp) -> None:
+    shared_memory, managers = load("shared_memory"), load("managers")
+    with managers.SharedMemoryManager(ctx=mp) as manager:
+        memory, items = manager.SharedMemory(10), manager.ShareableList(["a", 1])
+        assert items[0] == "a"
+    for name in (memory.name, items.shm.name):
+        with pytest.raises(FileNotFoundError):
+            shared_memory.SharedMemory(name)
+    memory.close()
+    items.shm.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"create": True, "size": -1}, ValueError),
+        ({"create": True, "size": 0}, ValueError),
+        ({}, ValueError),
+        ({"name": "procession-absent"}, FileNotFoundError),
+    ],
+)
+def test_memory_that_cannot_be_made_is_refused(lib, arguments, error) -> None:
+    with pytest.raises(error):
+        load("shared_memory").SharedMemory(**arguments)
+
+
+@pytest.mark.procession_only("its writer is killed there")
+def test_more_memory_than_there_is_is_refused(lib) -> None:
+    with pytest.raises(OSError, match="bytes left"):
+        load("shared_memory").SharedMemory(create=True, size=1 << 50)
+
+
+def test_list_in_shared_memory_has_the_same_items_for_all(lib) -> None:
+    shareable = load("shared_memory").ShareableList
+    items = shareable(["text", b"bytes", 1, 2.5, True, None])
+    same = shareable(name=items.shm.name)
+    same[0] = "other"
+    assert list(items) == ["other", b"bytes", 1, 2.5, True, None]
+    assert items.index(2.5) == 3
+    with pytest.raises(ValueError, match="exceeds available storage"):
+        items[1] = b"more than there is room for"
+    with pytest.raises(IndexError):
+        items[6]
+    same.shm.close()
+    items.shm.close()
+    items.shm.unlink()
+
+
+@pytest.mark.procession_only("they are lost there")
+def test_list_in_shared_memory_keeps_zeros_at_the_end_of_strings(lib) -> None:
+    items = load("shared_memory").ShareableList(
+        [b"a\0", "b\0\0", b"\0" * 40, "long" * 9]
+    )
+    items[3] = "short\0"
+    assert list(items) == [b"a\0", "b\0\0", b"\0" * 40, "short\0"]
+    items.shm.close()
+    items.shm.unlink()
+
+
+def test_twin_for_threads_runs_the_same_program(lib) -> None:
+    dummy = load("dummy")
+    answers = dummy.Queue()
+    process = dummy.Process(target=answers.put, args=(5,))
+    process.start()
+    process.join()
+    assert (answers.get(), process.exitcode) == (5, 0)
+    assert dummy.active_children() == []
+    first, second = dummy.Pipe()
+    first.send("hello")
+    assert second.poll(1)
+    assert second.recv() == "hello"
+    assert not second.poll(0.01)
+    assert dummy.Manager().dict(a=1) == {"a": 1}
