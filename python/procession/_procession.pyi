@@ -320,10 +320,10 @@ class Connection:
         readable: bool = True,
         writable: bool = True,
         *,
-        _family: bool = False,
+        _track: tuple[int, int, int] | None = None,
     ) -> Self: ...
-    @property
-    def _family(self) -> bool: ...
+    def _lend_track(self) -> tuple[int, int, int] | None:
+        """Returns what goes with the descriptor to another process."""
     @property
     def closed(self) -> bool:
         """Whether the connection is closed."""
@@ -350,8 +350,8 @@ class Connection:
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Waits until there is something to read or the time is over."""
 
-def pipe() -> tuple[int, int]:
-    """Returns two descriptors that are connected in both directions."""
+def pipe() -> list[tuple[int, tuple[int, int, int]]]:
+    """Returns both ends of a pipe, each as its descriptor and what goes with it."""
 
 # Processes.
 

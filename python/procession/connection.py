@@ -85,10 +85,10 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     Args:
         duplex: Whether both ends can be written to; otherwise only the second can.
     """
-    first, second = _procession.pipe()
+    (first, here), (second, there) = _procession.pipe()
     return (
-        Connection(first, True, duplex, _family=True),
-        Connection(second, duplex, True, _family=True),
+        Connection(first, True, duplex, _track=here),
+        Connection(second, duplex, True, _track=there),
     )
 
 
@@ -313,15 +313,18 @@ def reduce_connection(connection: Connection) -> tuple[Any, ...]:
         reduction.DupFd(connection.fileno()),
         connection.readable,
         connection.writable,
-        connection._family,
+        connection._lend_track(),
     )
 
 
 def rebuild_connection(
-    df: Any, readable: bool, writable: bool, family: bool = False
+    df: Any,
+    readable: bool,
+    writable: bool,
+    track: tuple[int, int, int] | None = None,
 ) -> Connection:
     """Returns the connection that another process has reduced."""
-    return Connection(df.detach(), readable, writable, _family=family)
+    return Connection(df.detach(), readable, writable, _track=track)
 
 
 reduction.register(Connection, reduce_connection)

@@ -45,7 +45,8 @@ pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
         ObjectKind::Link => &channel::LINK_HOOKS,
         ObjectKind::Spares => &start::SPARES_HOOKS,
         ObjectKind::Pool => &pool::HOOKS,
-        ObjectKind::Pipe | ObjectKind::Array => &NOTHING,
+        ObjectKind::Pipe => &channel::PIPE_HOOKS,
+        ObjectKind::Array => &NOTHING,
     }
 }
 

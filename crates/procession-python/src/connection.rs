@@ -1,8 +1,7 @@
 //! One end of a pipe or a socket: messages over a descriptor.
 //!
-//! On the wire a message is what CPython's is: its length as a big-endian i32,
-//! or -1 and then a u64, and its bytes. Between relatives a large message lies
-//! in the arena instead: -2, then offset and length of its block as u64.
+//! The bytes on the wire are the engine's business (`channel::wire`): those of
+//! CPython, but for large messages over a pipe that procession made.
 //!
 //! # Safety
 //! Python passes descriptors as plain numbers, and may close them behind a
@@ -14,11 +13,12 @@
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use procession_engine::arena::{Block, Stamp};
+use procession_engine::ErrorKind;
+use procession_engine::arena::Handle;
+use procession_engine::channel::wire::{Receiving, Sending};
+use procession_engine::channel::{self, Message, Track, TrackHandle};
 use procession_engine::os::poll::wait_readable;
-use procession_engine::os::socket;
 use procession_engine::os::time::Deadline;
-use procession_engine::{Error, ErrorKind};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -29,16 +29,9 @@ use crate::error::{
 use crate::pickle::{self, Pickled, bytes_of};
 use crate::wait::{deadline, detached};
 
-/// Bytes from which on a message for a relative lies in the arena.
-const APART_FROM: usize = 128 * 1024;
-
-/// Bytes that may wait in a socket for a message to still go through the arena;
-/// some ten messages. Beyond, it goes through the socket, which makes a sender
-/// wait that is faster than its receiver.
-const IN_FLIGHT: usize = 8 * 1024;
-
-const LONG: i32 = -1;
-const APART: i32 = -2;
+/// How a pipe's end travels beside its descriptor: the offset and serial of
+/// what both ends share, and which end it is.
+type TrackNumbers = (u64, u64, u8);
 
 /// One end of a pipe or a socket; the base of the class in `connection`.
 #[pyclass(subclass, frozen, weakref, module = "procession._procession")]
@@ -47,24 +40,8 @@ pub struct Connection {
     fd: AtomicI32,
     readable: AtomicBool,
     writable: AtomicBool,
-    /// Whether the other end is a relative's.
-    #[pyo3(get)]
-    _family: bool,
-}
-
-/// A message as it came.
-enum Message {
-    Bytes(Vec<u8>),
-    Block(Block, usize),
-}
-
-impl Message {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Bytes(bytes) => bytes,
-            Self::Block(block, len) => &block[..*len],
-        }
-    }
+    /// What both ends of a pipe share; a connection to a stranger has none.
+    track: Option<Track>,
 }
 
 impl Connection {
@@ -95,75 +72,62 @@ impl Connection {
 
     /// Sends one message, its bytes taken from the parts in turn.
     fn send_parts(&self, py: Python<'_>, parts: &[&[u8]]) -> PyResult<()> {
-        let fd = self.to_write()?;
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        if self._family
-            && len >= APART_FROM
-            && socket::unsent(fd).is_ok_and(|waiting| waiting < IN_FLIGHT)
-            && let Ok(block) = Block::new(len as u64)
-        {
-            return send_apart(py, fd, block, parts, len);
-        }
-        let mut head = Vec::with_capacity(12);
-        match i32::try_from(len) {
-            Ok(short) => head.extend_from_slice(&short.to_be_bytes()),
-            Err(_) => {
-                head.extend_from_slice(&LONG.to_be_bytes());
-                head.extend_from_slice(&(len as u64).to_be_bytes());
-            }
-        }
-        let all: Vec<&[u8]> = std::iter::once(head.as_slice())
-            .chain(parts.iter().copied())
-            .collect();
-        send_all(py, fd, &all)
-    }
-
-    /// Receives one message; `None` when it is longer than it may be.
-    fn recv_message(&self, py: Python<'_>, most: Option<usize>) -> PyResult<Option<Message>> {
-        let fd = self.to_read()?;
-        let first = i32::from_be_bytes(recv_array(py, fd, true)?);
-        if first == APART && self._family {
-            let offset = u64::from_be_bytes(recv_array(py, fd, false)?);
-            let len = u64::from_be_bytes(recv_array(py, fd, false)?) as usize;
-            let block = Block::claim(offset, Stamp::NOBODY).or_raise()?;
-            let fits = most.is_none_or(|most| len <= most) && len as u64 <= block.capacity();
-            return Ok(fits.then_some(Message::Block(block, len)));
-        }
-        let len = match first {
-            LONG => u64::from_be_bytes(recv_array(py, fd, false)?),
-            other => u64::try_from(other).unwrap_or(u64::MAX),
-        };
-        let Some(len) = usize::try_from(len)
-            .ok()
-            .filter(|&len| most.is_none_or(|most| len <= most))
-        else {
-            return Ok(None);
-        };
-        let mut bytes = Vec::new();
+        let mut sending = Sending::new(self.to_write()?, self.track.as_ref(), parts);
         loop {
-            match py.detach(|| socket::recv_vec(fd, &mut bytes, len, Deadline::NEVER)) {
-                Ok(()) => return Ok(Some(Message::Bytes(bytes))),
-                Err(error) => recv_failed(py, error, false)?,
+            match py.detach(|| sending.go_on(Deadline::NEVER)) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
+                Err(error) if error.kind() == ErrorKind::Closed => return Err(broken_pipe()),
+                Err(error) => return Err(to_python(error)),
             }
         }
     }
 
-    /// Gives up what cannot be in step any more: a message of a length it may not have.
-    fn bad_length(&self) -> PyErr {
+    /// Receives one message.
+    fn recv_message(&self, py: Python<'_>, most: usize) -> PyResult<Message> {
+        let mut receiving = Receiving::new(self.to_read()?, self.track.as_ref(), most);
+        loop {
+            let error = match py.detach(|| receiving.go_on(Deadline::NEVER)) {
+                Ok(message) => return Ok(message),
+                Err(error) => error,
+            };
+            let error = match error.kind() {
+                ErrorKind::Interrupted => match py.check_signals() {
+                    Ok(()) => continue,
+                    Err(raised) => raised,
+                },
+                ErrorKind::Closed => end_of_file(),
+                ErrorKind::Dead => os_error("got end of file during message"),
+                ErrorKind::Limit => os_error("bad message length"),
+                _ => to_python(error),
+            };
+            if receiving.is_cut() {
+                self.receive_no_more();
+            }
+            return Err(error);
+        }
+    }
+
+    /// Gives up what is out of step: the next bytes are no beginning.
+    fn receive_no_more(&self) {
         if self.writable.load(Ordering::Relaxed) {
             self.readable.store(false, Ordering::Relaxed);
         } else {
             self.close();
         }
-        os_error("bad message length")
     }
 }
 
 #[pymethods]
 impl Connection {
     #[new]
-    #[pyo3(signature = (handle, readable=true, writable=true, *, _family=false))]
-    fn new(handle: i32, readable: bool, writable: bool, _family: bool) -> PyResult<Self> {
+    #[pyo3(signature = (handle, readable=true, writable=true, *, _track=None))]
+    fn new(
+        handle: i32,
+        readable: bool,
+        writable: bool,
+        _track: Option<TrackNumbers>,
+    ) -> PyResult<Self> {
         if handle < 0 {
             return Err(value_error("invalid handle"));
         }
@@ -176,8 +140,13 @@ impl Connection {
             fd: AtomicI32::new(handle),
             readable: AtomicBool::new(readable),
             writable: AtomicBool::new(writable),
-            _family,
+            track: _track.map(attach).transpose()?,
         })
+    }
+
+    /// Returns what another process makes the same end of, with the descriptor.
+    fn _lend_track(&self) -> Option<TrackNumbers> {
+        self.track.as_ref().map(lent)
     }
 
     #[getter]
@@ -247,10 +216,9 @@ impl Connection {
     }
 
     fn recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self.recv_message(py, None)? {
-            Some(Message::Bytes(bytes)) => pickle::load(py, &bytes),
-            Some(Message::Block(block, len)) => pickle::load_block(py, block, 0, len),
-            None => Err(self.bad_length()),
+        match self.recv_message(py, usize::MAX)?.into_block() {
+            Ok((block, len)) => pickle::load_block(py, block, 0, len),
+            Err(message) => pickle::load(py, &message),
         }
     }
 
@@ -289,10 +257,8 @@ impl Connection {
         self.to_read()?;
         let most = maxlength.map(usize::try_from).transpose();
         let most = most.map_err(|_| value_error("negative maxlength"))?;
-        match self.recv_message(py, most)? {
-            Some(message) => Ok(PyBytes::new(py, message.bytes())),
-            None => Err(self.bad_length()),
-        }
+        let message = self.recv_message(py, most.unwrap_or(usize::MAX))?;
+        Ok(PyBytes::new(py, &message))
     }
 
     #[pyo3(signature = (buf, offset=0))]
@@ -311,18 +277,15 @@ impl Connection {
         if offset > buffer.len_bytes() {
             return Err(value_error("offset too large"));
         }
-        let Some(message) = self.recv_message(py, None)? else {
-            return Err(self.bad_length());
-        };
-        let bytes = message.bytes();
-        if buffer.len_bytes() - offset < bytes.len() {
-            return Err(buffer_too_short(PyBytes::new(py, bytes).into_any()));
+        let message = self.recv_message(py, usize::MAX)?;
+        if buffer.len_bytes() - offset < message.len() {
+            return Err(buffer_too_short(PyBytes::new(py, &message).into_any()));
         }
         // SAFETY: there is room for them behind `offset`, as was just checked.
         let to = unsafe { buffer.buf_ptr().cast::<u8>().add(offset) };
         // SAFETY: the view is writable and held; a fresh message does not overlap it.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-        Ok(bytes.len())
+        unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), to, message.len()) };
+        Ok(message.len())
     }
 
     #[pyo3(signature = (timeout=Some(0.0)), text_signature = "($self, timeout=0.0)")]
@@ -339,11 +302,24 @@ impl Drop for Connection {
     }
 }
 
-/// Returns two descriptors that are connected in both directions.
+/// Returns both ends of a pipe, each as its descriptor and what goes with it.
 #[pyfunction]
-pub fn pipe() -> PyResult<(i32, i32)> {
-    let (first, second) = socket::stream_pair().or_raise()?;
-    Ok((first.into_raw_fd(), second.into_raw_fd()))
+pub fn pipe() -> PyResult<[(i32, TrackNumbers); 2]> {
+    let (first, second) = channel::pipe().or_raise()?;
+    Ok([first, second].map(|end| {
+        let (fd, track) = end.into_parts();
+        (fd.into_raw_fd(), lent(&track))
+    }))
+}
+
+fn lent(track: &Track) -> TrackNumbers {
+    let TrackHandle { object, side } = track.lend();
+    (object.offset, object.serial, side)
+}
+
+fn attach((offset, serial, side): TrackNumbers) -> PyResult<Track> {
+    let object = Handle { offset, serial };
+    Track::attach(TrackHandle { object, side }).or_raise()
 }
 
 /// Returns the bytes of any object that has a buffer of one piece.
@@ -355,69 +331,5 @@ fn as_bytes(object: &Bound<'_, PyAny>) -> PyResult<PyBuffer<u8>> {
             let view = pyo3::types::PyMemoryView::from(object)?;
             PyBuffer::get(&view.call_method1("cast", ("B",))?)
         }
-    }
-}
-
-/// Puts a message into a block, and tells the other end where it is.
-fn send_apart(
-    py: Python<'_>,
-    fd: BorrowedFd<'_>,
-    mut block: Block,
-    parts: &[&[u8]],
-    len: usize,
-) -> PyResult<()> {
-    let mut at = 0;
-    for part in parts {
-        block[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
-    }
-    // Nobody's while it is on its way: the sender may exit before it is read.
-    let offset = block.disown().or_raise()?;
-    let mut head = Vec::with_capacity(20);
-    head.extend_from_slice(&APART.to_be_bytes());
-    head.extend_from_slice(&offset.to_be_bytes());
-    head.extend_from_slice(&(len as u64).to_be_bytes());
-    let sent = send_all(py, fd, &[&head]);
-    if sent.is_err() {
-        drop(Block::claim(offset, Stamp::NOBODY));
-    }
-    sent
-}
-
-fn send_all(py: Python<'_>, fd: BorrowedFd<'_>, parts: &[&[u8]]) -> PyResult<()> {
-    let mut sent = 0;
-    loop {
-        match py.detach(|| socket::send_all(fd, parts, &mut sent, Deadline::NEVER)) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
-            Err(error) if error.kind() == ErrorKind::Closed => return Err(broken_pipe()),
-            Err(error) => return Err(to_python(error)),
-        }
-    }
-}
-
-/// Receives a few bytes; `first` says that a message begins with them.
-fn recv_array<const N: usize>(
-    py: Python<'_>,
-    fd: BorrowedFd<'_>,
-    first: bool,
-) -> PyResult<[u8; N]> {
-    let mut bytes = [0; N];
-    let mut filled = 0;
-    loop {
-        match py.detach(|| socket::recv_exact(fd, &mut bytes, &mut filled, Deadline::NEVER)) {
-            Ok(()) => return Ok(bytes),
-            Err(error) => recv_failed(py, error, first && filled == 0)?,
-        }
-    }
-}
-
-/// Returns if it was a signal, and the rest may be received.
-fn recv_failed(py: Python<'_>, error: Error, between_messages: bool) -> PyResult<()> {
-    match error.kind() {
-        ErrorKind::Interrupted => py.check_signals(),
-        ErrorKind::Closed if between_messages => Err(end_of_file()),
-        ErrorKind::Closed => Err(os_error("got end of file during message")),
-        _ => Err(to_python(error)),
     }
 }

@@ -29,6 +29,10 @@ impl Message {
         Self(Bytes::Short(bytes.len() as u8, short))
     }
 
+    pub(crate) fn owned(bytes: Vec<u8>) -> Self {
+        Self(Bytes::Long(bytes))
+    }
+
     /// The length was written by a relative, and is held to what the block has.
     pub(crate) fn apart(block: Block, len: u64) -> Self {
         let len = len.min(block.capacity());

@@ -21,12 +21,20 @@ mod spin;
 pub mod message;
 
 mod link;
+
+mod pipe;
+mod track;
+pub mod wire;
+
 mod wait;
 
 pub use link::{LinkEnd, LinkHandles, link};
+pub use pipe::{PipeEnd, one_way_pipe, pipe};
+pub use track::{Track, TrackHandle};
 pub use wait::{Waitable, wait};
 
 pub(crate) use link::LINK_HOOKS;
+pub(crate) use track::HOOKS as PIPE_HOOKS;
 
 pub use message::Message;
 pub use queue::{Queue, Returned};

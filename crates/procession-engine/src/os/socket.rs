@@ -23,8 +23,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, read, write};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, recv,
-    sendmsg, socketpair,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType,
+    recv, sendmsg, shutdown, socketpair,
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -78,6 +78,23 @@ pub fn unsent(fd: impl AsFd) -> Result<usize> {
         return Err(Error::os("ask how much waits in a socket", error));
     }
     Ok(usize::try_from(waiting).unwrap_or(0))
+}
+
+/// Sends no more: once all is received, the other end finds an end. For
+/// everybody who shares the socket.
+///
+/// # Errors
+/// When `fd` is no socket.
+pub fn stop_sending(fd: impl AsFd) -> Result<()> {
+    shutdown(fd, Shutdown::Write).map_err(|e| Error::os("close one way of a socket", e))
+}
+
+/// Receives no more: whoever waits to receive, or sends to it, finds an end.
+///
+/// # Errors
+/// When `fd` is no socket.
+pub fn stop_receiving(fd: impl AsFd) -> Result<()> {
+    shutdown(fd, Shutdown::Read).map_err(|e| Error::os("close one way of a socket", e))
 }
 
 /// Sends `parts`, one after the other, but for the first `sent` bytes of them;

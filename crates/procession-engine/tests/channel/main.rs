@@ -7,6 +7,9 @@ mod stepping;
 
 mod queue;
 mod queue_kills;
+
+mod pipe;
+
 mod wait;
 
 use std::sync::atomic::AtomicU64;
