@@ -105,3 +105,8 @@ pub use sync::{
     Semaphore,
 };
 pub use wait::{Waitable, wait};
+
+/// The program in Rust on the first page is one that runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,0 +1,25 @@
+"""What the first page shows runs as it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+import script
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_program_on_the_first_page_runs(tmp_path) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "first_page.py"
+    path.write_text(program)
+    assert script.run(script.python("multiprocessing", path)) == (0, "", "")
+
+
+def test_targets_on_the_pages_exist() -> None:
+    pages = README + (ROOT / "CONTRIBUTING.md").read_text()
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", pages, re.MULTILINE)
+    assert {"demo", "test"} <= set(named) <= set(targets)
