@@ -330,10 +330,11 @@ def test_error_that_does_not_unpickle_comes_home_by_its_text(pool) -> None:
 
 
 @pytest.mark.procession_only("the result is lost, and nobody told")
-def test_exit_in_a_call_is_an_error_here(pool) -> None:
-    with pytest.raises((SystemExit, load("process").ProcessError), match="3"):
-        pool.apply_async(targets.exit_with, (3,)).get(PATIENCE)
-    assert pool.apply(targets.square, (3,)) == 9
+def test_exit_in_a_call_is_an_error_here(mp) -> None:
+    with mp.Pool(1) as pool:
+        with pytest.raises((SystemExit, load("context").ProcessError), match="3"):
+            pool.apply_async(targets.exit_with, (3,)).get(PATIENCE)
+        assert pool.apply(targets.square, (3,)) == 9
 
 
 # Workers.

@@ -19,6 +19,11 @@ impl Child {
     pub fn new(child: process::Child) -> Self {
         Self(child)
     }
+
+    /// Returns the child of the engine.
+    pub fn engine(&self) -> &process::Child {
+        &self.0
+    }
 }
 
 #[pymethods]

@@ -93,6 +93,21 @@ pub fn empty() -> PyErr {
     raise(&EMPTY, "queue", "Empty", ())
 }
 
+/// Returns the TimeoutError of a wait for a result, which says nothing more.
+pub fn timed_out() -> PyErr {
+    raise(&TIMED_OUT, ERRORS, "TimeoutError", ())
+}
+
+/// Returns a ProcessError.
+pub fn process_error(message: impl Into<String>) -> PyErr {
+    raise(&PROCESS_ERROR, ERRORS, "ProcessError", (message.into(),))
+}
+
+/// Returns the error of a task whose worker has died.
+pub fn worker_died(message: String, pid: u32, exitcode: Option<i32>) -> PyErr {
+    raise(&WORKER_DIED, ERRORS, "WorkerDied", (message, pid, exitcode))
+}
+
 const ERRORS: &str = "procession._errors";
 
 static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
@@ -100,6 +115,8 @@ static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static BROKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static OWNER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static TIMED_OUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static PROCESS_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static WORKER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static TOO_SHORT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Makes an exception of a class that is written in Python.

@@ -32,6 +32,8 @@ mod member;
 mod payload;
 mod spawn;
 
+mod pool;
+
 use pyo3::prelude::*;
 
 /// The engine of procession. Private: use the package.
@@ -59,6 +61,10 @@ mod _procession {
     use crate::member::{leave_outcome, request_stop, stop_requested, usable_cpus};
     #[pymodule_export]
     use crate::payload::{Payload, Task};
+    #[pymodule_export]
+    use crate::pool::{
+        ApplyResult, Feeder, IMapIterator, IMapUnorderedIterator, MapResult, Pool, PoolWorker,
+    };
     #[pymodule_export]
     use crate::queue::Queue;
     #[pymodule_export]

@@ -53,6 +53,8 @@ pub(super) struct State<T> {
     paused: Vec<Box<dyn Source<T>>>,
     /// Sources that are being asked right now.
     asked: usize,
+    /// One of them may have got more since it said that it had nothing.
+    resumed: bool,
     next_number: u64,
     tick: u64,
     pub next_key: u64,
@@ -85,6 +87,7 @@ impl<T> State<T> {
             line: VecDeque::new(),
             paused: Vec::new(),
             asked: 0,
+            resumed: false,
             next_number: 0,
             tick: 0,
             // 0 is the doorbell.
@@ -183,6 +186,7 @@ impl<T> State<T> {
             return None;
         };
         self.asked += 1;
+        self.resumed = false;
         Some((source, room.min(MOST_AT_ONCE) as usize))
     }
 
@@ -209,6 +213,7 @@ impl<T> State<T> {
         }
         match supply {
             Supply::More => self.line.push_front(Entry::Source(source)),
+            Supply::Later if self.resumed => self.line.push_back(Entry::Source(source)),
             Supply::Later => self.paused.push(source),
             Supply::Done => {
                 self.deal();
@@ -222,6 +227,7 @@ impl<T> State<T> {
     /// Puts paused sources back in line.
     pub(super) fn resume(&mut self) -> bool {
         let any = !self.paused.is_empty();
+        self.resumed = self.asked > 0;
         for source in self.paused.drain(..) {
             self.line.push_back(Entry::Source(source));
         }

@@ -1,0 +1,100 @@
+//! The engine's pool, driven by threads of Python.
+//!
+//! Whoever drives calls back into Python: results are unpickled, callbacks called,
+//! inputs asked for. None of that may raise into the middle of the engine. What
+//! must not be lost, a KeyboardInterrupt, is put off until the drive is over.
+
+use std::cell::{Cell, RefCell};
+
+use procession_engine::ErrorKind;
+use procession_engine::os::time::Deadline;
+use procession_engine::pool as engine;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+use crate::error::to_python;
+use crate::pool::sink::Deliver;
+
+/// What the owner of a pool and its results share.
+pub struct Core {
+    pub engine: engine::Pool<Deliver>,
+}
+
+impl Core {
+    /// Drives the pool until `done`, without the GIL; false when the time is
+    /// over or the pool has ended.
+    pub fn drive(
+        &self,
+        py: Python<'_>,
+        done: &(dyn Fn() -> bool + Sync),
+        deadline: Deadline,
+    ) -> PyResult<bool> {
+        loop {
+            let result = calling_back(|| py.detach(|| self.engine.drive(&|| done(), deadline)))?;
+            match result {
+                Ok(()) => return Ok(true),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => py.check_signals()?,
+                    ErrorKind::TimedOut | ErrorKind::Closed => return Ok(done()),
+                    // It could not go on, and has told everybody.
+                    _ if self.engine.end().is_some() => return Ok(done()),
+                    _ => return Err(to_python(error)),
+                },
+            }
+        }
+    }
+
+    /// Waits until all workers have ended.
+    pub fn join(&self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            let result = calling_back(|| py.detach(|| self.engine.join(Deadline::NEVER)))?;
+            match result {
+                Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
+                result => return result.map_err(to_python),
+            }
+        }
+    }
+
+    /// Ends the workers, busy or not.
+    pub fn terminate(&self, py: Python<'_>) -> PyResult<()> {
+        calling_back(|| py.detach(|| self.engine.terminate()))
+    }
+}
+
+thread_local! {
+    /// How many calls of the engine this thread is in that Python waits for.
+    static WAITING: Cell<u32> = const { Cell::new(0) };
+    static PUT_OFF: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// Runs a call of the engine that may call Python back; raises what was put off.
+fn calling_back<T>(call: impl FnOnce() -> T) -> PyResult<T> {
+    WAITING.set(WAITING.get() + 1);
+    let result = call();
+    WAITING.set(WAITING.get() - 1);
+    match PUT_OFF.take() {
+        Some(error) => Err(error),
+        None => Ok(result),
+    }
+}
+
+/// Deals with an error that Python raised when it was called back: one that is to
+/// end the program is raised where Python waits, any other is reported.
+pub fn put_off(py: Python<'_>, error: PyErr, context: &Bound<'_, PyAny>) {
+    if WAITING.get() > 0 && !error.is_instance_of::<PyException>(py) {
+        PUT_OFF.set(Some(error));
+    } else {
+        error.write_unraisable(py, Some(context));
+    }
+}
+
+/// Tells whether an error came from a signal rather than from what was called; it
+/// is put off then.
+pub fn was_interrupted(py: Python<'_>, error: &PyErr) -> bool {
+    let interrupted =
+        WAITING.get() > 0 && error.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py);
+    if interrupted {
+        PUT_OFF.set(Some(error.clone_ref(py)));
+    }
+    interrupted
+}

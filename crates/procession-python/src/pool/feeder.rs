@@ -1,0 +1,228 @@
+//! Tasks made of an iterator that may block: a thread of its own asks it.
+//!
+//! The thread runs ahead of the workers by a few tasks, kept in a buffer from
+//! which the pool takes them. When the buffer is empty the pool goes on without,
+//! until the thread has more.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use procession_engine::ErrorKind;
+use procession_engine::os::time::Deadline;
+use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task};
+use pyo3::prelude::*;
+
+use crate::error::{IntoPython, value_error};
+use crate::pool::core::Core;
+use crate::pool::imap::IMapIterator;
+use crate::pool::message;
+use crate::pool::signal::Signal;
+use crate::pool::sink::{Arrival, Call, Token};
+use crate::pool::source::Inputs;
+
+/// How many tasks wait in the buffer at the most.
+const AHEAD: usize = 64;
+
+/// How many bytes of tasks do, the last one not counted.
+const AHEAD_BYTES: usize = 1 << 20;
+
+/// Asks an iterator for inputs and makes tasks of them, in a thread of Python.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct Feeder {
+    core: Arc<Core>,
+    stream: Py<IMapIterator>,
+    job: Job,
+    inputs: Mutex<Option<Inputs>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    buffer: Mutex<Buffer>,
+    /// Tells the thread that there is room.
+    room: Signal,
+}
+
+#[derive(Default)]
+struct Buffer {
+    tasks: VecDeque<Task<Token>>,
+    bytes: usize,
+    /// The iterator has ended.
+    complete: bool,
+    /// The pool found the buffer empty.
+    paused: bool,
+    /// The pool has ended.
+    ended: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Feeder {
+    /// Announces to the pool that tasks will come.
+    pub fn new(
+        core: Arc<Core>,
+        stream: Py<IMapIterator>,
+        job: Job,
+        inputs: Inputs,
+    ) -> procession_engine::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        core.engine.submit_source(Box::new(Fed {
+            shared: Arc::clone(&shared),
+            stream: Python::attach(|py| stream.clone_ref(py)),
+        }))?;
+        Ok(Self {
+            core,
+            stream,
+            job,
+            inputs: Mutex::new(Some(inputs)),
+            shared,
+        })
+    }
+
+    /// Makes the next task; false at the end of the inputs.
+    fn feed(&self, py: Python<'_>, inputs: &mut Inputs) -> PyResult<bool> {
+        let failed = |index, error| {
+            let arrival = Arrival::error(py, error);
+            IMapIterator::arrive(self.stream.bind(py), index, arrival);
+        };
+        let (index, chunk) = match inputs.next(py) {
+            Ok(Some(found)) => found,
+            Ok(None) => return self.complete(py, inputs.taken()),
+            Err(error) => {
+                failed(inputs.taken(), error);
+                return self.complete(py, inputs.taken() + 1);
+            }
+        };
+        match message::task(&chunk) {
+            Ok(payload) => self.put(py, index, payload),
+            Err(error) => {
+                failed(index, error);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Puts a task into the buffer when there is room; false when the pool has ended.
+    fn put(&self, py: Python<'_>, index: usize, payload: Payload) -> PyResult<bool> {
+        let has_room = || {
+            let buffer = self.shared.lock();
+            buffer.ended || buffer.tasks.len() < AHEAD && buffer.bytes < AHEAD_BYTES
+        };
+        if !has_room() {
+            self.shared.room.wait(py, &has_room, Deadline::NEVER)?;
+        }
+        let mut buffer = self.shared.lock();
+        if buffer.ended {
+            return Ok(false);
+        }
+        buffer.bytes += length(&payload);
+        buffer.tasks.push_back(Task {
+            token: Token {
+                call: Call::Stream(self.stream.clone_ref(py)),
+                index,
+            },
+            payload,
+            job: Some(self.job.clone()),
+        });
+        self.resume(buffer)?;
+        Ok(true)
+    }
+
+    fn complete(&self, py: Python<'_>, count: usize) -> PyResult<bool> {
+        let mut buffer = self.shared.lock();
+        buffer.complete = true;
+        let ended = buffer.ended;
+        self.resume(buffer)?;
+        if !ended {
+            IMapIterator::set_length(self.stream.bind(py), count);
+        }
+        Ok(false)
+    }
+
+    /// Has the pool look into the buffer again, if it went on without.
+    fn resume(&self, mut buffer: MutexGuard<'_, Buffer>) -> PyResult<()> {
+        if !std::mem::take(&mut buffer.paused) {
+            return Ok(());
+        }
+        drop(buffer);
+        match self.core.engine.resume_sources() {
+            // A forked copy of the process has no pool to resume.
+            Err(error) if error.kind() == ErrorKind::NotOwner => Ok(()),
+            result => result.or_raise(),
+        }
+    }
+}
+
+#[pymethods]
+impl Feeder {
+    /// Feeds the pool until the inputs or the pool have ended.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        let inputs = self
+            .inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let mut inputs = inputs.ok_or_else(|| value_error("a feeder runs once"))?;
+        while self.feed(py, &mut inputs)? {}
+        Ok(())
+    }
+}
+
+/// The buffer as the pool sees it.
+struct Fed {
+    shared: Arc<Shared>,
+    stream: Py<IMapIterator>,
+}
+
+impl Source<Token> for Fed {
+    fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> Supply {
+        let mut buffer = self.shared.lock();
+        let count = most.min(buffer.tasks.len());
+        tasks.extend(buffer.tasks.drain(..count));
+        buffer.bytes = buffer.tasks.iter().map(|task| length(&task.payload)).sum();
+        let supply = match (buffer.tasks.is_empty(), buffer.complete) {
+            (true, true) => Supply::Done,
+            (true, false) => {
+                buffer.paused = true;
+                Supply::Later
+            }
+            (false, _) => Supply::More,
+        };
+        drop(buffer);
+        if count > 0 {
+            self.shared.room.notify();
+        }
+        supply
+    }
+
+    fn end(self: Box<Self>, end: &PoolEnd) {
+        let mut buffer = self.shared.lock();
+        buffer.ended = true;
+        let tasks = std::mem::take(&mut buffer.tasks);
+        let complete = buffer.complete;
+        drop(buffer);
+        self.shared.room.notify();
+        Python::try_attach(|py| {
+            let stream = self.stream.bind(py);
+            for task in tasks {
+                task.token
+                    .call
+                    .arrive(py, task.token.index, Arrival::ended(py, end));
+            }
+            if !complete {
+                IMapIterator::cut_off(stream, Arrival::ended(py, end));
+            }
+        });
+    }
+}
+
+fn length(payload: &Payload) -> usize {
+    match payload {
+        Payload::Inline(bytes) => bytes.len(),
+        Payload::Block(_, len) => *len as usize,
+    }
+}

@@ -1,0 +1,241 @@
+//! Results that are fetched one by one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyStopIteration;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error;
+use crate::pool::core::Core;
+use crate::pool::result::next_job;
+use crate::pool::signal::Signal;
+use crate::pool::sink::Arrival;
+use crate::wait::deadline;
+
+/// The results of `imap`, in the order of the inputs.
+#[pyclass(frozen, subclass, weakref, dict, module = "procession.pool")]
+pub struct IMapIterator {
+    /// Absent where threads bring the results, not processes.
+    core: Option<Arc<Core>>,
+    job: u64,
+    signal: Signal,
+    state: Mutex<State>,
+}
+
+/// The results of `imap_unordered`, as they come.
+#[pyclass(frozen, extends = IMapIterator, module = "procession.pool")]
+pub struct IMapUnorderedIterator;
+
+struct State {
+    /// The pool must live until all results are there, though the user drops it.
+    pool: Option<Py<PyAny>>,
+    cache: Py<PyDict>,
+    ordered: bool,
+    /// What may be fetched.
+    items: VecDeque<Item>,
+    /// What has to wait for results before it, by place.
+    unsorted: HashMap<usize, Item>,
+    /// How many went into `items` so far.
+    index: usize,
+    /// How many there will be, once that is known.
+    length: Option<usize>,
+}
+
+/// Whether it succeeded, and the value or the error.
+type Item = (bool, Py<PyAny>);
+
+impl IMapIterator {
+    /// Makes an iterator and puts it into the pool's cache.
+    pub fn create<'py>(
+        core: Option<Arc<Core>>,
+        pool: &Bound<'py, PyAny>,
+        cache: &Bound<'py, PyDict>,
+        ordered: bool,
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = pool.py();
+        let this = Self::new(core, pool, cache, ordered);
+        let this = if ordered {
+            Bound::new(py, this)?
+        } else {
+            let class = PyClassInitializer::from(this).add_subclass(IMapUnorderedIterator);
+            Bound::new(py, class)?.into_super()
+        };
+        cache.set_item(this.get().job, &this)?;
+        Ok(this)
+    }
+
+    fn new(
+        core: Option<Arc<Core>>,
+        pool: &Bound<'_, PyAny>,
+        cache: &Bound<'_, PyDict>,
+        ordered: bool,
+    ) -> Self {
+        Self {
+            core,
+            job: next_job(),
+            signal: Signal::default(),
+            state: Mutex::new(State {
+                pool: Some(pool.clone().unbind()),
+                cache: cache.clone().unbind(),
+                ordered,
+                items: VecDeque::new(),
+                unsorted: HashMap::new(),
+                index: 0,
+                length: None,
+            }),
+        }
+    }
+
+    /// No code of Python runs while it is locked.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what came of the task at `index`.
+    pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
+        let mut state = slf.get().state();
+        let item = (arrival.success, arrival.object);
+        if !state.ordered || index == state.index {
+            state.items.push_back(item);
+            state.index += 1;
+            loop {
+                let next = state.index;
+                let Some(item) = state.unsorted.remove(&next) else {
+                    break;
+                };
+                state.items.push_back(item);
+                state.index += 1;
+            }
+        } else {
+            state.unsorted.insert(index, item);
+        }
+        Self::announce(slf, state);
+    }
+
+    /// Says how many results there will be.
+    pub fn set_length(slf: &Bound<'_, Self>, length: usize) {
+        let mut state = slf.get().state();
+        state.length = Some(length);
+        Self::announce(slf, state);
+    }
+
+    /// Ends it with an error after what was handed in: no more will come.
+    pub fn cut_off(slf: &Bound<'_, Self>, arrival: Arrival) {
+        let mut state = slf.get().state();
+        if state.length.is_none() {
+            let item = (arrival.success, arrival.object);
+            state.items.push_back(item);
+            state.index += 1;
+            state.length = Some(state.index);
+        }
+        Self::announce(slf, state);
+    }
+
+    fn announce(slf: &Bound<'_, Self>, mut state: MutexGuard<'_, State>) {
+        let py = slf.py();
+        let complete = state.length == Some(state.index);
+        let pool = if complete { state.pool.take() } else { None };
+        let cache = complete.then(|| state.cache.clone_ref(py));
+        drop(state);
+        slf.get().signal.notify();
+        if let Some(cache) = cache {
+            // A cache that the user has emptied is no reason to fail.
+            let _ = cache.bind(py).del_item(slf.get().job);
+        }
+        drop(pool);
+    }
+
+    fn has_news(&self) -> bool {
+        let state = self.state();
+        !state.items.is_empty() || state.length == Some(state.index)
+    }
+
+    fn fetch(&self) -> PyResult<Option<Item>> {
+        let mut state = self.state();
+        match state.items.pop_front() {
+            Some(item) => Ok(Some(item)),
+            None if state.length == Some(state.index) => Err(PyStopIteration::new_err(())),
+            None => Ok(None),
+        }
+    }
+}
+
+#[pymethods]
+impl IMapIterator {
+    /// Makes an iterator over results that threads bring.
+    #[new]
+    fn py_new(pool: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let cache = pool.getattr("_cache")?.cast_into::<PyDict>()?;
+        Ok(Self::new(None, pool, &cache, true))
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.next(py, None)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let end = deadline(timeout)?;
+        loop {
+            match self.fetch()? {
+                Some((true, value)) => return Ok(value),
+                Some((false, error)) => return Err(PyErr::from_value(error.into_bound(py))),
+                None => {}
+            }
+            let driven = match &self.core {
+                Some(core) => core.drive(py, &|| self.has_news(), end)?,
+                None => false,
+            };
+            // Another thread may fetch what has come, so it is looked for again.
+            if !driven && !self.signal.wait(py, &|| self.has_news(), end)? {
+                return Err(error::timed_out());
+            }
+        }
+    }
+
+    fn _set(slf: &Bound<'_, Self>, i: usize, obj: (bool, Py<PyAny>)) {
+        let (success, object) = obj;
+        let arrival = Arrival {
+            success,
+            object,
+            told: true,
+        };
+        Self::arrive(slf, i, arrival);
+    }
+
+    fn _set_length(slf: &Bound<'_, Self>, length: usize) {
+        Self::set_length(slf, length);
+    }
+
+    #[getter]
+    fn _job(&self) -> u64 {
+        self.job
+    }
+
+    #[getter]
+    fn _index(&self) -> usize {
+        self.state().index
+    }
+
+    #[getter]
+    fn _length(&self) -> Option<usize> {
+        self.state().length
+    }
+}
+
+#[pymethods]
+impl IMapUnorderedIterator {
+    /// Makes an iterator over results that threads bring.
+    #[new]
+    fn py_new(pool: &Bound<'_, PyAny>) -> PyResult<PyClassInitializer<Self>> {
+        let base = IMapIterator::py_new(pool)?;
+        base.state().ordered = false;
+        Ok(PyClassInitializer::from(base).add_subclass(Self))
+    }
+}

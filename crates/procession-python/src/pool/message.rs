@@ -1,0 +1,69 @@
+//! Tasks and replies as bytes: what both sides of a pool agree on.
+
+use procession_engine::pool::{Job, Payload};
+use pyo3::prelude::*;
+
+use crate::error::IntoPython;
+use crate::pickle::{self, Pickled};
+
+/// The code of a reply that holds the value.
+pub const VALUE: u8 = 0;
+
+/// The code of a reply that holds an error, as `_outcome` packs it.
+pub const ERROR: u8 = 1;
+
+/// From this length on bytes are copied without the GIL.
+const LONG: usize = 64 * 1024;
+
+/// How the tasks of a job call its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// A task is a sequence of inputs, and its value the list of the results.
+    pub chunked: bool,
+    /// An input is a sequence of arguments.
+    pub star: bool,
+}
+
+impl Shape {
+    fn byte(self) -> u8 {
+        u8::from(self.chunked) | u8::from(self.star) << 1
+    }
+
+    fn from_byte(byte: u8) -> Self {
+        Self {
+            chunked: byte & 1 != 0,
+            star: byte & 2 != 0,
+        }
+    }
+}
+
+/// Pickles what a task is, into the arena if it is long.
+pub fn task(object: &Bound<'_, PyAny>) -> PyResult<Payload> {
+    let py = object.py();
+    Pickled::new(object)?.with_parts(py, |parts| {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len < LONG {
+            Payload::new(parts).or_raise()
+        } else {
+            py.detach(|| Payload::new(parts)).or_raise()
+        }
+    })
+}
+
+/// Pickles the function that all tasks of a job call.
+pub fn job(function: &Bound<'_, PyAny>, shape: Shape) -> PyResult<Job> {
+    let py = function.py();
+    let pickled = Pickled::new(function)?;
+    let mut bytes = vec![0; 1 + pickled.len(py)];
+    bytes[0] = shape.byte();
+    pickled.copy_to(py, &mut bytes[1..]);
+    Job::new(&bytes).or_raise()
+}
+
+/// Returns the function of a job, and how to call it.
+pub fn load_job<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<(Shape, Bound<'py, PyAny>)> {
+    let (&shape, pickle) = bytes
+        .split_first()
+        .ok_or_else(|| crate::error::value_error("a job without a function"))?;
+    Ok((Shape::from_byte(shape), pickle::load(py, pickle)?))
+}

@@ -1,0 +1,386 @@
+//! The result of a call that is still on its way.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use procession_engine::os::time::Deadline;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyType};
+
+use crate::error::{self, value_error};
+use crate::pool::core::{Core, put_off};
+use crate::pool::signal::Signal;
+use crate::pool::sink::Arrival;
+use crate::wait::deadline;
+
+/// The result of `apply_async`; the base of that of `map_async`.
+#[pyclass(frozen, subclass, weakref, dict, module = "procession.pool")]
+pub struct ApplyResult {
+    /// Absent where threads bring the result, not processes.
+    core: Option<Arc<Core>>,
+    job: u64,
+    done: AtomicBool,
+    signal: Signal,
+    state: Mutex<State>,
+}
+
+/// The result of `map_async`.
+#[pyclass(frozen, extends = ApplyResult, module = "procession.pool")]
+pub struct MapResult;
+
+struct State {
+    /// The pool must live until the result is there, though the user drops it.
+    pool: Option<Py<PyAny>>,
+    cache: Py<PyDict>,
+    callback: Option<Py<PyAny>>,
+    error_callback: Option<Py<PyAny>>,
+    success: bool,
+    value: Option<Py<PyAny>>,
+    map: Option<Map>,
+}
+
+/// How much of a map is still to come.
+struct Map {
+    chunk: usize,
+    left: usize,
+}
+
+/// Whom to tell of a result.
+#[derive(Default)]
+pub struct Callbacks {
+    pub success: Option<Py<PyAny>>,
+    pub error: Option<Py<PyAny>>,
+}
+
+impl ApplyResult {
+    /// Makes the result of one call and puts it into the pool's cache.
+    pub fn create<'py>(
+        core: Option<Arc<Core>>,
+        pool: &Bound<'py, PyAny>,
+        cache: &Bound<'py, PyDict>,
+        callbacks: Callbacks,
+    ) -> PyResult<Bound<'py, Self>> {
+        let this = Self::new(core, pool, cache, callbacks, None);
+        let this = Bound::new(pool.py(), this)?;
+        cache.set_item(this.get().job, &this)?;
+        Ok(this)
+    }
+
+    /// Makes the result of a map of `length` inputs in chunks.
+    pub fn create_map<'py>(
+        core: Option<Arc<Core>>,
+        pool: &Bound<'py, PyAny>,
+        cache: &Bound<'py, PyDict>,
+        callbacks: Callbacks,
+        (chunk, length): (usize, usize),
+    ) -> PyResult<Bound<'py, Self>> {
+        let py = pool.py();
+        let left = length.div_ceil(chunk.max(1));
+        let this = Self::new(core, pool, cache, callbacks, Some(Map { chunk, left }));
+        let places = PyList::new(py, (0..length).map(|_| py.None()))?;
+        this.state().value = Some(places.into_any().unbind());
+        let class = PyClassInitializer::from(this).add_subclass(MapResult);
+        let this = Bound::new(py, class)?.into_super();
+        if left == 0 {
+            // There is nothing to wait for, and nobody is called, as ever.
+            this.get().done.store(true, Ordering::Release);
+            this.get().state().pool = None;
+        } else {
+            cache.set_item(this.get().job, &this)?;
+        }
+        Ok(this)
+    }
+
+    fn new(
+        core: Option<Arc<Core>>,
+        pool: &Bound<'_, PyAny>,
+        cache: &Bound<'_, PyDict>,
+        callbacks: Callbacks,
+        map: Option<Map>,
+    ) -> Self {
+        Self {
+            core,
+            job: next_job(),
+            done: AtomicBool::new(false),
+            signal: Signal::default(),
+            state: Mutex::new(State {
+                pool: Some(pool.clone().unbind()),
+                cache: cache.clone().unbind(),
+                callback: callbacks.success,
+                error_callback: callbacks.error,
+                success: true,
+                value: None,
+                map,
+            }),
+        }
+    }
+
+    /// No code of Python runs while it is locked.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whether the result is there.
+    pub fn is_done(&self) -> bool {
+        // Acquire pairs with the Release in `finish`.
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Takes what came of the task at `index`.
+    pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
+        let py = slf.py();
+        let this = slf.get();
+        let mut state = this.state();
+        let Arrival {
+            success,
+            object,
+            told,
+        } = arrival;
+        let Some(map) = &mut state.map else {
+            state.success = success;
+            state.value = Some(object);
+            drop(state);
+            return Self::finish(slf, told);
+        };
+        let chunk = map.chunk;
+        map.left = map.left.saturating_sub(1);
+        let last = map.left == 0;
+        let mut dropped = None;
+        let mut place = None;
+        if success && state.success {
+            place = state.value.as_ref().map(|list| list.clone_ref(py));
+        } else if state.success {
+            // The first error counts.
+            state.success = false;
+            dropped = state.value.replace(object.clone_ref(py));
+        }
+        drop(state);
+        drop(dropped);
+        if let Some(list) = place
+            && let Err(error) = put(list.bind(py), index, chunk, object.bind(py))
+        {
+            let mut state = this.state();
+            state.success = false;
+            state.value = Some(error.into_value(py).into_any());
+        }
+        if last {
+            Self::finish(slf, told);
+        }
+    }
+
+    /// Notes that as many more tasks will never be run.
+    pub fn abandon(slf: &Bound<'_, Self>, count: usize, arrival: Arrival) {
+        {
+            let mut state = slf.get().state();
+            if let Some(map) = &mut state.map {
+                map.left = map.left.saturating_sub(count.saturating_sub(1)).max(1);
+            }
+        }
+        Self::arrive(slf, 0, arrival);
+    }
+
+    /// Calls back, and then lets whoever waits go on.
+    fn finish(slf: &Bound<'_, Self>, told: bool) {
+        let py = slf.py();
+        let this = slf.get();
+        let mut state = this.state();
+        let callbacks = (state.callback.take(), state.error_callback.take());
+        let callback = match state.success {
+            true => callbacks.0.as_ref(),
+            false => callbacks.1.as_ref(),
+        };
+        let callback = callback
+            .filter(|_| told)
+            .zip(state.value.as_ref())
+            .map(|(callback, value)| (callback.clone_ref(py), value.clone_ref(py)));
+        let pool = state.pool.take();
+        let cache = state.cache.clone_ref(py);
+        drop(state);
+        if let Some((callback, value)) = callback
+            && let Err(error) = callback.call1(py, (value,))
+        {
+            put_off(py, error, callback.bind(py));
+        }
+        // A cache that the user has emptied is no reason to fail.
+        let _ = cache.bind(py).del_item(this.job);
+        // Release pairs with the Acquire in `is_done`.
+        this.done.store(true, Ordering::Release);
+        this.signal.notify();
+        drop(callbacks);
+        drop(pool);
+    }
+
+    /// Waits until the result is there; tells whether it is.
+    pub fn wait_until(&self, py: Python<'_>, end: Deadline) -> PyResult<bool> {
+        if self.is_done() {
+            return Ok(true);
+        }
+        if let Some(core) = &self.core
+            && core.drive(py, &|| self.is_done(), end)?
+        {
+            return Ok(true);
+        }
+        // Time is over, or another thread is just ending the pool.
+        self.signal.wait(py, &|| self.is_done(), end)
+    }
+
+    /// Returns the value, or raises the error, of a result that is there.
+    pub fn open(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let state = self.state();
+        let success = state.success;
+        let value = state.value.as_ref().map(|value| value.clone_ref(py));
+        drop(state);
+        let value = value.unwrap_or_else(|| py.None());
+        if success {
+            return Ok(value);
+        }
+        Err(PyErr::from_value(value.into_bound(py)))
+    }
+}
+
+/// Puts the results of the chunk at `index` where they belong.
+fn put(
+    list: &Bound<'_, PyAny>,
+    index: usize,
+    chunk: usize,
+    results: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let list = list.cast::<PyList>()?;
+    if chunk == 1 {
+        return list.set_item(index, results);
+    }
+    list.set_slice(index * chunk, (index + 1) * chunk, results)
+}
+
+/// Returns a number that no other result of this process has.
+pub fn next_job() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[pymethods]
+impl ApplyResult {
+    /// Makes a result that threads bring.
+    #[new]
+    #[pyo3(signature = (pool, callback, error_callback))]
+    fn py_new(
+        pool: &Bound<'_, PyAny>,
+        callback: Option<Py<PyAny>>,
+        error_callback: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let cache = pool.getattr("_cache")?.cast_into::<PyDict>()?;
+        let callbacks = Callbacks {
+            success: callback,
+            error: error_callback,
+        };
+        Ok(Self::new(None, pool, &cache, callbacks, None))
+    }
+
+    fn ready(&self) -> bool {
+        self.is_done()
+    }
+
+    fn successful(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        if !slf.get().is_done() {
+            return Err(value_error(format!("{} not ready", slf.repr()?)));
+        }
+        Ok(slf.get().state().success)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        self.wait_until(py, deadline(timeout)?).map(drop)
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn get(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        if !self.wait_until(py, deadline(timeout)?)? {
+            return Err(error::timed_out());
+        }
+        self.open(py)
+    }
+
+    fn _set(slf: &Bound<'_, Self>, i: usize, obj: (bool, Py<PyAny>)) {
+        let (success, object) = obj;
+        let arrival = Arrival {
+            success,
+            object,
+            told: true,
+        };
+        Self::arrive(slf, i, arrival);
+    }
+
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let alias = cls.py().import("types")?.getattr("GenericAlias")?;
+        alias.call1((cls, item))
+    }
+
+    #[getter]
+    fn _job(&self) -> u64 {
+        self.job
+    }
+
+    #[getter]
+    fn _pool(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state().pool.as_ref().map(|pool| pool.clone_ref(py))
+    }
+
+    #[getter]
+    fn _cache(&self, py: Python<'_>) -> Py<PyDict> {
+        self.state().cache.clone_ref(py)
+    }
+
+    #[getter]
+    fn _success(&self) -> bool {
+        self.state().success
+    }
+
+    #[getter]
+    fn _value(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.state().value.as_ref().map(|value| value.clone_ref(py))
+    }
+}
+
+#[pymethods]
+impl MapResult {
+    /// Makes the result of a map that threads bring.
+    #[new]
+    #[pyo3(signature = (pool, chunksize, length, callback, error_callback))]
+    fn py_new(
+        pool: &Bound<'_, PyAny>,
+        chunksize: usize,
+        length: usize,
+        callback: Option<Py<PyAny>>,
+        error_callback: Option<Py<PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let py = pool.py();
+        let base = ApplyResult::py_new(pool, callback, error_callback)?;
+        let left = length.div_ceil(chunksize.max(1));
+        let places = PyList::new(py, (0..length).map(|_| py.None()))?;
+        let mut state = base.state();
+        state.value = Some(places.into_any().unbind());
+        state.map = Some(Map {
+            chunk: chunksize,
+            left,
+        });
+        drop(state);
+        base.done.store(left == 0, Ordering::Release);
+        Ok(PyClassInitializer::from(base).add_subclass(Self))
+    }
+
+    #[getter]
+    fn _number_left(slf: &Bound<'_, Self>) -> usize {
+        let state = slf.as_super().get().state();
+        state.map.as_ref().map_or(0, |map| map.left)
+    }
+
+    #[getter]
+    fn _chunksize(slf: &Bound<'_, Self>) -> usize {
+        let state = slf.as_super().get().state();
+        state.map.as_ref().map_or(0, |map| map.chunk)
+    }
+}

@@ -1,0 +1,175 @@
+//! Tasks made of inputs that are at hand, as workers need them.
+
+use procession_engine::pool::{Job, PoolEnd, Source, Supply, Task};
+use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyTuple};
+
+use crate::pool::core::was_interrupted;
+use crate::pool::imap::IMapIterator;
+use crate::pool::message;
+use crate::pool::result::ApplyResult;
+use crate::pool::sink::{Arrival, Call, Token};
+
+/// Inputs in chunks, each of which becomes a task of one job.
+pub struct Inputs {
+    iterator: Py<PyIterator>,
+    /// How many inputs make a chunk; 0 for inputs that are chunks themselves.
+    chunk: usize,
+    next: usize,
+}
+
+impl Inputs {
+    /// Takes inputs one by one, or in chunks of `chunk`.
+    pub fn new(iterator: Bound<'_, PyIterator>, chunk: usize) -> Self {
+        Self {
+            iterator: iterator.unbind(),
+            chunk,
+            next: 0,
+        }
+    }
+
+    /// Returns the place of the next chunk, and the chunk.
+    pub fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<(usize, Bound<'py, PyAny>)>> {
+        let mut iterator = self.iterator.bind(py).clone();
+        let chunk = if self.chunk <= 1 {
+            iterator.next().transpose()?
+        } else {
+            let chunk = iterator.take(self.chunk).collect::<PyResult<Vec<_>>>()?;
+            match chunk.is_empty() {
+                true => None,
+                false => Some(PyTuple::new(py, chunk)?.into_any()),
+            }
+        };
+        Ok(chunk.map(|chunk| {
+            self.next += 1;
+            (self.next - 1, chunk)
+        }))
+    }
+
+    /// Returns how many chunks were taken.
+    pub fn taken(&self) -> usize {
+        self.next
+    }
+}
+
+/// Makes the tasks of a `map`, or of an `imap` over inputs that cannot block.
+pub struct Items {
+    pub call: Call,
+    pub job: Job,
+    pub inputs: Inputs,
+    /// How many chunks there are, where that is known.
+    pub total: Option<usize>,
+}
+
+impl Items {
+    /// Appends the next task, unless it fails before it is one; false at the end.
+    fn make(&mut self, py: Python<'_>, tasks: &mut Vec<Task<Token>>) -> bool {
+        let (index, chunk) = match self.inputs.next(py) {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                self.finish(py, self.inputs.taken());
+                return false;
+            }
+            Err(error) => {
+                let index = self.inputs.taken();
+                self.call.arrive(py, index, Arrival::error(py, error));
+                self.finish(py, index + 1);
+                return false;
+            }
+        };
+        let mut payload = message::task(&chunk);
+        if let Err(error) = &payload
+            && was_interrupted(py, error)
+        {
+            payload = message::task(&chunk);
+        }
+        match payload {
+            Ok(payload) => tasks.push(Task {
+                token: Token {
+                    call: self.call.clone_ref(py),
+                    index,
+                },
+                payload,
+                job: Some(self.job.clone()),
+            }),
+            Err(error) => self.call.arrive(py, index, Arrival::error(py, error)),
+        }
+        // Known to be the last, it need not be asked once more.
+        self.total != Some(index + 1)
+    }
+
+    fn finish(&self, py: Python<'_>, count: usize) {
+        if let Call::Stream(stream) = &self.call {
+            IMapIterator::set_length(stream.bind(py), count);
+        }
+    }
+}
+
+impl Source<Token> for Items {
+    fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> Supply {
+        let more = Python::try_attach(|py| {
+            while tasks.len() < most {
+                if !self.make(py, tasks) {
+                    return false;
+                }
+            }
+            true
+        });
+        match more {
+            Some(true) => Supply::More,
+            _ => Supply::Done,
+        }
+    }
+
+    fn end(self: Box<Self>, end: &PoolEnd) {
+        Python::try_attach(|py| {
+            let arrival = Arrival::ended(py, end);
+            let taken = self.inputs.taken();
+            match &self.call {
+                Call::Result(result) => {
+                    let left = self.total.unwrap_or(taken).saturating_sub(taken);
+                    ApplyResult::abandon(result.bind(py), left, arrival);
+                }
+                Call::Stream(_) => {
+                    self.call.arrive(py, taken, arrival);
+                    self.finish(py, taken + 1);
+                }
+            }
+        });
+    }
+}
+
+/// Hands in an outcome that was known before there was a task: the leader tells
+/// it, as it tells all others.
+pub struct Foregone {
+    pub call: Call,
+    pub arrival: Arrival,
+}
+
+impl Source<Token> for Foregone {
+    fn fill(&mut self, _tasks: &mut Vec<Task<Token>>, _most: usize) -> Supply {
+        Python::try_attach(|py| self.tell(py));
+        Supply::Done
+    }
+
+    fn end(self: Box<Self>, _end: &PoolEnd) {
+        Python::try_attach(|py| self.tell(py));
+    }
+}
+
+impl Foregone {
+    /// Tells it now.
+    pub fn tell(&self, py: Python<'_>) {
+        let arrival = Arrival {
+            object: self.arrival.object.clone_ref(py),
+            ..self.arrival
+        };
+        match &self.call {
+            Call::Result(result) => ApplyResult::abandon(result.bind(py), usize::MAX, arrival),
+            Call::Stream(stream) => {
+                self.call.arrive(py, 0, arrival);
+                IMapIterator::set_length(stream.bind(py), 1);
+            }
+        }
+    }
+}

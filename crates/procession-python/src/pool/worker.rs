@@ -1,0 +1,216 @@
+//! A worker of a pool: calls functions, one task after another.
+
+use std::sync::{Mutex, PoisonError};
+
+use procession_engine::os::time::Deadline;
+use procession_engine::pool::{Taken, Worker};
+use procession_engine::{ErrorKind, Result};
+use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyModule, PyTuple, PyType};
+
+use crate::error::{IntoPython, to_python, value_error};
+use crate::pickle::{self, Pickled};
+use crate::pool::message::{self, Shape};
+use crate::shared::Numbers;
+
+/// A worker, in its own process.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct PoolWorker(Mutex<Option<Worker>>);
+
+#[pymethods]
+impl PoolWorker {
+    /// Joins the pool that a lane belongs to.
+    #[new]
+    fn new(lane: Numbers) -> PyResult<Self> {
+        let worker = Worker::attach(lane.into()).or_raise()?;
+        Ok(Self(Mutex::new(Some(worker))))
+    }
+
+    /// Tells the pool, by a packed error, that this worker cannot be set up.
+    fn fail(&self, packed: &Bound<'_, PyAny>) -> PyResult<()> {
+        let pickled = Pickled::new(packed)?;
+        let mut bytes = vec![0; pickled.len(packed.py())];
+        pickled.copy_to(packed.py(), &mut bytes);
+        self.take()?.failed(&bytes).or_raise()
+    }
+
+    /// Works until there are no more tasks. `pack` makes an error, and the value
+    /// that could not be sent if that is the matter, into what can be sent.
+    fn run(&self, py: Python<'_>, pack: Py<PyAny>) -> PyResult<()> {
+        let mut desk = Desk {
+            worker: self.take()?,
+            pack,
+            function: None,
+        };
+        desk.worker.ready().or_raise()?;
+        while let Some(task) = desk.next(py)? {
+            let outcome = desk.call(py, &task);
+            desk.reply(py, outcome)?;
+        }
+        Ok(())
+    }
+}
+
+impl PoolWorker {
+    fn take(&self) -> PyResult<Worker> {
+        let worker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        worker.ok_or_else(|| value_error("a worker works once"))
+    }
+}
+
+/// What a worker works with.
+struct Desk {
+    worker: Worker,
+    pack: Py<PyAny>,
+    /// The function of the last job, if it may be kept between tasks.
+    function: Option<(u64, Shape, Py<PyAny>)>,
+}
+
+impl Desk {
+    /// Waits for the next task. An interrupt ends a worker that is idle, in silence.
+    fn next(&mut self, py: Python<'_>) -> PyResult<Option<Taken>> {
+        loop {
+            let worker = &mut self.worker;
+            match py.detach(|| worker.next(Deadline::NEVER)) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => match py.check_signals() {
+                    Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
+                        return Ok(None);
+                    }
+                    result => result?,
+                },
+                result => return result.map_err(to_python),
+            }
+        }
+    }
+
+    fn call<'py>(&mut self, py: Python<'py>, task: &Taken) -> PyResult<Bound<'py, PyAny>> {
+        let Some(job) = task.job() else {
+            let call = self.load(py, task)?.cast_into::<PyTuple>()?;
+            let function = call.get_item(0)?;
+            let (arguments, keywords) = (call.get_item(1)?, call.get_item(2)?);
+            drop(call);
+            return apply(&function, arguments, Some(keywords));
+        };
+        let (shape, function) = self.function(py, task, job)?;
+        let input = self.load(py, task)?;
+        if !shape.chunked {
+            return apply_one(&function, input, shape);
+        }
+        let results = PyList::empty(py);
+        for item in input.cast_into::<PyTuple>()? {
+            results.append(apply_one(&function, item, shape)?)?;
+        }
+        Ok(results.into_any())
+    }
+
+    /// Unpickles the task's bytes; what lies in a block of its own stays there.
+    fn load<'py>(&mut self, py: Python<'py>, task: &Taken) -> PyResult<Bound<'py, PyAny>> {
+        if task.is_block() {
+            let len = task.len() as usize;
+            let block = self.worker.claim(task).or_raise()?;
+            return pickle::load_block(py, block, 0, len);
+        }
+        pickle::load(py, self.worker.bytes(task))
+    }
+
+    /// Returns the function of the task's job. One that has a state begins anew with
+    /// each task, as if it had come with it.
+    fn function<'py>(
+        &mut self,
+        py: Python<'py>,
+        task: &Taken,
+        job: u64,
+    ) -> PyResult<(Shape, Bound<'py, PyAny>)> {
+        if let Some((kept, shape, function)) = &self.function
+            && *kept == job
+        {
+            return Ok((*shape, function.bind(py).clone()));
+        }
+        let (shape, function) = message::load_job(py, self.worker.prologue(task))?;
+        if is_plain(&function)? {
+            self.function = Some((job, shape, function.clone().unbind()));
+        }
+        Ok((shape, function))
+    }
+
+    fn reply(&mut self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
+        let (error, value) = match outcome {
+            Ok(value) => {
+                let sent = Pickled::new(&value)
+                    .and_then(|pickled| self.send(py, message::VALUE, &pickled).or_raise());
+                match sent {
+                    Ok(()) => return Ok(()),
+                    Err(error) => (error, Some(value)),
+                }
+            }
+            Err(error) => (error, None),
+        };
+        if !error.is_instance_of::<PyException>(py) {
+            // SystemExit and its like end the process, and with it the task.
+            return Err(error);
+        }
+        let packed = self.pack.bind(py).call1((error.into_value(py), value))?;
+        let pickled = Pickled::new(&packed)?;
+        self.send(py, message::ERROR, &pickled).or_raise()
+    }
+
+    fn send(&mut self, py: Python<'_>, code: u8, pickled: &Pickled) -> Result<()> {
+        let worker = &mut self.worker;
+        pickled.with_parts(py, |parts| py.detach(|| worker.reply(code, parts)))
+    }
+}
+
+fn apply_one<'py>(
+    function: &Bound<'py, PyAny>,
+    input: Bound<'py, PyAny>,
+    shape: Shape,
+) -> PyResult<Bound<'py, PyAny>> {
+    if shape.star {
+        apply(function, input, None)
+    } else {
+        function.call1((input,))
+    }
+}
+
+/// Calls a function with any iterable as its arguments and any mapping as its keywords.
+fn apply<'py>(
+    function: &Bound<'py, PyAny>,
+    arguments: Bound<'py, PyAny>,
+    keywords: Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = match arguments.cast_into::<PyTuple>() {
+        Ok(tuple) => tuple,
+        Err(error) => error
+            .into_inner()
+            .try_iter()?
+            .collect::<PyResult<Vec<_>>>()
+            .and_then(|arguments| PyTuple::new(function.py(), arguments))?,
+    };
+    let keywords = match keywords {
+        None => None,
+        Some(keywords) => match keywords.cast_into::<PyDict>() {
+            Ok(dict) => Some(dict),
+            Err(error) => {
+                let dict = PyDict::new(function.py());
+                dict.update(error.into_inner().cast::<pyo3::types::PyMapping>()?)?;
+                Some(dict)
+            }
+        },
+    };
+    let keywords = keywords.filter(|keywords| !keywords.is_empty());
+    function.call(arguments, keywords.as_ref())
+}
+
+/// Tells whether a function is all in its name, so that unpickling it again would
+/// give the very same object.
+fn is_plain(function: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if function.is_exact_instance_of::<PyFunction>() || function.is_instance_of::<PyType>() {
+        return Ok(true);
+    }
+    if !function.is_exact_instance_of::<PyCFunction>() {
+        return Ok(false);
+    }
+    let owner = function.getattr("__self__")?;
+    Ok(owner.is_none() || owner.is_instance_of::<PyModule>())
+}
