@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::handle;
 
 /// Turns a value into bytes; `what` names it in the error.
 pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<Encoded> {
@@ -37,13 +38,19 @@ pub fn encode_after<A: Serialize, T: Serialize + ?Sized>(
 
 /// Turns bytes back into the value; `what` names it in the error.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<T> {
-    postcard::from_bytes(bytes).map_err(|source| Error::codec(cannot("deserialise", &what), source))
+    handle::take_refusal();
+    postcard::from_bytes(bytes).map_err(|source| unread(source, &what))
 }
 
 /// As [`decode`], and returns the bytes that follow the value.
 pub fn decode_first<T: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<(T, &[u8])> {
-    postcard::take_from_bytes(bytes)
-        .map_err(|source| Error::codec(cannot("deserialise", &what), source))
+    handle::take_refusal();
+    postcard::take_from_bytes(bytes).map_err(|source| unread(source, &what))
+}
+
+/// Says why bytes could not be read: a handle of what is gone, or the wrong bytes.
+fn unread(source: postcard::Error, what: &dyn Display) -> Error {
+    handle::take_refusal().unwrap_or_else(|| Error::codec(cannot("deserialise", what), source))
 }
 
 fn cannot(verb: &str, what: &dyn Display) -> String {

@@ -36,7 +36,10 @@ enum Cause {
         what: String,
         source: postcard::Error,
     },
-    Refused(String),
+    Refused {
+        message: String,
+        out_of_memory: bool,
+    },
 }
 
 /// What is known of a panic in another process.
@@ -88,8 +91,11 @@ impl Error {
     }
 
     /// The other process could not read the arguments or write the result.
-    pub(crate) fn refused(message: String) -> Self {
-        Self(Box::new(Cause::Refused(message)))
+    pub(crate) fn refused(message: String, out_of_memory: bool) -> Self {
+        Self(Box::new(Cause::Refused {
+            message,
+            out_of_memory,
+        }))
     }
 
     pub(crate) fn codec(what: impl Into<String>, source: postcard::Error) -> Self {
@@ -207,7 +213,30 @@ impl Error {
     /// Tells whether memory, or the family's part of it, is exhausted.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
-        self.is_kind(ErrorKind::OutOfMemory)
+        let refused = matches!(
+            &*self.0,
+            Cause::Refused {
+                out_of_memory: true,
+                ..
+            }
+        );
+        refused || self.is_kind(ErrorKind::OutOfMemory)
+    }
+
+    /// Tells whether a limit was reached: of processes, of descriptors, of the
+    /// family's members, or of a pool's new workers.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        self.is_kind(ErrorKind::Limit)
+    }
+
+    /// Returns the system's number for the error, where the system refused.
+    #[must_use]
+    pub fn os_error(&self) -> Option<i32> {
+        match &*self.0 {
+            Cause::Engine(error) => error.errno(),
+            _ => None,
+        }
     }
 
     /// Tells whether the call or its arguments were wrong.
@@ -231,7 +260,11 @@ impl Error {
     /// Tells whether a value could not be turned into bytes or back.
     #[must_use]
     pub fn is_codec(&self) -> bool {
-        matches!(&*self.0, Cause::Codec { .. } | Cause::Refused(_))
+        match &*self.0 {
+            Cause::Codec { .. } => true,
+            Cause::Refused { out_of_memory, .. } => !out_of_memory,
+            _ => false,
+        }
     }
 
     pub(crate) fn is_interrupted(&self) -> bool {
@@ -250,7 +283,7 @@ impl fmt::Display for Error {
         match &*self.0 {
             Cause::Engine(error) => error.fmt(f),
             Cause::Codec { what, source } => write!(f, "{what}: {source}"),
-            Cause::Refused(message) => f.write_str(message),
+            Cause::Refused { message, .. } => f.write_str(message),
             Cause::Panic(info) => {
                 write!(f, "process {} panicked", info.process)?;
                 if let Some(location) = &info.location {
@@ -283,15 +316,7 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.0 {
-            Cause::Engine(error) => Some(error),
-            Cause::Codec { source, .. } => Some(source),
-            Cause::Panic(_) | Cause::Died(_) | Cause::Refused(_) => None,
-        }
-    }
-}
+impl std::error::Error for Error {}
 
 /// Returns a signal's name by its number on Linux (signal(7)).
 fn signal_name(number: i32) -> String {

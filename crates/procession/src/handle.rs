@@ -1,14 +1,28 @@
 //! How handles of shared objects travel: as 16 bytes in any message.
 //!
 //! Serialising lends the object (it stays alive until the receiver attaches);
-//! deserialising attaches to it.
+//! deserialising attaches to it. Postcard's errors have no room for why that
+//! failed, so the reason is kept aside for `codec.rs`.
+
+use std::cell::Cell;
 
 use procession_engine::arena::Handle;
-use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::Error;
 
 #[derive(Serialize, Deserialize)]
 struct Numbers(u64, u64);
+
+thread_local! {
+    /// Why the latest handle could not be attached to.
+    static REFUSAL: Cell<Option<Error>> = const { Cell::new(None) };
+}
+
+/// Returns why the latest handle could not be attached to, once.
+pub fn take_refusal() -> Option<Error> {
+    REFUSAL.take()
+}
 
 /// Writes a handle that was lent for this message.
 pub fn serialize<S: Serializer>(lent: Handle, serializer: S) -> Result<S::Ok, S::Error> {
@@ -22,10 +36,17 @@ pub fn deserialize<'de, D, T, E>(
 ) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    E: std::fmt::Display,
+    E: Into<Error>,
 {
     let Numbers(offset, serial) = Numbers::deserialize(deserializer)?;
-    attach(Handle { offset, serial }).map_err(D::Error::custom)
+    attach(Handle { offset, serial }).map_err(|error| refuse(error.into()))
+}
+
+/// Keeps the reason aside, for a reader that loses it.
+pub fn refuse<E: serde::de::Error>(error: Error) -> E {
+    let told = E::custom(&error);
+    REFUSAL.set(Some(error));
+    told
 }
 
 /// Implements serde's two traits for a type with `lend` and `attach`.

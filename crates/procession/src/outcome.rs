@@ -22,7 +22,10 @@ enum Outcome {
     Done,
     Panicked(PanicInfo),
     /// The arguments or the result could not cross.
-    Failed(String),
+    Failed {
+        message: String,
+        out_of_memory: bool,
+    },
 }
 
 /// Tells how a function ended, without its result.
@@ -42,7 +45,7 @@ pub fn run(entry: Entry, input: &[u8], process: &str, voice: Voice) -> (Encoded,
     VOICE.set(None);
     let failure = match outcome {
         Ok(Ok(reply)) => return (reply, Ending::Returned),
-        Ok(Err(error)) => Outcome::Failed(error.to_string()),
+        Ok(Err(error)) => Outcome::failed(&error),
         Err(payload) => Outcome::Panicked(panic_info(payload.as_ref(), process)),
     };
     (failed(&failure), Ending::Failed)
@@ -55,7 +58,16 @@ pub fn done<R: Serialize>(result: &R, what: impl Display) -> Result<Encoded> {
 
 /// Turns a failure outside the function into bytes to send home.
 pub fn refuse(error: &Error) -> Encoded {
-    failed(&Outcome::Failed(error.to_string()))
+    failed(&Outcome::failed(error))
+}
+
+impl Outcome {
+    fn failed(error: &Error) -> Self {
+        Self::Failed {
+            message: error.to_string(),
+            out_of_memory: error.is_out_of_memory(),
+        }
+    }
 }
 
 fn failed(outcome: &Outcome) -> Encoded {
@@ -70,7 +82,10 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> 
     match outcome {
         Outcome::Done => codec::decode(rest, what),
         Outcome::Panicked(info) => Err(Error::panic(info)),
-        Outcome::Failed(message) => Err(Error::refused(message)),
+        Outcome::Failed {
+            message,
+            out_of_memory,
+        } => Err(Error::refused(message, out_of_memory)),
     }
 }
 

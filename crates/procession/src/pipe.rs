@@ -7,11 +7,12 @@ use std::time::Duration;
 use procession_engine::arena::Handle;
 use procession_engine::channel::{LinkEnd, LinkHandles, link};
 use procession_engine::os::time::Deadline;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::handle;
 use crate::sync::uninterrupted;
 use crate::wait::{Target, Waitable};
 
@@ -146,6 +147,6 @@ impl<'de, S, R> Deserialize<'de> for Pipe<S, R> {
         let [end, out, incoming] = numbers.map(|(offset, serial)| Handle { offset, serial });
         LinkEnd::attach(LinkHandles { end, out, incoming })
             .map(Self::of)
-            .map_err(|error| D::Error::custom(Error::from(error)))
+            .map_err(|error| handle::refuse(error.into()))
     }
 }

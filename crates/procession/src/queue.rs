@@ -67,11 +67,7 @@ impl<T> fmt::Debug for PutError<T> {
     }
 }
 
-impl<T> std::error::Error for PutError<T> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+impl<T> std::error::Error for PutError<T> {}
 
 impl<T> From<PutError<T>> for Error {
     fn from(error: PutError<T>) -> Self {
