@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::PyDict;
 
 use crate::error;
@@ -169,6 +170,31 @@ impl IMapIterator {
     fn py_new(pool: &Bound<'_, PyAny>) -> PyResult<Self> {
         let cache = pool.getattr("_cache")?.cast_into::<PyDict>()?;
         Ok(Self::new(None, pool, &cache, true))
+    }
+
+    /// Errors that were raised know the frame that holds the iterator.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever has it locked keeps it alive.
+        let Ok(state) = self.state.try_lock() else {
+            return Ok(());
+        };
+        visit.call(&state.cache)?;
+        visit.call(&state.pool)?;
+        for (_, object) in state.items.iter().chain(state.unsorted.values()) {
+            visit.call(object)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let mut state = self.state();
+        let dropped = (
+            state.pool.take(),
+            std::mem::take(&mut state.items),
+            std::mem::take(&mut state.unsorted),
+        );
+        drop(state);
+        drop(dropped);
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use procession_engine::pool as engine;
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyIterator, PyTuple};
 
 use crate::error::{IntoPython, to_python};
@@ -50,6 +51,10 @@ impl Pool {
             core: Arc::new(Core { engine }),
             cache: PyDict::new(py).unbind(),
         })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.cache)
     }
 
     /// Calls a function in a worker and waits for what it returns.

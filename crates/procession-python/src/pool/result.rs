@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession_engine::os::time::Deadline;
 use pyo3::prelude::*;
+use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyDict, PyList, PyType};
 
 use crate::error::{self, value_error};
@@ -274,6 +275,36 @@ impl ApplyResult {
             error: error_callback,
         };
         Ok(Self::new(None, pool, &cache, callbacks, None))
+    }
+
+    /// An error that was raised knows the frame that holds its result.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever has it locked keeps it alive.
+        let Ok(state) = self.state.try_lock() else {
+            return Ok(());
+        };
+        visit.call(&state.cache)?;
+        for object in [
+            &state.pool,
+            &state.callback,
+            &state.error_callback,
+            &state.value,
+        ] {
+            visit.call(object)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let mut state = self.state();
+        let dropped = (
+            state.pool.take(),
+            state.callback.take(),
+            state.error_callback.take(),
+            state.value.take(),
+        );
+        drop(state);
+        drop(dropped);
     }
 
     fn ready(&self) -> bool {
