@@ -1,22 +1,30 @@
 """The engine of procession, as Python sees it. Private: use the package."""
 
 from collections.abc import Callable, Sequence
+from types import GenericAlias
 from typing import Any, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
 __all__ = [
     "SEM_VALUE_MAX",
+    "ApplyResult",
     "Barrier",
     "Block",
     "Child",
     "Condition",
     "Connection",
     "Event",
+    "Feeder",
     "ForkPlace",
     "ForkServer",
+    "IMapIterator",
+    "IMapUnorderedIterator",
     "Lock",
+    "MapResult",
     "Payload",
+    "Pool",
+    "PoolWorker",
     "Queue",
     "RLock",
     "Semaphore",
@@ -494,3 +502,182 @@ def leave_outcome(outcome: Any) -> None:
 
 def usable_cpus() -> int:
     """Returns how many CPUs this process may use."""
+
+# Pools.
+
+@disjoint_base
+class ApplyResult:
+    """The result of a call that is still on its way."""
+
+    def __new__(
+        cls,
+        pool: Any,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> Self: ...
+    def ready(self) -> bool:
+        """Returns whether the result is there."""
+    def successful(self) -> bool:
+        """Returns whether it is a value, not an error.
+
+        Raises:
+            ValueError: It is not there yet.
+        """
+    def wait(self, timeout: float | None = None) -> None:
+        """Waits until the result is there or the time is over."""
+    def get(self, timeout: float | None = None) -> Any:
+        """Waits for the result and returns it.
+
+        Raises:
+            TimeoutError: The time is over.
+            WorkerDied: The worker died while it ran the task.
+            Exception: What the function raised, with the worker's traceback as its
+                cause.
+        """
+    def _set(self, i: int, obj: tuple[bool, Any]) -> None: ...
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    @property
+    def _job(self) -> int: ...
+    @property
+    def _pool(self) -> Any: ...
+    @property
+    def _cache(self) -> dict[int, Any]: ...
+    @property
+    def _success(self) -> bool: ...
+    @property
+    def _value(self) -> Any: ...
+
+@final
+class MapResult(ApplyResult):
+    """The result of a map that is still on its way."""
+
+    def __new__(
+        cls,
+        pool: Any,
+        chunksize: int,
+        length: int,
+        callback: Callable[[Any], object] | None,
+        error_callback: Callable[[BaseException], object] | None,
+    ) -> Self: ...
+    @property
+    def _number_left(self) -> int: ...
+    @property
+    def _chunksize(self) -> int: ...
+
+@disjoint_base
+class IMapIterator:
+    """Results one by one, in the order of the inputs."""
+
+    def __new__(cls, pool: Any) -> Self: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def next(self, timeout: float | None = None) -> Any:
+        """Waits for the next result and returns it.
+
+        Raises:
+            TimeoutError: The time is over.
+            StopIteration: There are no more.
+        """
+    def _set(self, i: int, obj: tuple[bool, Any]) -> None: ...
+    def _set_length(self, length: int) -> None: ...
+    @property
+    def _job(self) -> int: ...
+    @property
+    def _index(self) -> int: ...
+    @property
+    def _length(self) -> int | None: ...
+
+@final
+class IMapUnorderedIterator(IMapIterator):
+    """Results one by one, as they come."""
+
+@final
+class Pool:
+    """The workers of a pool and what they have to do.
+
+    Calls take the `Pool` that they are for, because results keep it alive.
+
+    Args:
+        start: Starts a worker; it is called with the worker's lane.
+        size: The number of workers.
+        tasks_per_worker: After how many tasks a worker is replaced.
+    """
+
+    def __new__(
+        cls,
+        start: Callable[[tuple[int, int]], Child],
+        size: int,
+        tasks_per_worker: int | None = None,
+    ) -> Self: ...
+    @property
+    def cache(self) -> dict[int, Any]:
+        """The results that are still on their way, by number."""
+    def apply(self, pool: Any, func: Any, args: Any, kwds: Any) -> Any:
+        """Calls a function in a worker and waits for what it returns."""
+    def apply_async(
+        self,
+        pool: Any,
+        func: Any,
+        args: Any,
+        kwds: Any,
+        callback: Any = None,
+        error_callback: Any = None,
+    ) -> ApplyResult:
+        """Has a function called in a worker; returns the result to come."""
+    def map(
+        self, pool: Any, func: Any, items: Any, chunksize: int, star: bool
+    ) -> list[Any]:
+        """Calls a function with each of the items and waits for the results."""
+    def map_async(
+        self,
+        pool: Any,
+        func: Any,
+        items: Any,
+        chunksize: int,
+        star: bool,
+        callback: Any = None,
+        error_callback: Any = None,
+    ) -> MapResult:
+        """Has a function called with each of the items; returns the result to come."""
+    def imap(
+        self, pool: Any, func: Any, iterable: Any, chunksize: int, ordered: bool
+    ) -> tuple[IMapIterator, Feeder | None]:
+        """Has a function called with what an iterable yields.
+
+        Returns:
+            The results, and what is to be run in a thread if the iterable may block.
+        """
+    def replenish(self) -> None:
+        """Replaces the workers that have ended."""
+    def close(self) -> None:
+        """Takes no more tasks; the workers end when they have done what they have."""
+    def terminate(self) -> None:
+        """Ends the workers, busy or not."""
+    def join(self) -> None:
+        """Waits until all workers have ended."""
+
+@final
+class Feeder:
+    """Asks an iterable for inputs and makes tasks of them."""
+
+    def run(self) -> None:
+        """Feeds the pool until the inputs or the pool have ended."""
+
+@final
+class PoolWorker:
+    """A worker of a pool, in its own process.
+
+    Args:
+        lane: By what it finds its pool.
+    """
+
+    def __new__(cls, lane: tuple[int, int]) -> Self: ...
+    def fail(self, packed: Any) -> None:
+        """Tells the pool, by a packed error, that this worker cannot be set up."""
+    def run(self, pack: Callable[[Exception, Any], Any]) -> None:
+        """Works until there are no more tasks.
+
+        Args:
+            pack: Makes what can be sent of an error, and of the value that it kept
+                from being sent or None.
+        """

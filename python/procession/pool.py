@@ -12,14 +12,13 @@ terminated fail instead of waiting for ever.
 from __future__ import annotations
 
 import itertools
-import os
 import queue
 import threading
 import traceback
 import warnings
 
 from . import _outcome, _procession, get_context, util
-from ._errors import RemoteTraceback, TimeoutError
+from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
 from ._outcome import rebuild_exc
 from ._procession import (
     ApplyResult,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, Self
 
     from .context import BaseContext
-    from .process import BaseProcess
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -432,7 +430,9 @@ class ThreadPool(Pool):
     @staticmethod
     def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
         """Returns a new worker thread, which is not started."""
-        return threading.Thread(*args, **kwds)
+        from .dummy import Process
+
+        return Process(*args, **kwds)
 
     def __init__(
         self,
@@ -613,13 +613,14 @@ def worker(
             util.debug("worker got sentinel -- exiting")
             break
         job, index, func, args, kwds = task
+        result: Any
         try:
             result = (True, func(*args, **kwds))
         except Exception as error:
-            packed = error
+            result = (False, error)
             if wrap_exception:
-                packed = ExceptionWithTraceback(error, error.__traceback__)
-            result = (False, packed)
+                traced = ExceptionWithTraceback(error, error.__traceback__)
+                result = (False, traced)
         try:
             outqueue.put((job, index, result))
         except Exception as error:
