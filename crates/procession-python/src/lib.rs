@@ -17,6 +17,7 @@ mod shared;
 mod event;
 mod held;
 mod lock;
+mod quick;
 mod rlock;
 mod semaphore;
 
@@ -39,6 +40,8 @@ use pyo3::prelude::*;
 /// The engine of procession. Private: use the package.
 #[pymodule(gil_used = true)]
 mod _procession {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::barrier::{Barrier, rebuild_barrier};
     #[pymodule_export]
@@ -78,6 +81,11 @@ mod _procession {
 
     #[pymodule_export]
     const SEM_VALUE_MAX: u32 = crate::semaphore::SEM_VALUE_MAX;
+
+    #[pymodule_init]
+    fn finish(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::quick::add_to(module.py())
+    }
 }
 
 /// Returns a function of this module by which pickled objects are made again.

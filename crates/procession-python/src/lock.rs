@@ -16,6 +16,29 @@ pub struct Lock {
     held: Held,
 }
 
+impl Lock {
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn take_quickly(&self) -> bool {
+        let taken = matches!(self.lock.get().map(sync::Lock::try_acquire_free), Ok(true));
+        if taken {
+            self.held.took();
+        }
+        taken
+    }
+
+    /// Frees the lock if somebody has it.
+    #[inline]
+    pub fn give_quickly(&self) -> bool {
+        let given = matches!(self.lock.get().map(sync::Lock::release), Ok(Ok(())));
+        if given {
+            self.held.gave();
+        }
+        given
+    }
+}
+
+/// `acquire` and `release` themselves are in `quick.rs`.
 #[pymethods]
 impl Lock {
     #[new]
@@ -40,7 +63,7 @@ impl Lock {
     }
 
     #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+    fn _acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
         let lock = self.lock.get()?;
         let once = || lock.try_acquire();
         let taken = held::acquire(py, block, timeout, once, |end| lock.acquire(end))?;
@@ -50,19 +73,19 @@ impl Lock {
         Ok(taken)
     }
 
-    fn release(&self) -> PyResult<()> {
+    fn _release(&self) -> PyResult<()> {
         self.lock.get()?.release().or_raise()?;
         self.held.gave();
         Ok(())
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.acquire(py, true, None)
+        self._acquire(py, true, None)
     }
 
     #[pyo3(signature = (*_args))]
     fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
-        self.release()
+        self._release()
     }
 
     fn _is_mine(&self) -> PyResult<bool> {
