@@ -48,10 +48,9 @@ def main() -> int:
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     rust = run("the same program in Rust", [], program=target / "release/examples/demo")
     for method, (theirs, ours) in python.items():
-        compare(method, theirs, ours)
-    show(
-        "in Rust", ["", "procession", ""], [(part, "", seconds(part)) for part in rust]
-    )
+        compare(f"in Python, {method}", "multiprocessing", theirs, ours)
+    first = methods[0]
+    compare("in Rust", f"Python, {first}", python[first][0], rust)
     return 0
 
 
@@ -74,41 +73,24 @@ def run(
     return [Part(work, int(processes), float(took)) for work, processes, took in lines]
 
 
-def compare(method: str, theirs: list[Part], ours: list[Part]) -> None:
-    """Shows one start method's figures side by side."""
-    rows = [
-        (mine, seconds(other), seconds(mine), f"{other.seconds / mine.seconds:.1f}x")
-        for other, mine in zip(theirs, ours, strict=True)
-    ]
-    total = [
-        Part("all of it", 0, sum(part.seconds for part in parts))
-        for parts in (theirs, ours)
-    ]
-    rows.append(
-        (
-            total[1],
-            seconds(total[0]),
-            seconds(total[1]),
-            f"{total[0].seconds / total[1].seconds:.1f}x",
-        )
-    )
-    show(f"in Python, {method}", ["multiprocessing", "procession", "speed-up"], rows)
-
-
-def show(
-    title: str, heads: list[str], rows: Sequence[tuple[Part, *tuple[str, ...]]]
+def compare(
+    title: str, reference: str, theirs: Sequence[Part], ours: Sequence[Part]
 ) -> None:
-    """Prints a table: work and processes, then a column for each head."""
+    """Prints a table of two runs side by side."""
+    heads = [reference, "procession", "speed-up"]
     print(f"\n{title:<42}{'processes':>10}" + "".join(f"{head:>17}" for head in heads))
-    for part, *cells in rows:
+    rows = [*zip(theirs, ours, strict=True), (whole(theirs), whole(ours))]
+    for other, mine in rows:
+        speed_up = f"{other.seconds / mine.seconds:.1f}x"
+        cells = [f"{other.seconds:.3f} s", f"{mine.seconds:.3f} s", speed_up]
         print(
-            f"{part.work:<42}{part.processes or '':>10}"
+            f"{mine.work:<42}{mine.processes or '':>10}"
             + "".join(f"{cell:>17}" for cell in cells)
         )
 
 
-def seconds(part: Part) -> str:
-    return f"{part.seconds:.3f} s"
+def whole(parts: Sequence[Part]) -> Part:
+    return Part("all of it", 0, sum(part.seconds for part in parts))
 
 
 def say(what: str) -> None:
