@@ -193,11 +193,12 @@ impl<T: Pod> SharedArray<T> {
                 Ok(Acquired::Free) => return Ok(SharedGuard { array: self }),
                 Ok(Acquired::FromDead(owner)) => {
                     lock.unlock();
-                    let name = family.member(owner).name();
+                    let pid = family.member(owner).pid.load(Ordering::Relaxed);
                     return Err(EngineError::new(
                         ErrorKind::OwnerDied,
                         format!(
-                            "process {name:?} died while it was writing to array #{}",
+                            "the process that held array #{} (pid {pid}) has died; it is free \
+                             now, but may be half written",
                             self.handle().serial
                         ),
                     )

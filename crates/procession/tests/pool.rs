@@ -1,9 +1,12 @@
 //! Pools as the Rust face promises them.
 
+mod watchdog;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use procession::{Event, Pool, Queue, StartMethod};
+use watchdog::watch;
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
 
@@ -21,6 +24,7 @@ fn pool(method: StartMethod, workers: usize) -> Pool {
 
 #[procession::test]
 fn map_keeps_the_order_of_its_inputs() {
+    let _watchdog = watch();
     for method in METHODS {
         let pool = pool(method, 3);
         let doubled = pool.map(doubler, 0..20_000).unwrap();
@@ -30,12 +34,14 @@ fn map_keeps_the_order_of_its_inputs() {
 
 #[procession::test]
 fn map_of_nothing_is_nothing() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 1);
     assert_eq!(pool.map(doubler, []).unwrap(), []);
 }
 
 #[procession::test]
 fn functions_of_several_arguments_take_tuples() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
     let powers = pool.map(u64::pow, [(2, 3), (3, 2)]).unwrap();
     assert_eq!(powers, [8, 9]);
@@ -43,6 +49,7 @@ fn functions_of_several_arguments_take_tuples() {
 
 #[procession::test]
 fn large_inputs_and_results_cross_whole() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
     let inputs: Vec<Vec<u8>> = (1..6).map(|n| vec![n; n as usize * 300_000]).collect();
     let lengths = pool
@@ -67,6 +74,7 @@ fn fails_on_seven(number: u32) -> u32 {
 
 #[procession::test]
 fn a_panic_fails_its_task_and_leaves_the_pool_at_work() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
     let error = pool.map(fails_on_seven, 0..20).unwrap_err();
     let info = error.panic_info().unwrap();
@@ -88,6 +96,7 @@ fn dies_on_three(number: u32) -> u32 {
 
 #[procession::test]
 fn a_dead_worker_costs_one_task() {
+    let _watchdog = watch();
     for method in METHODS {
         let pool = pool(method, 2);
         let before: BTreeSet<u32> = pool.workers().iter().map(|worker| worker.pid).collect();
@@ -115,6 +124,7 @@ fn a_dead_worker_costs_one_task() {
 
 #[procession::test]
 fn results_may_be_asked_for_later_and_in_any_order() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
     let go = Event::new().unwrap();
     let slow = pool
@@ -137,6 +147,7 @@ fn results_may_be_asked_for_later_and_in_any_order() {
 
 #[procession::test]
 fn a_map_may_be_awaited_later() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
     let doubled = pool.map_async(doubler, 0..100).unwrap();
     let failed = pool.map_async(fails_on_seven, 0..100).unwrap();
@@ -151,6 +162,7 @@ fn a_map_may_be_awaited_later() {
 
 #[procession::test]
 fn imap_over_endless_input_looks_ahead_a_bounded_number() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
     let taken = std::cell::Cell::new(0_u64);
     let inputs = (0..).inspect(|_| taken.set(taken.get() + 1));
@@ -163,6 +175,7 @@ fn imap_over_endless_input_looks_ahead_a_bounded_number() {
 
 #[procession::test]
 fn imap_unordered_gives_every_result_once() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 3);
     let results = pool.imap_unordered(doubler, 0..10_000);
     let results: BTreeSet<u64> = results.map(Result::unwrap).collect();
@@ -171,6 +184,7 @@ fn imap_unordered_gives_every_result_once() {
 
 #[procession::test]
 fn workers_are_replaced_after_their_share() {
+    let _watchdog = watch();
     let builder = Pool::builder().workers(1).tasks_per_worker(2);
     let pool = builder.start().unwrap();
     let pids: Vec<u32> = (0..6)
@@ -181,6 +195,7 @@ fn workers_are_replaced_after_their_share() {
 
 #[procession::test]
 fn an_initializer_runs_once_in_each_worker() {
+    let _watchdog = watch();
     let queue = Queue::new().unwrap();
     let pool = Pool::builder()
         .workers(2)
@@ -199,6 +214,7 @@ fn an_initializer_runs_once_in_each_worker() {
 
 #[procession::test]
 fn an_initializer_that_panics_fails_the_pool_at_once() {
+    let _watchdog = watch();
     let builder = Pool::builder().workers(2);
     let pool = builder
         .initializer(|| -> () { panic!("no licence") }, ())
@@ -210,6 +226,7 @@ fn an_initializer_that_panics_fails_the_pool_at_once() {
 
 #[procession::test]
 fn a_closed_pool_finishes_and_takes_no_more() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
     assert!(pool.join().unwrap_err().is_invalid());
     let pending = pool.apply_async(doubler, 21).unwrap();
@@ -222,6 +239,7 @@ fn a_closed_pool_finishes_and_takes_no_more() {
 
 #[procession::test]
 fn a_busy_pool_is_terminated_at_once() {
+    let _watchdog = watch();
     for method in METHODS {
         let pool = pool(method, 2);
         let started = Queue::new().unwrap();
@@ -239,6 +257,7 @@ fn a_busy_pool_is_terminated_at_once() {
 
 #[procession::test]
 fn a_pool_inside_a_pools_worker_works() {
+    let _watchdog = watch();
     let outer = pool(StartMethod::ForkServer, 1);
     let inner_sum = |numbers: Vec<u64>| {
         let inner = Pool::new(1).map_err(|error| error.to_string())?;
@@ -252,6 +271,7 @@ fn a_pool_inside_a_pools_worker_works() {
 
 #[procession::test]
 fn a_pool_of_no_workers_is_refused() {
+    let _watchdog = watch();
     assert!(Pool::new(0).unwrap_err().is_invalid());
     let builder = Pool::builder().workers(1).start_method(StartMethod::Fork);
     assert!(builder.start().unwrap_err().is_invalid());
@@ -259,6 +279,7 @@ fn a_pool_of_no_workers_is_refused() {
 
 #[procession::test]
 fn several_threads_share_a_pool() {
+    let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
     std::thread::scope(|scope| {
         for thread in 0..4 {

@@ -1,5 +1,7 @@
 //! Processes as the Rust face promises them, under spawn and forkserver.
 
+mod watchdog;
+
 use std::time::Duration;
 
 use procession::{
@@ -7,6 +9,7 @@ use procession::{
     current_process, parent_process,
 };
 use serde::{Deserialize, Serialize};
+use watchdog::watch;
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
 
@@ -20,6 +23,7 @@ fn join<R: serde::de::DeserializeOwned>(mut child: Child<R>) -> Result<R> {
 
 #[procession::test]
 fn a_result_comes_home_by_every_start_method() {
+    let _watchdog = watch();
     for method in METHODS {
         let process = Process::new(|a: u64, b: String| format!("{b}{a}"))
             .start_method(method)
@@ -30,6 +34,7 @@ fn a_result_comes_home_by_every_start_method() {
 
 #[procession::test]
 fn a_large_argument_and_result_cross_whole() {
+    let _watchdog = watch();
     let sent: Vec<u8> = (0..2_000_000_u32).map(|n| (n % 251) as u8).collect();
     let process = Process::new(|mut bytes: Vec<u8>| {
         bytes.reverse();
@@ -49,6 +54,7 @@ fn panics(code: u32) -> u32 {
 
 #[procession::test]
 fn a_panic_arrives_with_message_place_and_name() {
+    let _watchdog = watch();
     for method in METHODS {
         let child = Process::new(panics)
             .name("Cassandra")
@@ -85,6 +91,7 @@ fn waiting_child(method: StartMethod) -> Child<()> {
 
 #[procession::test]
 fn a_signal_is_told_by_number_and_name() {
+    let _watchdog = watch();
     for method in METHODS {
         let child = waiting_child(method);
         child.terminate().unwrap();
@@ -108,6 +115,7 @@ fn leaves() {
 
 #[procession::test]
 fn an_exit_is_told_by_its_code() {
+    let _watchdog = watch();
     for method in METHODS {
         let child = Process::new(leaves).start_method(method).start().unwrap();
         let error = join(child).unwrap_err();
@@ -118,6 +126,7 @@ fn an_exit_is_told_by_its_code() {
 
 #[procession::test]
 fn a_process_is_followed_through_its_life() {
+    let _watchdog = watch();
     for method in METHODS {
         let child = waiting_child(method);
         assert!(child.is_alive().unwrap());
@@ -140,6 +149,7 @@ fn a_process_is_followed_through_its_life() {
 
 #[procession::test]
 fn a_join_that_times_out_may_be_tried_again() {
+    let _watchdog = watch();
     let ready = Event::new().unwrap();
     let go = Event::new().unwrap();
     let process = Process::new(|ready: Event, go: Event| {
@@ -157,6 +167,7 @@ fn a_join_that_times_out_may_be_tried_again() {
 
 #[procession::test]
 fn a_child_sees_a_request_to_stop() {
+    let _watchdog = watch();
     let ready = Event::new().unwrap();
     let process = Process::new(|ready: Event| {
         ready.set();
@@ -170,6 +181,7 @@ fn a_child_sees_a_request_to_stop() {
 
 #[procession::test]
 fn a_child_knows_its_name_and_its_parent() {
+    let _watchdog = watch();
     for method in METHODS {
         let process = Process::new(|| {
             let parent = parent_process().unwrap();
@@ -204,6 +216,7 @@ impl Run for Summer {
 
 #[procession::test]
 fn a_struct_with_a_run_is_a_process() {
+    let _watchdog = watch();
     let child = Process::of(Summer {
         numbers: vec![1, 2, 3],
     })
@@ -214,6 +227,7 @@ fn a_struct_with_a_run_is_a_process() {
 
 #[procession::test]
 fn fork_needs_the_unsafe_method() {
+    let _watchdog = watch();
     let error = Process::new(leaves)
         .start_method(StartMethod::Fork)
         .start()
@@ -233,6 +247,7 @@ fn fork_needs_the_unsafe_method() {
 
 #[procession::test]
 fn a_value_is_shared_by_many_children() {
+    let _watchdog = watch();
     let total = Shared::new(0_u64).unwrap();
     let children: Vec<Child<()>> = (0..4)
         .map(|_| {
@@ -252,6 +267,7 @@ fn a_value_is_shared_by_many_children() {
 
 #[procession::test]
 fn a_locks_dead_holder_is_told_to_one_waiter() {
+    let _watchdog = watch();
     let (lock, ready) = (Lock::new().unwrap(), Event::new().unwrap());
     let process = Process::new(|lock: Lock, ready: Event| {
         lock.acquire().unwrap();
@@ -270,6 +286,7 @@ fn a_locks_dead_holder_is_told_to_one_waiter() {
 
 #[procession::test]
 fn a_child_starts_children_of_its_own() {
+    let _watchdog = watch();
     for method in METHODS {
         procession::set_start_method(method).unwrap();
         let child = Process::new(|n: u32| {

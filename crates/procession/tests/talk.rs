@@ -1,5 +1,7 @@
 //! Queues, pipes and shared memory as the Rust face promises them.
 
+mod watchdog;
+
 use std::time::Duration;
 
 use procession::{
@@ -7,6 +9,7 @@ use procession::{
     SharedArray, pipe, wait,
 };
 use serde::{Deserialize, Serialize};
+use watchdog::watch;
 
 /// Long enough for a slow machine, short enough for a watchdog.
 const SOON: Duration = Duration::from_secs(60);
@@ -28,6 +31,7 @@ fn item(number: u64, size: usize) -> Item {
 
 #[procession::test]
 fn items_of_all_sizes_keep_their_order() {
+    let _watchdog = watch();
     let queue = Queue::new().unwrap();
     let child = Process::new(|queue: Queue<Item>| {
         for (number, size) in (0..).zip([0, 10, 1000, 2000, 100_000, 3_000_000]) {
@@ -43,6 +47,7 @@ fn items_of_all_sizes_keep_their_order() {
 
 #[procession::test]
 fn what_was_put_outlives_the_process_that_put_it() {
+    let _watchdog = watch();
     let queue = Queue::new().unwrap();
     let child = Process::new(|queue: Queue<Item>| {
         queue.put_many((0..1000).map(|n| item(n, 500))).unwrap();
@@ -58,6 +63,7 @@ fn what_was_put_outlives_the_process_that_put_it() {
 
 #[procession::test]
 fn a_bounded_queue_counts_exactly_and_gives_refused_values_back() {
+    let _watchdog = watch();
     let queue = Queue::bounded(2).unwrap();
     queue.put(1).unwrap();
     queue.put(2).unwrap();
@@ -80,6 +86,7 @@ fn a_bounded_queue_counts_exactly_and_gives_refused_values_back() {
 
 #[procession::test]
 fn a_closed_queue_is_emptied_and_then_ends() {
+    let _watchdog = watch();
     let queue = Queue::new().unwrap();
     queue.put(1).unwrap();
     queue.close().unwrap();
@@ -91,6 +98,7 @@ fn a_closed_queue_is_emptied_and_then_ends() {
 
 #[procession::test]
 fn an_array_of_another_type_is_refused() {
+    let _watchdog = watch();
     let queue = Queue::<SharedArray<u64>>::new().unwrap();
     queue.put(SharedArray::zeroed(4).unwrap()).unwrap();
     // Reads the same queue as one of another type, as a wrong program would.
@@ -103,6 +111,7 @@ fn an_array_of_another_type_is_refused() {
 
 #[procession::test]
 fn handles_travel_inside_messages() {
+    let _watchdog = watch();
     let (requests, answer) = (Queue::<Queue<u32>>::new().unwrap(), Queue::new().unwrap());
     let child = Process::new(|requests: Queue<Queue<u32>>| {
         requests.get().unwrap().put(7).unwrap();
@@ -121,6 +130,7 @@ fn echo(end: Pipe<String, String>) {
 
 #[procession::test]
 fn a_pipe_carries_both_ways_until_an_end_is_dropped() {
+    let _watchdog = watch();
     let (ours, theirs) = pipe::<String, String>().unwrap();
     let child = Process::new(echo).args(theirs).start().unwrap();
     for word in ["one", "two"] {
@@ -133,6 +143,7 @@ fn a_pipe_carries_both_ways_until_an_end_is_dropped() {
 
 #[procession::test]
 fn a_killed_holder_closes_its_end_of_the_pipe() {
+    let _watchdog = watch();
     let (ours, theirs) = pipe::<(), u32>().unwrap();
     let child = Process::new(|end: Pipe<u32, ()>| {
         end.send(1).unwrap();
@@ -148,6 +159,7 @@ fn a_killed_holder_closes_its_end_of_the_pipe() {
 
 #[procession::test]
 fn wait_tells_which_of_several_is_ready() {
+    let _watchdog = watch();
     let queue = Queue::<u8>::new().unwrap();
     let (ours, theirs) = pipe::<u8, u8>().unwrap();
     let go = Event::new().unwrap();
@@ -172,6 +184,7 @@ fn wait_tells_which_of_several_is_ready() {
 
 #[procession::test]
 fn a_semaphores_permits_come_back_from_the_dead() {
+    let _watchdog = watch();
     let semaphore = Semaphore::bounded(2).unwrap();
     let ready = Event::new().unwrap();
     let child = Process::new(|semaphore: Semaphore, ready: Event| {
@@ -195,6 +208,7 @@ fn a_semaphores_permits_come_back_from_the_dead() {
 
 #[procession::test]
 fn a_condition_wakes_as_many_as_it_is_told_to() {
+    let _watchdog = watch();
     let (lock, changed) = (Lock::new().unwrap(), Condition::new().unwrap());
     let (waiting, woken) = (Semaphore::new(0).unwrap(), Shared::new(0_u32).unwrap());
     let children: Vec<_> = (0..3)
@@ -238,6 +252,7 @@ fn a_condition_wakes_as_many_as_it_is_told_to() {
 
 #[procession::test]
 fn a_condition_frees_a_reentrant_lock_that_is_held_twice() {
+    let _watchdog = watch();
     let (lock, changed) = (RLock::new().unwrap(), Condition::new().unwrap());
     let told = Shared::new(0_u8).unwrap();
     let outer = lock.lock().unwrap();
@@ -261,6 +276,7 @@ fn a_condition_frees_a_reentrant_lock_that_is_held_twice() {
 
 #[procession::test]
 fn a_condition_that_nobody_notifies_times_out_and_holds_the_lock_again() {
+    let _watchdog = watch();
     let (lock, changed) = (Lock::new().unwrap(), Condition::new().unwrap());
     let guard = lock.lock().unwrap();
     let (guard, notified) = changed
@@ -330,6 +346,7 @@ impl Everything {
 
 #[procession::test]
 fn every_handle_crosses_as_an_argument_and_in_a_message() {
+    let _watchdog = watch();
     let (ours, theirs) = pipe().unwrap();
     let argument = Everything::new(theirs.clone());
     let message = Everything::new(theirs);
@@ -353,6 +370,7 @@ fn every_handle_crosses_as_an_argument_and_in_a_message() {
 
 #[procession::test]
 fn a_barrier_lets_nobody_through_before_everybody_is_there() {
+    let _watchdog = watch();
     let barrier = Barrier::new(3).unwrap();
     let children: Vec<_> = (0..2)
         .map(|_| {
@@ -380,6 +398,7 @@ fn a_barrier_lets_nobody_through_before_everybody_is_there() {
 
 #[procession::test]
 fn a_reentrant_lock_is_its_threads_alone() {
+    let _watchdog = watch();
     let lock = RLock::new().unwrap();
     let outer = lock.lock().unwrap();
     let inner = lock.lock().unwrap();
