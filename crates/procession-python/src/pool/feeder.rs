@@ -119,7 +119,7 @@ impl Feeder {
         if buffer.ended {
             return Ok(false);
         }
-        buffer.bytes += length(&payload);
+        buffer.bytes += message::length(&payload);
         buffer.tasks.push_back(Task {
             token: Token {
                 call: Call::Stream(self.stream.clone_ref(py)),
@@ -183,7 +183,11 @@ impl Source<Token> for Fed {
         let mut buffer = self.shared.lock();
         let count = most.min(buffer.tasks.len());
         tasks.extend(buffer.tasks.drain(..count));
-        buffer.bytes = buffer.tasks.iter().map(|task| length(&task.payload)).sum();
+        buffer.bytes = buffer
+            .tasks
+            .iter()
+            .map(|task| message::length(&task.payload))
+            .sum();
         let supply = match (buffer.tasks.is_empty(), buffer.complete) {
             (true, true) => Supply::Done,
             (true, false) => {
@@ -217,12 +221,5 @@ impl Source<Token> for Fed {
                 IMapIterator::cut_off(stream, Arrival::ended(py, end));
             }
         });
-    }
-}
-
-fn length(payload: &Payload) -> usize {
-    match payload {
-        Payload::Inline(bytes) => bytes.len(),
-        Payload::Block(_, len) => *len as usize,
     }
 }

@@ -37,6 +37,14 @@ impl Shape {
     }
 }
 
+/// Returns how many bytes a task has.
+pub fn length(payload: &Payload) -> usize {
+    match payload {
+        Payload::Inline(bytes) => bytes.len(),
+        Payload::Block(_, len) => *len as usize,
+    }
+}
+
 /// Pickles what a task is, into the arena if it is long.
 pub fn task(object: &Bound<'_, PyAny>) -> PyResult<Payload> {
     let py = object.py();

@@ -281,7 +281,7 @@ impl Pool {
         let source = Items {
             call,
             job,
-            inputs: Inputs::new(items.try_iter()?, chunk),
+            inputs: Inputs::of(items, chunk)?,
             total: Some(length.div_ceil(chunk.max(1))),
         };
         if let Err(error) = self.core.engine.submit_source(Box::new(source)) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use procession_engine::os::time::Deadline;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyList, PyType};
+use pyo3::types::{PyDict, PyList, PySequence, PyType};
 
 use crate::error::{self, value_error};
 use crate::pool::core::{Core, put_off};
@@ -78,7 +78,7 @@ impl ApplyResult {
         let py = pool.py();
         let left = length.div_ceil(chunk.max(1));
         let this = Self::new(core, pool, cache, callbacks, Some(Map { chunk, left }));
-        let places = PyList::new(py, (0..length).map(|_| py.None()))?;
+        let places = places(py, length)?;
         this.state().value = Some(places.into_any().unbind());
         let class = PyClassInitializer::from(this).add_subclass(MapResult);
         let this = Bound::new(py, class)?.into_super();
@@ -239,6 +239,11 @@ impl ApplyResult {
     }
 }
 
+/// Returns a list of `length` places for results.
+fn places(py: Python<'_>, length: usize) -> PyResult<Bound<'_, PySequence>> {
+    PyList::new(py, [py.None()])?.as_sequence().repeat(length)
+}
+
 /// Puts the results of the chunk at `index` where they belong.
 fn put(
     list: &Bound<'_, PyAny>,
@@ -391,7 +396,7 @@ impl MapResult {
         let py = pool.py();
         let base = ApplyResult::py_new(pool, callback, error_callback)?;
         let left = length.div_ceil(chunksize.max(1));
-        let places = PyList::new(py, (0..length).map(|_| py.None()))?;
+        let places = places(py, length)?;
         let mut state = base.state();
         state.value = Some(places.into_any().unbind());
         state.map = Some(Map {

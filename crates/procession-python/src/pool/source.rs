@@ -2,7 +2,8 @@
 
 use procession_engine::pool::{Job, PoolEnd, Source, Supply, Task};
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyTuple};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyIterator, PyList, PyRange, PySequence, PyTuple};
 
 use crate::pool::core::was_interrupted;
 use crate::pool::imap::IMapIterator;
@@ -10,36 +11,76 @@ use crate::pool::message;
 use crate::pool::result::ApplyResult;
 use crate::pool::sink::{Arrival, Call, Token};
 
+/// Bytes of tasks that are made before workers get them: with many there is much to
+/// do for who gets the first.
+const AT_ONCE: usize = 32 * 1024;
+
 /// Inputs in chunks, each of which becomes a task of one job.
 pub struct Inputs {
-    iterator: Py<PyIterator>,
-    /// How many inputs make a chunk; 0 for inputs that are chunks themselves.
+    origin: Origin,
+    /// How many inputs make a chunk; with 1 they are not chunked.
     chunk: usize,
     next: usize,
+}
+
+enum Origin {
+    Iterator(Py<PyIterator>),
+    /// A list, tuple or range, of which slices are taken: that of a range is as small
+    /// as a range.
+    Sequence(Py<PySequence>),
 }
 
 impl Inputs {
     /// Takes inputs one by one, or in chunks of `chunk`.
     pub fn new(iterator: Bound<'_, PyIterator>, chunk: usize) -> Self {
         Self {
-            iterator: iterator.unbind(),
+            origin: Origin::Iterator(iterator.unbind()),
             chunk,
             next: 0,
         }
     }
 
+    /// Takes the items of a sequence one by one, or in chunks of `chunk`.
+    pub fn of(items: &Bound<'_, PyAny>, chunk: usize) -> PyResult<Self> {
+        let can_be_sliced = items.is_exact_instance_of::<PyList>()
+            || items.is_exact_instance_of::<PyTuple>()
+            || items.is_exact_instance_of::<PyRange>();
+        if chunk <= 1 || !can_be_sliced {
+            return Ok(Self::new(items.try_iter()?, chunk));
+        }
+        Ok(Self {
+            origin: Origin::Sequence(items.cast::<PySequence>()?.clone().unbind()),
+            chunk,
+            next: 0,
+        })
+    }
+
     /// Returns the place of the next chunk, and the chunk.
     pub fn next<'py>(&mut self, py: Python<'py>) -> PyResult<Option<(usize, Bound<'py, PyAny>)>> {
-        let mut iterator = self.iterator.bind(py).clone();
-        let chunk = if self.chunk <= 1 {
-            iterator.next().transpose()?
-        } else {
-            let chunk = iterator.take(self.chunk).collect::<PyResult<Vec<_>>>()?;
-            match chunk.is_empty() {
-                true => None,
-                false => Some(PyTuple::new(py, chunk)?.into_any()),
+        let chunk = match &self.origin {
+            Origin::Iterator(iterator) if self.chunk <= 1 => {
+                iterator.bind(py).clone().next().transpose()?
+            }
+            Origin::Iterator(iterator) => {
+                let chunk = islice(py)?.call1((iterator, self.chunk))?;
+                Some(py.get_type::<PyTuple>().call1((chunk,))?)
+            }
+            Origin::Sequence(items) => {
+                let start = self.next * self.chunk;
+                Some(
+                    items
+                        .bind(py)
+                        .get_slice(start, start + self.chunk)?
+                        .into_any(),
+                )
             }
         };
+        if self.chunk > 1
+            && let Some(chunk) = &chunk
+            && chunk.len()? == 0
+        {
+            return Ok(None);
+        }
         Ok(chunk.map(|chunk| {
             self.next += 1;
             (self.next - 1, chunk)
@@ -50,6 +91,11 @@ impl Inputs {
     pub fn taken(&self) -> usize {
         self.next
     }
+}
+
+fn islice(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static ISLICE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    ISLICE.import(py, "itertools", "islice")
 }
 
 /// Makes the tasks of a `map`, or of an `imap` over inputs that cannot block.
@@ -108,10 +154,16 @@ impl Items {
 impl Source<Token> for Items {
     fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> Supply {
         let more = Python::try_attach(|py| {
-            while tasks.len() < most {
+            let mut bytes = 0;
+            while tasks.len() < most && bytes < AT_ONCE {
+                let before = tasks.len();
                 if !self.make(py, tasks) {
                     return false;
                 }
+                bytes += tasks[before..]
+                    .iter()
+                    .map(|task| message::length(&task.payload))
+                    .sum::<usize>();
             }
             true
         });

@@ -7,6 +7,7 @@ use procession_engine::pool::{Taken, Worker};
 use procession_engine::{ErrorKind, Result};
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyModule, PyTuple, PyType};
 
 use crate::error::{IntoPython, to_python, value_error};
@@ -97,11 +98,15 @@ impl Desk {
         if !shape.chunked {
             return apply_one(&function, input, shape);
         }
-        let results = PyList::empty(py);
-        for item in input.cast_into::<PyTuple>()? {
-            results.append(apply_one(&function, item, shape)?)?;
-        }
-        Ok(results.into_any())
+        // The interpreter's own loop is the fastest there is.
+        static MAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static STARMAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let map = match shape.star {
+            false => MAP.import(py, "builtins", "map")?,
+            true => STARMAP.import(py, "itertools", "starmap")?,
+        };
+        py.get_type::<PyList>()
+            .call1((map.call1((function, input))?,))
     }
 
     /// Unpickles the task's bytes; what lies in a block of its own stays there.
