@@ -3,14 +3,9 @@
 //! The engine knows which process holds what; `multiprocessing` also tells
 //! whether the calling thread was the last of its process to take it
 //! (`Condition` asks), and how often the process did.
-//!
-//! # Safety
-//! One call without arguments. It is a thread's address, as CPython's own
-//! `threading.get_ident`, and quicker to come by than a thread-local.
-
-#![expect(unsafe_code, reason = "asks the C library which thread this is")]
 
 use procession_engine::arena::Family;
+use procession_engine::os::thread::this_thread;
 use procession_engine::os::time::Deadline;
 use procession_engine::primitive::{AtomicU32, AtomicU64, Ordering};
 use procession_engine::{ErrorKind, Result};
@@ -37,7 +32,7 @@ impl Held {
         let stamp = stamp();
         let count = self.count_of(stamp);
         self.stamp.store(stamp, Ordering::Relaxed);
-        self.thread.store(thread(), Ordering::Relaxed);
+        self.thread.store(this_thread(), Ordering::Relaxed);
         self.count.store(count.saturating_add(1), Ordering::Relaxed);
     }
 
@@ -63,7 +58,7 @@ impl Held {
 
     /// Tells whether this thread took it, as the last one of its process.
     pub fn is_mine(&self) -> bool {
-        self.count() > 0 && self.thread.load(Ordering::Relaxed) == thread()
+        self.count() > 0 && self.thread.load(Ordering::Relaxed) == this_thread()
     }
 }
 
@@ -92,10 +87,4 @@ pub fn acquire(
 
 fn stamp() -> u32 {
     Family::existing().map_or(0, |family| family.me().raw())
-}
-
-/// Returns a number that no other living thread of this process has.
-fn thread() -> u64 {
-    // SAFETY: no arguments, and it cannot fail.
-    unsafe { libc::pthread_self() }
 }

@@ -27,6 +27,7 @@ pub mod mailbox;
 pub mod atfork;
 pub mod fork_mutex;
 pub mod liveness;
+pub mod thread;
 
 pub mod exit_status;
 pub mod pidfd;
