@@ -165,7 +165,15 @@ def nothing_is_left_behind(request):
     if not {"lib", "mp", "method"} & set(request.fixturenames):
         yield  # A test that runs programs looks after them by their sessions.
         return
-    reap = request.getfixturevalue("lib").active_children
+    import library
+
+    lib = request.getfixturevalue("lib")
+
+    def reap() -> None:
+        lib.active_children()
+        library.end_spares()
+
+    reap()
     if "pool" in request.fixturenames:
         request.getfixturevalue("pool")  # Shared by the tests of a module.
     before = leftovers.snapshot()

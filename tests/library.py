@@ -34,6 +34,12 @@ def load(module: str) -> types.ModuleType:
     return importlib.import_module(f"{name}.{module}")
 
 
+def end_spares() -> None:
+    """Ends the interpreters that procession has booted ahead for this process."""
+    if name == "procession":
+        importlib.import_module("procession._procession").end_spares()
+
+
 try:
     multiprocessing = importlib.import_module(name)
     absent = None

@@ -6,6 +6,8 @@ interpreter, or takes one that it has booted ahead, and gives it the block.
 
 from __future__ import annotations
 
+import atexit
+
 from . import _procession, popen_fork, spawn
 from ._spawning import set_spawning_popen
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["Popen"]
+
+# They end with this process in any case; this way they are reaped, too.
+atexit.register(_procession.end_spares)
 
 
 class _DupFd:

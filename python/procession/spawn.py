@@ -10,6 +10,8 @@ of the arena rather than a pipe, and the child learns where from its command lin
 
 from __future__ import annotations
 
+import gc
+import io
 import os
 import sys
 import types
@@ -107,8 +109,28 @@ def program_and_arguments(statements: str | None = None) -> tuple[bytes, list[by
 def spawn_main(**kwds: object) -> NoReturn:
     """Runs the child that the last word of the command line describes, then exits."""
     assert is_forking(sys.argv), "Not forking"
-    task = _procession.join(sys.argv[-1])
-    sys.exit(0 if task is None else _main(task))
+    # What was imported until here lives as long as the process: no collection, those at
+    # the end of the interpreter included, has to look at it.
+    gc.freeze()
+    task = _procession.join(sys.argv[-1], _import_ahead)
+    if task is None:
+        os._exit(0)
+    sys.exit(_main(task))
+
+
+def _import_ahead() -> None:
+    """Imports what most programs need, in a child that has the time.
+
+    These are modules that a child of `multiprocessing` has, too.
+    """
+    import pickle
+    import runpy
+    import signal
+    import socket
+    import subprocess
+
+    del pickle, runpy, signal, socket, subprocess
+    gc.freeze()
 
 
 # Descriptors that this process was started with, in the order of its parent's list.
@@ -259,9 +281,37 @@ def _fixup_main_from_path(main_path: str) -> None:
     # A child of the fork server may have it already.
     if getattr(sys.modules["__main__"], "__file__", None) == main_path:
         return
+    if main_path.endswith(".py") and os.path.isfile(main_path):
+        _run_script(main_path)
+        return
     import runpy
 
     _replace_main(lambda: runpy.run_path(main_path, run_name="__mp_main__"))
+
+
+def _run_script(path: str) -> None:
+    """Makes what a script defines the main module, as `runpy.run_path` would.
+
+    That module takes longer to import than all of this package: it is left to archives,
+    folders and compiled files.
+    """
+    with io.open_code(path) as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    module = types.ModuleType("__mp_main__")
+    module.__dict__.update(__file__=path, __cached__=None, __package__="")
+    before, argv0 = sys.modules.get("__mp_main__"), sys.argv[0]
+    sys.modules["__mp_main__"], sys.argv[0] = module, path
+    try:
+        exec(code, module.__dict__)  # noqa: S102 -- the parent runs it, too
+    except BaseException:
+        sys.modules.pop("__mp_main__")
+        if before is not None:
+            sys.modules["__mp_main__"] = before
+        raise
+    finally:
+        sys.argv[0] = argv0
+    old_main_modules.append(sys.modules["__main__"])
+    sys.modules["__main__"] = module
 
 
 def _replace_main(run: Any) -> None:

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use procession_engine::os::fork::Forked;
 use procession_engine::os::time::Deadline;
 use procession_engine::start::introduction::Introduction;
-use procession_engine::start::{self, Joined};
+use procession_engine::start::{self, Joined, Orders};
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 
@@ -78,9 +78,26 @@ impl ForkServer {
         let server = self.lock()?;
         // Daemons are sent their lifeline.
         let with_fds = daemon || !fds.is_empty();
-        let claim = detached(py, || server.claim(with_fds, Deadline::NEVER))?;
-        let orders = orders(name, daemon, Some(payload), &fds)?;
-        claim.hand_over(orders).or_raise().map(Child::new)
+        let mut given = None;
+        loop {
+            let claim = match detached(py, || server.claim(with_fds, Deadline::NEVER)) {
+                Ok(claim) => claim,
+                Err(error) => {
+                    // For a start by the next server.
+                    payload.put_back(given.and_then(|orders: Orders<'_>| orders.payload));
+                    return Err(error);
+                }
+            };
+            let orders = match &mut given {
+                Some(orders) => orders,
+                None => given.insert(orders(name.clone(), daemon, Some(payload), &fds)?),
+            };
+            match claim.hand_over(orders) {
+                // It was killed just now; there are others.
+                Err(error) if error.kind() == ErrorKind::Dead => {}
+                result => return result.or_raise().map(Child::new),
+            }
+        }
     }
 
     /// Ends the server; what it has started lives on.

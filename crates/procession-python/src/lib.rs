@@ -75,7 +75,7 @@ mod _procession {
     #[pymodule_export]
     use crate::semaphore::Semaphore;
     #[pymodule_export]
-    use crate::spawn::{booted, join, spawn};
+    use crate::spawn::{booted, end_spares, join, spare_pids, spawn};
     #[pymodule_export]
     use crate::wait::wait;
 

@@ -45,6 +45,13 @@ impl Payload {
             .take()
             .ok_or_else(|| value_error("a payload starts one process only"))
     }
+
+    /// Puts back what was taken, after a start that came to nothing.
+    pub fn put_back(&self, payload: Option<process::Payload>) {
+        if payload.is_some() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = payload;
+        }
+    }
 }
 
 /// Holds, in a child, what it was started with.

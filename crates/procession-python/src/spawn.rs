@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 
 use procession_engine::start::introduction::Introduction;
-use procession_engine::start::{self, Joined, Orders, Program};
+use procession_engine::start::{self, Joined, Orders, Program, spawn_spares};
 use pyo3::prelude::*;
 
 use crate::child::Child;
@@ -30,24 +30,44 @@ pub fn spawn(
     payload: &Payload,
     fds: Vec<i32>,
 ) -> PyResult<Child> {
-    let program = program(exe, argv);
+    let program = Program {
+        // Looked at with the GIL, under which Python changes it.
+        env: Some(std::env::vars_os().collect()),
+        ..program(exe, argv)
+    };
     let orders = orders(name, daemon, Some(payload), &fds)?;
-    py.detach(|| start::spawn(&program, orders))
+    py.detach(|| start::spawn_ahead(&program, orders))
         .or_raise()
         .map(Child::new)
 }
 
 /// Joins the family that a parent's argument names; returns what there is to
-/// do, or None when this process was booted ahead and is not needed.
+/// do, or None when this process was booted ahead and is not needed. In one that
+/// was booted ahead, `ahead` is called before it waits.
 #[pyfunction]
-pub fn join(py: Python<'_>, argument: &str) -> PyResult<Option<Task>> {
+pub fn join(py: Python<'_>, argument: &str, ahead: &Bound<'_, PyAny>) -> PyResult<Option<Task>> {
     let introduction = Introduction::parse(argument).or_raise()?;
     let received = match start::join(&introduction).or_raise()? {
         Joined::Process(received) => Some(received),
-        Joined::Spare(spare) => py.detach(|| spare.park()).or_raise()?,
+        Joined::Spare(spare) => {
+            ahead.call0()?;
+            py.detach(|| spare.park()).or_raise()?
+        }
         Joined::Server(_) => return Err(value_error("this process was started as a server")),
     };
     received.map(Task::new).transpose().or_raise()
+}
+
+/// Ends the interpreters that were booted ahead.
+#[pyfunction]
+pub fn end_spares(py: Python<'_>) {
+    py.detach(spawn_spares::clear);
+}
+
+/// Returns the process ids of the interpreters that were booted ahead.
+#[pyfunction]
+pub fn spare_pids() -> Vec<u32> {
+    spawn_spares::pids()
 }
 
 /// Says that this process has got through its start.

@@ -39,6 +39,7 @@ pub mod spawn;
 
 pub mod proc_status;
 
+pub mod deaf_thread;
 pub mod prctl;
 pub mod signals;
 
@@ -48,6 +49,7 @@ pub mod cpu;
 pub mod limits;
 pub mod memory;
 pub mod random;
+pub mod surroundings;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -35,6 +35,15 @@ pub fn ignore_interrupts() -> Result<Disposition> {
     replace(libc::SIGINT, libc::SIG_IGN)
 }
 
+/// Lets interrupts come that were held back since this process was started
+/// ([`Spawn::hold_interrupts`](crate::os::spawn::Spawn::hold_interrupts)).
+///
+/// # Errors
+/// Never, so far.
+pub fn release_interrupts() -> Result<()> {
+    unblock(libc::SIGINT)
+}
+
 /// Makes children that end wait to be reaped, even if this process was started
 /// by one that ignores SIGCHLD; returns what it did before.
 ///
@@ -59,6 +68,11 @@ pub const ORPHANED: i32 = libc::SIGUSR2;
 /// When the kernel refuses (a sandbox).
 pub unsafe fn handle(signal: i32, handler: extern "C" fn(i32)) -> Result<Disposition> {
     let before = replace(signal, handler as libc::sighandler_t)?;
+    unblock(signal)?;
+    Ok(before)
+}
+
+fn unblock(signal: i32) -> Result<()> {
     let mut set = MaybeUninit::uninit();
     // SAFETY: the set is there to be initialised; it cannot fail.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
@@ -70,7 +84,7 @@ pub unsafe fn handle(signal: i32, handler: extern "C" fn(i32)) -> Result<Disposi
     let code =
         unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
     if code == 0 {
-        return Ok(before);
+        return Ok(());
     }
     let error = io::Error::from_raw_os_error(code);
     Err(Error::os(format_args!("let signal {signal} come"), error))

@@ -34,12 +34,14 @@ pub struct Spawn<'fd> {
     pub cwd: Option<PathBuf>,
     /// Descriptors that the child keeps, at the same numbers.
     pub keep: Vec<BorrowedFd<'fd>>,
+    /// Whether interrupts from the terminal wait until the child lets them come.
+    pub hold_interrupts: bool,
 }
 
 impl Spawn<'_> {
     /// Starts the program; the caller is its parent, and reaps it.
     ///
-    /// No signal is blocked in it, and SIGPIPE, which Rust and Python ignore,
+    /// No other signal is blocked in it, and SIGPIPE, which Rust and Python ignore,
     /// does what it does by default. Other ignored signals stay ignored.
     ///
     /// # Errors
@@ -54,7 +56,11 @@ impl Spawn<'_> {
         let argv = self.arguments()?;
         let env = self.environment()?;
         let actions = self.actions()?;
-        let attributes = Attributes::new()?;
+        let held: &[c_int] = match self.hold_interrupts {
+            true => &[libc::SIGINT],
+            false => &[],
+        };
+        let attributes = Attributes::new(held)?;
         let argv_pointers = pointers(&argv);
         let env_pointers = pointers(&env);
         let mut pid = 0;
@@ -206,16 +212,16 @@ impl Drop for FileActions {
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
-    fn new() -> Result<Self> {
+    fn new(blocked: &[c_int]) -> Result<Self> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: the object is there to be initialised.
         check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
         // SAFETY: initialised just above.
         let mut attributes = Self(unsafe { attributes.assume_init() });
         let this = &raw mut attributes.0;
-        let none = signals(&[]);
+        let blocked = signals(blocked);
         // SAFETY: both objects are initialised.
-        check(unsafe { libc::posix_spawnattr_setsigmask(this, &raw const none) })?;
+        check(unsafe { libc::posix_spawnattr_setsigmask(this, &raw const blocked) })?;
         let defaults = signals(&[libc::SIGPIPE]);
         // SAFETY: both objects are initialised.
         check(unsafe { libc::posix_spawnattr_setsigdefault(this, &raw const defaults) })?;

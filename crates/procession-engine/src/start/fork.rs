@@ -12,6 +12,7 @@ use crate::os::pidfd::PidFd;
 use crate::process::{Child, sweep};
 use crate::start::join::hold_for_life;
 use crate::start::orders::Orders;
+use crate::start::spawn_spares;
 
 /// Says on which side of a fork the caller is.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ impl PreparedFork {
     /// # Errors
     /// `Limit` when the family is full or no descriptor is left.
     pub fn new(orders: &Orders<'_>) -> Result<Self> {
+        spawn_spares::pause();
         if orders.ends_with_parent() {
             // Opened before the fork, for the child to inherit.
             drop(lifeline::read_end()?);

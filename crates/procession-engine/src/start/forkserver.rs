@@ -169,14 +169,18 @@ impl ForkServer {
         &mut self,
         program: &Program,
         server_orders: impl Fn() -> Result<Orders<'static>>,
-        orders: Orders<'_>,
+        mut orders: Orders<'_>,
     ) -> Result<Child> {
         let with_fds = orders.needs_mail();
         let mut retried = false;
         loop {
             let is_new = self.ensure(program, &server_orders)?;
             match self.claim(with_fds, Deadline::NEVER) {
-                Ok(claim) => return claim.hand_over(orders),
+                Ok(claim) => match claim.hand_over(&mut orders) {
+                    // It was killed just now; there are others.
+                    Err(error) if error.kind() == ErrorKind::Dead => {}
+                    result => return result,
+                },
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // One that died at once would do so again.
                 Err(error) if error.kind() == ErrorKind::Dead && !is_new && !retried => {

@@ -49,6 +49,7 @@ pub fn join(introduction: &Introduction) -> Result<Joined> {
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "a spare needs its user's lifeline"))?;
         let patience = introduction.patience.map(Duration::from_millis);
         let interrupts = signals::ignore_interrupts()?;
+        signals::release_interrupts()?;
         let tie = Tie::ToUser(line);
         let spare = Spare::new(spares.clone(), cell, tie, interrupts, patience)?;
         return Ok(Joined::Spare(Box::new(spare)));

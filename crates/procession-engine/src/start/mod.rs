@@ -21,6 +21,7 @@ mod slot;
 mod cells;
 mod orphan;
 pub mod spares;
+pub mod spawn_spares;
 
 pub mod forkserver;
 pub mod server;
@@ -32,6 +33,7 @@ pub use orders::{Orders, Received};
 pub use server::Server;
 pub use spares::{Claim, Spare};
 pub use spawn::{Program, spawn};
+pub use spawn_spares::spawn_ahead;
 
 /// Tells the arena what becomes of spares when a member dies.
 pub(crate) const SPARES_HOOKS: Hooks = Hooks {

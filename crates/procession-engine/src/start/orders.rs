@@ -32,6 +32,11 @@ impl Orders<'_> {
         !self.fds.is_empty() || self.ends_with_parent()
     }
 
+    /// Tells the same for a spare that we keep, which has our lifeline.
+    pub(super) fn needs_spare_mail(&self) -> bool {
+        !self.fds.is_empty()
+    }
+
     pub(super) fn flags(&self) -> u32 {
         let flag = |set, flag| if set { flag } else { 0 };
         flag(self.daemon, DAEMON) | flag(self.worker, WORKER)

@@ -101,7 +101,6 @@ impl Spares {
     }
 
     /// Claims the spare in a cell, which we keep and `child` is.
-    #[expect(dead_code, reason = "fresh images as spares follow")]
     pub(super) fn claim_own(
         &self,
         index: usize,
@@ -160,8 +159,9 @@ impl Claim {
     ///
     /// # Errors
     /// `Limit` when no descriptor is left for what is to be sent; the spare is
-    /// dismissed then. `Dead` when it died just now.
-    pub fn hand_over(mut self, orders: Orders<'_>) -> Result<Child> {
+    /// dismissed then. `Dead` when it died just now: the orders are untouched
+    /// and can be given to another.
+    pub fn hand_over(mut self, orders: &mut Orders<'_>) -> Result<Child> {
         let family = self.spares.family();
         let cell = &self.spares.body().cells[self.index];
         let member = family.member(self.stamp);
@@ -179,7 +179,7 @@ impl Claim {
             mailbox::post(family.id(), self.stamp.raw(), secret, &fds, deadline)?;
         }
         cell.fds.store(fds.len() as u32, Ordering::Relaxed);
-        let (offset, len) = match orders.payload {
+        let (offset, len) = match orders.payload.take() {
             Some(payload) => {
                 let (block, len) = payload.into_parts();
                 (block.give(self.stamp)?, len as u64)

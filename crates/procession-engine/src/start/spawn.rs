@@ -16,7 +16,7 @@ use crate::start::spares::Spares;
 
 /// Says which program a fresh image is of. It must [`join`](super::join()) the
 /// family by the last of its arguments, the [`Introduction`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
     /// The executable.
     pub exe: PathBuf,
@@ -54,7 +54,6 @@ pub(super) fn spawn_server(
 
 /// Starts a fresh image that is to be the spare in cell `index`; it ends with
 /// this process, or when nobody wants it for so long.
-#[expect(dead_code, reason = "fresh images as spares follow")]
 pub(super) fn spawn_spare(
     program: &Program,
     spares: &Spares,
@@ -106,6 +105,8 @@ fn spawn_with(
         env: program.env.clone(),
         cwd: program.cwd.clone(),
         keep,
+        // One that nobody has claimed has nothing to do with them.
+        hold_interrupts: introduction.cell.is_some(),
     }
     .start()?;
     let family = slot.family();

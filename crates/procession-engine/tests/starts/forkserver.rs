@@ -293,7 +293,7 @@ fn a_dropped_claim_is_no_process() {
     let child = server
         .claim(false, soon())
         .unwrap()
-        .hand_over(told("exit 2"))
+        .hand_over(&mut told("exit 2"))
         .unwrap();
     assert_eq!(ended(&child), 2);
 }

@@ -8,6 +8,7 @@ mod forkserver;
 mod harness;
 mod role;
 mod spawn;
+mod spawn_spares;
 
 use procession_engine::start::introduction::Introduction;
 
@@ -15,5 +16,10 @@ fn main() {
     if let Some(introduction) = Introduction::find(std::env::args_os()) {
         role::play(&introduction);
     }
-    harness::run(&[fork::TESTS, spawn::TESTS, forkserver::TESTS]);
+    harness::run(&[
+        fork::TESTS,
+        spawn::TESTS,
+        forkserver::TESTS,
+        spawn_spares::TESTS,
+    ]);
 }

@@ -1,0 +1,219 @@
+//! What a process that is started finds around it, apart from its program and
+//! its environment: all that exec passes on.
+//!
+//! Two looks that are equal mean that processes started at either moment cannot
+//! tell which it was. Left out is what nobody can see from within (the parent's
+//! name), and what exec resets (handlers, timers, the death signal).
+//!
+//! # Safety
+//! Descriptors are looked at by their numbers, which their owners may close
+//! meanwhile: that is an error of the call, and no descriptor is kept.
+
+#![expect(unsafe_code, reason = "descriptors that are plain numbers")]
+
+use std::fs;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt as _;
+
+use rustix::fs::{fcntl_getfl, fstat};
+use rustix::io::{FdFlags, fcntl_getfd};
+use rustix::process::{getpgrp, getpriority_process, getsid};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::limits::Limits;
+
+/// Holds what a process would inherit that the calling thread starts now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Lines of the kernel's description of the calling thread.
+    status: String,
+    /// One bit for each signal that is ignored.
+    ignored: u64,
+    control_group: String,
+    namespaces: Vec<String>,
+    limits: Limits,
+    niceness: i32,
+    group: i32,
+    session: i32,
+    /// The working directory and the root, by device and inode.
+    directories: [(u64, u64); 2],
+    descriptors: Vec<Inheritable>,
+}
+
+/// A descriptor without close-on-exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inheritable {
+    number: RawFd,
+    /// What it is open on: device, inode, and device again if it is one.
+    target: (u64, u64, u64),
+    /// How it is open.
+    mode: u32,
+}
+
+/// Beginnings of the lines of `status` that a child's would have, too
+/// (proc_pid_status(5)).
+const INHERITED: [&str; 14] = [
+    "Umask:",
+    "Uid:",
+    "Gid:",
+    "Groups:",
+    "CapInh:",
+    "CapPrm:",
+    "CapEff:",
+    "CapBnd:",
+    "CapAmb:",
+    "NoNewPrivs:",
+    "Seccomp:",
+    "Cpus_allowed:",
+    "Mems_allowed:",
+    "CoreDumping:",
+];
+
+/// Signals that do not count: SIGPIPE, which a child that is started by
+/// [`Spawn`](crate::os::spawn::Spawn) does not ignore, and the two that the C
+/// library keeps to itself (nptl(7)) and begins to use with the first thread.
+const OWN_SIGNALS: u64 = 1 << (libc::SIGPIPE - 1) | 0b11 << 31;
+
+/// Namespaces that a child lives in; those of pids and time have names of their
+/// own for that.
+const NAMESPACES: [&str; 8] = [
+    "cgroup",
+    "ipc",
+    "mnt",
+    "net",
+    "pid_for_children",
+    "time_for_children",
+    "user",
+    "uts",
+];
+
+impl Surroundings {
+    /// Looks around.
+    ///
+    /// # Errors
+    /// When /proc is missing, or a directory has become unreachable.
+    pub fn look() -> Result<Self> {
+        let own = "/proc/thread-self";
+        let all = read(&format!("{own}/status"))?;
+        let ignored = all
+            .lines()
+            .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:\t")?, 16).ok())
+            .ok_or_else(|| Error::new(ErrorKind::Unsupported, "/proc tells of no signals"))?;
+        let status = all
+            .lines()
+            .filter(|line| INHERITED.iter().any(|name| line.starts_with(name)))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let namespaces = NAMESPACES
+            .iter()
+            // Older kernels lack some.
+            .filter_map(|name| fs::read_link(format!("{own}/ns/{name}")).ok())
+            .map(|link| link.to_string_lossy().into_owned())
+            .collect();
+        let session = getsid(None).map_err(|e| Error::os("ask for the session", e))?;
+        Ok(Self {
+            status,
+            ignored: ignored & !OWN_SIGNALS,
+            // Missing where the kernel has none.
+            control_group: fs::read_to_string(format!("{own}/cgroup")).unwrap_or_default(),
+            namespaces,
+            limits: Limits::current(),
+            niceness: getpriority_process(None)
+                .map_err(|e| Error::os("ask for the priority", e))?,
+            group: getpgrp().as_raw_nonzero().get(),
+            session: session.as_raw_nonzero().get(),
+            directories: [identity(".")?, identity("/")?],
+            descriptors: inheritable()?,
+        })
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    fs::read_to_string(path).map_err(|e| Error::os(format_args!("read {path}"), e))
+}
+
+fn identity(path: &str) -> Result<(u64, u64)> {
+    let metadata =
+        fs::metadata(path).map_err(|e| Error::os(format_args!("look at directory {path}"), e))?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+fn inheritable() -> Result<Vec<Inheritable>> {
+    let failed = |e| Error::os("list the open descriptors", e);
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd").map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        found.extend(number.and_then(inheritable_at));
+    }
+    found.sort_unstable_by_key(|each| each.number);
+    Ok(found)
+}
+
+/// Looks at one descriptor; `None` when it is not passed on, or closed by now.
+fn inheritable_at(number: RawFd) -> Option<Inheritable> {
+    // SAFETY: it is borrowed for the three calls below, which refuse one that
+    // is closed and change nothing.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    if fcntl_getfd(fd).ok()?.contains(FdFlags::CLOEXEC) {
+        return None;
+    }
+    let stat = fstat(fd).ok()?;
+    Some(Inheritable {
+        number,
+        target: (stat.st_dev, stat.st_ino, stat.st_rdev),
+        mode: fcntl_getfl(fd).ok()?.bits(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use rustix::io::fcntl_setfd;
+
+    use super::*;
+    use crate::os::testing::{WATCHDOG, child};
+
+    /// Tells, in a child, whether a change shows; and that nothing else does.
+    fn shows(change: impl FnOnce()) -> bool {
+        let (process, _release) = child(|_| {
+            let before = Surroundings::look().unwrap();
+            assert_eq!(before, Surroundings::look().unwrap());
+            change();
+            i32::from(Surroundings::look().unwrap() != before)
+        });
+        assert!(process.wait(WATCHDOG()).unwrap());
+        process.reap().unwrap().unwrap().code() == 1
+    }
+
+    #[test]
+    fn what_a_child_would_inherit_shows() {
+        assert!(!shows(|| ()));
+        assert!(shows(|| std::env::set_current_dir("/proc").unwrap()));
+        assert!(shows(|| {
+            rustix::process::umask(rustix::fs::Mode::from_bits_retain(0o31));
+        }));
+        assert!(shows(|| {
+            rustix::process::setpgid(None, None).unwrap();
+        }));
+        assert!(shows(|| {
+            rustix::process::nice(1).unwrap();
+        }));
+        assert!(shows(|| {
+            let _ = crate::os::signals::ignore_interrupts().unwrap();
+        }));
+        assert!(shows(|| {
+            let file = fs::File::open("/proc/self/exe").unwrap();
+            fcntl_setfd(&file, FdFlags::empty()).unwrap();
+            std::mem::forget(file);
+        }));
+    }
+
+    #[test]
+    fn a_descriptor_that_exec_closes_does_not_show() {
+        let file = fs::File::open("/proc/self/exe").unwrap();
+        assert_eq!(inheritable_at(file.as_raw_fd()), None);
+        assert!(!shows(|| std::mem::forget(fs::File::open("/dev/null"))));
+    }
+}
