@@ -438,14 +438,23 @@ def spawn(
 ) -> Child:
     """Starts a program that calls `join` with the last of its arguments.
 
+    It may have been booted ahead.
+
     Raises:
         OSError: It cannot be started.
     """
 
-def join(argument: str) -> Task | None:
+def end_spares() -> None:
+    """Ends the interpreters that were booted ahead."""
+
+def spare_pids() -> list[int]:
+    """Returns the process ids of the interpreters that were booted ahead."""
+
+def join(argument: str, ahead: Callable[[], object]) -> Task | None:
     """Joins the family that a parent's argument names; returns what there is to do.
 
-    None when this process was booted ahead and is not needed.
+    None when this process was booted ahead and is not needed. In one that was booted
+    ahead, `ahead` is called before it waits.
     """
 
 def booted() -> None:
