@@ -8,7 +8,6 @@ import time
 
 import leftovers
 import pytest
-import script
 from library import PATIENCE
 from targets import spares as targets
 
