@@ -1,6 +1,6 @@
 //! A two-way link of queues whose ends travel in any message.
 //!
-//! A [`Pipe`](super::Pipe) has descriptors, which only cross by inheritance or
+//! A [`pipe`](super::pipe()) has descriptors, which only cross by inheritance or
 //! over a socket. An end of a link is three handles and crosses anywhere.
 //!
 //! # When an end is gone

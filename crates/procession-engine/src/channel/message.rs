@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::arena::Block;
+use crate::error;
 
 /// Bytes that a message holds without memory of its own.
 const SHORT: usize = 110;
@@ -59,6 +60,20 @@ impl Message {
             other => Self(other).to_vec(),
         }
     }
+}
+
+/// Copies the parts, `len` bytes together, into a block.
+///
+/// # Errors
+/// `OutOfMemory` when the arena is full.
+pub fn block_of(parts: &[&[u8]], len: usize) -> error::Result<Block> {
+    let mut block = Block::new(len as u64)?;
+    let mut at = 0;
+    for part in parts {
+        block[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    Ok(block)
 }
 
 impl std::ops::Deref for Message {

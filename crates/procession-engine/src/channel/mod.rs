@@ -2,7 +2,7 @@
 //!
 //! `README.md` beside this file tells the protocols and the races they
 //! survive. In reading order: the queue, what it is made of, and what it
-//! gives out.
+//! gives out; the link and the pipe; waiting for any of them.
 
 pub mod queue;
 
@@ -19,6 +19,7 @@ mod parking;
 mod spin;
 
 pub mod message;
+mod returned;
 
 mod link;
 
@@ -37,6 +38,7 @@ pub(crate) use link::LINK_HOOKS;
 pub(crate) use track::HOOKS as PIPE_HOOKS;
 
 pub use message::Message;
-pub use queue::{Queue, Returned};
+pub use queue::Queue;
+pub use returned::Returned;
 
 pub(crate) use body::HOOKS as QUEUE_HOOKS;

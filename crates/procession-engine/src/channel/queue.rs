@@ -4,13 +4,13 @@
 //! instruction. What a message means, and tasks that are done or not, are the
 //! faces' business.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::arena::{Block, Family, Handle, Object, ObjectKind};
 use crate::channel::body::Body;
-use crate::channel::message::Message;
+use crate::channel::message::{self, Message};
 use crate::channel::parking::{Parked, Parking};
+use crate::channel::returned::Returned;
 use crate::channel::segment;
 use crate::channel::spin::Spin;
 use crate::channel::tail::{Payload, Put};
@@ -152,7 +152,7 @@ impl Queue {
         if len <= segment::INLINE {
             return self.put_payload(&Payload::Inline(parts, len), deadline);
         }
-        let block = filled(parts, len as u64)?;
+        let block = message::block_of(parts, len)?;
         self.put_payload(&Payload::Apart(&block, len as u64), deadline)?;
         let _ = block.leak();
         Ok(())
@@ -246,7 +246,7 @@ impl Queue {
         for message in messages {
             let apart = message.len() > segment::INLINE;
             blocks.push(if apart {
-                Some(filled(&[message], message.len() as u64)?)
+                Some(message::block_of(&[message], message.len())?)
             } else {
                 None
             });
@@ -488,31 +488,4 @@ impl Drop for Attached {
         let body = self.object.body::<Body>();
         self.bell.take_down(&body.bells, self.object.family());
     }
-}
-
-/// Says why a block could not be put, and gives it back.
-#[derive(Debug)]
-pub struct Returned {
-    /// Why.
-    pub error: Error,
-    /// What was to be put.
-    pub block: Block,
-}
-
-impl fmt::Display for Returned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl std::error::Error for Returned {}
-
-fn filled(parts: &[&[u8]], len: u64) -> Result<Block> {
-    let mut block = Block::new(len)?;
-    let mut at = 0;
-    for part in parts {
-        block[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
-    }
-    Ok(block)
 }

@@ -11,8 +11,8 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::arena::{Block, Family};
-use crate::channel::Message;
+use crate::arena::Family;
+use crate::channel::message::{self, Message};
 use crate::channel::track::{Track, Turn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::socket;
@@ -152,14 +152,9 @@ impl<'a> Sending<'a> {
 
     /// Copies the message into a block, if there is memory for it.
     fn put_apart(&self, track: &Track) -> Result<Option<u64>> {
-        let Ok(mut block) = Block::new(self.len as u64) else {
+        let Ok(block) = message::block_of(self.parts, self.len) else {
             return Ok(None);
         };
-        let mut at = 0;
-        for part in self.parts {
-            block[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
         track.out().depart(Family::get()?, block, self.len as u64)
     }
 
