@@ -108,6 +108,20 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// When the system does not say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let go = Event::new()?;
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
+    /// assert!(child.is_alive()?);
+    /// go.set();
+    /// child.wait()?;
+    /// assert!(!child.is_alive()?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn is_alive(&self) -> Result<bool> {
         Ok(self.exit_code()?.is_none())
     }
@@ -117,6 +131,17 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// When the system does not say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| -> u8 { std::process::exit(3) }).start()?;
+    /// child.wait()?;
+    /// assert_eq!(child.exit_code()?, Some(3));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn exit_code(&self) -> Result<Option<i32>> {
         Ok(self.shared.engine.try_wait()?.map(ExitStatus::code))
     }
@@ -125,6 +150,22 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// When the system does not say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process, State};
+    /// # procession::init();
+    /// let go = Event::new()?;
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
+    /// while !matches!(child.state()?, State::Blocked(_)) {
+    ///     std::thread::yield_now(); // It is on its way to the event.
+    /// }
+    /// go.set();
+    /// child.wait()?;
+    /// assert_eq!(child.state()?, State::Terminated(0));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn state(&self) -> Result<State> {
         Ok(match self.shared.engine.state()? {
             engine::State::New => State::New,
@@ -141,6 +182,18 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// When the system does not say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 42).start()?;
+    /// assert_eq!(child.wait()?, 0);
+    /// assert_eq!(child.wait()?, 0);
+    /// assert_eq!(child.join()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait(&self) -> Result<i32> {
         self.wait_until(Deadline::NEVER)
     }
@@ -149,6 +202,20 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// `is_timeout` when the process runs on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let go = Event::new()?;
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
+    /// assert!(child.wait_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// go.set();
+    /// assert_eq!(child.wait_timeout(Duration::from_secs(60))?, 0);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<i32> {
         self.wait_until(Deadline::after(timeout))
     }
@@ -167,6 +234,17 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// When the system refuses. A process that has ended is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(Event::new()?).start()?;
+    /// child.terminate()?;
+    /// assert_eq!(child.wait()?, -15);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn terminate(&self) -> Result<()> {
         self.shared.engine.terminate()?;
         Ok(())
@@ -176,6 +254,18 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// When the system refuses. A process that has ended is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(Event::new()?).start()?;
+    /// child.kill()?;
+    /// let error = child.join().unwrap_err();
+    /// assert_eq!(error.signal(), Some(9));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn kill(&self) -> Result<()> {
         self.shared.engine.kill()?;
         Ok(())
@@ -186,6 +276,25 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// None today; a system that cannot carry the request would say so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Process, current_process};
+    /// # procession::init();
+    /// let work = || {
+    ///     let mut rounds = 0;
+    ///     while !current_process().stop_requested() {
+    ///         rounds += 1;
+    ///     }
+    ///     rounds
+    /// };
+    /// let child = Process::new(work).start()?;
+    /// child.request_stop()?;
+    /// assert!(child.join()? >= 0);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn request_stop(&self) -> Result<()> {
         self.shared.engine.request_stop();
         Ok(())
@@ -199,6 +308,19 @@ impl<R: DeserializeOwned> Child<R> {
     /// `is_panic` when the function panicked, `is_signal` when a signal ended
     /// the process, `is_exit` when it called `exit`, `is_codec` when the
     /// result could not cross.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|n: u32| 100 / n).name("divider").args(0).start()?;
+    /// let error = child.join().unwrap_err();
+    /// let panic = error.panic_info().expect("it divided by zero");
+    /// assert_eq!(panic.process, "divider");
+    /// assert!(panic.message.contains("divide by zero"));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn join(self) -> Result<R> {
         let code = self.wait()?;
         self.collect(code)
@@ -209,6 +331,20 @@ impl<R: DeserializeOwned> Child<R> {
     /// # Errors
     /// As [`join`](Self::join), and `is_timeout`; `is_invalid` when the result
     /// was fetched before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let go = Event::new()?;
+    /// let mut child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
+    /// assert!(child.join_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// go.set();
+    /// assert!(child.join_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
         let code = self.wait_timeout(timeout)?;
         self.collect(code)

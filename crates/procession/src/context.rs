@@ -41,6 +41,14 @@ impl StartMethod {
     pub const ALL: [Self; 3] = [Self::ForkServer, Self::Spawn, Self::Fork];
 
     /// Returns the method's name in `multiprocessing`: fork, spawn, forkserver.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession::StartMethod;
+    ///
+    /// assert_eq!(StartMethod::ForkServer.name(), "forkserver");
+    /// ```
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -104,6 +112,19 @@ impl FromStr for StartMethod {
 /// # Errors
 /// `is_invalid` for [`StartMethod::Fork`], which must be chosen explicitly
 /// each time, with `unsafe`.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, StartMethod, set_start_method, start_method};
+///
+/// # procession::init();
+/// assert_eq!(start_method(), StartMethod::ForkServer);
+/// set_start_method(StartMethod::Spawn)?;
+/// let child = Process::new(start_method).start()?;
+/// assert_eq!(child.join()?, StartMethod::Spawn);
+/// # Ok::<(), procession::Error>(())
+/// ```
 pub fn set_start_method(method: StartMethod) -> Result<()> {
     if method == StartMethod::Fork {
         return Err(Error::invalid(
@@ -178,6 +199,17 @@ impl Context {
     ///
     /// # Errors
     /// As [`Pool::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession::{Context, StartMethod};
+    ///
+    /// # procession::init();
+    /// let pool = Context::new(StartMethod::Spawn)?.pool(1)?;
+    /// assert_eq!(pool.apply(|| 1 + 1, ())?, 2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn pool(self, workers: usize) -> Result<Pool> {
         PoolBuilder::new()
             .workers(workers)
@@ -188,6 +220,12 @@ impl Context {
 
 /// Returns how many processors this process may use: the least of those that
 /// are online, those its affinity allows and its control group's quota.
+///
+/// # Examples
+///
+/// ```
+/// let pool = procession::Pool::builder().workers(procession::cpu_count().get());
+/// ```
 #[must_use]
 pub fn cpu_count() -> NonZeroUsize {
     NonZeroUsize::new(procession_engine::os::cpu::usable_cpus()).unwrap_or(NonZeroUsize::MIN)

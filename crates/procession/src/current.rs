@@ -68,6 +68,13 @@ impl CurrentProcess {
     }
 
     /// Tells whether the parent has asked this process to stop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::current_process;
+    /// assert!(!current_process().stop_requested());
+    /// ```
     #[must_use]
     pub fn stop_requested(self) -> bool {
         me::stop_requested()
@@ -78,6 +85,22 @@ impl CurrentProcess {
     ///
     /// # Errors
     /// When the process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Process, current_process};
+    /// # procession::init();
+    /// let child = Process::new(|| {
+    ///     let asked = current_process().wait_for_stop(Duration::from_secs(60));
+    ///     asked.is_ok_and(|asked| asked)
+    /// })
+    /// .start()?;
+    /// child.request_stop()?;
+    /// assert!(child.join()?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait_for_stop(self, timeout: Duration) -> Result<bool> {
         let deadline = Deadline::after(timeout);
         loop {
@@ -101,6 +124,17 @@ pub struct ParentProcess {
 ///
 /// Under `forkserver` that is the process which asked for this one, not the
 /// server which forked it.
+///
+/// # Examples
+///
+/// ```
+/// # use procession::{Process, parent_process};
+/// # procession::init();
+/// let child = Process::new(|| parent_process().map(|parent| parent.pid())).start()?;
+/// assert_eq!(child.join()?, Some(std::process::id()));
+/// assert_eq!(parent_process(), None);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[must_use]
 pub fn parent_process() -> Option<ParentProcess> {
     let parent = me::parent()?;
@@ -138,6 +172,21 @@ pub struct ActiveChild {
 
 /// Returns this process's children that have not ended, workers of pools
 /// excepted.
+///
+/// # Examples
+///
+/// ```
+/// # use procession::{Event, Process, active_children};
+/// # procession::init();
+/// let go = Event::new()?;
+/// let process = Process::new(|go: Event| go.wait().is_ok()).name("Ada");
+/// let child = process.args(go.clone()).start()?;
+/// assert!(active_children().iter().any(|child| child.name == "Ada"));
+/// go.set();
+/// child.wait()?;
+/// assert!(!active_children().iter().any(|child| child.name == "Ada"));
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[must_use]
 pub fn active_children() -> Vec<ActiveChild> {
     children()

@@ -114,6 +114,17 @@ impl Error {
     }
 
     /// Returns what is known of the panic, if it was one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| -> u8 { panic!("no luck") }).start()?;
+    /// let error = child.join().unwrap_err();
+    /// assert_eq!(error.panic_info().expect("it panicked").message, "no luck");
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn panic_info(&self) -> Option<&PanicInfo> {
         match &*self.0 {
@@ -145,6 +156,16 @@ impl Error {
 
     /// Returns the exit code of a process that died without a result: negative
     /// for a signal, as in Python's `multiprocessing`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| -> u8 { std::process::exit(7) }).start()?;
+    /// assert_eq!(child.join().unwrap_err().exit_code(), Some(7));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
         match &*self.0 {
@@ -163,6 +184,18 @@ impl Error {
     }
 
     /// Tells whether a worker or process died before it delivered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let error = pool.apply(|| -> u8 { std::process::abort() }, ()).unwrap_err();
+    /// assert!(error.is_died());
+    /// assert!(error.to_string().contains("SIGABRT"));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_died(&self) -> bool {
         matches!(&*self.0, Cause::Died(_)) || self.is_kind(ErrorKind::Dead)

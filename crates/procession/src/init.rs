@@ -49,6 +49,16 @@ pub fn init() {
 ///
 /// A child is the test program again, but turns into its task before the test
 /// harness starts. [`procession::test`](crate::test) puts the call there.
+///
+/// # Examples
+///
+/// ```
+/// #[procession::test]
+/// fn a_child_doubles() {
+///     let child = procession::Process::new(|n: u32| n * 2).args(2).start().unwrap();
+///     assert_eq!(child.join().unwrap(), 4);
+/// }
+/// ```
 pub fn init_in_test() {
     ready(vec![name_of_program(), IN_TEST.into()]);
 }

@@ -51,6 +51,17 @@ pub struct Pipe<S, R> {
 ///
 /// # Errors
 /// When memory is exhausted.
+///
+/// # Examples
+///
+/// ```
+/// use procession::pipe;
+///
+/// let (receiver, sender) = pipe::<(), String>()?;
+/// sender.send("one way".to_owned())?;
+/// assert_eq!(receiver.recv()?, "one way");
+/// # Ok::<(), procession::Error>(())
+/// ```
 pub fn pipe<S, R>() -> Result<(Pipe<S, R>, Pipe<R, S>)> {
     let (first, second) = link()?;
     Ok((Pipe::of(first), Pipe::of(second)))
@@ -66,6 +77,17 @@ impl<S, R> Pipe<S, R> {
 
     /// Tells whether [`recv`](Self::recv) would return at once: with a value,
     /// or with the news that the other end is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::pipe;
+    /// let (ours, theirs) = pipe::<u8, u8>()?;
+    /// assert!(!ours.poll());
+    /// theirs.send(1)?;
+    /// assert!(ours.poll());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn poll(&self) -> bool {
         self.end.poll()
@@ -78,6 +100,16 @@ impl<S: Serialize, R> Pipe<S, R> {
     /// # Errors
     /// `is_closed` when the other end is gone, `is_codec` when the value does
     /// not serialise, `is_out_of_memory`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::pipe;
+    /// let (ours, theirs) = pipe::<u8, u8>()?;
+    /// drop(theirs);
+    /// assert!(ours.send(1).unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn send(&self, value: S) -> Result<()> {
         let mut bytes = codec::encode(&value, "a value for a pipe")?;
         match bytes.take_block() {
@@ -94,6 +126,18 @@ impl<S, R: DeserializeOwned> Pipe<S, R> {
     /// # Errors
     /// `is_closed` when the other end is gone and all was received, `is_codec`
     /// when what came is not an `R`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::pipe;
+    /// let (ours, theirs) = pipe::<u8, u8>()?;
+    /// theirs.send(1)?;
+    /// drop(theirs);
+    /// assert_eq!(ours.recv()?, 1);
+    /// assert!(ours.recv().unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn recv(&self) -> Result<R> {
         self.recv_until(Deadline::NEVER)
     }
@@ -102,6 +146,18 @@ impl<S, R: DeserializeOwned> Pipe<S, R> {
     ///
     /// # Errors
     /// As [`recv`](Self::recv), and `is_timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::pipe;
+    /// let (ours, theirs) = pipe::<u8, u8>()?;
+    /// assert!(ours.recv_timeout(Duration::ZERO).is_err());
+    /// theirs.send(1)?;
+    /// assert_eq!(ours.recv_timeout(Duration::from_secs(60))?, 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<R> {
         self.recv_until(Deadline::after(timeout))
     }

@@ -92,6 +92,17 @@ impl<F: Callable<M>, M> Process<F, M, Missing> {
     }
 
     /// Gives the arguments: one as itself, several as a tuple.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let greet = |greeting: String, times: usize| greeting.repeat(times);
+    /// let child = Process::new(greet).args(("hello ".to_owned(), 2)).start()?;
+    /// assert_eq!(child.join()?, "hello hello ");
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn args(self, arguments: F::Input) -> Process<F, M, Given<F, M>> {
         Process {
             function: self.function,
@@ -110,6 +121,18 @@ impl<F: Callable<M>, M, A> Process<F, M, A> {
     }
 
     /// Makes the process end when this one does, by whatever cause.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let process = Process::new(|go: Event| go.wait().is_ok()).daemon(true);
+    /// let child = process.args(Event::new()?).start()?;
+    /// assert!(child.is_daemon());
+    /// // It waits for ever, and ends with this process.
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.options.daemon = daemon;
         self
@@ -117,6 +140,17 @@ impl<F: Callable<M>, M, A> Process<F, M, A> {
 
     /// Chooses how the process is started; by default as
     /// [`set_start_method`](crate::set_start_method) says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, StartMethod};
+    /// # procession::init();
+    /// let child = Process::new(|| 42).start_method(StartMethod::Spawn).start()?;
+    /// assert_eq!(child.start_method(), StartMethod::Spawn);
+    /// assert_eq!(child.join()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.options.method = Some(method);
         self

@@ -89,6 +89,17 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// `is_invalid` for a capacity of 0; when memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put("first")?;
+    /// assert!(queue.is_full());
+    /// assert!(Queue::<u8>::bounded(0).unwrap_err().is_invalid());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn bounded(capacity: usize) -> Result<Self> {
         if capacity == 0 {
             return Err(Error::invalid(
@@ -107,6 +118,16 @@ impl<T> Queue<T> {
     }
 
     /// Returns the number of values in the queue, exactly as of now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put_many([1, 2, 3])?;
+    /// assert_eq!(queue.len(), 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.engine.len() as usize
@@ -129,6 +150,19 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put(1)?;
+    /// queue.close()?;
+    /// assert!(queue.put(2).is_err());
+    /// assert_eq!(queue.get()?, 1);
+    /// assert!(queue.get().unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn close(&self) -> Result<()> {
         Ok(self.engine.close()?)
     }
@@ -152,6 +186,19 @@ impl<T: Serialize> Queue<T> {
     /// # Errors
     /// Gives the value back: when it does not serialise, when the queue is
     /// closed, or when memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put("tea".to_owned())?;
+    /// queue.close()?;
+    /// let refused = queue.put("coffee".to_owned()).unwrap_err();
+    /// assert_eq!(refused.value, "coffee");
+    /// assert!(refused.error.is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn put(&self, value: T) -> std::result::Result<(), PutError<T>> {
         self.put_until(value, Deadline::NEVER)
     }
@@ -160,6 +207,18 @@ impl<T: Serialize> Queue<T> {
     ///
     /// # Errors
     /// As [`put`](Self::put), and `is_timeout` when there was no room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Queue;
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(1)?;
+    /// let refused = queue.put_timeout(2, Duration::from_millis(1)).unwrap_err();
+    /// assert!(refused.error.is_timeout());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn put_timeout(&self, value: T, timeout: Duration) -> std::result::Result<(), PutError<T>> {
         self.put_until(value, Deadline::after(timeout))
     }
@@ -168,6 +227,17 @@ impl<T: Serialize> Queue<T> {
     ///
     /// # Errors
     /// As [`put`](Self::put), and `is_full` when there is no room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::bounded(1)?;
+    /// queue.try_put(1)?;
+    /// let refused = queue.try_put(2).unwrap_err();
+    /// assert!(refused.error.is_full() && refused.value == 2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn try_put(&self, value: T) -> std::result::Result<(), PutError<T>> {
         self.put_until(value, Deadline::now())
     }
@@ -197,6 +267,16 @@ impl<T: Serialize> Queue<T> {
     /// # Errors
     /// As [`put`](Self::put); values before the one that failed are in the
     /// queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put_many(1..=3)?;
+    /// assert_eq!(queue.get_many(10)?, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<()> {
         let mut batch = Vec::with_capacity(BATCH);
         let mut values = values.into_iter().peekable();
@@ -232,6 +312,17 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Errors
     /// `is_closed` when the queue is closed and empty, `is_codec` when the
     /// value is not a `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put_many(["first", "second"].map(str::to_owned))?;
+    /// assert_eq!(queue.get()?, "first");
+    /// assert_eq!(queue.get()?, "second");
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn get(&self) -> Result<T> {
         self.get_until(Deadline::NEVER)
     }
@@ -240,6 +331,17 @@ impl<T: DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     /// As [`get`](Self::get), and `is_timeout` when none came.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Queue;
+    /// let queue = Queue::<u8>::new()?;
+    /// let late = queue.get_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(late.is_timeout());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
         self.get_until(Deadline::after(timeout))
     }
@@ -248,6 +350,17 @@ impl<T: DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     /// As [`get`](Self::get), and `is_empty` when there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::<u8>::new()?;
+    /// assert!(queue.try_get().unwrap_err().is_empty());
+    /// queue.put(1)?;
+    /// assert_eq!(queue.try_get()?, 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn try_get(&self) -> Result<T> {
         self.get_until(Deadline::now())
     }
@@ -261,6 +374,17 @@ impl<T: DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put_many(0..100)?;
+    /// assert_eq!(queue.get_many(2)?, [0, 1]);
+    /// assert_eq!(queue.len(), 98);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn get_many(&self, most: usize) -> Result<Vec<T>> {
         let messages = uninterrupted(|| self.engine.get_many(most, Deadline::NEVER))?;
         messages
@@ -270,6 +394,18 @@ impl<T: DeserializeOwned> Queue<T> {
     }
 
     /// Returns an iterator that takes values until the queue is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put_many([1, 2, 3])?;
+    /// queue.close()?;
+    /// let all: Vec<i32> = queue.iter().collect::<Result<_, _>>()?;
+    /// assert_eq!(all, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn iter(&self) -> Items<'_, T> {
         Items(self)
     }

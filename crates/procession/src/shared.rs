@@ -64,6 +64,16 @@ impl<T: Pod> Shared<T> {
     ///
     /// # Errors
     /// As [`Shared::get`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Shared;
+    /// let flag = Shared::new(0_u8)?;
+    /// flag.set(1)?;
+    /// assert_eq!(flag.get()?, 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn set(&self, value: T) -> Result<()> {
         self.array.lock()?[0] = value;
         Ok(())
@@ -73,6 +83,16 @@ impl<T: Pod> Shared<T> {
     ///
     /// # Errors
     /// As [`Shared::get`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Shared;
+    /// let highest = Shared::new(3_i64)?;
+    /// let before = highest.update(|n| std::mem::replace(n, 7))?;
+    /// assert_eq!((before, highest.get()?), (3, 7));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R> {
         Ok(change(&mut self.array.lock()?[0]))
     }
@@ -124,6 +144,15 @@ impl<T: Pod> SharedArray<T> {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// let array = SharedArray::<u32>::zeroed(2)?;
+    /// assert_eq!(array.to_vec()?, [0, 0]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn zeroed(len: usize) -> Result<Self> {
         const {
             assert!(
@@ -152,6 +181,15 @@ impl<T: Pod> SharedArray<T> {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// let array = SharedArray::from_slice(&[1_u16, 2, 3])?;
+    /// assert_eq!(array.len(), 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn from_slice(items: &[T]) -> Result<Self> {
         let array = Self::zeroed(items.len())?;
         array.lock()?.copy_from_slice(items);
@@ -185,6 +223,19 @@ impl<T: Pod> SharedArray<T> {
     /// # Errors
     /// `is_owner_died` in one caller when a process died holding the lock: the
     /// items may be half written. The lock is free again after that error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession::{Process, SharedArray};
+    ///
+    /// # procession::init();
+    /// let array = SharedArray::from_slice(&[3, 1, 2])?;
+    /// let sort = |array: SharedArray<i32>| array.lock().map(|mut items| items.sort()).is_ok();
+    /// Process::new(sort).args(array.clone()).start()?.join()?;
+    /// assert_eq!(*array.lock()?, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn lock(&self) -> Result<SharedGuard<'_, T>> {
         let family = Family::get()?;
         loop {

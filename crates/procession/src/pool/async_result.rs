@@ -49,6 +49,21 @@ impl<R> AsyncResult<R> {
     /// # Errors
     /// As [`get`](Self::get), and `is_timeout`; `is_invalid` when the result
     /// was fetched before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let go = Event::new()?;
+    /// let result = pool.apply_async(|go: Event| go.wait().is_ok(), go.clone())?;
+    /// assert!(result.get_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// go.set();
+    /// assert!(result.get_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<R> {
         self.wait_until(Deadline::after(timeout))?;
         self.call.take()
@@ -59,6 +74,19 @@ impl<R> AsyncResult<R> {
     ///
     /// # Errors
     /// When the pool cannot be waited for, as in a forked copy of its process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.apply_async(|| 42, ())?;
+    /// assert!(result.wait_timeout(Duration::from_secs(60))?);
+    /// assert!(result.is_ready() && result.is_successful());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
         match self.wait_until(Deadline::after(timeout)) {
             Ok(()) => Ok(true),

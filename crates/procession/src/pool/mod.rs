@@ -1,11 +1,12 @@
 //! Pools of worker processes.
 //!
-//! In reading order: the pool, its worker side, what collects results, and the
-//! two ways to get them other than at once.
+//! In reading order: the pool, how it is described, its worker side, what
+//! collects results, and the two ways to get them other than at once.
 
 #[expect(clippy::module_inception, reason = "the module's one public noun")]
 mod pool;
 
+mod builder;
 mod worker;
 
 mod call;
@@ -14,6 +15,7 @@ mod async_result;
 mod imap;
 
 pub use async_result::AsyncResult;
+pub use builder::PoolBuilder;
 pub use imap::{Imap, ImapUnordered};
-pub use pool::{Pool, PoolBuilder, WorkerInfo};
+pub use pool::{Pool, WorkerInfo};
 pub(crate) use worker::work;

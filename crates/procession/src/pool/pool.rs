@@ -2,25 +2,19 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use procession_engine::arena::Stamp;
-use procession_engine::os::exit_status::ExitStatus;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool as engine;
-use procession_engine::process;
 
 use crate::codec;
-use crate::context::{self, StartMethod};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::function::{Callable, EntryRef};
-use crate::launch::{self, Launch, Role};
 use crate::pool::async_result::AsyncResult;
+use crate::pool::builder::PoolBuilder;
 use crate::pool::call::{Call, Deliver, MapCall, Pending as _, Token};
 use crate::pool::imap::{Imap, ImapUnordered};
-use crate::pool::worker::Setup;
 use crate::sync::uninterrupted;
 
 /// Tasks that are handed in before the first results are back: enough to keep
@@ -65,32 +59,6 @@ pub(crate) struct Inner {
     jobs: Mutex<HashMap<EntryRef, engine::Job>>,
 }
 
-/// Says how a pool is to be.
-///
-/// # Examples
-///
-/// ```
-/// use procession::{Pool, StartMethod};
-///
-/// # procession::init();
-/// let pool = Pool::builder()
-///     .workers(1)
-///     .start_method(StartMethod::Spawn)
-///     .tasks_per_worker(10)
-///     .initializer(|greeting: String| println!("{greeting}"), "ready".to_owned())
-///     .start()?;
-/// assert_eq!(pool.apply(|| 1, ())?, 1);
-/// # Ok::<(), procession::Error>(())
-/// ```
-#[derive(Debug, Default)]
-#[must_use = "a pool does nothing before it is started"]
-pub struct PoolBuilder {
-    workers: Option<usize>,
-    method: Option<StartMethod>,
-    tasks_per_worker: Option<u32>,
-    initializer: Option<Result<(EntryRef, Vec<u8>)>>,
-}
-
 /// One worker of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -103,72 +71,6 @@ pub struct WorkerInfo {
     pub tasks_done: u64,
 }
 
-impl PoolBuilder {
-    /// Begins with the defaults: as many workers as [`cpu_count`] says, the
-    /// default start method, workers that live as long as the pool.
-    ///
-    /// [`cpu_count`]: crate::cpu_count
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the number of workers.
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
-        self
-    }
-
-    /// Sets how workers are started.
-    pub fn start_method(mut self, method: StartMethod) -> Self {
-        self.method = Some(method);
-        self
-    }
-
-    /// Replaces each worker when it has done so many tasks.
-    pub fn tasks_per_worker(mut self, tasks: u32) -> Self {
-        self.tasks_per_worker = Some(tasks);
-        self
-    }
-
-    /// Calls a function in each worker before its first task. A worker whose
-    /// initializer panics fails the pool: every task gets that error.
-    pub fn initializer<F: Callable<M>, M>(mut self, function: F, arguments: F::Input) -> Self {
-        let encoded = EntryRef::of(function).and_then(|entry| {
-            codec::encode(&arguments, "the arguments of the initializer")
-                .map(|bytes| (entry, bytes.to_vec()))
-        });
-        self.initializer = Some(encoded);
-        self
-    }
-
-    /// Starts the pool.
-    ///
-    /// # Errors
-    /// `is_uninitialised` when `procession::init()` was not called,
-    /// `is_invalid` for no workers or [`StartMethod::Fork`], and the system's
-    /// refusal when it has no room for the workers. Nothing is left behind.
-    pub fn start(self) -> Result<Pool> {
-        let initializer = self.initializer.transpose()?;
-        let starter = Starter {
-            method: self.method.unwrap_or_else(context::start_method),
-            initializer,
-        };
-        let size = self.workers.unwrap_or_else(|| context::cpu_count().get());
-        let config = engine::Config {
-            tasks_per_worker: self.tasks_per_worker,
-            ..engine::Config::new(size)
-        };
-        crate::init::check()?;
-        let inner = Inner {
-            engine: engine::Pool::new(config, Deliver, Box::new(starter))?,
-            jobs: Mutex::default(),
-        };
-        Ok(Pool {
-            inner: Arc::new(inner),
-        })
-    }
-}
-
 impl Pool {
     /// Starts a pool of `workers`.
     ///
@@ -176,6 +78,13 @@ impl Pool {
     /// As [`PoolBuilder::start`].
     pub fn new(workers: usize) -> Result<Self> {
         Self::builder().workers(workers).start()
+    }
+
+    pub(super) fn of(engine: engine::Pool<Deliver>) -> Self {
+        let jobs = Mutex::default();
+        Self {
+            inner: Arc::new(Inner { engine, jobs }),
+        }
     }
 
     /// Begins to describe a pool.
@@ -189,6 +98,17 @@ impl Pool {
     /// `is_panic` when the function panicked, `is_died` when the worker died
     /// running it, `is_codec` when arguments or result do not cross,
     /// `is_closed` when the pool takes no more tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.apply(|word: String| word.len(), "three".to_owned())?, 5);
+    /// assert_eq!(pool.apply(u64::pow, (2, 10))?, 1024);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn apply<F: Callable<M>, M>(&self, function: F, arguments: F::Input) -> Result<F::Output> {
         self.call(function, arguments)?.wait_for_result()
     }
@@ -198,6 +118,18 @@ impl Pool {
     ///
     /// # Errors
     /// As [`apply`](Self::apply), for what shows before the function runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let sum = pool.apply_async(|| (1..=10).sum::<u64>(), ())?;
+    /// let product = pool.apply_async(|| (1..=10).product::<u64>(), ())?;
+    /// assert_eq!((sum.get()?, product.get()?), (55, 3_628_800));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn apply_async<F: Callable<M>, M>(
         &self,
         function: F,
@@ -226,6 +158,18 @@ impl Pool {
     /// # Errors
     /// The error of the first input, in their order, that failed; see
     /// [`apply`](Self::apply). The other inputs are run nevertheless.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map(|n: u64| n * n, 1..=4)?, [1, 4, 9, 16]);
+    /// // Several arguments.
+    /// assert_eq!(pool.map(u64::pow, [(2, 3), (3, 2)])?, [8, 9]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn map<F, M, I>(&self, function: F, inputs: I) -> Result<Vec<F::Output>>
     where
         F: Callable<M>,
@@ -256,6 +200,17 @@ impl Pool {
     /// # Errors
     /// When an input does not serialise, or the pool takes no more tasks;
     /// everything else shows in the results.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let squares = pool.map_async(|n: u64| n * n, 1..=4)?;
+    /// assert_eq!(squares.get()?, [1, 4, 9, 16]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn map_async<F, M, I>(&self, function: F, inputs: I) -> Result<AsyncResult<Vec<F::Output>>>
     where
         F: Callable<M>,
@@ -280,6 +235,18 @@ impl Pool {
     ///
     /// # Errors
     /// The iterator's items are results, each with its own error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let mut squares = pool.imap(|n: u64| n * n, 1..);
+    /// let first = squares.find(|square| square.as_ref().is_ok_and(|n| *n > 50));
+    /// assert_eq!(first.transpose()?, Some(64));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn imap<F, M, I>(&self, function: F, inputs: I) -> Imap<'_, F, M, I::IntoIter>
     where
         F: Callable<M>,
@@ -292,6 +259,20 @@ impl Pool {
     ///
     /// # Errors
     /// As [`imap`](Self::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let mut sum = 0;
+    /// for square in pool.imap_unordered(|n: u64| n * n, 1..=4) {
+    ///     sum += square?;
+    /// }
+    /// assert_eq!(sum, 30);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn imap_unordered<F, M, I>(
         &self,
         function: F,
@@ -305,6 +286,18 @@ impl Pool {
     }
 
     /// Returns what the workers are at.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// pool.map(|n: u8| n, 0..10)?;
+    /// let done: u64 = pool.workers().iter().map(|worker| worker.tasks_done).sum();
+    /// assert_eq!(done, 10);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerInfo> {
         let info = |view: engine::WorkerView| WorkerInfo {
@@ -316,11 +309,38 @@ impl Pool {
     }
 
     /// Takes no more tasks; the workers end when they have done what they have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let pending = pool.apply_async(|| 42, ())?;
+    /// pool.close();
+    /// assert!(pool.apply(|| 43, ()).unwrap_err().is_closed());
+    /// pool.join()?;
+    /// assert_eq!(pending.get()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn close(&self) {
         self.inner.engine.close();
     }
 
     /// Ends the workers, busy or not; what they have not done fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let stuck = pool.apply_async(|go: Event| go.wait().is_ok(), Event::new()?)?;
+    /// pool.terminate();
+    /// pool.join()?;
+    /// assert!(stuck.get().unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn terminate(&self) {
         self.inner.engine.terminate();
     }
@@ -393,56 +413,5 @@ impl Inner {
         let job = engine::Job::new(&codec::encode(&entry, "a function")?)?;
         jobs.insert(entry, job.clone());
         Ok(job)
-    }
-}
-
-/// Starts workers for the engine's pool.
-struct Starter {
-    method: StartMethod,
-    initializer: Option<(EntryRef, Vec<u8>)>,
-}
-
-impl engine::WorkerStarter for Starter {
-    fn start(
-        &self,
-        opening: engine::Opening,
-    ) -> procession_engine::Result<Box<dyn engine::WorkerProcess>> {
-        let setup = Setup::new(opening.lane, self.initializer.clone());
-        let launch = Launch {
-            role: Role::Worker,
-            name: format!("PoolWorker-{}", opening.index + 1),
-            daemon: true,
-            method: self.method,
-            default_method: context::start_method(),
-            server: None,
-        };
-        launch::start(&launch, &setup, "a worker's set-up")
-            .map(|child| Box::new(Process(child)) as Box<dyn engine::WorkerProcess>)
-            .map_err(Error::into_engine)
-    }
-}
-
-/// A worker's process, as the engine's pool wants to see it.
-struct Process(process::Child);
-
-impl engine::WorkerProcess for Process {
-    fn stamp(&self) -> Stamp {
-        self.0.stamp()
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.pid()
-    }
-
-    fn sentinel(&self) -> BorrowedFd<'_> {
-        self.0.sentinel()
-    }
-
-    fn try_wait(&self) -> procession_engine::Result<Option<ExitStatus>> {
-        self.0.try_wait()
-    }
-
-    fn signal(&self, signal: i32) -> procession_engine::Result<()> {
-        self.0.signal(signal).map(drop)
     }
 }

@@ -30,6 +30,18 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// sure that the function uses nothing that another thread may have been
     /// changing at that instant: in a process with several threads not even
     /// the allocator's locks are sure to be free outside glibc.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let process = Process::new(|n: u32| n + 1).args(1);
+    /// // SAFETY: the function touches nothing of this process.
+    /// let child = unsafe { process.start_by_fork()? };
+    /// assert_eq!(child.join()?, 2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub unsafe fn start_by_fork(mut self) -> Result<Child<F::Output>> {
         self.options.method = Some(StartMethod::Fork);
         let launch = self.launch()?;

@@ -76,6 +76,18 @@ impl Barrier {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Barrier;
+    /// let barrier = Barrier::new(2)?;
+    /// let alone = barrier.wait_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(alone.is_broken() || alone.is_timeout());
+    /// assert!(barrier.is_broken());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Arrival> {
         self.wait_until(Deadline::after(timeout))
     }
@@ -114,6 +126,18 @@ impl Barrier {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// let barrier = Barrier::new(1)?;
+    /// barrier.abort()?;
+    /// assert!(barrier.wait().unwrap_err().is_broken());
+    /// barrier.reset()?;
+    /// assert!(barrier.wait()?.is_last());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn reset(&self) -> Result<()> {
         Ok(self.0.reset()?)
     }

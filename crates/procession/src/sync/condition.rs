@@ -67,6 +67,24 @@ impl Condition {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Condition, Process, RLock, Shared};
+    /// # procession::init();
+    /// let (lock, changed, ready) = (RLock::new()?, Condition::new()?, Shared::new(0_u8)?);
+    /// let tell = |lock: RLock, changed: Condition, ready: Shared<u8>| {
+    ///     let _guard = lock.lock().unwrap();
+    ///     ready.set(1).unwrap();
+    ///     changed.notify_all().unwrap();
+    /// };
+    /// let arguments = (lock.clone(), changed.clone(), ready.clone());
+    /// Process::new(tell).args(arguments).start()?;
+    /// let guard = changed.wait_while(lock.lock()?, || ready.get().is_ok_and(|n| n == 0))?;
+    /// assert_eq!(ready.get()?, 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait_while<G: Guard>(
         &self,
         mut guard: G,
@@ -83,6 +101,17 @@ impl Condition {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Condition, Lock};
+    /// let (lock, changed) = (Lock::new()?, Condition::new()?);
+    /// let (guard, notified) = changed.wait_timeout(lock.lock()?, Duration::from_millis(1))?;
+    /// assert!(!notified && lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait_timeout<G: Guard>(&self, guard: G, timeout: Duration) -> Result<(G, bool)> {
         self.wait_until(guard, Deadline::after(timeout))
     }
@@ -109,6 +138,15 @@ impl Condition {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Condition;
+    /// let changed = Condition::new()?;
+    /// assert_eq!(changed.notify(5)?, 0);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn notify(&self, most: usize) -> Result<usize> {
         Ok(self.0.notify(most)?)
     }

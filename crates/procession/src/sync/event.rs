@@ -42,6 +42,18 @@ impl Event {
     }
 
     /// Clears the event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Event;
+    /// let event = Event::new()?;
+    /// event.set();
+    /// assert!(event.is_set());
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn clear(&self) {
         self.0.clear();
     }
@@ -64,6 +76,18 @@ impl Event {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Event;
+    /// let event = Event::new()?;
+    /// assert!(!event.wait_timeout(Duration::from_millis(1))?);
+    /// event.set();
+    /// assert!(event.wait_timeout(Duration::from_millis(1))?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
         in_time(timeout, |deadline| self.0.wait(deadline))
     }

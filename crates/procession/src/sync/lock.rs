@@ -53,6 +53,17 @@ impl Lock {
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Lock;
+    /// let lock = Lock::new()?;
+    /// let guard = lock.lock_timeout(Duration::from_secs(60))?;
+    /// assert!(guard.is_some() && lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<LockGuard<'_>>> {
         let got = in_time(timeout, |deadline| self.0.acquire(deadline))?;
         Ok(got.then(|| LockGuard(self)))
@@ -62,6 +73,18 @@ impl Lock {
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Lock;
+    /// let lock = Lock::new()?;
+    /// let guard = lock.try_lock()?.expect("it is free");
+    /// assert!(lock.try_lock()?.is_none());
+    /// drop(guard);
+    /// assert!(lock.try_lock()?.is_some());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn try_lock(&self) -> Result<Option<LockGuard<'_>>> {
         Ok(self.0.try_acquire()?.then(|| LockGuard(self)))
     }
@@ -79,6 +102,17 @@ impl Lock {
     ///
     /// # Errors
     /// `is_invalid` when it is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Lock;
+    /// let lock = Lock::new()?;
+    /// lock.acquire()?;
+    /// lock.release()?;
+    /// assert!(lock.release().unwrap_err().is_invalid());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn release(&self) -> Result<()> {
         Ok(self.0.release()?)
     }

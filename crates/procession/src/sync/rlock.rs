@@ -53,6 +53,17 @@ impl RLock {
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::RLock;
+    /// let lock = RLock::new()?;
+    /// let guard = lock.lock_timeout(Duration::from_secs(60))?;
+    /// assert!(guard.is_some() && lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<RLockGuard<'_>>> {
         let got = in_time(timeout, |deadline| self.0.acquire(deadline))?;
         Ok(got.then(|| RLockGuard(self, PhantomData)))
@@ -62,6 +73,17 @@ impl RLock {
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::RLock;
+    /// let lock = RLock::new()?;
+    /// let outer = lock.try_lock()?.expect("it is free");
+    /// let inner = lock.try_lock()?.expect("it is this thread's");
+    /// assert!(lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn try_lock(&self) -> Result<Option<RLockGuard<'_>>> {
         Ok(self.0.try_acquire()?.then(|| RLockGuard(self, PhantomData)))
     }
@@ -79,6 +101,17 @@ impl RLock {
     ///
     /// # Errors
     /// `is_not_owner` when this thread does not hold it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::RLock;
+    /// let lock = RLock::new()?;
+    /// lock.acquire()?;
+    /// lock.release()?;
+    /// assert!(lock.release().unwrap_err().is_not_owner());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn release(&self) -> Result<()> {
         Ok(self.0.release()?)
     }

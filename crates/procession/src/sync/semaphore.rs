@@ -44,6 +44,15 @@ impl Semaphore {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Semaphore;
+    /// let semaphore = Semaphore::bounded(1)?;
+    /// assert!(semaphore.release().unwrap_err().is_invalid());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn bounded(value: u32) -> Result<Self> {
         Ok(Self(engine::Semaphore::create(value, Some(value))?))
     }
@@ -61,6 +70,18 @@ impl Semaphore {
     ///
     /// # Errors
     /// As [`permit`](Self::permit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Semaphore;
+    /// let semaphore = Semaphore::new(1)?;
+    /// let permit = semaphore.permit_timeout(Duration::from_secs(60))?;
+    /// assert!(permit.is_some());
+    /// assert!(semaphore.permit_timeout(Duration::from_millis(1))?.is_none());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn permit_timeout(&self, timeout: Duration) -> Result<Option<Permit<'_>>> {
         let got = in_time(timeout, |deadline| self.0.acquire(deadline))?;
         Ok(got.then(|| Permit(self)))
@@ -86,6 +107,18 @@ impl Semaphore {
     ///
     /// # Errors
     /// `is_invalid` when a bounded semaphore has all its permits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Semaphore;
+    /// let semaphore = Semaphore::new(0)?;
+    /// semaphore.release()?;
+    /// assert_eq!(semaphore.value(), 1);
+    /// semaphore.acquire()?;
+    /// assert_eq!(semaphore.value(), 0);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn release(&self) -> Result<()> {
         Ok(self.0.release()?)
     }
