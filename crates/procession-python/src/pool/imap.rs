@@ -10,6 +10,7 @@ use pyo3::types::PyDict;
 
 use crate::error;
 use crate::pool::core::Core;
+use crate::pool::made::Made;
 use crate::pool::result::next_job;
 use crate::pool::signal::Signal;
 use crate::pool::sink::Arrival;
@@ -21,6 +22,7 @@ pub struct IMapIterator {
     /// Absent where threads bring the results, not processes.
     core: Option<Arc<Core>>,
     job: u64,
+    made: Made,
     signal: Signal,
     state: Mutex<State>,
 }
@@ -76,6 +78,7 @@ impl IMapIterator {
         Self {
             core,
             job: next_job(),
+            made: Made::default(),
             signal: Signal::default(),
             state: Mutex::new(State {
                 pool: Some(pool.clone().unbind()),
@@ -174,6 +177,9 @@ impl IMapIterator {
 
     /// Errors that were raised know the frame that holds the iterator.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.made.is_made() {
+            return Ok(());
+        }
         // Whoever has it locked keeps it alive.
         let Ok(state) = self.state.try_lock() else {
             return Ok(());

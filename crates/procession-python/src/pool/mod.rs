@@ -6,6 +6,7 @@
 //! are at hand, the other of an iterator that may block. `worker` is the other side.
 
 mod core;
+mod made;
 mod message;
 mod signal;
 mod sink;

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyList, PySequence, PyType};
 
 use crate::error::{self, value_error};
 use crate::pool::core::{Core, put_off};
+use crate::pool::made::Made;
 use crate::pool::signal::Signal;
 use crate::pool::sink::Arrival;
 use crate::wait::deadline;
@@ -20,6 +21,7 @@ pub struct ApplyResult {
     /// Absent where threads bring the result, not processes.
     core: Option<Arc<Core>>,
     job: u64,
+    made: Made,
     done: AtomicBool,
     signal: Signal,
     state: Mutex<State>,
@@ -102,6 +104,7 @@ impl ApplyResult {
         Self {
             core,
             job: next_job(),
+            made: Made::default(),
             done: AtomicBool::new(false),
             signal: Signal::default(),
             state: Mutex::new(State {
@@ -284,6 +287,9 @@ impl ApplyResult {
 
     /// An error that was raised knows the frame that holds its result.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.made.is_made() {
+            return Ok(());
+        }
         // Whoever has it locked keeps it alive.
         let Ok(state) = self.state.try_lock() else {
             return Ok(());
