@@ -93,5 +93,5 @@ $(VENV)/.packages: pyproject.toml tools/venv
 $(VENV)/.module: $(VENV)/.packages $(MODULE_SOURCES)
 	@tools/need cargo
 	@echo "building the engine and its Python module (a minute or two the first time)"
-	$(BIN)/maturin develop --profile wheel --quiet
+	PIP_QUIET=1 $(BIN)/maturin develop --profile wheel --quiet
 	@touch $@

@@ -63,9 +63,10 @@ def _python_globals(tree: Tree, text: str) -> Iterator[Fault]:
         if not path.is_relative_to(tree.root / PACKAGE) or path.suffix == ".pyi":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            for name in node.names if isinstance(node, ast.Global) else ():
-                if not _row(text, name, path.name):
-                    yield _unknown_global(tree.name(path), node.lineno, name)
+            if isinstance(node, ast.Global):
+                for name in node.names:
+                    if not _row(text, name, path.name):
+                        yield _unknown_global(tree.name(path), node.lineno, name)
 
 
 def _unknown_global(path: str, line: int, name: str) -> Fault:
