@@ -1,6 +1,6 @@
 """Measures procession against the standard library and its Rust peers, alternately in one run.
 
-Usage: python benches/python [NAME...] [--method fork] [--rounds 3] [--json FILE]
+Usage: python benches/python [NAME...] [--method fork] [--rounds 3] [--json FILE] [--page]
 
 Each figure is the median of several rounds. In a round every library runs the scenario once, in a process of its own,
 and the order is turned round from one round to the next, so that a machine that slows down slows down all of them.
@@ -13,11 +13,14 @@ import platform
 import signal
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from subprocess import PIPE
 
+import page
 from catalogue import (
     HERE,
     RUST,
@@ -53,6 +56,8 @@ def main() -> int:
         results = [comparison.record() for comparison in found]
         report = json.dumps({"machine": machine, "results": results}, indent=1)
         options.json.write_text(report + "\n")
+    if options.page:
+        page.write(machine, options.rounds, found)
     return 1 if any(comparison.failures for comparison in found) else 0
 
 
@@ -82,6 +87,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write all figures here too"
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="put the table into benches/README.md"
     )
     return parser.parse_args()
 
@@ -132,10 +140,13 @@ def run(library: str, command: list[str]) -> float:
 
 def describe_machine() -> dict[str, str]:
     return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "procession": package_version("procession"),
         "numpy": package_version("numpy"),
+        "rust": rust_version(),
+        **{name: locked_version(name) for name in ("procspawn", "ipc-channel")},
         "load": f"{os.getloadavg()[0]:.1f} when it began",
     }
 
@@ -152,6 +163,24 @@ def package_version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def rust_version() -> str:
+    try:
+        done = subprocess.run(
+            ["rustc", "--version"], check=True, stdout=PIPE, text=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "not installed"
+    return done.stdout.split()[1]
+
+
+def locked_version(crate: str) -> str:
+    """Returns the version of a peer that Cargo.lock names: the newest, as others may need older ones."""
+    lock = tomllib.loads((HERE.parents[1] / "Cargo.lock").read_text())
+    return max(
+        package["version"] for package in lock["package"] if package["name"] == crate
+    )
 
 
 if __name__ == "__main__":

@@ -41,6 +41,18 @@ class Comparison:
         return median(values) if values and library not in self.failures else None
 
     def row(self) -> str:
+        """Returns a line of the table that is printed while the rest runs."""
+        name, method, reference, ours, ratio, goal, mark = self.cells()
+        failed = "".join(
+            f"\n    {library} failed: {why}" for library, why in self.failures.items()
+        )
+        return (
+            f"{name:<17} {method:<16} {reference:>22} {ours:>15} {ratio:>8} {goal:>8} "
+            f"{mark}{failed}"
+        ).rstrip()
+
+    def cells(self) -> list[str]:
+        """Returns what a line of a table has in its columns."""
         scenario = self.scenario
         reference = self._shown(self.reference)
         if self.reference != "multiprocessing":
@@ -51,14 +63,9 @@ class Comparison:
             if scenario.least is None
             else scenario.shown(scenario.least)
         )
-        mark = " below" if self.reached is False else ""
-        failed = "".join(
-            f"\n    {library} failed: {why}" for library, why in self.failures.items()
-        )
-        return (
-            f"{scenario.name:<17} {scenario.method:<16} {reference:>22} "
-            f"{self._shown(OURS):>15} {ratio:>8} {goal:>8}{mark}{failed}"
-        )
+        mark = "below" if self.reached is False else ""
+        ours = self._shown(OURS)
+        return [scenario.name, scenario.method, reference, ours, ratio, goal, mark]
 
     def record(self) -> dict[str, Any]:
         """Returns everything, for JSON; durations in seconds, rates per second."""
