@@ -52,6 +52,18 @@
 //! waiter ([`Error::is_owner_died`]) and is free, an item that it was putting
 //! is not there, and all that it held of the shared memory comes back.
 //!
+//! # Much data
+//!
+//! Values cross once, into shared memory, where the other process reads them.
+//! Serde looks at a `Vec<u8>` byte by byte, though: for megabytes, wrap it in
+//! `serde_bytes::ByteBuf`, which crosses by one copy on either side. A
+//! [`SharedArray`] crosses by none, and is written and read in place.
+//!
+//! The shared memory of a program and all that it starts is bounded by the
+//! machine, or by the environment variable `PROCESSION_ARENA_LIMIT`, in bytes.
+//! A value for which there is no room is an error (`is_out_of_memory`) and is
+//! given back where that can be.
+//!
 //! # Platform
 //!
 //! Linux on x86-64 and aarch64, kernel 5.10 or newer.
