@@ -22,7 +22,7 @@ def snapshot() -> dict[str, set[str]]:
         "process": {str(pid) for pid in descendants(os.getpid()) if not is_spare(pid)},
         "descriptor": descriptors(),
         "thread": threads(),
-        "name in /dev/shm": set(os.listdir("/dev/shm")),
+        "name in /dev/shm": names(),
         "temporary file": set(os.listdir(tempfile.gettempdir())),
     }
 
@@ -100,6 +100,18 @@ def descriptors() -> set[str]:
         except FileNotFoundError:
             pass  # The descriptor through which the folder itself is read.
     return {each for each in found if "-> /dev/shm/pym-" not in each}
+
+
+def names() -> set[str]:
+    """Returns the names in /dev/shm.
+
+    Semaphores of the standard library count only where that is tested: procession has
+    none, and strangers come and go.
+    """
+    found = set(os.listdir("/dev/shm"))
+    if os.environ["PROCESSION_TESTED_LIBRARY"] == "stdlib":
+        return found
+    return {each for each in found if not each.startswith("sem.mp-")}
 
 
 def threads() -> set[str]:

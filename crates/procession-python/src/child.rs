@@ -2,13 +2,13 @@
 
 use std::os::fd::AsRawFd;
 
+use procession_engine::arena;
 use procession_engine::process::{self, State};
-use procession_engine::{ErrorKind, arena};
 use pyo3::prelude::*;
 
 use crate::error::IntoPython;
 use crate::pickle;
-use crate::wait::{deadline, detached};
+use crate::wait::{deadline, waiting};
 
 /// A started process, as its parent holds it.
 #[pyclass(frozen, weakref, module = "procession._procession")]
@@ -45,11 +45,8 @@ impl Child {
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<i32>> {
         let end = deadline(timeout)?;
-        detached(py, || match self.0.wait(end) {
-            Ok(status) => Ok(Some(status.code())),
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(None),
-            Err(error) => Err(error),
-        })
+        let status = waiting(py, end, |end| self.0.wait(end))?;
+        Ok(status.map(|status| status.code()))
     }
 
     fn send_signal(&self, signum: i32) -> PyResult<()> {

@@ -2,11 +2,12 @@
 
 use procession_engine::ErrorKind;
 use procession_engine::arena::Handle;
+use procession_engine::os::time::Deadline;
 use procession_engine::sync;
 use pyo3::prelude::*;
 
 use crate::error::{IntoPython, to_python};
-use crate::wait::deadline;
+use crate::wait::{Breaks, deadline};
 
 /// Those that wait for a condition, without the lock that guards it.
 #[pyclass(frozen, weakref, module = "procession._procession")]
@@ -22,8 +23,10 @@ impl Condition {
         timeout: Option<f64>,
     ) -> PyResult<bool> {
         let end = deadline(timeout)?;
+        let mut breaks = Breaks::new();
         loop {
-            match py.detach(|| waiter.wait(end)) {
+            let pause = breaks.next(Deadline::NEVER);
+            match py.detach(|| waiter.wait_with_break(end, pause)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
                 result => return result.map_err(to_python),
             }

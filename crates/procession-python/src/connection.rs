@@ -27,7 +27,7 @@ use crate::error::{
     IntoPython, broken_pipe, buffer_too_short, end_of_file, os_error, to_python, value_error,
 };
 use crate::pickle::{self, Pickled, bytes_of};
-use crate::wait::{deadline, detached};
+use crate::wait::{Breaks, deadline, nothing_yet, waiting};
 
 /// How a pipe's end travels beside its descriptor: the offset and serial of
 /// what both ends share, and which end it is.
@@ -86,13 +86,15 @@ impl Connection {
     /// Receives one message.
     fn recv_message(&self, py: Python<'_>, most: usize) -> PyResult<Message> {
         let mut receiving = Receiving::new(self.to_read()?, self.track.as_ref(), most);
+        let mut breaks = Breaks::new();
         loop {
-            let error = match py.detach(|| receiving.go_on(Deadline::NEVER)) {
+            let pause = breaks.next(Deadline::NEVER);
+            let error = match py.detach(|| receiving.go_on(pause)) {
                 Ok(message) => return Ok(message),
                 Err(error) => error,
             };
             let error = match error.kind() {
-                ErrorKind::Interrupted => match py.check_signals() {
+                ErrorKind::Interrupted | ErrorKind::TimedOut => match py.check_signals() {
                     Ok(()) => continue,
                     Err(raised) => raised,
                 },
@@ -292,7 +294,12 @@ impl Connection {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let fd = self.to_read()?;
         let end = deadline(timeout)?;
-        detached(py, || wait_readable(fd, end))
+        let readable = waiting(py, end, |end| {
+            wait_readable(fd, end)?
+                .then_some(())
+                .ok_or_else(nothing_yet)
+        })?;
+        Ok(readable.is_some())
     }
 }
 

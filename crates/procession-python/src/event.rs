@@ -1,13 +1,12 @@
 //! A flag to wait for.
 
-use procession_engine::ErrorKind;
 use procession_engine::sync;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::IntoPython;
 use crate::shared::{Numbers, Shared};
-use crate::wait::{deadline, detached};
+use crate::wait::{deadline, waiting};
 
 /// A flag to wait for; the base of the class in `synchronize`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -66,10 +65,7 @@ impl Event {
             return Ok(true);
         }
         let end = deadline(timeout)?;
-        detached(py, || match event.wait(end) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
-            Err(error) => Err(error),
-        })
+        let times = event.times_set();
+        Ok(waiting(py, end, |end| event.wait_since(times, end))?.is_some())
     }
 }

@@ -4,15 +4,15 @@
 //! whether the calling thread was the last of its process to take it
 //! (`Condition` asks), and how often the process did.
 
+use procession_engine::Result;
 use procession_engine::arena::Family;
 use procession_engine::os::thread::this_thread;
 use procession_engine::os::time::Deadline;
 use procession_engine::primitive::{AtomicU32, AtomicU64, Ordering};
-use procession_engine::{ErrorKind, Result};
 use pyo3::prelude::*;
 
 use crate::error::to_python;
-use crate::wait::{deadline_of, detached};
+use crate::wait::{deadline_of, waiting};
 
 /// Counts what this process has taken and not given back.
 ///
@@ -78,11 +78,7 @@ pub fn acquire(
     if end.has_passed() {
         return Ok(false);
     }
-    detached(py, || match wait(end) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
-        Err(error) => Err(error),
-    })
+    Ok(waiting(py, end, wait)?.is_some())
 }
 
 fn stamp() -> u32 {

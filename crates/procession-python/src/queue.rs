@@ -17,7 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use crate::error::{self, IntoPython, to_python, value_error};
 use crate::pickle::{self, Pickled, bytes_of};
 use crate::shared::{Numbers, Shared};
-use crate::wait::{deadline, detached};
+use crate::wait::{deadline, waiting};
 
 /// A queue of pickled objects; the base of the classes in `queues`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -59,13 +59,12 @@ impl Queue {
             return Err(error::full());
         }
         let end = deadline(timeout)?;
-        let put = detached(py, || match queue.put(parts, end) {
-            Err(error) if matches!(error.kind(), ErrorKind::Full | ErrorKind::TimedOut) => {
-                Ok(false)
-            }
-            result => result.map(|()| true),
-        })?;
-        if put { Ok(()) } else { Err(error::full()) }
+        let put = waiting(py, end, |end| queue.put(parts, end))?;
+        if put.is_some() {
+            Ok(())
+        } else {
+            Err(error::full())
+        }
     }
 
     fn get_message(
@@ -81,12 +80,7 @@ impl Queue {
             return Err(error::empty());
         }
         let end = deadline(timeout)?;
-        let message = detached(py, || match queue.get(end) {
-            Err(error) if matches!(error.kind(), ErrorKind::Empty | ErrorKind::TimedOut) => {
-                Ok(None)
-            }
-            result => result.map(Some),
-        })?;
+        let message = waiting(py, end, |end| queue.get(end))?;
         message.ok_or_else(error::empty)
     }
 }

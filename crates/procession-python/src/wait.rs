@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use procession_engine::channel::{self, Waitable};
 use procession_engine::os::time::Deadline;
-use procession_engine::{ErrorKind, Result};
+use procession_engine::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
 use crate::error::{to_python, value_error};
@@ -30,6 +30,62 @@ pub fn detached<T: Send>(py: Python<'_>, call: impl Fn() -> Result<T> + Sync) ->
             result => return result.map_err(to_python),
         }
     }
+}
+
+/// Runs a wait of the engine that ends at a deadline and may be begun anew,
+/// without holding the GIL; `None` when the time is over.
+///
+/// A signal interrupts only who sleeps already. One that arrives a moment
+/// earlier would go unnoticed until the end, so the sleep has breaks, after
+/// which Python looks for signals: soon at first, because what wakes another
+/// process often makes it send one.
+pub fn waiting<T: Send>(
+    py: Python<'_>,
+    end: Deadline,
+    wait: impl Fn(Deadline) -> Result<T> + Sync,
+) -> PyResult<Option<T>> {
+    let mut breaks = Breaks::new();
+    loop {
+        let until = breaks.next(end);
+        match py.detach(|| wait(until)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
+            Err(error) if is_over(&error) => {
+                if end.has_passed() {
+                    return Ok(None);
+                }
+                py.check_signals()?;
+            }
+            result => return result.map(Some).map_err(to_python),
+        }
+    }
+}
+
+/// Says when a sleep has its next break.
+pub struct Breaks(Duration);
+
+impl Breaks {
+    /// Begins a sleep.
+    pub fn new() -> Self {
+        Self(Duration::from_millis(1))
+    }
+
+    /// Returns the next break of a sleep that ends at `end`.
+    pub fn next(&mut self, end: Deadline) -> Deadline {
+        self.0 = (self.0 * 4).min(Duration::from_secs(1));
+        end.within(self.0)
+    }
+}
+
+fn is_over(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::TimedOut | ErrorKind::Empty | ErrorKind::Full
+    )
+}
+
+/// Returns the error with which a wait of the engine ends that has found nothing.
+pub fn nothing_yet() -> Error {
+    Error::new(ErrorKind::TimedOut, "nothing is ready yet")
 }
 
 /// Returns the end of a timeout in seconds: `None` is never, less than 0 is now.
@@ -85,5 +141,9 @@ pub fn wait(py: Python<'_>, things: Vec<Thing<'_>>, timeout: Option<f64>) -> PyR
         .iter()
         .map(Thing::waitable)
         .collect::<PyResult<_>>()?;
-    detached(py, || channel::wait(&things, end))
+    let ready = waiting(py, end, |end| {
+        let ready = channel::wait(&things, end)?;
+        (!ready.is_empty()).then_some(ready).ok_or_else(nothing_yet)
+    })?;
+    Ok(ready.unwrap_or_default())
 }

@@ -182,6 +182,15 @@ impl Waiter<'_> {
     /// # Errors
     /// `Interrupted`: still in line; call it again, or drop the waiter.
     pub fn wait(&mut self, deadline: Deadline) -> Result<bool> {
+        self.wait_with_break(deadline, Deadline::NEVER)
+    }
+
+    /// As [`wait`](Self::wait), but interrupted soon after `pause`, for callers
+    /// that have to look after something else now and then.
+    ///
+    /// # Errors
+    /// `Interrupted`: still in line; call it again, or drop the waiter.
+    pub fn wait_with_break(&mut self, deadline: Deadline, pause: Deadline) -> Result<bool> {
         let Some(entry) = self.entry else {
             return Ok(false);
         };
@@ -211,6 +220,9 @@ impl Waiter<'_> {
                         return Ok(
                             !entry.leave_if_waiting(self.me) && entry.leave_if_notified(self.me)
                         );
+                    }
+                    if pause.has_passed() {
+                        return Err(interrupted(object));
                     }
                 }
             }

@@ -201,17 +201,28 @@ impl Event {
         if self.is_set() {
             return Ok(());
         }
-        self.wait_slowly(deadline)
+        self.wait_since(self.times_set(), deadline)
     }
 
-    fn wait_slowly(&self, deadline: Deadline) -> Result<()> {
+    /// Returns how often the event was set so far, as [`wait_since`] needs it.
+    ///
+    /// [`wait_since`]: Self::wait_since
+    pub fn times_set(&self) -> u32 {
+        self.body.word.load(Ordering::Acquire) / ONCE
+    }
+
+    /// Blocks until the event is set, or was set and cleared since it had been
+    /// set so many times: for who waits in several steps.
+    ///
+    /// # Errors
+    /// `TimedOut`, `Interrupted`.
+    pub fn wait_since(&self, times: u32, deadline: Deadline) -> Result<()> {
         let _waiting = Waiting::on(
             &self.attached.object,
             ObjectKind::Event,
             me(&self.attached.object)?,
         );
         let mut word = self.body.word.load(Ordering::Acquire);
-        let times = word / ONCE;
         let mut slice = FIRST_SLICE;
         while word & SET == 0 && word / ONCE == times {
             if deadline.has_passed() {

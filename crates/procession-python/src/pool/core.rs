@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 
 use crate::error::to_python;
 use crate::pool::sink::Deliver;
+use crate::wait::Breaks;
 
 /// What the owner of a pool and its results share.
 pub struct Core {
@@ -29,12 +30,15 @@ impl Core {
         done: &(dyn Fn() -> bool + Sync),
         deadline: Deadline,
     ) -> PyResult<bool> {
+        let mut breaks = Breaks::new();
         loop {
-            let result = calling_back(|| py.detach(|| self.engine.drive(&|| done(), deadline)))?;
+            let until = breaks.next(deadline);
+            let result = calling_back(|| py.detach(|| self.engine.drive(&|| done(), until)))?;
             match result {
                 Ok(()) => return Ok(true),
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => py.check_signals()?,
+                    ErrorKind::TimedOut if !deadline.has_passed() => py.check_signals()?,
                     ErrorKind::TimedOut | ErrorKind::Closed => return Ok(done()),
                     // It could not go on, and has told everybody.
                     _ if self.engine.end().is_some() => return Ok(done()),
@@ -46,10 +50,16 @@ impl Core {
 
     /// Waits until all workers have ended.
     pub fn join(&self, py: Python<'_>) -> PyResult<()> {
+        let mut breaks = Breaks::new();
         loop {
-            let result = calling_back(|| py.detach(|| self.engine.join(Deadline::NEVER)))?;
+            let until = breaks.next(Deadline::NEVER);
+            let result = calling_back(|| py.detach(|| self.engine.join(until)))?;
             match result {
-                Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::TimedOut) =>
+                {
+                    py.check_signals()?;
+                }
                 result => return result.map_err(to_python),
             }
         }

@@ -7,7 +7,7 @@ use procession_engine::os::time::Deadline;
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 
-use crate::wait::detached;
+use crate::wait::{nothing_yet, waiting};
 
 /// Wakes threads of this process that wait for a change.
 #[derive(Default)]
@@ -33,12 +33,13 @@ impl Signal {
         done: &(dyn Fn() -> bool + Sync),
         deadline: Deadline,
     ) -> PyResult<bool> {
-        detached(py, || {
+        let came = waiting(py, deadline, |deadline| {
             self.parked.fetch_add(1, Ordering::SeqCst);
             let result = self.park(done, deadline);
             self.parked.fetch_sub(1, Ordering::SeqCst);
-            result
-        })
+            result?.then_some(()).ok_or_else(nothing_yet)
+        })?;
+        Ok(came.is_some())
     }
 
     fn park(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> procession_engine::Result<bool> {
