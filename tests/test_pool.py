@@ -15,7 +15,10 @@ from targets import pool as targets
 @pytest.fixture(scope="module")
 def pool(mp):
     """Returns a pool of two workers that the tests of one start method share."""
-    with mp.Pool(2) as pool:
+    set_up = mp.Semaphore(0)
+    with mp.Pool(2, initializer=set_up.release) as pool:
+        for _ in range(2):  # Until then they may look like processes held in reserve.
+            assert set_up.acquire(timeout=PATIENCE)
         yield pool
         pool.close()
         pool.join()

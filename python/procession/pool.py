@@ -12,7 +12,6 @@ terminated fail instead of waiting for ever.
 from __future__ import annotations
 
 import itertools
-import queue
 import threading
 import traceback
 import warnings
@@ -22,10 +21,9 @@ from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
 from ._outcome import rebuild_exc
 from ._procession import (
     ApplyResult,
-    IMapIterator,
-    IMapUnorderedIterator,
     MapResult,
 )
+from ._threads import Threads, mapstar, starmapstar  # noqa: F401
 from .reduction import ForkingPickler
 
 TYPE_CHECKING = False
@@ -58,7 +56,7 @@ class Pool:
     """
 
     _wrap_exception = True
-    _engine: _procession.Pool | _Threads
+    _engine: _procession.Pool | Threads
 
     @staticmethod
     def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
@@ -405,16 +403,6 @@ class ExceptionWithTraceback:
         return rebuild_exc, (self.exc, self.tb)
 
 
-def mapstar(args: tuple[Any, ...]) -> list[Any]:
-    """Returns the list of `map(*args)`."""
-    return list(map(*args))
-
-
-def starmapstar(args: tuple[Any, ...]) -> list[Any]:
-    """Returns the list of `itertools.starmap(*args)`."""
-    return list(itertools.starmap(args[0], args[1]))
-
-
 def _at_hand(iterable: Iterable[Any]) -> Any:
     """Returns the items of an iterable as something that has a length."""
     if isinstance(iterable, list | tuple | range):
@@ -442,8 +430,8 @@ class ThreadPool(Pool):
     ) -> None:
         Pool.__init__(self, processes, initializer, initargs)
 
-    def _start(self) -> _Threads:
-        threads = _Threads()
+    def _start(self) -> Threads:
+        threads = Threads()
         for _ in range(self._processes):
             thread = self.Process(
                 self._ctx,
@@ -455,135 +443,6 @@ class ThreadPool(Pool):
             self._pool.append(thread)
         threads.workers = self._pool
         return threads
-
-
-class _Threads:
-    """What a `ThreadPool` has in place of the native pool."""
-
-    def __init__(self) -> None:
-        self.cache: dict[int, Any] = {}
-        self.tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.workers: list[threading.Thread] = []
-
-    def put(self, item: tuple[int, int, tuple[bool, Any]]) -> None:
-        """Hands what came of a task to its result."""
-        job, index, outcome = item
-        result = self.cache.get(job)
-        if result is not None:
-            result._set(index, outcome)
-
-    def apply(self, pool: Pool, func: Any, args: Any, kwds: Any) -> Any:
-        return self.apply_async(pool, func, args, kwds, None, None).get()
-
-    def apply_async(
-        self,
-        pool: Pool,
-        func: Any,
-        args: Any,
-        kwds: Any,
-        callback: Any,
-        error_callback: Any,
-    ) -> ApplyResult:
-        result = ApplyResult(pool, callback, error_callback)
-        self.cache[result._job] = result
-        self.tasks.put((result._job, 0, func, args, kwds))
-        return result
-
-    def map(
-        self, pool: Pool, func: Any, items: Any, chunksize: int, star: bool
-    ) -> list[Any]:
-        values: list[Any] = self.map_async(
-            pool, func, items, chunksize, star, None, None
-        ).get()
-        return values
-
-    def map_async(
-        self,
-        pool: Pool,
-        func: Any,
-        items: Any,
-        chunksize: int,
-        star: bool,
-        callback: Any,
-        error_callback: Any,
-    ) -> MapResult:
-        result = MapResult(pool, chunksize, len(items), callback, error_callback)
-        if not result.ready():
-            self.cache[result._job] = result
-        call = starmapstar if star else mapstar
-        chunks = _chunks(items, chunksize)
-        if chunksize == 1:
-            # The result of such a task stands for itself.
-            for index, item in enumerate(items):
-                args = item if star else (item,)
-                self.tasks.put((result._job, index, func, args, {}))
-            return result
-        for index, chunk in enumerate(chunks):
-            self.tasks.put((result._job, index, call, ((func, chunk),), {}))
-        return result
-
-    def imap(
-        self, pool: Pool, func: Any, iterable: Any, chunksize: int, ordered: bool
-    ) -> tuple[IMapIterator, _ThreadFeeder]:
-        kind = IMapIterator if ordered else IMapUnorderedIterator
-        results = kind(pool)
-        self.cache[results._job] = results
-        if chunksize == 1:
-            calls: Any = ((func, (item,)) for item in iter(iterable))
-        else:
-            chunks = _chunks(iterable, chunksize)
-            calls = ((mapstar, ((func, chunk),)) for chunk in chunks)
-        return results, _ThreadFeeder(self.tasks, results, calls)
-
-    def replenish(self) -> None:
-        pass
-
-    def close(self) -> None:
-        for _ in self.workers:
-            self.tasks.put(None)
-
-    def terminate(self) -> None:
-        try:
-            while True:
-                self.tasks.get_nowait()
-        except queue.Empty:
-            pass
-        self.close()
-
-    def join(self) -> None:
-        for thread in self.workers:
-            thread.join()
-
-
-class _ThreadFeeder:
-    """Puts what an iterable yields in line for the threads of a pool."""
-
-    def __init__(
-        self,
-        tasks: queue.SimpleQueue[Any],
-        results: IMapIterator,
-        calls: Iterator[tuple[Any, Any]],
-    ) -> None:
-        self._tasks = tasks
-        self._results = results
-        self._calls = calls
-
-    def run(self) -> None:
-        """Asks the iterable until its end."""
-        job, index = self._results._job, -1
-        try:
-            for index, (func, args) in enumerate(self._calls):
-                self._tasks.put((job, index, func, args, {}))
-        except Exception as error:
-            index += 1
-            self._results._set(index, (False, error))
-        self._results._set_length(index + 1)
-
-
-def _chunks(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
-    iterator = iter(iterable)
-    while size and (chunk := tuple(itertools.islice(iterator, size))):
-        yield chunk
 
 
 def worker(

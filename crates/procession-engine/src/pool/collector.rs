@@ -19,7 +19,7 @@ use crate::pool::pool::Shared;
 const GRACE: Duration = Duration::from_millis(1);
 
 /// How long the thread stays when there is nothing to collect.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_millis(100);
 
 /// Sees to it that a collector runs for as long as results are owed.
 pub(super) fn attend<S: Sink>(shared: &Arc<Shared<S>>) -> Result<()> {

@@ -191,7 +191,7 @@ impl<T> State<T> {
     }
 
     /// Takes what a source made, and the source back. Returns the source if it
-    /// is to be dropped or ended, which is done without the lock.
+    /// is to be dropped, which is done without the lock.
     pub(super) fn answer(
         &mut self,
         tasks: &mut Vec<Task<T>>,
@@ -207,9 +207,6 @@ impl<T> State<T> {
                     self.returned.insert(waiting.number, waiting);
                 }
             }
-        }
-        if matches!(self.phase, Phase::Ended(_)) {
-            return Some(source);
         }
         match supply {
             Supply::More => self.line.push_front(Entry::Source(source)),

@@ -189,14 +189,18 @@ impl<S: Sink> Shared<S> {
             let supply = source.fill(&mut turn.tasks, most);
             progress |= !turn.tasks.is_empty() || supply != super::Supply::More;
             let mut state = self.lock();
-            let spent = state.answer(&mut turn.tasks, source, supply);
-            let end = match &state.phase {
-                Phase::Ended(end) => Some(Arc::clone(end)),
-                _ => None,
-            };
-            drop(state);
-            if let (Some(source), Some(end)) = (spent, end) {
+            if let Phase::Ended(end) = &state.phase {
+                // It has ended meanwhile, without these.
+                let end = Arc::clone(end);
+                drop(state);
+                for task in turn.tasks.drain(..) {
+                    turn.outbox.ended(task.token, &end);
+                }
                 source.end(&end);
+            } else {
+                let spent = state.answer(&mut turn.tasks, source, supply);
+                drop(state);
+                drop(spent);
             }
         }
         if !turn.outbox.is_empty() {

@@ -47,6 +47,8 @@ struct Shared {
 struct Buffer {
     tasks: VecDeque<Task<Token>>,
     bytes: usize,
+    /// How many inputs were taken from the iterator.
+    made: usize,
     /// The iterator has ended.
     complete: bool,
     /// The pool found the buffer empty.
@@ -87,7 +89,12 @@ impl Feeder {
     fn feed(&self, py: Python<'_>, inputs: &mut Inputs) -> PyResult<bool> {
         let failed = |index, error| {
             let arrival = Arrival::error(py, error);
-            IMapIterator::arrive(self.stream.bind(py), index, arrival);
+            let mut buffer = self.shared.lock();
+            buffer.made = index + 1;
+            if !buffer.ended {
+                drop(buffer);
+                IMapIterator::arrive(self.stream.bind(py), index, arrival);
+            }
         };
         let (index, chunk) = match inputs.next(py) {
             Ok(Some(found)) => found,
@@ -119,6 +126,7 @@ impl Feeder {
         if buffer.ended {
             return Ok(false);
         }
+        buffer.made = index + 1;
         buffer.bytes += message::length(&payload);
         buffer.tasks.push_back(Task {
             token: Token {
@@ -207,7 +215,7 @@ impl Source<Token> for Fed {
         let mut buffer = self.shared.lock();
         buffer.ended = true;
         let tasks = std::mem::take(&mut buffer.tasks);
-        let complete = buffer.complete;
+        let (complete, made) = (buffer.complete, buffer.made);
         drop(buffer);
         self.shared.room.notify();
         Python::try_attach(|py| {
@@ -218,7 +226,7 @@ impl Source<Token> for Fed {
                     .arrive(py, task.token.index, Arrival::ended(py, end));
             }
             if !complete {
-                IMapIterator::cut_off(stream, Arrival::ended(py, end));
+                IMapIterator::cut_off(stream, made, Arrival::ended(py, end));
             }
         });
     }

@@ -125,16 +125,12 @@ impl IMapIterator {
         Self::announce(slf, state);
     }
 
-    /// Ends it with an error after what was handed in: no more will come.
-    pub fn cut_off(slf: &Bound<'_, Self>, arrival: Arrival) {
-        let mut state = slf.get().state();
-        if state.length.is_none() {
-            let item = (arrival.success, arrival.object);
-            state.items.push_back(item);
-            state.index += 1;
-            state.length = Some(state.index);
+    /// Ends it with an error at `index`, unless its end is known: no more will come.
+    pub fn cut_off(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
+        if slf.get().state().length.is_none() {
+            Self::arrive(slf, index, arrival);
+            Self::set_length(slf, index + 1);
         }
-        Self::announce(slf, state);
     }
 
     fn announce(slf: &Bound<'_, Self>, mut state: MutexGuard<'_, State>) {

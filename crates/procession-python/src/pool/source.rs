@@ -180,12 +180,11 @@ impl Source<Token> for Items {
             match &self.call {
                 Call::Result(result) => {
                     let left = self.total.unwrap_or(taken).saturating_sub(taken);
-                    ApplyResult::abandon(result.bind(py), left, arrival);
+                    if left > 0 {
+                        ApplyResult::abandon(result.bind(py), left, arrival);
+                    }
                 }
-                Call::Stream(_) => {
-                    self.call.arrive(py, taken, arrival);
-                    self.finish(py, taken + 1);
-                }
+                Call::Stream(stream) => IMapIterator::cut_off(stream.bind(py), taken, arrival),
             }
         });
     }
