@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{Job, PoolEnd, Source, Supply, Task};
@@ -157,6 +158,60 @@ fn a_source_is_told_of_the_end_of_its_pool() {
         bench.drive(1);
         bench.pool.terminate();
         assert!(told.load(Ordering::SeqCst));
+    });
+}
+
+/// Tells when it is asked, and waits for a word before it answers.
+struct Slow {
+    asked: Sender<()>,
+    answer: Receiver<Supply>,
+}
+
+impl Source<u64> for Slow {
+    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, _most: usize) -> Supply {
+        self.asked.send(()).unwrap();
+        let supply = self.answer.recv().unwrap();
+        if supply == Supply::Done {
+            tasks.push(task(None, 1, &[b"e"]));
+        }
+        supply
+    }
+
+    fn end(self: Box<Self>, _end: &PoolEnd) {}
+}
+
+#[test]
+fn tasks_made_while_the_pool_ends_fail_like_all_others() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        let ((asked, was_asked), (may_answer, answer)) = (channel(), channel());
+        let source = Slow { asked, answer };
+        bench.pool.submit_source(Box::new(source)).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| bench.pool.drive(&|| bench.count() == 1, watchdog()));
+            was_asked.recv().unwrap();
+            bench.pool.terminate();
+            may_answer.send(Supply::Done).unwrap();
+        });
+        assert_eq!(bench.got(1), Got::Ended("the pool was terminated".into()));
+    });
+}
+
+#[test]
+fn a_source_that_gets_more_while_it_says_that_it_has_nothing_is_asked_again() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        let ((asked, was_asked), (may_answer, answer)) = (channel(), channel());
+        let source = Slow { asked, answer };
+        bench.pool.submit_source(Box::new(source)).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| bench.drive(1));
+            was_asked.recv().unwrap();
+            bench.pool.resume_sources().unwrap();
+            may_answer.send(Supply::Later).unwrap();
+            may_answer.send(Supply::Done).unwrap();
+        });
+        bench.finish();
     });
 }
 
