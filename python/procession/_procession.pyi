@@ -398,8 +398,8 @@ class ForkPlace:
         """Gives the place up: there is no child."""
     def started(self, pid: int) -> Child:
         """In the parent: returns the child that has the place."""
-    def entered(self) -> int:
-        """In the child: returns a descriptor that tells of the parent's end."""
+    def entered(self) -> None:
+        """In the child: takes the place."""
 
 def prepare_fork(name: str, daemon: bool) -> ForkPlace:
     """Sets a place aside for the child that the caller forks next."""
@@ -422,9 +422,6 @@ class Task:
     @property
     def fds(self) -> list[int]:
         """The descriptors that the parent has passed on, in its order."""
-    @property
-    def parent_sentinel(self) -> int:
-        """A descriptor that is readable once the parent has ended."""
     def load_preparation(self) -> Any:
         """Unpickles the first object."""
     def load_process(self) -> Any:
@@ -501,6 +498,9 @@ class Server:
         """
 
 # This process itself.
+
+def parent_sentinel() -> int:
+    """Returns a descriptor that is readable once the parent has ended; close it."""
 
 def request_stop() -> None:
     """Asks this process itself to stop."""

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
 
+# Servers in a row that may be killed before a start fails.
+_ATTEMPTS = 10
+
+
 class ForkServer:
     """The fork server as its users see it."""
 
@@ -62,7 +66,7 @@ class ForkServer:
         with self._lock:
             self._ensure()
             try:
-                return self._server.start(name, daemon, payload, fds)
+                return self._start(name, daemon, payload, fds)
             except BlockingIOError as error:
                 if not self._preload_modules:
                     raise
@@ -76,6 +80,17 @@ class ForkServer:
                 self._preload_modules = []
                 self._ensure()
                 return self._server.start(name, daemon, payload, fds)
+
+    def _start(
+        self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
+    ) -> _procession.Child:
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._server.start(name, daemon, payload, fds)
+            except ProcessLookupError:
+                # It was killed after we looked. If it ends by itself, the error is another.
+                self._ensure()
+        return self._server.start(name, daemon, payload, fds)
 
     def attach(self, handle: tuple[int, int]) -> None:
         """Uses the server that a relative has started."""
@@ -119,6 +134,7 @@ def main() -> NoReturn:
     server = _procession.Server(sys.argv[-1])
     _preload(server.load_preparation())
     _end_pools_of_threads()
+    util._have_empty_stdin()
     util._close_stdin()
     util._flush_std_streams()
     code = 1

@@ -40,6 +40,7 @@ class Popen:
         self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
+        util._have_empty_stdin()
         place = _procession.prepare_fork(process_obj._name, process_obj.daemon)
         try:
             pid = os.fork()
@@ -120,11 +121,11 @@ def _run_forked(place: _procession.ForkPlace, process_obj: Any) -> NoReturn:
     """Runs the process in the forked child, which ends here and nowhere else."""
     code = 1
     try:
-        parent_sentinel = place.entered()
+        place.entered()
         # What the parent wants done at its exit is not the child's to do.
         atexit._clear()
         atexit.register(util._exit_function)
-        code = process_obj._bootstrap(parent_sentinel=parent_sentinel)
+        code = process_obj._bootstrap()
     except BaseException:
         sys.excepthook(*sys.exc_info())
         util._flush_std_streams()

@@ -421,6 +421,14 @@ class _ParentProcess(BaseProcess):
         self._sentinel = sentinel
         self._config = {}
 
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is readable once the parent has ended."""
+        # Most children never ask.
+        if self._sentinel is None:
+            self._sentinel = _procession.parent_sentinel()
+        return self._sentinel
+
     def is_alive(self) -> bool:
         """Returns whether the parent runs, as in `multiprocessing`."""
         return not _procession.wait([self.sentinel], 0)

@@ -152,7 +152,7 @@ def _main(task: _procession.Task) -> int:
     finally:
         del myself._inheriting
     _procession.booted()
-    code: int = process_obj._bootstrap(task.parent_sentinel)
+    code: int = process_obj._bootstrap()
     return code
 
 

@@ -1,6 +1,5 @@
 //! The place of a child while Python forks it.
 
-use std::os::fd::IntoRawFd;
 use std::sync::{Mutex, PoisonError};
 
 use procession_engine::start::PreparedFork;
@@ -8,7 +7,6 @@ use pyo3::prelude::*;
 
 use crate::child::Child;
 use crate::error::{IntoPython, value_error};
-use crate::member;
 use crate::spawn::orders;
 
 /// Sets a place aside for the child that the caller forks next.
@@ -40,8 +38,7 @@ impl ForkPlace {
         self.take()?.in_parent(pid).or_raise().map(Child::new)
     }
 
-    fn entered(&self) -> PyResult<i32> {
-        self.take()?.in_child().or_raise()?;
-        Ok(member::parent_sentinel().or_raise()?.into_raw_fd())
+    fn entered(&self) -> PyResult<()> {
+        self.take()?.in_child().or_raise()
     }
 }

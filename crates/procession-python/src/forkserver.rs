@@ -132,7 +132,7 @@ impl Server {
         let Joined::Server(mut server) = start::join(&introduction).or_raise()? else {
             return Err(value_error("this process was not started as a server"));
         };
-        let task = Task::new(server.take_received()).or_raise()?;
+        let task = Task::new(server.take_received());
         Ok(Self {
             server: Mutex::new(Some(server)),
             task,
@@ -159,9 +159,7 @@ impl Server {
             Err(error) => Err(Error::new(ErrorKind::Limit, error.to_string())),
         };
         // The GIL is held all the time: a server has no other thread.
-        match server.serve(&mut fork).map_err(to_python)? {
-            Some(received) => Task::new(received).or_raise().map(Some),
-            None => Ok(None),
-        }
+        let received = server.serve(&mut fork).map_err(to_python)?;
+        Ok(received.map(Task::new))
     }
 }

@@ -61,7 +61,9 @@ mod _procession {
     #[pymodule_export]
     use crate::lock::Lock;
     #[pymodule_export]
-    use crate::member::{leave_outcome, request_stop, stop_requested, usable_cpus};
+    use crate::member::{
+        leave_outcome, parent_sentinel, request_stop, stop_requested, usable_cpus,
+    };
     #[pymodule_export]
     use crate::payload::{Payload, Task};
     #[pymodule_export]

@@ -1,6 +1,6 @@
 //! This process's own place in the family: its stop flag, and what it leaves behind.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
 use procession_engine::arena::{Block, Family, Stamp};
 use procession_engine::primitive::Ordering;
@@ -45,10 +45,16 @@ pub fn leave_outcome(outcome: &Bound<'_, PyAny>) -> PyResult<()> {
     me::publish_outcome(Payload::new(block, len)).or_raise()
 }
 
-/// Returns a descriptor that is readable once the parent has ended.
-pub fn parent_sentinel() -> Result<OwnedFd> {
+/// Returns a descriptor that is readable once the parent has ended; the caller
+/// owns it.
+#[pyfunction]
+pub fn parent_sentinel() -> PyResult<RawFd> {
+    open_parent().map(IntoRawFd::into_raw_fd).or_raise()
+}
+
+fn open_parent() -> Result<OwnedFd> {
     match me::open_parent() {
-        Ok(pidfd) => pidfd.as_fd().try_clone_to_owned().map_err(no_descriptor),
+        Ok(pidfd) => Ok(pidfd.into_fd()),
         // It has ended already: so has a pipe that nobody holds open.
         Err(error) if error.kind() == ErrorKind::Dead => {
             let (ended, _) = std::io::pipe().map_err(no_descriptor)?;

@@ -8,12 +8,11 @@ use std::os::fd::{IntoRawFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
 use procession_engine::arena::Block;
+use procession_engine::process;
 use procession_engine::start::Received;
-use procession_engine::{Result, process};
 use pyo3::prelude::*;
 
 use crate::error::{IntoPython, value_error};
-use crate::member;
 use crate::pickle::{self, ALIGNMENT, Pickled};
 
 /// Holds two pickled objects until a child is started with them.
@@ -61,23 +60,19 @@ pub struct Task {
     /// Descriptors that the parent has passed on, in its order.
     #[pyo3(get)]
     fds: Vec<RawFd>,
-    /// A descriptor that is readable once the parent has ended.
-    #[pyo3(get)]
-    parent_sentinel: RawFd,
 }
 
 impl Task {
     /// Takes over what this process was handed.
-    pub fn new(received: Received) -> Result<Self> {
-        Ok(Self {
+    pub fn new(received: Received) -> Self {
+        Self {
             payload: Mutex::new(received.payload.map(process::Payload::into_parts)),
             fds: received
                 .fds
                 .into_iter()
                 .map(IntoRawFd::into_raw_fd)
                 .collect(),
-            parent_sentinel: member::parent_sentinel()?.into_raw_fd(),
-        })
+        }
     }
 }
 

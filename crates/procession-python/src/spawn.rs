@@ -55,7 +55,7 @@ pub fn join(py: Python<'_>, argument: &str, ahead: &Bound<'_, PyAny>) -> PyResul
         }
         Joined::Server(_) => return Err(value_error("this process was started as a server")),
     };
-    received.map(Task::new).transpose().or_raise()
+    Ok(received.map(Task::new))
 }
 
 /// Ends the interpreters that were booted ahead.

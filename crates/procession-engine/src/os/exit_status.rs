@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// The system's number for a child that has ended by itself where it should
+/// not have (ECHILD), as against one that was killed.
+pub const FAILED: i32 = libc::ECHILD;
+
 /// Says how a process ended: with an exit code, or by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExitStatus {

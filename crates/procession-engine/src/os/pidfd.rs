@@ -67,6 +67,12 @@ impl PidFd {
         Self { fd, pid }
     }
 
+    /// Returns the descriptor alone.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// Returns the number of the process; once reaped, it may be another's.
     #[must_use]
     pub fn pid(&self) -> u32 {

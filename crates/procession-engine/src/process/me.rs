@@ -1,5 +1,7 @@
 //! What this process knows of itself: name, parent, whether it shall stop.
 
+use std::os::unix::process::parent_id;
+
 use crate::arena::member::{DAEMON, Member, WORKER};
 use crate::arena::{Block, Family, Stamp};
 use crate::error::{Error, ErrorKind, Result};
@@ -107,7 +109,12 @@ pub fn open_parent() -> Result<PidFd> {
         ErrorKind::Dead => gone(),
         _ => error,
     })?;
-    // The number may have become another's before it was opened.
+    // The kernel calls nobody our parent but the one who is.
+    if parent_id() == pid {
+        return Ok(pidfd);
+    }
+    // We are kept by a server. The number may have become another's before it
+    // was opened.
     if liveness::is_alive(pid, seen) {
         return Ok(pidfd);
     }

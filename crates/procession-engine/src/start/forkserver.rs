@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::arena::{Handle, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::doorbell;
+use crate::os::exit_status::FAILED;
 use crate::os::futex::Woken;
 use crate::os::pidfd::PidFd;
 use crate::os::time::Deadline;
@@ -26,6 +27,9 @@ const SLICE: Duration = Duration::from_millis(20);
 /// Slices after which one wishes anew: the wish may have come when there was no
 /// cell left for another spare.
 const PATIENCE: u32 = 25;
+
+/// Servers in a row that may be killed before a start fails.
+const ATTEMPTS: u32 = 10;
 
 /// How long a process that was killed may take to be gone.
 const LAST_STEPS: Duration = Duration::from_secs(2);
@@ -172,9 +176,9 @@ impl ForkServer {
         mut orders: Orders<'_>,
     ) -> Result<Child> {
         let with_fds = orders.needs_mail();
-        let mut retried = false;
+        let mut attempts = 0;
         loop {
-            let is_new = self.ensure(program, &server_orders)?;
+            self.ensure(program, &server_orders)?;
             match self.claim(with_fds, Deadline::NEVER) {
                 Ok(claim) => match claim.hand_over(&mut orders) {
                     // It was killed just now; there are others.
@@ -182,9 +186,12 @@ impl ForkServer {
                     result => return result,
                 },
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // One that died at once would do so again.
-                Err(error) if error.kind() == ErrorKind::Dead && !is_new && !retried => {
-                    retried = true;
+                // One that ended by itself would do so again.
+                Err(error) if error.kind() == ErrorKind::Dead && attempts < ATTEMPTS => {
+                    if error.errno() == Some(FAILED) {
+                        return Err(error);
+                    }
+                    attempts += 1;
                 }
                 Err(error) => return Err(error),
             }
@@ -296,10 +303,14 @@ impl Running {
     fn ended(&self) -> Error {
         let keeper = self.spares.body().keeper();
         match self.child.as_ref().map(Child::try_wait) {
-            Some(Ok(Some(status))) => Error::new(
-                ErrorKind::Dead,
-                format!("the fork server (process {}) {status}", self.watch.pid()),
-            ),
+            Some(Ok(Some(status))) => {
+                let message = format!("the fork server (process {}) {status}", self.watch.pid());
+                let error = Error::new(ErrorKind::Dead, message);
+                match status.signal() {
+                    Some(_) => error,
+                    None => error.with_errno(FAILED),
+                }
+            }
             _ => gone(keeper),
         }
     }

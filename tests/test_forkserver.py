@@ -1,0 +1,133 @@
+"""The fork server and its spares may be killed at any moment: no start is lost.
+
+Each test is a program of its own, because it uses up servers.
+"""
+
+import textwrap
+
+import pytest
+
+pytestmark = [
+    pytest.mark.methods("forkserver"),
+    pytest.mark.procession_only("a start by a killed server fails"),
+    pytest.mark.slow,
+]
+
+HELPERS = """
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing import forkserver
+from pathlib import Path
+
+def nothing():
+    pass
+
+def start(target=nothing):
+    process = multiprocessing.Process(target=target)
+    process.start()
+    return process
+
+def exitcode(process):
+    process.join(30)
+    return process.exitcode
+
+def server():
+    return forkserver._forkserver._forkserver_pid
+
+def spares():
+    pids = Path(f"/proc/{server()}/task/{server()}/children").read_text().split()
+    return [pid for pid in pids if "spare" in Path(f"/proc/{pid}/comm").read_text()]
+"""
+
+
+@pytest.fixture
+def runs(program):
+    """Returns a function that runs the text of a main program to a good end.
+
+    Nobody is left behind, which the fixture that it uses sees to.
+    """
+
+    def runs(text: str, exitcode: int = 0) -> None:
+        main = textwrap.indent(textwrap.dedent(text), "    ")
+        code, out, err = program(f"{HELPERS}\nif __name__ == '__main__':\n{main}")
+        assert (code, out, err) == (exitcode, "", "")
+
+    return runs
+
+
+def test_killed_server_is_replaced(runs) -> None:
+    runs("""
+        assert exitcode(start()) == 0
+        before = server()
+        os.kill(before, signal.SIGKILL)
+        for _ in range(5):
+            assert exitcode(start()) == 0
+        assert server() not in (before, None)
+    """)
+
+
+def test_children_outlive_the_server(runs) -> None:
+    runs("""
+        event = multiprocessing.Event()
+        process = start(event.wait)
+        os.kill(server(), signal.SIGKILL)
+        assert exitcode(start()) == 0
+        assert process.is_alive()
+        event.set()
+        assert exitcode(process) == 0
+    """)
+
+
+def test_killed_spares_cost_no_start(runs) -> None:
+    # One that is hit after it was claimed is a process that was killed.
+    runs("""
+        for _ in range(10):
+            assert exitcode(start()) in (0, -9)
+            for pid in spares():
+                os.kill(int(pid), signal.SIGKILL)
+            assert exitcode(start()) in (0, -9)
+    """)
+
+
+def test_no_start_is_lost_while_servers_are_killed(runs) -> None:
+    # A server is killed once it has forked: one that never comes to that is an error.
+    runs("""
+        assert exitcode(start()) == 0
+        done = threading.Event()
+
+        def children(pid):
+            return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+        def kill_servers():
+            while not done.wait(0.01):
+                for pid in children(os.getpid()):
+                    try:
+                        if children(pid):
+                            os.kill(int(pid), signal.SIGKILL)
+                    except OSError:
+                        pass
+
+        killer = threading.Thread(target=kill_servers)
+        killer.start()
+        try:
+            codes = [exitcode(start()) for _ in range(20)]
+        finally:
+            done.set()
+            killer.join()
+        # Nobody records how a process ended that its server did not reap.
+        assert set(codes) <= {0, 255}, codes
+    """)
+
+
+@pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_server_and_spares_end_with_their_program(runs, end) -> None:
+    runs(
+        f"""
+        for _ in range(3):
+            assert exitcode(start()) == 0
+        {end}
+        """,
+        0 if end == "pass" else -9,
+    )
