@@ -11,6 +11,7 @@ PACKAGE = Path("python/procession")
 # The modules that turn native things into the classes that users see. All others build on these.
 WRAPPERS = {
     "_outcome",
+    "_threads",
     "connection",
     "context",
     "forkserver",
