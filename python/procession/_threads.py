@@ -10,6 +10,7 @@ import itertools
 import queue
 
 from ._procession import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
+from .pool import mapstar, starmapstar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from .pool import Pool
 
 __all__ = ["Threads"]
-
-
-def mapstar(args: tuple[Any, ...]) -> list[Any]:
-    """Returns the list of `map(*args)`."""
-    return list(map(*args))
-
-
-def starmapstar(args: tuple[Any, ...]) -> list[Any]:
-    """Returns the list of `itertools.starmap(*args)`."""
-    return list(itertools.starmap(args[0], args[1]))
 
 
 class Threads:

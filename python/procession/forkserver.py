@@ -133,6 +133,9 @@ def main() -> NoReturn:
     """Runs the server, in the process that was started as one."""
     server = _procession.Server(sys.argv[-1])
     _preload(server.load_preparation())
+    # Workers of pools are most of what it starts: each would import this.
+    from . import pool  # noqa: F401
+
     _end_pools_of_threads()
     util._have_empty_stdin()
     util._close_stdin()

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import itertools
 import threading
-import traceback
 import warnings
 
 from . import _outcome, _procession, get_context, util
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
 from ._outcome import rebuild_exc
-from ._procession import (
+from ._procession import (  # noqa: F401
     ApplyResult,
+    IMapIterator,
+    IMapUnorderedIterator,
     MapResult,
 )
-from ._threads import Threads, mapstar, starmapstar  # noqa: F401
 from .reduction import ForkingPickler
 
 TYPE_CHECKING = False
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, NoReturn, Self
 
+    from ._threads import Threads
     from .context import BaseContext
 
 __all__ = ["Pool", "ThreadPool"]
@@ -395,12 +396,25 @@ class ExceptionWithTraceback:
     """Pickles an exception so that it has the text of its traceback as its cause."""
 
     def __init__(self, exc: BaseException, tb: TracebackType | None) -> None:
+        # Not at the top: most workers never tell of an error.
+        import traceback
+
         text = "".join(traceback.format_exception(type(exc), exc, tb))
         self.exc = exc
         self.tb = f'\n"""\n{text}"""'
 
     def __reduce__(self) -> tuple[Any, ...]:
         return rebuild_exc, (self.exc, self.tb)
+
+
+def mapstar(args: tuple[Any, ...]) -> list[Any]:
+    """Returns the list of `map(*args)`."""
+    return list(map(*args))
+
+
+def starmapstar(args: tuple[Any, ...]) -> list[Any]:
+    """Returns the list of `itertools.starmap(*args)`."""
+    return list(itertools.starmap(args[0], args[1]))
 
 
 def _at_hand(iterable: Iterable[Any]) -> Any:
@@ -431,6 +445,8 @@ class ThreadPool(Pool):
         Pool.__init__(self, processes, initializer, initargs)
 
     def _start(self) -> Threads:
+        from ._threads import Threads
+
         threads = Threads()
         for _ in range(self._processes):
             thread = self.Process(
