@@ -54,6 +54,8 @@ def pytest_configure(config) -> None:
     )
     # Before `library` is imported, here and by the children.
     os.environ["PROCESSION_TESTED_LIBRARY"] = config.getoption("library")
+    # What a shell starts in the background ignores interrupts, and would hand that down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Children read `__main__` again, and pytest's takes long and is of no use.
     sys.modules["__main__"] = types.ModuleType("__main__")
     # So that only what the tests make is found there; short, for socket names.

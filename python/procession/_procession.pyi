@@ -34,6 +34,7 @@ __all__ = [
     "end_spares",
     "join",
     "leave_outcome",
+    "parent_sentinel",
     "pipe",
     "prepare_fork",
     "rebuild_barrier",
