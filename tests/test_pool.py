@@ -1,5 +1,6 @@
 """Pools: results, order, errors, workers, and the end."""
 
+import gc
 import itertools
 import operator
 import pickle
@@ -68,6 +69,18 @@ def test_result_that_is_not_there_yet_says_so(mp) -> None:
         assert result.wait(MOMENT) is None
         event.set()
         assert result.get(PATIENCE) == "waited"
+
+
+def test_results_may_be_made_while_garbage_is_collected(pool) -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(3, 2, 2)
+    try:
+        results = [pool.apply_async(targets.square, (n,)) for n in range(200)]
+        assert [result.get(PATIENCE) for result in results] == [
+            n * n for n in range(200)
+        ]
+    finally:
+        gc.set_threshold(*before)
 
 
 # Callbacks.
@@ -421,6 +434,25 @@ def test_terminate_does_not_wait_for_tasks(mp) -> None:
     pool.join()
     with pytest.raises(ValueError, match="Pool not running"):
         pool.apply(targets.square, (1,))
+
+
+@pytest.mark.procession_only("whoever waits for a result waits for ever")
+def test_terminate_leaves_nobody_waiting(lib, mp) -> None:
+    started, never = mp.Semaphore(0), mp.Event()
+    pool = mp.Pool(2, targets.initialize, (started, never))
+    result = pool.map_async(targets.wait_for_given, range(100), 1)
+    iterators = [
+        pool.imap(targets.wait_for_given, range(10)),
+        pool.imap_unordered(targets.wait_for_given, itertools.count()),
+    ]
+    assert started.acquire(timeout=PATIENCE)
+    pool.terminate()
+    pool.join()
+    with pytest.raises(lib.ProcessError, match="terminated"):
+        result.get(PATIENCE)
+    for results in iterators:
+        with pytest.raises(lib.ProcessError, match="terminated"):
+            results.next(PATIENCE)
 
 
 def test_context_manager_terminates_the_pool(mp) -> None:
