@@ -121,15 +121,14 @@ def spawn_main(**kwds: object) -> NoReturn:
 def _import_ahead() -> None:
     """Imports what most programs need, in a child that has the time.
 
-    These are modules that a child of `multiprocessing` has, too.
+    These are modules that a child of `multiprocessing` has, too; not all of them, as
+    each takes its time at the end of the interpreter.
     """
     import pickle
     import runpy
     import signal
-    import socket
-    import subprocess
 
-    del pickle, runpy, signal, socket, subprocess
+    del pickle, runpy, signal
     gc.freeze()
 
 

@@ -1,8 +1,9 @@
 //! The server's side of the fork server: it forks, parks and reaps.
 //!
 //! It has one thread, and looks at it before each fork. Spares are forked when
-//! somebody waits for one, or when nobody has asked for a while; never in
-//! between, where it would compete with what was just started.
+//! somebody waits for one, or there are hardly any; more of them when nobody has
+//! asked for a while, and never in between, where it would compete with what was
+//! just started.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -32,8 +33,8 @@ pub(super) const BELL: u32 = 0;
 /// Spares kept when nothing is known of the demand.
 const LEAST: usize = 2;
 
-/// How long nobody must have asked before spares are forked that nobody waits
-/// for.
+/// How long nobody must have asked before more spares than the least are forked
+/// that nobody waits for.
 const QUIET: Duration = Duration::from_millis(1);
 
 /// How long demand is remembered: after each such time without a start, one
@@ -201,7 +202,12 @@ impl Keeper {
             CLAIMED_KEY => {
                 self.claimed.lower();
                 self.forget_at = Instant::now() + MEMORY;
-                self.refill_at = Some(Instant::now() + QUIET);
+                // One start after another must not come to wait for a fork.
+                let quiet = match self.spares.body().free_count() < LEAST {
+                    true => Duration::ZERO,
+                    false => QUIET,
+                };
+                self.refill_at = Some(Instant::now() + quiet);
             }
             key => self.bury(key),
         }
