@@ -183,43 +183,45 @@ mod tests {
             change();
             i32::from(Surroundings::look().unwrap() != before)
         });
-        assert!(process.wait(WATCHDOG()).unwrap());
-        process.reap().unwrap().unwrap().code() == 1
+        assert!(process.wait(WATCHDOG()).unwrap(), "the child hangs");
+        match process.reap().unwrap().unwrap().code() {
+            0 => false,
+            1 => true,
+            code => panic!("the child exited with {code}, see above"),
+        }
     }
 
     #[test]
     fn what_a_child_would_inherit_shows() {
-        assert!(!shows(|| ()));
-        assert!(shows(|| std::env::set_current_dir("/proc").unwrap()));
-        assert!(shows(|| {
+        assert!(!shows(|| ()), "nothing");
+        let directory = || std::env::set_current_dir("/proc").unwrap();
+        assert!(shows(directory), "directory");
+        let umask = || {
             rustix::process::umask(rustix::fs::Mode::from_bits_retain(0o31));
-        }));
-        assert!(shows(|| {
-            rustix::process::setpgid(None, None).unwrap();
-        }));
-        // At the least priority already, nothing is left to lower.
+        };
+        assert!(shows(umask), "umask");
+        let group = || rustix::process::setpgid(None, None).unwrap();
+        assert!(shows(group), "group");
+        let priority = || {
+            rustix::process::nice(1).unwrap();
+        };
+        // Where the tests run at the least priority, nothing is left to lower.
         let lowered = getpriority_process(None).unwrap() < 19;
-        assert_eq!(
-            lowered,
-            shows(|| {
-                rustix::process::nice(1).unwrap();
-            })
-        );
-        // What a shell starts in the background ignores SIGINT, and whoever
-        // started the tests may ignore others: it is the change that shows.
-        assert!(shows(|| {
-            // SAFETY: neither disposition runs anything.
-            unsafe {
-                if libc::signal(libc::SIGUSR1, libc::SIG_IGN) == libc::SIG_IGN {
-                    libc::signal(libc::SIGUSR1, libc::SIG_DFL);
-                }
+        assert_eq!(shows(priority), lowered, "priority");
+        // Whoever started the tests may ignore it already: the change shows.
+        // SAFETY: neither disposition runs anything.
+        let signal = || unsafe {
+            if libc::signal(libc::SIGUSR1, libc::SIG_IGN) == libc::SIG_IGN {
+                libc::signal(libc::SIGUSR1, libc::SIG_DFL);
             }
-        }));
-        assert!(shows(|| {
+        };
+        assert!(shows(signal), "signal");
+        let descriptor = || {
             let file = fs::File::open("/proc/self/exe").unwrap();
             fcntl_setfd(&file, FdFlags::empty()).unwrap();
             std::mem::forget(file);
-        }));
+        };
+        assert!(shows(descriptor), "descriptor");
     }
 
     #[test]
