@@ -209,10 +209,11 @@ mod tests {
         let lowered = getpriority_process(None).unwrap() < 19;
         assert_eq!(shows(priority), lowered, "priority");
         // Whoever started the tests may ignore it already: the change shows.
-        // SAFETY: neither disposition runs anything.
-        let signal = || unsafe {
-            if libc::signal(libc::SIGUSR1, libc::SIG_IGN) == libc::SIG_IGN {
-                libc::signal(libc::SIGUSR1, libc::SIG_DFL);
+        let signal = || {
+            // SAFETY: neither disposition runs anything.
+            let set = |to| unsafe { libc::signal(libc::SIGUSR1, to) };
+            if set(libc::SIG_IGN) == libc::SIG_IGN {
+                set(libc::SIG_DFL);
             }
         };
         assert!(shows(signal), "signal");
