@@ -17,12 +17,20 @@ HELPERS = """
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from multiprocessing import forkserver
 from pathlib import Path
 
 def nothing():
     pass
+
+def tell(queue):
+    process = multiprocessing.current_process()
+    queue.put({
+        "path": sys.path, "argv": sys.argv, "dir": os.getcwd(),
+        "authkey": bytes(process.authkey), "name": process.name,
+    })
 
 def start(target=nothing):
     process = multiprocessing.Process(target=target)
@@ -38,7 +46,13 @@ def server():
 
 def spares():
     pids = Path(f"/proc/{server()}/task/{server()}/children").read_text().split()
-    return [pid for pid in pids if "spare" in Path(f"/proc/{pid}/comm").read_text()]
+    return [pid for pid in pids if "spare" in comm(pid)]
+
+def comm(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""  # The server has just reaped it.
 """
 
 
@@ -55,6 +69,46 @@ def runs(program):
         assert (code, out, err) == (exitcode, "", "")
 
     return runs
+
+
+def test_child_is_told_what_the_server_was_not(runs) -> None:
+    runs("""
+        queue = multiprocessing.SimpleQueue()
+
+        def differs():
+            process = multiprocessing.Process(target=tell, args=(queue,))
+            process.start()
+            process.join()
+            return queue.get()
+
+        same = differs()
+        sys.path.append("/elsewhere")
+        sys.argv = ["another", "line"]
+        multiprocessing.current_process().authkey = b"changed"
+        os.chdir("/")
+        found = differs()
+        assert found != same
+        assert found["path"][-1] == "/elsewhere", found
+        assert found["argv"] == ["another", "line"]
+        assert found["authkey"] == b"changed"
+        assert found["dir"] == "/"
+        assert found["name"] == "Process-2"
+        sys.path.pop()
+        assert differs()["path"] == same["path"]
+    """)
+
+
+def test_stopped_server_holds_no_join_back(runs) -> None:
+    runs("""
+        event = multiprocessing.Event()
+        process = start(event.wait)
+        os.kill(server(), signal.SIGSTOP)
+        event.set()
+        process.join(30)
+        assert process.exitcode == 0
+        os.kill(server(), signal.SIGCONT)
+        assert exitcode(start()) == 0
+    """)
 
 
 def test_killed_server_is_replaced(runs) -> None:

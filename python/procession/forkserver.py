@@ -18,6 +18,7 @@ import threading
 import warnings
 
 from . import _procession, process, spawn, util
+from ._spawning import set_spawning_popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
+
+# What of a preparation each child is told anew: the directory may be another one of the
+# same name, a logger's handlers are nothing to inherit, and the server may have failed to
+# import the main module.
+_EACH_CHILDS_OWN = {"name", "dir", "log_to_stderr", "log_level", *spawn.MAIN_KEYS}
 
 # Servers in a row that may be killed before a start fails.
 _ATTEMPTS = 10
@@ -38,7 +44,9 @@ class ForkServer:
         self._server = _procession.ForkServer()
         self._lock = threading.Lock()
         self._preload_modules: Sequence[str] = ["__main__"]
-        util.register_after_fork(self, ForkServer._after_fork)
+        # What it was told of this process; None for a server that a relative has started.
+        self._prepared: dict[str, Any] | None = None
+        os.register_at_fork(after_in_child=self._after_fork)
 
     def set_forkserver_preload(self, modules_names: Sequence[str]) -> None:
         """Sets what the server imports before it forks; a hint, as it always was.
@@ -58,6 +66,22 @@ class ForkServer:
         """Starts the server unless it runs."""
         with self._lock:
             self._ensure()
+
+    def unknown(self, preparation: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a child must be told that the server has not done already.
+
+        Starts the server unless it runs. Most children differ in their name only, and
+        each step that they are spared is a page or two that is not copied.
+        """
+        self.ensure_running()
+        known = self._prepared
+        if known is None:
+            return preparation
+        return {
+            key: value
+            for key, value in preparation.items()
+            if key not in known or known[key] != value
+        }
 
     def start(
         self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
@@ -95,6 +119,7 @@ class ForkServer:
     def attach(self, handle: tuple[int, int]) -> None:
         """Uses the server that a relative has started."""
         self._server = _procession.ForkServer(handle)
+        self._prepared = None
 
     def handle(self) -> tuple[int, int] | None:
         """Returns by what relatives can use the server; None if it does not run."""
@@ -105,6 +130,8 @@ class ForkServer:
         return self._server.pid()
 
     def _ensure(self) -> None:
+        if self._server.pid() is not None:
+            return
         executable, arguments = spawn.program_and_arguments(
             "from procession.forkserver import main; main()"
         )
@@ -112,16 +139,21 @@ class ForkServer:
 
     def _pack(self) -> _procession.Payload:
         preparation = spawn.get_preparation_data("ignore")
-        wanted = {"sys_path", "dir", "installed", *spawn.MAIN_KEYS}
-        data = {key: preparation[key] for key in wanted & preparation.keys()}
-        data["preload"] = list(self._preload_modules)
-        return _procession.Payload(data, None)
+        self._prepared = {
+            key: preparation[key] for key in preparation.keys() - _EACH_CHILDS_OWN
+        }
+        data = {**preparation, "preload": list(self._preload_modules)}
+        set_spawning_popen(self)  # The key may be told to the server, too.
+        try:
+            return _procession.Payload(data, None)
+        finally:
+            set_spawning_popen(None)
 
     def _after_fork(self) -> None:
         # Another thread of the parent may have been using it.
         if self._lock.locked():
             self._server = _procession.ForkServer()
-        self._lock = threading.Lock()
+            self._lock = threading.Lock()
 
     def _stop(self) -> None:
         """Stops the server; tests do."""
@@ -149,14 +181,16 @@ def main() -> NoReturn:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        util._flush_std_streams()
         atexit._run_exitfuncs()
+        util._flush_std_streams()
         os._exit(code)
 
 
 def _preload(data: dict[str, Any]) -> None:
     """Imports what children would import otherwise, each of them."""
     modules = data.pop("preload")
+    log = {"name", "log_to_stderr", "log_level"}
+    data = {key: data[key] for key in data.keys() - log}
     myself: Any = process.current_process()
     myself._inheriting = True
     try:
@@ -170,6 +204,8 @@ def _preload(data: dict[str, Any]) -> None:
     for name in modules:
         if name != "__main__":
             _import(name)
+    # Again, for what was changed by what was imported: children are not told it.
+    spawn.prepare({key: data[key] for key in data.keys() - spawn.MAIN_KEYS})
 
 
 def _end_pools_of_threads() -> None:

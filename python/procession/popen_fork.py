@@ -128,7 +128,7 @@ def _run_forked(place: _procession.ForkPlace, process_obj: Any) -> NoReturn:
         code = process_obj._bootstrap()
     except BaseException:
         sys.excepthook(*sys.exc_info())
-        util._flush_std_streams()
     finally:
         atexit._run_exitfuncs()
+        util._flush_std_streams()
         os._exit(code)

@@ -21,9 +21,11 @@ class Popen(popen_spawn_posix.Popen):
     method = "forkserver"
 
     def _launch(self, process_obj: Any) -> None:
+        server = forkserver._forkserver
         payload = self._pack(process_obj)
         self._adopt(
-            forkserver._forkserver.start(
-                process_obj._name, process_obj.daemon, payload, self._fds
-            )
+            server.start(process_obj._name, process_obj.daemon, payload, self._fds)
         )
+
+    def _preparation(self, name: str) -> dict[str, Any]:
+        return forkserver._forkserver.unknown(super()._preparation(name))

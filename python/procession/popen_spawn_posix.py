@@ -60,9 +60,13 @@ class Popen(popen_fork.Popen):
             )
         )
 
+    def _preparation(self, name: str) -> dict[str, Any]:
+        """Returns what the child must be told before it unpickles anything."""
+        return spawn.get_preparation_data(name)
+
     def _pack(self, process_obj: Any) -> _procession.Payload:
         """Pickles what the child must know, and the process itself."""
-        preparation = spawn.get_preparation_data(process_obj._name)
+        preparation = self._preparation(process_obj._name)
         set_spawning_popen(self)
         try:
             return _procession.Payload(preparation, process_obj)

@@ -374,7 +374,7 @@ class BaseProcess:
             text = _outcome.leave_error(error)
             sys.stderr.write(f"Process {self.name}:\n{text}")
         finally:
-            threading._shutdown()  # type: ignore[attr-defined]
+            _end_threads()
             util.info("process exiting with exitcode %d", exitcode)
             util._flush_std_streams()
         return exitcode
@@ -463,6 +463,14 @@ class _MainProcess(BaseProcess):
 
     def close(self) -> None:
         """Does nothing: there is no child to give back."""
+
+
+def _end_threads() -> None:
+    """Joins the threads that are no daemons, and runs what waits for that."""
+    # Most children have none: what would be done for the main thread alone costs pages.
+    module: Any = threading
+    if len(module._active) > 1 or module._limbo or module._threading_atexits:
+        module._shutdown()
 
 
 def _require(holds: object, message: str) -> None:

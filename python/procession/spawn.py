@@ -232,7 +232,7 @@ def prepare(data: dict[str, Any]) -> None:
         _install.install()
     myself = _registry.current_process()
     if "name" in data:
-        myself.name = data["name"]
+        myself._name = data["name"]
     if "authkey" in data:
         myself.authkey = data["authkey"]
     if data.get("log_to_stderr"):
@@ -274,11 +274,11 @@ def _fixup_main_from_name(mod_name: str) -> None:
 
 
 def _fixup_main_from_path(main_path: str) -> None:
-    # IPython's launcher has had no guard for long; it is treated as a `__main__`.
-    if os.path.splitext(os.path.basename(main_path))[0] == "ipython":
-        return
     # A child of the fork server may have it already.
     if getattr(sys.modules["__main__"], "__file__", None) == main_path:
+        return
+    # IPython's launcher has had no guard for long; it is treated as a `__main__`.
+    if os.path.splitext(os.path.basename(main_path))[0] == "ipython":
         return
     if main_path.endswith(".py") and os.path.isfile(main_path):
         _run_script(main_path)

@@ -290,12 +290,15 @@ def _exit_function(
     _run_finalizers: Callable[..., None] = _run_finalizers,
     active_children: Callable[[], list[Any]] = _registry.active_children,
     current_process: Callable[[], Any] = _registry.current_process,
+    children: set[Any] = _registry.children,
 ) -> None:
     """Ends the daemons, joins the other children and runs what is owed at exit."""
     global _exiting
     if _exiting:
         return
     _exiting = True
+    if not (_finalizer_registry or children or _logger):
+        return  # As in most children, which are spared the pages of what follows.
     info("process shutting down")
     debug('running all "atexit" finalizers with priority >= 0')
     _run_finalizers(0)

@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::exit_status::ExitStatus;
 use crate::os::poll;
-use crate::os::proc_status::ProcStatus;
+use crate::os::proc_status::{ProcStatus, has_our_ids};
 use crate::os::time::Deadline;
 
 /// Owns a descriptor of a process; readable once the process has ended.
@@ -157,6 +157,10 @@ impl PidFd {
 
     fn told_until_reaped(&self) -> Option<ExitStatus> {
         let status = ProcStatus::of(self.pid)?;
+        // 0 also stands for what we may not know.
+        if status.exit_code == 0 && !has_our_ids(self.pid) {
+            return None;
+        }
         // A zombie takes signals; once it is reaped, nobody does, and its number
         // may be another's.
         let is_its_own = status.is_zombie() && self.send_signal(0).unwrap_or(false);

@@ -86,6 +86,24 @@ fn channel(path: &str) -> Option<String> {
     (!name.is_empty() && name != "0").then_some(name)
 }
 
+/// Tells whether all ids of process `pid` are those that this one acts under,
+/// so that the kernel tells it all; a process with capabilities may know more.
+#[must_use]
+pub fn has_our_ids(pid: u32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return false;
+    };
+    let all_are = |name: &str, id: u32| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.is_some_and(|ids| {
+            ids.split_ascii_whitespace()
+                .all(|one| one.parse() == Ok(id))
+        })
+    };
+    all_are("Uid:", rustix::process::geteuid().as_raw())
+        && all_are("Gid:", rustix::process::getegid().as_raw())
+}
+
 /// Returns the mask of permissions that process `pid` creates files with.
 #[must_use]
 pub fn umask(pid: u32) -> Option<u32> {

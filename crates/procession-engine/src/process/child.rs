@@ -293,6 +293,10 @@ impl Process {
             }
             relax();
         }
+        // The keeper may be in the middle of a fork; the kernel knows, too.
+        if let Some(status) = self.pidfd.exit_info() {
+            return Ok(Some(status));
+        }
         loop {
             let woken = futex_wait(member.exit_word(), 0, deadline.within(SLICE));
             if let Some(status) = recorded() {

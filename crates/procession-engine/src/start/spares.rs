@@ -69,8 +69,14 @@ impl Spares {
     /// `None` when there is none to be had.
     pub(super) fn claim(&self, with_fds: bool, keeper: &PidFd) -> Result<Option<Claim>> {
         let me = self.family().me();
-        for (index, cell) in self.body().cells.iter().enumerate() {
-            let word = cell.word();
+        let cells = || {
+            let all = self.body().cells.iter().enumerate();
+            all.map(|(index, cell)| (index, cell, cell.word()))
+        };
+        let parked = cells().filter(|(.., word)| word.state == State::Parked);
+        // Only then one that boots: it has a millisecond to go.
+        let booting = cells().filter(|(.., word)| word.state == State::Booting);
+        for (index, cell, word) in parked.chain(booting) {
             if !may_be_claimed(word, cell, with_fds) {
                 continue;
             }

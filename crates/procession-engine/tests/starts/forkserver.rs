@@ -22,6 +22,7 @@ tests![
     a_served_child_has_no_descriptor_that_is_not_its_own,
     bursts_are_served_and_leave_nothing,
     a_killed_spare_is_replaced,
+    a_stopped_server_holds_no_join_back,
     a_killed_server_is_replaced_and_its_children_live_on,
     no_start_is_lost_with_a_killed_server,
     a_server_that_ends_at_once_is_an_error,
@@ -141,6 +142,25 @@ fn a_killed_spare_is_replaced() {
     for spare in &killed {
         assert!(spare.wait(soon()).unwrap());
     }
+    for code in 0..5 {
+        let child = start(&mut server, told(&format!("exit {code}")));
+        assert_eq!(ended(&child), code);
+    }
+}
+
+fn a_stopped_server_holds_no_join_back() {
+    let mut server = ForkServer::new();
+    let child = start(&mut server, told("stop"));
+    let other = start(&mut server, told("stop"));
+    let process = PidFd::open(server.pid().unwrap()).unwrap();
+    process.send_signal(libc::SIGSTOP).unwrap();
+    child.request_stop();
+    assert_eq!(ended(&child), 0);
+    other.kill().unwrap();
+    assert_eq!(ended(&other), -9);
+    // Its place in the table is given back before the server has reaped it.
+    drop((child, other));
+    process.send_signal(libc::SIGCONT).unwrap();
     for code in 0..5 {
         let child = start(&mut server, told(&format!("exit {code}")));
         assert_eq!(ended(&child), code);
