@@ -7,11 +7,13 @@ Neither end ever sends the key.
 
 from __future__ import annotations
 
-import hmac
 import os
-from typing import Any
 
 from ._errors import AuthenticationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["answer_challenge", "deliver_challenge"]
 
@@ -99,6 +101,8 @@ def _get_digest_name_and_payload(message: bytes) -> tuple[str, bytes]:
 
 def _create_response(authkey: bytes, message: bytes) -> bytes:
     """Returns the answer to a challenge, in the form that the challenge asks for."""
+    import hmac
+
     name = _get_digest_name_and_payload(message)[0]
     if not name:
         try:
@@ -111,6 +115,8 @@ def _create_response(authkey: bytes, message: bytes) -> bytes:
 
 def _verify_challenge(authkey: bytes, message: bytes, response: bytes) -> None:
     """Raises AuthenticationError unless a response answers the challenge `message`."""
+    import hmac
+
     name, mac = _get_digest_name_and_payload(response)
     try:
         expected = hmac.new(authkey, message, name or "md5").digest()

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self
 
 from . import _procession, reduction, util
 from ._challenge import (
@@ -30,8 +27,11 @@ from ._challenge import (
 )
 from ._errors import AuthenticationError, BufferTooShort
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
+    from typing import Any, Self
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
 
@@ -230,6 +230,8 @@ def arbitrary_address(family: str) -> Any:
     if family == "AF_INET":
         return ("localhost", 0)
     if family == "AF_UNIX":
+        import tempfile
+
         return tempfile.mktemp(prefix="listener-", dir=util.get_temp_dir())
     raise ValueError("unrecognized family")
 

@@ -142,7 +142,9 @@ class ForkServer:
         self._prepared = {
             key: preparation[key] for key in preparation.keys() - _EACH_CHILDS_OWN
         }
-        data = {**preparation, "preload": list(self._preload_modules)}
+        # What this process uses of the package, its children will.
+        ours = [name for name in sys.modules if name.startswith(f"{__package__}.")]
+        data = {**preparation, "preload": [*self._preload_modules, *ours]}
         set_spawning_popen(self)  # The key may be told to the server, too.
         try:
             return _procession.Payload(data, None)
@@ -165,8 +167,9 @@ def main() -> NoReturn:
     """Runs the server, in the process that was started as one."""
     server = _procession.Server(sys.argv[-1])
     _preload(server.load_preparation())
-    # Workers of pools are most of what it starts: each would import this.
-    from . import pool  # noqa: F401
+    # Most of what it starts is a worker or has been given some of these: each would
+    # import them itself.
+    from . import connection, pool, queues, synchronize  # noqa: F401
 
     _end_pools_of_threads()
     util._have_empty_stdin()

@@ -11,16 +11,31 @@ from __future__ import annotations
 
 import os
 from queue import Empty, Full
-from typing import Any, Generic, TypeVar
+from types import GenericAlias
 
 from . import _procession, context
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Generic, TypeVar
+
+    T = TypeVar("T")
+
+    class _Native(_procession.Queue, Generic[T]):
+        pass
+
+else:
+    T = object
+
+    class _Native(_procession.Queue):
+        # Not `Generic`: `typing` takes longer to import than all of this package.
+        __class_getitem__ = classmethod(GenericAlias)
+
+
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 
-T = TypeVar("T")
 
-
-class Queue(_procession.Queue, Generic[T]):
+class Queue(_Native[T]):
     """A queue that any number of processes put into and get from.
 
     As in `multiprocessing`; `put`, `get`, `put_nowait`, `get_nowait`, `qsize`, `empty`
@@ -129,7 +144,7 @@ class JoinableQueue(Queue[T]):
         super().__setstate__(tuple(rest))
 
 
-class SimpleQueue(_procession.Queue, Generic[T]):
+class SimpleQueue(_Native[T]):
     """A queue with nothing but `put`, `get`, `empty` and `close`.
 
     As in `multiprocessing`, except that `put` never waits for room.
