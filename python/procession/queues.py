@@ -4,7 +4,8 @@ The classes are those of `multiprocessing.queues`; `put` and `get` are methods o
 native module, one call each. Differences: `put` pickles in the caller's thread and
 raises what goes wrong there, there is no feeder thread to wait for, an item that was
 put is safe even if its process is killed right after, and a queue may be pickled at
-any time.
+any time. A subclass that brings a feeder of its own gets the pipe that it is for
+(`_pipe_queue`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,84 @@ else:
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 
+# Ends a feeder thread; those who write one import it.
+_sentinel = object()
+
+
+class _Reader:
+    """Looks like the reading end of the pipe that a queue of `multiprocessing` has.
+
+    Clients wait for it, and `concurrent.futures` receives from it.
+    """
+
+    def __init__(self, queue: _procession.Queue) -> None:
+        self._queue = queue
+
+    def fileno(self) -> int:
+        """Returns a descriptor that is readable while the queue has items."""
+        return self._queue.fileno()
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        """Waits until the queue has an item or the time is over."""
+        return bool(_procession.wait([self._queue], timeout))
+
+    def recv(self) -> Any:
+        """Waits for an item and returns it."""
+        return self._queue.get()
+
+    def recv_bytes(self) -> bytes:
+        """Waits for an item and returns its pickle."""
+        return self._queue.get_bytes()
+
+    def close(self) -> None:
+        """Closes the queue for this process."""
+        self._queue._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the queue is closed for this process."""
+        return self._queue._closed
+
+
+class _Writer:
+    """Looks like the writing end of the pipe that a queue of `multiprocessing` has."""
+
+    def __init__(self, queue: _procession.Queue) -> None:
+        self._queue = queue
+
+    def send(self, obj: Any) -> None:
+        """Puts an item."""
+        self._queue.put(obj)
+
+    def send_bytes(self, data: bytes) -> None:
+        """Puts an item that is pickled already."""
+        self._queue.put_bytes(data)
+
+    def close(self) -> None:
+        """Closes the queue for this process."""
+        self._queue._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the queue is closed for this process."""
+        return self._queue._closed
+
+
+class _End:
+    """Makes one end of a queue when it is asked for; an object may have its own instead."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._kind = kind
+
+    def __get__(self, queue: _procession.Queue | None, owner: type[Any]) -> Any:
+        return self if queue is None else self._kind(queue)
+
+
+def _derive(cls: type[Any], old: type[Any], new: type[Any]) -> None:
+    """Derives a class from another base than it was written with."""
+    bases = [new if base is old else base for base in cls.__bases__]
+    cls.__bases__ = tuple(bases)
+
 
 class Queue(_Native[T]):
     """A queue that any number of processes put into and get from.
@@ -48,6 +127,13 @@ class Queue(_Native[T]):
 
     # Clients of `multiprocessing` set it; there is no pipe that could break.
     _ignore_epipe = False
+
+    def __init_subclass__(cls, pipe: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not pipe and ("_feed" in vars(cls) or "_start_thread" in vars(cls)):
+            from ._pipe_queue import PipeQueue
+
+            _derive(cls, Queue, PipeQueue)
 
     def __init__(self, maxsize: int = 0, *, ctx: context.BaseContext | None) -> None:
         self._create(max(maxsize, 0))
@@ -71,13 +157,8 @@ class Queue(_Native[T]):
     def cancel_join_thread(self) -> None:
         """Does nothing: there is no thread, and nothing that could be lost."""
 
-    @property
-    def _reader(self) -> _Reader:
-        return _Reader(self)
-
-    @property
-    def _writer(self) -> _Writer:
-        return _Writer(self)
+    _reader = _End(_Reader)
+    _writer = _End(_Writer)
 
     @staticmethod
     def _on_queue_feeder_error(e: BaseException, obj: Any) -> None:
@@ -152,6 +233,13 @@ class SimpleQueue(_Native[T]):
 
     _on_queue_feeder_error = staticmethod(Queue._on_queue_feeder_error)
 
+    def __init_subclass__(cls, pipe: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not pipe and "__getstate__" in vars(cls):
+            from ._pipe_queue import SimplePipeQueue
+
+            _derive(cls, SimpleQueue, SimplePipeQueue)
+
     def __init__(self, *, ctx: context.BaseContext | None) -> None:
         self._create(0)
 
@@ -168,75 +256,11 @@ class SimpleQueue(_Native[T]):
         """Ends the use of the queue by this process, as in `multiprocessing`."""
         self._closed = True
 
-    @property
-    def _reader(self) -> _Reader:
-        return _Reader(self)
-
-    @property
-    def _writer(self) -> _Writer:
-        return _Writer(self)
+    _reader = _End(_Reader)
+    _writer = _End(_Writer)
 
     def __getstate__(self) -> tuple[Any, ...]:
         return (self._lend(),)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._attach(state[0])
-
-
-class _Reader:
-    """Looks like the reading end of the pipe that a queue of `multiprocessing` has.
-
-    Clients wait for it, and `concurrent.futures` receives from it.
-    """
-
-    def __init__(self, queue: _procession.Queue) -> None:
-        self._queue = queue
-
-    def fileno(self) -> int:
-        """Returns a descriptor that is readable while the queue has items."""
-        return self._queue.fileno()
-
-    def poll(self, timeout: float | None = 0.0) -> bool:
-        """Waits until the queue has an item or the time is over."""
-        return bool(_procession.wait([self._queue], timeout))
-
-    def recv(self) -> Any:
-        """Waits for an item and returns it."""
-        return self._queue.get()
-
-    def recv_bytes(self) -> bytes:
-        """Waits for an item and returns its pickle."""
-        return self._queue.get_bytes()
-
-    def close(self) -> None:
-        """Closes the queue for this process."""
-        self._queue._closed = True
-
-    @property
-    def closed(self) -> bool:
-        """Whether the queue is closed for this process."""
-        return self._queue._closed
-
-
-class _Writer:
-    """Looks like the writing end of the pipe that a queue of `multiprocessing` has."""
-
-    def __init__(self, queue: _procession.Queue) -> None:
-        self._queue = queue
-
-    def send(self, obj: Any) -> None:
-        """Puts an item."""
-        self._queue.put(obj)
-
-    def send_bytes(self, data: bytes) -> None:
-        """Puts an item that is pickled already."""
-        self._queue.put_bytes(data)
-
-    def close(self) -> None:
-        """Closes the queue for this process."""
-        self._queue._closed = True
-
-    @property
-    def closed(self) -> bool:
-        """Whether the queue is closed for this process."""
-        return self._queue._closed

@@ -1,4 +1,4 @@
-"""Does nothing: no resource of procession can be left behind.
+"""Tracks nothing: no resource of procession can be left behind.
 
 `multiprocessing` runs a process that removes named semaphores and shared memory which
 others forgot. Everything of ours lies in the family's memory file, which the kernel
@@ -6,6 +6,8 @@ frees with the last process that has it. The names stay for those who import the
 """
 
 from __future__ import annotations
+
+import os
 
 __all__ = ["ensure_running", "register", "unregister"]
 
@@ -17,11 +19,14 @@ class ResourceTracker:
     _pid: int | None = None
 
     def getfd(self) -> int | None:
-        """Returns None: there is no tracker to write to."""
+        """Returns a descriptor that takes what is written to it, and forgets it."""
+        self.ensure_running()
         return self._fd
 
     def ensure_running(self) -> None:
-        """Does nothing."""
+        """Opens that descriptor, which some hand on to children that they start."""
+        if self._fd is None:
+            self._fd = os.open(os.devnull, os.O_WRONLY)
 
     def register(self, name: str, rtype: str) -> None:
         """Does nothing."""
