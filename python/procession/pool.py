@@ -58,6 +58,10 @@ class Pool:
 
     _wrap_exception = True
     _engine: _procession.Pool | Threads
+    _inqueue: Any
+    _outqueue: Any
+    _quick_put: Any
+    _quick_get: Any
 
     @staticmethod
     def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
@@ -96,6 +100,13 @@ class Pool:
         self._state = RUN
 
     def _start(self) -> Any:
+        if type(self)._setup_queues is not Pool._setup_queues:
+            from ._queued import Queued
+
+            self._setup_queues()
+            self._engine = queued = Queued(self)
+            queued.start()
+            return queued
         start = _Starter(
             self._ctx, self.Process, self._pool, self._initializer, self._initargs
         )
@@ -139,9 +150,25 @@ class Pool:
         if self._state != RUN:
             raise ValueError("Pool not running")
 
+    def _setup_queues(self) -> None:
+        """Makes the queues for tasks and results, if a subclass wants to have some.
+
+        One that overrides this, in order to pickle its own way, has its tasks and
+        results go through what it has made: `_inqueue` and `_outqueue`, `_quick_put`
+        and `_quick_get`. All other pools have no queues.
+        """
+        self._inqueue = self._ctx.SimpleQueue()
+        self._outqueue = self._ctx.SimpleQueue()
+        self._quick_put = self._inqueue._writer.send
+        self._quick_get = self._outqueue._reader.recv
+
     def _repopulate_pool(self) -> None:
         """Replaces the workers that have ended; this happens by itself, too."""
-        self._engine.replenish()
+        populate = getattr(self._engine, "populate", None)
+        if populate is not None:
+            populate(self)
+        else:
+            self._engine.replenish()
 
     def apply(
         self,

@@ -1,0 +1,332 @@
+"""What a `Pool` has in place of the native one when its subclass made queues of its own.
+
+joblib and torch override `Pool._setup_queues`, so that tasks and results are pickled
+their way. Then tasks go through those queues: a thread feeds what is in line to the
+first, another collects results from the second and looks after the workers. Only what
+`multiprocessing` itself uses of the queues is used here: `get` and `put` in the workers,
+`_quick_put` and `_quick_get` of the pool, and the `_reader` of the second.
+
+Each worker marks in shared memory which task it is at, so that the death of one is an
+error of that task, as everywhere else. Who also overrides `_repopulate_pool` has no
+marks: there the death of a worker is an error of all tasks.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+
+from . import pool as pools
+from . import util
+from ._errors import OwnerDied, WorkerDied, describe_exit
+from ._threads import Threads
+from .connection import Pipe, wait
+from .sharedctypes import RawArray
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["Queued", "work"]
+
+# Workers that may end before their first task, one after the other.
+_MOST_IN_VAIN = 20
+
+
+class Queued(Threads):
+    """A pool whose tasks and results go through queues.
+
+    Args:
+        pool: The pool, which has set up its queues and has no worker yet.
+    """
+
+    def __init__(self, pool: pools.Pool) -> None:
+        super().__init__()
+        # Not the pool itself, which could not end otherwise.
+        self._pool = weakref.ref(pool)
+        self._ctx = pool._ctx
+        self._workers = pool._pool
+        self._inqueue, self._outqueue = pool._inqueue, pool._outqueue
+        self._quick_put: Callable[[Any], object] = pool._quick_put
+        self._quick_get: Callable[[], Any] = pool._quick_get
+        # What was fed and has not come back, as (job, index).
+        self._out: set[tuple[int, int]] = set()
+        self.tasks: Any = _Line(self.put)
+        self._marks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._state = pools.RUN
+        self._in_vain = 0
+        self._news, self._bell = Pipe(duplex=False)
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Starts the workers and the threads."""
+        self.replenish()
+        for run in (self._feed, self._collect):
+            thread = threading.Thread(target=run, name="procession-queued", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def populate(self, pool: pools.Pool) -> None:
+        """Starts as many workers as are missing; `Pool._repopulate_pool` calls it."""
+        for _ in range(pool._processes - len(self._workers)):
+            mark = RawArray("q", 2)
+            worker = pool.Process(
+                pool._ctx,
+                target=work,
+                args=(
+                    mark,
+                    self._inqueue,
+                    self._outqueue,
+                    pool._initializer,
+                    pool._initargs,
+                    pool._maxtasksperchild,
+                    pool._wrap_exception,
+                ),
+            )
+            worker.name = worker.name.replace("Process", "PoolWorker")
+            worker.daemon = True
+            worker.start()
+            self._marks[worker] = mark
+            self._workers.append(worker)
+
+    def replenish(self) -> None:
+        """Starts as many workers as are missing."""
+        pool = self._pool()
+        if pool is not None:
+            pool._repopulate_pool()
+
+    def close(self) -> None:
+        """Has the workers end when they have done what is in line."""
+        self._state = pools.CLOSE
+        self._ring()
+
+    def terminate(self) -> None:
+        """Ends the workers; what they have not done fails."""
+        self._state = pools.TERMINATE
+        self._ring()
+        self.tasks.put(None)
+        self._end_workers()
+        feeder, collector = self._threads
+        if collector is not threading.current_thread():
+            collector.join()
+        for worker in self._workers:
+            worker.join()
+        # Nobody takes tasks out of the pipe any more, which may be full.
+        while feeder.is_alive() and feeder is not threading.current_thread():
+            if self._inqueue._reader.poll(0.01):
+                self._inqueue._reader.recv_bytes()
+        self._fail_all(WorkerDied("the pool was terminated"))
+
+    def _end_workers(self) -> None:
+        for worker in [*self._workers]:
+            if worker.exitcode is None:
+                worker.terminate()
+
+    def join(self) -> None:
+        """Waits until the threads and the workers have ended."""
+        for thread in self._threads:
+            thread.join()
+        for worker in self._workers:
+            worker.join()
+
+    def _ring(self) -> None:
+        try:
+            self._bell.send_bytes(b"")
+        except OSError:
+            pass  # The collector has ended.
+
+    # The thread that feeds.
+
+    def _feed(self) -> None:
+        for task in iter(self.tasks.get, None):
+            job, index = task[:2]
+            self._out.add((job, index))
+            try:
+                if self.tasks.error is not None:
+                    raise self.tasks.error
+                _again(self._quick_put, task)
+            except Exception as error:
+                self._bring((job, index, (False, error)))
+
+    # The thread that collects.
+
+    def _collect(self) -> None:
+        reader = self._outqueue._reader
+        try:
+            while self._is_needed():
+                workers = {each.sentinel: each for each in [*self._workers]}
+                ready = wait([reader, self._news, *workers])
+                if self._news in ready:
+                    self._news.recv_bytes()
+                if reader in ready and self._state != pools.TERMINATE:
+                    self._bring(self._quick_get())
+                    self._in_vain = 0
+                for sentinel in ready:
+                    if sentinel in workers:
+                        self._bury(workers[sentinel])
+        except Exception as error:
+            # Where one result ends and the next begins is not known any more.
+            util.info("the results of a pool cannot be read: %r", error)
+            self._state = pools.TERMINATE
+            self._fail_all(error)
+        self._finish()
+
+    def _is_needed(self) -> bool:
+        return self._state == pools.RUN or (
+            self._state == pools.CLOSE and bool(self.cache)
+        )
+
+    def _bring(self, item: tuple[int, int, tuple[bool, Any]]) -> None:
+        """Hands over what came of a task, unless that was done before."""
+        try:
+            self._out.remove(item[:2])
+        except KeyError:
+            return
+        self.put(item)
+
+    def _bury(self, worker: Any) -> None:
+        """Takes an ended worker out, and puts another in its place."""
+        # What it sent before its end comes first.
+        while self._outqueue._reader.poll() and self._state != pools.TERMINATE:
+            self._bring(self._quick_get())
+        worker.join()
+        if worker in self._workers:
+            self._workers.remove(worker)
+        if self._state == pools.TERMINATE:
+            return
+        mark = self._marks.get(worker)
+        if worker.exitcode != 0:
+            self._blame(worker, mark)
+        if self._is_needed():
+            self.replenish()
+
+    def _blame(self, worker: Any, mark: Any) -> None:
+        error = WorkerDied(
+            f"worker {worker.name} (pid {worker.pid}) {describe_exit(worker.exitcode)}",
+            worker.pid,
+            worker.exitcode,
+        )
+        if mark is None:
+            self._fail_all(error)
+            return
+        index, job = mark
+        if job and (job - 1, index) in self._out:
+            self._bring((job - 1, index, (False, error)))
+            return
+        self._in_vain += 1
+        if self._in_vain > _MOST_IN_VAIN:
+            self._state = pools.TERMINATE
+            self._fail_all(error)
+
+    def _fail_all(self, error: Exception) -> None:
+        """Fails everything that is owed, and whatever is asked for from now on."""
+        self.tasks.refuse(error)
+        for job, index in [*self._out]:
+            self._bring((job, index, (False, error)))
+
+    def _finish(self) -> None:
+        """Ends the feeder and the workers, when there is nothing more to do."""
+        self.tasks.put(None)
+        if self._state == pools.TERMINATE:
+            self._end_workers()
+            return
+        try:
+            for _ in self._workers:
+                _again(self._inqueue.put, None)
+        except Exception as error:
+            util.info("workers cannot be told to end: %r", error)
+
+
+class _Line:
+    """The tasks in line for the feeder.
+
+    Args:
+        put: What takes the outcome of a task that is refused.
+    """
+
+    def __init__(self, put: Callable[[Any], object]) -> None:
+        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._put = put
+        self.error: Exception | None = None
+
+    def put(self, task: Any) -> None:
+        """Puts a task in line, or fails it; None ends the feeder."""
+        self._tasks.put(task)
+        if self.error is not None:
+            self.refuse(self.error)
+
+    def get(self) -> Any:
+        """Waits for the next task."""
+        return self._tasks.get()
+
+    def refuse(self, error: Exception) -> None:
+        """Fails what is in line, and all that will be put."""
+        self.error = error
+        while True:
+            try:
+                task = self._tasks.get_nowait()
+            except queue.Empty:
+                return
+            if task is not None:
+                self._put((task[0], task[1], (False, error)))
+                continue
+            # Not for us, but for the feeder, after which nobody asks.
+            self._tasks.put(None)
+            return
+
+
+def work(
+    mark: Any,
+    inqueue: Any,
+    outqueue: Any,
+    initializer: Callable[..., object] | None,
+    initargs: Any,
+    maxtasks: int | None,
+    wrap_exception: bool,
+) -> None:
+    """Works off tasks of the queue, and marks which it is at."""
+    pools.worker(
+        _Marking(inqueue, mark),
+        _Unmarking(outqueue, mark),
+        initializer,
+        initargs,
+        maxtasks,
+        wrap_exception,
+    )
+
+
+class _Marking:
+    """Marks each task that is taken from a queue."""
+
+    def __init__(self, queue: Any, mark: Any) -> None:
+        self._queue, self._mark = queue, mark
+
+    def get(self) -> Any:
+        task = _again(self._queue.get)
+        if task is not None:
+            # The index first: a job that is there counts.
+            self._mark[0] = task[1]
+            self._mark[1] = task[0] + 1
+        return task
+
+
+class _Unmarking:
+    """Takes the mark away when the result was sent."""
+
+    def __init__(self, queue: Any, mark: Any) -> None:
+        self._queue, self._mark = queue, mark
+
+    def put(self, item: Any) -> None:
+        _again(self._queue.put, item)
+        self._mark[1] = 0
+
+
+def _again(call: Callable[..., Any], *args: Any) -> Any:
+    """Calls, and again if a lock of the queue had been held by a worker that died."""
+    while True:
+        try:
+            return call(*args)
+        except OwnerDied:
+            pass
