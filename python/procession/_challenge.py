@@ -3,6 +3,9 @@
 The words on the wire are those of CPython 3.12 and later, which also understand older
 ends: a challenge of 20 bytes, or an answer of 16, stands for MD5 without a name.
 Neither end ever sends the key.
+
+The end of a challenge of ours is not random: it tells the other end, if that is ours
+too, that both have this package, and may send each other more than a stranger knows.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ __all__ = ["answer_challenge", "deliver_challenge"]
 
 # Bytes of a challenge; more than an old end sends, so that the two can be told apart.
 MESSAGE_LENGTH = 40
+
+# Where a challenge of ours ends; the rest of it, 28 bytes, is random.
+_MARK = b"procession 1"
 
 CHALLENGE = b"#CHALLENGE#"
 WELCOME = b"#WELCOME#"
@@ -46,7 +52,8 @@ def deliver_challenge(
         AuthenticationError: It does not know the key.
     """
     _check_key(authkey)
-    message = b"{%s}%s" % (digest_name.encode("ascii"), os.urandom(MESSAGE_LENGTH))
+    random = os.urandom(MESSAGE_LENGTH - len(_MARK))
+    message = b"{%s}%s%s" % (digest_name.encode("ascii"), random, _MARK)
     connection.send_bytes(CHALLENGE + message)
     response = connection.recv_bytes(_MAX_MESSAGE)
     try:
@@ -74,6 +81,8 @@ def answer_challenge(connection: Any, authkey: bytes) -> None:
     connection.send_bytes(_create_response(authkey, message))
     if connection.recv_bytes(_MAX_MESSAGE) != WELCOME:
         raise AuthenticationError("digest sent was rejected")
+    if message.endswith(_MARK) and hasattr(connection, "_is_ours"):
+        connection._is_ours = True
 
 
 def _check_key(authkey: bytes) -> None:

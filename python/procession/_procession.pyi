@@ -325,6 +325,7 @@ class Connection:
     _handle: int | None
     _readable: bool
     _writable: bool
+    _is_ours: bool
     def __new__(
         cls,
         handle: int,

@@ -21,6 +21,7 @@ use procession_engine::os::poll::wait_readable;
 use procession_engine::os::time::Deadline;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
 use crate::error::{
@@ -42,6 +43,8 @@ pub struct Connection {
     writable: AtomicBool,
     /// What both ends of a pipe share; a connection to a stranger has none.
     track: Option<Track>,
+    /// Whether the other end is known to be procession, too.
+    is_ours: AtomicBool,
 }
 
 impl Connection {
@@ -142,8 +145,19 @@ impl Connection {
             fd: AtomicI32::new(handle),
             readable: AtomicBool::new(readable),
             writable: AtomicBool::new(writable),
+            is_ours: AtomicBool::new(_track.is_some()),
             track: _track.map(attach).transpose()?,
         })
+    }
+
+    #[getter]
+    fn _is_ours(&self) -> bool {
+        self.is_ours.load(Ordering::Relaxed)
+    }
+
+    #[setter(_is_ours)]
+    fn set_is_ours(&self, is_ours: bool) {
+        self.is_ours.store(is_ours, Ordering::Relaxed);
     }
 
     /// Returns what another process makes the same end of, with the descriptor.
@@ -213,6 +227,10 @@ impl Connection {
 
     fn send(&self, py: Python<'_>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         self.to_write()?;
+        if !self._is_ours() {
+            let buffer = PyBuffer::get(&dumps_for_strangers(py)?.call1((obj,))?)?;
+            return self.send_parts(py, &[bytes_of(&buffer)]);
+        }
         let pickled = Pickled::new(obj)?;
         pickled.with_parts(py, |parts| self.send_parts(py, parts))
     }
@@ -307,6 +325,16 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Returns what pickles for a reader that may not be procession.
+fn dumps_for_strangers(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let dumps = DUMPS.get_or_try_init(py, || {
+        let module = py.import("procession._strangers")?;
+        Ok::<_, PyErr>(module.getattr("dumps")?.unbind())
+    })?;
+    Ok(dumps.bind(py))
 }
 
 /// Returns both ends of a pipe, each as its descriptor and what goes with it.

@@ -1,0 +1,74 @@
+"""Pickling for a process that is no relative, and may not have this package.
+
+Whoever is at the other end of a `Client` or `Listener` may be the standard library's
+`multiprocessing`, unless it has told otherwise (`_challenge`). So classes and functions that have a twin there are written by the
+twin's name: the reader imports it, and gets procession's where that was installed in
+its place. Buffers stay inside the pickle, and the protocol is the one that any reader
+knows.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+from types import FunctionType
+from typing import Any
+
+from .reduction import ForkingPickler
+
+__all__ = ["dumps"]
+
+_OURS = f"{__package__}."
+
+# Where things are that mean something to a stranger. Locks and queues are not there:
+# they are places in the memory of a family.
+_TWINS = {
+    "context",
+    "dummy",
+    "managers",
+    "pool",
+    "reduction",
+    "resource_sharer",
+    "shared_memory",
+}
+
+# What only procession has, and what it has at another place.
+_WITHOUT_TWIN = {
+    ("context", "OwnerDied"),
+    ("context", "RemoteError"),
+    ("context", "WorkerDied"),
+}
+_MOVED = {("_outcome", "rebuild_exc"): "pool"}
+
+
+def dumps(obj: Any) -> memoryview:
+    """Returns the pickle of an object, for whoever reads it."""
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(obj)
+    return buffer.getbuffer()
+
+
+class _Pickler(ForkingPickler):
+    """Names the twins of our classes and functions."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if not isinstance(obj, (type, FunctionType)):
+            return NotImplemented
+        module = obj.__module__
+        if not isinstance(module, str) or not module.startswith(_OURS):
+            return NotImplemented
+        place = (module.removeprefix(_OURS), obj.__qualname__)
+        name = _MOVED.get(place, place[0])
+        if place in _WITHOUT_TWIN or name not in _TWINS or "." in place[1]:
+            return NotImplemented
+        return getattr, (_Module(f"multiprocessing.{name}"), place[1])
+
+
+class _Module:
+    """Stands for a module that only the reader imports."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, (self._name,)
