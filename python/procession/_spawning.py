@@ -7,6 +7,7 @@ functions under the names that `multiprocessing` gives them.
 
 from __future__ import annotations
 
+import sys
 import threading
 
 TYPE_CHECKING = False
@@ -24,8 +25,15 @@ def get_spawning_popen() -> Any:
 
 
 def set_spawning_popen(popen: Any) -> None:
-    """Notes the `Popen` that this thread begins, or with None ends, to pickle for."""
+    """Notes the `Popen` that this thread begins, or with None ends, to pickle for.
+
+    Where the standard library's package is in use beside this one, it is told, too:
+    a queue that `concurrent.futures` has made there crosses to our children then.
+    """
     _thread.popen = popen
+    theirs = sys.modules.get("multiprocessing.context")
+    if theirs is not None and theirs.__name__ == "multiprocessing.context":
+        theirs.set_spawning_popen(popen)
 
 
 def assert_spawning(obj: object) -> None:

@@ -43,7 +43,7 @@ ACKNOWLEDGE = False
 
 
 class _ReducerTable(dict["type", "Callable[[Any], Any]"]):
-    """The registered reducers, then copyreg's, then the one for sockets."""
+    """The registered reducers, copyreg's, the one for sockets, the standard library's."""
 
     def __missing__(self, kind: type) -> Callable[[Any], Any]:
         reducer = copyreg.dispatch_table.get(kind)
@@ -52,6 +52,12 @@ class _ReducerTable(dict["type", "Callable[[Any], Any]"]):
         # Whoever pickles a socket has imported its module.
         if kind is getattr(sys.modules.get("socket"), "socket", None):
             return _reduce_socket
+        # What was registered with the standard library's package, if that is in use too.
+        theirs = sys.modules.get("multiprocessing.reduction")
+        if theirs is not None and theirs.__name__ == "multiprocessing.reduction":
+            registered: dict[type, Callable[[Any], Any]]
+            registered = theirs.ForkingPickler._extra_reducers
+            return registered[kind]
         raise KeyError(kind)
 
 
