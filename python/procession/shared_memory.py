@@ -49,6 +49,8 @@ class SharedMemory:
     _buf: memoryview | None = None
     _mode = 0o600
     _prepend_leading_slash = True
+    # Bound here: the module's globals may be gone when the last object is.
+    _close_descriptor = staticmethod(os.close)
 
     def __init__(
         self,
@@ -130,7 +132,7 @@ class SharedMemory:
             self._mmap.close()
             self._mmap = None
         if self._fd >= 0:
-            os.close(self._fd)
+            self._close_descriptor(self._fd)
             self._fd = -1
 
     def unlink(self) -> None:
