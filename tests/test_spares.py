@@ -124,6 +124,43 @@ def test_spares_get_connections(mp, start, spares) -> None:
     theirs.close()
 
 
+def test_spare_has_imported_what_the_main_module_will(program) -> None:
+    code, out, err = program("""
+        import sys
+        before = {"colorsys", "stringprep"} & sys.modules.keys()
+        import colorsys
+        import multiprocessing
+        import time
+        from concurrent.futures import ProcessPoolExecutor, process as executor
+
+        def tell(answers):
+            assert executor.mp is multiprocessing
+            answers.put(before)
+
+        def start():
+            answers = multiprocessing.Queue()
+            process = multiprocessing.Process(target=tell, args=(answers,))
+            process.start()
+            process.join()
+            return process.pid, answers.get(timeout=30)
+
+        if __name__ == "__main__":
+            from multiprocessing import _procession
+            import stringprep
+            del stringprep
+            assert start()[1] == set(), "fresh"
+            deadline = time.monotonic() + 60
+            while True:
+                spares = _procession.spare_pids()
+                pid, found = start()
+                if pid in spares and found:
+                    break
+                assert time.monotonic() < deadline
+            assert found == {"colorsys"}, found
+    """)
+    assert (code, out, err) == (0, "", "")
+
+
 @pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), 9)"])
 def test_spares_end_with_their_program(program, end) -> None:
     code, out, err = program(f"""

@@ -11,6 +11,7 @@ of the arena rather than a pipe, and the child learns where from its command lin
 from __future__ import annotations
 
 import gc
+import importlib
 import io
 import os
 import sys
@@ -21,7 +22,7 @@ from ._flags import args_from_interpreter_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, NoReturn
 
 __all__ = [
@@ -75,7 +76,10 @@ def get_command_line(**kwds: object) -> list[Any]:
     """
     if getattr(sys, "frozen", False):
         return [sys.executable, "--multiprocessing-fork"]
-    return _command_line("from procession.spawn import spawn_main; spawn_main()")
+    ahead = ", ".join(map(repr, _imported_by_main()))
+    return _command_line(
+        f"from procession.spawn import spawn_main; spawn_main({ahead})"
+    )
 
 
 def _command_line(statements: str) -> list[Any]:
@@ -106,22 +110,74 @@ def program_and_arguments(statements: str | None = None) -> tuple[bytes, list[by
     return executable, [os.fsencode(word) for word in words]
 
 
-def spawn_main(**kwds: object) -> NoReturn:
-    """Runs the child that the last word of the command line describes, then exits."""
+# What of the standard library is not imported ahead: what does more than define
+# something, and what imports `multiprocessing` before it is known whose that is.
+_NOT_AHEAD = {
+    "__main__",
+    "antigravity",
+    "concurrent",
+    "multiprocessing",
+    "readline",
+    "rlcompleter",
+    "this",
+}
+
+_STANDARD_LIBRARY = os.path.dirname(os.__file__)
+
+
+def _imported_by_main() -> list[str]:
+    """Returns what the main module has imported of the standard library.
+
+    A child that is booted ahead can do that already, as it will run the same module.
+    """
+    try:
+        main = list(vars(sys.modules["__main__"]).values())
+    except (KeyError, RuntimeError):
+        return []  # There is none, or another thread changes it.
+    names = {value.__name__ for value in main if isinstance(value, types.ModuleType)}
+    names |= {value.__module__ for value in main if isinstance(value, _DEFINED)}
+    return sorted(name for name in names if _is_standard(name))
+
+
+# What may have been imported from a module by name.
+_DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
+
+
+def _is_standard(name: Any) -> bool:
+    """Returns whether a module that was imported is the standard library's own."""
+    top = name.partition(".")[0] if isinstance(name, str) else ""
+    if top not in sys.stdlib_module_names or top in _NOT_AHEAD:
+        return False
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    if spec is None:
+        return False
+    origin = spec.origin or ""
+    return origin in ("built-in", "frozen") or (
+        origin.startswith(_STANDARD_LIBRARY) and "site-packages" not in origin
+    )
+
+
+def spawn_main(*ahead: str, **kwds: object) -> NoReturn:
+    """Runs the child that the last word of the command line describes, then exits.
+
+    Args:
+        *ahead: Modules that one which is booted ahead imports while it waits.
+        **kwds: Nothing; `multiprocessing` passes descriptors here.
+    """
     assert is_forking(sys.argv), "Not forking"
     # What was imported until here lives as long as the process: no collection, those at
     # the end of the interpreter included, has to look at it.
     gc.freeze()
-    task = _procession.join(sys.argv[-1], _import_ahead)
+    task = _procession.join(sys.argv[-1], lambda: _import_ahead(ahead))
     if task is None:
         os._exit(0)
     sys.exit(_main(task))
 
 
-def _import_ahead() -> None:
-    """Imports what most programs need, in a child that has the time.
+def _import_ahead(names: Iterable[str]) -> None:
+    """Imports what most programs need, and what this one does, in a child that has time.
 
-    These are modules that a child of `multiprocessing` has, too; not all of them, as
+    The first are modules that a child of `multiprocessing` has, too; not all of them, as
     each takes its time at the end of the interpreter.
     """
     import pickle
@@ -129,6 +185,11 @@ def _import_ahead() -> None:
     import signal
 
     del pickle, runpy, signal
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            pass  # The child that imports it tells its user.
     gc.freeze()
 
 
