@@ -6,6 +6,7 @@ server, a tracker of resources) were started before the first test.
 """
 
 import gc
+import importlib
 import os
 import tempfile
 import time
@@ -24,6 +25,7 @@ def snapshot() -> dict[str, set[str]]:
         "thread": threads(),
         "name in /dev/shm": names(),
         "temporary file": set(os.listdir(tempfile.gettempdir())),
+        "of the arena": objects(),
     }
 
 
@@ -112,6 +114,16 @@ def names() -> set[str]:
     if os.environ["PROCESSION_TESTED_LIBRARY"] == "stdlib":
         return found
     return {each for each in found if not each.startswith("sem.mp-")}
+
+
+def objects() -> set[str]:
+    """Returns what procession's shared memory holds: each kind, and each of a kind."""
+    if os.environ["PROCESSION_TESTED_LIBRARY"] == "stdlib":
+        return set()
+    usage = importlib.import_module("procession._procession").usage()
+    sizes = ("bytes", "blocks", "members", "resident")
+    counts = {kind: count for kind, count in usage.items() if kind not in sizes}
+    return {f"{kind} {n}" for kind, count in counts.items() for n in range(count)}
 
 
 def threads() -> set[str]:

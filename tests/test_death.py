@@ -3,10 +3,13 @@
 `multiprocessing` promises none of this.
 """
 
+import gc
 import os
+import pickle
 import queue as threads_queue
 import signal
 
+import leftovers
 import pytest
 import script
 from library import MOMENT, PATIENCE
@@ -350,6 +353,38 @@ def test_death_of_the_other_side_ends_a_pipe(mp, start) -> None:
         child.kill()
         with pytest.raises((EOFError, ConnectionResetError)):
             here.recv()
+
+
+# Handles on their way.
+
+
+@pytest.mark.methods("spawn", "forkserver")
+def test_what_a_process_was_started_with_is_freed_though_it_never_looked(
+    mp, start
+) -> None:
+    before = leftovers.objects()
+    deadly = targets.DeadlyToUnpickle()
+    given = mp.Lock(), mp.Queue(), mp.Condition(), mp.Event()
+    process = start(targets.hold, deadly, *given)
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+    assert leftovers.objects() > before
+    del given
+    assert leftovers.objects() == before
+
+
+@pytest.mark.methods("spawn")
+def test_what_could_not_be_pickled_holds_nothing(mp) -> None:
+    before = leftovers.objects()
+    queue, lock = mp.Queue(), mp.Lock()
+    process = mp.Process(target=targets.hold, args=(lock, lambda: None))
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        process.start()
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        queue.put((lock, lambda: None))
+    del process, queue, lock
+    gc.collect()  # What was raised refers to them.
+    assert leftovers.objects() == before
 
 
 # The parent.

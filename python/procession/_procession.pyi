@@ -45,6 +45,7 @@ __all__ = [
     "spawn",
     "stop_requested",
     "usable_cpus",
+    "usage",
     "wait",
 ]
 
@@ -515,6 +516,16 @@ def leave_outcome(outcome: Any) -> None:
 
 def usable_cpus() -> int:
     """Returns how many CPUs this process may use."""
+
+# The family.
+
+def usage() -> dict[str, int]:
+    """Returns what the family's shared memory holds.
+
+    That is the number of blocks in use and their bytes, the objects among them by
+    their kind, the members of the family, and the memory taken in all. What the dead
+    held is given back first.
+    """
 
 # Pools.
 

@@ -14,6 +14,13 @@ def die(signum: int = signal.SIGKILL) -> NoReturn:
     signal.pause()
 
 
+class DeadlyToUnpickle:
+    """Kills whoever unpickles it."""
+
+    def __reduce__(self):
+        return die, ()
+
+
 def die_if(number: int, victim: int) -> int:
     """Dies for one number and returns the square of the others."""
     if number == victim:

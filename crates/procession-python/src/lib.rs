@@ -32,6 +32,7 @@ mod forkserver;
 mod member;
 mod payload;
 mod spawn;
+mod usage;
 
 mod pool;
 
@@ -78,6 +79,8 @@ mod _procession {
     use crate::semaphore::Semaphore;
     #[pymodule_export]
     use crate::spawn::{booted, end_spares, join, spare_pids, spawn};
+    #[pymodule_export]
+    use crate::usage::usage;
     #[pymodule_export]
     use crate::wait::wait;
 

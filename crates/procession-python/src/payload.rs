@@ -24,14 +24,16 @@ impl Payload {
     #[new]
     fn new(preparation: &Bound<'_, PyAny>, process: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = process.py();
-        let (first, second) = (Pickled::new(preparation)?, Pickled::new(process)?);
+        let (first, mut loans) = Pickled::lending(preparation)?;
+        let (second, more) = Pickled::lending(process)?;
+        loans.append(more);
         let (first_len, second_len) = (first.len(py), second.len(py));
         let start = second_start(first_len);
         let mut block = Block::new((start + second_len) as u64).or_raise()?;
         block[..8].copy_from_slice(&(first_len as u64).to_le_bytes());
         first.copy_to(py, &mut block[ALIGNMENT..ALIGNMENT + first_len]);
         second.copy_to(py, &mut block[start..start + second_len]);
-        let payload = process::Payload::new(block, start + second_len);
+        let payload = process::Payload::new(block, start + second_len).with_loans(loans);
         Ok(Self(Mutex::new(Some(payload))))
     }
 }

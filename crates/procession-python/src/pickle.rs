@@ -28,7 +28,7 @@ use crate::error::value_error;
 
 use std::sync::Arc;
 
-use procession_engine::arena;
+use procession_engine::arena::{self, Loans, loans};
 
 /// First byte of a message with buffers; no pickle begins with it.
 const BESIDE: u8 = 0x05;
@@ -58,8 +58,21 @@ enum Chunk {
 }
 
 impl Pickled {
-    /// Pickles an object.
+    /// Pickles an object. The handles in it are lent until somebody unpickles it.
     pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let (pickled, loans) = Self::lending(object)?;
+        loans.leave();
+        Ok(pickled)
+    }
+
+    /// Pickles an object; returns the handles that are in it, too. Where pickling
+    /// fails, none of them is lent any more.
+    pub fn lending(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
+        let (pickled, loans) = loans::collect(|| Self::dump(object));
+        Ok((pickled?, loans))
+    }
+
+    fn dump(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = object.py();
         let encoder = match IDLE.with_borrow_mut(Vec::pop) {
             Some(encoder) => encoder,

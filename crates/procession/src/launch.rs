@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
+use procession_engine::arena::loans;
 use procession_engine::start::{Orders, spawn};
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +69,8 @@ pub fn start<I: Serialize>(
         server,
         ..launch.clone()
     };
-    let payload = codec::encode_after(&launch, input, what)?.into_payload()?;
+    let (encoded, loans) = loans::collect(|| codec::encode_after(&launch, input, what));
+    let payload = encoded?.into_payload()?.with_loans(loans);
     let orders = Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,

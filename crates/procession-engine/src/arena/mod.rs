@@ -22,11 +22,13 @@ pub mod member;
 mod burial;
 pub mod family;
 pub mod hooks;
+pub mod loans;
 pub mod object;
 
 pub use block::Block;
 pub use family::{Family, Usage};
 pub use hooks::{Hooks, ObjectKind};
+pub use loans::Loans;
 pub use object::{Handle, Object, View};
 pub use raw_lock::{Acquired, Liveness, NotAcquired, RawLock};
 pub use stamp::Stamp;

@@ -9,7 +9,9 @@
 //! nobody may be attached but the sender, who may drop it or exit. `lends`
 //! counts the handles on their way; attaching uses one up. A message that is
 //! lost with a dead process leaves its count behind, and the object then lives
-//! as long as the family: late, never early.
+//! as long as the family: late, never early. Where it is known who will read
+//! the message, a *promise* takes the place of the count: a cell with that
+//! member's stamp and a mark, which attaching uses up, or its burial.
 //!
 //! *Destroying* races with attaching. The destroyer first puts its stamp into
 //! `destroyer`, then looks for cells and lends; an attacher first fills a
@@ -29,12 +31,16 @@ use std::sync::{Arc, Weak};
 
 use crate::arena::family::Family;
 use crate::arena::hooks::ObjectKind;
+use crate::arena::loans;
 use crate::arena::stamp::Stamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, relax};
 
 /// Bytes of a header; the body follows.
 pub const HEADER: u64 = 64;
+
+/// Set in a cell that keeps an object alive for a member which has yet to attach.
+const PROMISED: u32 = 1 << 31;
 
 const INLINE_CELLS: usize = 7;
 const OVERFLOW_CELLS: usize = 62;
@@ -151,13 +157,17 @@ impl<'a> View<'a> {
 
     /// Puts a stamp into a free cell.
     fn place(self, stamp: Stamp) -> Result<&'a AtomicU32> {
+        self.place_raw(stamp.raw())
+    }
+
+    fn place_raw(self, stamp: u32) -> Result<&'a AtomicU32> {
         let mut found = None;
         loop {
             // SeqCst: see "Destroying" above; pairs with `try_destroy`.
             self.any_cell(|cell| {
                 let taken = cell.load(Ordering::Relaxed) == 0
                     && cell
-                        .compare_exchange(0, stamp.raw(), Ordering::SeqCst, Ordering::Relaxed)
+                        .compare_exchange(0, stamp, Ordering::SeqCst, Ordering::Relaxed)
                         .is_ok();
                 if taken {
                     found = Some(cell);
@@ -197,11 +207,19 @@ impl<'a> View<'a> {
         if let Some(kind) = self.kind() {
             (crate::hooks_of(kind).on_death)(self, dead);
         }
+        self.detach(dead);
+    }
+
+    /// Empties the cells of a dead member, and destroys the object if they were the
+    /// last.
+    pub(super) fn detach(self, dead: Stamp) {
         let mut was_attached = false;
         self.any_cell(|cell| {
-            was_attached |= cell
-                .compare_exchange(dead.raw(), 0, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok();
+            for stamp in [dead.raw(), dead.raw() | PROMISED] {
+                was_attached |= cell
+                    .compare_exchange(stamp, 0, Ordering::SeqCst, Ordering::Relaxed)
+                    .is_ok();
+            }
             false
         });
         let was_destroying = self
@@ -212,6 +230,17 @@ impl<'a> View<'a> {
         if was_attached || was_destroying {
             self.try_destroy();
         }
+    }
+
+    /// Uses up a promise to a member; tells whether there was one.
+    fn redeem(self, stamp: Stamp) -> bool {
+        let promise = stamp.raw() | PROMISED;
+        self.any_cell(|cell| {
+            cell.load(Ordering::Relaxed) == promise
+                && cell
+                    .compare_exchange(promise, 0, Ordering::SeqCst, Ordering::Relaxed)
+                    .is_ok()
+        })
     }
 
     /// Destroys the object unless somebody is attached or about to be.
@@ -319,12 +348,11 @@ impl Object {
     /// `Stale` when the object is gone, `Invalid` when it is of another kind.
     pub fn attach(handle: Handle, kind: ObjectKind) -> Result<Self> {
         let object = Self::visit(handle, kind)?;
-        let _ =
-            object
-                .view()
-                .header()
-                .lends
-                .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
+        let view = object.view();
+        if !view.redeem(object.family.me()) {
+            let lends = &view.header().lends;
+            let _ = lends.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
+        }
         Ok(object)
     }
 
@@ -419,8 +447,18 @@ impl Object {
     /// somebody attaches with it.
     #[must_use]
     pub fn lend(&self) -> Handle {
-        self.view().header().lends.fetch_add(1, Ordering::SeqCst);
+        if !loans::note(self) {
+            self.view().header().lends.fetch_add(1, Ordering::SeqCst);
+        }
         self.handle()
+    }
+
+    /// Keeps the object alive until a member that is about to start attaches to it, or
+    /// is buried. Without memory for that, until anybody attaches.
+    pub(super) fn promise_to(&self, member: Stamp) {
+        if self.view().place_raw(member.raw() | PROMISED).is_err() {
+            self.view().header().lends.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Returns the body as what the object's kind keeps there.

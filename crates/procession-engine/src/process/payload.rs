@@ -2,14 +2,16 @@
 
 use std::ops::Deref;
 
-use crate::arena::Block;
+use crate::arena::loans::{Handed, Loans};
+use crate::arena::{Block, Stamp};
 use crate::error::Result;
 
-/// Owns the bytes at the beginning of a block.
+/// Owns the bytes at the beginning of a block, and the handles among them.
 #[derive(Debug)]
 pub struct Payload {
     block: Block,
     len: usize,
+    loans: Loans,
 }
 
 impl Payload {
@@ -18,7 +20,14 @@ impl Payload {
     #[must_use]
     pub fn new(block: Block, len: usize) -> Self {
         let len = len.min(usize::try_from(block.capacity()).unwrap_or(usize::MAX));
-        Self { block, len }
+        let loans = Loans::default();
+        Self { block, len, loans }
+    }
+
+    /// Adds the handles that were lent while the bytes were written.
+    #[must_use]
+    pub fn with_loans(self, loans: Loans) -> Self {
+        Self { loans, ..self }
     }
 
     /// Copies bytes into a block of their own.
@@ -34,7 +43,18 @@ impl Payload {
     /// Returns the block and how many of its bytes are the payload.
     #[must_use]
     pub fn into_parts(self) -> (Block, usize) {
+        self.loans.leave();
         (self.block, self.len)
+    }
+
+    /// Gives all to a member that is about to start; returns where it lies and how
+    /// long it is.
+    ///
+    /// # Errors
+    /// `Stale` when this process does not own it (a forked copy).
+    pub(crate) fn give(self, member: Stamp) -> Result<((u64, u64), Handed)> {
+        let handed = self.loans.hand_to(member);
+        Ok(((self.block.give(member)?, self.len as u64), handed))
     }
 }
 

@@ -185,13 +185,12 @@ impl Claim {
             mailbox::post(family.id(), self.stamp.raw(), secret, &fds, deadline)?;
         }
         cell.fds.store(fds.len() as u32, Ordering::Relaxed);
-        let (offset, len) = match orders.payload.take() {
-            Some(payload) => {
-                let (block, len) = payload.into_parts();
-                (block.give(self.stamp)?, len as u64)
-            }
-            None => (0, 0),
-        };
+        let given = orders
+            .payload
+            .take()
+            .map(|payload| payload.give(self.stamp));
+        let (place, handed) = given.transpose()?.unzip();
+        let (offset, len) = place.unwrap_or_default();
         cell.payload.store(offset, Ordering::Relaxed);
         cell.payload_len.store(len, Ordering::Relaxed);
         let me = family.me();
@@ -201,6 +200,9 @@ impl Claim {
         // Never refused: only our death would make others move the cell on.
         let _ = cell.advance(self.word, State::Handed, me);
         futex_wake(cell.futex(), 1);
+        if let Some(handed) = handed {
+            handed.settle(family);
+        }
         let keeper = self.spares.body().keeper();
         match self.held.take() {
             Some(Held::Ours(child)) => Ok(child),

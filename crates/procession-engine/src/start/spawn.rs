@@ -90,8 +90,8 @@ fn spawn_with(
         ..Introduction::default()
     };
     if let Some(payload) = orders.payload {
-        let (block, len) = payload.into_parts();
-        introduction.payload = Some((block.give(slot.stamp())?, len as u64));
+        let (given, _) = payload.give(slot.stamp())?;
+        introduction.payload = Some(given);
     }
     let mut keep = orders.fds;
     keep.push(slot.family().fd());
