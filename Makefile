@@ -25,7 +25,11 @@ export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python -name '*.rs' -o -name Cargo.toml) \
 	Cargo.toml Cargo.lock pyproject.toml
 
-.PHONY: help demo test test-rust test-python check bench develop build fmt lint types layers docs loom clean
+# What `make chaos` is given: the seed of a run to repeat, and for how many seconds.
+SECONDS ?= 60
+CHAOS = $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
+
+.PHONY: help demo test test-rust test-python check chaos bench develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,6 +74,9 @@ layers: $(VENV)/.packages ## check that no arrow of ARCHITECTURE.md points the w
 docs: $(VENV)/.packages ## build the Rust documentation and check every link in the pages
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	$(BIN)/python tools/links
+
+chaos: $(VENV)/.module ## kill at random and audit what became of the work; SEED=1 SECONDS=600
+	$(BIN)/python tests/chaos $(CHAOS)
 
 loom: ## try the interleavings of the ring and the locks
 	@tools/need cargo

@@ -1,0 +1,205 @@
+"""Chaos: programs under random kills, and an audit of what became of their work.
+
+Usage: python tests/chaos [--face python|rust] [--seed N] [--seconds S] [--rate K]
+
+The run is cut into episodes. In each, a program runs acts (pools, queues, locks, pipes,
+processes of processes) for some seconds, while this process kills, terminates and stops
+whoever runs below it. Then the ledger is audited, and nobody may be left. `README.md`
+says what is promised. The seed settles what is done and to whom in what order; when
+exactly is the machine's affair.
+
+It uses the standard library alone, so that it owes nothing to what it judges.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import killer
+import ledger
+from audit import Audit
+
+HERE = Path(__file__).parent
+
+ACTS = ("locks", "nests", "pipes", "pools", "queues")
+
+# Seconds that a program has for its end when nobody is killed any more.
+PATIENCE = 120
+
+# Seconds of an episode.
+EPISODE = 10
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python tests/chaos", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--face", choices=["python", "rust"], default="python")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--rate", type=float, default=40, help="kills in a second")
+    parser.add_argument("--acts", nargs="+", choices=ACTS, default=ACTS)
+    parser.add_argument("--program", help="of the Rust face: the built program")
+    parser.add_argument("--keep", type=Path, help="where to leave the ledgers")
+    options = parser.parse_args()
+    print(f"chaos: face {options.face}, seed {options.seed}", flush=True)
+    killer.adopt_orphans()
+    killer.get_private_names()
+    chance = random.Random(options.seed)
+    over = time.monotonic() + options.seconds
+    total: Counter[str] = Counter()
+    number = 0
+    while time.monotonic() < over:
+        number += 1
+        until = min(time.monotonic() + EPISODE, over)
+        seed = chance.getrandbits(32)
+        with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+            faults, counts = episode(Path(folder), seed, until, options)
+            total += counts
+            tell = f"episode {number}: {counts['kill']} kills, {counts['done']} tasks"
+            print(f"{tell}, {counts['get']} items, {counts['have']} holds", flush=True)
+            if faults:
+                report(faults, Path(folder), options)
+                print(f"chaos: seed {options.seed} failed in episode {number}")
+                return 1
+    told = ", ".join(f"{total[what]} {word}" for what, word in TOLD.items())
+    print(f"chaos: face {options.face}, seed {options.seed}: {told}")
+    return 0
+
+
+TOLD = {
+    "kill": "kills",
+    "stop": "stops",
+    "done": "tasks done",
+    "died": "tasks that died with their worker",
+    "gone": "tasks of pools that ended",
+    "get": "items",
+    "recv": "messages",
+    "have": "holds",
+    "orphaned": "holders that died",
+}
+
+
+def episode(
+    folder: Path, seed: int, until: float, options: argparse.Namespace
+) -> tuple[list[str], Counter[str]]:
+    """Torments one program; returns what was wrong, and what was done."""
+    book = folder / "ledger"
+    book.touch()
+    chance = random.Random(seed)
+    command = programs(options)[options.face]
+    arguments = [book, until - 1, seed, *chance.sample(options.acts, len(options.acts))]
+    names = {*os.listdir("/dev/shm"), "ledger", "errors"}
+    with (folder / "errors").open("wb") as errors:
+        program = subprocess.Popen(
+            [*command, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stderr=errors,
+            env=os.environ | {"TMPDIR": str(folder)},
+            start_new_session=True,
+        )
+    killer.kept.add(program.pid)
+    torment = killer.Killer(chance, options.rate, program.pid)
+    faults = []
+    while not book.stat().st_size and program.poll() is None:
+        time.sleep(0.01)
+    while time.monotonic() < until - 1:
+        torment.stages = {
+            line.number for line in ledger.read(book) if line.what == "stage"
+        }
+        torment.work(min(time.monotonic() + 1, until - 1))
+    try:
+        code = program.wait(PATIENCE)
+        if code:
+            faults.append(f"the program ended with {code}")
+    except subprocess.TimeoutExpired:
+        faults.append("the program hangs")
+        show_stacks()
+    faults += still_there()
+    killer.kept.discard(program.pid)
+    end_all(program)
+    faults += [
+        f"left in /dev/shm: {name}" for name in set(os.listdir("/dev/shm")) - names
+    ]
+    audit = Audit(ledger.read(book), torment.sent)
+    audit.counts["kill"] = torment.sent.total()
+    audit.counts["stop"] = torment.stops
+    return faults + audit.faults, audit.counts
+
+
+def programs(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Returns the commands that run the program in each face."""
+    return {
+        "python": [sys.executable, str(HERE / "python")],
+        "rust": [options.program or "no program was given"],
+    }
+
+
+def still_there() -> list[str]:
+    """Waits for the end of all that a program started; tells who does not end."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        killer.reap()
+        left = [
+            pid for pid in killer.descendants(os.getpid()) if pid not in killer.kept
+        ]
+        if not left:
+            return []
+        time.sleep(0.02)
+    return [f"left behind: {describe(pid)}" for pid in left]
+
+
+def show_stacks() -> None:
+    """Has everybody who can show where it is."""
+    for pid in killer.descendants(os.getpid()):
+        print(describe(pid), file=sys.stderr)
+        status = Path(f"/proc/{pid}/status").read_text()
+        if int(status.partition("SigCgt:")[2].split()[0], 16) >> 9 & 1:
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(0.05)
+
+
+def describe(pid: int) -> str:
+    """Tells what a process is and where it waits."""
+    told = [str(pid), killer.name_of(pid), *map(str, killer.stat_of(pid))]
+    for name in ("cmdline", "wchan", "syscall"):
+        try:
+            text = Path(f"/proc/{pid}/{name}").read_text().replace("\0", " ")
+        except OSError as error:
+            text = str(error)
+        told.append(f"{name}: {text.strip()[:200]}")
+    return "  ".join(told)
+
+
+def end_all(program: subprocess.Popen) -> None:
+    """Ends what is left of an episode."""
+    while left := killer.descendants(os.getpid()):
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        program.poll()
+        killer.reap()
+
+
+def report(faults: list[str], folder: Path, options: argparse.Namespace) -> None:
+    """Shows what went wrong, and leaves the ledger where it was asked for."""
+    text = (folder / "errors").read_text(errors="replace")
+    print(text[-20_000:], file=sys.stderr)
+    for fault in faults[:50]:
+        print(f"fault: {fault}", file=sys.stderr)
+    if options.keep:
+        shutil.copytree(folder, options.keep, dirs_exist_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

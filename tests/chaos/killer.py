@@ -1,0 +1,194 @@
+"""Sends signals to whoever runs below a process, at random, and notes to whom.
+
+The process that runs this adopts orphans (`PR_SET_CHILD_SUBREAPER`), so whatever a
+program starts stays below it, whoever dies in between.
+"""
+
+import ctypes
+import os
+import random
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
+
+# Signals, and out of how many signals one is of this kind.
+SIGNALS = {signal.SIGKILL: 75, signal.SIGTERM: 15, signal.SIGSTOP: 10}
+
+# Chances of being chosen, by what a process is, against 1 of the others.
+SPARE, SERVER, STAGE = 0.1, 0.2, 0.05
+
+# Seconds that a stopped process sleeps at most.
+LONGEST_STOP = 0.05
+
+# Seconds after which those who live are looked for again.
+OUTDATED = 0.1
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of what dies above its descendants."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot adopt orphans")
+
+
+def get_private_names() -> None:
+    """Gives this process and those below it a /dev/shm of their own, if it may."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) == 0:
+        libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+        libc.mount(b"none", b"/dev/shm", b"tmpfs", 0, None)
+
+
+class Killer:
+    """Signals the descendants of this process, but not `spared`."""
+
+    def __init__(self, chance: random.Random, rate: float, spared: int) -> None:
+        self.chance = chance
+        self.rate = rate
+        self.spared = spared
+        self.stages: set[int] = set()
+        self.sent: Counter[tuple[int, int]] = Counter()
+        self.stops = 0
+        self._stopped: list[tuple[float, int]] = []
+        self._chances: dict[int, float] = {}
+        self._looked = 0.0
+
+    def work(self, until: float) -> None:
+        """Kills until a time, at the mean rate, sometimes several at once."""
+        while (now := time.monotonic()) < until:
+            reap()
+            if now - self._looked > OUTDATED:
+                self._look()
+            for _ in range(self.chance.choice((1, 1, 1, 1, 1, 1, 2, 4))):
+                self._strike()
+            pause = min(self.chance.expovariate(self.rate / 1.5), 0.5)
+            time.sleep(min(pause, max(until - time.monotonic(), 0)))
+            self._wake(time.monotonic())
+        self._wake(float("inf"))
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        pids = set(descendants(os.getpid())) - {self.spared}
+        spares = {pid for pid in pids if name_of(pid) == "parked spare"}
+        self._chances = dict.fromkeys(pids, 1.0)
+        self._chances.update(dict.fromkeys(pids & self.stages, STAGE))
+        for spare in spares:
+            self._chances[spare] = SPARE
+            # The fork server, or, if it booted the spare ahead, any other process.
+            keeper = stat_of(spare)[1]
+            if keeper in pids and keeper not in self.stages:
+                self._chances[keeper] = SERVER
+        for pid in pids - spares - self.stages:
+            if "forkserver" in command_of(pid):
+                self._chances[pid] = SERVER
+
+    def _strike(self) -> None:
+        if not self._chances:
+            return
+        pids, chances = zip(*self._chances.items(), strict=True)
+        if self.chance.random() > sum(chances):
+            return
+        [pid] = self.chance.choices(pids, chances)
+        [signum] = self.chance.choices(list(SIGNALS), SIGNALS.values())
+        # A pid may have passed to another process by now, which must be one of ours.
+        if not is_below(pid, os.getpid()):
+            self._chances.pop(pid)
+            return
+        try:
+            os.kill(pid, signum)
+        except ProcessLookupError:
+            self._chances.pop(pid)
+            return
+        if signum == signal.SIGSTOP:
+            wake_at = time.monotonic() + self.chance.uniform(0, LONGEST_STOP)
+            self._stopped.append((wake_at, pid))
+            self.stops += 1
+        else:
+            self.sent[pid, signum] += 1
+            self._chances.pop(pid)
+
+    def _wake(self, now: float) -> None:
+        for when, pid in self._stopped:
+            if when <= now:
+                try:
+                    os.kill(pid, signal.SIGCONT)
+                except ProcessLookupError:
+                    pass
+        self._stopped = [(when, pid) for when, pid in self._stopped if when > now]
+
+
+def reap() -> None:
+    """Collects orphans that have ended; the program itself is left to `Popen`."""
+    for pid in children(os.getpid()):
+        if state_of(pid) == "Z" and pid not in kept:
+            os.waitpid(pid, os.WNOHANG)
+
+
+# Children whose exit status somebody here will ask for.
+kept: set[int] = set()
+
+
+def descendants(pid: int) -> list[int]:
+    """Returns the pids of the children of a process, their children, and so on."""
+    found = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Returns the pids of the children that a process has not reaped yet."""
+    pids: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            pids += map(int, (task / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return pids
+
+
+def is_below(pid: int, ancestor: int) -> bool:
+    """Tells whether a process that lives descends from another."""
+    while pid > 1:
+        state, parent = stat_of(pid)
+        if state in "ZX" or parent == 0:
+            return False
+        if parent == ancestor:
+            return True
+        pid = parent
+    return False
+
+
+def state_of(pid: int) -> str:
+    """Returns the letter of a process's state, `X` once it is gone."""
+    return stat_of(pid)[0]
+
+
+def stat_of(pid: int) -> tuple[str, int]:
+    """Returns state and parent of a process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", 0
+    state, parent = stat.rpartition(")")[2].split()[:2]
+    return state, int(parent)
+
+
+def command_of(pid: int) -> str:
+    """Returns the command line of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def name_of(pid: int) -> str:
+    """Returns the name that a process gave itself."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -1,0 +1,69 @@
+"""Processes that an act keeps running: whoever is killed is started again."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+
+import procession
+
+# Seconds after which what must happen has not happened.
+WATCHDOG = 60
+
+# How a process may end that was killed by somebody else.
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+
+
+class Actors:
+    """Some processes, started anew when they are killed until the curtain falls.
+
+    `make` returns the target and the arguments of an actor.
+    """
+
+    def __init__(
+        self, context, chance: random.Random, make: list[Callable[[int], tuple]]
+    ) -> None:
+        self.context = context
+        self.chance = chance
+        self.number = 0
+        self.cast: dict[Callable, procession.Process] = {}
+        for role in make:
+            self._enter(role)
+
+    def _enter(self, role: Callable[[int], tuple]) -> None:
+        self.number += 1
+        target, *args = role(self.chance.getrandbits(32))
+        daemon = self.chance.random() < 0.8
+        process = self.context.Process(target=target, args=args, daemon=daemon)
+        process.start()
+        self.cast[role] = process
+
+    def run(self, until: float) -> None:
+        """Replaces whoever ends, until a time."""
+        while (timeout := until - time.monotonic()) > 0:
+            roles = {process.sentinel: role for role, process in self.cast.items()}
+            for sentinel in wait(list(roles), timeout):
+                role = roles[sentinel]
+                leave(self.cast.pop(role))
+                self._enter(role)
+
+    def bow(self) -> None:
+        """Waits until all have ended."""
+        while self.cast:
+            leave(self.cast.popitem()[1])
+
+    def kill(self) -> None:
+        """Ends all that are left."""
+        for process in self.cast.values():
+            process.kill()
+        self.bow()
+
+
+def leave(process) -> None:
+    process.join(WATCHDOG)
+    if process.exitcode is None:
+        raise AssertionError(f"process {process.pid} hangs: {process.blocked_on}")
+    if process.exitcode not in (0, *KILLED):
+        raise AssertionError(f"process {process.pid} ended with {process.exitcode}")
+    process.close()

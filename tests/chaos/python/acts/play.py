@@ -1,0 +1,43 @@
+"""Plays one act in a process of its own, round after round."""
+
+import faulthandler
+import random
+import signal
+import time
+import traceback
+
+import ledger
+import procession
+
+from acts import locks, nests, pipes, pools, queues
+
+ACTS = {
+    "locks": locks.play,
+    "nests": nests.play,
+    "pipes": pipes.play,
+    "pools": pools.play,
+    "queues": queues.play,
+}
+
+METHODS = ("fork", "spawn", "forkserver")
+
+
+def play(name: str, tag: str, seed: int, until: float) -> None:
+    """Runs an act, round after round, in a process of its own."""
+    chance = random.Random(seed)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    number = 0
+    while time.monotonic() < until:
+        number += 1
+        method = chance.choice(METHODS)
+        try:
+            ACTS[name](
+                procession.get_context(method),
+                f"{tag}.{number}.{method}",
+                chance,
+                until,
+            )
+        except Exception:
+            traceback.print_exc()
+            ledger.note("crashed", f"{tag}.{number}.{method}")
+            raise
