@@ -24,7 +24,9 @@ from typing import Any, ClassVar
 
 __all__ = ["ShareableList", "SharedMemory"]
 
-_NAME_PREFIX = "/psm_"
+# What clients look for; tests of theirs replace `_make_filename`.
+_SHM_NAME_PREFIX = "/psm_"
+_USE_POSIX = True
 
 
 class SharedMemory:
@@ -47,6 +49,8 @@ class SharedMemory:
     _fd = -1
     _mmap: mmap.mmap | None = None
     _buf: memoryview | None = None
+    # A subclass may add `os.O_CREAT`, to make what is not there.
+    _flags = os.O_RDWR
     _mode = 0o600
     _prepend_leading_slash = True
     # Bound here: the module's globals may be gone when the last object is.
@@ -66,7 +70,9 @@ class SharedMemory:
             raise ValueError("'size' must be a positive number different from zero")
         if name is None and not create:
             raise ValueError("'name' can only be None if create=True")
-        self._open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR if create else os.O_RDWR)
+        if create:
+            self._flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
+        self._open(name)
         try:
             if create:
                 _require_room(self._fd, size)
@@ -80,15 +86,17 @@ class SharedMemory:
             raise
         self._buf = memoryview(self._mmap)
 
-    def _open(self, name: str | None, flags: int) -> None:
+    def _open(self, name: str | None) -> None:
         if name is not None:
             self._name = f"/{name}" if self._prepend_leading_slash else name
-            self._fd = _posixshmem.shm_open(self._name, flags, mode=self._mode)
+            self._fd = _posixshmem.shm_open(self._name, self._flags, mode=self._mode)
             return
         while self._fd < 0:
             self._name = _make_filename()
             try:
-                self._fd = _posixshmem.shm_open(self._name, flags, mode=self._mode)
+                self._fd = _posixshmem.shm_open(
+                    self._name, self._flags, mode=self._mode
+                )
             except FileExistsError:
                 continue
 
@@ -145,7 +153,7 @@ class SharedMemory:
 
 
 def _make_filename() -> str:
-    return _NAME_PREFIX + secrets.token_hex(4)
+    return _SHM_NAME_PREFIX + secrets.token_hex(4)
 
 
 def _require_room(fd: int, size: int) -> None:
@@ -220,8 +228,10 @@ class ShareableList:
         template = self._types_mapping[type(item)]
         if not isinstance(item, (str, bytes)):
             return template
-        length = len(_encoded(item))
-        return template % (self._alignment * (length // self._alignment + 1))
+        step = self._alignment
+        # The standard library counts characters here, and cuts off what does not fit.
+        room = max(len(item) + 1, len(_encoded(item)))
+        return template % ((room + step - 1) // step * step)
 
     def _store(self, position: int, form: str, item: Any) -> None:
         start = self._offset_data_start + self._allocated_offsets[position]
