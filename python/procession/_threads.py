@@ -7,14 +7,14 @@ is handed its outcome by the thread that ran the task.
 from __future__ import annotations
 
 import itertools
-import queue
+import threading
+from collections import deque
 
 from ._procession import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
 from .pool import mapstar, starmapstar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterable, Iterator
     from typing import Any
 
@@ -28,7 +28,7 @@ class Threads:
 
     def __init__(self) -> None:
         self.cache: dict[int, Any] = {}
-        self.tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.tasks = _Line()
         self.workers: list[threading.Thread] = []
 
     def put(self, item: tuple[int, int, tuple[bool, Any]]) -> None:
@@ -80,16 +80,21 @@ class Threads:
         result = MapResult(pool, chunksize, len(items), callback, error_callback)
         if not result.ready():
             self.cache[result._job] = result
-        call = starmapstar if star else mapstar
-        chunks = _chunks(items, chunksize)
+        job, items = result._job, tuple(items)  # It is read while the caller goes on.
+        tasks: Iterator[Any]
         if chunksize == 1:
             # The result of such a task stands for itself.
-            for index, item in enumerate(items):
-                args = item if star else (item,)
-                self.tasks.put((result._job, index, func, args, {}))
-            return result
-        for index, chunk in enumerate(chunks):
-            self.tasks.put((result._job, index, call, ((func, chunk),), {}))
+            tasks = (
+                (job, index, func, item if star else (item,), {})
+                for index, item in enumerate(items)
+            )
+        else:
+            call = starmapstar if star else mapstar
+            tasks = (
+                (job, index, call, ((func, chunk),), {})
+                for index, chunk in enumerate(_chunks(items, chunksize))
+            )
+        self.tasks.put_all(tasks)
         return result
 
     def imap(
@@ -111,17 +116,11 @@ class Threads:
 
     def close(self) -> None:
         """Has the threads end when they have done what is in line."""
-        for _ in self.workers:
-            self.tasks.put(None)
+        self.tasks.end()
 
     def terminate(self) -> None:
         """Has the threads end when they have done what they are at."""
-        try:
-            while True:
-                self.tasks.get_nowait()
-        except queue.Empty:
-            pass
-        self.close()
+        self.tasks.drop()
 
     def join(self) -> None:
         """Waits until the threads have ended."""
@@ -129,15 +128,79 @@ class Threads:
             thread.join()
 
 
+class _Line:
+    """The tasks of a pool of threads, in the order in which they were put.
+
+    Those of a map are made one by one, when a thread has time for them: so a pool that
+    is terminated right after has nothing to do but what its threads have begun.
+    """
+
+    def __init__(self) -> None:
+        self._batches: deque[Iterator[Any]] = deque()
+        self._changed = threading.Condition(threading.Lock())
+        self._feeders = 0
+        self._ended = False
+        self._dropped = False
+
+    def put(self, task: Any) -> bool:
+        """Puts a task in line; returns whether it may still be done."""
+        return self.put_all(iter((task,)))
+
+    def put_all(self, tasks: Iterator[Any]) -> bool:
+        """Puts tasks in line; returns whether they may still be done."""
+        with self._changed:
+            if not self._dropped:
+                self._batches.append(tasks)
+                self._changed.notify_all()
+            return not self._dropped
+
+    def get(self) -> Any:
+        """Waits for a task and returns it; None if there will be none."""
+        with self._changed:
+            while True:
+                while self._batches:
+                    for task in self._batches[0]:
+                        return task
+                    self._batches.popleft()
+                if self._dropped or (self._ended and not self._feeders):
+                    return None
+                self._changed.wait()
+
+    def feed(self) -> None:
+        """Notes that somebody goes on to put tasks, even once the line has ended."""
+        with self._changed:
+            self._feeders += 1
+
+    def fed(self) -> None:
+        """Notes that somebody has put the last of these tasks."""
+        with self._changed:
+            self._feeders -= 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Notes that nobody else will put tasks."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def drop(self) -> None:
+        """Forgets all tasks, and those to come."""
+        with self._changed:
+            self._dropped = True
+            self._batches.clear()
+            self._changed.notify_all()
+
+
 class _Feeder:
     """Puts what an iterable yields in line for the threads of a pool."""
 
     def __init__(
         self,
-        tasks: queue.SimpleQueue[Any],
+        tasks: _Line,
         results: IMapIterator,
         calls: Iterator[tuple[Any, Any]],
     ) -> None:
+        tasks.feed()
         self._tasks = tasks
         self._results = results
         self._calls = calls
@@ -147,10 +210,13 @@ class _Feeder:
         job, index = self._results._job, -1
         try:
             for index, (func, args) in enumerate(self._calls):
-                self._tasks.put((job, index, func, args, {}))
+                if not self._tasks.put((job, index, func, args, {})):
+                    break
         except Exception as error:
             index += 1
             self._results._set(index, (False, error))
+        finally:
+            self._tasks.fed()
         self._results._set_length(index + 1)
 
 
