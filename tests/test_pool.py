@@ -519,3 +519,38 @@ def test_pool_of_threads_has_the_same_methods(lib) -> None:
         assert pool.apply(targets.pid) == lib.current_process().pid
         pool.close()
         pool.join()
+
+
+def test_pool_of_threads_finishes_what_is_asked_for_when_closed(lib) -> None:
+    with load("pool").ThreadPool(2) as pool:
+        squares = pool.imap(targets.square, iter(range(100)))
+        later = pool.map_async(targets.square, range(100), chunksize=7)
+        pool.close()
+        pool.join()
+        assert list(squares) == later.get() == [number**2 for number in range(100)]
+
+
+@pytest.mark.procession_only("threads may have begun with tasks that are put slowly")
+def test_terminated_pool_of_threads_has_begun_few_tasks(lib) -> None:
+    pool = load("pool").ThreadPool(2)
+    begun = []
+    pool.map_async(begun.append, range(1_000_000), chunksize=1)
+    pool.terminate()
+    pool.join()
+    assert len(begun) < 1_000_000
+
+
+def test_pool_that_cannot_be_filled_fails_and_leaves_no_worker(mp) -> None:
+    started = []
+
+    class Scarce(load("pool").Pool):
+        @staticmethod
+        def Process(context, *args, **kwargs):
+            if len(started) == 2:
+                raise OSError("no more processes")
+            started.append(context.Process(*args, **kwargs))
+            return started[-1]
+
+    with pytest.raises(OSError, match="no more processes"):
+        Scarce(4, context=mp)
+    assert [process.is_alive() for process in started] == [False, False]

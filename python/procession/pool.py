@@ -110,7 +110,17 @@ class Pool:
         start = _Starter(
             self._ctx, self.Process, self._pool, self._initializer, self._initargs
         )
-        return _procession.Pool(start, self._processes, self._maxtasksperchild)
+        engine = _procession.Pool(start, self._processes, self._maxtasksperchild)
+        if start.error is None:
+            return engine
+        engine.terminate()
+        engine.join()
+        self._join_workers()
+        try:
+            raise start.error
+        finally:
+            # The error knows this frame; it would keep alive what waits for workers.
+            del engine, start
 
     def __del__(
         self, _warn: Callable[..., None] = warnings.warn, RUN: str = RUN
@@ -331,6 +341,9 @@ class Pool:
         if self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
         self._engine.join()
+        self._join_workers()
+
+    def _join_workers(self) -> None:
         for process in self._pool:
             process.join()
 
@@ -351,15 +364,23 @@ class _Starter:
         self._workers = workers
         self._initializer = initializer
         self._initargs = initargs
+        # Why the first one that failed did, for a pool that is being made.
+        self.error: Exception | None = None
 
     def __call__(self, lane: tuple[int, int]) -> _procession.Child:
         """Starts a worker that finds its pool by a lane."""
-        process = self._process(
-            self._ctx, target=_work, args=(lane, self._initializer, self._initargs)
-        )
-        process.name = process.name.replace("Process", "PoolWorker")
-        process.daemon = True
-        process.start()
+        try:
+            process = self._process(
+                self._ctx,
+                target=_work,
+                args=(lane, self._initializer, self._initargs),
+            )
+            process.name = process.name.replace("Process", "PoolWorker")
+            process.daemon = True
+            process.start()
+        except Exception as error:
+            self.error = self.error or error
+            raise
         for worker in [*self._workers]:
             if worker.exitcode is not None:
                 util.debug("cleaning up worker %s", worker.name)
