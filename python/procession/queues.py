@@ -11,6 +11,9 @@ any time. A subclass that brings a feeder of its own gets the pipe that it is fo
 from __future__ import annotations
 
 import os
+import threading
+from collections import deque
+from functools import cached_property
 from queue import Empty, Full
 from types import GenericAlias
 
@@ -39,14 +42,32 @@ __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 _sentinel = object()
 
 
-class _Reader:
-    """Looks like the reading end of the pipe that a queue of `multiprocessing` has.
-
-    Clients wait for it, and `concurrent.futures` receives from it.
-    """
+class _PipeEnd:
+    """Looks like one end of the pipe that a queue of `multiprocessing` has."""
 
     def __init__(self, queue: _procession.Queue) -> None:
         self._queue = queue
+
+    # Two of a queue are the same: a client looks for one among those that are ready.
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._queue is self._queue
+
+    def __hash__(self) -> int:
+        return hash((type(self), id(self._queue)))
+
+    def close(self) -> None:
+        """Closes the queue for this process."""
+        self._queue._closed = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether the queue is closed for this process."""
+        return self._queue._closed
+
+
+class _Reader(_PipeEnd):
+    """The end that clients wait for, and that `concurrent.futures` receives from."""
 
     def fileno(self) -> int:
         """Returns a descriptor that is readable while the queue has items."""
@@ -64,21 +85,9 @@ class _Reader:
         """Waits for an item and returns its pickle."""
         return self._queue.get_bytes()
 
-    def close(self) -> None:
-        """Closes the queue for this process."""
-        self._queue._closed = True
 
-    @property
-    def closed(self) -> bool:
-        """Whether the queue is closed for this process."""
-        return self._queue._closed
-
-
-class _Writer:
-    """Looks like the writing end of the pipe that a queue of `multiprocessing` has."""
-
-    def __init__(self, queue: _procession.Queue) -> None:
-        self._queue = queue
+class _Writer(_PipeEnd):
+    """The end that items are put into."""
 
     def send(self, obj: Any) -> None:
         """Puts an item."""
@@ -87,15 +96,6 @@ class _Writer:
     def send_bytes(self, data: bytes) -> None:
         """Puts an item that is pickled already."""
         self._queue.put_bytes(data)
-
-    def close(self) -> None:
-        """Closes the queue for this process."""
-        self._queue._closed = True
-
-    @property
-    def closed(self) -> bool:
-        """Whether the queue is closed for this process."""
-        return self._queue._closed
 
 
 class _End:
@@ -125,8 +125,20 @@ class Queue(_Native[T]):
         ctx: The context that makes it; it makes no difference here.
     """
 
-    # Clients of `multiprocessing` set it; there is no pipe that could break.
+    # What clients of `multiprocessing` read or set. There is no pipe that could break,
+    # and nobody who would feed it from a buffer.
     _ignore_epipe = False
+    _thread: Any = None
+
+    @cached_property
+    def _buffer(self) -> deque[Any]:
+        """Returns what has not been fed to the pipe: nothing, ever."""
+        return deque()
+
+    @cached_property
+    def _notempty(self) -> threading.Condition:
+        """Returns what the feeder thread would wait for."""
+        return threading.Condition()
 
     def __init_subclass__(cls, pipe: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
