@@ -484,3 +484,12 @@ def _remove_temp_dir(rmtree: Callable[[str], object], tempdir: str) -> None:
     process = _registry.current_process()
     if process is not None:
         process._config["tempdir"] = None
+
+
+def _cleanup_tests() -> None:
+    """Ends what is kept for a whole program; the tests of CPython call it at their end."""
+    from . import forkserver
+
+    _registry.forget_ended()
+    forkserver._forkserver._stop()
+    _run_finalizers()
