@@ -11,7 +11,6 @@ mod lane;
 mod record;
 
 mod pace;
-mod patience;
 
 mod worker;
 
