@@ -1,9 +1,9 @@
 """Runs functions in processes: `multiprocessing`, rebuilt on an engine in Rust.
 
 Every name of `multiprocessing` is here and means the same; DESIGN.md lists where it is
-better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied` and
-`RemoteError`, and on `Process` the members `state`, `blocked_on`, `result`,
-`request_stop` and `stop_requested`.
+better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied`, `TaskTimeout`,
+`CancelledError` and `RemoteError`, on `Process` the members `state`, `blocked_on`,
+`result`, `request_stop` and `stop_requested`, and what the class `Pool` tells of.
 
 As in `multiprocessing`, the functions are the methods of the default context.
 """
@@ -19,6 +19,9 @@ from .context import (
     BufferTooShort as BufferTooShort,
 )
 from .context import (
+    CancelledError as CancelledError,
+)
+from .context import (
     OwnerDied as OwnerDied,
 )
 from .context import (
@@ -29,6 +32,9 @@ from .context import (
 )
 from .context import (
     RemoteError as RemoteError,
+)
+from .context import (
+    TaskTimeout as TaskTimeout,
 )
 from .context import (
     TimeoutError as TimeoutError,
@@ -87,6 +93,7 @@ __all__ = [
     "Barrier",
     "BoundedSemaphore",
     "BufferTooShort",
+    "CancelledError",
     "Condition",
     "Event",
     "JoinableQueue",
@@ -104,6 +111,7 @@ __all__ = [
     "RemoteError",
     "Semaphore",
     "SimpleQueue",
+    "TaskTimeout",
     "TimeoutError",
     "Value",
     "WorkerDied",

@@ -12,10 +12,12 @@ import errno
 __all__ = [
     "AuthenticationError",
     "BufferTooShort",
+    "CancelledError",
     "OwnerDied",
     "ProcessError",
     "RemoteError",
     "RemoteTraceback",
+    "TaskTimeout",
     "TimeoutError",
     "WorkerDied",
     "describe_exit",
@@ -80,20 +82,65 @@ class WorkerDied(ProcessError):
         pid: Its process id.
         exitcode: Its exit code, negative for the signal that killed it.
         signal: The name of that signal, such as "SIGKILL", or None.
+        task: What a worker of a pool was running, such as "module.function on input 3";
+            None for other processes.
+        tries: How many workers have died in that task, this one included.
     """
 
     __module__ = "procession.context"
 
     def __init__(
-        self, message: str, pid: int | None = None, exitcode: int | None = None
+        self,
+        message: str,
+        pid: int | None = None,
+        exitcode: int | None = None,
+        task: str | None = None,
+        tries: int = 1,
     ) -> None:
-        super().__init__(message, pid, exitcode)
+        super().__init__(message, pid, exitcode, task, tries)
         self.pid = pid
         self.exitcode = exitcode
         self.signal = signal_name(exitcode)
+        self.task = task
+        self.tries = tries
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class TaskTimeout(TimeoutError):
+    """A task of a pool took longer than its `timeout`; it was killed with its worker.
+
+    `multiprocessing` has nothing like it: there a task takes what it takes.
+
+    Attributes:
+        task: What it was, such as "module.function on input 3".
+        limit: How many seconds it might take.
+        pid: The process id of the worker.
+    """
+
+    __module__ = "procession.context"
+
+    def __init__(
+        self,
+        message: str,
+        task: str | None = None,
+        limit: float | None = None,
+        pid: int | None = None,
+    ) -> None:
+        super().__init__(message, task, limit, pid)
+        self.task = task
+        self.limit = limit
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CancelledError(ProcessError):
+    """A task of a pool was cancelled; `multiprocessing` has nothing like it."""
+
+    __module__ = "procession.context"
 
 
 class RemoteError(ProcessError):

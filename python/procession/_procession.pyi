@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from types import GenericAlias
-from typing import Any, Self, final
+from typing import Any, Self, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -20,8 +20,6 @@ __all__ = [
     "ForkServer",
     "IMapIterator",
     "IMapUnorderedIterator",
-    "Line",
-    "LineEnd",
     "Lock",
     "MapResult",
     "Payload",
@@ -368,41 +366,6 @@ class Connection:
 def pipe() -> list[tuple[int, tuple[int, int, int]]]:
     """Returns both ends of a pipe, each as its descriptor and what goes with it."""
 
-@final
-class LineEnd:
-    """One end of a line that has no socket yet.
-
-    Args:
-        offered: What a relative offers; without it, an end is made.
-    """
-
-    def __new__(cls, offered: Any | None = None) -> Self: ...
-    @property
-    def offer(self) -> Any:
-        """What the other end attaches to, while this one is kept."""
-    def open(self, handle: int) -> Line:
-        """Returns the line over a connected socket, which becomes the line's own."""
-
-@final
-class Line:
-    """Asks and answers in turn, by shared memory, with a socket to wake and to end."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether the line is closed."""
-    def call(
-        self, ident: str, name: str, args: Any, kwds: dict[str, Any] | None
-    ) -> tuple[str, Any]:
-        """Sends a request and returns the answer."""
-    def send(self, obj: Any) -> None:
-        """Sends an object."""
-    def recv(self) -> Any:
-        """Waits for an object and returns it."""
-    def fileno(self) -> int:
-        """Returns the descriptor of the socket."""
-    def close(self) -> None:
-        """Closes the line."""
-
 # Processes.
 
 @final
@@ -566,6 +529,9 @@ def usage() -> dict[str, int]:
 
 # Pools.
 
+# How many seconds a task may take, and how often it is run again.
+_Terms: TypeAlias = tuple[float | None, int]
+
 @disjoint_base
 class ApplyResult:
     """The result of a call that is still on its way."""
@@ -592,9 +558,26 @@ class ApplyResult:
         Raises:
             TimeoutError: The time is over.
             WorkerDied: The worker died while it ran the task.
+            TaskTimeout: The task took longer than it might.
+            CancelledError: The task was cancelled.
             Exception: What the function raised, with the worker's traceback as its
                 cause.
         """
+    def cancel(self, kill: bool = False) -> bool:
+        """Cancels the task, or all tasks of a map; `multiprocessing` has no such method.
+
+        The tasks that have not begun never will. Those that run go on, unless they are to
+        be killed, with their workers; nothing else is lost. A result that was cancelled is
+        a `CancelledError`: that of a map once its tasks that run have ended.
+
+        Args:
+            kill: Whether tasks that run are killed.
+
+        Returns:
+            Whether there was something to cancel. What runs in a thread is not cancelled.
+        """
+    def cancelled(self) -> bool:
+        """Returns whether the result is there, and is a `CancelledError`."""
     def _set(self, i: int, obj: tuple[bool, Any]) -> None: ...
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     @property
@@ -656,7 +639,8 @@ class IMapUnorderedIterator(IMapIterator):
 class Pool:
     """The workers of a pool and what they have to do.
 
-    Calls take the `Pool` that they are for, because results keep it alive.
+    Calls take the `Pool` that they are for, because results keep it alive, and how many
+    seconds a task may take and how often it is run again.
 
     Args:
         start: Starts a worker; it is called with the worker's lane.
@@ -673,7 +657,9 @@ class Pool:
     @property
     def cache(self) -> dict[int, Any]:
         """The results that are still on their way, by number."""
-    def apply(self, pool: Any, func: Any, args: Any, kwds: Any) -> Any:
+    def apply(
+        self, pool: Any, func: Any, args: Any, kwds: Any, terms: _Terms | None = None
+    ) -> Any:
         """Calls a function in a worker and waits for what it returns."""
     def apply_async(
         self,
@@ -683,10 +669,17 @@ class Pool:
         kwds: Any,
         callback: Any = None,
         error_callback: Any = None,
+        terms: _Terms | None = None,
     ) -> ApplyResult:
         """Has a function called in a worker; returns the result to come."""
     def map(
-        self, pool: Any, func: Any, items: Any, chunksize: int, star: bool
+        self,
+        pool: Any,
+        func: Any,
+        items: Any,
+        chunksize: int,
+        star: bool,
+        terms: _Terms | None = None,
     ) -> list[Any]:
         """Calls a function with each of the items and waits for the results."""
     def map_async(
@@ -698,10 +691,17 @@ class Pool:
         star: bool,
         callback: Any = None,
         error_callback: Any = None,
+        terms: _Terms | None = None,
     ) -> MapResult:
         """Has a function called with each of the items; returns the result to come."""
     def imap(
-        self, pool: Any, func: Any, iterable: Any, chunksize: int, ordered: bool
+        self,
+        pool: Any,
+        func: Any,
+        iterable: Any,
+        chunksize: int,
+        ordered: bool,
+        terms: _Terms | None = None,
     ) -> tuple[IMapIterator, Feeder | None]:
         """Has a function called with what an iterable yields.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from .pool import Pool
+    from .pool import Pool, Terms
 
 __all__ = ["Threads"]
 
@@ -38,9 +38,11 @@ class Threads:
         if result is not None:
             result._set(index, outcome)
 
-    def apply(self, pool: Pool, func: Any, args: Any, kwds: Any) -> Any:
+    def apply(
+        self, pool: Pool, func: Any, args: Any, kwds: Any, terms: Terms | None = None
+    ) -> Any:
         """Calls a function in a thread and waits for what it returns."""
-        return self.apply_async(pool, func, args, kwds, None, None).get()
+        return self.apply_async(pool, func, args, kwds, None, None, terms).get()
 
     def apply_async(
         self,
@@ -50,19 +52,27 @@ class Threads:
         kwds: Any,
         callback: Any,
         error_callback: Any,
+        terms: Terms | None = None,
     ) -> ApplyResult:
         """Has a function called in a thread; returns the result to come."""
+        _refuse_timeout(terms)
         result = ApplyResult(pool, callback, error_callback)
         self.cache[result._job] = result
         self.tasks.put((result._job, 0, func, args, kwds))
         return result
 
     def map(
-        self, pool: Pool, func: Any, items: Any, chunksize: int, star: bool
+        self,
+        pool: Pool,
+        func: Any,
+        items: Any,
+        chunksize: int,
+        star: bool,
+        terms: Terms | None = None,
     ) -> list[Any]:
         """Calls a function with each of the items and waits for the results."""
         values: list[Any] = self.map_async(
-            pool, func, items, chunksize, star, None, None
+            pool, func, items, chunksize, star, None, None, terms
         ).get()
         return values
 
@@ -75,8 +85,10 @@ class Threads:
         star: bool,
         callback: Any,
         error_callback: Any,
+        terms: Terms | None = None,
     ) -> MapResult:
         """Has a function called with each of the items; returns the result to come."""
+        _refuse_timeout(terms)
         result = MapResult(pool, chunksize, len(items), callback, error_callback)
         if not result.ready():
             self.cache[result._job] = result
@@ -98,9 +110,16 @@ class Threads:
         return result
 
     def imap(
-        self, pool: Pool, func: Any, iterable: Any, chunksize: int, ordered: bool
+        self,
+        pool: Pool,
+        func: Any,
+        iterable: Any,
+        chunksize: int,
+        ordered: bool,
+        terms: Terms | None = None,
     ) -> tuple[IMapIterator, _Feeder]:
         """Has a function called with what an iterable yields."""
+        _refuse_timeout(terms)
         kind = IMapIterator if ordered else IMapUnorderedIterator
         results = kind(pool)
         self.cache[results._job] = results
@@ -218,6 +237,11 @@ class _Feeder:
         finally:
             self._tasks.fed()
         self._results._set_length(index + 1)
+
+
+def _refuse_timeout(terms: Terms | None) -> None:
+    if terms is not None and terms[0] is not None:
+        raise ValueError("a task of this pool cannot be killed, and has no timeout")
 
 
 def _chunks(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:

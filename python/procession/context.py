@@ -16,9 +16,11 @@ from . import _procession, process, reduction, util
 from ._errors import (
     AuthenticationError,
     BufferTooShort,
+    CancelledError,
     OwnerDied,
     ProcessError,
     RemoteError,
+    TaskTimeout,
     TimeoutError,
     WorkerDied,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "AuthenticationError",
     "BaseContext",
     "BufferTooShort",
+    "CancelledError",
     "DefaultContext",
     "ForkContext",
     "ForkProcess",
@@ -62,6 +65,7 @@ __all__ = [
     "RemoteError",
     "SpawnContext",
     "SpawnProcess",
+    "TaskTimeout",
     "TimeoutError",
     "WorkerDied",
     "assert_spawning",
@@ -80,6 +84,8 @@ class BaseContext:
     OwnerDied = OwnerDied
     WorkerDied = WorkerDied
     RemoteError = RemoteError
+    TaskTimeout = TaskTimeout
+    CancelledError = CancelledError
 
     _name: ClassVar[str]
     Process: ClassVar[type[process.BaseProcess]]
@@ -181,8 +187,13 @@ class BaseContext:
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
+        *,
+        retries: int = 0,
     ) -> Pool:
-        """Returns a pool of worker processes, as in `multiprocessing`."""
+        """Returns a pool of worker processes, as in `multiprocessing`.
+
+        What is to be given by name is told at the class `procession.pool.Pool`.
+        """
         from .pool import Pool
 
         return Pool(
@@ -191,6 +202,7 @@ class BaseContext:
             initargs,
             maxtasksperchild,
             context=self.get_context(),
+            retries=retries,
         )
 
     def RawValue(self, typecode_or_type: str | type[Any], *args: Any) -> Any:

@@ -6,7 +6,8 @@ subclass, and how a worker is started and what it says of an error.
 
 Beyond `multiprocessing`: a task whose worker dies fails with `WorkerDied`, an
 initializer that fails is the error of every task, and the tasks of a pool that was
-terminated fail instead of waiting for ever.
+terminated fail instead of waiting for ever. A call may be given a `timeout` and a
+number of `retries`, and be cancelled.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import itertools
 import threading
 import warnings
 
-from . import _outcome, _procession, get_context, util
+from . import _procession, get_context, util
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
 from ._outcome import rebuild_exc
 from ._procession import (  # noqa: F401
@@ -24,7 +25,7 @@ from ._procession import (  # noqa: F401
     IMapUnorderedIterator,
     MapResult,
 )
-from .reduction import ForkingPickler
+from ._workers import Starter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
     from ._threads import Threads
     from .context import BaseContext
+
+    Terms = tuple[float | None, int]
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -54,6 +57,17 @@ class Pool:
         initargs: The arguments of the initializer.
         maxtasksperchild: After how many tasks a worker is replaced; by default never.
         context: The context that the workers are started with.
+        retries: How often a task is run again when its worker has died in it; a call
+            may ask for another number.
+
+    `multiprocessing` has nothing like these, which every call takes by name:
+
+    - `timeout`: the seconds that a task may take once it runs. One that takes longer is
+      killed with its worker and fails with `TaskTimeout`; nothing else is lost. In a map
+      it is the time of each task, which is one input unless a `chunksize` is given.
+    - `retries`: as above. A task that was run again as often, and in which a worker has
+      died again, fails with `WorkerDied`, which tells how often it was tried. An error is
+      no reason to run a task again, nor is its timeout.
     """
 
     _wrap_exception = True
@@ -75,6 +89,8 @@ class Pool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
         context: BaseContext | None = None,
+        *,
+        retries: int = 0,
     ) -> None:
         # First of all: `__del__` asks for it, however far this gets.
         self._state = INIT
@@ -90,6 +106,7 @@ class Pool:
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        self._terms = _terms(None, retries) if retries != 0 else None
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
         self._initializer = initializer
@@ -107,7 +124,7 @@ class Pool:
             self._engine = queued = Queued(self)
             queued.start()
             return queued
-        start = _Starter(
+        start = Starter(
             self._ctx, self.Process, self._pool, self._initializer, self._initargs
         )
         engine = _procession.Pool(start, self._processes, self._maxtasksperchild)
@@ -185,13 +202,23 @@ class Pool:
         func: Callable[..., Any],
         args: Iterable[Any] = (),
         kwds: Mapping[str, Any] = {},
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> Any:
         """Calls a function in a worker and returns the result."""
+        terms = self._terms
+        if timeout is not None or retries is not None:
+            terms = self._terms_of(timeout, retries)
         if type(self).apply_async is not Pool.apply_async:
             # A subclass that changes the one changes both.
-            return self.apply_async(func, args, kwds).get()
+            named = {"timeout": timeout, "retries": retries}
+            given: Any = {
+                name: value for name, value in named.items() if value is not None
+            }
+            return self.apply_async(func, args, kwds, **given).get()
         self._check_running()
-        return self._engine.apply(self, func, args, kwds)
+        return self._engine.apply(self, func, args, kwds, terms)
 
     def apply_async(
         self,
@@ -200,11 +227,15 @@ class Pool:
         kwds: Mapping[str, Any] = {},
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> ApplyResult:
         """Has a function called in a worker; returns the result to come."""
+        terms = self._terms_of(timeout, retries)
         self._check_running()
         return self._engine.apply_async(
-            self, func, args, kwds, callback, error_callback
+            self, func, args, kwds, callback, error_callback, terms
         )
 
     def map(
@@ -212,18 +243,24 @@ class Pool:
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
         chunksize: int | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> list[Any]:
         """Calls a function with each item, in the workers; returns the results."""
-        return self._map(func, iterable, chunksize, False)
+        return self._map(func, iterable, chunksize, False, timeout, retries)
 
     def starmap(
         self,
         func: Callable[..., Any],
         iterable: Iterable[Iterable[Any]],
         chunksize: int | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> list[Any]:
         """As `map`, with items that are the arguments of one call each."""
-        return self._map(func, iterable, chunksize, True)
+        return self._map(func, iterable, chunksize, True, timeout, retries)
 
     def map_async(
         self,
@@ -232,10 +269,19 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[Any]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> MapResult:
         """As `map`, but returns the result to come."""
         return self._map_async(
-            func, iterable, chunksize, False, callback, error_callback
+            func,
+            iterable,
+            chunksize,
+            False,
+            (callback, error_callback),
+            timeout,
+            retries,
         )
 
     def starmap_async(
@@ -245,10 +291,19 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[Any]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> MapResult:
         """As `starmap`, but returns the result to come."""
         return self._map_async(
-            func, iterable, chunksize, True, callback, error_callback
+            func,
+            iterable,
+            chunksize,
+            True,
+            (callback, error_callback),
+            timeout,
+            retries,
         )
 
     def imap(
@@ -256,26 +311,39 @@ class Pool:
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
         chunksize: int = 1,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> Iterator[Any]:
         """As `map`, but yields the results one by one, as they come in their order."""
-        return self._imap(func, iterable, chunksize, True)
+        return self._imap(func, iterable, chunksize, True, timeout, retries)
 
     def imap_unordered(
         self,
         func: Callable[[Any], Any],
         iterable: Iterable[Any],
         chunksize: int = 1,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
     ) -> Iterator[Any]:
         """As `imap`, but yields the results as they come."""
-        return self._imap(func, iterable, chunksize, False)
+        return self._imap(func, iterable, chunksize, False, timeout, retries)
 
     def _map(
-        self, func: Any, iterable: Any, chunksize: int | None, star: bool
+        self,
+        func: Any,
+        iterable: Any,
+        chunksize: int | None,
+        star: bool,
+        timeout: float | None,
+        retries: int | None,
     ) -> list[Any]:
+        terms = self._terms_of(timeout, retries)
         self._check_running()
         items = _at_hand(iterable)
-        chunksize = self._chunksize(len(items), chunksize)
-        return self._engine.map(self, func, items, chunksize, star)
+        chunksize = self._chunksize(len(items), chunksize, timeout)
+        return self._engine.map(self, func, items, chunksize, star, terms)
 
     def _map_async(
         self,
@@ -283,23 +351,34 @@ class Pool:
         iterable: Any,
         chunksize: int | None,
         star: bool,
-        callback: Any,
-        error_callback: Any,
+        callbacks: tuple[Any, Any],
+        timeout: float | None,
+        retries: int | None,
     ) -> MapResult:
+        terms = self._terms_of(timeout, retries)
         self._check_running()
         items = _at_hand(iterable)
-        chunksize = self._chunksize(len(items), chunksize)
+        chunksize = self._chunksize(len(items), chunksize, timeout)
         return self._engine.map_async(
-            self, func, items, chunksize, star, callback, error_callback
+            self, func, items, chunksize, star, *callbacks, terms
         )
 
     def _imap(
-        self, func: Any, iterable: Any, chunksize: int, ordered: bool
+        self,
+        func: Any,
+        iterable: Any,
+        chunksize: int,
+        ordered: bool,
+        timeout: float | None,
+        retries: int | None,
     ) -> Iterator[Any]:
+        terms = self._terms_of(timeout, retries)
         self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
-        results, feeder = self._engine.imap(self, func, iterable, chunksize, ordered)
+        results, feeder = self._engine.imap(
+            self, func, iterable, chunksize, ordered, terms
+        )
         if feeder is not None:
             threading.Thread(
                 target=feeder.run, name="procession-feeder", daemon=True
@@ -308,8 +387,20 @@ class Pool:
             return results
         return itertools.chain.from_iterable(results)
 
-    def _chunksize(self, length: int, chunksize: int | None) -> int:
+    def _terms_of(self, timeout: float | None, retries: int | None) -> Terms | None:
+        """Returns what a call says of its tasks, or else what the pool says."""
+        if timeout is None and retries is None:
+            return self._terms
+        if retries is None and self._terms is not None:
+            retries = self._terms[1]
+        return _terms(timeout, retries or 0)
+
+    def _chunksize(
+        self, length: int, chunksize: int | None, timeout: float | None
+    ) -> int:
         """Returns how many inputs make a task: by default a quarter of a worker's."""
+        if chunksize is None and timeout is not None:
+            return 1
         if chunksize is None:
             return -(-length // (self._processes * 4))
         if chunksize < 1 and length:
@@ -346,83 +437,6 @@ class Pool:
     def _join_workers(self) -> None:
         for process in self._pool:
             process.join()
-
-
-class _Starter:
-    """Starts workers. It does not know the pool, which could not end otherwise."""
-
-    def __init__(
-        self,
-        ctx: Any,
-        process: Callable[..., Any],
-        workers: list[Any],
-        initializer: Callable[..., object] | None,
-        initargs: Iterable[Any],
-    ) -> None:
-        self._ctx = ctx
-        self._process = process
-        self._workers = workers
-        self._initializer = initializer
-        self._initargs = initargs
-        # Why the first one that failed did, for a pool that is being made.
-        self.error: Exception | None = None
-
-    def __call__(self, lane: tuple[int, int]) -> _procession.Child:
-        """Starts a worker that finds its pool by a lane."""
-        try:
-            process = self._process(
-                self._ctx,
-                target=_work,
-                args=(lane, self._initializer, self._initargs),
-            )
-            process.name = process.name.replace("Process", "PoolWorker")
-            process.daemon = True
-            process.start()
-        except Exception as error:
-            self.error = self.error or error
-            raise
-        for worker in [*self._workers]:
-            if worker.exitcode is not None:
-                util.debug("cleaning up worker %s", worker.name)
-                worker.join()
-                self._workers.remove(worker)
-        self._workers.append(process)
-        util.debug("added worker")
-        child: _procession.Child = process._popen._child
-        return child
-
-
-def _work(
-    lane: tuple[int, int],
-    initializer: Callable[..., object] | None,
-    initargs: Iterable[Any],
-) -> None:
-    """Works for a pool, in a worker process, until there is no more to do."""
-    me = _procession.PoolWorker(lane)
-    if initializer is not None:
-        try:
-            initializer(*initargs)
-        except Exception as error:
-            me.fail(_pack(error))
-            raise
-    me.run(_pack)
-    util.debug("worker exiting")
-
-
-def _pack(error: Exception, value: object = None) -> Any:
-    """Returns an error as data that crosses; `value` is what it kept from crossing."""
-    if value is not None:
-        return _outcome.pack_error(MaybeEncodingError(error, value))
-    packed = _outcome.pack_error(error)
-    if packed[0] is not None:
-        return packed
-    try:
-        ForkingPickler.dumps(error)
-        reason = None
-    except Exception as refusal:
-        reason = refusal
-    *rest, _ = _outcome.pack_error(MaybeEncodingError(reason, error))
-    return (*rest, packed[3])
 
 
 class MaybeEncodingError(Exception):
@@ -465,6 +479,15 @@ def starmapstar(args: tuple[Any, ...]) -> list[Any]:
     return list(itertools.starmap(args[0], args[1]))
 
 
+def _terms(timeout: float | None, retries: int) -> Terms:
+    """Returns how long a task may take and how often it may be run again."""
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+    if not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"retries must be 0 or more, not {retries!r}")
+    return timeout, retries
+
+
 def _at_hand(iterable: Iterable[Any]) -> Any:
     """Returns the items of an iterable as something that has a length."""
     if isinstance(iterable, list | tuple | range):
@@ -473,7 +496,11 @@ def _at_hand(iterable: Iterable[Any]) -> Any:
 
 
 class ThreadPool(Pool):
-    """A pool of threads, as in `multiprocessing`."""
+    """A pool of threads, as in `multiprocessing`.
+
+    A thread cannot be killed: calls take no `timeout` here, and are not cancelled. Nor
+    does it die, so `retries` mean nothing.
+    """
 
     _wrap_exception = False
 

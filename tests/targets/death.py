@@ -28,6 +28,23 @@ def die_if(number: int, victim: int) -> int:
     return number * number
 
 
+def die_at_first(count: int) -> int:
+    """Dies so many times, and then returns how often it was called; by the value that
+    the initializer gave."""
+    calls = pool.given_by_initializer[0]
+    with calls.get_lock():
+        calls.value += 1
+        called = calls.value
+    if called <= count:
+        die()
+    return called
+
+
+def die_at_first_of(data: bytes, count: int) -> tuple[int, bytes]:
+    """Does the same, and returns its first argument, too."""
+    return die_at_first(count), data
+
+
 def note_pid_and_die(signum: int) -> NoReturn:
     """Leaves its pid in the value that the initializer gave."""
     pool.given_by_initializer[0].value = os.getpid()

@@ -109,6 +109,13 @@ def wait_for_given(_: object = None) -> str:
     return "waited"
 
 
+def wait_or_square(number: int) -> int:
+    """Waits for the event that the initializer gave, if the number is 3."""
+    if number == 3:
+        wait_for_given()
+    return number * number
+
+
 def numbers_then_error(count: int) -> Iterator[int]:
     """Yields so many numbers, and then fails."""
     yield from range(count)

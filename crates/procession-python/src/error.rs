@@ -2,6 +2,9 @@
 //!
 //! Every exception that this module raises on its own account is made here too.
 
+use std::fmt::Write as _;
+
+use procession_engine::pool::{Death, Overrun};
 use procession_engine::{Error, ErrorKind};
 use pyo3::exceptions::{
     PyAssertionError, PyEOFError, PyInterruptedError, PyMemoryError, PyNotImplementedError,
@@ -63,11 +66,6 @@ pub fn type_error(message: impl Into<String>) -> PyErr {
     PyTypeError::new_err(message.into())
 }
 
-/// Returns a RuntimeError.
-pub fn runtime_error(message: impl Into<String>) -> PyErr {
-    PyRuntimeError::new_err(message.into())
-}
-
 /// Returns an OSError that has no number, only words.
 pub fn os_error(message: impl Into<String>) -> PyErr {
     PyOSError::new_err(message.into())
@@ -109,8 +107,36 @@ pub fn process_error(message: impl Into<String>) -> PyErr {
 }
 
 /// Returns the error of a task whose worker has died.
-pub fn worker_died(message: String, pid: u32, exitcode: Option<i32>) -> PyErr {
-    raise(&WORKER_DIED, ERRORS, "WorkerDied", (message, pid, exitcode))
+pub fn worker_died(death: Death, task: String) -> PyErr {
+    let mut message = format!("{death} while it ran {task}");
+    if death.deaths > 1 {
+        let _ = write!(message, ", which was tried {} times", death.deaths);
+    }
+    let exitcode = death.status.map(|status| status.code());
+    let args = (message, death.pid, exitcode, task, death.deaths);
+    raise(&WORKER_DIED, ERRORS, "WorkerDied", args)
+}
+
+/// Returns the error of a task that took too long.
+pub fn task_timeout(overrun: Overrun, task: String) -> PyErr {
+    let limit = overrun.limit.as_secs_f64();
+    let message = format!(
+        "{task} took longer than {limit} s, and was killed with worker process {}",
+        overrun.pid
+    );
+    let args = (message, task, limit, overrun.pid);
+    raise(&TASK_TIMEOUT, ERRORS, "TaskTimeout", args)
+}
+
+/// Tells whether an object is the error of a task that was cancelled.
+pub fn is_cancelled(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    object.is_instance(CANCELLED.import(object.py(), ERRORS, "CancelledError")?)
+}
+
+/// Returns the error of a task that was cancelled.
+pub fn cancelled(task: String) -> PyErr {
+    let message = format!("{task} was cancelled");
+    raise(&CANCELLED, ERRORS, "CancelledError", (message,))
 }
 
 const ERRORS: &str = "procession._errors";
@@ -122,6 +148,8 @@ static OWNER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static TIMED_OUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PROCESS_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static WORKER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TASK_TIMEOUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static TOO_SHORT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Makes an exception of a class that is written in Python.

@@ -359,6 +359,7 @@ impl<R: DeserializeOwned> Child<R> {
                 pid: self.pid(),
                 code,
                 doing: None,
+                tries: 1,
             })),
         }
     }

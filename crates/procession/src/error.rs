@@ -5,6 +5,7 @@
 //! value return it inside a small error of their own (`queue::SendError`).
 
 use std::fmt;
+use std::time::Duration;
 
 use procession_engine::ErrorKind;
 
@@ -32,6 +33,10 @@ enum Cause {
     Engine(procession_engine::Error),
     Panic(PanicInfo),
     Died(Death),
+    Overrun(Overrun),
+    Cancelled {
+        what: String,
+    },
     Codec {
         what: String,
         source: postcard::Error,
@@ -63,6 +68,16 @@ pub(crate) struct Death {
     pub(crate) pid: u32,
     pub(crate) code: i32,
     pub(crate) doing: Option<String>,
+    /// How many workers have died in the task, this one included.
+    pub(crate) tries: u32,
+}
+
+/// Which task took longer than it might.
+#[derive(Clone, Debug)]
+pub(crate) struct Overrun {
+    pub(crate) what: String,
+    pub(crate) pid: u32,
+    pub(crate) limit: Duration,
 }
 
 impl Error {
@@ -88,6 +103,15 @@ impl Error {
 
     pub(crate) fn died(death: Death) -> Self {
         Self(Box::new(Cause::Died(death)))
+    }
+
+    pub(crate) fn overrun(overrun: Overrun) -> Self {
+        Self(Box::new(Cause::Overrun(overrun)))
+    }
+
+    pub(crate) fn cancelled(what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self(Box::new(Cause::Cancelled { what }))
     }
 
     /// The other process could not read the arguments or write the result.
@@ -174,11 +198,35 @@ impl Error {
         }
     }
 
-    /// Returns the id of the process that died, if one did.
+    /// Returns the id of the process that died, if one did, or was killed for
+    /// a task that took too long.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         match &*self.0 {
             Cause::Died(death) => Some(death.pid),
+            Cause::Overrun(overrun) => Some(overrun.pid),
+            _ => None,
+        }
+    }
+
+    /// Returns how many workers of a pool have died in the task: more than one
+    /// for a task with [`retries`](crate::Pool::retries).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let abort = || -> u8 { std::process::abort() };
+    /// let error = pool.retries(2).apply(abort, ()).unwrap_err();
+    /// assert_eq!(error.tries(), Some(3));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn tries(&self) -> Option<u32> {
+        match &*self.0 {
+            Cause::Died(death) if death.doing.is_some() => Some(death.tries),
             _ => None,
         }
     }
@@ -201,10 +249,42 @@ impl Error {
         matches!(&*self.0, Cause::Died(_)) || self.is_kind(ErrorKind::Dead)
     }
 
-    /// Tells whether the deadline passed.
+    /// Tells whether the deadline passed, of the call or of a pool's task.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        self.is_kind(ErrorKind::TimedOut)
+        self.time_limit().is_some() || self.is_kind(ErrorKind::TimedOut)
+    }
+
+    /// Returns how long a pool's task might take, if it took longer and was
+    /// killed; see [`Pool::timeout`](crate::Pool::timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let limit = Duration::from_millis(50);
+    /// let stuck = |never: Event| never.wait().is_ok();
+    /// let error = pool.timeout(limit).apply(stuck, Event::new()?).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert_eq!(error.time_limit(), Some(limit));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn time_limit(&self) -> Option<Duration> {
+        match &*self.0 {
+            Cause::Overrun(overrun) => Some(overrun.limit),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the task was cancelled; see
+    /// [`AsyncResult::cancel`](crate::AsyncResult::cancel).
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(&*self.0, Cause::Cancelled { .. })
     }
 
     /// Tells whether the holder of a lock died holding it.
@@ -330,11 +410,19 @@ impl fmt::Display for Error {
                     code if code < 0 => write!(f, "was ended by {}", signal_name(-code))?,
                     code => write!(f, "exited with code {code} before it had a result")?,
                 }
-                match &death.doing {
-                    Some(doing) => write!(f, " while it ran {doing}"),
-                    None => Ok(()),
+                if let Some(doing) = &death.doing {
+                    write!(f, " while it ran {doing}")?;
+                }
+                match death.tries {
+                    0 | 1 => Ok(()),
+                    tries => write!(f, ", which was tried {tries} times"),
                 }
             }
+            Cause::Overrun(Overrun { what, pid, limit }) => write!(
+                f,
+                "{what} took longer than {limit:?}, and was killed with worker process {pid}"
+            ),
+            Cause::Cancelled { what } => write!(f, "{what} was cancelled"),
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::outcome;
 /// several as a tuple, none as `()`. `M` only tells the implementations apart.
 pub trait Callable<M>: Copy + Send + Sync + 'static {
     /// What is passed in.
-    type Input: Serialize + DeserializeOwned;
+    type Input: Serialize + DeserializeOwned + Send + 'static;
     /// What comes back.
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
@@ -56,7 +56,7 @@ where
 impl<F, A, R> Callable<(A,)> for F
 where
     F: Fn(A) -> R + Copy + Send + Sync + 'static,
-    A: Serialize + DeserializeOwned,
+    A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     type Input = A;
@@ -73,7 +73,7 @@ macro_rules! callable {
         where
             F: Fn($($name),+) -> R + Copy + Send + Sync + 'static,
             R: Serialize + DeserializeOwned + Send + 'static,
-            $($name: Serialize + DeserializeOwned),+
+            $($name: Serialize + DeserializeOwned + Send + 'static),+
         {
             type Input = ($($name,)+);
             type Output = R;

@@ -36,7 +36,7 @@ use crate::process::{Given, Process};
 /// assert_eq!(child.join()?, "hello, world");
 /// # Ok::<(), procession::Error>(())
 /// ```
-pub trait Run: Serialize + DeserializeOwned + 'static {
+pub trait Run: Serialize + DeserializeOwned + Send + 'static {
     /// What the process brings home.
     type Output: Serialize + DeserializeOwned + Send + 'static;
 

@@ -34,8 +34,6 @@ pub enum ObjectKind {
     Spares,
     /// An end of a `channel::link`
     Link,
-    /// `channel::Line`
-    Line,
 }
 
 impl ObjectKind {
@@ -55,7 +53,6 @@ impl ObjectKind {
             10 => Self::Pool,
             11 => Self::Spares,
             12 => Self::Link,
-            13 => Self::Line,
             _ => return None,
         })
     }
@@ -76,7 +73,6 @@ impl ObjectKind {
             Self::Pool => "pool",
             Self::Spares => "spares",
             Self::Link => "end of a pipe",
-            Self::Line => "line",
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::pool::pace::Pace;
 use crate::pool::reply_words::Bell;
 use crate::pool::seat::{Life, Seat, Waiting};
 use crate::pool::supervise::Mourned;
-use crate::pool::task::{Source, Supply, Task};
+use crate::pool::task::{Source, Supply, Task, Terms};
 
 /// The most tasks asked of a source at once, so that results are not kept
 /// waiting for it.
@@ -44,13 +44,12 @@ pub(super) struct State<T> {
     pub deaths: Vec<u64>,
     pub budget: Budget,
     pub pace: Pace,
-    /// Tasks handed in and without an outcome.
-    pub outstanding: usize,
+    pub tally: Tally,
     /// Tasks that go before all others, by number.
-    returned: BTreeMap<u64, Waiting<T>>,
-    line: VecDeque<Entry<T>>,
+    pub(super) returned: BTreeMap<u64, Waiting<T>>,
+    pub(super) line: VecDeque<Entry<T>>,
     /// Sources that had nothing for now.
-    paused: Vec<Box<dyn Source<T>>>,
+    pub(super) paused: Vec<Box<dyn Source<T>>>,
     /// Sources that are being asked right now.
     asked: usize,
     /// One of them may have got more since it said that it had nothing.
@@ -65,9 +64,30 @@ pub(super) struct State<T> {
     pub collector_runs: bool,
 }
 
-enum Entry<T> {
+/// What stands in line.
+pub(super) enum Entry<T> {
     Task(Waiting<T>),
     Source(Box<dyn Source<T>>),
+}
+
+/// Counts the tasks that were handed in and have no outcome yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub outstanding: usize,
+    /// Those of them that may take so long and no longer.
+    pub timed: usize,
+}
+
+impl Tally {
+    fn add(&mut self, terms: Terms) {
+        self.outstanding += 1;
+        self.timed += usize::from(terms.timeout.is_some());
+    }
+
+    pub(super) fn remove(&mut self, terms: Terms) {
+        self.outstanding -= 1;
+        self.timed -= usize::from(terms.timeout.is_some());
+    }
 }
 
 impl<T> State<T> {
@@ -82,7 +102,7 @@ impl<T> State<T> {
             deaths: Vec::new(),
             budget,
             pace: Pace::default(),
-            outstanding: 0,
+            tally: Tally::default(),
             returned: BTreeMap::new(),
             line: VecDeque::new(),
             paused: Vec::new(),
@@ -100,7 +120,7 @@ impl<T> State<T> {
 
     /// Tells whether there is nothing left to do.
     pub(super) fn is_drained(&self) -> bool {
-        self.outstanding == 0
+        self.tally.outstanding == 0
             && self.asked == 0
             && self.paused.is_empty()
             && self.line.is_empty()
@@ -221,6 +241,11 @@ impl<T> State<T> {
         None
     }
 
+    /// Notes that a source that was asked does not come back.
+    pub(super) fn forget_asked(&mut self) {
+        self.asked -= 1;
+    }
+
     /// Puts paused sources back in line.
     pub(super) fn resume(&mut self) -> bool {
         let any = !self.paused.is_empty();
@@ -289,12 +314,14 @@ impl<T> State<T> {
     fn admit(&mut self, task: Task<T>) -> Waiting<T> {
         let number = self.next_number;
         self.next_number += 1;
-        self.outstanding += 1;
+        self.tally.add(task.terms);
         Waiting {
             number,
             token: task.token,
             payload: task.payload,
             job: task.job,
+            terms: task.terms,
+            deaths: 0,
         }
     }
 

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::epoll::Ready;
-use crate::os::patience::Patience;
 use crate::os::poll::{PollFd, PollFlags, poll};
 use crate::os::time::Deadline;
 use crate::pool::collector;
-use crate::pool::dispatch::Phase;
+use crate::pool::dispatch::{Phase, Tally};
 use crate::pool::lane::Lane;
 use crate::pool::lead::{Entered, interrupted, this_thread, timed_out};
 use crate::pool::outcome::{Outbox, PoolEnd, Sink};
+use crate::pool::patience::Patience;
 use crate::pool::pool::{DOORBELL, Shared};
 use crate::pool::reply_words::Bell;
 use crate::pool::seat::Seat;
@@ -165,12 +165,17 @@ impl<S: Sink> Shared<S> {
         for ready in turn.ready.drain(..) {
             if ready.key == DOORBELL {
                 self.doorbell.drain();
-            } else {
+            } else if let Some(seat) = state.seats.iter().find(|seat| seat.key == ready.key) {
+                // Closing it would not do: workers that were forked later have it, too.
+                let _ = self.epoll.remove(seat.process.sentinel());
                 state.deaths.push(ready.key);
             }
         }
         let end = state.read(&mut turn.outbox);
         let end = end.or(state.bury(&mut turn.outbox));
+        if state.tally.timed > 0 {
+            state.kill_overdue();
+        }
         if let Some(end) = end {
             drop(state);
             turn.outbox.deliver(&self.sink);
@@ -197,6 +202,15 @@ impl<S: Sink> Shared<S> {
                     turn.outbox.ended(task.token, &end);
                 }
                 source.end(&end);
+            } else if source.is_cancelled() {
+                // Meanwhile, or while it was asked.
+                state.forget_asked();
+                drop(state);
+                for task in turn.tasks.drain(..) {
+                    turn.outbox.cancelled(task.token);
+                }
+                source.cancel();
+                progress = true;
             } else {
                 let spent = state.answer(&mut turn.tasks, source, supply);
                 drop(state);
@@ -225,6 +239,9 @@ impl<S: Sink> Shared<S> {
         }
         if !state.mourned.is_empty() {
             limit = limit.min(LOOK);
+        }
+        if state.tally.timed > 0 {
+            limit = limit.min(state.time_left().unwrap_or(limit));
         }
         state.request(if batch { Bell::Some } else { Bell::Each });
         if state.has_news() || matches!(state.phase, Phase::Ended(_)) {
@@ -334,7 +351,7 @@ impl<S: Sink> Shared<S> {
         let mut seats = std::mem::take(&mut state.seats);
         let mourned = std::mem::take(&mut state.mourned);
         let sources = state.clear(&mut outbox, &end);
-        state.outstanding = 0;
+        state.tally = Tally::default();
         state.lanes.clear();
         self.wake_leader();
         drop(state);
@@ -348,18 +365,18 @@ impl<S: Sink> Shared<S> {
             let mut pace = Default::default();
             seat.read(&mut outbox, &mut pace);
             let (lost, back) = seat.salvage();
-            let tokens = lost
-                .into_iter()
-                .chain(back.into_iter().map(|task| task.token));
-            for token in tokens {
-                outbox.ended(token, &end);
+            for task in lost {
+                outbox.lost_at_end(task, seat.process.pid(), &end);
+            }
+            for task in back {
+                outbox.ended(task.token, &end);
             }
             let _ = seat.process.try_wait();
         }
         for mourned in mourned {
             let _ = mourned.seat.process.try_wait();
-            for token in mourned.lost {
-                outbox.ended(token, &end);
+            for task in mourned.lost {
+                outbox.ended(task.token, &end);
             }
         }
         for source in sources {

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::pool::record::{Place, read_reply};
 use crate::pool::reply_words::ReplyWords;
 use crate::pool::ring::Ring;
+use crate::pool::since::Since;
 use crate::pool::window::Window;
 use crate::primitive::{AtomicU32, AtomicU64, Ordering};
 
@@ -44,8 +45,8 @@ pub struct Shared {
     pub low: AtomicU32,
     /// The worker's place in the pool, from 0.
     pub index: AtomicU32,
-    /// When the running task began, by the clock since boot.
-    pub since: AtomicU64,
+    /// Which task began last, and when.
+    pub since: Since,
     /// How far the claim of a task's block got, see `README.md`, "Blocks".
     pub claim: AtomicU64,
 }
@@ -114,7 +115,7 @@ impl Lane {
     pub fn reset(&self, index: u32) {
         self.index.store(index, Ordering::Relaxed);
         self.low.store(0, Ordering::Relaxed);
-        self.since.store(0, Ordering::Relaxed);
+        self.since.reset();
         self.claim.store(0, Ordering::Relaxed);
         self.replies.reset();
         self.window.reset();

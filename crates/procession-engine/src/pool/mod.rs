@@ -9,8 +9,10 @@ pub mod window;
 
 mod lane;
 mod record;
+mod since;
 
 mod pace;
+mod patience;
 
 mod worker;
 
@@ -20,6 +22,7 @@ mod task;
 
 mod seat;
 
+mod cancel;
 mod dispatch;
 mod supervise;
 
@@ -32,10 +35,11 @@ mod lead;
 mod pool;
 
 pub use budget::Restarts;
+pub use cancel::Running;
 #[cfg(not(loom))]
 pub(crate) use lane::HOOKS;
-pub use outcome::{Body, Death, Ending, Outcome, PoolEnd, Sink};
+pub use outcome::{Body, Death, Ending, Outcome, Overrun, PoolEnd, Sink};
 pub use pool::{Config, Pool, WorkerView};
 pub use starter::{Opening, WorkerProcess, WorkerStarter};
-pub use task::{Job, Payload, Source, Supply, Task};
+pub use task::{Job, Payload, Source, Supply, Task, Terms};
 pub use worker::{Taken, Worker};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::arena::Block;
 use crate::error::Error;
 use crate::os::exit_status::ExitStatus;
+use crate::pool::seat::{Doom, Lost};
 
 /// Receives outcomes; what the faces turn into futures.
 pub trait Sink: Send + Sync + 'static {
@@ -44,6 +45,10 @@ pub enum Ending<'a> {
     },
     /// The worker died while it ran the task.
     Died(Death),
+    /// The task took too long, and was killed with its worker.
+    TimedOut(Overrun),
+    /// The task was cancelled.
+    Cancelled,
     /// The worker replied, but the reply cannot be had.
     Lost(Error),
     /// The pool ended before the task had run.
@@ -77,13 +82,24 @@ pub struct Death {
     pub pid: u32,
     /// How it ended, if that could be learnt.
     pub status: Option<ExitStatus>,
+    /// How many workers have died in the task, this one included.
+    pub deaths: u32,
+}
+
+/// Which task took how much too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overrun {
+    /// The process id of the worker, which was killed.
+    pub pid: u32,
+    /// How long the task might have taken.
+    pub limit: Duration,
 }
 
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => write!(f, "worker process {} {status}", self.pid),
-            None => write!(f, "worker process {} has died", self.pid),
+            None => write!(f, "worker process {} died", self.pid),
         }
     }
 }
@@ -124,6 +140,8 @@ enum Item {
     Inline(u8, Duration, Range<usize>),
     Block(u8, Duration, Block, usize),
     Died(Death),
+    TimedOut(Overrun),
+    Cancelled,
     Lost(Error),
     Ended(Arc<PoolEnd>),
 }
@@ -158,6 +176,26 @@ impl<T> Outbox<T> {
         self.items.push((token, Item::Died(death)));
     }
 
+    pub(super) fn doomed(&mut self, token: T, doom: Doom, pid: u32) {
+        let item = match doom {
+            Doom::TimedOut(limit) => Item::TimedOut(Overrun { pid, limit }),
+            Doom::Cancelled => Item::Cancelled,
+        };
+        self.items.push((token, item));
+    }
+
+    pub(super) fn cancelled(&mut self, token: T) {
+        self.items.push((token, Item::Cancelled));
+    }
+
+    /// Takes what a worker that the pool has ended took with it.
+    pub(super) fn lost_at_end(&mut self, lost: Lost<T>, pid: u32, end: &Arc<PoolEnd>) {
+        match lost.doom {
+            Some(doom) => self.doomed(lost.token, doom, pid),
+            None => self.ended(lost.token, end),
+        }
+    }
+
     pub(super) fn lost(&mut self, token: T, error: Error) {
         self.items.push((token, Item::Lost(error)));
     }
@@ -184,6 +222,8 @@ impl<T> Outbox<T> {
                     elapsed,
                 },
                 Item::Died(death) => Ending::Died(death),
+                Item::TimedOut(overrun) => Ending::TimedOut(overrun),
+                Item::Cancelled => Ending::Cancelled,
                 Item::Lost(error) => Ending::Lost(error),
                 Item::Ended(end) => Ending::Ended(end),
             },

@@ -14,6 +14,7 @@ use crate::os::doorbell::{self, Doorbell};
 use crate::os::epoll::Epoll;
 use crate::os::time::Deadline;
 use crate::pool::budget::{Budget, Restarts};
+use crate::pool::cancel::Running;
 use crate::pool::dispatch::{Phase, State};
 use crate::pool::lead::Lead;
 use crate::pool::outcome::{PoolEnd, Sink};
@@ -192,6 +193,18 @@ impl<S: Sink> Pool<S> {
         super::collector::attend(&self.shared)
     }
 
+    /// Cancels the tasks that `which` picks, and the sources that are
+    /// [cancelled](Source::is_cancelled); those that run are killed with their
+    /// workers, or spared. Returns how many tasks and sources it was. `which`
+    /// is asked under a lock of the pool: it must be quick and not call it.
+    ///
+    /// # Errors
+    /// `NotOwner` in a forked copy.
+    pub fn cancel(&self, which: &dyn Fn(&S::Token) -> bool, running: Running) -> Result<usize> {
+        self.shared.check_owner()?;
+        self.shared.cancel(which, running)
+    }
+
     /// Takes no more tasks; the workers end when they have done what they have.
     pub fn close(&self) {
         if self.shared.check_owner().is_err() {
@@ -284,7 +297,7 @@ impl<S: Sink> Pool<S> {
     /// Returns how many tasks were handed in and have no outcome yet.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.shared.lock().outstanding
+        self.shared.lock().tally.outstanding
     }
 
     /// Returns the sink.

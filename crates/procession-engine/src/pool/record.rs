@@ -17,6 +17,7 @@ const OF_JOB: u64 = 1 << 42;
 const CLAIMED: u64 = 1 << 43;
 const READY: u64 = 1 << 44;
 const FAILED: u64 = 1 << 45;
+const KEPT: u64 = 1 << 46;
 const CODE_SHIFT: u32 = 32;
 const LENGTH: u64 = (1 << CODE_SHIFT) - 1;
 
@@ -47,6 +48,8 @@ pub struct TaskRecord {
     pub place: Place,
     /// Whose task it is, if it is of a job.
     pub job: Option<JobName>,
+    /// Whether its block stays the pool's, which may need it again.
+    pub kept: bool,
 }
 
 /// What a worker has to say.
@@ -80,13 +83,15 @@ pub enum Content<'a> {
     Inline(&'a [&'a [u8]]),
     /// In a block: offset and length.
     Block(u64, u64),
+    /// In a block that stays the pool's.
+    Kept(u64, u64),
 }
 
 impl Content<'_> {
     fn inline_len(self) -> u64 {
         match self {
             Self::Inline(parts) => parts.iter().map(|part| part.len() as u64).sum(),
-            Self::Block(..) => 0,
+            Self::Block(..) | Self::Kept(..) => 0,
         }
     }
 
@@ -94,7 +99,7 @@ impl Content<'_> {
     fn extent(self) -> u64 {
         match self {
             Self::Inline(_) => padded(self.inline_len()),
-            Self::Block(..) => 16,
+            Self::Block(..) | Self::Kept(..) => 16,
         }
     }
 
@@ -105,10 +110,13 @@ impl Content<'_> {
                 ring.write(at, parts);
                 self.inline_len()
             }
-            Self::Block(offset, len) => {
+            Self::Block(offset, len) | Self::Kept(offset, len) => {
                 ring.set_word(at, offset);
                 ring.set_word(at + 8, len);
-                IN_BLOCK
+                match self {
+                    Self::Kept(..) => IN_BLOCK | KEPT,
+                    _ => IN_BLOCK,
+                }
             }
         }
     }
@@ -147,7 +155,8 @@ pub fn read_task(ring: Ring, position: u64) -> (TaskRecord, u64) {
         next += 16;
     }
     let (place, end) = read_place(ring, next, head);
-    (TaskRecord { place, job }, end)
+    let kept = head & KEPT != 0;
+    (TaskRecord { place, job, kept }, end)
 }
 
 /// Writes a result at `position` if it ends no further than `limit`; returns
@@ -298,7 +307,7 @@ mod tests {
                 assert_eq!(after, end);
                 assert_eq!((reply.kind, reply.elapsed, reply.claimed), about);
                 match content {
-                    Content::Block(at, len) => {
+                    Content::Block(at, len) | Content::Kept(at, len) => {
                         let in_block = true;
                         assert_eq!(reply.place, Place { at, len, in_block });
                     }

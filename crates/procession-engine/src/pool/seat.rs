@@ -1,6 +1,7 @@
 //! The pool's side of one worker: its lane, its process, and what it was given.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::arena::member::Stage;
 use crate::arena::{Block, Stamp};
@@ -10,8 +11,9 @@ use crate::pool::pace::Pace;
 use crate::pool::record::{Content, Kind, Place, read_reply, read_task, write_task};
 use crate::pool::ring::Ring;
 use crate::pool::starter::WorkerProcess;
-use crate::pool::task::{Job, Payload};
+use crate::pool::task::{Job, Payload, Terms};
 use crate::primitive::Ordering;
+use crate::process::child::KILL;
 
 /// A task on its way, with its place in line.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub(super) struct Waiting<T> {
     pub token: T,
     pub payload: Payload,
     pub job: Option<Job>,
+    pub terms: Terms,
+    /// How many workers have died in it.
+    pub deaths: u32,
 }
 
 /// A task that was posted to a worker.
@@ -33,6 +38,28 @@ struct Posted<T> {
     place: Place,
     /// The block it is in.
     block: Option<Block>,
+    terms: Terms,
+    deaths: u32,
+}
+
+/// A task that its worker took with it.
+#[derive(Debug)]
+pub(super) struct Lost<T> {
+    pub token: T,
+    pub terms: Terms,
+    /// How many workers have died in it, this one included.
+    pub deaths: u32,
+    /// Why it was killed, if it was us.
+    pub doom: Option<Doom>,
+}
+
+/// Why a running task is killed with its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doom {
+    /// It has taken longer than this.
+    TimedOut(Duration),
+    /// Its owner does not want it any more.
+    Cancelled,
 }
 
 /// How far a worker's life has come.
@@ -51,6 +78,8 @@ pub(super) enum Life {
 pub(super) struct News {
     /// How many tasks were done.
     pub done: usize,
+    /// How many of them had a time to be done in.
+    pub timed: usize,
     /// The worker has announced itself.
     pub ready: bool,
     /// The worker could not set itself up.
@@ -77,6 +106,8 @@ pub(super) struct Seat<T> {
     /// What `taken` was when the pool went to sleep.
     pub taken_then: u32,
     posted: VecDeque<Posted<T>>,
+    /// Its only task is killed, whatever it has still to say.
+    doom: Option<Doom>,
     /// Records written and not yet posted.
     unposted: u32,
     position: u64,
@@ -105,6 +136,7 @@ impl<T> Seat<T> {
             last_used: 0,
             taken_then: 0,
             posted: VecDeque::new(),
+            doom: None,
             unposted: 0,
             position: 0,
             head: 0,
@@ -147,6 +179,12 @@ impl<T> Seat<T> {
         self.lane.window.counts().queued()
     }
 
+    /// Tells whether any task was started here. Once the worker is dead: it has
+    /// cost a task, or done one.
+    pub(super) fn took_any(&self) -> bool {
+        self.taken() > 0
+    }
+
     /// Tells whether there are results to read.
     pub(super) fn has_news(&self) -> bool {
         self.lane.replies.tail() != self.head
@@ -164,7 +202,10 @@ impl<T> Seat<T> {
                 write_task(self.tasks, start, limit, job, Content::Inline(&[bytes]))
             }
             Payload::Block(block, len) => {
-                let content = Content::Block(block.offset(), *len);
+                let content = match task.terms.retries {
+                    0 => Content::Block(block.offset(), *len),
+                    _ => Content::Kept(block.offset(), *len),
+                };
                 write_task(self.tasks, start, limit, job, content)
             }
         };
@@ -188,6 +229,8 @@ impl<T> Seat<T> {
                 Payload::Inline(_) => None,
                 Payload::Block(block, _) => Some(block),
             },
+            terms: task.terms,
+            deaths: task.deaths,
         });
         Ok(())
     }
@@ -246,8 +289,13 @@ impl<T> Seat<T> {
                     if record.claimed {
                         posted.block.map(Block::leak);
                     }
+                    news.timed += usize::from(posted.terms.timeout.is_some());
                     let token = posted.token;
-                    if place.in_block {
+                    if let Some(doom) = self.doom {
+                        // Too late; its block, if it has one, is freed.
+                        let _block = place.in_block.then(claim);
+                        outbox.doomed(token, doom, self.process.pid());
+                    } else if place.in_block {
                         match claim() {
                             Ok(block) => {
                                 let len = place.len as usize;
@@ -288,15 +336,73 @@ impl<T> Seat<T> {
             .collect()
     }
 
+    /// Returns how much longer its running task may go on; all of its time, if
+    /// the task has yet to begin. `None` without a limit.
+    pub(super) fn time_left(&self, now: u64) -> Option<Duration> {
+        let limit = self.posted.front()?.terms.timeout?;
+        if self.doom.is_some() {
+            return None;
+        }
+        let elapsed = self.lane.since.elapsed(self.done + 1, now);
+        Some(limit.saturating_sub(elapsed.unwrap_or_default()))
+    }
+
+    /// Returns the limit of the running task, if it has taken longer.
+    pub(super) fn overdue(&self, now: u64) -> Option<Duration> {
+        let limit = self.posted.front()?.terms.timeout?;
+        let elapsed = self.lane.since.elapsed(self.done + 1, now)?;
+        (self.doom.is_none() && elapsed >= limit).then_some(limit)
+    }
+
+    /// Returns the tasks that it has.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &T> {
+        self.posted.iter().map(|posted| &posted.token)
+    }
+
+    /// Tells whether the task that it runs is one of those that `which` picks.
+    /// What has come from the worker must have been read.
+    pub(super) fn runs(&self, which: &dyn Fn(&T) -> bool) -> bool {
+        let running = self.taken() != self.done as u32;
+        let first = self.posted.front();
+        running && first.is_some_and(|posted| which(&posted.token))
+    }
+
+    /// Kills the worker because of the task that it runs, unless that has just
+    /// been done; returns what was queued behind it. What has come from the
+    /// worker must have been read.
+    pub(super) fn condemn(&mut self, why: Doom) -> Vec<Waiting<T>> {
+        // First of all: nothing else can begin from here on.
+        let back = self.take_back();
+        if self.doom.is_none() && self.posted.len() == 1 && !self.has_news() {
+            self.doom = Some(why);
+            self.life = Life::Retiring;
+            // One that is dead already is as good.
+            let _ = self.process.signal(KILL);
+        }
+        back
+    }
+
+    /// Tells whether the worker was killed because of its task.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.doom.is_some()
+    }
+
     /// After the worker's death, before its burial: settles whose the running
-    /// task's block is, and gives back what was never started.
-    pub(super) fn salvage(&mut self) -> (Vec<T>, Vec<Waiting<T>>) {
+    /// task's block is, and gives back what is to be run: what was never
+    /// started, and what may be tried again.
+    pub(super) fn salvage(&mut self) -> (Vec<Lost<T>>, Vec<Waiting<T>>) {
         let started = self.taken().wrapping_sub(self.done as u32) as usize;
         let claim = self.lane.claim.load(Ordering::Acquire);
         let number = self.done + 1;
         let unstarted = self.posted.split_off(started.min(self.posted.len()));
         let mut lost = Vec::new();
-        for posted in std::mem::take(&mut self.posted) {
+        let mut back = Vec::new();
+        for mut posted in std::mem::take(&mut self.posted) {
+            posted.deaths += 1;
+            if self.doom.is_none() && posted.deaths <= posted.terms.retries {
+                back.push(waiting(posted, self.tasks, &self.lane));
+                continue;
+            }
             if let Some(block) = posted.block
                 && claim / 2 == number
                 && !(claim.is_multiple_of(2)
@@ -304,12 +410,15 @@ impl<T> Seat<T> {
             {
                 let _ = block.leak();
             }
-            lost.push(posted.token);
+            lost.push(Lost {
+                token: posted.token,
+                terms: posted.terms,
+                deaths: posted.deaths,
+                doom: self.doom,
+            });
         }
-        let back = unstarted
-            .into_iter()
-            .map(|posted| waiting(posted, self.tasks, &self.lane))
-            .collect();
+        let unstarted = unstarted.into_iter();
+        back.extend(unstarted.map(|posted| waiting(posted, self.tasks, &self.lane)));
         (lost, back)
     }
 }
@@ -334,5 +443,7 @@ fn waiting<T>(posted: Posted<T>, ring: Ring, lane: &Lane) -> Waiting<T> {
         token: posted.token,
         payload,
         job: posted.job,
+        terms: posted.terms,
+        deaths: posted.deaths,
     }
 }

@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::pool::dispatch::{Phase, State};
+use crate::pool::budget::Budget;
+use crate::pool::dispatch::{Phase, State, Tally};
 use crate::pool::outcome::{Death, Outbox, PoolEnd};
-use crate::pool::seat::{Life, Seat};
+use crate::pool::seat::{Life, Lost, News, Seat};
 use crate::primitive::Ordering;
 
 /// How long the exit status of a dead worker is waited for: another process,
@@ -19,7 +20,7 @@ const STATUS_WAIT: Duration = Duration::from_millis(100);
 pub(super) struct Mourned<T> {
     pub seat: Seat<T>,
     /// The task it was running.
-    pub lost: Vec<T>,
+    pub lost: Vec<Lost<T>>,
     since: Instant,
 }
 
@@ -30,13 +31,7 @@ impl<T> State<T> {
         let mut end = None;
         for seat in &mut self.seats {
             let news = seat.read(outbox, &mut self.pace);
-            self.outstanding -= news.done;
-            if news.ready {
-                self.budget.started();
-            }
-            if let Some(reason) = news.failed {
-                end = Some(PoolEnd::Initializer(reason));
-            }
+            end = note(&mut self.tally, &mut self.budget, news).or(end);
         }
         end
     }
@@ -52,16 +47,18 @@ impl<T> State<T> {
             let mut seat = self.seats.swap_remove(at);
             // What it published before it died comes first.
             let news = seat.read(outbox, &mut self.pace);
-            self.outstanding -= news.done;
-            if news.ready {
-                self.budget.started();
-            }
-            if let Some(reason) = news.failed {
-                end = Some(PoolEnd::Initializer(reason));
-            }
-            let (lost, back) = seat.salvage();
-            self.outstanding -= lost.len();
+            end = note(&mut self.tally, &mut self.budget, news).or(end);
+            let (mut lost, back) = seat.salvage();
             self.give_back(back);
+            for task in &lost {
+                self.tally.remove(task.terms);
+            }
+            // Why those died is known.
+            for task in lost.extract_if(.., |task| task.doom.is_some()) {
+                if let Some(doom) = task.doom {
+                    outbox.doomed(task.token, doom, seat.process.pid());
+                }
+            }
             self.mourned.push(Mourned {
                 seat,
                 lost,
@@ -78,9 +75,15 @@ impl<T> State<T> {
             }
             let Mourned { seat, lost, .. } = self.mourned.swap_remove(at);
             let pid = seat.process.pid();
-            let was_wasted = lost.is_empty() && seat.done == 0 && seat.life != Life::Retiring;
-            for token in lost {
-                outbox.died(token, Death { pid, status });
+            let was_wasted = !seat.took_any() && seat.life != Life::Retiring;
+            for task in lost {
+                let deaths = task.deaths;
+                let death = Death {
+                    pid,
+                    status,
+                    deaths,
+                };
+                outbox.died(task.token, death);
             }
             if was_wasted && end.is_none() {
                 let spent = if seat.life == Life::Starting {
@@ -153,4 +156,14 @@ impl<T> State<T> {
         let alive = |seat: &&Seat<T>| seat.life != Life::Retiring || seat.load() > 0;
         self.seats.iter().filter(alive).count() + self.starting
     }
+}
+
+/// Counts what a worker has done; returns why the pool must end, if it must.
+fn note(tally: &mut Tally, budget: &mut Budget, news: News) -> Option<PoolEnd> {
+    tally.outstanding -= news.done;
+    tally.timed -= news.timed;
+    if news.ready {
+        budget.started();
+    }
+    news.failed.map(PoolEnd::Initializer)
 }

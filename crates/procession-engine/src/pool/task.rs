@@ -1,6 +1,7 @@
 //! Tasks as the face hands them in, and what tasks of one job share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::arena::{Block, Family};
 use crate::error::Result;
@@ -16,6 +17,18 @@ pub struct Task<T> {
     pub payload: Payload,
     /// What the task shares with others, if it does.
     pub job: Option<Job>,
+    /// How long it may take, and how often.
+    pub terms: Terms,
+}
+
+/// How long a task may take, and how often it may be tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// After so long its worker is killed; `None` never.
+    pub timeout: Option<Duration>,
+    /// So often it is run again when its worker has died in it. Its block is
+    /// kept for that, and cannot be claimed.
+    pub retries: u32,
 }
 
 /// The bytes of a task.
@@ -99,6 +112,15 @@ pub trait Source<T>: Send {
 
     /// Is told that the pool has ended before the source was used up.
     fn end(self: Box<Self>, end: &PoolEnd);
+
+    /// Tells whether the source is to be dropped at the next
+    /// [`cancel`](super::Pool::cancel).
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    /// Is told that it was.
+    fn cancel(self: Box<Self>) {}
 }
 
 /// Says what a source has left.

@@ -8,9 +8,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::os::doorbell;
 use crate::os::futex::Woken;
 use crate::os::liveness::boot_time;
-use crate::os::patience::Patience;
 use crate::os::time::Deadline;
 use crate::pool::lane::{Lane, bytes_at, bytes_of};
+use crate::pool::patience::Patience;
 use crate::pool::record::{Content, INLINE, Kind, TaskRecord, read_task, write_reply};
 use crate::pool::ring::Ring;
 use crate::primitive::Ordering;
@@ -58,10 +58,16 @@ impl Taken {
         self.record.job.map(|job| job.id)
     }
 
-    /// Tells whether the task's bytes lie in a block that may be claimed.
+    /// Tells whether the task's bytes lie in a block.
     #[must_use]
     pub fn is_block(&self) -> bool {
         self.record.place.in_block
+    }
+
+    /// Tells whether the task's bytes lie in a block that may be claimed.
+    #[must_use]
+    pub fn is_claimable(&self) -> bool {
+        self.record.place.in_block && !self.record.kept
     }
 
     /// Returns how many bytes the task has.
@@ -186,10 +192,11 @@ impl Worker {
     /// as it likes.
     ///
     /// # Errors
-    /// `Invalid` when the task's bytes do not lie in a block, or were claimed.
+    /// `Invalid` when the task's bytes do not lie in a block that may be
+    /// claimed, or were claimed.
     pub fn claim(&mut self, task: &Taken) -> Result<Block> {
         let place = task.record.place;
-        if !place.in_block || self.claimed {
+        if !task.is_claimable() || self.claimed {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 "the task has no block to claim",
@@ -232,7 +239,7 @@ impl Worker {
         self.position = next;
         self.taken += 1;
         self.claimed = false;
-        self.lane.since.store(self.now, Ordering::Relaxed);
+        self.lane.since.store(self.taken, self.now);
         Taken { record }
     }
 

@@ -158,6 +158,37 @@ fn workers_that_never_get_ready_end_the_pool() {
 }
 
 #[test]
+fn the_successor_of_a_dead_worker_gets_what_is_stuck_behind_a_long_task() {
+    leaving_nothing(|| {
+        let bench = Bench::new(2);
+        bench.submit(0, &[b"e"]);
+        bench.drive(1);
+        // The second worker was forked from a pool that knew the first.
+        let first = bench.pids()[0];
+        kill(first);
+        bench.drive_until(&|| !bench.pids().contains(&first) && bench.pids().len() == 2);
+        bench.submit(1, &[b"g"]);
+        bench.submit(2, &[b"g"]);
+        bench.gate.await_arrivals(2);
+        bench.submit(3, &[b"e"]);
+        bench.submit(4, &[b"e"]);
+        let successor = bench
+            .pool
+            .workers()
+            .into_iter()
+            .find(|worker| worker.done == 0);
+        kill(successor.unwrap().pid);
+        bench.drive(4);
+        for n in 3..5 {
+            assert_eq!(bench.got(n), Got::Reply(7, vec![]));
+        }
+        bench.gate.open();
+        bench.drive(5);
+        bench.finish();
+    });
+}
+
+#[test]
 fn idle_workers_that_die_over_and_over_spend_the_budget() {
     leaving_nothing(|| {
         let mut config = Config::new(1);

@@ -1,7 +1,9 @@
 //! Pools from outside: forked workers, kills, and what becomes of each task.
 
+mod cancel;
 mod death;
 mod flow;
 mod life;
 mod speed;
+mod terms;
 mod workers;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task};
+use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task, Terms};
 
 use crate::workers::{Bench, alone};
 
@@ -22,6 +22,7 @@ impl Source<u64> for Tiny {
                 token: self.left,
                 payload: Payload::new(&[b"e", &self.left.to_le_bytes()]).unwrap(),
                 job: Some(self.job.clone()),
+                terms: Terms::default(),
             });
         }
         Supply::More

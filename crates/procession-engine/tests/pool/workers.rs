@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use procession_engine::arena::{Block, Family, Object, ObjectKind};
 use procession_engine::os::fork::fork;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{
-    Config, Ending, Job, Opening, Outcome, Payload, Pool, Sink, Task, Worker, WorkerProcess,
-    WorkerStarter,
+    Config, Ending, Job, Opening, Outcome, Payload, Pool, PoolEnd, Sink, Source, Supply, Task,
+    Terms, Worker, WorkerProcess, WorkerStarter,
 };
 use procession_engine::primitive::{futex_wait, futex_wake};
 use procession_engine::start::{Forked, Orders, fork_with};
@@ -59,6 +59,16 @@ impl Gate {
         while self.words()[0].load(Ordering::SeqCst) == 0 {
             futex_wait(&self.words()[0], 0, watchdog());
         }
+    }
+
+    /// Counts; returns how often it was called before, by whatever process.
+    fn count(&self) -> u32 {
+        self.words()[2].fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Returns how often [`count`](Self::count) was called.
+    pub fn counted(&self) -> u32 {
+        self.words()[2].load(Ordering::SeqCst)
     }
 
     /// Blocks until `count` processes have come to the gate.
@@ -157,6 +167,13 @@ fn work(opening: Opening, gate: &Gate, setup: Setup) -> i32 {
                 worker.reply(0, &[&pid]).unwrap();
             }
             b'k' => die_by(libc::SIGKILL),
+            b'n' => {
+                // Dies the first few times.
+                if gate.count() < u32::from(rest[0]) {
+                    die_by(libc::SIGKILL);
+                }
+                worker.reply(0, &[rest]).unwrap();
+            }
             b'x' => exit(i32::from(rest[0])),
             b'g' => {
                 gate.pass();
@@ -197,6 +214,10 @@ fn work(opening: Opening, gate: &Gate, setup: Setup) -> i32 {
 pub enum Got {
     Reply(u8, Vec<u8>),
     Died(u32, Option<i32>),
+    /// After so many deaths.
+    GivenUp(u32),
+    TimedOut(Duration),
+    Cancelled,
     Lost(String),
     Ended(String),
 }
@@ -219,6 +240,9 @@ impl Sink for Keep {
         for outcome in outcomes {
             let got = match outcome.ending {
                 Ending::Reply { code, body, .. } => Got::Reply(code, body.to_vec()),
+                Ending::Died(death) if death.deaths > 1 => Got::GivenUp(death.deaths),
+                Ending::TimedOut(overrun) => Got::TimedOut(overrun.limit),
+                Ending::Cancelled => Got::Cancelled,
                 Ending::Died(death) => {
                     Got::Died(death.pid, death.status.map(|status| status.code()))
                 }
@@ -273,6 +297,11 @@ impl Bench {
         self.pool.submit(task(job, token, parts)).unwrap();
     }
 
+    pub fn submit_on(&self, terms: Terms, token: u64, parts: &[&[u8]]) {
+        let task = task(None, token, parts);
+        self.pool.submit(Task { terms, ..task }).unwrap();
+    }
+
     pub fn count(&self) -> usize {
         self.results.count.load(Ordering::SeqCst)
     }
@@ -318,6 +347,41 @@ pub fn task(job: Option<Job>, token: u64, parts: &[&[u8]]) -> Task<u64> {
         token,
         payload: Payload::new(parts).unwrap(),
         job,
+        terms: Terms::default(),
+    }
+}
+
+/// Makes short tasks for ever, or until it is cancelled.
+#[derive(Default)]
+pub struct Endless {
+    made: u64,
+    pub cancelled: Arc<AtomicBool>,
+    /// Set when it was told that it was cancelled.
+    pub told: Arc<AtomicBool>,
+}
+
+impl Endless {
+    /// The first of its tasks.
+    pub const FIRST: u64 = 1_000_000;
+}
+
+impl Source<u64> for Endless {
+    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, most: usize) -> Supply {
+        for _ in 0..most {
+            tasks.push(task(None, Self::FIRST + self.made, &[b"e"]));
+            self.made += 1;
+        }
+        Supply::More
+    }
+
+    fn end(self: Box<Self>, _end: &PoolEnd) {}
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+
+    fn cancel(self: Box<Self>) {
+        self.told.store(true, Ordering::SeqCst);
     }
 }
 

@@ -12,8 +12,8 @@ use procession_engine::pool as engine;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-use crate::error::to_python;
-use crate::pool::sink::Deliver;
+use crate::error::{IntoPython, to_python};
+use crate::pool::sink::{Deliver, Token};
 use crate::wait::Breaks;
 
 /// What the owner of a pool and its results share.
@@ -63,6 +63,19 @@ impl Core {
                 result => return result.map_err(to_python),
             }
         }
+    }
+
+    /// Cancels the tasks of the call at an address; returns how many it was.
+    pub fn cancel(&self, py: Python<'_>, call: usize, kill: bool) -> PyResult<usize> {
+        let running = match kill {
+            true => engine::Running::Killed,
+            false => engine::Running::Spared,
+        };
+        let which = |token: &Token| token.call.is(call);
+        let count = calling_back(|| py.detach(|| self.engine.cancel(&which, running)))?;
+        // The deaths of those that were killed are to be told.
+        self.engine.attend().or_raise()?;
+        count.or_raise()
     }
 
     /// Ends the workers, busy or not.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession_engine::ErrorKind;
 use procession_engine::os::time::Deadline;
-use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task};
+use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task, Terms};
 use pyo3::prelude::*;
 
 use crate::error::{IntoPython, value_error};
@@ -32,6 +32,7 @@ pub struct Feeder {
     core: Arc<Core>,
     stream: Py<IMapIterator>,
     job: Job,
+    terms: Terms,
     inputs: Mutex<Option<Inputs>>,
     shared: Arc<Shared>,
 }
@@ -68,7 +69,7 @@ impl Feeder {
     pub fn new(
         core: Arc<Core>,
         stream: Py<IMapIterator>,
-        job: Job,
+        (job, terms): (Job, Terms),
         inputs: Inputs,
     ) -> procession_engine::Result<Self> {
         let shared = Arc::new(Shared::default());
@@ -80,6 +81,7 @@ impl Feeder {
             core,
             stream,
             job,
+            terms,
             inputs: Mutex::new(Some(inputs)),
             shared,
         })
@@ -105,7 +107,7 @@ impl Feeder {
             }
         };
         match message::task(&chunk) {
-            Ok(payload) => self.put(py, index, payload),
+            Ok(payload) => self.put(py, (index, chunk), payload),
             Err(error) => {
                 failed(index, error);
                 Ok(true)
@@ -114,7 +116,12 @@ impl Feeder {
     }
 
     /// Puts a task into the buffer when there is room; false when the pool has ended.
-    fn put(&self, py: Python<'_>, index: usize, payload: Payload) -> PyResult<bool> {
+    fn put<'py>(
+        &self,
+        py: Python<'py>,
+        (index, chunk): (usize, Bound<'py, PyAny>),
+        payload: Payload,
+    ) -> PyResult<bool> {
         let has_room = || {
             let buffer = self.shared.lock();
             buffer.ended || buffer.tasks.len() < AHEAD && buffer.bytes < AHEAD_BYTES
@@ -132,9 +139,11 @@ impl Feeder {
             token: Token {
                 call: Call::Stream(self.stream.clone_ref(py)),
                 index,
+                input: (self.terms.retries > 0).then(|| chunk.unbind()),
             },
             payload,
             job: Some(self.job.clone()),
+            terms: self.terms,
         });
         self.resume(buffer)?;
         Ok(true)

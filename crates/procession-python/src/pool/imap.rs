@@ -11,6 +11,7 @@ use pyo3::types::PyDict;
 use crate::error;
 use crate::pool::core::Core;
 use crate::pool::made::Made;
+use crate::pool::place::Place;
 use crate::pool::result::next_job;
 use crate::pool::signal::Signal;
 use crate::pool::sink::Arrival;
@@ -35,6 +36,9 @@ struct State {
     /// The pool must live until all results are there, though the user drops it.
     pool: Option<Py<PyAny>>,
     cache: Py<PyDict>,
+    /// What is called, for the text of errors.
+    function: Option<Py<PyAny>>,
+    chunk: usize,
     ordered: bool,
     /// What may be fetched.
     items: VecDeque<Item>,
@@ -55,10 +59,16 @@ impl IMapIterator {
         core: Option<Arc<Core>>,
         pool: &Bound<'py, PyAny>,
         cache: &Bound<'py, PyDict>,
+        (function, chunk): (&Bound<'py, PyAny>, usize),
         ordered: bool,
     ) -> PyResult<Bound<'py, Self>> {
         let py = pool.py();
         let this = Self::new(core, pool, cache, ordered);
+        {
+            let mut state = this.state();
+            state.function = Some(function.clone().unbind());
+            state.chunk = chunk;
+        }
         let this = if ordered {
             Bound::new(py, this)?
         } else {
@@ -83,6 +93,8 @@ impl IMapIterator {
             state: Mutex::new(State {
                 pool: Some(pool.clone().unbind()),
                 cache: cache.clone().unbind(),
+                function: None,
+                chunk: 1,
                 ordered,
                 items: VecDeque::new(),
                 unsorted: HashMap::new(),
@@ -95,6 +107,19 @@ impl IMapIterator {
     /// No code of Python runs while it is locked.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what the task at `index` is, for people.
+    pub fn name(&self, py: Python<'_>, index: usize) -> String {
+        let state = self.state();
+        let function = state.function.as_ref().map(|f| f.clone_ref(py));
+        let place = Place {
+            index,
+            chunk: state.chunk,
+            length: None,
+        };
+        drop(state);
+        place.name(py, function)
     }
 
     /// Takes what came of the task at `index`.
@@ -136,7 +161,10 @@ impl IMapIterator {
     fn announce(slf: &Bound<'_, Self>, mut state: MutexGuard<'_, State>) {
         let py = slf.py();
         let complete = state.length == Some(state.index);
-        let pool = if complete { state.pool.take() } else { None };
+        let (pool, function) = match complete {
+            true => (state.pool.take(), state.function.take()),
+            false => (None, None),
+        };
         let cache = complete.then(|| state.cache.clone_ref(py));
         drop(state);
         slf.get().signal.notify();
@@ -144,7 +172,7 @@ impl IMapIterator {
             // A cache that the user has emptied is no reason to fail.
             let _ = cache.bind(py).del_item(slf.get().job);
         }
-        drop(pool);
+        drop((pool, function));
     }
 
     fn has_news(&self) -> bool {
@@ -182,6 +210,7 @@ impl IMapIterator {
         };
         visit.call(&state.cache)?;
         visit.call(&state.pool)?;
+        visit.call(&state.function)?;
         for (_, object) in state.items.iter().chain(state.unsorted.values()) {
             visit.call(object)?;
         }
@@ -192,6 +221,7 @@ impl IMapIterator {
         let mut state = self.state();
         let dropped = (
             state.pool.take(),
+            state.function.take(),
             std::mem::take(&mut state.items),
             std::mem::take(&mut state.unsorted),
         );

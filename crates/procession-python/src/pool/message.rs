@@ -1,9 +1,11 @@
 //! Tasks and replies as bytes: what both sides of a pool agree on.
 
-use procession_engine::pool::{Job, Payload};
+use std::time::Duration;
+
+use procession_engine::pool::{Job, Payload, Terms};
 use pyo3::prelude::*;
 
-use crate::error::IntoPython;
+use crate::error::{IntoPython, value_error};
 use crate::pickle::{self, Pickled};
 
 /// The code of a reply that holds the value.
@@ -34,6 +36,41 @@ impl Shape {
             chunked: byte & 1 != 0,
             star: byte & 2 != 0,
         }
+    }
+}
+
+/// A time and a number of retries as Python gives them, for [`terms`].
+pub type Numbers = Option<(Option<f64>, u32)>;
+
+/// Returns the terms of a task.
+pub fn terms(numbers: Numbers) -> PyResult<Terms> {
+    let Some((timeout, retries)) = numbers else {
+        return Ok(Terms::default());
+    };
+    let duration = |seconds| {
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| value_error(format!("a task cannot take {seconds} s")))
+    };
+    Ok(Terms {
+        timeout: timeout.map(duration).transpose()?,
+        retries,
+    })
+}
+
+/// Returns what a function is called, for people.
+pub fn name(function: &Bound<'_, PyAny>) -> String {
+    let text = |attribute| {
+        let value = function.getattr(attribute).ok()?;
+        value.extract::<String>().ok()
+    };
+    match (text("__module__"), text("__qualname__")) {
+        (Some(module), Some(name)) => format!("{module}.{name}"),
+        (None, Some(name)) => name,
+        // A partial, or an object that can be called.
+        _ => function
+            .get_type()
+            .fully_qualified_name()
+            .map_or_else(|_| "the task".into(), |name| format!("a {name}")),
     }
 }
 
@@ -72,6 +109,6 @@ pub fn job(function: &Bound<'_, PyAny>, shape: Shape) -> PyResult<Job> {
 pub fn load_job<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<(Shape, Bound<'py, PyAny>)> {
     let (&shape, pickle) = bytes
         .split_first()
-        .ok_or_else(|| crate::error::value_error("a job without a function"))?;
+        .ok_or_else(|| value_error("a job without a function"))?;
     Ok((Shape::from_byte(shape), pickle::load(py, pickle)?))
 }

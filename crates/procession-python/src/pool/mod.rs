@@ -8,6 +8,7 @@
 mod core;
 mod made;
 mod message;
+mod place;
 mod signal;
 mod sink;
 

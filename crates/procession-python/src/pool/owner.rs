@@ -58,21 +58,29 @@ impl Pool {
     }
 
     /// Calls a function in a worker and waits for what it returns.
+    #[pyo3(signature = (pool, func, args, kwds, terms=None))]
     fn apply(
         &self,
         pool: &Bound<'_, PyAny>,
         func: &Bound<'_, PyAny>,
         args: &Bound<'_, PyAny>,
         kwds: &Bound<'_, PyAny>,
+        terms: message::Numbers,
     ) -> PyResult<Py<PyAny>> {
         let py = pool.py();
-        let result = self.result(pool, Callbacks::default())?;
-        self.submit(&result, message::task(&call(func, args, kwds)?))?;
+        let terms = message::terms(terms)?;
+        let callbacks = Callbacks {
+            function: Some(func.clone().unbind()),
+            ..Callbacks::default()
+        };
+        let result = self.result(pool, callbacks)?;
+        self.submit(&result, call(func, args, kwds), terms)?;
         self.wait_for(py, &result)
     }
 
     /// Has a function called in a worker; returns its result to come.
-    #[pyo3(signature = (pool, func, args, kwds, callback=None, error_callback=None))]
+    #[pyo3(signature = (pool, func, args, kwds, callback=None, error_callback=None, terms=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are those of `apply_async`")]
     fn apply_async<'py>(
         &self,
         pool: &Bound<'py, PyAny>,
@@ -81,20 +89,23 @@ impl Pool {
         kwds: &Bound<'py, PyAny>,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
+        terms: message::Numbers,
     ) -> PyResult<Bound<'py, ApplyResult>> {
+        let terms = message::terms(terms)?;
         let callbacks = Callbacks {
+            function: Some(func.clone().unbind()),
             success: callback,
             error: error_callback,
         };
         let result = self.result(pool, callbacks)?;
-        let payload = call(func, args, kwds).and_then(|task| message::task(&task));
-        self.submit(&result, payload)?;
+        self.submit(&result, call(func, args, kwds), terms)?;
         self.core.engine.attend().or_raise()?;
         Ok(result)
     }
 
     /// Calls a function with each of the items, which have a length, and waits for
     /// the list of results.
+    #[pyo3(signature = (pool, func, items, chunksize, star, terms=None))]
     fn map(
         &self,
         pool: &Bound<'_, PyAny>,
@@ -102,14 +113,21 @@ impl Pool {
         items: &Bound<'_, PyAny>,
         chunksize: usize,
         star: bool,
+        terms: message::Numbers,
     ) -> PyResult<Py<PyAny>> {
-        let callbacks = Callbacks::default();
-        let result = self.begin_map(pool, func, items, (chunksize, star), callbacks)?;
+        let way = Way {
+            chunk: chunksize,
+            star,
+            terms: message::terms(terms)?,
+        };
+        let result = self.begin_map(pool, func, items, way, Callbacks::default())?;
         self.wait_for(pool.py(), &result)
     }
 
     /// Has a function called with each of the items; returns the result to come.
-    #[pyo3(signature = (pool, func, items, chunksize, star, callback=None, error_callback=None))]
+    #[pyo3(signature = (
+        pool, func, items, chunksize, star, callback=None, error_callback=None, terms=None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "they are those of `map_async`")]
     fn map_async<'py>(
         &self,
@@ -120,18 +138,26 @@ impl Pool {
         star: bool,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
+        terms: message::Numbers,
     ) -> PyResult<Bound<'py, ApplyResult>> {
         let callbacks = Callbacks {
+            function: None,
             success: callback,
             error: error_callback,
         };
-        let result = self.begin_map(pool, func, items, (chunksize, star), callbacks)?;
+        let way = Way {
+            chunk: chunksize,
+            star,
+            terms: message::terms(terms)?,
+        };
+        let result = self.begin_map(pool, func, items, way, callbacks)?;
         self.core.engine.attend().or_raise()?;
         Ok(result)
     }
 
     /// Has a function called with what an iterable yields; returns the results one
     /// by one, and what is to be run in a thread if the iterable may block.
+    #[pyo3(signature = (pool, func, iterable, chunksize, ordered, terms=None))]
     fn imap<'py>(
         &self,
         pool: &Bound<'py, PyAny>,
@@ -139,12 +165,14 @@ impl Pool {
         iterable: &Bound<'py, PyAny>,
         chunksize: usize,
         ordered: bool,
+        terms: message::Numbers,
     ) -> PyResult<(Bound<'py, IMapIterator>, Option<Feeder>)> {
         let py = pool.py();
         let cache = self.cache.bind(py);
         let iterator = iterable.try_iter()?;
         let core = Some(Arc::clone(&self.core));
-        let stream = IMapIterator::create(core, pool, cache, ordered)?;
+        let terms = message::terms(terms)?;
+        let stream = IMapIterator::create(core, pool, cache, (func, chunksize), ordered)?;
         let call = Call::Stream(stream.clone().unbind());
         let shape = Shape {
             chunked: chunksize > 1,
@@ -164,6 +192,7 @@ impl Pool {
             let items = Items {
                 call,
                 job,
+                terms,
                 inputs,
                 total: None,
             };
@@ -173,7 +202,7 @@ impl Pool {
                 .map(|()| None)
         } else {
             let stream = stream.clone().unbind();
-            Feeder::new(Arc::clone(&self.core), stream, job, inputs).map(Some)
+            Feeder::new(Arc::clone(&self.core), stream, (job, terms), inputs).map(Some)
         };
         match submitted {
             Ok(feeder) => {
@@ -231,18 +260,28 @@ impl Pool {
     fn submit(
         &self,
         result: &Bound<'_, ApplyResult>,
-        payload: PyResult<engine::Payload>,
+        task: PyResult<Bound<'_, PyAny>>,
+        terms: engine::Terms,
     ) -> PyResult<()> {
         let py = result.py();
         let call = Call::Result(result.clone().unbind());
-        let payload = match payload {
+        let payload = task.and_then(|task| {
+            let payload = message::task(&task)?;
+            Ok((payload, (terms.retries > 0).then(|| task.unbind())))
+        });
+        let (payload, input) = match payload {
             Ok(payload) => payload,
             Err(error) => return self.foregone(call, Arrival::error(py, error)),
         };
         let submitted = self.core.engine.submit(engine::Task {
-            token: Token { call, index: 0 },
+            token: Token {
+                call,
+                index: 0,
+                input,
+            },
             payload,
             job: None,
+            terms,
         });
         match submitted {
             Ok(()) => Ok(()),
@@ -255,11 +294,13 @@ impl Pool {
         pool: &Bound<'py, PyAny>,
         func: &Bound<'py, PyAny>,
         items: &Bound<'py, PyAny>,
-        (chunk, star): (usize, bool),
-        callbacks: Callbacks,
+        way: Way,
+        mut callbacks: Callbacks,
     ) -> PyResult<Bound<'py, ApplyResult>> {
         let py = pool.py();
+        let Way { chunk, star, terms } = way;
         let length = items.len()?;
+        callbacks.function = Some(func.clone().unbind());
         let core = Some(Arc::clone(&self.core));
         let cache = self.cache.bind(py);
         let result = ApplyResult::create_map(core, pool, cache, callbacks, (chunk, length))?;
@@ -281,9 +322,11 @@ impl Pool {
         let source = Items {
             call,
             job,
+            terms,
             inputs: Inputs::of(items, chunk)?,
             total: Some(length.div_ceil(chunk.max(1))),
         };
+        result.get().set_fed(true);
         if let Err(error) = self.core.engine.submit_source(Box::new(source)) {
             self.refused(py, Call::Result(result.clone().unbind()), error)?;
         }
@@ -315,6 +358,16 @@ impl Pool {
         Foregone { call, arrival }.tell(py);
         Ok(())
     }
+}
+
+/// How the items of a map become tasks.
+#[derive(Clone, Copy)]
+struct Way {
+    /// How many make a task.
+    chunk: usize,
+    /// They are the arguments of a call each.
+    star: bool,
+    terms: engine::Terms,
 }
 
 impl Drop for Pool {

@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyList, PySequence, PyType};
 use crate::error::{self, value_error};
 use crate::pool::core::{Core, put_off};
 use crate::pool::made::Made;
+use crate::pool::place::Place;
 use crate::pool::signal::Signal;
 use crate::pool::sink::Arrival;
 use crate::wait::deadline;
@@ -23,6 +24,9 @@ pub struct ApplyResult {
     job: u64,
     made: Made,
     done: AtomicBool,
+    /// Tasks are still being made of the inputs.
+    is_fed: AtomicBool,
+    cancelled: AtomicBool,
     signal: Signal,
     state: Mutex<State>,
 }
@@ -35,6 +39,8 @@ struct State {
     /// The pool must live until the result is there, though the user drops it.
     pool: Option<Py<PyAny>>,
     cache: Py<PyDict>,
+    /// What is called, for the text of errors.
+    function: Option<Py<PyAny>>,
     callback: Option<Py<PyAny>>,
     error_callback: Option<Py<PyAny>>,
     success: bool,
@@ -44,13 +50,16 @@ struct State {
 
 /// How much of a map is still to come.
 struct Map {
+    /// How many inputs there are, and how many make a task.
+    length: usize,
     chunk: usize,
     left: usize,
 }
 
-/// Whom to tell of a result.
+/// What is called for a result, and whom to tell of it.
 #[derive(Default)]
 pub struct Callbacks {
+    pub function: Option<Py<PyAny>>,
     pub success: Option<Py<PyAny>>,
     pub error: Option<Py<PyAny>>,
 }
@@ -79,7 +88,12 @@ impl ApplyResult {
     ) -> PyResult<Bound<'py, Self>> {
         let py = pool.py();
         let left = length.div_ceil(chunk.max(1));
-        let this = Self::new(core, pool, cache, callbacks, Some(Map { chunk, left }));
+        let map = Map {
+            length,
+            chunk,
+            left,
+        };
+        let this = Self::new(core, pool, cache, callbacks, Some(map));
         let places = places(py, length)?;
         this.state().value = Some(places.into_any().unbind());
         let class = PyClassInitializer::from(this).add_subclass(MapResult);
@@ -106,10 +120,13 @@ impl ApplyResult {
             job: next_job(),
             made: Made::default(),
             done: AtomicBool::new(false),
+            is_fed: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
             signal: Signal::default(),
             state: Mutex::new(State {
                 pool: Some(pool.clone().unbind()),
                 cache: cache.clone().unbind(),
+                function: callbacks.function,
                 callback: callbacks.success,
                 error_callback: callbacks.error,
                 success: true,
@@ -128,6 +145,34 @@ impl ApplyResult {
     pub fn is_done(&self) -> bool {
         // Acquire pairs with the Release in `finish`.
         self.done.load(Ordering::Acquire)
+    }
+
+    /// Says that tasks are being made, or no longer. It is called with the GIL
+    /// held, as `cancel` is.
+    pub fn set_fed(&self, is_fed: bool) {
+        self.is_fed.store(is_fed, Ordering::Relaxed);
+    }
+
+    /// Tells whether the tasks that were not made yet are not wanted.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed) && self.is_fed.load(Ordering::Relaxed)
+    }
+
+    /// Returns what the task at `index` is, for people.
+    pub fn name(&self, py: Python<'_>, index: usize) -> String {
+        let state = self.state();
+        let function = state.function.as_ref().map(|f| f.clone_ref(py));
+        let (chunk, length) = match &state.map {
+            Some(map) => (map.chunk, map.length),
+            None => (0, 0),
+        };
+        drop(state);
+        let inputs = Place {
+            index,
+            chunk,
+            length: Some(length),
+        };
+        inputs.name(py, function)
     }
 
     /// Takes what came of the task at `index`.
@@ -198,6 +243,7 @@ impl ApplyResult {
             .zip(state.value.as_ref())
             .map(|(callback, value)| (callback.clone_ref(py), value.clone_ref(py)));
         let pool = state.pool.take();
+        let function = state.function.take();
         let cache = state.cache.clone_ref(py);
         drop(state);
         if let Some((callback, value)) = callback
@@ -210,8 +256,7 @@ impl ApplyResult {
         // Release pairs with the Acquire in `is_done`.
         this.done.store(true, Ordering::Release);
         this.signal.notify();
-        drop(callbacks);
-        drop(pool);
+        drop((callbacks, pool, function));
     }
 
     /// Waits until the result is there; tells whether it is.
@@ -279,6 +324,7 @@ impl ApplyResult {
     ) -> PyResult<Self> {
         let cache = pool.getattr("_cache")?.cast_into::<PyDict>()?;
         let callbacks = Callbacks {
+            function: None,
             success: callback,
             error: error_callback,
         };
@@ -297,6 +343,7 @@ impl ApplyResult {
         visit.call(&state.cache)?;
         for object in [
             &state.pool,
+            &state.function,
             &state.callback,
             &state.error_callback,
             &state.value,
@@ -310,6 +357,7 @@ impl ApplyResult {
         let mut state = self.state();
         let dropped = (
             state.pool.take(),
+            state.function.take(),
             state.callback.take(),
             state.error_callback.take(),
             state.value.take(),
@@ -340,6 +388,26 @@ impl ApplyResult {
             return Err(error::timed_out());
         }
         self.open(py)
+    }
+
+    #[pyo3(signature = (kill=false))]
+    fn cancel(slf: &Bound<'_, Self>, kill: bool) -> PyResult<bool> {
+        let this = slf.get();
+        let Some(core) = this.core.as_ref().filter(|_| !this.is_done()) else {
+            return Ok(false);
+        };
+        this.cancelled.store(true, Ordering::Relaxed);
+        let was_fed = this.is_fed.load(Ordering::Relaxed);
+        let count = core.cancel(slf.py(), slf.as_ptr() as usize, kill)?;
+        Ok(was_fed || count > 0)
+    }
+
+    fn cancelled(&self, py: Python<'_>) -> PyResult<bool> {
+        if !self.is_done() {
+            return Ok(false);
+        }
+        let value = self.state().value.as_ref().map(|value| value.clone_ref(py));
+        value.map_or(Ok(false), |value| error::is_cancelled(value.bind(py)))
     }
 
     fn _set(slf: &Bound<'_, Self>, i: usize, obj: (bool, Py<PyAny>)) {
@@ -406,6 +474,7 @@ impl MapResult {
         let mut state = base.state();
         state.value = Some(places.into_any().unbind());
         state.map = Some(Map {
+            length,
             chunk: chunksize,
             left,
         });

@@ -1,6 +1,6 @@
 //! What comes home: replies and deaths, made into Python objects.
 
-use procession_engine::pool::{Body, Death, Ending, Outcome, PoolEnd, Sink};
+use procession_engine::pool::{Body, Ending, Outcome, PoolEnd, Sink};
 use pyo3::prelude::*;
 
 use crate::error::{self, to_python};
@@ -17,6 +17,9 @@ pub struct Deliver;
 pub struct Token {
     pub call: Call,
     pub index: usize,
+    /// The input of a task that may be tried again: what it refers to must outlive the
+    /// first worker.
+    pub input: Option<Py<PyAny>>,
 }
 
 /// Who gets the outcome of a task.
@@ -40,7 +43,10 @@ impl Sink for Deliver {
         // Without an interpreter there is nobody left to tell.
         Python::try_attach(|py| {
             for Outcome { token, ending } in outcomes {
-                let arrival = open(py, ending);
+                let arrival = match ending {
+                    Ending::Reply { code, body, .. } => open(py, code, body),
+                    ending => failure(py, ending, &token),
+                };
                 token.call.arrive(py, token.index, arrival);
             }
         });
@@ -52,6 +58,31 @@ impl Call {
         match self {
             Self::Result(result) => Self::Result(result.clone_ref(py)),
             Self::Stream(stream) => Self::Stream(stream.clone_ref(py)),
+        }
+    }
+
+    /// Tells whether it is the object at an address.
+    pub fn is(&self, address: usize) -> bool {
+        address
+            == match self {
+                Self::Result(result) => result.as_ptr() as usize,
+                Self::Stream(stream) => stream.as_ptr() as usize,
+            }
+    }
+
+    /// Tells whether no more tasks of it are to be made.
+    pub fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Result(result) => result.get().is_cancelled(),
+            Self::Stream(_) => false,
+        }
+    }
+
+    /// Returns what the task at `index` is, for people.
+    pub fn name(&self, py: Python<'_>, index: usize) -> String {
+        match self {
+            Self::Result(result) => result.get().name(py, index),
+            Self::Stream(stream) => stream.get().name(py, index),
         }
     }
 
@@ -81,6 +112,11 @@ impl Arrival {
         }
     }
 
+    /// Says that a task was cancelled.
+    pub fn cancelled(py: Python<'_>, call: &Call, index: usize) -> Self {
+        Self::error(py, error::cancelled(call.name(py, index)))
+    }
+
     /// Says why a task of a pool that has ended will never run.
     pub fn ended(py: Python<'_>, end: &PoolEnd) -> Self {
         let failure = match end {
@@ -101,22 +137,29 @@ impl Arrival {
     }
 }
 
-fn open(py: Python<'_>, ending: Ending<'_>) -> Arrival {
-    match ending {
-        Ending::Reply { code, body, .. } => {
-            let loaded = load(py, body);
-            if code == message::ERROR {
-                return Arrival::error(py, unpack(py, loaded));
-            }
-            match loaded {
-                Ok(object) => Arrival::value(object),
-                Err(error) => Arrival::error(py, error),
-            }
-        }
-        Ending::Died(death) => Arrival::error(py, died(death)),
-        Ending::Lost(error) => Arrival::error(py, to_python(error)),
-        Ending::Ended(end) => Arrival::ended(py, &end),
+fn open(py: Python<'_>, code: u8, body: Body<'_>) -> Arrival {
+    let loaded = load(py, body);
+    if code == message::ERROR {
+        return Arrival::error(py, unpack(py, loaded));
     }
+    match loaded {
+        Ok(object) => Arrival::value(object),
+        Err(error) => Arrival::error(py, error),
+    }
+}
+
+/// Says why there is no reply.
+fn failure(py: Python<'_>, ending: Ending<'_>, token: &Token) -> Arrival {
+    let task = || token.call.name(py, token.index);
+    let error = match ending {
+        Ending::Died(death) => error::worker_died(death, task()),
+        Ending::TimedOut(overrun) => error::task_timeout(overrun, task()),
+        Ending::Cancelled => error::cancelled(task()),
+        Ending::Lost(error) => to_python(error),
+        Ending::Ended(end) => return Arrival::ended(py, &end),
+        Ending::Reply { .. } => error::process_error("the reply was not read"),
+    };
+    Arrival::error(py, error)
 }
 
 fn load<'py>(py: Python<'py>, body: Body<'_>) -> PyResult<Bound<'py, PyAny>> {
@@ -136,9 +179,4 @@ fn unpack(py: Python<'_>, packed: PyResult<Bound<'_, PyAny>>) -> PyErr {
             .call_method1("unpack_error", (packed,))
     });
     unpacked.map_or_else(|error| error, PyErr::from_value)
-}
-
-fn died(death: Death) -> PyErr {
-    let message = format!("{death} while it ran the task");
-    error::worker_died(message, death.pid, death.status.map(|status| status.code()))
 }

@@ -1,6 +1,6 @@
 //! Tasks made of inputs that are at hand, as workers need them.
 
-use procession_engine::pool::{Job, PoolEnd, Source, Supply, Task};
+use procession_engine::pool::{Job, PoolEnd, Source, Supply, Task, Terms};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyList, PyRange, PySequence, PyTuple};
@@ -102,6 +102,7 @@ fn islice(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 pub struct Items {
     pub call: Call,
     pub job: Job,
+    pub terms: Terms,
     pub inputs: Inputs,
     /// How many chunks there are, where that is known.
     pub total: Option<usize>,
@@ -134,9 +135,11 @@ impl Items {
                 token: Token {
                     call: self.call.clone_ref(py),
                     index,
+                    input: (self.terms.retries > 0).then(|| chunk.unbind()),
                 },
                 payload,
                 job: Some(self.job.clone()),
+                terms: self.terms,
             }),
             Err(error) => self.call.arrive(py, index, Arrival::error(py, error)),
         }
@@ -149,6 +152,20 @@ impl Items {
             IMapIterator::set_length(stream.bind(py), count);
         }
     }
+
+    /// Says that no more tasks will be made, and why.
+    fn forsake(&self, py: Python<'_>, arrival: Arrival) {
+        let taken = self.inputs.taken();
+        match &self.call {
+            Call::Result(result) => {
+                let left = self.total.unwrap_or(taken).saturating_sub(taken);
+                if left > 0 {
+                    ApplyResult::abandon(result.bind(py), left, arrival);
+                }
+            }
+            Call::Stream(stream) => IMapIterator::cut_off(stream.bind(py), taken, arrival),
+        }
+    }
 }
 
 impl Source<Token> for Items {
@@ -158,6 +175,9 @@ impl Source<Token> for Items {
             while tasks.len() < most && bytes < AT_ONCE {
                 let before = tasks.len();
                 if !self.make(py, tasks) {
+                    if let Call::Result(result) = &self.call {
+                        result.get().set_fed(false);
+                    }
                     return false;
                 }
                 bytes += tasks[before..]
@@ -173,19 +193,21 @@ impl Source<Token> for Items {
         }
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.call.is_cancelled()
+    }
+
+    fn cancel(self: Box<Self>) {
+        Python::try_attach(|py| {
+            let taken = self.inputs.taken();
+            let arrival = Arrival::cancelled(py, &self.call, taken);
+            self.forsake(py, arrival);
+        });
+    }
+
     fn end(self: Box<Self>, end: &PoolEnd) {
         Python::try_attach(|py| {
-            let arrival = Arrival::ended(py, end);
-            let taken = self.inputs.taken();
-            match &self.call {
-                Call::Result(result) => {
-                    let left = self.total.unwrap_or(taken).saturating_sub(taken);
-                    if left > 0 {
-                        ApplyResult::abandon(result.bind(py), left, arrival);
-                    }
-                }
-                Call::Stream(stream) => IMapIterator::cut_off(stream.bind(py), taken, arrival),
-            }
+            self.forsake(py, Arrival::ended(py, end));
         });
     }
 }

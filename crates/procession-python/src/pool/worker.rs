@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use procession_engine::arena::Block;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{Taken, Worker};
 use procession_engine::{ErrorKind, Result};
@@ -113,7 +114,14 @@ impl Desk {
     fn load<'py>(&mut self, py: Python<'py>, task: &Taken) -> PyResult<Bound<'py, PyAny>> {
         if task.is_block() {
             let len = task.len() as usize;
-            let block = self.worker.claim(task).or_raise()?;
+            let block = if task.is_claimable() {
+                self.worker.claim(task).or_raise()?
+            } else {
+                // It may be needed again, by another worker.
+                let mut copy = Block::new(task.len()).or_raise()?;
+                copy[..len].copy_from_slice(self.worker.bytes(task));
+                copy
+            };
             return pickle::load_block(py, block, 0, len);
         }
         pickle::load(py, self.worker.bytes(task))

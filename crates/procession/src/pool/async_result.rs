@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::os::time::Deadline;
+use procession_engine::pool::Running;
 
 use crate::error::Result;
-use crate::pool::call::Pending;
+use crate::pool::call::{Pending, Token};
 use crate::pool::pool::Inner;
 
 /// Stands for the result of [`Pool::apply_async`](crate::Pool::apply_async) or
@@ -105,6 +106,64 @@ impl<R> AsyncResult<R> {
     #[must_use]
     pub fn is_successful(&self) -> bool {
         self.call.is_successful()
+    }
+
+    /// Cancels the task, or all tasks of a map: those that have not begun
+    /// never will, those that run go on. Tells whether there was anything to
+    /// cancel; then the result is an error with `is_cancelled`, for a map once
+    /// its tasks that run have ended.
+    ///
+    /// # Errors
+    /// In a forked copy of the pool's process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let go = Event::new()?;
+    /// let first = pool.apply_async(|go: Event| go.wait().is_ok(), go.clone())?;
+    /// let second = pool.apply_async(|| 42, ())?;
+    /// assert!(second.cancel()?);
+    /// assert!(second.get().unwrap_err().is_cancelled());
+    /// go.set();
+    /// assert!(first.get()?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn cancel(&self) -> Result<bool> {
+        self.cancel_with(Running::Spared)
+    }
+
+    /// As [`cancel`](Self::cancel), but kills tasks that run, with their
+    /// workers. Nothing else is lost.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let stuck = pool.apply_async(|never: Event| never.wait().is_ok(), Event::new()?)?;
+    /// assert!(stuck.kill()?);
+    /// assert!(stuck.get().unwrap_err().is_cancelled());
+    /// assert_eq!(pool.apply(|| 42, ())?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn kill(&self) -> Result<bool> {
+        self.cancel_with(Running::Killed)
+    }
+
+    fn cancel_with(&self, running: Running) -> Result<bool> {
+        let call = Arc::as_ptr(&self.call).cast::<()>();
+        let which = |token: &Token| std::ptr::eq(token.call(), call);
+        let count = self.pool.engine.cancel(&which, running)?;
+        // The deaths of those that were killed are to be told.
+        self.pool.engine.attend()?;
+        Ok(count > 0)
     }
 
     pub(crate) fn wait_for_result(&self) -> Result<R> {

@@ -41,6 +41,7 @@ pub struct PoolBuilder {
     method: Option<StartMethod>,
     tasks_per_worker: Option<u32>,
     initializer: Option<Result<(EntryRef, Vec<u8>)>>,
+    terms: engine::Terms,
 }
 
 impl PoolBuilder {
@@ -78,6 +79,24 @@ impl PoolBuilder {
     /// ```
     pub fn tasks_per_worker(mut self, tasks: u32) -> Self {
         self.tasks_per_worker = Some(tasks);
+        self
+    }
+
+    /// Has every task run again so often when its worker has died in it, unless
+    /// its call says otherwise; see [`Pool::retries`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(1).retries(1).start()?;
+    /// let error = pool.apply(|| -> u8 { std::process::abort() }, ()).unwrap_err();
+    /// assert_eq!(error.tries(), Some(2));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn retries(mut self, times: u32) -> Self {
+        self.terms.retries = times;
         self
     }
 
@@ -125,11 +144,8 @@ impl PoolBuilder {
             ..engine::Config::new(size)
         };
         init::check()?;
-        Ok(Pool::of(engine::Pool::new(
-            config,
-            Deliver,
-            Box::new(starter),
-        )?))
+        let pool = engine::Pool::new(config, Deliver, Box::new(starter))?;
+        Ok(Pool::of(pool, self.terms))
     }
 }
 

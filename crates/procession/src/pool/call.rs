@@ -1,12 +1,13 @@
 //! What collects the outcomes of tasks.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use procession_engine::pool::{Ending, Outcome, PoolEnd, Sink};
 use serde::de::DeserializeOwned;
 
-use crate::error::{Death, Error, Result};
+use crate::error::{Death, Error, Overrun, Result};
 use crate::outcome;
 
 /// Hands each outcome to the call that waits for it.
@@ -17,11 +18,58 @@ pub struct Deliver;
 pub struct Token {
     call: Arc<dyn Collect>,
     index: usize,
+    /// Bytes of its input.
+    size: usize,
+    /// The input of a task that may be tried again: what it refers to must
+    /// outlive the first worker.
+    input: Option<Box<dyn Any + Send>>,
 }
 
 impl Token {
     pub fn new(call: Arc<dyn Collect>, index: usize) -> Self {
-        Self { call, index }
+        Self {
+            call,
+            index,
+            size: 0,
+            input: None,
+        }
+    }
+
+    /// Counts the bytes of the task's input as ahead, until its outcome is in.
+    pub fn weigh(&mut self, size: usize) {
+        self.size = size;
+        self.call.ahead().add(size);
+    }
+
+    /// Keeps the input until the task's outcome is in.
+    pub fn keep(&mut self, input: impl Any + Send) {
+        self.input = Some(Box::new(input));
+    }
+
+    /// Returns the address of the call.
+    pub fn call(&self) -> *const () {
+        Arc::as_ptr(&self.call).cast()
+    }
+}
+
+/// Counts the bytes of inputs that were handed in, and of results that are kept
+/// for whoever fetches them one by one.
+#[derive(Debug, Default)]
+pub struct Ahead(AtomicUsize);
+
+impl Ahead {
+    /// Returns how many it is.
+    pub fn bytes(&self) -> usize {
+        // Relaxed: it bounds, nothing is read because of it.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn remove(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -29,6 +77,9 @@ impl Token {
 pub trait Collect: Send + Sync {
     /// Returns the name of the function.
     fn what(&self) -> &'static str;
+
+    /// Returns what counts the bytes ahead of the call.
+    fn ahead(&self) -> &Ahead;
 
     /// Takes the outcome of one task: the bytes that came home, or why none did.
     fn collect(&self, index: usize, outcome: Result<&[u8]>);
@@ -39,7 +90,10 @@ impl Sink for Deliver {
 
     fn deliver(&self, outcomes: &mut dyn Iterator<Item = Outcome<'_, Token>>) {
         for Outcome { token, ending } in outcomes {
-            let Token { call, index } = token;
+            let Token {
+                call, index, size, ..
+            } = token;
+            call.ahead().remove(size);
             match ending {
                 Ending::Reply { body, .. } => call.collect(index, Ok(&body)),
                 ending => call.collect(index, Err(failure(ending, call.what()))),
@@ -56,7 +110,14 @@ fn failure(ending: Ending<'_>, what: &str) -> Error {
             pid: death.pid,
             code: death.status.map_or(UNKNOWN, |status| status.code()),
             doing: Some(what.to_owned()),
+            tries: death.deaths,
         }),
+        Ending::TimedOut(overrun) => Error::overrun(Overrun {
+            what: what.to_owned(),
+            pid: overrun.pid,
+            limit: overrun.limit,
+        }),
+        Ending::Cancelled => Error::cancelled(what),
         Ending::Lost(error) => error.into(),
         Ending::Ended(end) => match &*end {
             // What an initializer's failure says is an outcome like any other.
@@ -88,6 +149,7 @@ pub trait Pending<R>: Send + Sync {
 #[derive(Debug)]
 pub struct Call<R> {
     what: &'static str,
+    ahead: Ahead,
     result: Mutex<State<R>>,
 }
 
@@ -102,6 +164,7 @@ impl<R> Call<R> {
     pub fn new(what: &'static str) -> Self {
         Self {
             what,
+            ahead: Ahead::default(),
             result: Mutex::new(State::Waiting),
         }
     }
@@ -134,6 +197,10 @@ impl<R: DeserializeOwned + Send> Collect for Call<R> {
         self.what
     }
 
+    fn ahead(&self) -> &Ahead {
+        &self.ahead
+    }
+
     fn collect(&self, _index: usize, outcome: Result<&[u8]>) {
         let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
         *locked(&self.result) = State::Here(result);
@@ -144,6 +211,7 @@ impl<R: DeserializeOwned + Send> Collect for Call<R> {
 #[derive(Debug)]
 pub struct MapCall<R> {
     what: &'static str,
+    ahead: Ahead,
     results: Mutex<Results<R>>,
     done: AtomicUsize,
     /// How many outcomes are to come, once that is known.
@@ -168,6 +236,7 @@ impl<R> MapCall<R> {
         };
         Self {
             what,
+            ahead: Ahead::default(),
             results: Mutex::new(results),
             done: AtomicUsize::new(0),
             total: OnceLock::new(),
@@ -225,6 +294,10 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
         self.what
     }
 
+    fn ahead(&self) -> &Ahead {
+        &self.ahead
+    }
+
     fn collect(&self, index: usize, outcome: Result<&[u8]>) {
         let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
         let mut results = locked(&self.results);
@@ -247,11 +320,20 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
     }
 }
 
+/// A result with its place, and how many bytes it came in.
+#[derive(Debug)]
+pub struct Arrival<R> {
+    pub index: usize,
+    pub size: usize,
+    pub result: Result<R>,
+}
+
 /// Collects results that are fetched one by one.
 #[derive(Debug)]
 pub struct StreamCall<R> {
     what: &'static str,
-    arrived: Mutex<Vec<(usize, Result<R>)>>,
+    ahead: Ahead,
+    arrived: Mutex<Vec<Arrival<R>>>,
     count: AtomicUsize,
 }
 
@@ -259,6 +341,7 @@ impl<R> StreamCall<R> {
     pub fn new(what: &'static str) -> Self {
         Self {
             what,
+            ahead: Ahead::default(),
             arrived: Mutex::default(),
             count: AtomicUsize::new(0),
         }
@@ -271,7 +354,7 @@ impl<R> StreamCall<R> {
     }
 
     /// Returns what has come since the last time.
-    pub fn take(&self) -> Vec<(usize, Result<R>)> {
+    pub fn take(&self) -> Vec<Arrival<R>> {
         let mut arrived = locked(&self.arrived);
         self.count.store(0, Ordering::Relaxed);
         std::mem::take(&mut *arrived)
@@ -283,10 +366,21 @@ impl<R: DeserializeOwned + Send> Collect for StreamCall<R> {
         self.what
     }
 
+    fn ahead(&self) -> &Ahead {
+        &self.ahead
+    }
+
     fn collect(&self, index: usize, outcome: Result<&[u8]>) {
+        // It counts as ahead until it is fetched.
+        let size = outcome.as_ref().map_or(0, |bytes| bytes.len());
+        self.ahead.add(size);
         let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
         let mut arrived = locked(&self.arrived);
-        arrived.push((index, result));
+        arrived.push(Arrival {
+            index,
+            size,
+            result,
+        });
         // Release pairs with the Acquire in `has_arrivals`.
         self.count.store(arrived.len(), Ordering::Release);
     }

@@ -9,36 +9,101 @@ use procession_engine::os::time::Deadline;
 
 use crate::error::Result;
 use crate::function::Callable;
-use crate::pool::call::{StreamCall, Token};
-use crate::pool::pool::{Inner, LOOK_AHEAD};
+use crate::pool::call::{Ahead, Arrival, Collect as _, StreamCall, Token};
+use crate::pool::calls::{BYTES_AHEAD, Calls, LOOK_AHEAD};
 
-/// Results with their places.
-type Arrivals<R> = Vec<(usize, Result<R>)>;
+/// Iterates over the results of [`Pool::imap`](crate::Pool::imap).
+pub struct Imap<'a, F: Callable<M>, M, I>(Stream<'a, F, M, I>);
+
+/// Iterates over the results of
+/// [`Pool::imap_unordered`](crate::Pool::imap_unordered).
+pub struct ImapUnordered<'a, F: Callable<M>, M, I>(Stream<'a, F, M, I>);
+
+/// In which order results are fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    OfInputs,
+    OfArrivals,
+}
 
 /// Hands in inputs ahead of the results that were fetched, and fetches them.
 struct Stream<'a, F: Callable<M>, M, I> {
-    pool: &'a Inner,
+    calls: Calls<'a>,
     function: F,
     inputs: Option<I>,
     call: Arc<StreamCall<F::Output>>,
+    order: Order,
+    /// Results from the next to fetch on; `None` where one is to come.
+    waiting: VecDeque<Option<Waiting<F::Output>>>,
+    /// So many may be ahead whatever their size, or workers would be idle.
+    least: usize,
     handed_in: usize,
     arrived: usize,
     fetched: usize,
     marker: PhantomData<fn(M)>,
 }
 
+/// A result, and how many bytes it came in.
+type Waiting<R> = (usize, Result<R>);
+
+impl<'a, F, M, I> Imap<'a, F, M, I>
+where
+    F: Callable<M>,
+    I: Iterator<Item = F::Input>,
+{
+    pub(crate) fn new(calls: Calls<'a>, function: F, inputs: I) -> Self {
+        Self(Stream::new(calls, function, inputs, Order::OfInputs))
+    }
+}
+
+impl<'a, F, M, I> ImapUnordered<'a, F, M, I>
+where
+    F: Callable<M>,
+    I: Iterator<Item = F::Input>,
+{
+    pub(crate) fn new(calls: Calls<'a>, function: F, inputs: I) -> Self {
+        Self(Stream::new(calls, function, inputs, Order::OfArrivals))
+    }
+}
+
+impl<F, M, I> Iterator for Imap<'_, F, M, I>
+where
+    F: Callable<M>,
+    I: Iterator<Item = F::Input>,
+{
+    type Item = Result<F::Output>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl<F, M, I> Iterator for ImapUnordered<'_, F, M, I>
+where
+    F: Callable<M>,
+    I: Iterator<Item = F::Input>,
+{
+    type Item = Result<F::Output>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
 impl<'a, F, M, I> Stream<'a, F, M, I>
 where
     F: Callable<M>,
-    F::Output: Send,
     I: Iterator<Item = F::Input>,
 {
-    fn new(pool: &'a Inner, function: F, inputs: I) -> Self {
+    fn new(calls: Calls<'a>, function: F, inputs: I, order: Order) -> Self {
         Self {
-            pool,
+            calls,
             function,
             inputs: Some(inputs),
             call: Arc::new(StreamCall::new(std::any::type_name::<F>())),
+            order,
+            waiting: VecDeque::new(),
+            least: 2 * calls.workers(),
             handed_in: 0,
             arrived: 0,
             fetched: 0,
@@ -46,155 +111,92 @@ where
         }
     }
 
+    fn next(&mut self) -> Option<Result<F::Output>> {
+        loop {
+            if let Some((size, result)) = self.waiting.front_mut().and_then(Option::take) {
+                self.waiting.pop_front();
+                self.fetched += 1;
+                self.ahead().remove(size);
+                return Some(result);
+            }
+            match self.arrivals() {
+                Ok(None) => return None,
+                Ok(Some(arrivals)) => self.sort_in(arrivals),
+                Err(error) => {
+                    // No more is to come.
+                    self.inputs = None;
+                    self.arrived = self.handed_in;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+
+    fn ahead(&self) -> &Ahead {
+        self.call.ahead()
+    }
+
+    /// Tells whether there is room for `1 / part` of what may be ahead.
+    fn has_room(&self, part: usize) -> bool {
+        let ahead = self.handed_in - self.fetched;
+        let is_small = self.ahead().bytes() < BYTES_AHEAD / part;
+        ahead < LOOK_AHEAD / part && (is_small || ahead < self.least)
+    }
+
     /// Hands in as many inputs as may be ahead.
     fn fill(&mut self) -> Result<()> {
-        while self.handed_in - self.fetched < LOOK_AHEAD {
+        while self.has_room(1) {
             let Some(input) = self.inputs.as_mut().and_then(Iterator::next) else {
                 self.inputs = None;
                 return Ok(());
             };
             let token = Token::new(self.call.clone(), self.handed_in);
-            self.pool.submit(self.function, &input, token)?;
+            self.calls.submit(self.function, input, token)?;
             self.handed_in += 1;
         }
         Ok(())
     }
 
     /// Waits for arrivals; `None` when no more are to come.
-    fn arrivals(&mut self) -> Result<Option<Arrivals<F::Output>>> {
+    fn arrivals(&mut self) -> Result<Option<Vec<Arrival<F::Output>>>> {
         // Half of the room is kept in reserve: filling by single inputs would
         // interrupt the fetching each time.
-        if self.handed_in - self.fetched <= LOOK_AHEAD / 2 {
+        if self.has_room(2) {
             self.fill()?;
         }
         if self.arrived == self.handed_in {
             return Ok(None);
         }
         let call = &self.call;
-        self.pool.drive(&|| call.has_arrivals(), Deadline::NEVER)?;
+        self.calls.drive(&|| call.has_arrivals(), Deadline::NEVER)?;
         let arrivals = self.call.take();
         self.arrived += arrivals.len();
         Ok(Some(arrivals))
     }
 
-    fn end(&mut self) {
-        self.inputs = None;
-        self.arrived = self.handed_in;
-    }
-}
-
-/// Iterates over the results of [`Pool::imap`](crate::Pool::imap).
-pub struct Imap<'a, F: Callable<M>, M, I> {
-    stream: Stream<'a, F, M, I>,
-    /// Results by place, from the next to fetch on.
-    waiting: VecDeque<Option<Result<F::Output>>>,
-}
-
-impl<'a, F, M, I> Imap<'a, F, M, I>
-where
-    F: Callable<M>,
-    F::Output: Send,
-    I: Iterator<Item = F::Input>,
-{
-    pub(crate) fn new(pool: &'a Inner, function: F, inputs: I) -> Self {
-        Self {
-            stream: Stream::new(pool, function, inputs),
-            waiting: VecDeque::new(),
-        }
-    }
-}
-
-impl<F, M, I> Iterator for Imap<'_, F, M, I>
-where
-    F: Callable<M>,
-    F::Output: Send,
-    I: Iterator<Item = F::Input>,
-{
-    type Item = Result<F::Output>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(Some(_)) = self.waiting.front() {
-                self.stream.fetched += 1;
-                return self.waiting.pop_front().flatten();
+    fn sort_in(&mut self, arrivals: Vec<Arrival<F::Output>>) {
+        for arrival in arrivals {
+            let place = match self.order {
+                Order::OfInputs => arrival.index - self.fetched,
+                Order::OfArrivals => self.waiting.len(),
+            };
+            if self.waiting.len() <= place {
+                self.waiting.resize_with(place + 1, || None);
             }
-            match self.stream.arrivals() {
-                Ok(None) => return None,
-                Ok(Some(arrivals)) => {
-                    for (index, result) in arrivals {
-                        let place = index - self.stream.fetched;
-                        if self.waiting.len() <= place {
-                            self.waiting.resize_with(place + 1, || None);
-                        }
-                        self.waiting[place] = Some(result);
-                    }
-                }
-                Err(error) => {
-                    self.stream.end();
-                    return Some(Err(error));
-                }
-            }
+            self.waiting[place] = Some((arrival.size, arrival.result));
         }
-    }
-}
-
-/// Iterates over the results of
-/// [`Pool::imap_unordered`](crate::Pool::imap_unordered).
-pub struct ImapUnordered<'a, F: Callable<M>, M, I> {
-    stream: Stream<'a, F, M, I>,
-    waiting: VecDeque<Result<F::Output>>,
-}
-
-impl<'a, F, M, I> ImapUnordered<'a, F, M, I>
-where
-    F: Callable<M>,
-    F::Output: Send,
-    I: Iterator<Item = F::Input>,
-{
-    pub(crate) fn new(pool: &'a Inner, function: F, inputs: I) -> Self {
-        Self {
-            stream: Stream::new(pool, function, inputs),
-            waiting: VecDeque::new(),
-        }
-    }
-}
-
-impl<F, M, I> Iterator for ImapUnordered<'_, F, M, I>
-where
-    F: Callable<M>,
-    F::Output: Send,
-    I: Iterator<Item = F::Input>,
-{
-    type Item = Result<F::Output>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.waiting.is_empty() {
-            match self.stream.arrivals() {
-                Ok(None) => return None,
-                Ok(Some(arrivals)) => {
-                    self.waiting
-                        .extend(arrivals.into_iter().map(|(_, result)| result));
-                }
-                Err(error) => {
-                    self.stream.end();
-                    return Some(Err(error));
-                }
-            }
-        }
-        self.stream.fetched += 1;
-        self.waiting.pop_front()
     }
 }
 
 impl<F: Callable<M>, M, I> fmt::Debug for Imap<'_, F, M, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stream.describe("Imap", f)
+        self.0.describe("Imap", f)
     }
 }
 
 impl<F: Callable<M>, M, I> fmt::Debug for ImapUnordered<'_, F, M, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stream.describe("ImapUnordered", f)
+        self.0.describe("ImapUnordered", f)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Pools of worker processes.
 //!
 //! In reading order: the pool, how it is described, its worker side, what
-//! collects results, and the two ways to get them other than at once.
+//! collects results, the ways to call, and the two ways to get results other
+//! than at once.
 
 #[expect(clippy::module_inception, reason = "the module's one public noun")]
 mod pool;
@@ -10,12 +11,14 @@ mod builder;
 mod worker;
 
 mod call;
+mod calls;
 
 mod async_result;
 mod imap;
 
 pub use async_result::AsyncResult;
 pub use builder::PoolBuilder;
+pub use calls::Calls;
 pub use imap::{Imap, ImapUnordered};
 pub use pool::{Pool, WorkerInfo};
 pub(crate) use worker::work;

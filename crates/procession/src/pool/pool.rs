@@ -13,13 +13,10 @@ use crate::error::Result;
 use crate::function::{Callable, EntryRef};
 use crate::pool::async_result::AsyncResult;
 use crate::pool::builder::PoolBuilder;
-use crate::pool::call::{Call, Deliver, MapCall, Pending as _, Token};
+use crate::pool::call::Deliver;
+use crate::pool::calls::Calls;
 use crate::pool::imap::{Imap, ImapUnordered};
 use crate::sync::uninterrupted;
-
-/// Tasks that are handed in before the first results are back: enough to keep
-/// many workers busy with tiny ones, few enough to hold in memory.
-pub(crate) const LOOK_AHEAD: usize = 4096;
 
 /// Worker processes that run functions.
 ///
@@ -54,7 +51,9 @@ pub struct Pool {
 
 /// What a pool shares with the results that are still out.
 pub(crate) struct Inner {
-    engine: engine::Pool<Deliver>,
+    pub(crate) engine: engine::Pool<Deliver>,
+    /// On what terms tasks run of which nothing else is said.
+    pub(crate) terms: engine::Terms,
     /// Jobs by function: workers keep what they have learnt of one.
     jobs: Mutex<HashMap<EntryRef, engine::Job>>,
 }
@@ -80,16 +79,75 @@ impl Pool {
         Self::builder().workers(workers).start()
     }
 
-    pub(super) fn of(engine: engine::Pool<Deliver>) -> Self {
+    pub(super) fn of(engine: engine::Pool<Deliver>, terms: engine::Terms) -> Self {
         let jobs = Mutex::default();
         Self {
-            inner: Arc::new(Inner { engine, jobs }),
+            inner: Arc::new(Inner {
+                engine,
+                terms,
+                jobs,
+            }),
         }
     }
 
     /// Begins to describe a pool.
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
+    }
+
+    fn calls(&self) -> Calls<'_> {
+        Calls::new(&self.inner, self.inner.terms)
+    }
+
+    /// Returns the pool's calls with a limit: a task that takes longer once it
+    /// runs is killed with its worker, and fails with `is_timeout`. Nothing
+    /// else is lost. Of a map, it is the limit of each task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let quick = pool.timeout(Duration::from_millis(50));
+    /// let stuck = quick.apply(|never: Event| never.wait().is_ok(), Event::new()?);
+    /// assert!(stuck.unwrap_err().is_timeout());
+    /// assert_eq!(pool.apply(|| 42, ())?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn timeout(&self, limit: Duration) -> Calls<'_> {
+        self.calls().timeout(limit)
+    }
+
+    /// Returns the pool's calls with retries, for tasks that may run twice: a
+    /// task whose worker dies in it is run again, so often at the most. Then it
+    /// fails with `is_died` and says how often it was tried. A panic is no
+    /// reason to run a task again, nor is its timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, Shared};
+    /// # procession::init();
+    /// fn dies_at_first(calls: Shared<u32>) -> u32 {
+    ///     let mut called = 0;
+    ///     let _ = calls.update(|calls| {
+    ///         *calls += 1;
+    ///         called = *calls;
+    ///     });
+    ///     if called == 1 {
+    ///         std::process::abort();
+    ///     }
+    ///     called
+    /// }
+    ///
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.retries(1).apply(dies_at_first, Shared::new(0)?)?, 2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn retries(&self, times: u32) -> Calls<'_> {
+        self.calls().retries(times)
     }
 
     /// Runs a function in a worker and returns its result.
@@ -110,7 +168,7 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn apply<F: Callable<M>, M>(&self, function: F, arguments: F::Input) -> Result<F::Output> {
-        self.call(function, arguments)?.wait_for_result()
+        self.calls().apply(function, arguments)
     }
 
     /// Runs a function in a worker, and returns at once with a handle on its
@@ -135,20 +193,7 @@ impl Pool {
         function: F,
         arguments: F::Input,
     ) -> Result<AsyncResult<F::Output>> {
-        let result = self.call(function, arguments)?;
-        self.inner.engine.attend()?;
-        Ok(result)
-    }
-
-    fn call<F: Callable<M>, M>(
-        &self,
-        function: F,
-        arguments: F::Input,
-    ) -> Result<AsyncResult<F::Output>> {
-        let call = Arc::new(Call::new(std::any::type_name::<F>()));
-        let token = Token::new(call.clone(), 0);
-        self.inner.submit(function, &arguments, token)?;
-        Ok(AsyncResult::new(Arc::clone(&self.inner), call))
+        self.calls().apply_async(function, arguments)
     }
 
     /// Runs a function on each input, and returns the results in the order of
@@ -175,23 +220,7 @@ impl Pool {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
-        let call = Arc::new(MapCall::new(std::any::type_name::<F>()));
-        let mut handed_in = 0;
-        for input in inputs {
-            self.inner
-                .submit(function, &input, Token::new(call.clone(), handed_in))
-                .inspect_err(|_| call.abandon())?;
-            handed_in += 1;
-            if handed_in - call.done() >= LOOK_AHEAD {
-                self.inner.drive(
-                    &|| handed_in - call.done() <= LOOK_AHEAD / 2,
-                    Deadline::NEVER,
-                )?;
-            }
-        }
-        call.expect(handed_in);
-        self.inner.drive(&|| call.is_done(), Deadline::NEVER)?;
-        call.take()
+        self.calls().map(function, inputs)
     }
 
     /// Runs a function on each input, and returns at once with a handle on the
@@ -216,17 +245,7 @@ impl Pool {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
-        let call = Arc::new(MapCall::new(std::any::type_name::<F>()));
-        let mut handed_in = 0;
-        for input in inputs {
-            self.inner
-                .submit(function, &input, Token::new(call.clone(), handed_in))
-                .inspect_err(|_| call.abandon())?;
-            handed_in += 1;
-        }
-        call.expect(handed_in);
-        self.inner.engine.attend()?;
-        Ok(AsyncResult::new(Arc::clone(&self.inner), call))
+        self.calls().map_async(function, inputs)
     }
 
     /// Runs a function on each input as the results are fetched, in the order
@@ -252,7 +271,7 @@ impl Pool {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
-        Imap::new(&self.inner, function, inputs.into_iter())
+        self.calls().imap(function, inputs)
     }
 
     /// As [`imap`](Self::imap), in the order in which the results come.
@@ -282,7 +301,7 @@ impl Pool {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
-        ImapUnordered::new(&self.inner, function, inputs.into_iter())
+        self.calls().imap_unordered(function, inputs)
     }
 
     /// Returns what the workers are at.
@@ -379,33 +398,12 @@ impl fmt::Debug for Pool {
 }
 
 impl Inner {
-    /// Hands in a task.
-    pub(crate) fn submit<F: Callable<M>, M>(
-        &self,
-        function: F,
-        input: &F::Input,
-        token: Token,
-    ) -> Result<()> {
-        let what = std::any::type_name::<F>();
-        let mut bytes = codec::encode(input, format_args!("the arguments of {what}"))?;
-        let payload = match bytes.take_block() {
-            Some((block, len)) => engine::Payload::Block(block, len as u64),
-            None => engine::Payload::new(&[&bytes])?,
-        };
-        let task = engine::Task {
-            token,
-            payload,
-            job: Some(self.job(EntryRef::of(function)?)?),
-        };
-        Ok(self.engine.submit(task)?)
-    }
-
     /// Drives the pool until `done`.
     pub(crate) fn drive(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
         uninterrupted(|| self.engine.drive(done, deadline))
     }
 
-    fn job(&self, entry: EntryRef) -> Result<engine::Job> {
+    pub(crate) fn job(&self, entry: EntryRef) -> Result<engine::Job> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = jobs.get(&entry) {
             return Ok(job.clone());

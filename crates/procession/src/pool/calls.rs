@@ -1,0 +1,249 @@
+//! The ways to have a pool call functions, and on what terms.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_engine::os::time::Deadline;
+use procession_engine::pool as engine;
+
+use crate::codec;
+use crate::error::Result;
+use crate::function::{Callable, EntryRef};
+use crate::pool::async_result::AsyncResult;
+use crate::pool::call::{Call, Collect as _, MapCall, Pending as _, Token};
+use crate::pool::imap::{Imap, ImapUnordered};
+use crate::pool::pool::Inner;
+
+/// Tasks that are handed in before the first results are back: enough to keep
+/// many workers busy with tiny ones, few enough to hold in memory.
+pub(crate) const LOOK_AHEAD: usize = 4096;
+
+/// Bytes of inputs and unfetched results that are ahead at the most, where that
+/// leaves each worker something to do.
+pub(crate) const BYTES_AHEAD: usize = 16 << 20;
+
+/// The calls of a [`Pool`](crate::Pool), with a limit to their time or a number
+/// of retries.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use procession::Pool;
+///
+/// # procession::init();
+/// let pool = Pool::new(2)?;
+/// let careful = pool.timeout(Duration::from_secs(10)).retries(2);
+/// assert_eq!(careful.map(|n: u64| n * n, 1..=4)?, [1, 4, 9, 16]);
+/// assert_eq!(careful.apply(u64::pow, (2, 10))?, 1024);
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+#[must_use = "it is a way to call; nothing is called yet"]
+pub struct Calls<'a> {
+    inner: &'a Arc<Inner>,
+    terms: engine::Terms,
+}
+
+impl<'a> Calls<'a> {
+    pub(crate) fn new(inner: &'a Arc<Inner>, terms: engine::Terms) -> Self {
+        Self { inner, terms }
+    }
+
+    /// Lets each task take so long once it runs, as [`Pool::timeout`].
+    ///
+    /// [`Pool::timeout`]: crate::Pool::timeout
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.terms.timeout = Some(limit);
+        self
+    }
+
+    /// Has each task run again so often when its worker has died in it, as
+    /// [`Pool::retries`].
+    ///
+    /// [`Pool::retries`]: crate::Pool::retries
+    pub fn retries(mut self, times: u32) -> Self {
+        self.terms.retries = times;
+        self
+    }
+
+    /// Runs a function in a worker and returns its result.
+    ///
+    /// # Errors
+    /// As [`Pool::apply`](crate::Pool::apply).
+    pub fn apply<F: Callable<M>, M>(self, function: F, arguments: F::Input) -> Result<F::Output> {
+        self.call(function, arguments)?.wait_for_result()
+    }
+
+    /// Runs a function in a worker, and returns at once with a handle on its
+    /// result.
+    ///
+    /// # Errors
+    /// As [`Pool::apply_async`](crate::Pool::apply_async).
+    pub fn apply_async<F: Callable<M>, M>(
+        self,
+        function: F,
+        arguments: F::Input,
+    ) -> Result<AsyncResult<F::Output>> {
+        let result = self.call(function, arguments)?;
+        self.inner.engine.attend()?;
+        Ok(result)
+    }
+
+    /// Runs a function on each input, and returns the results in their order.
+    ///
+    /// # Errors
+    /// As [`Pool::map`](crate::Pool::map).
+    pub fn map<F, M, I>(self, function: F, inputs: I) -> Result<Vec<F::Output>>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        let call = self.hand_in(function, inputs, |call, handed_in| {
+            let ahead = || handed_in - call.done();
+            let is_full = || ahead() >= LOOK_AHEAD || call.ahead().bytes() >= BYTES_AHEAD;
+            if !is_full() {
+                return Ok(());
+            }
+            let least = 2 * self.workers();
+            let has_room = || {
+                let is_small = call.ahead().bytes() <= BYTES_AHEAD / 2;
+                ahead() <= LOOK_AHEAD / 2 && is_small || ahead() < least
+            };
+            self.drive(&has_room, Deadline::NEVER)
+        })?;
+        self.drive(&|| call.is_done(), Deadline::NEVER)?;
+        call.take()
+    }
+
+    /// Runs a function on each input, and returns at once with a handle on the
+    /// results, in the order of the inputs.
+    ///
+    /// # Errors
+    /// As [`Pool::map_async`](crate::Pool::map_async).
+    pub fn map_async<F, M, I>(self, function: F, inputs: I) -> Result<AsyncResult<Vec<F::Output>>>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        let call = self.hand_in(function, inputs, |_, _| Ok(()))?;
+        self.inner.engine.attend()?;
+        Ok(AsyncResult::new(Arc::clone(self.inner), call))
+    }
+
+    /// Runs a function on each input as the results are fetched, in the order
+    /// of the inputs.
+    ///
+    /// # Errors
+    /// As [`Pool::imap`](crate::Pool::imap).
+    pub fn imap<F, M, I>(self, function: F, inputs: I) -> Imap<'a, F, M, I::IntoIter>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        Imap::new(self, function, inputs.into_iter())
+    }
+
+    /// As [`imap`](Self::imap), in the order in which the results come.
+    ///
+    /// # Errors
+    /// As [`Pool::imap`](crate::Pool::imap).
+    pub fn imap_unordered<F, M, I>(
+        self,
+        function: F,
+        inputs: I,
+    ) -> ImapUnordered<'a, F, M, I::IntoIter>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        ImapUnordered::new(self, function, inputs.into_iter())
+    }
+
+    fn call<F: Callable<M>, M>(
+        self,
+        function: F,
+        arguments: F::Input,
+    ) -> Result<AsyncResult<F::Output>> {
+        let call = Arc::new(Call::new(std::any::type_name::<F>()));
+        let token = Token::new(call.clone(), 0);
+        self.submit(function, arguments, token)?;
+        Ok(AsyncResult::new(Arc::clone(self.inner), call))
+    }
+
+    /// Hands in a task for each input. `pause` is called after each with how
+    /// many it is, and may wait.
+    fn hand_in<F, M, I>(
+        self,
+        function: F,
+        inputs: I,
+        pause: impl Fn(&MapCall<F::Output>, usize) -> Result<()>,
+    ) -> Result<Arc<MapCall<F::Output>>>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        let call = Arc::new(MapCall::new(std::any::type_name::<F>()));
+        let mut handed_in = 0;
+        for input in inputs {
+            self.submit(function, input, Token::new(call.clone(), handed_in))
+                .inspect_err(|_| call.abandon())?;
+            handed_in += 1;
+            pause(&call, handed_in)?;
+        }
+        call.expect(handed_in);
+        Ok(call)
+    }
+
+    /// Hands in a task.
+    pub(crate) fn submit<F: Callable<M>, M>(
+        self,
+        function: F,
+        input: F::Input,
+        mut token: Token,
+    ) -> Result<()> {
+        let what = std::any::type_name::<F>();
+        let mut bytes = codec::encode(&input, format_args!("the arguments of {what}"))?;
+        let job = Some(self.inner.job(EntryRef::of(function)?)?);
+        token.weigh(bytes.len());
+        if self.terms.retries > 0 {
+            token.keep(input);
+        }
+        let payload = match bytes.take_block() {
+            Some((block, len)) => engine::Payload::Block(block, len as u64),
+            None => engine::Payload::new(&[&bytes])?,
+        };
+        let task = engine::Task {
+            token,
+            payload,
+            job,
+            terms: self.terms,
+        };
+        self.inner.engine.submit(task)?;
+        if self.terms.timeout.is_some() {
+            // The deadline is kept though nobody may wait.
+            self.inner.engine.attend()?;
+        }
+        Ok(())
+    }
+
+    /// Drives the pool until `done`.
+    pub(crate) fn drive(self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
+        self.inner.drive(done, deadline)
+    }
+
+    /// Returns how many workers there are.
+    pub(crate) fn workers(self) -> usize {
+        self.inner.engine.workers().len()
+    }
+}
+
+impl fmt::Debug for Calls<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls")
+            .field("timeout", &self.terms.timeout)
+            .field("retries", &self.terms.retries)
+            .finish()
+    }
+}
