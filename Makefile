@@ -29,7 +29,7 @@ MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
-.PHONY: help demo test test-rust test-python check chaos bench develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat conformance chaos bench develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +39,13 @@ demo: $(VENV)/.module ## run one multiprocessing program on the standard library
 
 test: test-rust test-python ## run every test: cargo's with examples and doc examples, then pytest's
 
-check: lint types layers docs loom test ## run everything that continuous integration runs
+check: lint types layers docs loom test compat ## run everything that continuous integration runs
+
+conformance: $(VENV)/.module ## run CPython's own tests of multiprocessing on procession; CONFORMANCE="-h" for options
+	$(BIN)/python tests/compat $(CONFORMANCE)
+
+compat: $(VENV)/.module ## run the quick part of CPython's own tests
+	$(BIN)/python tests/compat --quick
 
 bench: $(VENV)/.module ## measure procession against the standard library and its Rust peers; BENCH="-h" for options
 	@tools/need cargo

@@ -1,7 +1,7 @@
 """Runs functions in processes: `multiprocessing`, rebuilt on an engine in Rust.
 
-Every name of `multiprocessing` is here and means the same; DESIGN.md lists where it is
-better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied`, `TaskTimeout`,
+Every name of `multiprocessing` is here and means the same; docs/compat.md lists where it
+is better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied`, `TaskTimeout`,
 `CancelledError` and `RemoteError`, on `Process` the members `state`, `blocked_on`,
 `result`, `request_stop` and `stop_requested`, and what the class `Pool` tells of.
 
