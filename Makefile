@@ -29,7 +29,7 @@ MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
-.PHONY: help demo test test-rust test-python check compat conformance chaos bench develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat conformance chaos steps bench develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +39,7 @@ demo: $(VENV)/.module ## run one multiprocessing program on the standard library
 
 test: test-rust test-python ## run every test: cargo's with examples and doc examples, then pytest's
 
-check: lint types layers docs loom test compat ## run everything that continuous integration runs
+check: lint types layers docs loom steps test compat ## run everything that continuous integration runs
 
 conformance: $(VENV)/.module ## run CPython's own tests of multiprocessing on procession; CONFORMANCE="-h" for options
 	$(BIN)/python tests/compat $(CONFORMANCE)
@@ -83,6 +83,11 @@ docs: $(VENV)/.packages ## build the Rust documentation and check every link in 
 
 chaos: $(VENV)/.module ## kill at random and audit what became of the work; SEED=1 SECONDS=600
 	$(BIN)/python tests/chaos $(CHAOS)
+
+steps: ## kill a process at each step of each operation on what is shared
+	@tools/need cargo
+	$(CARGO) clippy --locked --package procession-engine --features steps --lib --test steps -- -D warnings
+	$(CARGO) test --package procession-engine --features steps --test steps
 
 loom: ## try the interleavings of the ring and the locks
 	@tools/need cargo

@@ -1,4 +1,5 @@
-//! Atomics and parking: the only place that swaps the real ones for loom's.
+//! Atomics and parking: the only place that swaps the real ones for loom's, or for
+//! those at which a process may be killed.
 //!
 //! Protocols that loom checks (`arena/raw_lock.rs`, `pool/ring.rs`) use these
 //! and nothing else of the machine.
@@ -7,7 +8,11 @@
 pub use imp::end_slices;
 pub use imp::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake, relax};
 
-#[cfg(not(loom))]
+#[cfg(all(not(loom), feature = "steps"))]
+#[path = "primitive/stepped.rs"]
+mod imp;
+
+#[cfg(all(not(loom), not(feature = "steps")))]
 mod imp {
     pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 

@@ -11,7 +11,8 @@
 //! 4. All other blocks that bear the dead member's slot are freed. The slot is
 //!    not used again before this is done, so the slot alone identifies them.
 //! 5. Slots that the dead member answered for: children it had set aside and
-//!    never started, and ended children whose exit nobody will ask for now.
+//!    never started, ended children whose exit nobody will ask for now, and
+//!    those that it was burying itself.
 //! 6. The slot goes to *dead*; the parent frees it when it has read the exit,
 //!    or we do if there is no parent.
 
@@ -101,9 +102,11 @@ fn clear(family: &Family, dead: Stamp) {
         }
     }
     recount(space);
-    let mut given_up = Vec::new();
+    let (mut given_up, mut half_buried) = (Vec::new(), Vec::new());
     family.for_each_member(|stamp, other| {
-        if other.parent.load(Ordering::Relaxed) == dead.raw() {
+        if other.stage() == (Stage::Dying, dead) {
+            half_buried.push(stamp);
+        } else if other.parent.load(Ordering::Relaxed) == dead.raw() {
             match other.stage() {
                 (Stage::Reserved, holder) if holder == dead => given_up.push(stamp),
                 (Stage::Dead, holder) => {
@@ -113,6 +116,9 @@ fn clear(family: &Family, dead: Stamp) {
             }
         }
     });
+    for stamp in half_buried {
+        family.bury(stamp);
+    }
     for stamp in given_up {
         family.release_member(stamp);
     }

@@ -418,9 +418,12 @@ impl Family {
         for slot in slots {
             let member = self.space.member(slot);
             if member.stage() == (Stage::Free, Stamp::NOBODY)
-                && member.advance((Stage::Free, Stamp::NOBODY), (Stage::Reserved, parent))
+                // Killed before the last step, we leave a slot that is being cleared.
+                && member.advance((Stage::Free, Stamp::NOBODY), (Stage::Dying, parent))
             {
-                return Some(Stamp::new(slot, member.renew(parent)));
+                let stamp = Stamp::new(slot, member.renew(parent));
+                member.advance((Stage::Dying, parent), (Stage::Reserved, parent));
+                return Some(stamp);
             }
         }
         None

@@ -17,7 +17,9 @@
 //! `destroyer`, then looks for cells and lends; an attacher first fills a
 //! cell, then looks at `destroyer`. One of the two sees the other: the
 //! destroyer steps back, or the attacher waits until it is decided. If the
-//! destroyer dies, burial clears its stamp and decides anew.
+//! destroyer dies, burial clears its stamp and decides anew; if the last one
+//! dies between its detaching and that, any burial finds nobody attached and
+//! destroys.
 //!
 //! # Safety
 //! Views of header and body are references into the never-unmapped arena; a
@@ -227,9 +229,17 @@ impl<'a> View<'a> {
             .destroyer
             .compare_exchange(dead.raw(), 0, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok();
-        if was_attached || was_destroying {
+        if was_attached || was_destroying || self.is_abandoned() {
             self.try_destroy();
         }
+    }
+
+    /// Tells whether nobody is attached or about to be. Whoever left last is to destroy
+    /// the object; if it was killed in between, any burial does.
+    fn is_abandoned(self) -> bool {
+        let header = self.header();
+        !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
+            && header.lends.load(Ordering::SeqCst) == 0
     }
 
     /// Uses up a promise to a member; tells whether there was one.
@@ -255,15 +265,11 @@ impl<'a> View<'a> {
             // Somebody else decides; it looks at the cells after we changed ours.
             return;
         }
-        let in_use = self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
-            || header.lends.load(Ordering::SeqCst) != 0;
-        if in_use {
+        if !self.is_abandoned() {
             header.destroyer.store(0, Ordering::SeqCst);
             // Whoever left between our look and our stepping back saw us
             // deciding and went away; decide for it.
-            let left = !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
-                && header.lends.load(Ordering::SeqCst) == 0;
-            if left {
+            if self.is_abandoned() {
                 self.try_destroy();
             }
             return;
@@ -271,12 +277,19 @@ impl<'a> View<'a> {
         if let Some(kind) = self.kind() {
             (crate::hooks_of(kind).on_destroy)(self);
         }
-        let mut next = header.overflow.swap(0, Ordering::AcqRel);
+        // Ours before they are unlinked: killed in between, we leave them linked, and
+        // then burial disowns them, or ours, and then it frees them.
+        let mut unlinked = Vec::new();
+        let mut next = header.overflow.load(Ordering::Acquire);
         while next != 0 {
-            let after = self.overflow(next).next.load(Ordering::Acquire);
-            self.family.free_of(next, Stamp::NOBODY);
-            next = after;
+            let _ = self.family.change_owner(next, Stamp::NOBODY, me);
+            unlinked.push(next);
+            next = self.overflow(next).next.load(Ordering::Acquire);
         }
+        header.overflow.store(0, Ordering::Release);
+        unlinked
+            .into_iter()
+            .for_each(|offset| self.family.free(offset));
         // Release: a stale handle finds no serial, or another's.
         header.serial.store(0, Ordering::Release);
         self.family.free_of(self.offset, Stamp::NOBODY);

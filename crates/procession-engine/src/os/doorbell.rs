@@ -22,6 +22,7 @@ use rustix::net::{
 };
 
 use crate::error::{Error, Result};
+use crate::os::steps::step;
 
 /// Owns a doorbell: readable when it was rung since the last drain.
 #[derive(Debug)]
@@ -142,6 +143,7 @@ fn sender() -> rustix::io::Result<BorrowedFd<'static>> {
 
 fn send(socket: BorrowedFd<'_>, address: &SocketAddrUnix) -> rustix::io::Result<bool> {
     loop {
+        step();
         match sendto(
             socket,
             b"!",

@@ -13,6 +13,7 @@ use rustix::net::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::poll::{wait_readable, wait_writable};
 use crate::os::socket::{closed, failed};
+use crate::os::steps::step;
 use crate::os::time::Deadline;
 
 /// Descriptors that one message carries at most (`SCM_MAX_FD`, unix(7)).
@@ -52,6 +53,7 @@ pub fn send_with_fds(
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        step();
         match sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags) {
             Ok(count) => return Ok(count),
             Err(Errno::AGAIN) => {
@@ -81,6 +83,7 @@ pub fn recv_with_fds(
     loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        step();
         match recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
             Ok(message) if message.bytes == 0 => return Err(closed()),
             Ok(message) => {

@@ -6,6 +6,7 @@ use rustix::fs::{self, FallocateFlags, MemfdFlags, SealFlags};
 use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Error, Result};
+use crate::os::steps::step;
 
 /// Owns a memory file of fixed, sparse size.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl MemFd {
     /// `OutOfMemory` when the system has none left.
     pub fn commit(&self, offset: u64, len: u64) -> Result<()> {
         loop {
+            step();
             match fs::fallocate(&self.0, FallocateFlags::empty(), offset, len) {
                 Ok(()) => return Ok(()),
                 // A signal stops a long fallocate half way; what was done stays.
@@ -80,6 +82,7 @@ impl MemFd {
     /// # Errors
     /// When the kernel refuses; the range then keeps its memory.
     pub fn release(&self, offset: u64, len: u64) -> Result<()> {
+        step();
         fs::fallocate(
             &self.0,
             FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,

@@ -6,6 +6,12 @@
 
 pub mod time;
 
+#[cfg(not(feature = "steps"))]
+#[path = "no_steps.rs"]
+pub mod steps;
+#[cfg(feature = "steps")]
+pub mod steps;
+
 pub mod mapping;
 pub mod memfd;
 

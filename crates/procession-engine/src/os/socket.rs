@@ -29,6 +29,7 @@ use rustix::net::{
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::poll::{PollFd, PollFlags, has_now, poll};
+use crate::os::steps::step;
 use crate::os::time::Deadline;
 
 /// Makes two connected sockets that carry a stream of bytes.
@@ -117,6 +118,7 @@ pub fn send_all(
     let mut patience = Patience::new(PollFlags::OUT, deadline);
     let mut kind = Kind::Socket;
     while *sent < total {
+        step();
         let result = match kind {
             Kind::Socket => {
                 let mut nothing = SendAncillaryBuffer::default();
@@ -220,6 +222,7 @@ fn recv_until(
                 Call::Read
             }
         };
+        step();
         match more(fd, *filled, call) {
             Ok(0) => return Err(closed()),
             Ok(count) => *filled += count,

@@ -89,6 +89,23 @@ impl Relative {
         assert!(self.wait(libc::WEXITED | libc::WNOWAIT), "nothing ended");
     }
 
+    /// Tells whether the member, which has ended, did so by a signal.
+    pub fn was_killed(&self) -> bool {
+        // SAFETY: all-zero is a valid siginfo.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let options = libc::WEXITED | libc::WNOWAIT;
+        // SAFETY: waits for our own child, into our own siginfo.
+        let done = unsafe { libc::waitid(libc::P_PID, self.pid as u32, &raw mut info, options) };
+        assert_eq!(done, 0);
+        // SAFETY: waitid has filled in the part that describes a child.
+        let status = unsafe { info.si_status() };
+        match info.si_code {
+            libc::CLD_KILLED if status == libc::SIGKILL => true,
+            libc::CLD_EXITED if status == 0 => false,
+            code => panic!("the child failed: {code} {status}"),
+        }
+    }
+
     /// Tells whether the member has ended.
     pub fn has_ended(&self) -> bool {
         self.wait(libc::WEXITED | libc::WNOWAIT | libc::WNOHANG)

@@ -1,0 +1,99 @@
+//! A process is killed at each step of each operation, and the others go on.
+//!
+//! A step is a write that others can see (`os/steps.rs`), so these are all the states in
+//! which a death can leave what is shared. What follows each death: nobody hangs, items,
+//! permits and blocks come back, and the arena holds what it held before.
+
+#[path = "../family/mod.rs"]
+mod family;
+
+mod arena;
+mod pipe;
+mod pool;
+mod queue;
+mod sync;
+
+use std::sync::{Mutex, PoisonError};
+
+use procession_engine::arena::Family;
+use procession_engine::os::steps;
+use procession_engine::sync::Event;
+
+use family::{Relative, fork, watchdog};
+
+/// When the dead one is buried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Burial {
+    /// By its parent, before anybody needs what it held.
+    AtOnce,
+    /// By whoever needs what it held.
+    WhenNoticed,
+}
+
+/// Has a process do `work` on what `set_up` made, and kills it after 0, 1, 2... steps,
+/// until it comes to its end. `go_on` is what others do then; it is told whether the
+/// process was killed.
+fn at_every_step<T>(
+    what: &str,
+    set_up: impl Fn() -> T,
+    work: impl Fn(&T),
+    go_on: impl Fn(&T, bool),
+) {
+    at_every_step_after(what, set_up, |_| (), work, go_on);
+}
+
+/// Does the same; `first` runs here when the process exists, before it does its work.
+fn at_every_step_after<T>(
+    what: &str,
+    set_up: impl Fn() -> T,
+    first: impl Fn(&T),
+    work: impl Fn(&T),
+    go_on: impl Fn(&T, bool),
+) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    for burial in [Burial::AtOnce, Burial::WhenNoticed] {
+        let mut count = 0;
+        loop {
+            let things = set_up();
+            let go = Event::create().unwrap();
+            let child = fork(|| {
+                go.wait(watchdog()).unwrap();
+                steps::kill_after(count);
+                work(&things);
+                steps::stop_counting();
+            });
+            first(&things);
+            go.set();
+            let was_killed = child.was_killed();
+            drop(go);
+            let unburied = bury(child, burial);
+            go_on(&things, was_killed);
+            drop(unburied);
+            drop(things);
+            let after = family.usage();
+            assert_eq!(
+                after, before,
+                "{what}: killed after {count} steps, {burial:?}"
+            );
+            if !was_killed {
+                break;
+            }
+            count += 1;
+        }
+        assert!(count > 0, "{what} has no steps");
+        println!("{what}: {count} steps, burial {burial:?}");
+    }
+}
+
+fn bury(child: Relative, burial: Burial) -> Option<Relative> {
+    match burial {
+        Burial::AtOnce => {
+            child.bury();
+            None
+        }
+        Burial::WhenNoticed => Some(child),
+    }
+}
