@@ -35,7 +35,7 @@ ACTS = ("locks", "nests", "pipes", "pools", "queues")
 PATIENCE = 120
 
 # Seconds of an episode.
-EPISODE = 10
+EPISODE = 15
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 SIGNALS = {signal.SIGKILL: 75, signal.SIGTERM: 15, signal.SIGSTOP: 10}
 
 # Chances of being chosen, by what a process is, against 1 of the others.
-SPARE, SERVER, STAGE = 0.1, 0.2, 0.05
+SPARE, SERVER, STAGE = 0.05, 0.05, 0.01
 
 # Seconds that a stopped process sleeps at most.
 LONGEST_STOP = 0.05

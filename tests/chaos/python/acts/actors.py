@@ -36,7 +36,7 @@ class Actors:
         target, *args = role(self.chance.getrandbits(32))
         daemon = self.chance.random() < 0.8
         process = self.context.Process(target=target, args=args, daemon=daemon)
-        process.start()
+        start(process)
         self.cast[role] = process
 
     def run(self, until: float) -> None:
@@ -58,6 +58,15 @@ class Actors:
         for process in self.cast.values():
             process.kill()
         self.bow()
+
+
+def start(process) -> None:
+    """Starts a process, though its fork server may be killed all the time."""
+    while True:
+        try:
+            return process.start()
+        except ProcessLookupError:
+            pass  # It was killed ten times in a row.
 
 
 def leave(process) -> None:

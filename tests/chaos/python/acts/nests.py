@@ -7,7 +7,7 @@ import time
 import ledger
 import procession
 
-from acts.actors import WATCHDOG
+from acts.actors import WATCHDOG, start
 
 # Processes that one storm starts at once.
 STORM = 16
@@ -26,7 +26,7 @@ def storm(context, tag: str, chance: random.Random) -> None:
     processes = {}
     for number in range(STORM):
         process = context.Process(target=be_born, args=(tag, number))
-        process.start()
+        start(process)
         processes[number] = process
     for number in chance.sample(range(STORM), 3):
         ledger.note("slain", tag, processes[number].pid, -signal.SIGKILL)
@@ -46,7 +46,7 @@ def start_one(
 ) -> None:
     arguments = (tag, number, chance.getrandbits(32), depth)
     process = context.Process(target=nest, args=arguments)
-    process.start()
+    start(process)
     receive(process, tag, number)
 
 
@@ -58,7 +58,7 @@ def nest(tag: str, number: int, seed: int, depth: int) -> int:
     if depth > 0:
         start_one(context, f"{tag}/{number}", 0, chance, depth - 1)
     daemon = context.Process(target=time.sleep, args=(WATCHDOG,), daemon=True)
-    daemon.start()
+    start(daemon)
     with context.Pool(2) as pool:
         for _ in range(3):
             try:

@@ -6,7 +6,7 @@ import time
 import ledger
 
 from acts import payload
-from acts.actors import WATCHDOG, leave
+from acts.actors import WATCHDOG, leave, start
 
 
 def play(context, tag: str, chance: random.Random, until: float) -> None:
@@ -16,7 +16,7 @@ def play(context, tag: str, chance: random.Random, until: float) -> None:
     sender = context.Process(target=send, args=(here, there, tag, seed, until))
     receiver = context.Process(target=receive, args=(here, there, tag))
     for process in (sender, receiver):
-        process.start()
+        start(process)
     here.close()
     there.close()
     for process in (sender, receiver):

@@ -19,7 +19,10 @@ def play(context, tag: str, chance: random.Random, until: float) -> None:
     until = min(until, time.monotonic() + chance.uniform(0.2, 3))
     size = chance.randint(1, 4)
     recycled = chance.choice((None, None, 5))
-    pool = context.Pool(size, maxtasksperchild=recycled)
+    try:
+        pool = context.Pool(size, maxtasksperchild=recycled)
+    except ProcessLookupError:
+        return  # The fork server was killed ten times in a row.
     number = 0
     try:
         while time.monotonic() < until:
