@@ -1,14 +1,17 @@
-//! Descriptors that a parent left open for this process, known by number.
+//! Descriptors that a parent left open for this process, known by number, and
+//! those that this process would leave open.
 //!
 //! # Safety
 //! A number is taken over once per process, from a list that the parent made;
-//! nothing else in the process knows of it yet.
+//! nothing else in the process knows of it yet. The others are looked at only,
+//! by calls that fail if they are closed.
 
 #![expect(unsafe_code, reason = "numbers become owned descriptors")]
 
+use std::fs;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 
 use crate::error::{Error, Result};
 
@@ -40,6 +43,27 @@ pub fn take(numbers: &[RawFd]) -> Result<Vec<OwnedFd>> {
         seen.push(number);
     }
     Ok(taken)
+}
+
+/// Returns the numbers of the descriptors without close-on-exec, but for the
+/// standard streams; none where there is no /proc.
+#[must_use]
+pub fn inheritable() -> Vec<RawFd> {
+    let entries = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&number| number > LAST_STREAM && is_inheritable(number))
+        .collect()
+}
+
+fn is_inheritable(number: RawFd) -> bool {
+    // SAFETY: it is borrowed for the call below, which refuses one that is
+    // closed and changes nothing.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl_getfd(fd).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
 }
 
 #[cfg(test)]

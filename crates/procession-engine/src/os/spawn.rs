@@ -1,7 +1,8 @@
 //! A process with a fresh image, by posix_spawn.
 //!
-//! The child inherits the descriptors in `keep`, at the same numbers, and those
-//! without close-on-exec; procession opens none of these.
+//! The child inherits the descriptors in `keep`, at the same numbers, and the
+//! standard streams. All others are closed, those that the program has made
+//! inheritable for children of its own included.
 //!
 //! # Safety
 //! The C library's attribute objects are initialised before use and destroyed
@@ -12,12 +13,13 @@
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::fork::refusal;
+use crate::os::inherited::inheritable;
 use crate::os::pidfd::PidFd;
 
 /// Says which program to start, and with what.
@@ -115,6 +117,11 @@ impl Spawn<'_> {
         for fd in &self.keep {
             actions.keep(*fd)?;
         }
+        for number in inheritable() {
+            if self.keep.iter().all(|fd| fd.as_raw_fd() != number) {
+                actions.close(number)?;
+            }
+        }
         Ok(actions)
     }
 
@@ -180,6 +187,13 @@ impl FileActions {
         let fd = fd.as_raw_fd();
         // SAFETY: the object is initialised.
         let code = unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut self.0, fd, fd) };
+        check(code)
+    }
+
+    /// Closes a descriptor, if it is still open by then.
+    fn close(&mut self, number: RawFd) -> Result<()> {
+        // SAFETY: the object is initialised.
+        let code = unsafe { libc::posix_spawn_file_actions_addclose(&raw mut self.0, number) };
         check(code)
     }
 
@@ -310,6 +324,25 @@ mod tests {
             other.as_raw_fd()
         );
         assert_eq!(shell(&script, |_| ()), (0, "here\n".into()));
+    }
+
+    #[test]
+    fn what_the_program_has_made_inheritable_is_closed_unless_it_is_kept() {
+        let (other, end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        for fd in [&other, &end] {
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).unwrap();
+        }
+        let script = format!(
+            "test -e /proc/self/fd/{} && exit 1; test -e /proc/self/fd/{} || exit 2",
+            other.as_raw_fd(),
+            end.as_raw_fd()
+        );
+        let (code, _) = shell(&script, |spawn| {
+            // SAFETY: open until the end of the test.
+            let end = unsafe { BorrowedFd::borrow_raw(end.as_raw_fd()) };
+            spawn.keep.push(end);
+        });
+        assert_eq!(code, 0);
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! name), and what exec resets (handlers, timers, the death signal).
 //!
 //! # Safety
-//! Descriptors are looked at by their numbers, which their owners may close
-//! meanwhile: that is an error of the call, and no descriptor is kept.
+//! The standard streams are looked at by their numbers, which their owners may
+//! close meanwhile: that is an error of the call, and no descriptor is kept.
 
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
@@ -37,13 +37,14 @@ pub struct Surroundings {
     session: i32,
     /// The working directory and the root, by device and inode.
     directories: [(u64, u64); 2],
-    descriptors: Vec<Inheritable>,
+    /// The standard streams; a child has no other descriptors that it was not
+    /// given ([`Spawn`](crate::os::spawn::Spawn)).
+    streams: [Option<Stream>; 3],
 }
 
-/// A descriptor without close-on-exec.
+/// A standard stream that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Inheritable {
-    number: RawFd,
+struct Stream {
     /// What it is open on: device, inode, and device again if it is one.
     target: (u64, u64, u64),
     /// How it is open.
@@ -123,7 +124,7 @@ impl Surroundings {
             group: getpgrp().as_raw_nonzero().get(),
             session: session.as_raw_nonzero().get(),
             directories: [identity(".")?, identity("/")?],
-            descriptors: inheritable()?,
+            streams: [0, 1, 2].map(stream),
         })
     }
 }
@@ -138,20 +139,8 @@ fn identity(path: &str) -> Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-fn inheritable() -> Result<Vec<Inheritable>> {
-    let failed = |e| Error::os("list the open descriptors", e);
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc/self/fd").map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let number = name.to_str().and_then(|name| name.parse().ok());
-        found.extend(number.and_then(inheritable_at));
-    }
-    found.sort_unstable_by_key(|each| each.number);
-    Ok(found)
-}
-
-/// Looks at one descriptor; `None` when it is not passed on, or closed by now.
-fn inheritable_at(number: RawFd) -> Option<Inheritable> {
+/// Looks at one stream; `None` when it is closed, or not passed on.
+fn stream(number: RawFd) -> Option<Stream> {
     // SAFETY: it is borrowed for the three calls below, which refuse one that
     // is closed and change nothing.
     let fd = unsafe { BorrowedFd::borrow_raw(number) };
@@ -159,8 +148,7 @@ fn inheritable_at(number: RawFd) -> Option<Inheritable> {
         return None;
     }
     let stat = fstat(fd).ok()?;
-    Some(Inheritable {
-        number,
+    Some(Stream {
         target: (stat.st_dev, stat.st_ino, stat.st_rdev),
         mode: fcntl_getfl(fd).ok()?.bits(),
     })
@@ -217,18 +205,20 @@ mod tests {
             }
         };
         assert!(shows(signal), "signal");
-        let descriptor = || {
+        let stream = || {
             let file = fs::File::open("/proc/self/exe").unwrap();
-            fcntl_setfd(&file, FdFlags::empty()).unwrap();
-            std::mem::forget(file);
+            // SAFETY: nobody else uses the child's standard input.
+            assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 0) }, 0);
         };
-        assert!(shows(descriptor), "descriptor");
+        assert!(shows(stream), "stream");
     }
 
     #[test]
-    fn a_descriptor_that_exec_closes_does_not_show() {
-        let file = fs::File::open("/proc/self/exe").unwrap();
-        assert_eq!(inheritable_at(file.as_raw_fd()), None);
-        assert!(!shows(|| std::mem::forget(fs::File::open("/dev/null"))));
+    fn a_descriptor_that_a_child_does_not_get_does_not_show() {
+        assert!(!shows(|| {
+            let file = fs::File::open("/dev/null").unwrap();
+            fcntl_setfd(&file, FdFlags::empty()).unwrap();
+            std::mem::forget(file);
+        }));
     }
 }
