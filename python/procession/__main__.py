@@ -7,6 +7,7 @@ The program cannot tell otherwise: `sys.argv`, `sys.path[0]` and `__main__` are 
 they are when `python` runs it directly.
 """
 
+import io
 import os
 import pkgutil
 import runpy
@@ -50,7 +51,10 @@ def run_path(path: str, argv: list[str]) -> None:
         runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
         return
     try:
-        with open(path, "rb") as file:
+        with io.open_code(path) as file:
+            # None unless it is compiled.
+            code = pkgutil.read_code(file)
+        with io.open_code(path) as file:
             source = file.read()
     except OSError as error:
         _fail(f"can't open file {path!r}: {error.strerror}")
@@ -58,7 +62,8 @@ def run_path(path: str, argv: list[str]) -> None:
     module.__file__ = path
     module.__cached__ = None  # type: ignore[attr-defined]
     module.__loader__ = SourceFileLoader("__main__", path)
-    code = compile(source, path, "exec", dont_inherit=True)
+    if code is None:
+        code = compile(source, path, "exec", dont_inherit=True)
     exec(code, module.__dict__)  # noqa: S102 (it is what was asked for)
 
 

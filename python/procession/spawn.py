@@ -276,11 +276,13 @@ MAIN_KEYS = {"init_main_from_name", "init_main_from_path"}
 def _main_module_data() -> dict[str, str]:
     """Returns how the child finds the main module: by name, by path or not at all."""
     main = sys.modules["__main__"]
-    name = getattr(main.__spec__, "name", None)
+    # IPython's may have no `__spec__` at all.
+    name = getattr(getattr(main, "__spec__", None), "name", None)
     if name is not None:
         return {"init_main_from_name": name}
     path = getattr(main, "__file__", None)
-    if path is None:
+    # What was read from standard input is called "<stdin>".
+    if path is None or (path.startswith("<") and path.endswith(">")):
         return {}
     if not os.path.isabs(path) and process.ORIGINAL_DIR is not None:
         path = os.path.join(process.ORIGINAL_DIR, path)
