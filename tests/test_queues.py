@@ -312,6 +312,18 @@ def test_queue_closed_here_gives_no_items_here(lib, kind) -> None:
             get()
 
 
+@pytest.mark.parametrize("kind", BOUNDED)
+def test_who_has_put_and_closed_does_not_learn_what_became_of_it(lib, kind) -> None:
+    unused, used = getattr(lib, kind)(), getattr(lib, kind)()
+    unused.close()
+    assert unused.empty()
+    used.put("an item")
+    used.close()
+    used.join_thread()
+    with pytest.raises(OSError, match="closed"):
+        used.empty()
+
+
 def test_items_put_before_the_close_still_arrive(mp, start) -> None:
     queue, results = mp.Queue(), mp.SimpleQueue()
     start(targets.get_until_none, queue, results)
@@ -328,6 +340,8 @@ def test_closed_simple_queue_is_of_no_use(lib) -> None:
     for use in (queue.get, lambda: queue.put("an item")):
         with pytest.raises((OSError, ValueError), match="closed"):
             use()
+    with pytest.raises(OSError, match="closed"):
+        queue.empty()
 
 
 def test_join_thread_before_the_close_is_an_error(lib) -> None:

@@ -313,7 +313,11 @@ class Queue:
     def qsize(self) -> int:
         """Returns how many items there are."""
     def empty(self) -> bool:
-        """Returns whether there are none."""
+        """Returns whether there are none.
+
+        Raises:
+            OSError: This process has put items, and closed the queue.
+        """
     def full(self) -> bool:
         """Returns whether there is no room."""
     def fileno(self) -> int:

@@ -264,6 +264,16 @@ class SimpleQueue(_Native[T]):
         """Puts an item."""
         super().put(obj)
 
+    def empty(self) -> bool:
+        """Returns whether there are no items.
+
+        Raises:
+            OSError: This process has closed the queue.
+        """
+        if self._closed:
+            raise OSError("the queue is closed")
+        return super().empty()
+
     def close(self) -> None:
         """Ends the use of the queue by this process, as in `multiprocessing`."""
         self._closed = True

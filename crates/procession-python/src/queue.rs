@@ -25,6 +25,8 @@ pub struct Queue {
     queue: Shared<channel::Queue>,
     /// Whether this process is done with it; others may go on.
     closed: AtomicBool,
+    /// Whether this process has put anything.
+    fed: AtomicBool,
 }
 
 impl Queue {
@@ -94,6 +96,7 @@ impl Queue {
         Self {
             queue: Shared::default(),
             closed: AtomicBool::new(false),
+            fed: AtomicBool::new(false),
         }
     }
 
@@ -134,6 +137,8 @@ impl Queue {
     ) -> PyResult<()> {
         let py = slf.py();
         let queue = Self::open(slf)?;
+        // Relaxed: the flag stands for itself.
+        slf.get().fed.store(true, Ordering::Relaxed);
         let pickled = match Pickled::new(obj) {
             Ok(pickled) => pickled,
             Err(error) => {
@@ -185,7 +190,11 @@ impl Queue {
         Ok(self.queue.get()?.len())
     }
 
+    /// As in `multiprocessing`, one that has put may not ask once it has closed.
     fn empty(&self) -> PyResult<bool> {
+        if self.closed.load(Ordering::Relaxed) && self.fed.load(Ordering::Relaxed) {
+            return Err(error::os_error("the queue is closed"));
+        }
         Ok(self.queue.get()?.is_empty())
     }
 
