@@ -29,7 +29,7 @@ MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
-.PHONY: help demo test test-rust test-python check compat conformance chaos steps bench develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat conformance chaos steps bench failures develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,10 @@ bench: $(VENV)/.module ## measure procession against the standard library and it
 	@tools/need cargo
 	$(CARGO) build --release --package procession-benches
 	$(BIN)/python benches/python $(BENCH)
+
+failures: $(VENV)/.module ## run the ways in which pools fail on procession and its peers; FAILURES="-h" for options
+	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
+	$(BIN)/python benches/failures $(FAILURES)
 
 develop: $(VENV)/.module ## set up .venv and install the package into it, editable, with an optimised engine
 

@@ -7,6 +7,7 @@ import gc
 import os
 import pickle
 import queue as threads_queue
+import select
 import signal
 
 import leftovers
@@ -385,6 +386,42 @@ def test_what_could_not_be_pickled_holds_nothing(mp) -> None:
     del process, queue, lock
     gc.collect()  # What was raised refers to them.
     assert leftovers.objects() == before
+
+
+# A process with all that it has started.
+
+
+@pytest.mark.parametrize("way", ["terminate", "kill"])
+def test_tree_ends_together(mp, start, way) -> None:
+    pids = mp.Queue()
+    child = start(targets.have_descendants, 2, pids)
+    line = [pids.get(timeout=PATIENCE) for _ in range(4)]
+    watches = [os.pidfd_open(pid) for pid in line]
+    try:
+        getattr(child, way)(tree=True)
+        child.join(PATIENCE)
+        signum = signal.SIGTERM if way == "terminate" else signal.SIGKILL
+        assert child.exitcode == -signum
+        for watch in watches:
+            assert select.select([watch], [], [], PATIENCE)[0]
+    finally:
+        for watch in watches:
+            os.close(watch)
+
+
+def test_terminate_alone_leaves_the_rest_of_the_tree(mp, start) -> None:
+    pids = mp.Queue()
+    child = start(targets.have_descendants, 0, pids)
+    watches = [os.pidfd_open(pids.get(timeout=PATIENCE)) for _ in range(2)]
+    child.terminate()
+    child.join(PATIENCE)
+    try:
+        assert select.select([watches[1]], [], [], 0)[0] == []
+        signal.pidfd_send_signal(watches[1], signal.SIGKILL)
+        assert select.select([watches[1]], [], [], PATIENCE)[0]
+    finally:
+        for watch in watches:
+            os.close(watch)
 
 
 # The parent.

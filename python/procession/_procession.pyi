@@ -386,8 +386,11 @@ class Child:
         """Returns the exit code, or None while the process runs."""
     def wait(self, timeout: float | None = None) -> int | None:
         """Waits for the end; returns the exit code, or None if the time is over."""
-    def send_signal(self, signum: int) -> None:
-        """Sends a signal, if there is still somebody to get it."""
+    def send_signal(self, signum: int, tree: bool = False) -> None:
+        """Sends a signal, if there is still somebody to get it.
+
+        With `tree`, all that the process has started gets it, too.
+        """
     def request_stop(self) -> None:
         """Sets the stop flag."""
     def stop_requested(self) -> bool:

@@ -78,21 +78,21 @@ class Popen:
             self.returncode = self._child.wait(timeout)
         return self.returncode
 
-    def terminate(self) -> None:
-        """Sends SIGTERM."""
-        self._send_signal(signal.SIGTERM)
+    def terminate(self, tree: bool = False) -> None:
+        """Sends SIGTERM; with `tree`, to all that the process has started, too."""
+        self._send_signal(signal.SIGTERM, tree)
 
-    def kill(self) -> None:
-        """Sends SIGKILL."""
-        self._send_signal(signal.SIGKILL)
+    def kill(self, tree: bool = False) -> None:
+        """Sends SIGKILL; with `tree`, to all that the process has started, too."""
+        self._send_signal(signal.SIGKILL, tree)
 
     def interrupt(self) -> None:
         """Sends SIGINT."""
         self._send_signal(signal.SIGINT)
 
-    def _send_signal(self, sig: int) -> None:
+    def _send_signal(self, sig: int, tree: bool = False) -> None:
         if self.returncode is None:
-            self._child.send_signal(sig)
+            self._child.send_signal(sig, tree)
 
     def request_stop(self) -> None:
         """Sets the stop flag of the process."""

@@ -128,13 +128,26 @@ class BaseProcess:
         del self._target, self._args, self._kwargs
         _registry.children.add(self)
 
-    def terminate(self) -> None:
-        """Sends SIGTERM to the process, as in `multiprocessing`."""
-        self._started("terminate").terminate()
+    def terminate(self, *, tree: bool = False) -> None:
+        """Sends SIGTERM to the process, as in `multiprocessing`.
 
-    def kill(self) -> None:
-        """Sends SIGKILL to the process, as in `multiprocessing`."""
-        self._started("kill").kill()
+        Args:
+            tree: Whether all that the process has started, directly or not and by
+                whatever means, gets it too; `multiprocessing` cannot do that. Nobody
+                escapes by starting others meanwhile. Those whose own parent had ended
+                before are not found.
+        """
+        popen = self._started("terminate")
+        popen.terminate(tree) if tree else popen.terminate()
+
+    def kill(self, *, tree: bool = False) -> None:
+        """Sends SIGKILL to the process, as in `multiprocessing`.
+
+        Args:
+            tree: As for `terminate`.
+        """
+        popen = self._started("kill")
+        popen.kill(tree) if tree else popen.kill()
 
     def interrupt(self) -> None:
         """Sends SIGINT to the process, as in `multiprocessing` of Python 3.14."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from typing import NoReturn
 
 from library import PATIENCE, multiprocessing
@@ -96,6 +97,19 @@ def put_one(queue, item: object, about_to) -> None:
 def get_one(queue, about_to, results) -> None:
     about_to.release()
     results.put(queue.get(timeout=PATIENCE))
+
+
+def have_descendants(depth: int, pids) -> None:
+    """Starts a line of children, the last of which runs a program, and waits."""
+    pids.put(os.getpid())
+    if depth:
+        child = multiprocessing.Process(target=have_descendants, args=(depth - 1, pids))
+        child.start()
+        child.join()
+    else:
+        with subprocess.Popen(["sleep", "600"]) as program:
+            pids.put(program.pid)
+            program.wait()
 
 
 def hold_connection(connection, held) -> NoReturn:

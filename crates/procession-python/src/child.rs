@@ -49,8 +49,13 @@ impl Child {
         Ok(status.map(|status| status.code()))
     }
 
-    fn send_signal(&self, signum: i32) -> PyResult<()> {
-        self.0.signal(signum).or_raise()?;
+    /// Sends a signal; with `tree`, to all that the process has started, too.
+    #[pyo3(signature = (signum, tree=false))]
+    fn send_signal(&self, py: Python<'_>, signum: i32, tree: bool) -> PyResult<()> {
+        match tree {
+            true => py.detach(|| self.0.signal_tree(signum)).or_raise()?,
+            false => self.0.signal(signum).or_raise()?,
+        };
         Ok(())
     }
 

@@ -271,6 +271,45 @@ impl<R> Child<R> {
         Ok(())
     }
 
+    /// As [`terminate`](Self::terminate), with all that the process has started,
+    /// directly or not and by whatever means.
+    ///
+    /// Nobody escapes by starting others meanwhile. Those whose own parent had
+    /// ended before are not found.
+    ///
+    /// # Errors
+    /// When the system refuses. A process that has ended is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// fn starts_another(go: Event) -> bool {
+    ///     let child = Process::new(|go: Event| go.wait().is_ok()).args(go).start();
+    ///     child.is_ok_and(|child| child.join().is_ok())
+    /// }
+    ///
+    /// let child = Process::new(starts_another).args(Event::new()?).start()?;
+    /// child.terminate_tree()?;
+    /// assert_eq!(child.wait()?, -15);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn terminate_tree(&self) -> Result<()> {
+        self.shared.engine.terminate_tree()?;
+        Ok(())
+    }
+
+    /// As [`kill`](Self::kill), with all that the process has started; see
+    /// [`terminate_tree`](Self::terminate_tree).
+    ///
+    /// # Errors
+    /// When the system refuses. A process that has ended is no error.
+    pub fn kill_tree(&self) -> Result<()> {
+        self.shared.engine.kill_tree()?;
+        Ok(())
+    }
+
     /// Raises the process's stop flag, which it sees in
     /// [`stop_requested`](crate::CurrentProcess::stop_requested).
     ///

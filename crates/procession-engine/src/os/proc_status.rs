@@ -68,6 +68,26 @@ impl ProcStatus {
     }
 }
 
+/// Returns the processes that process `pid` has started and that have not been
+/// reaped.
+#[must_use]
+pub fn child_pids(pid: u32) -> Vec<u32> {
+    let listed = |tid: u32| fs::read_to_string(format!("/proc/{pid}/task/{tid}/children"));
+    let lists: std::io::Result<Vec<_>> = thread_ids(pid).into_iter().map(listed).collect();
+    if let Ok(lists) = lists {
+        let numbers = lists.iter().flat_map(|list| list.split_ascii_whitespace());
+        return numbers.filter_map(|number| number.parse().ok()).collect();
+    }
+    // Some kernels keep no list (CONFIG_PROC_CHILDREN).
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers
+        .filter(|&child| ProcStatus::of(child).is_some_and(|status| status.parent == pid))
+        .collect()
+}
+
 /// Returns the name of the kernel function in which a process's first thread
 /// sleeps; `None` when it runs, or the kernel does not tell.
 #[must_use]

@@ -53,6 +53,12 @@ pub fn keep_ended_children() -> Result<Disposition> {
     replace(libc::SIGCHLD, libc::SIG_DFL)
 }
 
+/// Stops a process until it is let go on; nobody can refuse it.
+pub const STOP: i32 = libc::SIGSTOP;
+
+/// Lets a stopped process go on.
+pub const CONTINUE: i32 = libc::SIGCONT;
+
 /// The signal by which a process is told that its parent has ended, where it
 /// is not killed at once.
 pub const ORPHANED: i32 = libc::SIGUSR2;

@@ -20,6 +20,7 @@ use crate::primitive::{Ordering, futex_wait, futex_wake, relax};
 use crate::process::detached;
 use crate::process::payload::Payload;
 use crate::process::state::State;
+use crate::process::tree;
 
 /// What a process's end is said to be when nobody can know it (as CPython does).
 pub const UNKNOWN: ExitStatus = ExitStatus::from_code(255);
@@ -140,6 +141,33 @@ impl Child {
     /// When the process is another user's by now.
     pub fn kill(&self) -> Result<bool> {
         self.signal(KILL)
+    }
+
+    /// Sends a signal to the process and to all that it has started, directly or
+    /// not; tells whether the process was still there to get it.
+    ///
+    /// Those whose own parent had ended before are not found.
+    ///
+    /// # Errors
+    /// When the process is another user's by now.
+    pub fn signal_tree(&self, number: i32) -> Result<bool> {
+        tree::signal(&self.0.pidfd, self.0.stamp, number)
+    }
+
+    /// As [`Child::terminate`], with all that the process has started.
+    ///
+    /// # Errors
+    /// As [`Child::signal_tree`].
+    pub fn terminate_tree(&self) -> Result<bool> {
+        self.signal_tree(TERMINATE)
+    }
+
+    /// As [`Child::kill`], with all that the process has started.
+    ///
+    /// # Errors
+    /// As [`Child::signal_tree`].
+    pub fn kill_tree(&self) -> Result<bool> {
+        self.signal_tree(KILL)
     }
 
     /// Raises the process's stop flag, which it may look at or wait for.

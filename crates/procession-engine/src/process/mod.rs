@@ -12,6 +12,7 @@ pub mod me;
 pub mod payload;
 
 mod detached;
+mod tree;
 
 pub use child::Child;
 pub use me::Me;

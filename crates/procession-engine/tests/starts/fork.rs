@@ -29,6 +29,7 @@ tests![
     a_copy_of_a_child_is_inert_in_a_forked_sibling,
     a_detached_child_runs_on_and_is_reaped_later,
     a_daemon_ends_with_its_killed_parent,
+    a_tree_ends_together,
     somebody_elses_reaping_is_survived,
 ];
 
@@ -196,6 +197,41 @@ fn a_daemon_ends_with_its_killed_parent() {
     parent.kill().unwrap();
     assert!(daemon.wait(soon()).unwrap());
     parent.wait(soon()).unwrap();
+}
+
+fn a_tree_ends_together() {
+    for number in [libc::SIGTERM, libc::SIGKILL] {
+        let (read, write) = std::io::pipe().unwrap();
+        // A child, its child, and a program that this one runs.
+        let root = forked(&named("root"), || {
+            let child = forked(&named("child"), || {
+                let mut program = std::process::Command::new("sleep")
+                    .arg("600")
+                    .spawn()
+                    .unwrap();
+                let pids = [std::process::id(), program.id()];
+                let bytes: Vec<u8> = pids.iter().flat_map(|pid| pid.to_ne_bytes()).collect();
+                std::io::Write::write_all(&mut &write, &bytes).unwrap();
+                program.wait().unwrap();
+                1
+            });
+            child.wait(soon()).unwrap();
+            1
+        });
+        drop(write);
+        let mut bytes = [0; 8];
+        std::io::Read::read_exact(&mut &read, &mut bytes).unwrap();
+        let others: Vec<_> = bytes
+            .chunks_exact(4)
+            .map(|pid| PidFd::open(u32::from_ne_bytes(pid.try_into().unwrap())).unwrap())
+            .collect();
+        assert!(root.signal_tree(number).unwrap());
+        assert_eq!(root.wait(soon()).unwrap().code(), -number);
+        for other in &others {
+            assert!(other.wait(soon()).unwrap());
+        }
+        assert!(!root.kill_tree().unwrap());
+    }
 }
 
 fn somebody_elses_reaping_is_survived() {
