@@ -28,7 +28,7 @@ from trial import BAD, SCENARIOS, TASKS
 
 TRIAL = Path(__file__).with_name("trial.py")
 # Seconds after which a trial is ended: it gives up waiting well before.
-HUNG = 60
+HUNG = 40
 # Seconds that processes have for ending after their parent.
 LAST_STEPS = 2.0
 # What a lock may say to the next who wants it.

@@ -113,9 +113,10 @@ def twelve(library: Library, function: Any) -> None:
 
 def collect(pool: Pool, handles: list[Any]) -> None:
     deadline = time.monotonic() + PATIENCE
-    for number, handle in enumerate(handles):
+    # The one that misbehaves first: it is told when somebody waits for it.
+    for number in sorted(range(TASKS), key=lambda number: number != BAD):
         try:
-            value = pool.result(handle, max(deadline - time.monotonic(), 0.05))
+            value = pool.result(handles[number], max(deadline - time.monotonic(), 0.05))
         except Pending:
             say(task=number, outcome="pending")
         except BaseException as error:

@@ -11,8 +11,9 @@ too, that both have this package, and may send each other more than a stranger k
 from __future__ import annotations
 
 import os
+import time
 
-from ._errors import AuthenticationError
+from ._errors import AuthenticationError, TimeoutError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ _MARK = b"procession 1"
 CHALLENGE = b"#CHALLENGE#"
 WELCOME = b"#WELCOME#"
 FAILURE = b"#FAILURE#"
+
+# Seconds that whoever connects has for all of it.
+HANDSHAKE = 20.0
 
 # Bytes; no message of the exchange is longer.
 _MAX_MESSAGE = 256
@@ -62,6 +66,48 @@ def deliver_challenge(
         connection.send_bytes(FAILURE)
         raise
     connection.send_bytes(WELCOME)
+
+
+def welcome(connection: Any, authkey: bytes) -> None:
+    """Proves the key to each other, at the end that was connected to.
+
+    Whoever connects is at it already, so that one who keeps silent, or sends a byte now
+    and then, is no friend: it has `HANDSHAKE` seconds for all that it has to say.
+
+    Raises:
+        ValueError: The key is not bytes.
+        AuthenticationError: It does not know the key, or has not told in time.
+    """
+    hurried = _Hurried(connection, HANDSHAKE)
+    deliver_challenge(hurried, authkey)
+    answer_challenge(hurried, authkey)
+
+
+class _Hurried:
+    """A connection of whose other end nothing is known, and which has little time."""
+
+    def __init__(self, connection: Any, seconds: float) -> None:
+        self._connection = connection
+        self._end = time.monotonic() + seconds
+        self.send_bytes = connection.send_bytes
+
+    def recv_bytes(self, maxlength: int) -> bytes:
+        left = max(self._end - time.monotonic(), 0.0)
+        try:
+            message: bytes = self._connection._recv_bytes_within(maxlength, left)
+        except TimeoutError:
+            raise AuthenticationError(
+                f"who connected has not proved in {HANDSHAKE:g} s that it knows the key"
+            ) from None
+        return message
+
+    @property
+    def _is_ours(self) -> bool:
+        return bool(self._connection._is_ours)
+
+    @_is_ours.setter
+    def _is_ours(self, is_ours: bool) -> None:
+        self._connection._is_ours = is_ours
 
 
 def answer_challenge(connection: Any, authkey: bytes) -> None:

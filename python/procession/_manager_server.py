@@ -16,7 +16,7 @@ from traceback import format_exc
 from typing import Any, ClassVar, NoReturn
 
 from . import _xml, process, util
-from ._challenge import answer_challenge, deliver_challenge
+from ._challenge import welcome
 from ._outcome import rebuild_exc
 from .connection import Client, Listener
 
@@ -169,8 +169,7 @@ class Server:
         with conn:
             is_answered = False
             try:
-                deliver_challenge(conn, self.authkey)
-                answer_challenge(conn, self.authkey)
+                welcome(conn, self.authkey)
                 _, name, args, kwds = conn.recv()
                 if name not in self.public:
                     raise ValueError(f"{name!r} unrecognized")

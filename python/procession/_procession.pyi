@@ -362,6 +362,12 @@ class Connection:
         """Sends bytes."""
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
         """Waits for bytes and returns them."""
+    def _recv_bytes_within(self, maxlength: int, timeout: float) -> bytes:
+        """Waits for bytes, all of which must have come in so many seconds.
+
+        Raises:
+            TimeoutError: They have not; the connection is of no use any more.
+        """
     def recv_bytes_into(self, buf: Buffer, offset: int = 0) -> int:
         """Waits for bytes and puts them into a buffer; returns how many they are."""
     def poll(self, timeout: float | None = 0.0) -> bool:

@@ -24,6 +24,7 @@ from ._challenge import (
     _verify_challenge,
     answer_challenge,
     deliver_challenge,
+    welcome,
 )
 from ._errors import AuthenticationError, BufferTooShort
 
@@ -155,8 +156,7 @@ class Listener:
         connection = self._listener.accept()
         if self._authkey is not None:
             try:
-                deliver_challenge(connection, self._authkey)
-                answer_challenge(connection, self._authkey)
+                welcome(connection, self._authkey)
             except BaseException:
                 connection.close()
                 raise

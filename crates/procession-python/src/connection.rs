@@ -88,15 +88,21 @@ impl Connection {
 
     /// Receives one message.
     fn recv_message(&self, py: Python<'_>, most: usize) -> PyResult<Message> {
+        self.recv_until(py, most, Deadline::NEVER)
+    }
+
+    /// Receives one message that must be whole at the deadline.
+    fn recv_until(&self, py: Python<'_>, most: usize, end: Deadline) -> PyResult<Message> {
         let mut receiving = Receiving::new(self.to_read()?, self.track.as_ref(), most);
         loop {
             // Without breaks: a receive that is told to block takes half the
             // time of one that polls with a timeout first.
-            let error = match py.detach(|| receiving.go_on(Deadline::NEVER)) {
+            let error = match py.detach(|| receiving.go_on(end)) {
                 Ok(message) => return Ok(message),
                 Err(error) => error,
             };
             let error = match error.kind() {
+                ErrorKind::TimedOut if end.has_passed() => to_python(error),
                 ErrorKind::Interrupted | ErrorKind::TimedOut => match py.check_signals() {
                     Ok(()) => continue,
                     Err(raised) => raised,
@@ -278,6 +284,17 @@ impl Connection {
         let most = maxlength.map(usize::try_from).transpose();
         let most = most.map_err(|_| value_error("negative maxlength"))?;
         let message = self.recv_message(py, most.unwrap_or(usize::MAX))?;
+        Ok(PyBytes::new(py, &message))
+    }
+
+    /// Receives bytes that must all be there in time, from somebody unknown yet.
+    fn _recv_bytes_within<'py>(
+        &self,
+        py: Python<'py>,
+        maxlength: usize,
+        timeout: f64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let message = self.recv_until(py, maxlength, deadline(Some(timeout))?)?;
         Ok(PyBytes::new(py, &message))
     }
 
