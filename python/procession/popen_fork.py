@@ -11,6 +11,7 @@ import atexit
 import os
 import signal
 import sys
+import threading
 
 from . import _procession, util
 
@@ -40,6 +41,8 @@ class Popen:
         self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
+        if threading.active_count() > 1:
+            _warn_of_threads()
         util._have_empty_stdin()
         place = _procession.prepare_fork(process_obj._name, process_obj.daemon)
         try:
@@ -115,6 +118,28 @@ class Popen:
     def close(self) -> None:
         """Closes the sentinel, once the process has ended."""
         del self._child
+
+
+def _warn_of_threads() -> None:
+    """Warns whoever starts a process that threads make a fork risky.
+
+    In the words of CPython 3.12 and later, which warn too, but name a line of ours, so
+    that it is not shown.
+    """
+    import warnings
+
+    this = threading.current_thread()
+    others = ", ".join(one.name for one in threading.enumerate() if one is not this)
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__package__") == __package__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        f"This process (pid={os.getpid()}) is multi-threaded, use of fork() may lead to"
+        f" deadlocks in the child: it runs {others}, whose locks stay locked there; the"
+        " start methods 'forkserver' and 'spawn' have no such risk",
+        DeprecationWarning,
+        stacklevel=level,
+    )
 
 
 def _run_forked(place: _procession.ForkPlace, process_obj: Any) -> NoReturn:

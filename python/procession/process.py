@@ -107,8 +107,7 @@ class BaseProcess:
         """Starts the process, as in `multiprocessing`.
 
         Raises:
-            AssertionError: It was started before, belongs to another process, or would
-                be the child of a daemon.
+            AssertionError: It was started before, or belongs to another process.
             ValueError: It is closed.
         """
         self._check_closed()
@@ -116,10 +115,6 @@ class BaseProcess:
         _require(
             self._parent_pid == os.getpid(),
             "can only start a process object created by current process",
-        )
-        _require(
-            not current_process()._config.get("daemon"),
-            "daemonic processes are not allowed to have children",
         )
         _registry.forget_ended()
         self._popen = self._Popen(self)

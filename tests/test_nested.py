@@ -1,0 +1,178 @@
+"""Processes and pools inside others, from threads, beside each other, and many of them."""
+
+import os
+import select
+import threading
+import warnings
+
+import pytest
+from library import PATIENCE
+from targets import nested as targets
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def watched():
+    """Returns a function that watches a process by its number."""
+    watches = []
+
+    def watch(pid: int) -> int:
+        watches.append(os.pidfd_open(pid))
+        return watches[-1]
+
+    yield watch
+    for fd in watches:
+        os.close(fd)
+
+
+def ended(watch: int) -> bool:
+    return bool(select.select([watch], [], [], PATIENCE)[0])
+
+
+@pytest.mark.procession_only("daemons may have no children")
+def test_worker_of_a_pool_may_have_a_pool(mp) -> None:
+    with mp.Pool(2) as pool:
+        found = pool.map(targets.squares_by_a_pool, [[1, 2], [3, 4], [5, 6]], 1)
+    assert found == [[1, 4], [9, 16], [25, 36]]
+
+
+@pytest.mark.procession_only("daemons may have no children")
+def test_daemon_may_have_children(mp) -> None:
+    process = mp.Process(
+        target=targets.start_another,
+        args=(targets.start_another, targets.nothing),
+        daemon=True,
+    )
+    process.start()
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+
+
+@pytest.mark.procession_only("daemons may have no children")
+@pytest.mark.parametrize("way", ["terminate", "kill"])
+def test_pool_of_a_daemon_ends_with_it(mp, watched, way) -> None:
+    pids = mp.Queue()
+    process = mp.Process(target=targets.pool_that_stays, args=(pids,), daemon=True)
+    process.start()
+    workers = {pids.get(timeout=PATIENCE), pids.get(timeout=PATIENCE)}
+    watches = [watched(pid) for pid in workers]
+    getattr(process, way)()
+    process.join(PATIENCE)
+    assert all(map(ended, watches))
+
+
+@pytest.mark.procession_only("daemons may have no children")
+def test_pool_of_a_terminated_pools_worker_ends_with_it(mp, watched) -> None:
+    pids = mp.Queue()
+    with mp.Pool(1) as pool:
+        pool.apply_async(targets.pool_that_stays, (pids,))
+        workers = {pids.get(timeout=PATIENCE), pids.get(timeout=PATIENCE)}
+        watches = [watched(pid) for pid in workers]
+    assert all(map(ended, watches))
+
+
+def test_threads_start_processes_at_once(mp) -> None:
+    codes = []
+
+    def start_some() -> None:
+        for _ in range(5):
+            process = mp.Process(target=targets.nothing)
+            process.start()
+            process.join(PATIENCE)
+            codes.append(process.exitcode)
+
+    threads = [threading.Thread(target=start_some) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [0] * 30
+
+
+def test_many_pools_work_beside_each_other(mp) -> None:
+    pools = [mp.Pool(2) for _ in range(6)]
+    try:
+        results = [
+            pool.map_async(targets.square, range(100 * number, 100 * number + 50), 1)
+            for number, pool in enumerate(pools)
+        ]
+        for number, result in enumerate(results):
+            expected = [n * n for n in range(100 * number, 100 * number + 50)]
+            assert result.get(PATIENCE) == expected
+    finally:
+        for pool in pools:
+            pool.terminate()
+            pool.join()
+
+
+@pytest.mark.methods("fork")
+def test_forked_child_of_a_process_with_a_pool_has_a_pool_of_its_own(mp) -> None:
+    with mp.Pool(2) as pool:
+        assert pool.map(targets.square, range(10)) == [n * n for n in range(10)]
+        process = mp.Process(target=targets.squares_by_a_pool, args=([1, 2, 3],))
+        process.start()
+        process.join(PATIENCE)
+        assert process.exitcode == 0
+        assert pool.map(targets.square, range(10)) == [n * n for n in range(10)]
+
+
+@pytest.mark.procession_only("a fork copies locks that its threads hold")
+@pytest.mark.methods("fork")
+def test_fork_while_threads_use_everything(mp) -> None:
+    lock, queue = mp.Lock(), mp.Queue()
+    with mp.Pool(1) as pool, targets.Busy(lock, queue, pool) as busy:
+        for _ in range(20):
+            answers = mp.Queue()
+            process = mp.Process(target=targets.use_all, args=(lock, answers, pool))
+            process.start()
+            assert answers.get(timeout=PATIENCE) == process.pid
+            process.join(PATIENCE)
+            assert process.exitcode == 0
+    assert busy.failures == []
+
+
+@pytest.mark.methods("fork")
+@pytest.mark.procession_only("it names a line of its own")
+def test_fork_of_a_process_with_threads_warns(mp) -> None:
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait)
+    thread.start()
+    process = mp.Process(target=targets.nothing)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        process.start()
+    go.set()
+    thread.join()
+    process.join(PATIENCE)
+    ours = [warning for warning in caught if warning.filename == __file__]
+    assert [warning.category for warning in ours] == [DeprecationWarning]
+    assert "multi-threaded, use of fork" in str(ours[0].message)
+    assert thread.name in str(ours[0].message)
+
+
+def test_two_hundred_at_once(mp) -> None:
+    go = mp.Event()
+    processes = [
+        mp.Process(target=go.wait, args=(PATIENCE,), name=f"number {number}")
+        for number in range(200)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        assert len(mp.active_children()) == 200
+    finally:
+        go.set()
+        for process in processes:
+            if process.pid is not None:
+                process.join(PATIENCE)
+    assert [process.exitcode for process in processes] == [0] * 200
+
+
+def test_a_thousand_one_after_another(mp, method) -> None:
+    # A fresh interpreter takes thirty times as long as a copy.
+    for _ in range(100 if method == "spawn" else 1000):
+        process = mp.Process(target=targets.nothing)
+        process.start()
+        process.join(PATIENCE)
+        assert process.exitcode == 0
