@@ -8,9 +8,10 @@
 #![expect(unsafe_code, reason = "a function that runs before main")]
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use procession_engine::os::prctl::set_name;
 use procession_engine::start::introduction::Introduction;
 use procession_engine::start::{Joined, Program, join};
 use procession_engine::{Error as EngineError, ErrorKind};
@@ -119,6 +120,11 @@ extern "C" fn before_main() {
 }
 
 fn become_the_task(introduction: &Introduction) -> ! {
+    // The kernel has called it after the link that it was started by. Only for
+    // those who look at it: a sandbox may forbid to change it.
+    if let Some(name) = Path::new(&name_of_program()).file_name() {
+        let _ = set_name(&name.to_string_lossy());
+    }
     match join(introduction).map_err(Error::from) {
         Ok(Joined::Process(received)) => child_side::run_payload(received.payload.as_deref()),
         Ok(Joined::Server(server)) => server::serve(server),

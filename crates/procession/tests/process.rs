@@ -45,6 +45,19 @@ fn a_large_argument_and_result_cross_whole() {
     assert!(back == sent);
 }
 
+#[procession::test]
+fn a_child_has_the_name_of_its_program() {
+    let _watchdog = watch();
+    let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    for method in METHODS {
+        let child = Process::new(|| std::fs::read_to_string("/proc/self/comm").unwrap())
+            .start_method(method)
+            .start()
+            .unwrap();
+        assert_eq!(join(child).unwrap(), name(std::process::id()));
+    }
+}
+
 fn panics(code: u32) -> u32 {
     if code > 0 {
         panic!("code {code} is too much");
