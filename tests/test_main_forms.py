@@ -182,6 +182,7 @@ TELL = """
 """
 
 
+@pytest.mark.procession_only("it looks for a file called <stdin>")
 @pytest.mark.parametrize("how", [["-"], ["-i", "-q"], ["-c"]])
 def test_program_without_a_file_has_children(lib, method, files, tmp_path, how) -> None:
     files("beside.py", TELL)
@@ -260,6 +261,7 @@ def test_launcher_of_ipython_is_not_read_again(lib, method, files, tmp_path) -> 
 # What children inherit.
 
 
+@pytest.mark.procession_only("before CPython 3.13 it forgets -X")
 def test_child_inherits_what_its_parent_has_set(lib, method, files, tmp_path) -> None:
     files("deep/beside.py", "NAME = 'found'")
     files(
@@ -354,6 +356,7 @@ def test_fresh_child_has_no_descriptor_that_it_was_not_given(
     assert (code, out, err) == (0, "it is closed\n" * 4, "")
 
 
+@pytest.mark.procession_only("there is more to being frozen there")
 @pytest.mark.methods("spawn")
 def test_frozen_program_runs_its_children(lib, method, files, tmp_path) -> None:
     # A frozen program is its own interpreter: here a script that looks like one.
