@@ -46,7 +46,7 @@ pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
         ObjectKind::Spares => &start::SPARES_HOOKS,
         ObjectKind::Pool => &pool::HOOKS,
         ObjectKind::Pipe => &channel::PIPE_HOOKS,
-        ObjectKind::Array => &NOTHING,
+        ObjectKind::Array | ObjectKind::Line => &NOTHING,
     }
 }
 

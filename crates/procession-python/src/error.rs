@@ -66,6 +66,11 @@ pub fn type_error(message: impl Into<String>) -> PyErr {
     PyTypeError::new_err(message.into())
 }
 
+/// Returns a RuntimeError.
+pub fn runtime_error(message: impl Into<String>) -> PyErr {
+    PyRuntimeError::new_err(message.into())
+}
+
 /// Returns an OSError that has no number, only words.
 pub fn os_error(message: impl Into<String>) -> PyErr {
     PyOSError::new_err(message.into())

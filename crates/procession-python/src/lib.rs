@@ -24,6 +24,7 @@ mod semaphore;
 mod barrier;
 mod condition;
 mod connection;
+mod line;
 mod queue;
 
 mod child;
@@ -59,6 +60,8 @@ mod _procession {
     use crate::fork::{ForkPlace, prepare_fork};
     #[pymodule_export]
     use crate::forkserver::{ForkServer, Server};
+    #[pymodule_export]
+    use crate::line::{Line, LineEnd};
     #[pymodule_export]
     use crate::lock::Lock;
     #[pymodule_export]

@@ -34,6 +34,8 @@ pub enum ObjectKind {
     Spares,
     /// An end of a `channel::link`
     Link,
+    /// `channel::Line`
+    Line,
 }
 
 impl ObjectKind {
@@ -53,6 +55,7 @@ impl ObjectKind {
             10 => Self::Pool,
             11 => Self::Spares,
             12 => Self::Link,
+            13 => Self::Line,
             _ => return None,
         })
     }
@@ -73,6 +76,7 @@ impl ObjectKind {
             Self::Pool => "pool",
             Self::Spares => "spares",
             Self::Link => "end of a pipe",
+            Self::Line => "line",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `README.md` beside this file tells the protocols and the races they
 //! survive. In reading order: the queue, what it is made of, and what it
-//! gives out; the link and the pipe; waiting for any of them.
+//! gives out; the link, the pipe and the line; waiting for any of them.
 
 pub mod queue;
 
@@ -27,8 +27,11 @@ mod pipe;
 mod track;
 pub mod wire;
 
+mod line;
+
 mod wait;
 
+pub use line::{Line, LineEnd, LineHandle, ROOM as LINE_ROOM, Received};
 pub use link::{LinkEnd, LinkHandles, link};
 pub use pipe::{PipeEnd, one_way_pipe, pipe};
 pub use track::{Track, TrackHandle};

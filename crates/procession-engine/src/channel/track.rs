@@ -124,6 +124,16 @@ impl Track {
         }
     }
 
+    /// Returns the handle while whoever attaches with it knows that this view is
+    /// held.
+    #[must_use]
+    pub fn handle(&self) -> TrackHandle {
+        TrackHandle {
+            object: self.object.handle(),
+            side: self.side as u8,
+        }
+    }
+
     pub(super) fn out(&self) -> &Lane {
         &self.object.body::<Body>().lanes[self.side]
     }

@@ -16,6 +16,7 @@ pub mod mapping;
 pub mod memfd;
 
 pub mod futex;
+pub mod patience;
 
 pub mod image;
 pub mod poll;

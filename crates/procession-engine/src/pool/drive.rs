@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::epoll::Ready;
+use crate::os::patience::Patience;
 use crate::os::poll::{PollFd, PollFlags, poll};
 use crate::os::time::Deadline;
 use crate::pool::collector;
@@ -15,7 +16,6 @@ use crate::pool::dispatch::{Phase, Tally};
 use crate::pool::lane::Lane;
 use crate::pool::lead::{Entered, interrupted, this_thread, timed_out};
 use crate::pool::outcome::{Outbox, PoolEnd, Sink};
-use crate::pool::patience::Patience;
 use crate::pool::pool::{DOORBELL, Shared};
 use crate::pool::reply_words::Bell;
 use crate::pool::seat::Seat;

@@ -12,7 +12,6 @@ mod record;
 mod since;
 
 mod pace;
-mod patience;
 
 mod worker;
 

@@ -8,8 +8,6 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::primitive::relax;
-
 /// The longest spin: twice what waking a parked peer costs.
 const LONGEST: Duration = Duration::from_micros(100);
 
@@ -59,7 +57,7 @@ impl Patience {
             budget = SHORTEST;
         }
         for _ in 0..LOOKS {
-            relax();
+            std::hint::spin_loop();
             if ready() {
                 return self.paid();
             }

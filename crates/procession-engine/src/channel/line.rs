@@ -1,0 +1,383 @@
+//! A socket between two relatives whose messages lie in shared memory.
+//!
+//! For those who ask and answer in turn, such as a manager's clients and its
+//! server: each end sends its next message only when it has received the
+//! other's, so that a place for one message each way is all they need. While
+//! both are awake, no system call is made.
+//!
+//! The socket tells when the other end is gone, and wakes it: a receiver that
+//! has looked in vain for a while says so (`asleep`) and receives from the
+//! socket; whoever sends then takes the word back and sends one byte. Each
+//! puts a sequentially consistent fence between its store and its look, so one
+//! of the two sees the other. A message that the place is too small for goes
+//! through the socket, as over a [`pipe`](super::pipe()).
+//!
+//! # Safety
+//! A place is a part of an object that lives while it is attached. The sender
+//! writes it while the message before was answered, the receiver reads it
+//! after the count has told of it; relatives keep to their turns.
+
+#![expect(unsafe_code, reason = "messages are bytes of the arena")]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::arena::{Family, Handle, Object, ObjectKind};
+use crate::channel::message::Message;
+use crate::channel::track::{Track, TrackHandle};
+use crate::channel::wire::{Receiving, Sending};
+use crate::error::{Error, ErrorKind, Result};
+use crate::os::patience::Patience;
+use crate::os::socket;
+use crate::os::time::Deadline;
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// Bytes of a place.
+pub const ROOM: usize = 3968;
+
+/// In the place of a length: the message goes through the socket.
+const ELSEWHERE: u32 = u32::MAX;
+
+#[repr(C)]
+struct Body {
+    /// What the end of that number sends into.
+    places: [Place; 2],
+}
+
+/// Where the messages of one direction lie, one at a time.
+#[repr(C, align(64))]
+struct Place {
+    /// How many messages were sent.
+    count: AtomicU32,
+    /// Whether the receiver waits to be woken.
+    asleep: AtomicU32,
+    /// The length of the last one.
+    len: AtomicU32,
+    spare: AtomicU32,
+    bytes: [AtomicU64; ROOM / 8],
+}
+
+/// Names what the ends of a line share, for the one that attaches to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineHandle {
+    /// Whose members may attach.
+    pub family: u128,
+    /// The two places.
+    pub places: Handle,
+    /// What large messages need.
+    pub track: TrackHandle,
+}
+
+/// What one end of a line shares with the other, as long as it has no socket.
+#[derive(Debug)]
+pub struct LineEnd {
+    object: Object,
+    track: Track,
+    side: usize,
+    /// The other end's, until it has attached.
+    theirs: Option<Track>,
+}
+
+impl LineEnd {
+    /// Makes the end that offers.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create() -> Result<Self> {
+        let (track, theirs) = Track::pair()?;
+        Ok(Self {
+            object: Object::create(ObjectKind::Line, size_of::<Body>() as u64)?,
+            track,
+            side: 0,
+            theirs: Some(theirs),
+        })
+    }
+
+    /// Returns what the other end attaches to, while this one is held.
+    #[must_use]
+    pub fn handle(&self) -> LineHandle {
+        LineHandle {
+            family: self.object.family().id(),
+            places: self.object.handle(),
+            track: self.theirs.as_ref().unwrap_or(&self.track).handle(),
+        }
+    }
+
+    /// Attaches to what a relative offers.
+    ///
+    /// # Errors
+    /// `Stale` when it is gone, `Invalid` when it is of another family.
+    pub fn attach(handle: LineHandle) -> Result<Self> {
+        if Family::get()?.id() != handle.family {
+            let message = "a line was offered by a process that is no relative";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        Ok(Self {
+            object: Object::attach(handle.places, ObjectKind::Line)?,
+            track: Track::attach(handle.track)?,
+            side: 1,
+            theirs: None,
+        })
+    }
+
+    /// Puts the end to use, over its end of a connected socket.
+    #[must_use]
+    pub fn open(self, socket: OwnedFd) -> Line {
+        Line {
+            socket,
+            object: self.object,
+            track: self.track,
+            side: self.side,
+            sent: 0,
+            received: 0,
+            asleep: false,
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// One end of a line, held by one thread.
+#[derive(Debug)]
+pub struct Line {
+    socket: OwnedFd,
+    object: Object,
+    track: Track,
+    side: usize,
+    sent: u32,
+    received: u32,
+    /// Whether `asleep` was set and not taken back by us; a byte may be coming.
+    asleep: bool,
+    patience: Patience,
+}
+
+/// A received message.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// It lies in its place until the answer is sent.
+    Here(&'a [u8]),
+    /// It came through the socket.
+    Elsewhere(Message),
+}
+
+impl Line {
+    /// Sends a message, its bytes taken from the parts in turn.
+    ///
+    /// # Errors
+    /// `Closed` when the other end is known to be gone; an end that is not is
+    /// told of by the next [`wait`](Self::wait).
+    pub fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let fits = len <= ROOM;
+        if fits {
+            self.write(parts);
+        }
+        self.sent = self.sent.wrapping_add(1);
+        let place = self.place(self.side);
+        let told = if fits { len as u32 } else { ELSEWHERE };
+        // Relaxed: the count tells of it.
+        place.len.store(told, Ordering::Relaxed);
+        // Release pairs with the Acquire in `has_news`.
+        place.count.store(self.sent, Ordering::Release);
+        // Pairs with the fence in `wait`.
+        fence(Ordering::SeqCst);
+        if place.asleep.load(Ordering::Relaxed) != 0 && place.asleep.swap(0, Ordering::AcqRel) != 0
+        {
+            socket::send_all(&self.socket, &[b"!"], &mut 0, Deadline::NEVER)?;
+        }
+        if fits {
+            return Ok(());
+        }
+        let mut sending = Sending::new(self.socket.as_fd(), Some(&self.track), parts);
+        loop {
+            match sending.go_on(Deadline::NEVER) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Looks for the next message for as long as that seems wise; tells whether
+    /// it is here.
+    pub fn look(&mut self) -> bool {
+        if self.asleep {
+            return self.has_news();
+        }
+        let count = &self.object.body::<Body>().places[1 - self.side].count;
+        let received = self.received;
+        self.patience
+            .spin(|| count.load(Ordering::Acquire) != received)
+    }
+
+    /// Sleeps until the next message is here, which [`take`](Self::take) returns.
+    ///
+    /// # Errors
+    /// `Closed` when the other end is gone; `TimedOut` at the deadline and
+    /// `Interrupted`: call again.
+    pub fn wait(&mut self, deadline: Deadline) -> Result<()> {
+        if !self.asleep {
+            // Relaxed: the fence orders it before the look.
+            self.incoming().asleep.store(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            self.asleep = true;
+        }
+        while !self.has_news() {
+            // The byte comes after the news.
+            socket::recv_exact(&self.socket, &mut [0], &mut 0, deadline)?;
+            self.asleep = false;
+        }
+        Ok(())
+    }
+
+    /// Returns the message that was waited for.
+    ///
+    /// # Errors
+    /// `Closed` when the other end ended before it was all here.
+    pub fn take(&mut self) -> Result<Received<'_>> {
+        // Whoever took the word back has sent a byte.
+        if self.asleep && self.incoming().asleep.swap(0, Ordering::AcqRel) == 0 {
+            self.take_byte()?;
+        }
+        self.asleep = false;
+        self.received = self.received.wrapping_add(1);
+        match self.incoming().len.load(Ordering::Relaxed) {
+            ELSEWHERE => self.recv_elsewhere(),
+            len => Ok(Received::Here(self.read(len as usize))),
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.incoming().count.load(Ordering::Acquire) != self.received
+    }
+
+    /// Receives the byte that was sent to wake this end.
+    fn take_byte(&mut self) -> Result<()> {
+        loop {
+            match socket::recv_exact(&self.socket, &mut [0], &mut 0, Deadline::NEVER) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => {
+                    self.asleep &= result.is_err();
+                    return result;
+                }
+            }
+        }
+    }
+
+    fn recv_elsewhere(&self) -> Result<Received<'_>> {
+        let mut receiving = Receiving::new(self.socket.as_fd(), Some(&self.track), usize::MAX);
+        loop {
+            match receiving.go_on(Deadline::NEVER) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result.map(Received::Elsewhere),
+            }
+        }
+    }
+
+    fn place(&self, side: usize) -> &Place {
+        &self.object.body::<Body>().places[side]
+    }
+
+    fn incoming(&self) -> &Place {
+        self.place(1 - self.side)
+    }
+
+    fn write(&self, parts: &[&[u8]]) {
+        let mut at = self.place(self.side).bytes.as_ptr().cast::<u8>().cast_mut();
+        for part in parts {
+            // SAFETY: the parts fit, as the caller has looked; nobody reads the
+            // place before the count tells of them.
+            unsafe { at.copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+            // SAFETY: still inside the place, or one past its end.
+            at = unsafe { at.add(part.len()) };
+        }
+    }
+
+    fn read(&self, len: usize) -> &[u8] {
+        let at = self.incoming().bytes.as_ptr().cast::<u8>();
+        // SAFETY: no more than the place has; the sender writes it again when
+        // it has our answer, which takes this line for itself.
+        unsafe { std::slice::from_raw_parts(at, len.min(ROOM)) }
+    }
+}
+
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::os::testing::WATCHDOG;
+
+    fn line() -> (Line, Line) {
+        let (ours, theirs) = socket::stream_pair().unwrap();
+        let end = LineEnd::create().unwrap();
+        let other = LineEnd::attach(end.handle()).unwrap();
+        (end.open(ours), other.open(theirs))
+    }
+
+    fn recv(line: &mut Line, deadline: Deadline) -> Result<Vec<u8>> {
+        if !line.look() {
+            line.wait(deadline)?;
+        }
+        line.take().map(|received| match received {
+            Received::Here(bytes) => bytes.to_vec(),
+            Received::Elsewhere(message) => message.to_vec(),
+        })
+    }
+
+    #[test]
+    fn questions_and_answers_of_all_sizes_arrive() {
+        let (mut asking, mut answering) = line();
+        let answerer = std::thread::spawn(move || {
+            while let Ok(question) = recv(&mut answering, Deadline::NEVER) {
+                answering.send(&[&question, b"!"]).unwrap();
+            }
+        });
+        for len in [0, 1, ROOM - 1, ROOM, ROOM + 1, 100_000, 1 << 20, 3] {
+            let question: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            for _ in 0..20 {
+                let (head, tail) = question.split_at(len / 3);
+                asking.send(&[head, tail]).unwrap();
+                let answer = recv(&mut asking, WATCHDOG()).unwrap();
+                assert!(answer.ends_with(b"!") && answer[..len] == question);
+            }
+        }
+        drop(asking);
+        answerer.join().unwrap();
+    }
+
+    #[test]
+    fn a_sleeper_is_woken() {
+        let (mut asking, mut answering) = line();
+        let early = recv(&mut answering, Deadline::after(Duration::from_millis(20)));
+        assert_eq!(early.unwrap_err().kind(), ErrorKind::TimedOut);
+        asking.send(&[b"late"]).unwrap();
+        assert_eq!(recv(&mut answering, WATCHDOG()).unwrap(), b"late");
+        answering.send(&[b"answer"]).unwrap();
+        assert_eq!(recv(&mut asking, WATCHDOG()).unwrap(), b"answer");
+    }
+
+    #[test]
+    fn the_end_of_the_other_side_is_told_after_its_last_message() {
+        let (mut asking, mut answering) = line();
+        let early = recv(&mut answering, Deadline::after(Duration::from_millis(1)));
+        assert!(early.is_err());
+        asking.send(&[b"last"]).unwrap();
+        drop(asking);
+        assert_eq!(recv(&mut answering, WATCHDOG()).unwrap(), b"last");
+        let end = recv(&mut answering, WATCHDOG()).unwrap_err();
+        assert_eq!(end.kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn a_stranger_cannot_attach() {
+        let end = LineEnd::create().unwrap();
+        let mut handle = end.handle();
+        handle.family ^= 1;
+        let error = LineEnd::attach(handle).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+    }
+}
