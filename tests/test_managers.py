@@ -1,9 +1,11 @@
 """Managers and their proxies, shared memory with a name, and the twin for threads."""
 
 import queue
+import signal
+import threading
 
 import pytest
-from library import load
+from library import MOMENT, load
 from targets import managers as targets
 
 
@@ -51,6 +53,72 @@ def test_object_is_kept_while_anybody_has_a_proxy(manager) -> None:
     assert second["list"][:] == []
     del second
     assert manager._number_of_objects() == before
+
+
+def test_values_of_all_sizes_go_to_the_server_and_back(manager) -> None:
+    mapping = manager.dict()
+    for size in (0, 1, 3_900, 4_000, 5_000, 200_000, 3_000_000):
+        mapping["key"] = bytes(size)
+        assert mapping["key"] == bytes(size)
+
+
+def test_each_thread_asks_by_itself(manager) -> None:
+    counts = manager.list([0] * 4)
+
+    def count(place: int) -> None:
+        for _ in range(50):
+            counts[place] += 1
+
+    threads = [threading.Thread(target=count, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert counts[:] == [50] * 4
+    # One of them waits, and does not keep the others from asking.
+    event = manager.Event()
+    waiter = threading.Thread(target=event.wait)
+    waiter.start()
+    assert not event.is_set()
+    event.set()
+    waiter.join()
+
+
+@pytest.mark.procession_only("the answer is taken for that of the next call")
+def test_interrupted_call_does_not_spoil_the_next(manager) -> None:
+    def interrupt(signum, frame) -> None:
+        raise InterruptedError("by a signal")
+
+    items, event = manager.list([1, 2]), manager.Event()
+    assert not event.is_set()
+    before = signal.signal(signal.SIGUSR2, interrupt)
+    try:
+        me = threading.get_ident()
+        wake = threading.Timer(MOMENT, signal.pthread_kill, (me, signal.SIGUSR2))
+        wake.start()
+        with pytest.raises(InterruptedError, match="by a signal"):
+            event.wait()
+        wake.join()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    event.set()
+    assert items[:] == [1, 2]
+    assert event.is_set() is True
+
+
+def test_killed_server_is_the_end_of_a_call(mp, tmp_path) -> None:
+    manager = load("managers").SyncManager(str(tmp_path / "socket"), ctx=mp)
+    manager.start()
+    event = manager.Event()
+    assert not event.is_set()
+    server = manager._process
+    kill = threading.Timer(MOMENT, server.kill)
+    kill.start()
+    with pytest.raises((EOFError, ConnectionError)):
+        event.wait()
+    kill.join()
+    manager.shutdown()
+    manager.join()
 
 
 def test_registered_type_can_be_made_and_used(mp) -> None:

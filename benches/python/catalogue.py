@@ -78,6 +78,7 @@ def python_scenarios() -> list[Scenario]:
         ("queue-4p4c", "queues.queue_4p4c", THOUSANDS, 1),
         ("pipe-roundtrip", "pipes.pipe_roundtrip", MICROSECONDS, 1),
         ("pipe-16MiB", "pipes.pipe_16mib", GIGABYTES, 4),
+        ("manager-dict", "managers.manager_dict", MICROSECONDS, 4),
         ("lock-uncontended", "locks.lock_uncontended", NANOSECONDS, 1),
         ("lock-contended", "locks.lock_contended", MILLIONS, 1),
     ]

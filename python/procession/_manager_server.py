@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NoReturn
 from . import _xml, process, util
 from ._challenge import welcome
 from ._outcome import rebuild_exc
+from ._procession import LineEnd
 from .connection import Client, Listener
 
 __all__ = ["RemoteError", "Server", "Token", "dispatch", "listener_client"]
@@ -97,6 +98,10 @@ def convert_to_error(kind: str, result: Any) -> BaseException:
     return RemoteError(result)
 
 
+# The requests whose answer is sent before they are done.
+_ANSWER_THEMSELVES = ("accept_connection", "accept_line", "shutdown")
+
+
 class Server:
     """What runs in the process of a manager.
 
@@ -113,6 +118,7 @@ class Server:
         "shutdown",
         "create",
         "accept_connection",
+        "accept_line",
         "get_methods",
         "debug_info",
         "number_of_objects",
@@ -173,7 +179,7 @@ class Server:
                 _, name, args, kwds = conn.recv()
                 if name not in self.public:
                     raise ValueError(f"{name!r} unrecognized")
-                is_answered = name in ("accept_connection", "shutdown")
+                is_answered = name in _ANSWER_THEMSELVES
                 message = "#RETURN", getattr(self, name)(conn, *args, **kwds)
             except Exception:
                 message = "#TRACEBACK", format_exc()
@@ -318,6 +324,25 @@ class Server:
         threading.current_thread().name = name
         c.send(("#RETURN", None))
         self.serve_client(c)
+
+    def accept_line(self, c: Any, name: str, offer: Any) -> None:
+        """Keeps the connection, and talks over a line, if the client is a relative.
+
+        Beyond `multiprocessing`; a client of its kind does not ask for it. The answer
+        is whether there is a line; without one the client asks for a connection.
+        """
+        try:
+            if type(self).serve_client is not Server.serve_client:
+                raise ValueError("a subclass serves connections only")
+            end = LineEnd(offer)
+        except (OSError, ValueError) as error:
+            util.debug("no line for %r: %s", name, error)
+            c.send(("#RETURN", False))
+            return
+        threading.current_thread().name = name
+        c.send(("#RETURN", True))
+        handle, c._handle = c._handle, None
+        self.serve_client(end.open(handle))
 
     def incref(self, c: Any, ident: str) -> None:
         """Counts one more who refers to an object."""

@@ -20,6 +20,8 @@ __all__ = [
     "ForkServer",
     "IMapIterator",
     "IMapUnorderedIterator",
+    "Line",
+    "LineEnd",
     "Lock",
     "MapResult",
     "Payload",
@@ -375,6 +377,41 @@ class Connection:
 
 def pipe() -> list[tuple[int, tuple[int, int, int]]]:
     """Returns both ends of a pipe, each as its descriptor and what goes with it."""
+
+@final
+class LineEnd:
+    """One end of a line that has no socket yet.
+
+    Args:
+        offered: What a relative offers; without it, an end is made.
+    """
+
+    def __new__(cls, offered: Any | None = None) -> Self: ...
+    @property
+    def offer(self) -> Any:
+        """What the other end attaches to, while this one is kept."""
+    def open(self, handle: int) -> Line:
+        """Returns the line over a connected socket, which becomes the line's own."""
+
+@final
+class Line:
+    """Asks and answers in turn, by shared memory, with a socket to wake and to end."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the line is closed."""
+    def call(
+        self, ident: str, name: str, args: Any, kwds: dict[str, Any] | None
+    ) -> tuple[str, Any]:
+        """Sends a request and returns the answer."""
+    def send(self, obj: Any) -> None:
+        """Sends an object."""
+    def recv(self) -> Any:
+        """Waits for an object and returns it."""
+    def fileno(self) -> int:
+        """Returns the descriptor of the socket."""
+    def close(self) -> None:
+        """Closes the line."""
 
 # Processes.
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from . import process, util
 from ._manager_server import Token, convert_to_error, dispatch, listener_client
+from ._procession import Line, LineEnd
 from ._spawning import get_spawning_popen
 
 __all__ = ["AutoProxy", "BaseProxy", "MakeProxyType", "RebuildProxy"]
@@ -88,14 +89,30 @@ class BaseProxy:
             self._incref()
         util.register_after_fork(self, BaseProxy._after_fork)
 
-    def _connect(self) -> None:
+    def _connect(self) -> Any:
         name = process.current_process().name
         thread = threading.current_thread().name
         if thread != "MainThread":
             name += f"|{thread}"
-        conn = self._Client(self._token.address, authkey=self._authkey)
-        dispatch(conn, None, "accept_connection", (name,))
+        conn = self._line(name)
+        if conn is None:
+            conn = self._Client(self._token.address, authkey=self._authkey)
+            dispatch(conn, None, "accept_connection", (name,))
         self._tls.connection = conn
+        return conn
+
+    def _line(self, name: str) -> Line | None:
+        """Returns a line to the server, if that is a relative and has one for us."""
+        if not isinstance(self._token.address, (str, bytes)):
+            return None
+        with self._Client(self._token.address, authkey=self._authkey) as conn:
+            if not getattr(conn, "_is_ours", False):
+                return None
+            end = LineEnd()
+            if not dispatch(conn, None, "accept_line", (name, end.offer)):
+                return None
+            handle, conn._handle = conn._handle, None
+            return end.open(handle)
 
     def _callmethod(
         self, methodname: str, args: Any = (), kwds: dict[str, Any] | None = None
@@ -106,11 +123,22 @@ class BaseProxy:
             RemoteError: The server could not call it, or not send the result.
             Exception: What the method raised, with its traceback as the cause.
         """
-        if not hasattr(self._tls, "connection"):
-            self._connect()
-        conn = self._tls.connection
-        conn.send((self._id, methodname, args, kwds or {}))
-        kind, result = conn.recv()
+        try:
+            conn = self._tls.connection
+        except AttributeError:
+            conn = self._connect()
+        try:
+            if type(conn) is Line:
+                kind, result = conn.call(self._id, methodname, args, kwds)
+            else:
+                conn.send((self._id, methodname, args, kwds or {}))
+                kind, result = conn.recv()
+        except BaseException:
+            # An answer that comes late must not be taken for that of the next call.
+            if type(conn) is not Line or conn.closed:
+                conn.close()
+                del self._tls.connection
+            raise
         if kind == "#RETURN":
             return result
         if kind == "#PROXY":

@@ -10,7 +10,9 @@ PACKAGE = Path("python/procession")
 
 # The modules that turn native things into the classes that users see. All others build on these.
 WRAPPERS = {
+    "_manager_server",
     "_outcome",
+    "_proxies",
     "_threads",
     "_workers",
     "connection",
