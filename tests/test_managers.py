@@ -2,9 +2,11 @@
 
 import queue
 import signal
+import sys
 import threading
 
 import pytest
+import script
 from library import MOMENT, load
 from targets import managers as targets
 
@@ -144,6 +146,38 @@ def test_memory_is_found_by_its_name_in_another_process(mp, start) -> None:
     memory = load("shared_memory").SharedMemory(create=True, size=100)
     start(targets.write, memory.name, b"from the child").join()
     assert bytes(memory.buf[:14]) == b"from the child"
+    memory.close()
+    memory.unlink()
+
+
+@pytest.mark.procession_only("its tracker removes what others still use")
+def test_memory_stays_when_a_stranger_that_used_it_has_left(lib) -> None:
+    memory = load("shared_memory").SharedMemory(create=True, size=100)
+    text = f"""
+import sys
+from {lib.__name__}.shared_memory import SharedMemory
+memory = SharedMemory({memory.name!r})
+memory.buf[:4] = b"here"
+"""
+    # One that closes it, one that only ends, and one that is killed.
+    for end in ("memory.close()", "", "import os; os.kill(os.getpid(), 9)"):
+        done = script.run([sys.executable, "-c", text + end])
+        assert done[2] == "", done
+        again = load("shared_memory").SharedMemory(memory.name)
+        assert bytes(again.buf[:4]) == b"here"
+        again.buf[:4] = bytes(4)
+        again.close()
+    memory.close()
+    memory.unlink()
+
+
+def test_memory_stays_when_a_child_that_used_it_has_left(mp, start) -> None:
+    memory = load("shared_memory").SharedMemory(create=True, size=100)
+    for text in (b"first", b"other"):
+        start(targets.write, memory.name, text).join()
+        again = load("shared_memory").SharedMemory(memory.name)
+        assert bytes(again.buf[:5]) == text
+        again.close()
     memory.close()
     memory.unlink()
 
