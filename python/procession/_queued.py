@@ -13,20 +13,19 @@ marks: there the death of a worker is an error of all tasks.
 
 from __future__ import annotations
 
-import queue
 import threading
 import weakref
 
 from . import pool as pools
 from . import util
 from ._errors import OwnerDied, WorkerDied, describe_exit
-from ._threads import Threads
+from ._threads import Threads, _Line
 from .connection import Pipe, wait
 from .sharedctypes import RawArray
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 __all__ = ["Queued", "work"]
@@ -53,7 +52,7 @@ class Queued(Threads):
         self._quick_get: Callable[[], Any] = pool._quick_get
         # What was fed and has not come back, as (job, index).
         self._out: set[tuple[int, int]] = set()
-        self.tasks: Any = _Line(self.put)
+        self.tasks: Any = _QueuedLine(self.put)
         self._marks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         self._state = pools.RUN
         self._in_vain = 0
@@ -104,9 +103,10 @@ class Queued(Threads):
 
     def terminate(self) -> None:
         """Ends the workers; what they have not done fails."""
+        error = WorkerDied("the pool was terminated")
         self._state = pools.TERMINATE
         self._ring()
-        self.tasks.put(None)
+        self.tasks.refuse(error)
         self._end_workers()
         feeder, collector = self._threads
         if collector is not threading.current_thread():
@@ -117,7 +117,7 @@ class Queued(Threads):
         while feeder.is_alive() and feeder is not threading.current_thread():
             if self._inqueue._reader.poll(0.01):
                 self._inqueue._reader.recv_bytes()
-        self._fail_all(WorkerDied("the pool was terminated"))
+        self._fail_all(error)
 
     def _end_workers(self) -> None:
         for worker in [*self._workers]:
@@ -228,7 +228,7 @@ class Queued(Threads):
 
     def _finish(self) -> None:
         """Ends the feeder and the workers, when there is nothing more to do."""
-        self.tasks.put(None)
+        self.tasks.end()
         if self._state == pools.TERMINATE:
             self._end_workers()
             return
@@ -239,42 +239,37 @@ class Queued(Threads):
             util.info("workers cannot be told to end: %r", error)
 
 
-class _Line:
-    """The tasks in line for the feeder.
+class _QueuedLine(_Line):
+    """The tasks in line for the feeder, which may be refused.
 
     Args:
         put: What takes the outcome of a task that is refused.
     """
 
     def __init__(self, put: Callable[[Any], object]) -> None:
-        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        super().__init__()
         self._put = put
         self.error: Exception | None = None
 
-    def put(self, task: Any) -> None:
-        """Puts a task in line, or fails it; None ends the feeder."""
-        self._tasks.put(task)
-        if self.error is not None:
-            self.refuse(self.error)
-
-    def get(self) -> Any:
-        """Waits for the next task."""
-        return self._tasks.get()
+    def put_all(self, tasks: Iterator[Any]) -> bool:
+        """Puts tasks in line, or fails them; returns whether they may be done."""
+        if super().put_all(tasks):
+            return True
+        self._fail(tasks)
+        return False
 
     def refuse(self, error: Exception) -> None:
         """Fails what is in line, and all that will be put."""
-        self.error = error
-        while True:
-            try:
-                task = self._tasks.get_nowait()
-            except queue.Empty:
-                return
-            if task is not None:
-                self._put((task[0], task[1], (False, error)))
-                continue
-            # Not for us, but for the feeder, after which nobody asks.
-            self._tasks.put(None)
-            return
+        with self._changed:
+            self.error = self.error or error
+            batches = [*self._batches]
+        self.drop()
+        for tasks in batches:
+            self._fail(tasks)
+
+    def _fail(self, tasks: Iterator[Any]) -> None:
+        for job, index, *_ in tasks:
+            self._put((job, index, (False, self.error)))
 
 
 def work(
