@@ -433,6 +433,7 @@ def test_nobody_outlives_a_parent_that_is_killed(program, signum) -> None:
     text = """
         import multiprocessing
         import threading
+        import time
 
         def work(started):
             started.release()
@@ -442,6 +443,14 @@ def test_nobody_outlives_a_parent_that_is_killed(program, signum) -> None:
         def wait(started, never):
             started.release()
             never.wait()
+
+        def hold_the_interpreter(started):
+            started.release()
+            sum(range(10**15))  # Without a look at signals, or at other threads.
+
+        def sleep(started):
+            started.release()
+            time.sleep(600)
 
         def initialize(started):
             globals()["given"] = started
@@ -457,17 +466,23 @@ def test_nobody_outlives_a_parent_that_is_killed(program, signum) -> None:
             processes = [
                 multiprocessing.Process(target=work, args=(started,), daemon=True),
                 multiprocessing.Process(target=wait, args=(started, never), daemon=True),
+                multiprocessing.Process(
+                    target=hold_the_interpreter, args=(started,), daemon=True
+                ),
+                multiprocessing.Process(target=sleep, args=(started,), daemon=True),
             ]
+            manager = multiprocessing.Manager()
+            shared = manager.dict(answer=42)
             for process in processes:
                 process.start()
-            for _ in range(4):
+            for _ in range(2 + len(processes)):
                 started.acquire()
             print("all run", flush=True)
             threading.Event().wait()
     """
     with script.Script(program.command(text)) as parent:
         assert parent.line() == "all run"
-        assert len(parent.members()) >= 6
+        assert len(parent.members()) >= 9
         os.kill(parent.process.pid, signum)
         parent.process.wait(PATIENCE)
         parent.must_be_empty()

@@ -169,6 +169,8 @@ class BaseManager:
                 initializer,
                 initargs,
             ),
+            # Without who started it there is nobody to shut it down.
+            daemon=True,
         )
         ident = ":".join(map(str, self._process._identity))
         self._process.name = f"{type(self).__name__}-{ident}"
