@@ -32,6 +32,7 @@ __all__ = [
     "Semaphore",
     "Server",
     "Task",
+    "Track",
     "booted",
     "end_spares",
     "join",
@@ -339,7 +340,7 @@ class Connection:
         readable: bool = True,
         writable: bool = True,
         *,
-        _track: tuple[int, int, int] | None = None,
+        _track: Track | tuple[int, int, int] | None = None,
     ) -> Self: ...
     def _lend_track(self) -> tuple[int, int, int] | None:
         """Returns what goes with the descriptor to another process."""
@@ -375,7 +376,11 @@ class Connection:
     def poll(self, timeout: float | None = 0.0) -> bool:
         """Waits until there is something to read or the time is over."""
 
-def pipe() -> list[tuple[int, tuple[int, int, int]]]:
+@final
+class Track:
+    """What goes with the descriptor of a pipe that was made in this process."""
+
+def pipe() -> list[tuple[int, Track]]:
     """Returns both ends of a pipe, each as its descriptor and what goes with it."""
 
 @final

@@ -137,7 +137,7 @@ impl Connection {
         handle: i32,
         readable: bool,
         writable: bool,
-        _track: Option<TrackNumbers>,
+        _track: Option<TrackOf<'_>>,
     ) -> PyResult<Self> {
         if handle < 0 {
             return Err(value_error("invalid handle"));
@@ -152,7 +152,7 @@ impl Connection {
             readable: AtomicBool::new(readable),
             writable: AtomicBool::new(writable),
             is_ours: AtomicBool::new(_track.is_some()),
-            track: _track.map(attach).transpose()?,
+            track: _track.map(TrackOf::take).transpose()?,
         })
     }
 
@@ -354,13 +354,35 @@ fn dumps_for_strangers(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     Ok(dumps.bind(py))
 }
 
+/// What goes with the descriptor of a pipe that was made in this process.
+#[pyclass(frozen, module = "procession._procession", name = "Track")]
+pub struct OwnTrack(Track);
+
+/// Says by what a connection finds what goes with its descriptor.
+#[derive(FromPyObject)]
+enum TrackOf<'py> {
+    /// It was made here.
+    Here(Bound<'py, OwnTrack>),
+    /// Another process has lent it.
+    Lent(TrackNumbers),
+}
+
+impl TrackOf<'_> {
+    fn take(self) -> PyResult<Track> {
+        match self {
+            Self::Here(track) => Ok(track.get().0.clone()),
+            Self::Lent(numbers) => attach(numbers),
+        }
+    }
+}
+
 /// Returns both ends of a pipe, each as its descriptor and what goes with it.
 #[pyfunction]
-pub fn pipe() -> PyResult<[(i32, TrackNumbers); 2]> {
+pub fn pipe() -> PyResult<[(i32, OwnTrack); 2]> {
     let (first, second) = channel::pipe().or_raise()?;
     Ok([first, second].map(|end| {
         let (fd, track) = end.into_parts();
-        (fd.into_raw_fd(), lent(&track))
+        (fd.into_raw_fd(), OwnTrack(track))
     }))
 }
 

@@ -53,7 +53,7 @@ mod _procession {
     #[pymodule_export]
     use crate::condition::{Condition, rebuild_condition};
     #[pymodule_export]
-    use crate::connection::{Connection, pipe};
+    use crate::connection::{Connection, OwnTrack, pipe};
     #[pymodule_export]
     use crate::event::Event;
     #[pymodule_export]

@@ -18,6 +18,7 @@ use crate::arena::raw_lock::Liveness;
 use crate::arena::space::Space;
 use crate::arena::spans::{self, CLASSES, Hints};
 use crate::arena::stamp::{MAX_MEMBERS, Stamp};
+use crate::arena::usage::Usage;
 use crate::arena::word::{Use, Word};
 use crate::arena::{burial, runs};
 use crate::error::{Error, ErrorKind, Result};
@@ -195,17 +196,6 @@ impl Family {
     }
 }
 
-/// What of the arena is in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Blocks, objects among them.
-    pub blocks: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Objects.
-    pub objects: u64,
-}
-
 /// Blocks.
 impl Family {
     /// Allocates a block of at least `len` bytes, ours.
@@ -310,6 +300,30 @@ impl Family {
             // Release: whoever sees an object sees its header.
             self.cell(place).store(object.pack(), Ordering::Release);
         }
+    }
+
+    /// Makes an object's block ours for a moment, in which nobody else frees it; tells
+    /// whether there is an object that is the family's.
+    pub(crate) fn hold_object(&self, offset: u64) -> bool {
+        let Ok((place, word, _)) = self.locate(offset) else {
+            return false;
+        };
+        let held = Word {
+            owner: self.me().slot() as u16,
+            ..word
+        };
+        // The word's generation tells this object from all that come after it.
+        word.object
+            && word.owner == 0
+            && self
+                .cell(place)
+                .compare_exchange(
+                    word.pack(),
+                    held.pack(),
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
     }
 
     pub(crate) fn is_object(&self, offset: u64) -> bool {
@@ -607,6 +621,7 @@ extern "C" fn after_fork_in_child() {
     }
     if !child.is_nobody() && !family.become_member(child) {
         // Our parent has ended already, and the place went with it.
+        family.registry.lock().attachments().stay_parent();
         child = family.reserve_member_for(parent).unwrap_or(Stamp::NOBODY);
         if !child.is_nobody() {
             family.become_member(child);

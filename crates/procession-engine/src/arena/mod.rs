@@ -18,6 +18,7 @@ mod spans;
 
 pub mod block;
 pub mod member;
+pub mod usage;
 
 mod burial;
 pub mod family;
@@ -26,9 +27,10 @@ pub mod loans;
 pub mod object;
 
 pub use block::Block;
-pub use family::{Family, Usage};
+pub use family::Family;
 pub use hooks::{Hooks, ObjectKind};
 pub use loans::Loans;
 pub use object::{Handle, Object, View};
 pub use raw_lock::{Acquired, Liveness, NotAcquired, RawLock};
 pub use stamp::Stamp;
+pub use usage::Usage;

@@ -201,6 +201,8 @@ impl<'a> View<'a> {
 
     /// Takes a dead member out, and destroys the object if it was the last.
     pub(crate) fn bury(self, dead: Stamp) {
+        // If it died in `destroy_if_abandoned`.
+        let _ = self.family.change_owner(self.offset, dead, Stamp::NOBODY);
         let mut next = self.header().overflow.load(Ordering::Acquire);
         while next != 0 {
             let _ = self.family.change_owner(next, dead, Stamp::NOBODY);
@@ -210,6 +212,7 @@ impl<'a> View<'a> {
             (crate::hooks_of(kind).on_death)(self, dead);
         }
         self.detach(dead);
+        self.destroy_if_abandoned();
     }
 
     /// Empties the cells of a dead member, and destroys the object if they were the
@@ -229,13 +232,33 @@ impl<'a> View<'a> {
             .destroyer
             .compare_exchange(dead.raw(), 0, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok();
-        if was_attached || was_destroying || self.is_abandoned() {
+        if was_attached || was_destroying {
             self.try_destroy();
         }
     }
 
-    /// Tells whether nobody is attached or about to be. Whoever left last is to destroy
-    /// the object; if it was killed in between, any burial does.
+    /// Destroys the object if whoever left it last was killed before it could.
+    fn destroy_if_abandoned(self) {
+        let (me, header) = (self.family.me(), self.header());
+        // These only read what may have become another's block a moment ago. What is
+        // held is an object, and nobody frees it.
+        if header.destroyer.load(Ordering::SeqCst) != 0
+            || !self.is_abandoned()
+            || !self.family.hold_object(self.offset)
+        {
+            return;
+        }
+        if self.destroy_owned_by(me) {
+            return;
+        }
+        let _ = self.family.change_owner(self.offset, me, Stamp::NOBODY);
+        // Whoever has destroyed it meanwhile could not free what we held.
+        if header.serial.load(Ordering::SeqCst) == 0 {
+            self.family.free_of(self.offset, Stamp::NOBODY);
+        }
+    }
+
+    /// Tells whether nobody is attached or about to be.
     fn is_abandoned(self) -> bool {
         let header = self.header();
         !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
@@ -255,6 +278,12 @@ impl<'a> View<'a> {
 
     /// Destroys the object unless somebody is attached or about to be.
     fn try_destroy(self) {
+        self.destroy_owned_by(Stamp::NOBODY);
+    }
+
+    /// Does the same with an object whose block is `owner`'s for the moment; tells
+    /// whether it did.
+    fn destroy_owned_by(self, owner: Stamp) -> bool {
         let me = self.family.me();
         let header = self.header();
         let begun =
@@ -263,16 +292,13 @@ impl<'a> View<'a> {
                 .compare_exchange(0, me.raw(), Ordering::SeqCst, Ordering::Relaxed);
         if begun.is_err() {
             // Somebody else decides; it looks at the cells after we changed ours.
-            return;
+            return false;
         }
         if !self.is_abandoned() {
             header.destroyer.store(0, Ordering::SeqCst);
             // Whoever left between our look and our stepping back saw us
             // deciding and went away; decide for it.
-            if self.is_abandoned() {
-                self.try_destroy();
-            }
-            return;
+            return self.is_abandoned() && self.destroy_owned_by(owner);
         }
         if let Some(kind) = self.kind() {
             (crate::hooks_of(kind).on_destroy)(self);
@@ -291,8 +317,9 @@ impl<'a> View<'a> {
             .into_iter()
             .for_each(|offset| self.family.free(offset));
         // Release: a stale handle finds no serial, or another's.
-        header.serial.store(0, Ordering::Release);
-        self.family.free_of(self.offset, Stamp::NOBODY);
+        header.serial.store(0, Ordering::SeqCst);
+        self.family.free_of(self.offset, owner);
+        true
     }
 }
 
@@ -539,7 +566,7 @@ impl Attachments {
         for attachment in &self.0 {
             let mut offset = attachment.child_cell.swap(0, Ordering::Relaxed);
             if offset == 0
-                && let Ok(cell) = View::new(family, attachment.handle.offset).place(child)
+                && let Some(cell) = still_there(family, attachment.handle, child)
             {
                 offset = family.offset_of(std::ptr::from_ref(cell).cast());
             }
@@ -553,6 +580,18 @@ impl Attachments {
             attachment.child_cell.store(0, Ordering::Relaxed);
         }
     }
+}
+
+/// Attaches a member to an object that may have ended with the member's parent.
+fn still_there(family: &Family, handle: Handle, member: Stamp) -> Option<&AtomicU32> {
+    let view = View::new(family, handle.offset);
+    let is_there = || family.is_object(handle.offset) && view.handle() == handle;
+    let cell = is_there().then(|| view.place(member).ok()).flatten()?;
+    if is_there() {
+        return Some(cell);
+    }
+    let _ = cell.compare_exchange(member.raw(), 0, Ordering::SeqCst, Ordering::Relaxed);
+    None
 }
 
 fn cell_at(family: &Family, offset: u64) -> &AtomicU32 {

@@ -13,7 +13,7 @@ mod pool;
 mod queue;
 mod sync;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use procession_engine::arena::Family;
 use procession_engine::os::steps;
@@ -50,8 +50,7 @@ fn at_every_step_after<T>(
     work: impl Fn(&T),
     go_on: impl Fn(&T, bool),
 ) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let family = Family::get().unwrap();
     let before = family.usage();
     for burial in [Burial::AtOnce, Burial::WhenNoticed] {
@@ -86,6 +85,12 @@ fn at_every_step_after<T>(
         assert!(count > 0, "{what} has no steps");
         println!("{what}: {count} steps, burial {burial:?}");
     }
+}
+
+/// Counts of the entire arena are compared: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn bury(child: Relative, burial: Burial) -> Option<Relative> {

@@ -14,11 +14,12 @@ use procession_engine::arena::Family;
 use procession_engine::os::fork::fork;
 use procession_engine::os::steps;
 use procession_engine::pool::{
-    Config, Ending, Opening, Outcome, Payload, Pool, Sink, Task, Worker, WorkerProcess,
+    Config, Ending, Opening, Outcome, Payload, Pool, Sink, Task, Terms, Worker, WorkerProcess,
     WorkerStarter,
 };
 use procession_engine::start::{Forked, Orders, fork_with};
 
+use crate::alone;
 use crate::family::watchdog;
 
 /// Bytes of the tasks: in the ring, and in a block.
@@ -103,6 +104,7 @@ fn run_tasks(steps: u64) -> (usize, usize) {
             token,
             payload,
             job: None,
+            terms: Terms::default(),
         };
         pool.submit(task).unwrap();
     }
@@ -128,6 +130,7 @@ impl WorkerStarter for Shared {
 
 #[test]
 fn a_worker_killed_at_any_step_costs_one_task_at_most() {
+    let _alone = alone();
     let family = Family::get().unwrap();
     run_tasks(u64::MAX - 1);
     family.bury_all();
