@@ -29,7 +29,7 @@ MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
-.PHONY: help demo test test-rust test-python check compat conformance chaos steps bench failures develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat conformance chaos short-chaos steps bench failures develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +39,7 @@ demo: $(VENV)/.module ## run one multiprocessing program on the standard library
 
 test: test-rust test-python ## run every test: cargo's with examples and doc examples, then pytest's
 
-check: lint types layers docs loom steps test compat ## run everything that continuous integration runs
+check: lint types layers docs loom steps test compat short-chaos ## run everything that continuous integration runs
 
 conformance: $(VENV)/.module ## run CPython's own tests of multiprocessing on procession; CONFORMANCE="-h" for options
 	$(BIN)/python tests/compat $(CONFORMANCE)
@@ -85,8 +85,14 @@ docs: $(VENV)/.packages ## build the Rust documentation and check every link in 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	$(BIN)/python tools/links
 
-chaos: $(VENV)/.module ## kill at random and audit what became of the work; SEED=1 SECONDS=600
-	$(BIN)/python tests/chaos $(CHAOS)
+chaos: $(VENV)/.module ## kill at random, in both faces, and audit what became of the work; SEED=1 SECONDS=600
+	@tools/need cargo
+	$(CARGO) build --package procession-chaos
+	$(BIN)/python tests/chaos --face python $(CHAOS)
+	$(BIN)/python tests/chaos --face rust --program $(TARGET)/debug/procession-chaos $(CHAOS)
+
+short-chaos: ## the run of chaos that is part of check
+	$(MAKE) chaos SECONDS=12
 
 steps: ## kill a process at each step of each operation on what is shared
 	@tools/need cargo

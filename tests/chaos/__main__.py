@@ -47,7 +47,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rate", type=float, default=40, help="kills in a second")
     parser.add_argument("--acts", nargs="+", choices=ACTS, default=ACTS)
-    parser.add_argument("--program", help="of the Rust face: the built program")
+    parser.add_argument(
+        "--program",
+        default=HERE.parents[1] / "target/release/procession-chaos",
+        help="of the Rust face: the built program",
+    )
     parser.add_argument("--keep", type=Path, help="where to leave the ledgers")
     options = parser.parse_args()
     print(f"chaos: face {options.face}, seed {options.seed}", flush=True)
@@ -96,14 +100,16 @@ def episode(
     book.touch()
     chance = random.Random(seed)
     command = programs(options)[options.face]
-    arguments = [book, until - 1, seed, *chance.sample(options.acts, len(options.acts))]
+    # The wall's clock, which is the same for all.
+    over = time.time() + until - 1 - time.monotonic()
+    arguments = [book, over, seed, *chance.sample(options.acts, len(options.acts))]
     names = {*os.listdir("/dev/shm"), "ledger", "errors"}
     with (folder / "errors").open("wb") as errors:
         program = subprocess.Popen(
             [*command, *map(str, arguments)],
             stdin=subprocess.DEVNULL,
             stderr=errors,
-            env=os.environ | {"TMPDIR": str(folder)},
+            env=os.environ | {"TMPDIR": str(folder), ledger.VARIABLE: str(book)},
             start_new_session=True,
         )
     killer.kept.add(program.pid)
@@ -139,7 +145,7 @@ def programs(options: argparse.Namespace) -> dict[str, list[str]]:
     """Returns the commands that run the program in each face."""
     return {
         "python": [sys.executable, str(HERE / "python")],
-        "rust": [options.program or "no program was given"],
+        "rust": [str(options.program)],
     }
 
 

@@ -119,4 +119,5 @@ def descriptors() -> Counter[str]:
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     os.environ[ledger.VARIABLE] = sys.argv[1]
-    sys.exit(main(float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]))
+    left_of_wall = float(sys.argv[2]) - time.time()
+    sys.exit(main(time.monotonic() + left_of_wall, int(sys.argv[3]), sys.argv[4:]))
