@@ -123,6 +123,15 @@ def test_killed_server_is_the_end_of_a_call(mp, tmp_path) -> None:
     manager.join()
 
 
+def test_manager_may_talk_in_xml(mp) -> None:
+    targets.CountingManager.register("Counter", targets.Counter)
+    options = {"authkey": b"key", "serializer": "xmlrpclib", "ctx": mp}
+    with targets.CountingManager(("localhost", 0), **options) as manager:
+        client = targets.CountingManager(manager.address, **options)
+        client.connect()
+        assert client.Counter(4).up() == 5
+
+
 def test_registered_type_can_be_made_and_used(mp) -> None:
     targets.CountingManager.register("Counter", targets.Counter)
     with targets.CountingManager(ctx=mp) as manager:

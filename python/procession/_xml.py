@@ -38,6 +38,7 @@ class ConnectionWrapper:
         self.poll = conn.poll
         self.recv_bytes = conn.recv_bytes
         self.send_bytes = conn.send_bytes
+        self._recv_bytes_within = conn._recv_bytes_within
 
     def send(self, obj: Any) -> None:
         """Sends an object."""
