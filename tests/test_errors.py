@@ -338,13 +338,57 @@ def test_argument_that_does_not_unpickle_fails_its_call_only(mp) -> None:
         assert pool.apply(pool_targets.square, (3,)) == 9
 
 
+@pytest.mark.procession_only("the worker ends, and nobody is told")
+@pytest.mark.parametrize(
+    ("function", "arguments", "type_name", "message"),
+    [
+        (pool_targets.exit_with, (3,), "SystemExit", "3"),
+        (pool_targets.interrupt, (), "KeyboardInterrupt", ""),
+        (pool_targets.raise_unusual, (), "targets.pool.Unusual", "from below"),
+    ],
+)
+def test_what_is_no_exception_fails_its_call_only(
+    lib, mp, function, arguments, type_name, message
+) -> None:
+    with mp.Pool(1) as pool:
+        pid = pool.apply(pool_targets.pid)
+        with pytest.raises(lib.RemoteError, match=message or None) as caught:
+            pool.apply_async(function, arguments).get(PATIENCE)
+        assert caught.value.type_name == type_name
+        assert f"in {function.__name__}" in caught.value.traceback
+        assert pool.apply(pool_targets.pid) == pid
+
+
+@pytest.mark.procession_only("some of them kill the pool")
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (pool_targets.raise_demanding, "targets.pool.Demanding: 1 and 2"),
+        (pool_targets.return_what_fails_to_pickle, "it does not pickle"),
+        (pool_targets.return_what_exits_when_pickled, "as it was pickled"),
+        (pool_targets.raise_what_fails_to_tell, "FailsToTell"),
+    ],
+)
+def test_what_does_not_cross_fails_its_call_only(mp, function, told) -> None:
+    with mp.Pool(1) as pool:
+        pid = pool.apply(pool_targets.pid)
+        with pytest.raises(Exception, match=told):
+            pool.apply_async(function).get(PATIENCE)
+        assert pool.apply(pool_targets.pid) == pid
+
+
 @pytest.mark.procession_only("new workers are made and fail for ever")
-def test_initializer_that_fails_is_an_error_here(mp) -> None:
-    with (
-        mp.Pool(2, initializer=pool_targets.fail_to_initialize) as pool,
-        pytest.raises(Exception, match="no worker can be made"),
-    ):
-        pool.apply_async(pool_targets.square, (3,)).get(PATIENCE)
+@pytest.mark.parametrize(
+    "initializer", [pool_targets.fail_to_initialize, pool_targets.exit_to_initialize]
+)
+def test_initializer_that_fails_is_an_error_here(lib, mp, initializer) -> None:
+    started = mp.Value("i", 0)
+    with mp.Pool(2, targets.count_and_call, (started, initializer)) as pool:
+        with pytest.raises(Exception, match="no worker can be made"):
+            pool.apply_async(pool_targets.square, (3,)).get(PATIENCE)
+        with pytest.raises(Exception, match="no worker can be made"):
+            pool.map(pool_targets.square, range(3))
+    assert 1 <= started.value <= 2
 
 
 def test_errors_of_a_connection_are_of_its_module(lib) -> None:

@@ -790,7 +790,7 @@ class PoolWorker:
     def __new__(cls, lane: tuple[int, int]) -> Self: ...
     def fail(self, packed: Any) -> None:
         """Tells the pool, by a packed error, that this worker cannot be set up."""
-    def run(self, pack: Callable[[Exception, Any], Any]) -> None:
+    def run(self, pack: Callable[[BaseException, Any], Any]) -> None:
         """Works until there are no more tasks.
 
         Args:

@@ -70,14 +70,14 @@ def work(
     if initializer is not None:
         try:
             initializer(*initargs)
-        except Exception as error:
+        except BaseException as error:
             me.fail(_pack(error))
             raise
     me.run(_pack)
     util.debug("worker exiting")
 
 
-def _pack(error: Exception, value: object = None) -> Any:
+def _pack(error: BaseException, value: object = None) -> Any:
     """Returns an error as data that crosses; `value` is what it kept from crossing."""
     # Not at the top: few workers need it, and it is theirs who start them.
     from .pool import MaybeEncodingError
@@ -85,6 +85,9 @@ def _pack(error: Exception, value: object = None) -> Any:
     if value is not None:
         return _outcome.pack_error(MaybeEncodingError(error, value))
     packed = _outcome.pack_error(error)
+    if not isinstance(error, Exception):
+        # A SystemExit or KeyboardInterrupt is an error there, and must not end anybody.
+        return (None, *packed[1:])
     if packed[0] is not None:
         return packed
     try:

@@ -37,3 +37,10 @@ def join_stranger(process) -> str:
     except Exception as error:
         return type(error).__name__
     return "no error"
+
+
+def count_and_call(counter, function) -> None:
+    """Counts how often it is called."""
+    with counter.get_lock():
+        counter.value += 1
+    function()

@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from library import PATIENCE, multiprocessing
@@ -81,6 +81,55 @@ def exit_with(code: int) -> NoReturn:
 
 def interrupt(_: object = None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+class Unusual(BaseException):
+    """What is no Exception and no end of the program either."""
+
+
+def raise_unusual() -> NoReturn:
+    raise Unusual("from below")
+
+
+def fail_below(function: Callable[[], object]) -> object:
+    """Calls what fails, for the sake of the traceback."""
+    return function()
+
+
+class FailsToPickle:
+    def __reduce__(self) -> NoReturn:
+        raise ValueError("it does not pickle")
+
+
+def return_what_fails_to_pickle() -> object:
+    return FailsToPickle()
+
+
+class ExitsWhenPickled:
+    def __reduce__(self) -> NoReturn:
+        sys.exit("as it was pickled")
+
+
+def return_what_exits_when_pickled() -> object:
+    return ExitsWhenPickled()
+
+
+class FailsToTell(Exception):
+    """An exception without a message."""
+
+    def __str__(self) -> str:
+        raise ValueError("no message")
+
+    def __reduce__(self) -> NoReturn:
+        raise ValueError("no pickle")
+
+
+def raise_what_fails_to_tell() -> NoReturn:
+    raise FailsToTell
+
+
+def exit_to_initialize() -> NoReturn:
+    sys.exit("no worker can be made")
 
 
 def initialize(*values: object) -> None:

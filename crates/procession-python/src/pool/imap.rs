@@ -243,7 +243,11 @@ impl IMapIterator {
         loop {
             match self.fetch()? {
                 Some((true, value)) => return Ok(value),
-                Some((false, error)) => return Err(PyErr::from_value(error.into_bound(py))),
+                Some((false, error)) => {
+                    // As in `ApplyResult::open`.
+                    py.check_signals()?;
+                    return Err(PyErr::from_value(error.into_bound(py)));
+                }
                 None => {}
             }
             let driven = match &self.core {

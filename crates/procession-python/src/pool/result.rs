@@ -283,6 +283,8 @@ impl ApplyResult {
         if success {
             return Ok(value);
         }
+        // Who interrupts a program interrupts its workers: their errors are not the news.
+        py.check_signals()?;
         Err(PyErr::from_value(value.into_bound(py)))
     }
 }

@@ -6,7 +6,7 @@ use procession_engine::arena::Block;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{Taken, Worker};
 use procession_engine::{ErrorKind, Result};
-use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyModule, PyTuple, PyType};
@@ -45,12 +45,11 @@ impl PoolWorker {
             pack,
             function: None,
         };
-        desk.worker.ready().or_raise()?;
-        while let Some(task) = desk.next(py)? {
-            let outcome = desk.call(py, &task);
-            desk.reply(py, outcome)?;
+        match desk.work(py) {
+            // Not in a task: it is the end of a worker that was idle, in silence.
+            Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => Ok(()),
+            result => result,
         }
-        Ok(())
     }
 }
 
@@ -70,17 +69,20 @@ struct Desk {
 }
 
 impl Desk {
-    /// Waits for the next task. An interrupt ends a worker that is idle, in silence.
+    fn work(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.worker.ready().or_raise()?;
+        while let Some(task) = self.next(py)? {
+            let outcome = self.call(py, &task);
+            self.reply(py, outcome)?;
+        }
+        Ok(())
+    }
+
     fn next(&mut self, py: Python<'_>) -> PyResult<Option<Taken>> {
         loop {
             let worker = &mut self.worker;
             match py.detach(|| worker.next(Deadline::NEVER)) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => match py.check_signals() {
-                    Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => {
-                        return Ok(None);
-                    }
-                    result => result?,
-                },
+                Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
                 result => return result.map_err(to_python),
             }
         }
@@ -159,10 +161,6 @@ impl Desk {
             }
             Err(error) => (error, None),
         };
-        if !error.is_instance_of::<PyException>(py) {
-            // SystemExit and its like end the process, and with it the task.
-            return Err(error);
-        }
         let packed = self.pack.bind(py).call1((error.into_value(py), value))?;
         let pickled = Pickled::new(&packed)?;
         self.send(py, message::ERROR, &pickled).or_raise()
