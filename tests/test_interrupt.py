@@ -91,25 +91,18 @@ POOL_AT_A_TERMINAL = """
 import multiprocessing
 import time
 
-def initialize(started):
-    globals()["given"] = started
+def initialize(both):
+    globals()["given"] = both
 
 def sleep(_):
-    given.release()
+    if given.wait() == 0:
+        print("waiting", flush=True)
     time.sleep(1000)
 
-def tell(started):
-    started.acquire()
-    started.acquire()
-    print("waiting", flush=True)
-
 if __name__ == "__main__":
-    import threading
-
-    started = multiprocessing.Semaphore(0)
-    threading.Thread(target=tell, args=(started,), daemon=True).start()
+    both = multiprocessing.Barrier(2)
     try:
-        with multiprocessing.Pool(2, initialize, (started,)) as pool:
+        with multiprocessing.Pool(2, initialize, (both,)) as pool:
             WAIT
     except KeyboardInterrupt:
         print("interrupted", flush=True)

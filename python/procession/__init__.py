@@ -2,8 +2,9 @@
 
 Every name of `multiprocessing` is here and means the same; docs/compat.md lists where it
 is better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied`, `TaskTimeout`,
-`CancelledError` and `RemoteError`, on `Process` the members `state`, `blocked_on`,
-`result`, `request_stop` and `stop_requested`, and what the class `Pool` tells of.
+`CancelledError`, `MemoryLimitExceeded` and `RemoteError`, on `Process` the members
+`state`, `blocked_on`, `result`, `request_stop`, `stop_requested` and `worker_index`,
+and what the class `Pool` tells of.
 
 As in `multiprocessing`, the functions are the methods of the default context.
 """
@@ -20,6 +21,9 @@ from .context import (
 )
 from .context import (
     CancelledError as CancelledError,
+)
+from .context import (
+    MemoryLimitExceeded as MemoryLimitExceeded,
 )
 from .context import (
     OwnerDied as OwnerDied,
@@ -99,6 +103,7 @@ __all__ = [
     "JoinableQueue",
     "Lock",
     "Manager",
+    "MemoryLimitExceeded",
     "OwnerDied",
     "Pipe",
     "Pool",

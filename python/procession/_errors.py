@@ -13,6 +13,7 @@ __all__ = [
     "AuthenticationError",
     "BufferTooShort",
     "CancelledError",
+    "MemoryLimitExceeded",
     "OwnerDied",
     "ProcessError",
     "RemoteError",
@@ -132,6 +133,30 @@ class TaskTimeout(TimeoutError):
         self.task = task
         self.limit = limit
         self.pid = pid
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MemoryLimitExceeded(ProcessError, MemoryError):
+    """A task of a pool needed more memory than its worker may have.
+
+    The task has failed, and its worker may have died of it. `multiprocessing` has nothing
+    like it: there a task takes what it takes, and the machine may fall over.
+
+    Attributes:
+        task: What it was, such as "module.function on input 3".
+        limit: How many bytes the worker may have.
+    """
+
+    __module__ = "procession.context"
+
+    def __init__(
+        self, message: str, task: str | None = None, limit: int | None = None
+    ) -> None:
+        super().__init__(message, task, limit)
+        self.task = task
+        self.limit = limit
 
     def __str__(self) -> str:
         return str(self.args[0])

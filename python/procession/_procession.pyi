@@ -492,10 +492,12 @@ def spawn(
     daemon: bool,
     payload: Payload,
     fds: Sequence[int],
+    env: Sequence[tuple[bytes, bytes]] | None = None,
 ) -> Child:
     """Starts a program that calls `join` with the last of its arguments.
 
-    It may have been booted ahead.
+    It may have been booted ahead, unless there is something in its environment that is
+    not in this process's.
 
     Raises:
         OSError: It cannot be started.
@@ -698,16 +700,18 @@ class Pool:
     seconds a task may take and how often it is run again.
 
     Args:
-        start: Starts a worker; it is called with the worker's lane.
+        start: Starts a worker; it is called with the worker's lane and place.
         size: The number of workers.
         tasks_per_worker: After how many tasks a worker is replaced.
+        memory_limit: What workers are confined to, for the text of errors.
     """
 
     def __new__(
         cls,
-        start: Callable[[tuple[int, int]], Child],
+        start: Callable[[tuple[int, int], int], Child],
         size: int,
         tasks_per_worker: int | None = None,
+        memory_limit: int | None = None,
     ) -> Self: ...
     @property
     def cache(self) -> dict[int, Any]:
@@ -788,6 +792,16 @@ class PoolWorker:
     """
 
     def __new__(cls, lane: tuple[int, int]) -> Self: ...
+    def confine(
+        self, memory: int | None, resident: int | None, cpus: Sequence[int] | None
+    ) -> None:
+        """Binds this process, before it sets itself up.
+
+        Args:
+            memory: How many bytes of private memory it may have.
+            resident: It is replaced between tasks when it has more bytes in RAM.
+            cpus: Where it runs.
+        """
     def fail(self, packed: Any) -> None:
         """Tells the pool, by a packed error, that this worker cannot be set up."""
     def run(self, pack: Callable[[BaseException, Any], Any]) -> None:

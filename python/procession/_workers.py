@@ -10,10 +10,53 @@ from .reduction import ForkingPickler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-__all__ = ["Starter", "work"]
+    Initializer = tuple[Callable[..., object] | None, Iterable[Any]]
+
+__all__ = ["Bounds", "Starter", "work"]
+
+
+class Bounds:
+    """What the workers of a pool may use, and what is in their environment."""
+
+    def __init__(
+        self,
+        memory_limit: int | None,
+        max_memory_per_worker: int | None,
+        affinity: Iterable[int] | Callable[[int], Iterable[int]] | None,
+        env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None,
+    ) -> None:
+        for name, value in (
+            ("memory_limit", memory_limit),
+            ("max_memory_per_worker", max_memory_per_worker),
+        ):
+            if value is not None and (not isinstance(value, int) or value <= 0):
+                raise ValueError(
+                    f"{name} must be a positive number of bytes, not {value!r}"
+                )
+        self.memory_limit = memory_limit
+        self._resident = max_memory_per_worker
+        self._affinity = affinity
+        if affinity is not None and not callable(affinity):
+            self._affinity = [*affinity]
+        self._env = env
+
+    def at(self, index: int) -> tuple[int | None, int | None, list[int] | None] | None:
+        """Returns what the worker at a place may use, or None if that is anything."""
+        cpus = self._affinity
+        if callable(cpus):
+            cpus = cpus(index)
+        bounds = self.memory_limit, self._resident, None if cpus is None else [*cpus]
+        return None if bounds == (None, None, None) else bounds
+
+    def environment_at(self, index: int) -> dict[str, str] | None:
+        """Returns what is in the environment of the worker at a place besides ours."""
+        env = self._env
+        if callable(env):
+            env = env(index)
+        return None if env is None else dict(env)
 
 
 class Starter:
@@ -24,25 +67,27 @@ class Starter:
         ctx: Any,
         process: Callable[..., Any],
         workers: list[Any],
-        initializer: Callable[..., object] | None,
-        initargs: Iterable[Any],
+        initializer: Initializer,
+        bounds: Bounds,
     ) -> None:
         self._ctx = ctx
         self._process = process
         self._workers = workers
         self._initializer = initializer
-        self._initargs = initargs
+        self._bounds = bounds
         # Why the first one that failed did, for a pool that is being made.
         self.error: Exception | None = None
 
-    def __call__(self, lane: tuple[int, int]) -> _procession.Child:
-        """Starts a worker that finds its pool by a lane."""
+    def __call__(self, lane: tuple[int, int], index: int) -> _procession.Child:
+        """Starts a worker that finds its pool by a lane, for a place in it."""
         try:
             process = self._process(
                 self._ctx,
                 target=work,
-                args=(lane, self._initializer, self._initargs),
+                args=(lane, *self._initializer, self._bounds.at(index)),
             )
+            process._worker_index = index
+            process._environment = self._bounds.environment_at(index)
             process.name = process.name.replace("Process", "PoolWorker")
             process.daemon = True
             process.start()
@@ -64,15 +109,18 @@ def work(
     lane: tuple[int, int],
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
+    bounds: tuple[int | None, int | None, list[int] | None] | None = None,
 ) -> None:
     """Works for a pool, in a worker process, until there is no more to do."""
     me = _procession.PoolWorker(lane)
-    if initializer is not None:
-        try:
+    try:
+        if bounds is not None:
+            me.confine(*bounds)
+        if initializer is not None:
             initializer(*initargs)
-        except BaseException as error:
-            me.fail(_pack(error))
-            raise
+    except BaseException as error:
+        me.fail(_pack(error))
+        raise
     me.run(_pack)
     util.debug("worker exiting")
 

@@ -17,6 +17,7 @@ from ._errors import (
     AuthenticationError,
     BufferTooShort,
     CancelledError,
+    MemoryLimitExceeded,
     OwnerDied,
     ProcessError,
     RemoteError,
@@ -30,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ctypes
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from logging import Logger
     from types import ModuleType
     from typing import Any, ClassVar
@@ -59,6 +60,7 @@ __all__ = [
     "ForkProcess",
     "ForkServerContext",
     "ForkServerProcess",
+    "MemoryLimitExceeded",
     "OwnerDied",
     "Process",
     "ProcessError",
@@ -86,6 +88,7 @@ class BaseContext:
     RemoteError = RemoteError
     TaskTimeout = TaskTimeout
     CancelledError = CancelledError
+    MemoryLimitExceeded = MemoryLimitExceeded
 
     _name: ClassVar[str]
     Process: ClassVar[type[process.BaseProcess]]
@@ -189,6 +192,10 @@ class BaseContext:
         maxtasksperchild: int | None = None,
         *,
         retries: int = 0,
+        memory_limit: int | None = None,
+        max_memory_per_worker: int | None = None,
+        affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
+        env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
     ) -> Pool:
         """Returns a pool of worker processes, as in `multiprocessing`.
 
@@ -203,6 +210,10 @@ class BaseContext:
             maxtasksperchild,
             context=self.get_context(),
             retries=retries,
+            memory_limit=memory_limit,
+            max_memory_per_worker=max_memory_per_worker,
+            affinity=affinity,
+            env=env,
         )
 
     def RawValue(self, typecode_or_type: str | type[Any], *args: Any) -> Any:

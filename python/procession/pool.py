@@ -25,7 +25,7 @@ from ._procession import (  # noqa: F401
     IMapUnorderedIterator,
     MapResult,
 )
-from ._workers import Starter
+from ._workers import Bounds, Starter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +59,17 @@ class Pool:
         context: The context that the workers are started with.
         retries: How often a task is run again when its worker has died in it; a call
             may ask for another number.
+        memory_limit: How many bytes of private memory a worker may have. A task that
+            needs more fails with `MemoryLimitExceeded`, also if its worker dies of it.
+            Shared memory is not counted: what arguments and results travel in.
+        max_memory_per_worker: A worker that has more bytes than this in RAM when its task
+            is done, what it shares not counted, is replaced.
+        affinity: The CPUs that the workers run on, by number, or a function that returns
+            those of the worker with a certain `worker_index`.
+        env: What the workers have in their environment besides what is in this process's,
+            or a function that returns that of the worker with a certain `worker_index`.
+            Under spawn the interpreter is started with it; under fork and forkserver what
+            has been imported already does not see it.
 
     `multiprocessing` has nothing like these, which every call takes by name:
 
@@ -91,6 +102,10 @@ class Pool:
         context: BaseContext | None = None,
         *,
         retries: int = 0,
+        memory_limit: int | None = None,
+        max_memory_per_worker: int | None = None,
+        affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
+        env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
     ) -> None:
         # First of all: `__del__` asks for it, however far this gets.
         self._state = INIT
@@ -106,6 +121,7 @@ class Pool:
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        self._bounds = Bounds(memory_limit, max_memory_per_worker, affinity, env)
         self._terms = _terms(None, retries) if retries != 0 else None
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
@@ -125,9 +141,18 @@ class Pool:
             queued.start()
             return queued
         start = Starter(
-            self._ctx, self.Process, self._pool, self._initializer, self._initargs
+            self._ctx,
+            self.Process,
+            self._pool,
+            (self._initializer, self._initargs),
+            self._bounds,
         )
-        engine = _procession.Pool(start, self._processes, self._maxtasksperchild)
+        engine = _procession.Pool(
+            start,
+            self._processes,
+            self._maxtasksperchild,
+            self._bounds.memory_limit,
+        )
         if start.error is None:
             return engine
         engine.terminate()

@@ -150,6 +150,8 @@ def _run_forked(place: _procession.ForkPlace, process_obj: Any) -> NoReturn:
         # What the parent wants done at its exit is not the child's to do.
         atexit._clear()
         atexit.register(util._exit_function)
+        if process_obj._environment:
+            os.environ.update(process_obj._environment)
         code = process_obj._bootstrap()
     except BaseException:
         sys.excepthook(*sys.exc_info())

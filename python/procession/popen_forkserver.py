@@ -27,5 +27,8 @@ class Popen(popen_spawn_posix.Popen):
             server.start(process_obj._name, process_obj.daemon, payload, self._fds)
         )
 
-    def _preparation(self, name: str) -> dict[str, Any]:
-        return forkserver._forkserver.unknown(super()._preparation(name))
+    def _preparation(self, process_obj: Any) -> dict[str, Any]:
+        preparation = super()._preparation(process_obj)
+        if process_obj._environment:
+            preparation["environment"] = process_obj._environment
+        return forkserver._forkserver.unknown(preparation)

@@ -7,6 +7,7 @@ interpreter, or takes one that it has booted ahead, and gives it the block.
 from __future__ import annotations
 
 import atexit
+import os
 
 from . import _procession, popen_fork, spawn
 from ._spawning import set_spawning_popen
@@ -57,18 +58,27 @@ class Popen(popen_fork.Popen):
                 process_obj.daemon,
                 self._pack(process_obj),
                 self._fds,
+                _encoded(process_obj._environment),
             )
         )
 
-    def _preparation(self, name: str) -> dict[str, Any]:
+    def _preparation(self, process_obj: Any) -> dict[str, Any]:
         """Returns what the child must be told before it unpickles anything."""
-        return spawn.get_preparation_data(name)
+        return spawn.get_preparation_data(process_obj._name)
 
     def _pack(self, process_obj: Any) -> _procession.Payload:
         """Pickles what the child must know, and the process itself."""
-        preparation = self._preparation(process_obj._name)
+        preparation = self._preparation(process_obj)
         set_spawning_popen(self)
         try:
             return _procession.Payload(preparation, process_obj)
         finally:
             set_spawning_popen(None)
+
+
+def _encoded(environment: dict[str, str] | None) -> list[tuple[bytes, bytes]] | None:
+    """Returns an environment as the operating system has it."""
+    if environment is None:
+        return None
+    items = environment.items()
+    return [(os.fsencode(name), os.fsencode(value)) for name, value in items]

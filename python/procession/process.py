@@ -58,6 +58,9 @@ class BaseProcess:
     _identity: tuple[int, ...]
     _parent_pid: int | None
     _name: str
+    # What a pool has told a worker: its place, and what is in its environment besides.
+    _worker_index: int | None = None
+    _environment: dict[str, str] | None = None
 
     @staticmethod
     def _Popen(process_obj: Any) -> Popen:
@@ -274,6 +277,15 @@ class BaseProcess:
     def name(self, name: str) -> None:
         _require(isinstance(name, str), "name must be a string")
         self._name = name
+
+    @property
+    def worker_index(self) -> int | None:
+        """The place of a worker in its pool, from 0; None for other processes.
+
+        No two workers of a pool have the same place at the same time; who replaces a
+        worker has the place that is free. `multiprocessing` has nothing like it.
+        """
+        return self._worker_index
 
     @property
     def daemon(self) -> bool:

@@ -291,6 +291,8 @@ def _main_module_data() -> dict[str, str]:
 
 def prepare(data: dict[str, Any]) -> None:
     """Makes this process like the one that `data` describes."""
+    if "environment" in data:
+        os.environ.update(data["environment"])
     if data.get("installed"):
         _install.install()
     myself = _registry.current_process()

@@ -122,6 +122,36 @@ pub fn worker_died(death: Death, task: String) -> PyErr {
     raise(&WORKER_DIED, ERRORS, "WorkerDied", args)
 }
 
+/// Returns the error of a task that its worker died of, for lack of memory.
+pub fn starved_to_death(death: Death, task: String, limit: u64) -> PyErr {
+    let message = format!(
+        "{task} needed more memory than the {limit} bytes that its worker may have: {death}"
+    );
+    raise(
+        &STARVED,
+        ERRORS,
+        "MemoryLimitExceeded",
+        (message, task, limit),
+    )
+}
+
+/// Returns the error of a task that was refused memory, with the text of its
+/// traceback as the cause.
+pub fn memory_limit_exceeded(py: Python<'_>, task: String, limit: u64, text: String) -> PyErr {
+    let message =
+        format!("{task} needed more memory than the {limit} bytes that its worker may have");
+    let error = raise(
+        &STARVED,
+        ERRORS,
+        "MemoryLimitExceeded",
+        (message, task, limit),
+    );
+    let text = format!("\n\"\"\"\n{text}\"\"\"");
+    let cause = raise(&REMOTE_TRACEBACK, ERRORS, "RemoteTraceback", (text,));
+    error.set_cause(py, Some(cause));
+    error
+}
+
 /// Returns the error of a task that took too long.
 pub fn task_timeout(overrun: Overrun, task: String) -> PyErr {
     let limit = overrun.limit.as_secs_f64();
@@ -155,6 +185,8 @@ static PROCESS_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static WORKER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static TASK_TIMEOUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static STARVED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static REMOTE_TRACEBACK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static TOO_SHORT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// Makes an exception of a class that is written in Python.

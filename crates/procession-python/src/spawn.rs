@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
@@ -19,8 +20,11 @@ use crate::child::Child;
 use crate::error::{IntoPython, value_error};
 use crate::payload::{Payload, Task};
 
-/// Starts a program that calls [`join`] with the last of its arguments.
+/// Starts a program that calls [`join`] with the last of its arguments; `env` is
+/// what it has in its environment besides what is in ours.
 #[pyfunction]
+#[pyo3(signature = (exe, argv, name, daemon, payload, fds, env=None))]
+#[expect(clippy::too_many_arguments, reason = "they are what a start needs")]
 pub fn spawn(
     py: Python<'_>,
     exe: Vec<u8>,
@@ -29,16 +33,33 @@ pub fn spawn(
     daemon: bool,
     payload: &Payload,
     fds: Vec<i32>,
+    env: Option<Vec<(Vec<u8>, Vec<u8>)>>,
 ) -> PyResult<Child> {
-    let program = Program {
-        // Looked at with the GIL, under which Python changes it.
-        env: Some(std::env::vars_os().collect()),
+    // Looked at with the GIL, under which Python changes it.
+    let ours = std::env::vars_os();
+    let orders = orders(name, daemon, Some(payload), &fds)?;
+    let program = |env| Program {
+        env: Some(env),
         ..program(exe, argv)
     };
-    let orders = orders(name, daemon, Some(payload), &fds)?;
-    py.detach(|| start::spawn_ahead(&program, orders))
-        .or_raise()
-        .map(Child::new)
+    let child = match env {
+        None => {
+            let program = program(ours.collect());
+            py.detach(|| start::spawn_ahead(&program, orders))
+        }
+        Some(env) => {
+            let mut all: BTreeMap<_, _> = ours.collect();
+            let text = OsString::from_vec;
+            all.extend(
+                env.into_iter()
+                    .map(|(name, value)| (text(name), text(value))),
+            );
+            // Nothing that was booted ahead has this environment.
+            let program = program(all.into_iter().collect());
+            py.detach(|| start::spawn(&program, orders))
+        }
+    };
+    child.or_raise().map(Child::new)
 }
 
 /// Joins the family that a parent's argument names; returns what there is to

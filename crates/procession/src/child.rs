@@ -399,6 +399,7 @@ impl<R: DeserializeOwned> Child<R> {
                 code,
                 doing: None,
                 tries: 1,
+                memory_limit: None,
             })),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use procession_engine::os::environment;
 use procession_engine::process::me;
 
 use crate::codec::{self, Encoded};
@@ -37,10 +38,20 @@ pub fn run(launch: &Launch, input: &[u8]) -> ! {
     current::become_process(Identity {
         name: launch.name.clone(),
         daemon: launch.daemon,
+        worker: match launch.role {
+            Role::Worker(index) => Some(index),
+            Role::Task(_) => None,
+        },
     });
+    // A spawned one has been started with it.
+    if launch.method != StartMethod::Spawn
+        && let Err(error) = environment::set(launch.env.iter().cloned())
+    {
+        give_up(&error.into());
+    }
     match launch.role {
         Role::Task(entry) => run_task(entry, input, &launch.name),
-        Role::Worker => match pool::work(input, &launch.name) {
+        Role::Worker(_) => match pool::work(input, &launch.name) {
             Ok(()) => end(0),
             Err(error) => give_up(&error),
         },

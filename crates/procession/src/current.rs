@@ -30,6 +30,8 @@ pub struct CurrentProcess(());
 pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) daemon: bool,
+    /// A worker's place in its pool.
+    pub(crate) worker: Option<u32>,
 }
 
 /// Name of a family's first process, as in `multiprocessing`.
@@ -59,6 +61,25 @@ impl CurrentProcess {
     #[must_use]
     pub fn pid(self) -> u32 {
         std::process::id()
+    }
+
+    /// Returns the place of a worker in its pool, from 0; `None` in other
+    /// processes. No two workers of a pool have the same at the same time; who
+    /// replaces a worker has the place that is free.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, current_process};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.apply(|| current_process().worker_index(), ())?, Some(0));
+    /// assert_eq!(current_process().worker_index(), None);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn worker_index(self) -> Option<u32> {
+        IDENTITY.get().and_then(|own| own.worker)
     }
 
     /// Tells whether the process ends with its parent.

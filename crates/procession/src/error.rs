@@ -70,6 +70,8 @@ pub(crate) struct Death {
     pub(crate) doing: Option<String>,
     /// How many workers have died in the task, this one included.
     pub(crate) tries: u32,
+    /// How many bytes it might have, if it died because it needed more.
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// Which task took longer than it might.
@@ -287,6 +289,17 @@ impl Error {
         matches!(&*self.0, Cause::Cancelled { .. })
     }
 
+    /// Returns how many bytes of memory its worker might have, if the task
+    /// needed more and the worker died of it; see
+    /// [`PoolBuilder::memory_limit`](crate::PoolBuilder::memory_limit).
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<u64> {
+        match &*self.0 {
+            Cause::Died(death) => death.memory_limit,
+            _ => None,
+        }
+    }
+
     /// Tells whether the holder of a lock died holding it.
     #[must_use]
     pub fn is_owner_died(&self) -> bool {
@@ -323,7 +336,8 @@ impl Error {
         self.is_kind(ErrorKind::Broken)
     }
 
-    /// Tells whether memory, or the family's part of it, is exhausted.
+    /// Tells whether memory, or the part of it that the family or a worker may
+    /// have, is exhausted.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         let refused = matches!(
@@ -333,7 +347,7 @@ impl Error {
                 ..
             }
         );
-        refused || self.is_kind(ErrorKind::OutOfMemory)
+        refused || self.memory_limit().is_some() || self.is_kind(ErrorKind::OutOfMemory)
     }
 
     /// Tells whether a limit was reached: of processes, of descriptors, of the
@@ -412,6 +426,12 @@ impl fmt::Display for Error {
                 }
                 if let Some(doing) = &death.doing {
                     write!(f, " while it ran {doing}")?;
+                }
+                if let Some(limit) = death.memory_limit {
+                    write!(
+                        f,
+                        ", for which it needed more than the {limit} bytes of memory that it may have"
+                    )?;
                 }
                 match death.tries {
                     0 | 1 => Ok(()),

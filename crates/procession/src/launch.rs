@@ -1,11 +1,13 @@
 //! What crosses from parent to child at the start, and how it gets there.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
 use procession_engine::arena::loans;
-use procession_engine::start::{Orders, spawn};
+use procession_engine::start::{Orders, Program, spawn};
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
@@ -29,6 +31,8 @@ pub struct Launch {
     pub default_method: StartMethod,
     /// The fork server that it starts others by, if there is one.
     pub server: Option<server::Numbers>,
+    /// What is in its environment besides what is in its parent's.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 /// What a started process is to be.
@@ -36,8 +40,8 @@ pub struct Launch {
 pub enum Role {
     /// Runs one function; its arguments follow.
     Task(EntryRef),
-    /// Works for a pool; where its rings lie follows.
-    Worker,
+    /// Works for a pool, at this place in it; where its rings lie follows.
+    Worker(u32),
 }
 
 /// Returns the name given, or the next of Process-1, Process-2 and so on.
@@ -74,12 +78,23 @@ pub fn start<I: Serialize>(
     let orders = Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,
-        worker: launch.role == Role::Worker,
+        worker: matches!(launch.role, Role::Worker(_)),
         payload: Some(payload),
         fds: Vec::new(),
     };
     match launch.method {
         StartMethod::ForkServer => server::start(orders),
-        _ => Ok(spawn(&init::program()?, orders)?),
+        _ => Ok(spawn(&program(&launch)?, orders)?),
     }
+}
+
+/// Returns this program, with what is in the child's environment besides.
+fn program(launch: &Launch) -> Result<Program> {
+    let mut program = init::program()?;
+    if !launch.env.is_empty() {
+        let mut env: BTreeMap<_, _> = std::env::vars_os().collect();
+        env.extend(launch.env.iter().cloned());
+        program.env = Some(env.into_iter().collect());
+    }
+    Ok(program)
 }

@@ -191,6 +191,7 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
             method: self.options.method.unwrap_or_else(context::start_method),
             default_method: context::start_method(),
             server: None,
+            env: Vec::new(),
         })
     }
 }

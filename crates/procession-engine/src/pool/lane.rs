@@ -13,6 +13,7 @@
 use crate::arena::object::View;
 use crate::arena::{Block, Family, Handle, Hooks, Object, ObjectKind, Stamp};
 use crate::error::Result;
+use crate::os::last_words;
 use crate::pool::record::{Place, read_reply};
 use crate::pool::reply_words::ReplyWords;
 use crate::pool::ring::Ring;
@@ -47,6 +48,9 @@ pub struct Shared {
     pub index: AtomicU32,
     /// Which task began last, and when.
     pub since: Since,
+    /// 1 once the worker has died because it was refused memory.
+    pub starved: AtomicU32,
+    _pad: u32,
     /// How far the claim of a task's block got, see `README.md`, "Blocks".
     pub claim: AtomicU64,
 }
@@ -111,12 +115,26 @@ impl Lane {
         self.object.family()
     }
 
+    /// Has this process, the worker, say in `starved` when it dies for lack of
+    /// memory, until [`last_words::forget`].
+    ///
+    /// # Errors
+    /// When its signals cannot be handled.
+    pub fn leave_last_words(&self) -> Result<()> {
+        let view = self.object.view();
+        let offset = view.body_offset() + std::mem::offset_of!(Shared, starved) as u64;
+        let word = view.family().pointer(offset, 4).cast();
+        // SAFETY: an atomic in the arena, whose mapping outlives everything.
+        unsafe { last_words::leave_in(word) }
+    }
+
     /// Empties the lane for another worker, once its last one is buried.
     pub fn reset(&self, index: u32) {
         self.index.store(index, Ordering::Relaxed);
         self.low.store(0, Ordering::Relaxed);
         self.since.reset();
         self.claim.store(0, Ordering::Relaxed);
+        self.starved.store(0, Ordering::Relaxed);
         self.replies.reset();
         self.window.reset();
     }

@@ -13,6 +13,7 @@ mod since;
 
 mod pace;
 
+mod bounds;
 mod worker;
 
 mod outcome;
@@ -33,6 +34,7 @@ mod lead;
 #[expect(clippy::module_inception, reason = "the module's one public noun")]
 mod pool;
 
+pub use bounds::Bounds;
 pub use budget::Restarts;
 pub use cancel::Running;
 #[cfg(not(loom))]

@@ -84,6 +84,8 @@ pub struct Death {
     pub status: Option<ExitStatus>,
     /// How many workers have died in the task, this one included.
     pub deaths: u32,
+    /// It died because it was refused more memory than it may have.
+    pub starved: bool,
 }
 
 /// Which task took how much too long.

@@ -76,12 +76,14 @@ impl<T> State<T> {
             let Mourned { seat, lost, .. } = self.mourned.swap_remove(at);
             let pid = seat.process.pid();
             let was_wasted = !seat.took_any() && seat.life != Life::Retiring;
+            let starved = seat.lane.starved.load(Ordering::Relaxed) != 0;
             for task in lost {
                 let deaths = task.deaths;
                 let death = Death {
                     pid,
                     status,
                     deaths,
+                    starved,
                 };
                 outbox.died(task.token, death);
             }

@@ -7,9 +7,11 @@ use crate::arena::{Block, Family, Handle, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::doorbell;
 use crate::os::futex::Woken;
+use crate::os::last_words;
 use crate::os::liveness::boot_time;
 use crate::os::patience::Patience;
 use crate::os::time::Deadline;
+use crate::pool::bounds::Bounds;
 use crate::pool::lane::{Lane, bytes_at, bytes_of};
 use crate::pool::record::{Content, INLINE, Kind, TaskRecord, read_task, write_reply};
 use crate::pool::ring::Ring;
@@ -40,6 +42,7 @@ pub struct Worker {
     unannounced: u64,
     /// Whether the running task's block has been claimed.
     claimed: bool,
+    bounds: Bounds,
     patience: Patience,
 }
 
@@ -103,6 +106,7 @@ impl Worker {
             now: boot_time(),
             unannounced: 0,
             claimed: false,
+            bounds: Bounds::default(),
             patience: Patience::default(),
             lane,
         })
@@ -112,6 +116,38 @@ impl Worker {
     #[must_use]
     pub fn index(&self) -> u32 {
         self.lane.index.load(Ordering::Relaxed)
+    }
+
+    /// Binds this process to what it may use, before it sets itself up.
+    ///
+    /// # Errors
+    /// `Invalid` when it has more memory than it may have already, or the
+    /// processors are not there.
+    pub fn confine(&mut self, bounds: Bounds) -> Result<()> {
+        bounds.apply()?;
+        if bounds.memory.is_some() {
+            self.lane.leave_last_words()?;
+        }
+        self.bounds = bounds;
+        Ok(())
+    }
+
+    /// Calls `report`, which tells of a task that was refused memory, with what
+    /// memory there is.
+    ///
+    /// # Errors
+    /// When the kernel does not change the limit.
+    pub fn with_memory<T>(&mut self, report: impl FnOnce(&mut Self) -> T) -> Result<T> {
+        self.bounds.relax()?;
+        let result = report(self);
+        self.bounds.restrict()?;
+        Ok(result)
+    }
+
+    /// Tells whether this worker may have only so much memory.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.bounds.memory
     }
 
     /// Tells the pool that this worker has set itself up.
@@ -137,6 +173,10 @@ impl Worker {
     /// # Errors
     /// `Interrupted` when a signal arrived first, `TimedOut` at the deadline.
     pub fn next(&mut self, deadline: Deadline) -> Result<Option<Taken>> {
+        if self.taken > 0 && self.bounds.is_outgrown() {
+            // What is queued here goes to others when this process has ended.
+            return Ok(None);
+        }
         loop {
             if self.lane.window.take() {
                 return Ok(Some(self.begin()));
@@ -302,5 +342,11 @@ impl Worker {
 
     fn family(&self) -> &'static Family {
         self.lane.family()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        last_words::forget();
     }
 }

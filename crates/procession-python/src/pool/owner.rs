@@ -30,14 +30,16 @@ pub struct Pool {
 
 #[pymethods]
 impl Pool {
-    /// Starts the workers by calling `start` for each, with its lane.
+    /// Starts the workers by calling `start` for each, with its lane and its place in
+    /// the pool.
     #[new]
-    #[pyo3(signature = (start, size, tasks_per_worker=None))]
+    #[pyo3(signature = (start, size, tasks_per_worker=None, memory_limit=None))]
     fn new(
         py: Python<'_>,
         start: Py<PyAny>,
         size: usize,
         tasks_per_worker: Option<u64>,
+        memory_limit: Option<u64>,
     ) -> PyResult<Self> {
         let config = engine::Config {
             tasks_per_worker: tasks_per_worker.map(|tasks| tasks.try_into().unwrap_or(u32::MAX)),
@@ -45,7 +47,8 @@ impl Pool {
         };
         let failure = Failure::default();
         let starter = Box::new(Starter::new(start, failure.clone()));
-        let engine = py.detach(|| engine::Pool::new(config, Deliver, starter));
+        let sink = Deliver { memory_limit };
+        let engine = py.detach(|| engine::Pool::new(config, sink, starter));
         let engine = engine.map_err(|error| failure.take().unwrap_or_else(|| to_python(error)))?;
         Ok(Self {
             core: Arc::new(Core { engine }),

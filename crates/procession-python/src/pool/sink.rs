@@ -11,7 +11,10 @@ use crate::pool::message;
 use crate::pool::result::ApplyResult;
 
 /// Hands each outcome to the result that waits for it.
-pub struct Deliver;
+pub struct Deliver {
+    /// How many bytes of memory a worker may have, for the text of errors.
+    pub memory_limit: Option<u64>,
+}
 
 /// What a task is known by: whose it is, and its place there.
 pub struct Token {
@@ -44,12 +47,36 @@ impl Sink for Deliver {
         Python::try_attach(|py| {
             for Outcome { token, ending } in outcomes {
                 let arrival = match ending {
+                    Ending::Reply {
+                        code: message::STARVED,
+                        body,
+                        ..
+                    } => self.starved(py, body, &token),
                     Ending::Reply { code, body, .. } => open(py, code, body),
+                    Ending::Died(death) if death.starved => {
+                        let task = token.call.name(py, token.index);
+                        let limit = self.memory_limit.unwrap_or_default();
+                        Arrival::error(py, error::starved_to_death(death, task, limit))
+                    }
                     ending => failure(py, ending, &token),
                 };
                 token.call.arrive(py, token.index, arrival);
             }
         });
+    }
+}
+
+impl Deliver {
+    /// Says that a task was refused memory in a worker that lives.
+    fn starved(&self, py: Python<'_>, body: Body<'_>, token: &Token) -> Arrival {
+        let text = load(py, body).and_then(|packed| packed.get_item(3)?.extract::<String>());
+        let task = token.call.name(py, token.index);
+        let limit = self.memory_limit.unwrap_or_default();
+        let error = match text {
+            Ok(text) => error::memory_limit_exceeded(py, task, limit, text),
+            Err(error) => error,
+        };
+        Arrival::error(py, error)
     }
 }
 

@@ -28,7 +28,7 @@ impl Failure {
     }
 }
 
-/// Starts workers by a function of Python, which takes a lane and returns a `Child`.
+/// Starts workers by a function of Python, which takes a lane and a place and returns a `Child`.
 pub struct Starter {
     start: Py<PyAny>,
     failure: Failure,
@@ -45,7 +45,7 @@ impl WorkerStarter for Starter {
         let started = Python::try_attach(|py| {
             let child = self
                 .start
-                .call1(py, (Numbers::from(opening.lane),))
+                .call1(py, (Numbers::from(opening.lane), opening.index))
                 .and_then(|child| Ok(child.extract::<Py<Child>>(py)?));
             child.map_err(|error| {
                 let message = error.to_string();

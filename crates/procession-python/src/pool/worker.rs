@@ -4,9 +4,9 @@ use std::sync::{Mutex, PoisonError};
 
 use procession_engine::arena::Block;
 use procession_engine::os::time::Deadline;
-use procession_engine::pool::{Taken, Worker};
+use procession_engine::pool::{Bounds, Taken, Worker};
 use procession_engine::{ErrorKind, Result};
-use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyModule, PyTuple, PyType};
@@ -27,6 +27,26 @@ impl PoolWorker {
     fn new(lane: Numbers) -> PyResult<Self> {
         let worker = Worker::attach(lane.into()).or_raise()?;
         Ok(Self(Mutex::new(Some(worker))))
+    }
+
+    /// Binds this process to bytes of private memory, to bytes in RAM above which it
+    /// is replaced between tasks, and to processors.
+    fn confine(
+        &self,
+        memory: Option<u64>,
+        resident: Option<u64>,
+        cpus: Option<Vec<usize>>,
+    ) -> PyResult<()> {
+        let bounds = Bounds {
+            memory,
+            resident,
+            cpus,
+        };
+        let mut worker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match worker.as_mut() {
+            Some(worker) => worker.confine(bounds).or_raise(),
+            None => Err(value_error("a worker works once")),
+        }
     }
 
     /// Tells the pool, by a packed error, that this worker cannot be set up.
@@ -150,26 +170,42 @@ impl Desk {
     }
 
     fn reply(&mut self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
-        let (error, value) = match outcome {
-            Ok(value) => {
-                let sent = Pickled::new(&value)
-                    .and_then(|pickled| self.send(py, message::VALUE, &pickled).or_raise());
-                match sent {
+        let (error, value) = match outcome.map(|value| (Pickled::new(&value), value)) {
+            Ok((Ok(pickled), value)) => {
+                match send(py, &mut self.worker, message::VALUE, &pickled) {
                     Ok(()) => return Ok(()),
-                    Err(error) => (error, Some(value)),
+                    Err(error) => (to_python(error), Some(value)),
                 }
             }
+            Ok((Err(error), _)) | Err(error) if self.is_starved(py, &error) => {
+                return self.starved(py, error);
+            }
+            Ok((Err(error), value)) => (error, Some(value)),
             Err(error) => (error, None),
         };
         let packed = self.pack.bind(py).call1((error.into_value(py), value))?;
         let pickled = Pickled::new(&packed)?;
-        self.send(py, message::ERROR, &pickled).or_raise()
+        send(py, &mut self.worker, message::ERROR, &pickled).or_raise()
     }
 
-    fn send(&mut self, py: Python<'_>, code: u8, pickled: &Pickled) -> Result<()> {
-        let worker = &mut self.worker;
-        pickled.with_parts(py, |parts| py.detach(|| worker.reply(code, parts)))
+    fn is_starved(&self, py: Python<'_>, error: &PyErr) -> bool {
+        self.worker.memory_limit().is_some() && error.is_instance_of::<PyMemoryError>(py)
     }
+
+    /// Tells that the task was refused memory; what it has goes with the error.
+    fn starved(&mut self, py: Python<'_>, error: PyErr) -> PyResult<()> {
+        let pack = self.pack.bind(py);
+        let report = |worker: &mut Worker| {
+            let packed = pack.call1((error.into_value(py), py.None()))?;
+            let pickled = Pickled::new(&packed)?;
+            send(py, worker, message::STARVED, &pickled).or_raise()
+        };
+        self.worker.with_memory(report).or_raise()?
+    }
+}
+
+fn send(py: Python<'_>, worker: &mut Worker, code: u8, pickled: &Pickled) -> Result<()> {
+    pickled.with_parts(py, |parts| py.detach(|| worker.reply(code, parts)))
 }
 
 fn apply_one<'py>(

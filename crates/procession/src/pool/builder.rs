@@ -1,5 +1,7 @@
 //! Describing a pool, and starting its workers.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use procession_engine::arena::Stamp;
@@ -42,6 +44,24 @@ pub struct PoolBuilder {
     tasks_per_worker: Option<u32>,
     initializer: Option<Result<(EntryRef, Vec<u8>)>>,
     terms: engine::Terms,
+    bounds: engine::Bounds,
+    affinity: Option<PerWorker<usize>>,
+    env: Option<PerWorker<(OsString, OsString)>>,
+}
+
+/// Makes something for the worker at a place.
+struct PerWorker<T>(Box<dyn Fn(u32) -> Vec<T> + Send + Sync>);
+
+impl<T> PerWorker<T> {
+    fn new<I: IntoIterator<Item = T>>(make: impl Fn(u32) -> I + Send + Sync + 'static) -> Self {
+        Self(Box::new(move |index| make(index).into_iter().collect()))
+    }
+}
+
+impl<T> fmt::Debug for PerWorker<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a function of the worker's index")
+    }
 }
 
 impl PoolBuilder {
@@ -126,6 +146,93 @@ impl PoolBuilder {
         self
     }
 
+    /// Refuses each worker more bytes of private memory than these. A task that
+    /// needs more dies with its worker, as Rust programs do, and fails with
+    /// `is_out_of_memory`; the pool goes on. Shared memory is not counted.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(1).memory_limit(256 << 20).start()?;
+    /// let error = pool.apply(|| vec![1_u8; 1 << 30].len(), ()).unwrap_err();
+    /// assert!(error.is_out_of_memory());
+    /// assert_eq!(error.memory_limit(), Some(256 << 20));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.bounds.memory = Some(bytes);
+        self
+    }
+
+    /// Replaces a worker that has more bytes than these in RAM when its task is
+    /// done, what it shares not counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(1).max_memory_per_worker(256 << 20).start()?;
+    /// assert_eq!(pool.apply(|| vec![1_u8; 1 << 20].len(), ())?, 1 << 20);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn max_memory_per_worker(mut self, bytes: u64) -> Self {
+        self.bounds.resident = Some(bytes);
+        self
+    }
+
+    /// Has each worker run on certain processors: a function of its index
+    /// returns their numbers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(2).affinity(|_index| [0]).start()?;
+    /// assert_eq!(pool.apply(procession::cpu_count, ())?.get(), 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn affinity<I: IntoIterator<Item = usize>>(
+        mut self,
+        cpus: impl Fn(u32) -> I + Send + Sync + 'static,
+    ) -> Self {
+        self.affinity = Some(PerWorker::new(cpus));
+        self
+    }
+
+    /// Sets what each worker has in its environment besides what is in this
+    /// process's: a function of its index returns names and values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let env = |index: u32| [("DEVICE", index.to_string())];
+    /// let pool = Pool::builder().workers(1).env(env).start()?;
+    /// let device = pool.apply(|| std::env::var("DEVICE").ok(), ())?;
+    /// assert_eq!(device.as_deref(), Some("0"));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn env<I, N, V>(mut self, variables: impl Fn(u32) -> I + Send + Sync + 'static) -> Self
+    where
+        I: IntoIterator<Item = (N, V)>,
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        self.env = Some(PerWorker::new(move |index| {
+            let pairs = variables(index).into_iter();
+            let owned: Vec<_> = pairs
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect();
+            owned
+        }));
+        self
+    }
+
     /// Starts the pool.
     ///
     /// # Errors
@@ -137,14 +244,19 @@ impl PoolBuilder {
         let starter = Starter {
             method: self.method.unwrap_or_else(context::start_method),
             initializer,
+            bounds: self.bounds,
+            affinity: self.affinity,
+            env: self.env,
         };
+        let memory_limit = starter.bounds.memory;
         let size = self.workers.unwrap_or_else(|| context::cpu_count().get());
         let config = engine::Config {
             tasks_per_worker: self.tasks_per_worker,
             ..engine::Config::new(size)
         };
         init::check()?;
-        let pool = engine::Pool::new(config, Deliver, Box::new(starter))?;
+        let sink = Deliver { memory_limit };
+        let pool = engine::Pool::new(config, sink, Box::new(starter))?;
         Ok(Pool::of(pool, self.terms))
     }
 }
@@ -153,6 +265,9 @@ impl PoolBuilder {
 struct Starter {
     method: StartMethod,
     initializer: Option<(EntryRef, Vec<u8>)>,
+    bounds: engine::Bounds,
+    affinity: Option<PerWorker<usize>>,
+    env: Option<PerWorker<(OsString, OsString)>>,
 }
 
 impl engine::WorkerStarter for Starter {
@@ -160,14 +275,22 @@ impl engine::WorkerStarter for Starter {
         &self,
         opening: engine::Opening,
     ) -> procession_engine::Result<Box<dyn engine::WorkerProcess>> {
-        let setup = Setup::new(opening.lane, self.initializer.clone());
+        let bounds = engine::Bounds {
+            cpus: self.affinity.as_ref().map(|cpus| (cpus.0)(opening.index)),
+            ..self.bounds.clone()
+        };
+        let setup = Setup::new(opening.lane, self.initializer.clone(), bounds);
         let launch = Launch {
-            role: Role::Worker,
+            role: Role::Worker(opening.index),
             name: format!("PoolWorker-{}", opening.index + 1),
             daemon: true,
             method: self.method,
             default_method: context::start_method(),
             server: None,
+            env: self
+                .env
+                .as_ref()
+                .map_or_else(Vec::new, |env| (env.0)(opening.index)),
         };
         launch::start(&launch, &setup, "a worker's set-up")
             .map(|child| Box::new(Process(child)) as Box<dyn engine::WorkerProcess>)

@@ -12,7 +12,10 @@ use crate::outcome;
 
 /// Hands each outcome to the call that waits for it.
 #[derive(Debug)]
-pub struct Deliver;
+pub struct Deliver {
+    /// How many bytes of memory a worker may have.
+    pub memory_limit: Option<u64>,
+}
 
 /// What a task is known by: its call and its place in it.
 pub struct Token {
@@ -96,37 +99,42 @@ impl Sink for Deliver {
             call.ahead().remove(size);
             match ending {
                 Ending::Reply { body, .. } => call.collect(index, Ok(&body)),
-                ending => call.collect(index, Err(failure(ending, call.what()))),
+                ending => call.collect(index, Err(self.failure(ending, call.what()))),
             }
         }
     }
 }
 
-/// Says why there is no reply.
-fn failure(ending: Ending<'_>, what: &str) -> Error {
-    match ending {
-        Ending::Died(death) => Error::died(Death {
-            process: "of the pool".to_owned(),
-            pid: death.pid,
-            code: death.status.map_or(UNKNOWN, |status| status.code()),
-            doing: Some(what.to_owned()),
-            tries: death.deaths,
-        }),
-        Ending::TimedOut(overrun) => Error::overrun(Overrun {
-            what: what.to_owned(),
-            pid: overrun.pid,
-            limit: overrun.limit,
-        }),
-        Ending::Cancelled => Error::cancelled(what),
-        Ending::Lost(error) => error.into(),
-        Ending::Ended(end) => match &*end {
-            // What an initializer's failure says is an outcome like any other.
-            PoolEnd::Initializer(bytes) => outcome::read::<()>(bytes, "an initializer's failure")
-                .err()
-                .unwrap_or_else(|| Error::closed("a worker's initializer failed")),
-            end => Error::closed(end.to_string()),
-        },
-        Ending::Reply { .. } => Error::closed("the reply was not read"),
+impl Deliver {
+    /// Says why there is no reply.
+    fn failure(&self, ending: Ending<'_>, what: &str) -> Error {
+        match ending {
+            Ending::Died(death) => Error::died(Death {
+                process: "of the pool".to_owned(),
+                pid: death.pid,
+                code: death.status.map_or(UNKNOWN, |status| status.code()),
+                doing: Some(what.to_owned()),
+                tries: death.deaths,
+                memory_limit: self.memory_limit.filter(|_| death.starved),
+            }),
+            Ending::TimedOut(overrun) => Error::overrun(Overrun {
+                what: what.to_owned(),
+                pid: overrun.pid,
+                limit: overrun.limit,
+            }),
+            Ending::Cancelled => Error::cancelled(what),
+            Ending::Lost(error) => error.into(),
+            Ending::Ended(end) => match &*end {
+                // What an initializer's failure says is an outcome like any other.
+                PoolEnd::Initializer(bytes) => {
+                    outcome::read::<()>(bytes, "an initializer's failure")
+                        .err()
+                        .unwrap_or_else(|| Error::closed("a worker's initializer failed"))
+                }
+                end => Error::closed(end.to_string()),
+            },
+            Ending::Reply { .. } => Error::closed("the reply was not read"),
+        }
     }
 }
 

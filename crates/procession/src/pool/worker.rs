@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use procession_engine::arena::Handle;
 use procession_engine::os::time::Deadline;
-use procession_engine::pool::Worker;
+use procession_engine::pool::{Bounds, Worker};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
@@ -18,13 +18,16 @@ use crate::sync::uninterrupted;
 pub struct Setup {
     lane: (u64, u64),
     initializer: Option<(EntryRef, Vec<u8>)>,
+    /// Bytes of private memory, bytes in RAM between tasks, processors.
+    bounds: (Option<u64>, Option<u64>, Option<Vec<usize>>),
 }
 
 impl Setup {
-    pub fn new(lane: Handle, initializer: Option<(EntryRef, Vec<u8>)>) -> Self {
+    pub fn new(lane: Handle, initializer: Option<(EntryRef, Vec<u8>)>, bounds: Bounds) -> Self {
         Self {
             lane: (lane.offset, lane.serial),
             initializer,
+            bounds: (bounds.memory, bounds.resident, bounds.cpus),
         }
     }
 }
@@ -34,6 +37,15 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
     let setup: Setup = codec::decode(input, "a worker's set-up")?;
     let (offset, serial) = setup.lane;
     let mut worker = Worker::attach(Handle { offset, serial })?;
+    let (memory, resident, cpus) = setup.bounds;
+    let bounds = Bounds {
+        memory,
+        resident,
+        cpus,
+    };
+    if let Err(error) = worker.confine(bounds) {
+        return Ok(worker.failed(&outcome::refuse(&error.into()))?);
+    }
     if let Some((entry, arguments)) = setup.initializer {
         let (bytes, ending) = outcome::run(entry.resolve()?, &arguments, name, Voice::Quiet);
         if ending == Ending::Failed {

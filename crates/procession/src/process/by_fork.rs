@@ -62,7 +62,7 @@ unsafe fn start(launch: &Launch, input: &[u8]) -> Result<engine::process::Child>
     let orders = Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,
-        worker: launch.role == Role::Worker,
+        worker: matches!(launch.role, Role::Worker(_)),
         ..Orders::default()
     };
     current::introduce_main()?;

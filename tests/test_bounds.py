@@ -1,0 +1,175 @@
+"""What the workers of a pool may use, and where they are: memory, processors, names."""
+
+import os
+import signal
+import textwrap
+
+import pytest
+from library import PATIENCE
+from targets import bounds as targets
+from targets import pool as pool_targets
+
+pytestmark = pytest.mark.procession_only("a worker takes what it takes")
+
+MEBIBYTE = targets.MEBIBYTE
+
+# More than any worker has by itself, also one that is forked from pytest.
+LIMIT = 1024 * MEBIBYTE
+
+# What is refused.
+MUCH = 2048
+
+
+# Memory that is refused.
+
+
+@pytest.mark.parametrize("use", [targets.use, targets.use_and_return])
+def test_task_that_needs_too_much_memory_fails_alone_and_is_named(lib, mp, use) -> None:
+    with mp.Pool(1, memory_limit=LIMIT) as pool:
+        others = pool.map_async(targets.use, range(3), 1)
+        pid = pool.apply(pool_targets.pid)
+        with pytest.raises(lib.MemoryLimitExceeded) as caught:
+            pool.apply_async(use, (MUCH,)).get(PATIENCE)
+        error = caught.value
+        assert isinstance(error, MemoryError)
+        name = f"targets.bounds.{use.__name__}"
+        assert (error.task, error.limit) == (name, LIMIT)
+        assert str(error) == (
+            f"{name} needed more memory than the {LIMIT} bytes that its worker may have"
+        )
+        assert f"in {use.__name__}" in str(error.__cause__)
+        assert pool.apply(pool_targets.pid) == pid
+        assert others.get(PATIENCE) == [0, 1, 2]
+        assert pool.apply(targets.use, (10,)) == 10
+
+
+@pytest.mark.slow
+def test_task_that_fills_its_memory_bit_by_bit_is_named_too(lib, mp) -> None:
+    with mp.Pool(1, memory_limit=LIMIT) as pool:
+        for _ in range(2):
+            with pytest.raises(lib.MemoryLimitExceeded, match="use_bit_by_bit needed"):
+                pool.apply_async(targets.use_bit_by_bit, (MUCH * 4,)).get(PATIENCE)
+            assert pool.apply(targets.use, (10,)) == 10
+
+
+def test_map_names_the_input_that_needed_too_much(lib, mp) -> None:
+    with mp.Pool(2, memory_limit=LIMIT) as pool:
+        results = pool.imap(targets.use, [1, MUCH, 2])
+        assert next(results) == 1
+        with pytest.raises(lib.MemoryLimitExceeded, match="use on input 1 needed"):
+            next(results)
+        assert next(results) == 2
+
+
+def test_task_whose_worker_dies_of_its_limit_is_named(lib, mp) -> None:
+    with mp.Pool(1, memory_limit=LIMIT) as pool:
+        with pytest.raises(lib.MemoryLimitExceeded, match="SIGSEGV") as caught:
+            pool.apply_async(targets.die_for_want_of_memory, (MUCH,)).get(PATIENCE)
+        assert caught.value.task == "targets.bounds.die_for_want_of_memory"
+        assert pool.apply(targets.use, (10,)) == 10
+
+
+def test_other_deaths_are_not_blamed_on_the_limit(lib, mp) -> None:
+    with mp.Pool(1, memory_limit=LIMIT) as pool:
+        with pytest.raises(lib.WorkerDied) as caught:
+            pool.apply_async(targets.abort).get(PATIENCE)
+        assert caught.value.exitcode == -signal.SIGABRT
+
+
+def test_memory_error_without_a_limit_is_what_it_is(lib, mp) -> None:
+    with mp.Pool(1) as pool, pytest.raises(MemoryError, match="on purpose") as caught:
+        pool.apply(targets.raise_memory_error)
+    assert not isinstance(caught.value, lib.MemoryLimitExceeded)
+
+
+def test_limit_below_what_a_worker_has_is_an_error_at_once(mp) -> None:
+    with (
+        mp.Pool(1, memory_limit=MEBIBYTE) as pool,
+        pytest.raises(
+            ValueError, match=r"before its first task, more than the 1048576"
+        ),
+    ):
+        pool.apply(targets.use, (1,))
+
+
+# Memory that is given back.
+
+
+@pytest.mark.slow
+def test_worker_that_has_grown_is_replaced_between_tasks(mp) -> None:
+    with mp.Pool(1, max_memory_per_worker=LIMIT) as pool:
+        first = pool.apply(targets.grow, (1,))
+        assert pool.apply(targets.grow, (1,)) == first
+        assert pool.apply(targets.grow, (LIMIT // MEBIBYTE + 1,)) == first
+        assert pool.apply(targets.grow, (1,)) != first
+
+
+# Where workers run, and who they are.
+
+
+def test_workers_run_where_they_are_told(mp) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    with mp.Pool(1, affinity=cpus[:1]) as pool:
+        assert pool.apply(targets.where) == (0, cpus[:1])
+    with mp.Pool(2, affinity=lambda index: [cpus[index % len(cpus)]]) as pool:
+        for index, where in pool.map(targets.where, range(20), 1):
+            assert where == [cpus[index % len(cpus)]]
+    assert sorted(os.sched_getaffinity(0)) == cpus
+
+
+def test_processor_that_is_not_there_is_an_error_at_once(mp) -> None:
+    with mp.Pool(1, affinity=[100_000]) as pool, pytest.raises((OSError, ValueError)):
+        pool.apply_async(targets.where).get(PATIENCE)
+
+
+def test_each_worker_has_a_place_and_an_environment_of_its_own(mp) -> None:
+    barrier = mp.Barrier(3)
+    names = [(barrier, "PROCESSION_TEST_PLACE")] * 3
+    with mp.Pool(
+        3, env=lambda index: {"PROCESSION_TEST_PLACE": f"place {index}"}
+    ) as pool:
+        found = pool.map(targets.meet, names, 1)
+    assert sorted(found) == [(index, f"place {index}") for index in range(3)]
+    assert "PROCESSION_TEST_PLACE" not in os.environ
+
+
+def test_successor_of_a_dead_worker_has_its_place(lib, mp) -> None:
+    with mp.Pool(1, env={"PROCESSION_TEST_PLACE": "here"}) as pool:
+        with pytest.raises(lib.WorkerDied):
+            pool.apply_async(targets.abort).get(PATIENCE)
+        assert pool.apply(targets.where)[0] == 0
+        assert pool.apply(os.getenv, ("PROCESSION_TEST_PLACE",)) == "here"
+
+
+def test_who_works_for_no_pool_has_no_place(lib, start) -> None:
+    assert lib.current_process().worker_index is None
+    assert start(targets.where).result(PATIENCE)[0] is None
+
+
+@pytest.mark.methods("spawn")
+def test_spawned_worker_has_its_environment_from_the_start(program) -> None:
+    code, out, err = program(
+        textwrap.dedent("""
+        import multiprocessing
+        import os
+
+        # What is imported by the main module sees it.
+        SEEN = os.environ.get("PROCESSION_TEST_PLACE")
+
+        def seen(_):
+            return SEEN
+
+        if __name__ == "__main__":
+            env = {"PROCESSION_TEST_PLACE": "here"}
+            with multiprocessing.Pool(1, env=env) as pool:
+                print(pool.map(seen, [1]), SEEN)
+        """)
+    )
+    assert (code, out, err) == (0, "['here'] None\n", "")
+
+
+@pytest.mark.parametrize("option", ["memory_limit", "max_memory_per_worker"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "text"])
+def test_limit_is_a_number_of_bytes(lib, option, value) -> None:
+    with pytest.raises(ValueError, match=option):
+        lib.Pool(1, **{option: value})
