@@ -200,6 +200,8 @@ class Server:
 
     def serve_client(self, conn: Any) -> None:
         """Answers calls of methods until the client hangs up."""
+        request: Any
+        message: Any
         while not self.stop_event.is_set():
             try:
                 request = conn.recv()
@@ -209,7 +211,10 @@ class Server:
                 message = "#TRACEBACK", format_exc()
             else:
                 message = self._call(conn, *request)
-            if not self._answer(conn, message, "#UNSERIALIZABLE"):
+            is_sent = self._answer(conn, message, "#UNSERIALIZABLE")
+            # Not until the next: an error refers to its traceback, and that to here.
+            request = message = None
+            if not is_sent:
                 return
 
     def _call(
@@ -342,7 +347,11 @@ class Server:
         threading.current_thread().name = name
         c.send(("#RETURN", True))
         handle, c._handle = c._handle, None
-        self.serve_client(end.open(handle))
+        line = end.open(handle)
+        try:
+            self.serve_client(line)
+        finally:
+            line.close()
 
     def incref(self, c: Any, ident: str) -> None:
         """Counts one more who refers to an object."""

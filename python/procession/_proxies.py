@@ -150,12 +150,18 @@ class BaseProxy:
 
     def _proxy_for(self, exposed: Iterable[str], token: Token) -> Any:
         """Returns the proxy of an object that the server has made for us."""
-        if self._manager is None:
+        registry = getattr(self._manager, "_registry", None)
+        if registry is None:
+            # Not where the manager is; most often it is an iterator.
+            from .managers import SyncManager
+
+            registry = SyncManager._registry
+        if token.typeid not in registry:
             raise RuntimeError(
                 f"{token.typeid} can only be returned where the manager is"
             )
         token.address = self._token.address
-        proxy = self._manager._registry[token.typeid][-1](
+        proxy = registry[token.typeid][-1](
             token,
             self._serializer,
             manager=self._manager,

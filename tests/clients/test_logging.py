@@ -40,14 +40,15 @@ def test_listener_thread_gets_the_records_of_all_processes(prints) -> None:
 
     if __name__ == "__main__":
         records = multiprocessing.Queue()
-        listener = logging.handlers.QueueListener(records, Collect())
-        listener.start()
         workers = [
             multiprocessing.Process(target=work, args=(records, number))
             for number in range(3)
         ]
         for worker in workers:
             worker.start()
+        # It has a thread, which a fork would not like.
+        listener = logging.handlers.QueueListener(records, Collect())
+        listener.start()
         for worker in workers:
             worker.join()
         listener.stop()
