@@ -108,3 +108,17 @@ def test_stranger_that_hangs_up_is_an_error_and_no_harm(
     with pytest.raises((EOFError, OSError)):
         listener.accept()
     greet(lib, listener)
+
+
+def test_address_that_a_listener_makes_up_leaves_nothing(lib, program) -> None:
+    # The fixture that looks for what is left sees a file or a directory, too.
+    code, out, err = program("""
+        import os
+        import signal
+        from multiprocessing.connection import Client, Listener
+
+        listener = Listener(family="AF_UNIX")
+        client = Client(listener.address)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    assert (code, out, err) == (-9, "", "")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 
 from . import _procession, reduction, util
 from ._challenge import (
@@ -30,6 +31,7 @@ from ._errors import AuthenticationError, BufferTooShort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable
     from types import TracebackType
     from typing import Any, Self
@@ -230,10 +232,14 @@ def arbitrary_address(family: str) -> Any:
     if family == "AF_INET":
         return ("localhost", 0)
     if family == "AF_UNIX":
-        import tempfile
-
-        return tempfile.mktemp(prefix="listener-", dir=util.get_temp_dir())
+        # Abstract: a file would be left behind by one that is killed. A socket's file
+        # has permissions that keep other users out; here `SocketListener` looks.
+        return f"{_OURS_ONLY}{os.getpid()}-{os.urandom(8).hex()}"
     raise ValueError("unrecognized family")
+
+
+# What addresses begin with that this module has made up.
+_OURS_ONLY = "\0listener-"
 
 
 def _validate_family(family: str) -> None:
@@ -272,6 +278,8 @@ class SocketListener:
             self._socket.close()
             raise
         self._address = self._socket.getsockname()
+        # Such an address is as good as a file in a directory of mode 700.
+        self._is_ours_only = type(address) is str and address.startswith(_OURS_ONLY)
         self._family = family
         self._last_accepted: Any = None
         self._unlink: util.Finalize | None = None
@@ -282,9 +290,12 @@ class SocketListener:
 
     def accept(self) -> Connection:
         """Waits for somebody to connect; returns the connection."""
-        sock, self._last_accepted = self._socket.accept()
-        sock.setblocking(True)
-        return Connection(sock.detach())
+        while True:
+            sock, self._last_accepted = self._socket.accept()
+            if not self._is_ours_only or _user_of(sock) in (0, os.geteuid()):
+                sock.setblocking(True)
+                return Connection(sock.detach())
+            sock.close()
 
     def close(self) -> None:
         """Closes the socket and removes its file."""
@@ -294,6 +305,14 @@ class SocketListener:
             unlink, self._unlink = self._unlink, None
             if unlink is not None:
                 unlink()
+
+
+def _user_of(sock: socket.socket) -> int:
+    """Returns the user id of the other end of a Unix socket (unix(7), SO_PEERCRED)."""
+    import socket
+
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
 def SocketClient(address: Any) -> Connection:
