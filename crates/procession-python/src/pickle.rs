@@ -245,7 +245,7 @@ impl Layout {
         at = at.checked_add(pickle.1).ok_or_else(too_short)?;
         let mut buffers = Vec::new();
         for index in 0..count {
-            at += filling(at).len();
+            at = at.checked_add(filling(at).len()).ok_or_else(too_short)?;
             let len = number(3 + index)?;
             buffers.push((at, len));
             at = at.checked_add(len).ok_or_else(too_short)?;
