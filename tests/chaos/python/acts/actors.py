@@ -18,23 +18,27 @@ KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 class Actors:
     """Some processes, started anew when they are killed until the curtain falls.
 
-    `make` returns the target and the arguments of an actor.
+    `make` returns the target and the arguments of an actor; so many of them, from 0 to
+    1, end with the act.
     """
 
     def __init__(
-        self, context, chance: random.Random, make: list[Callable[[int], tuple]]
+        self,
+        context,
+        chance: random.Random,
+        make: list[Callable[[int], tuple]],
+        daemons: float = 0.8,
     ) -> None:
         self.context = context
         self.chance = chance
-        self.number = 0
+        self.daemons = daemons
         self.cast: dict[Callable, procession.Process] = {}
         for role in make:
             self._enter(role)
 
     def _enter(self, role: Callable[[int], tuple]) -> None:
-        self.number += 1
         target, *args = role(self.chance.getrandbits(32))
-        daemon = self.chance.random() < 0.8
+        daemon = self.chance.random() < self.daemons
         process = self.context.Process(target=target, args=args, daemon=daemon)
         start(process)
         self.cast[role] = process

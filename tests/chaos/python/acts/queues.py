@@ -13,6 +13,9 @@ from acts.actors import WATCHDOG, Actors
 # Seconds for which a consumer waits before it looks whether it is over.
 MOMENT = 0.05
 
+# Seconds after the end for which a producer waits for room.
+PATIENCE = 5
+
 
 def play(context, tag: str, chance: random.Random, until: float) -> None:
     until = min(until, time.monotonic() + chance.uniform(0.3, 3))
@@ -24,9 +27,10 @@ def play(context, tag: str, chance: random.Random, until: float) -> None:
     consume = consume_simply if kind == "SimpleQueue" else consume_in_time
     roles = [lambda seed: (produce, queue, tag, seed, until)] * chance.randint(1, 3)
     roles += [lambda seed: (consume, queue, tag, until)] * chance.randint(1, 3)
-    actors = Actors(
-        context, chance, [lambda seed, role=role: role(seed) for role in roles]
-    )
+    # Who gets from a simple queue waits for ever, and must not outlive its act.
+    daemons = 1.0 if kind == "SimpleQueue" else 0.8
+    make = [lambda seed, role=role: role(seed) for role in roles]
+    actors = Actors(context, chance, make, daemons)
     actors.run(until)
     if kind == "SimpleQueue":
         actors.kill()
@@ -74,19 +78,33 @@ def produce(queue, tag: str, seed: int, until: float) -> None:
     while time.monotonic() < until:
         if chance.random() < 0.02 and os.fork() == 0:
             # A process that procession did not start is one of the family, too.
-            send(queue, tag, 0, chance)
+            send(queue, tag, 0, chance, until + PATIENCE)
             os._exit(0)
-        send(queue, tag, number, chance)
+        send(queue, tag, number, chance, until + PATIENCE)
         number += 1
         if chance.random() < 0.2:
             time.sleep(0.001)
 
 
-def send(queue, tag: str, number: int, chance: random.Random) -> None:
+def send(queue, tag: str, number: int, chance: random.Random, deadline: float) -> None:
     item = (os.getpid(), number, payload.make(number, chance))
     ledger.note("put?", tag, number)
-    queue.put(item)
+    while not has_put(queue, item):
+        if time.monotonic() > deadline:
+            return  # Whoever had consumers come is dead.
     ledger.note("put", tag, number)
+
+
+def has_put(queue, item: tuple[int, int, bytes]) -> bool:
+    """Tries to put an item for a moment."""
+    if simple(queue):
+        queue.put(item)
+        return True
+    try:
+        queue.put(item, timeout=MOMENT)
+    except exceptions.Full:
+        return False
+    return True
 
 
 def receive(tag: str, item: tuple[int, int, bytes]) -> None:

@@ -73,11 +73,24 @@ fn produce((queue, tag, seed, until): (Queue<Item>, String, u64, Until)) {
             payload::make(number, &mut chance),
         );
         ledger::note("put?", &tag, number, "");
-        queue.put(item).expect("somebody makes room");
+        if !has_put(&queue, item, until) {
+            return;
+        }
         ledger::note("put", &tag, number, "");
         number += 1;
         if chance.one_in(5) {
             pass(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Puts an item; gives up if nobody makes room: whoever had consumers come is dead.
+fn has_put(queue: &Queue<Item>, mut item: Item, until: Until) -> bool {
+    loop {
+        match queue.put_timeout(item, MOMENT) {
+            Ok(()) => return true,
+            Err(_) if until.has_come() => return false,
+            Err(refused) => item = refused.value,
         }
     }
 }
