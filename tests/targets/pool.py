@@ -28,6 +28,10 @@ def who(_: object = None) -> tuple[str, bool]:
     return me.name, me.daemon
 
 
+def same(value: object) -> object:
+    return value
+
+
 def fail(message: object = "on purpose") -> NoReturn:
     raise ValueError(message)
 

@@ -77,7 +77,7 @@ fn collect<S: Sink>(shared: &Shared<S>) {
             state.collector_runs = false;
             return;
         }
-        if state.is_drained() {
+        if state.is_quiet() {
             state.attended = false;
         }
         let attended = state.attended;
@@ -94,7 +94,7 @@ fn collect<S: Sink>(shared: &Shared<S>) {
         if attended && before == shared.lead.turn() && shared.lead.enter(me) == Entered::Taken {
             let enough = || {
                 let state = shared.lock();
-                shared.lead.has_followers() || state.is_drained()
+                shared.lead.has_followers() || state.is_quiet()
             };
             let _ = shared.lead_until(&enough, Deadline::NEVER, &mut Turn::new(true));
             shared.lead.leave(me);

@@ -120,9 +120,13 @@ impl<T> State<T> {
 
     /// Tells whether there is nothing left to do.
     pub(super) fn is_drained(&self) -> bool {
+        self.is_quiet() && self.paused.is_empty()
+    }
+
+    /// Tells whether there is nothing to do until a source is resumed.
+    pub(super) fn is_quiet(&self) -> bool {
         self.tally.outstanding == 0
             && self.asked == 0
-            && self.paused.is_empty()
             && self.line.is_empty()
             && self.mourned.is_empty()
     }

@@ -159,7 +159,8 @@ impl<S: Sink> Pool<S> {
         Ok(())
     }
 
-    /// Asks those sources again that had nothing for a while.
+    /// Asks those sources again that had nothing for a while. If nobody drives
+    /// the pool, [`attend`](Self::attend) has to be called again.
     ///
     /// # Errors
     /// `NotOwner` in a forked copy.

@@ -15,6 +15,14 @@ use crate::pool::task::{Job, Payload, Terms};
 use crate::primitive::Ordering;
 use crate::process::child::KILL;
 
+/// Bytes of blocks above which a worker is given no more than [`FEW`] tasks,
+/// however short they are: enough that copying them takes longer than asking
+/// for the next.
+const MUCH: u64 = 8 << 20;
+
+/// How many tasks a worker has at hand when they are large.
+const FEW: u32 = 2;
+
 /// A task on its way, with its place in line.
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
@@ -106,6 +114,8 @@ pub(super) struct Seat<T> {
     /// What `taken` was when the pool went to sleep.
     pub taken_then: u32,
     posted: VecDeque<Posted<T>>,
+    /// Bytes of the blocks of all of them.
+    bytes: u64,
     /// Its only task is killed, whatever it has still to say.
     doom: Option<Doom>,
     /// Records written and not yet posted.
@@ -136,6 +146,7 @@ impl<T> Seat<T> {
             last_used: 0,
             taken_then: 0,
             posted: VecDeque::new(),
+            bytes: 0,
             doom: None,
             unposted: 0,
             position: 0,
@@ -158,6 +169,7 @@ impl<T> Seat<T> {
             Life::Retiring => return 0,
             Life::Starting => 1,
             Life::Ready if self.slow => 1,
+            Life::Ready if self.bytes > MUCH => FEW,
             Life::Ready => pace.at_hand(),
         };
         self.tasks_left
@@ -218,6 +230,9 @@ impl<T> Seat<T> {
         self.unposted += 1;
         if let Some(left) = &mut self.tasks_left {
             *left -= 1;
+        }
+        if record.place.in_block {
+            self.bytes += record.place.len;
         }
         self.posted.push_back(Posted {
             number: task.number,
@@ -286,6 +301,9 @@ impl<T> Seat<T> {
                         debug_assert!(false, "a worker replied to a task that it had not");
                         break;
                     };
+                    if posted.place.in_block {
+                        self.bytes -= posted.place.len;
+                    }
                     if record.claimed {
                         posted.block.map(Block::leak);
                     }
@@ -331,6 +349,8 @@ impl<T> Seat<T> {
             *left += count as u32;
         }
         let back = self.posted.split_off(keep);
+        let blocks = back.iter().filter(|posted| posted.place.in_block);
+        self.bytes -= blocks.map(|posted| posted.place.len).sum::<u64>();
         back.into_iter()
             .map(|posted| waiting(posted, self.tasks, &self.lane))
             .collect()

@@ -65,6 +65,16 @@ impl Core {
         }
     }
 
+    /// Has sources asked again that had nothing for a while.
+    pub fn resume(&self) -> PyResult<()> {
+        match self.engine.resume_sources() {
+            // A forked copy of the process has no pool to resume.
+            Err(error) if error.kind() == ErrorKind::NotOwner => return Ok(()),
+            result => result.or_raise()?,
+        }
+        self.engine.attend().or_raise()
+    }
+
     /// Cancels the tasks of the call at an address; returns how many it was.
     pub fn cancel(&self, py: Python<'_>, call: usize, kill: bool) -> PyResult<usize> {
         let running = match kill {

@@ -7,12 +7,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use procession_engine::ErrorKind;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task, Terms};
 use pyo3::prelude::*;
 
-use crate::error::{IntoPython, value_error};
+use crate::error::value_error;
 use crate::pool::core::Core;
 use crate::pool::imap::IMapIterator;
 use crate::pool::message;
@@ -166,11 +165,7 @@ impl Feeder {
             return Ok(());
         }
         drop(buffer);
-        match self.core.engine.resume_sources() {
-            // A forked copy of the process has no pool to resume.
-            Err(error) if error.kind() == ErrorKind::NotOwner => Ok(()),
-            result => result.or_raise(),
-        }
+        self.core.resume()
     }
 }
 
@@ -197,6 +192,9 @@ struct Fed {
 
 impl Source<Token> for Fed {
     fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> Supply {
+        if self.stream.get().is_full() {
+            return Supply::Later;
+        }
         let mut buffer = self.shared.lock();
         let count = most.min(buffer.tasks.len());
         tasks.extend(buffer.tasks.drain(..count));

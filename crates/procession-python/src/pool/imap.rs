@@ -44,14 +44,40 @@ struct State {
     items: VecDeque<Item>,
     /// What has to wait for results before it, by place.
     unsorted: HashMap<usize, Item>,
+    /// Bytes of `items` and `unsorted`.
+    bytes: usize,
+    /// There are so many results that no more tasks are made for now.
+    paused: bool,
+    /// However many results there are, tasks are made: nobody will fetch any before
+    /// all are there.
+    unbounded: bool,
     /// How many went into `items` so far.
     index: usize,
     /// How many there will be, once that is known.
     length: Option<usize>,
 }
 
-/// Whether it succeeded, and the value or the error.
-type Item = (bool, Py<PyAny>);
+/// A result that was not fetched yet.
+struct Item {
+    success: bool,
+    object: Py<PyAny>,
+    /// How many bytes it came in.
+    size: usize,
+}
+
+/// How many results are kept that nobody has fetched before no more tasks are made.
+const MOST: usize = 1024;
+
+/// How many bytes of them are.
+const MOST_BYTES: usize = 16 << 20;
+
+impl State {
+    /// Tells whether there is room for `1 / part` of the results that are kept.
+    fn has_room(&self, part: usize) -> bool {
+        let count = self.items.len() + self.unsorted.len();
+        count < MOST / part && self.bytes < MOST_BYTES / part
+    }
+}
 
 impl IMapIterator {
     /// Makes an iterator and puts it into the pool's cache.
@@ -98,6 +124,9 @@ impl IMapIterator {
                 ordered,
                 items: VecDeque::new(),
                 unsorted: HashMap::new(),
+                bytes: 0,
+                paused: false,
+                unbounded: false,
                 index: 0,
                 length: None,
             }),
@@ -125,7 +154,12 @@ impl IMapIterator {
     /// Takes what came of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         let mut state = slf.get().state();
-        let item = (arrival.success, arrival.object);
+        let item = Item {
+            success: arrival.success,
+            object: arrival.object,
+            size: arrival.size,
+        };
+        state.bytes += item.size;
         if !state.ordered || index == state.index {
             state.items.push_back(item);
             state.index += 1;
@@ -175,6 +209,33 @@ impl IMapIterator {
         drop((pool, function));
     }
 
+    /// Tells whether no more tasks are to be made before results were fetched; then
+    /// the pool is told when they were.
+    pub fn is_full(&self) -> bool {
+        let mut state = self.state();
+        let is_full = !state.unbounded && !state.has_room(1);
+        state.paused |= is_full;
+        is_full
+    }
+
+    /// Has all tasks made, however many results there are.
+    pub fn make_all(&self) -> PyResult<()> {
+        let mut state = self.state();
+        state.unbounded = true;
+        self.resume(state)
+    }
+
+    /// Has the pool make tasks again, if it has stopped for want of room.
+    fn resume(&self, mut state: MutexGuard<'_, State>) -> PyResult<()> {
+        let core = self.core.as_ref().filter(|_| state.paused);
+        state.paused = false;
+        drop(state);
+        match core {
+            Some(core) => core.resume(),
+            None => Ok(()),
+        }
+    }
+
     fn has_news(&self) -> bool {
         let state = self.state();
         !state.items.is_empty() || state.length == Some(state.index)
@@ -183,7 +244,13 @@ impl IMapIterator {
     fn fetch(&self) -> PyResult<Option<Item>> {
         let mut state = self.state();
         match state.items.pop_front() {
-            Some(item) => Ok(Some(item)),
+            Some(item) => {
+                state.bytes -= item.size;
+                if state.paused && state.has_room(2) {
+                    self.resume(state)?;
+                }
+                Ok(Some(item))
+            }
             None if state.length == Some(state.index) => Err(PyStopIteration::new_err(())),
             None => Ok(None),
         }
@@ -211,8 +278,8 @@ impl IMapIterator {
         visit.call(&state.cache)?;
         visit.call(&state.pool)?;
         visit.call(&state.function)?;
-        for (_, object) in state.items.iter().chain(state.unsorted.values()) {
-            visit.call(object)?;
+        for item in state.items.iter().chain(state.unsorted.values()) {
+            visit.call(&item.object)?;
         }
         Ok(())
     }
@@ -242,11 +309,11 @@ impl IMapIterator {
         let end = deadline(timeout)?;
         loop {
             match self.fetch()? {
-                Some((true, value)) => return Ok(value),
-                Some((false, error)) => {
+                Some(item) if item.success => return Ok(item.object),
+                Some(item) => {
                     // As in `ApplyResult::open`.
                     py.check_signals()?;
-                    return Err(PyErr::from_value(error.into_bound(py)));
+                    return Err(PyErr::from_value(item.object.into_bound(py)));
                 }
                 None => {}
             }
@@ -267,6 +334,7 @@ impl IMapIterator {
             success,
             object,
             told: true,
+            size: 0,
         };
         Self::arrive(slf, i, arrival);
     }

@@ -246,6 +246,12 @@ impl Pool {
 
     /// Waits until all workers have ended.
     fn join(&self, py: Python<'_>) -> PyResult<()> {
+        for call in self.cache.bind(py).values() {
+            if let Ok(stream) = call.cast::<IMapIterator>() {
+                // Who is to fetch its results may be who joins.
+                stream.get().make_all()?;
+            }
+        }
         self.core.join(py)
     }
 }

@@ -162,16 +162,13 @@ impl ApplyResult {
     pub fn name(&self, py: Python<'_>, index: usize) -> String {
         let state = self.state();
         let function = state.function.as_ref().map(|f| f.clone_ref(py));
-        let (chunk, length) = match &state.map {
-            Some(map) => (map.chunk, map.length),
-            None => (0, 0),
-        };
-        drop(state);
+        let map = state.map.as_ref();
         let inputs = Place {
             index,
-            chunk,
-            length: Some(length),
+            chunk: map.map_or(0, |map| map.chunk),
+            length: map.map(|map| map.length),
         };
+        drop(state);
         inputs.name(py, function)
     }
 
@@ -184,6 +181,7 @@ impl ApplyResult {
             success,
             object,
             told,
+            ..
         } = arrival;
         let Some(map) = &mut state.map else {
             state.success = success;
@@ -418,6 +416,7 @@ impl ApplyResult {
             success,
             object,
             told: true,
+            size: 0,
         };
         Self::arrive(slf, i, arrival);
     }

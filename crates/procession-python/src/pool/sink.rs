@@ -37,6 +37,8 @@ pub struct Arrival {
     pub object: Py<PyAny>,
     /// Whether the user is told by a callback, too.
     pub told: bool,
+    /// How many bytes it came in.
+    pub size: usize,
 }
 
 impl Sink for Deliver {
@@ -128,6 +130,7 @@ impl Arrival {
             success: true,
             object: object.unbind(),
             told: true,
+            size: 0,
         }
     }
 
@@ -136,6 +139,7 @@ impl Arrival {
             success: false,
             object: error.into_value(py).into_any(),
             told: true,
+            size: 0,
         }
     }
 
@@ -165,12 +169,16 @@ impl Arrival {
 }
 
 fn open(py: Python<'_>, code: u8, body: Body<'_>) -> Arrival {
+    let size = body.len();
     let loaded = load(py, body);
     if code == message::ERROR {
         return Arrival::error(py, unpack(py, loaded));
     }
     match loaded {
-        Ok(object) => Arrival::value(object),
+        Ok(object) => Arrival {
+            size,
+            ..Arrival::value(object)
+        },
         Err(error) => Arrival::error(py, error),
     }
 }

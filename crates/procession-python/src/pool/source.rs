@@ -170,6 +170,11 @@ impl Items {
 
 impl Source<Token> for Items {
     fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> Supply {
+        if let Call::Stream(stream) = &self.call
+            && stream.get().is_full()
+        {
+            return Supply::Later;
+        }
         let more = Python::try_attach(|py| {
             let mut bytes = 0;
             while tasks.len() < most && bytes < AT_ONCE {
