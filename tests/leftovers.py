@@ -107,13 +107,13 @@ def descriptors() -> set[str]:
 def names() -> set[str]:
     """Returns the names in /dev/shm.
 
-    Semaphores of the standard library count only where that is tested: procession has
-    none, and strangers come and go.
+    Semaphores, and the folders of joblib, count only where the standard library is
+    tested: procession has none, and strangers come and go.
     """
     found = set(os.listdir("/dev/shm"))
     if os.environ["PROCESSION_TESTED_LIBRARY"] == "stdlib":
         return found
-    return {each for each in found if not each.startswith("sem.mp-")}
+    return {each for each in found if not each.startswith(("sem.", "joblib_"))}
 
 
 def objects() -> set[str]:
