@@ -28,8 +28,8 @@ GRACE = 5
 # Seconds in which stacks are written before their processes are killed.
 STACKS = 0.5
 
-# Seconds that a process may take to end once its tests have.
-ENDING = 60
+# Seconds that a process may take to begin with its tests, and to end after them.
+PATIENCE = 60
 
 # The marks of what runs at the moment, and whether it was told to stop.
 _under_way: set[str] = set()
@@ -119,6 +119,7 @@ class Attempt:
         self.deadline = deadline
         self.mark = uuid.uuid4().hex
         self.running: str | None = None
+        self.heard = False
         self.done = False
         self.around: dict[str, str] = {}
         self.reason = "the process told nothing"
@@ -169,7 +170,9 @@ class Attempt:
         buffer = b""
         try:
             while True:
-                limit = ENDING if self.done else self.limit
+                limit = self.limit
+                if self.done or not self.heard:
+                    limit = max(limit, PATIENCE)
                 limit = min(limit, max(0, self.deadline - time.monotonic()))
                 ready, _, _ = select.select([self.events, ended], [], [], limit)
                 if not ready:
@@ -184,9 +187,9 @@ class Attempt:
                     break
                 if self.events in ready and not data:
                     # All that could tell more have closed it; only the end is left.
-                    select.select([ended], [], [], ENDING)
+                    select.select([ended], [], [], PATIENCE)
                     if not select.select([ended], [], [], 0)[0]:
-                        self._give_up(ENDING)
+                        self._give_up(PATIENCE)
                     break
         finally:
             os.close(ended)
@@ -195,6 +198,7 @@ class Attempt:
 
     def _take(self, event: str, **details) -> None:
         """Takes in one event."""
+        self.heard = True
         if event == "start":
             self.running = details["test"]
         elif event == "end":
