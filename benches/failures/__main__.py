@@ -28,7 +28,7 @@ from trial import BAD, SCENARIOS, TASKS
 
 TRIAL = Path(__file__).with_name("trial.py")
 # Seconds after which a trial is ended: it gives up waiting well before.
-HUNG = 40
+HUNG = 70
 # Seconds that processes have for ending after their parent.
 LAST_STEPS = 2.0
 # What a lock may say to the next who wants it.
@@ -98,30 +98,32 @@ def run(library: Library, scenario: str) -> Verdict:
             "TRIAL_MOMENT": str(Path(folder, "moment")),
             "TRIAL_BUSY": str(busy),
         }
-        child = subprocess.Popen(
-            [sys.executable, str(TRIAL), library.name, scenario],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        # Not through a pipe: what a library leaves running would hold that open.
+        told = Path(folder, "told")
+        with told.open("w") as output:
+            child = subprocess.Popen(
+                [sys.executable, str(TRIAL), library.name, scenario],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         try:
             if scenario.startswith("parent killed"):
                 return kill_parent(child, busy)
-            try:
-                output = child.communicate(timeout=HUNG)[0]
-            except subprocess.TimeoutExpired:
-                end(child)
-                # What it had said by then is lost with it.
-                return Verdict(False, "the caller hangs")
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(HUNG)
             said: dict[str, Any] = {}
             tasks: dict[int, dict[str, Any]] = {}
-            for line in output.splitlines():
+            for line in told.read_text().splitlines():
                 one = json.loads(line)
                 tasks.update({one["task"]: one} if "task" in one else {})
                 said.update(one)
-            return judge(tasks, said)
+            verdict = judge(tasks, said)
+            if child.poll() is None:
+                return Verdict(False, f"the caller hangs; {verdict.text}")
+            return verdict
         finally:
             end(child)
 
@@ -161,7 +163,7 @@ def judge(tasks: dict[int, dict[str, Any]], said: dict[str, Any]) -> Verdict:
             passed, f"{what} after {after(said['after'])}" if passed else what
         )
     if not tasks:
-        return Verdict(False, "the caller fails")
+        return Verdict(False, "nothing comes back")
     outcomes = [
         tasks[number]["outcome"] if number in tasks else "pending"
         for number in range(TASKS)

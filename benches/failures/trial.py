@@ -63,7 +63,8 @@ def raises_oddly(number: int) -> int:
 def returns_oddly(number: int) -> Any:
     if number == BAD:
         _note_time()
-        return lambda: number
+        # Some libraries pickle functions, too; nobody pickles this.
+        return (one for one in range(number))
     return well(number)
 
 
