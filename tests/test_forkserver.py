@@ -32,6 +32,16 @@ def tell(queue):
         "authkey": bytes(process.authkey), "name": process.name,
     })
 
+def tell_servers():
+    assert exitcode(start()) == 0
+    assert server() == os.getppid(), "it started a server of its own"
+
+def tell_servers_then(event, queue):
+    for _ in range(2):
+        assert exitcode(start()) == 0
+        queue.put(server())
+        event.wait()
+
 def start(target=nothing):
     process = multiprocessing.Process(target=target)
     process.start()
@@ -95,6 +105,23 @@ def test_child_is_told_what_the_server_was_not(runs) -> None:
         assert found["name"] == "Process-2"
         sys.path.pop()
         assert differs()["path"] == same["path"]
+    """)
+
+
+def test_children_use_the_server_that_has_forked_them(runs) -> None:
+    runs("""
+        process = start(tell_servers)
+        assert exitcode(process) == 0
+        first = server()
+        # One that does not run any more is replaced, by each for itself.
+        event, queue = multiprocessing.Event(), multiprocessing.SimpleQueue()
+        process = multiprocessing.Process(target=tell_servers_then, args=(event, queue))
+        process.start()
+        assert queue.get() == first
+        os.kill(first, signal.SIGKILL)
+        event.set()
+        assert queue.get() not in (first, None)
+        assert exitcode(process) == 0
     """)
 
 

@@ -540,14 +540,14 @@ class ForkServer:
         """Ends the server; what it has started lives on."""
     def pid(self) -> int | None:
         """Returns the server's process id, or None if it does not run."""
-    def handle(self) -> tuple[int, int] | None:
-        """Returns by what relatives find the server, or None if it does not run."""
 
 @final
 class Server:
     """The fork server as it sees itself; it joins the family that an argument names."""
 
     def __new__(cls, argument: str) -> Self: ...
+    def handle(self) -> tuple[int, int]:
+        """Returns the numbers by which relatives find the server, before it serves."""
     def load_preparation(self) -> Any:
         """Unpickles what the server was started with."""
     def serve(self, fork: Callable[[], int]) -> Task | None:

@@ -44,8 +44,10 @@ class ForkServer:
         self._server = _procession.ForkServer()
         self._lock = threading.Lock()
         self._preload_modules: Sequence[str] = ["__main__"]
-        # What it was told of this process; None for a server that a relative has started.
+        # What it was told of the process that started it.
         self._prepared: dict[str, Any] | None = None
+        # By what it is found, in one that it has forked and that has not looked yet.
+        self._handle: tuple[int, int] | None = None
         os.register_at_fork(after_in_child=self._after_fork)
 
     def set_forkserver_preload(self, modules_names: Sequence[str]) -> None:
@@ -116,15 +118,6 @@ class ForkServer:
                 self._ensure()
         return self._server.start(name, daemon, payload, fds)
 
-    def attach(self, handle: tuple[int, int]) -> None:
-        """Uses the server that a relative has started."""
-        self._server = _procession.ForkServer(handle)
-        self._prepared = None
-
-    def handle(self) -> tuple[int, int] | None:
-        """Returns by what relatives can use the server; None if it does not run."""
-        return self._server.handle()
-
     @property
     def _forkserver_pid(self) -> int | None:
         return self._server.pid()
@@ -132,6 +125,11 @@ class ForkServer:
     def _ensure(self) -> None:
         if self._server.pid() is not None:
             return
+        if self._handle is not None:
+            self._server = _procession.ForkServer(self._handle)
+            self._handle = None
+            if self._server.pid() is not None:
+                return
         executable, arguments = spawn.program_and_arguments(
             "from procession.forkserver import main; main()"
         )
@@ -139,9 +137,7 @@ class ForkServer:
 
     def _pack(self) -> _procession.Payload:
         preparation = spawn.get_preparation_data("ignore")
-        self._prepared = {
-            key: preparation[key] for key in preparation.keys() - _EACH_CHILDS_OWN
-        }
+        self._note_prepared(preparation)
         # What this process uses of the package, its children will.
         ours = [name for name in sys.modules if name.startswith(f"{__package__}.")]
         data = {**preparation, "preload": [*self._preload_modules, *ours]}
@@ -150,6 +146,11 @@ class ForkServer:
             return _procession.Payload(data, None)
         finally:
             set_spawning_popen(None)
+
+    def _note_prepared(self, preparation: dict[str, Any]) -> None:
+        self._prepared = {
+            key: preparation[key] for key in preparation.keys() - _EACH_CHILDS_OWN
+        }
 
     def _after_fork(self) -> None:
         # Another thread of the parent may have been using it.
@@ -167,6 +168,7 @@ def main() -> NoReturn:
     """Runs the server, in the process that was started as one."""
     server = _procession.Server(sys.argv[-1])
     _preload(server.load_preparation())
+    _forkserver._handle = server.handle()
     # Most of what it starts is a worker or has been given some of these: each would
     # import them itself.
     from . import connection, pool, queues, synchronize  # noqa: F401
@@ -192,6 +194,7 @@ def main() -> NoReturn:
 def _preload(data: dict[str, Any]) -> None:
     """Imports what children would import otherwise, each of them."""
     modules = data.pop("preload")
+    _forkserver._note_prepared(data)
     log = {"name", "log_to_stderr", "log_level"}
     data = {key: data[key] for key in data.keys() - log}
     myself: Any = process.current_process()

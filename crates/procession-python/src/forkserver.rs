@@ -109,11 +109,6 @@ impl ForkServer {
     fn pid(&self) -> PyResult<Option<u32>> {
         Ok(self.lock()?.pid())
     }
-
-    /// Returns the numbers by which relatives find the server, or None if it does not run.
-    fn handle(&self) -> PyResult<Option<Numbers>> {
-        Ok(self.lock()?.handle().map(Numbers::from))
-    }
 }
 
 /// The fork server as it sees itself.
@@ -137,6 +132,15 @@ impl Server {
             server: Mutex::new(Some(server)),
             task,
         })
+    }
+
+    /// Returns the numbers by which relatives find the server, before it serves.
+    fn handle(&self) -> PyResult<Numbers> {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = server.as_ref();
+        server
+            .map(|server| Numbers::from(server.handle()))
+            .ok_or_else(|| value_error("the server serves already"))
     }
 
     /// Unpickles what the server was started with.

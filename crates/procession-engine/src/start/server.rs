@@ -8,7 +8,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use crate::arena::{Family, Stamp};
+use crate::arena::{Family, Handle, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::cpu::usable_cpus;
 use crate::os::doorbell::Doorbell;
@@ -55,6 +55,12 @@ pub struct Server {
 impl Server {
     pub(super) fn new(spares: Spares, received: Received) -> Self {
         Self { spares, received }
+    }
+
+    /// Returns the numbers by which relatives find the server.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.spares.handle()
     }
 
     /// Takes what the server was started with: what to have ready, in the
