@@ -29,7 +29,7 @@ MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
-.PHONY: help demo test test-rust test-python check compat conformance chaos short-chaos steps bench failures develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat conformance chaos short-chaos soak steps bench failures develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -93,6 +93,9 @@ chaos: $(VENV)/.module ## kill at random, in both faces, and audit what became o
 
 short-chaos: ## the run of chaos that is part of check
 	$(MAKE) chaos SECONDS=12
+
+soak: $(VENV)/.module ## run under full load for half an hour and show that nothing grows; SOAK="--seconds 60"
+	$(BIN)/python tests/soak $(SOAK)
 
 steps: ## kill a process at each step of each operation on what is shared
 	@tools/need cargo
