@@ -5,11 +5,11 @@
 //! other's, so that a place for one message each way is all they need. While
 //! both are awake, no system call is made.
 //!
-//! The socket tells when the other end is gone, and wakes it: a receiver that
-//! has looked in vain for a while says so (`asleep`) and receives from the
-//! socket; whoever sends then takes the word back and sends one byte. Each
-//! puts a sequentially consistent fence between its store and its look, so one
-//! of the two sees the other. A message that the place is too small for goes
+//! A receiver that has looked in vain for a while says in the word `asleep` how
+//! it sleeps: first on that word, and when that has taken long on the socket,
+//! which tells when the other end is gone. Whoever sends takes the word back,
+//! and wakes it, or sends one byte. Each puts a sequentially consistent fence
+//! between its store and its look, so one of the two sees the other. A message that the place is too small for goes
 //! through the socket, as over a [`pipe`](super::pipe()).
 //!
 //! # Safety
@@ -20,19 +20,32 @@
 #![expect(unsafe_code, reason = "messages are bytes of the arena")]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use crate::arena::{Family, Handle, Object, ObjectKind};
 use crate::channel::message::Message;
 use crate::channel::track::{Track, TrackHandle};
 use crate::channel::wire::{Receiving, Sending};
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::futex::Woken;
 use crate::os::patience::Patience;
 use crate::os::socket;
 use crate::os::time::Deadline;
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake};
 
 /// Bytes of a place.
 pub const ROOM: usize = 3968;
+
+/// Nobody sleeps.
+const AWAKE: u32 = 0;
+/// The receiver is parked on the word.
+const ON_WORD: u32 = 1;
+/// The receiver waits for a byte from the socket.
+const ON_SOCKET: u32 = 2;
+
+/// How long a receiver sleeps on the word: it costs half of what a sleep on the
+/// socket does, and does not show that the other end is gone.
+const SHORT: Duration = Duration::from_millis(50);
 
 /// In the place of a length: the message goes through the socket.
 const ELSEWHERE: u32 = u32::MAX;
@@ -48,7 +61,7 @@ struct Body {
 struct Place {
     /// How many messages were sent.
     count: AtomicU32,
-    /// Whether the receiver waits to be woken.
+    /// How the receiver sleeps, if it does.
     asleep: AtomicU32,
     /// The length of the last one.
     len: AtomicU32,
@@ -129,7 +142,7 @@ impl LineEnd {
             side: self.side,
             sent: 0,
             received: 0,
-            asleep: false,
+            asleep: AWAKE,
             patience: Patience::default(),
         }
     }
@@ -144,8 +157,8 @@ pub struct Line {
     side: usize,
     sent: u32,
     received: u32,
-    /// Whether `asleep` was set and not taken back by us; a byte may be coming.
-    asleep: bool,
+    /// What we have put into `asleep` and not taken back.
+    asleep: u32,
     patience: Patience,
 }
 
@@ -179,9 +192,12 @@ impl Line {
         place.count.store(self.sent, Ordering::Release);
         // Pairs with the fence in `wait`.
         fence(Ordering::SeqCst);
-        if place.asleep.load(Ordering::Relaxed) != 0 && place.asleep.swap(0, Ordering::AcqRel) != 0
-        {
-            socket::send_all(&self.socket, &[b"!"], &mut 0, Deadline::NEVER)?;
+        if place.asleep.load(Ordering::Relaxed) != AWAKE {
+            match place.asleep.swap(AWAKE, Ordering::AcqRel) {
+                ON_WORD => futex_wake(&place.asleep, 1),
+                ON_SOCKET => socket::send_all(&self.socket, &[b"!"], &mut 0, Deadline::NEVER)?,
+                _ => {}
+            }
         }
         if fits {
             return Ok(());
@@ -198,7 +214,7 @@ impl Line {
     /// Looks for the next message for as long as that seems wise; tells whether
     /// it is here.
     pub fn look(&mut self) -> bool {
-        if self.asleep {
+        if self.asleep != AWAKE {
             return self.has_news();
         }
         let count = &self.object.body::<Body>().places[1 - self.side].count;
@@ -213,16 +229,47 @@ impl Line {
     /// `Closed` when the other end is gone; `TimedOut` at the deadline and
     /// `Interrupted`: call again.
     pub fn wait(&mut self, deadline: Deadline) -> Result<()> {
-        if !self.asleep {
-            // Relaxed: the fence orders it before the look.
-            self.incoming().asleep.store(1, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-            self.asleep = true;
-        }
         while !self.has_news() {
-            // The byte comes after the news.
-            socket::recv_exact(&self.socket, &mut [0], &mut 0, deadline)?;
-            self.asleep = false;
+            match self.asleep {
+                AWAKE => {
+                    // Relaxed: the fence orders it before the next look.
+                    self.incoming().asleep.store(ON_WORD, Ordering::Relaxed);
+                    fence(Ordering::SeqCst);
+                    self.asleep = ON_WORD;
+                }
+                ON_WORD => self.sleep_on_word(deadline)?,
+                _ => {
+                    // The byte comes after the news.
+                    socket::recv_exact(&self.socket, &mut [0], &mut 0, deadline)?;
+                    self.asleep = AWAKE;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sleep_on_word(&mut self, deadline: Deadline) -> Result<()> {
+        let asleep = &self.object.body::<Body>().places[1 - self.side].asleep;
+        match futex_wait(asleep, ON_WORD, deadline.within(SHORT)) {
+            Woken::Changed => {
+                if asleep.load(Ordering::Acquire) == AWAKE {
+                    self.asleep = AWAKE;
+                }
+            }
+            Woken::Interrupted => {
+                let message = "a signal arrived during the wait for the other end of a line";
+                return Err(Error::new(ErrorKind::Interrupted, message));
+            }
+            Woken::TimedOut => {
+                // SeqCst: what was sent before is seen by the next look.
+                let changed =
+                    asleep.compare_exchange(ON_WORD, ON_SOCKET, Ordering::SeqCst, Ordering::SeqCst);
+                self.asleep = if changed.is_ok() { ON_SOCKET } else { AWAKE };
+                if deadline.has_passed() && !self.has_news() {
+                    let message = "the other end of the line has sent nothing in time";
+                    return Err(Error::new(ErrorKind::TimedOut, message));
+                }
+            }
         }
         Ok(())
     }
@@ -232,11 +279,14 @@ impl Line {
     /// # Errors
     /// `Closed` when the other end ended before it was all here.
     pub fn take(&mut self) -> Result<Received<'_>> {
-        // Whoever took the word back has sent a byte.
-        if self.asleep && self.incoming().asleep.swap(0, Ordering::AcqRel) == 0 {
-            self.take_byte()?;
+        if self.asleep != AWAKE {
+            let left = self.incoming().asleep.swap(AWAKE, Ordering::AcqRel);
+            // Whoever took that one back has sent a byte.
+            if left == AWAKE && self.asleep == ON_SOCKET {
+                self.take_byte()?;
+            }
+            self.asleep = AWAKE;
         }
-        self.asleep = false;
         self.received = self.received.wrapping_add(1);
         match self.incoming().len.load(Ordering::Relaxed) {
             ELSEWHERE => self.recv_elsewhere(),
@@ -249,14 +299,11 @@ impl Line {
     }
 
     /// Receives the byte that was sent to wake this end.
-    fn take_byte(&mut self) -> Result<()> {
+    fn take_byte(&self) -> Result<()> {
         loop {
             match socket::recv_exact(&self.socket, &mut [0], &mut 0, Deadline::NEVER) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => {
-                    self.asleep &= result.is_err();
-                    return result;
-                }
+                result => return result,
             }
         }
     }
@@ -306,8 +353,6 @@ impl AsFd for Line {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::os::testing::WATCHDOG;
 
@@ -350,14 +395,30 @@ mod tests {
     }
 
     #[test]
-    fn a_sleeper_is_woken() {
+    fn a_sleeper_is_woken_however_long_it_sleeps() {
         let (mut asking, mut answering) = line();
-        let early = recv(&mut answering, Deadline::after(Duration::from_millis(20)));
-        assert_eq!(early.unwrap_err().kind(), ErrorKind::TimedOut);
-        asking.send(&[b"late"]).unwrap();
-        assert_eq!(recv(&mut answering, WATCHDOG()).unwrap(), b"late");
-        answering.send(&[b"answer"]).unwrap();
-        assert_eq!(recv(&mut asking, WATCHDOG()).unwrap(), b"answer");
+        for pause in [0, 1, 20, 80, 200].map(Duration::from_millis) {
+            let early = recv(&mut answering, Deadline::after(pause));
+            assert_eq!(early.unwrap_err().kind(), ErrorKind::TimedOut);
+            let sleeper = std::thread::spawn(move || {
+                let message = recv(&mut answering, WATCHDOG()).unwrap();
+                (answering, message)
+            });
+            asking.send(&[b"late"]).unwrap();
+            let message;
+            (answering, message) = sleeper.join().unwrap();
+            assert_eq!(message, b"late");
+            answering.send(&[b"answer"]).unwrap();
+            assert_eq!(recv(&mut asking, WATCHDOG()).unwrap(), b"answer");
+        }
+    }
+
+    #[test]
+    fn one_that_sleeps_on_the_word_notices_the_end() {
+        let (asking, mut answering) = line();
+        let sleeper = std::thread::spawn(move || recv(&mut answering, WATCHDOG()).unwrap_err());
+        drop(asking);
+        assert_eq!(sleeper.join().unwrap().kind(), ErrorKind::Closed);
     }
 
     #[test]
