@@ -9,6 +9,7 @@ import pickle
 import queue as threads_queue
 import select
 import signal
+import time
 
 import leftovers
 import pytest
@@ -31,7 +32,9 @@ def kill(process) -> None:
 # A worker of a pool.
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGUSR2]
+)
 def test_task_of_a_killed_worker_fails_with_who_died_and_of_what(
     lib, mp, signum
 ) -> None:
@@ -43,8 +46,47 @@ def test_task_of_a_killed_worker_fails_with_who_died_and_of_what(
     died = caught.value
     name = signal.Signals(signum).name
     assert (died.pid, died.exitcode, died.signal) == (pid.value, -signum, name)
-    assert str(pid.value) in str(died)
-    assert name in str(died)
+    assert (died.task, died.tries) == ("targets.death.note_pid_and_die", 1)
+    assert str(died) == (
+        f"worker process {pid.value} was killed by {name} while it ran {died.task}"
+    )
+
+
+def comes_below(measure, seconds: float) -> bool:
+    """Measures until it was less: others use this machine, too."""
+    deadline = time.monotonic() + PATIENCE
+    while measure() >= seconds:
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+@pytest.mark.slow
+def test_who_waits_is_told_of_a_death_within_ten_milliseconds(lib, mp) -> None:
+    moment = mp.RawValue("d", 0)
+    with mp.Pool(1, pool_targets.initialize, (moment,)) as pool:
+
+        def delay() -> float:
+            with pytest.raises(lib.WorkerDied):
+                pool.apply_async(targets.note_time_and_die).get(PATIENCE)
+            return time.monotonic() - moment.value
+
+        assert comes_below(delay, 0.010)
+
+
+@pytest.mark.slow
+def test_pool_whose_workers_are_busy_is_terminated_within_50_milliseconds(mp) -> None:
+    def delay() -> float:
+        started = mp.Semaphore(0)
+        with mp.Pool(2, pool_targets.initialize, (started,)) as pool:
+            pool.map_async(targets.work_for_ever, range(2), 1)
+            for _ in range(2):
+                assert started.acquire(timeout=PATIENCE)
+            before = time.monotonic()
+            pool.terminate()
+            return time.monotonic() - before
+
+    assert comes_below(delay, 0.050)
 
 
 def test_task_that_exits_fails_with_the_exit_code(lib, mp) -> None:

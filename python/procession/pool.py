@@ -71,6 +71,10 @@ class Pool:
             Under spawn the interpreter is started with it; under fork and forkserver what
             has been imported already does not see it.
 
+    A worker that dies is replaced. One that dies without having been given a task is
+    replaced for nothing: a hundred of these in ten seconds, or a few in a row that have not
+    even set themselves up, end the pool, with an error of each of its tasks.
+
     `multiprocessing` has nothing like these, which every call takes by name:
 
     - `timeout`: the seconds that a task may take once it runs. One that takes longer is

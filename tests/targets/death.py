@@ -1,8 +1,10 @@
 """What those who die in test_death.py do, and those who are left."""
 
+import faulthandler
 import os
 import signal
 import subprocess
+import time
 from typing import NoReturn
 
 from library import PATIENCE, multiprocessing
@@ -11,6 +13,7 @@ from targets import pool
 
 
 def die(signum: int = signal.SIGKILL) -> NoReturn:
+    faulthandler.disable()  # So that pytest's has no say in it.
     os.kill(os.getpid(), signum)
     signal.pause()
 
@@ -50,6 +53,19 @@ def note_pid_and_die(signum: int) -> NoReturn:
     """Leaves its pid in the value that the initializer gave."""
     pool.given_by_initializer[0].value = os.getpid()
     die(signum)
+
+
+def note_time_and_die() -> NoReturn:
+    """Leaves the time in the value that the initializer gave."""
+    pool.given_by_initializer[0].value = time.monotonic()
+    die()
+
+
+def work_for_ever(_: object) -> NoReturn:
+    """Tells that it runs, by the semaphore that the initializer gave, and never ends."""
+    pool.given_by_initializer[0].release()
+    while True:
+        pass
 
 
 def hold(lock, held) -> NoReturn:

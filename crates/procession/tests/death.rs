@@ -227,6 +227,94 @@ fn tasks_behind_a_killed_workers_task_run_elsewhere() {
     }
 }
 
+fn ends_by(signal: i32, moment: Queue<u64>) -> u8 {
+    moment.put(now()).unwrap();
+    match rustix::process::Signal::from_named_raw(signal) {
+        Some(signal) => {
+            let own = rustix::process::getpid();
+            rustix::process::kill_process(own, signal).unwrap();
+            for_ever();
+        }
+        None => std::process::exit(7),
+    }
+    0
+}
+
+/// Returns the time in nanoseconds, by the clock that all processes share.
+fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap()
+}
+
+#[procession::test]
+fn a_dead_worker_is_told_with_how_it_died_and_what_it_ran() {
+    let _watchdog = watch();
+    for method in METHODS {
+        let pool = Pool::builder().workers(1).start_method(method);
+        let pool = pool.start().unwrap();
+        let moment = Queue::new().unwrap();
+        for (signal, name) in [(9, "SIGKILL"), (11, "SIGSEGV"), (0, "code 7")] {
+            let pid = pool.workers()[0].pid;
+            let error = pool.apply(ends_by, (signal, moment.clone())).unwrap_err();
+            assert!(error.is_died(), "{error}");
+            assert_eq!(error.pid(), Some(pid));
+            let (code, number) = match signal {
+                0 => (7, None),
+                signal => (-signal, Some(signal)),
+            };
+            assert_eq!((error.exit_code(), error.signal()), (Some(code), number));
+            let text = error.to_string();
+            assert!(text.contains(name) && text.contains("ends_by"), "{text}");
+            assert_eq!(pool.apply(|n: u8| n, 3).unwrap(), 3);
+        }
+    }
+}
+
+#[procession::test]
+fn who_waits_is_told_of_a_death_within_ten_milliseconds() {
+    let _watchdog = watch();
+    for method in METHODS {
+        let pool = Pool::builder().workers(1).start_method(method);
+        let pool = pool.start().unwrap();
+        let moment = Queue::new().unwrap();
+        // The watchdog ends it: others use this machine, too.
+        while {
+            pool.apply(ends_by, (9, moment.clone())).unwrap_err();
+            now() - moment.get_timeout(SOON).unwrap() >= 10_000_000
+        } {}
+    }
+}
+
+fn works_for_ever(started: Queue<u32>) {
+    started.put(1).unwrap();
+    while !procession::current_process().stop_requested() {
+        std::hint::spin_loop();
+    }
+}
+
+#[procession::test]
+fn a_pool_whose_workers_are_busy_is_terminated_within_50_milliseconds() {
+    let _watchdog = watch();
+    for method in METHODS {
+        let delay = || {
+            let pool = Pool::builder().workers(2).start_method(method);
+            let pool = pool.start().unwrap();
+            let started = Queue::<u32>::new().unwrap();
+            for _ in 0..2 {
+                pool.apply_async(works_for_ever, started.clone()).unwrap();
+            }
+            for _ in 0..2 {
+                started.get_timeout(SOON).unwrap();
+            }
+            let before = std::time::Instant::now();
+            pool.terminate();
+            before.elapsed()
+        };
+        // As above.
+        while delay() >= Duration::from_millis(50) {}
+    }
+}
+
 /// Has a daemon and a pool, tells their pids, and waits to be killed.
 fn parent_of_many(method: StartMethod, pids: Queue<u32>) {
     procession::set_start_method(method).unwrap();
