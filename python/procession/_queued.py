@@ -48,8 +48,8 @@ class Queued(Threads):
         self._ctx = pool._ctx
         self._workers = pool._pool
         self._inqueue, self._outqueue = pool._inqueue, pool._outqueue
-        self._quick_put: Callable[[Any], object] = pool._quick_put
-        self._quick_get: Callable[[], Any] = pool._quick_get
+        self._quick_put: Any = pool._quick_put
+        self._quick_get: Any = pool._quick_get
         # What was fed and has not come back, as (job, index).
         self._out: set[tuple[int, int]] = set()
         self.tasks: Any = _QueuedLine(self.put)
@@ -118,10 +118,12 @@ class Queued(Threads):
             if self._inqueue._reader.poll(0.01):
                 self._inqueue._reader.recv_bytes()
         self._fail_all(error)
+        self._let_go()
 
     def _end_workers(self) -> None:
         for worker in [*self._workers]:
-            if worker.exitcode is None:
+            # Who starts workers himself may have put one there that is not yet started.
+            if worker._popen is not None and worker.exitcode is None:
                 worker.terminate()
 
     def join(self) -> None:
@@ -130,6 +132,11 @@ class Queued(Threads):
             thread.join()
         for worker in self._workers:
             worker.join()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Lets go of the pool, which these may be methods of."""
+        self._quick_put = self._quick_get = None
 
     def _ring(self) -> None:
         try:
