@@ -3,6 +3,7 @@
 import os
 import signal
 import textwrap
+from pathlib import Path
 
 import pytest
 from library import PATIENCE
@@ -13,19 +14,26 @@ pytestmark = pytest.mark.procession_only("a worker takes what it takes")
 
 MEBIBYTE = targets.MEBIBYTE
 
-# More than any worker has by itself, also one that is forked from pytest.
-LIMIT = 1024 * MEBIBYTE
+# Mebibytes that are refused.
+MUCH = 8192
 
-# What is refused.
-MUCH = 2048
+
+@pytest.fixture
+def limit() -> int:
+    """Returns more bytes than a worker has by itself, also one that is forked from here."""
+    status = Path("/proc/self/status").read_text()
+    kibibytes = int(status.partition("VmData:")[2].split()[0])
+    return kibibytes * 1024 + 200 * MEBIBYTE
 
 
 # Memory that is refused.
 
 
 @pytest.mark.parametrize("use", [targets.use, targets.use_and_return])
-def test_task_that_needs_too_much_memory_fails_alone_and_is_named(lib, mp, use) -> None:
-    with mp.Pool(1, memory_limit=LIMIT) as pool:
+def test_task_that_needs_too_much_memory_fails_alone_and_is_named(
+    lib, mp, limit, use
+) -> None:
+    with mp.Pool(1, memory_limit=limit) as pool:
         others = pool.map_async(targets.use, range(3), 1)
         pid = pool.apply(pool_targets.pid)
         with pytest.raises(lib.MemoryLimitExceeded) as caught:
@@ -33,9 +41,9 @@ def test_task_that_needs_too_much_memory_fails_alone_and_is_named(lib, mp, use) 
         error = caught.value
         assert isinstance(error, MemoryError)
         name = f"targets.bounds.{use.__name__}"
-        assert (error.task, error.limit) == (name, LIMIT)
+        assert (error.task, error.limit) == (name, limit)
         assert str(error) == (
-            f"{name} needed more memory than the {LIMIT} bytes that its worker may have"
+            f"{name} needed more memory than the {limit} bytes that its worker may have"
         )
         assert f"in {use.__name__}" in str(error.__cause__)
         assert pool.apply(pool_targets.pid) == pid
@@ -44,16 +52,16 @@ def test_task_that_needs_too_much_memory_fails_alone_and_is_named(lib, mp, use) 
 
 
 @pytest.mark.slow
-def test_task_that_fills_its_memory_bit_by_bit_is_named_too(lib, mp) -> None:
-    with mp.Pool(1, memory_limit=LIMIT) as pool:
+def test_task_that_fills_its_memory_bit_by_bit_is_named_too(lib, mp, limit) -> None:
+    with mp.Pool(1, memory_limit=limit) as pool:
         for _ in range(2):
             with pytest.raises(lib.MemoryLimitExceeded, match="use_bit_by_bit needed"):
-                pool.apply_async(targets.use_bit_by_bit, (MUCH * 4,)).get(PATIENCE)
+                pool.apply_async(targets.use_bit_by_bit, (MUCH,)).get(PATIENCE)
             assert pool.apply(targets.use, (10,)) == 10
 
 
-def test_map_names_the_input_that_needed_too_much(lib, mp) -> None:
-    with mp.Pool(2, memory_limit=LIMIT) as pool:
+def test_map_names_the_input_that_needed_too_much(lib, mp, limit) -> None:
+    with mp.Pool(2, memory_limit=limit) as pool:
         results = pool.imap(targets.use, [1, MUCH, 2])
         assert next(results) == 1
         with pytest.raises(lib.MemoryLimitExceeded, match="use on input 1 needed"):
@@ -61,16 +69,16 @@ def test_map_names_the_input_that_needed_too_much(lib, mp) -> None:
         assert next(results) == 2
 
 
-def test_task_whose_worker_dies_of_its_limit_is_named(lib, mp) -> None:
-    with mp.Pool(1, memory_limit=LIMIT) as pool:
+def test_task_whose_worker_dies_of_its_limit_is_named(lib, mp, limit) -> None:
+    with mp.Pool(1, memory_limit=limit) as pool:
         with pytest.raises(lib.MemoryLimitExceeded, match="SIGSEGV") as caught:
             pool.apply_async(targets.die_for_want_of_memory, (MUCH,)).get(PATIENCE)
         assert caught.value.task == "targets.bounds.die_for_want_of_memory"
         assert pool.apply(targets.use, (10,)) == 10
 
 
-def test_other_deaths_are_not_blamed_on_the_limit(lib, mp) -> None:
-    with mp.Pool(1, memory_limit=LIMIT) as pool:
+def test_other_deaths_are_not_blamed_on_the_limit(lib, mp, limit) -> None:
+    with mp.Pool(1, memory_limit=limit) as pool:
         with pytest.raises(lib.WorkerDied) as caught:
             pool.apply_async(targets.abort).get(PATIENCE)
         assert caught.value.exitcode == -signal.SIGABRT
@@ -96,11 +104,11 @@ def test_limit_below_what_a_worker_has_is_an_error_at_once(mp) -> None:
 
 
 @pytest.mark.slow
-def test_worker_that_has_grown_is_replaced_between_tasks(mp) -> None:
-    with mp.Pool(1, max_memory_per_worker=LIMIT) as pool:
+def test_worker_that_has_grown_is_replaced_between_tasks(mp, limit) -> None:
+    with mp.Pool(1, max_memory_per_worker=limit) as pool:
         first = pool.apply(targets.grow, (1,))
         assert pool.apply(targets.grow, (1,)) == first
-        assert pool.apply(targets.grow, (LIMIT // MEBIBYTE + 1,)) == first
+        assert pool.apply(targets.grow, (limit // MEBIBYTE + 1,)) == first
         assert pool.apply(targets.grow, (1,)) != first
 
 

@@ -1,7 +1,6 @@
 """What the workers of test_bounds.py do."""
 
 import ctypes
-import faulthandler
 import os
 
 from library import multiprocessing
@@ -19,7 +18,7 @@ def use(mebibytes: int) -> int:
 
 def use_bit_by_bit(mebibytes: int) -> int:
     """Has so much memory, in small pieces that its frame holds to the end."""
-    pieces = [b"%d" % number * 100 for number in range(mebibytes * 1000)]
+    pieces = [bytes(10_000) for _ in range(mebibytes * 100)]
     return len(pieces)
 
 
@@ -37,8 +36,6 @@ def die_for_want_of_memory(mebibytes: int) -> None:
 
 
 def abort(_: object = None) -> None:
-    """Aborts, without a word of pytest's about it."""
-    faulthandler.disable()
     os.abort()
 
 

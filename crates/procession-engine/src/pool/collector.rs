@@ -24,7 +24,7 @@ const IDLE: Duration = Duration::from_millis(100);
 /// Sees to it that a collector runs for as long as results are owed.
 pub(super) fn attend<S: Sink>(shared: &Arc<Shared<S>>) -> Result<()> {
     let mut state = shared.lock();
-    if state.attended {
+    if state.attended || matches!(state.phase, Phase::Ended(_)) {
         return Ok(());
     }
     state.attended = true;
