@@ -340,7 +340,7 @@ class Server:
             if type(self).serve_client is not Server.serve_client:
                 raise ValueError("a subclass serves connections only")
             end = LineEnd(offer)
-        except (OSError, ValueError) as error:
+        except (MemoryError, OSError, ValueError) as error:
             util.debug("no line for %r: %s", name, error)
             c.send(("#RETURN", False))
             return

@@ -108,7 +108,10 @@ class BaseProxy:
         with self._Client(self._token.address, authkey=self._authkey) as conn:
             if not getattr(conn, "_is_ours", False):
                 return None
-            end = LineEnd()
+            try:
+                end = LineEnd()
+            except MemoryError:
+                return None  # A connection needs none of the family's.
             if not dispatch(conn, None, "accept_line", (name, end.offer)):
                 return None
             handle, conn._handle = conn._handle, None
