@@ -265,10 +265,17 @@ impl Line {
                 let changed =
                     asleep.compare_exchange(ON_WORD, ON_SOCKET, Ordering::SeqCst, Ordering::SeqCst);
                 self.asleep = if changed.is_ok() { ON_SOCKET } else { AWAKE };
-                if deadline.has_passed() && !self.has_news() {
+                if self.has_news() {
+                    return Ok(());
+                }
+                if deadline.has_passed() {
                     let message = "the other end of the line has sent nothing in time";
                     return Err(Error::new(ErrorKind::TimedOut, message));
                 }
+                // The sleep that follows has no end of its own, and a signal
+                // may have come just now.
+                let message = "a wait for the other end of a line stopped to look for signals";
+                return Err(Error::new(ErrorKind::Interrupted, message));
             }
         }
         Ok(())
@@ -364,8 +371,11 @@ mod tests {
     }
 
     fn recv(line: &mut Line, deadline: Deadline) -> Result<Vec<u8>> {
-        if !line.look() {
-            line.wait(deadline)?;
+        while !line.look() {
+            match line.wait(deadline) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => result?,
+            }
         }
         line.take().map(|received| match received {
             Received::Here(bytes) => bytes.to_vec(),
