@@ -330,6 +330,12 @@ impl Family {
         self.locate(offset).is_ok_and(|(_, word, _)| word.object)
     }
 
+    /// Tells whether an object begins there, or a block of ours that may become one.
+    pub(crate) fn is_object_or_ours(&self, offset: u64) -> bool {
+        self.locate(offset)
+            .is_ok_and(|(_, word, _)| word.object || usize::from(word.owner) == self.me().slot())
+    }
+
     fn class_at(&self, chunk: u64) -> usize {
         Word::unpack(self.space.chunk_word(chunk).load(Ordering::Relaxed)).size as usize
     }

@@ -36,7 +36,7 @@ use crate::arena::hooks::ObjectKind;
 use crate::arena::loans;
 use crate::arena::stamp::Stamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, relax};
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence, relax};
 
 /// Bytes of a header; the body follows.
 pub const HEADER: u64 = 64;
@@ -146,15 +146,42 @@ impl<'a> View<'a> {
         if self.header().cells.iter().any(&mut visit) {
             return true;
         }
-        let mut next = self.header().overflow.load(Ordering::Acquire);
-        while next != 0 {
-            let more = self.overflow(next);
-            if more.cells.iter().any(&mut visit) {
-                return true;
+        let mut chain = self.chain();
+        chain.any(|block| self.overflow(block).cells.iter().any(&mut visit))
+    }
+
+    /// Yields the further blocks of cells. It ends early if the object is destroyed
+    /// meanwhile, which unlinks them before it frees them: what was read is believed
+    /// only if they are still linked afterwards.
+    fn chain(self) -> impl Iterator<Item = u64> {
+        let header = self.header();
+        let serial = header.serial.load(Ordering::Acquire);
+        let first = header.overflow.load(Ordering::Acquire);
+        let still_linked = move || {
+            // Acquire: the looks below come after that which they are to confirm.
+            fence(Ordering::Acquire);
+            serial != 0
+                && header.serial.load(Ordering::Acquire) == serial
+                && header.overflow.load(Ordering::Acquire) == first
+                && self.is_one()
+        };
+        let mut next = first;
+        std::iter::from_fn(move || {
+            let block = next;
+            if block == 0 || !still_linked() {
+                return None;
             }
-            next = more.next.load(Ordering::Acquire);
-        }
-        false
+            next = self.overflow(block).next.load(Ordering::Acquire);
+            if !still_linked() {
+                return None;
+            }
+            Some(block)
+        })
+    }
+
+    /// Tells whether the block is still an object's, or is about to become one.
+    fn is_one(self) -> bool {
+        self.family.is_object_or_ours(self.offset)
     }
 
     /// Puts a stamp into a free cell.
@@ -203,10 +230,8 @@ impl<'a> View<'a> {
     pub(crate) fn bury(self, dead: Stamp) {
         // If it died in `destroy_if_abandoned`.
         let _ = self.family.change_owner(self.offset, dead, Stamp::NOBODY);
-        let mut next = self.header().overflow.load(Ordering::Acquire);
-        while next != 0 {
-            let _ = self.family.change_owner(next, dead, Stamp::NOBODY);
-            next = self.overflow(next).next.load(Ordering::Acquire);
+        for block in self.chain() {
+            let _ = self.family.change_owner(block, dead, Stamp::NOBODY);
         }
         if let Some(kind) = self.kind() {
             (crate::hooks_of(kind).on_death)(self, dead);
@@ -306,11 +331,9 @@ impl<'a> View<'a> {
         // Ours before they are unlinked: killed in between, we leave them linked, and
         // then burial disowns them, or ours, and then it frees them.
         let mut unlinked = Vec::new();
-        let mut next = header.overflow.load(Ordering::Acquire);
-        while next != 0 {
-            let _ = self.family.change_owner(next, Stamp::NOBODY, me);
-            unlinked.push(next);
-            next = self.overflow(next).next.load(Ordering::Acquire);
+        for block in self.chain() {
+            let _ = self.family.change_owner(block, Stamp::NOBODY, me);
+            unlinked.push(block);
         }
         header.overflow.store(0, Ordering::Release);
         unlinked

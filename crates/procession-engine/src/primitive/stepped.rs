@@ -50,6 +50,17 @@ macro_rules! stepped {
                 self.0.compare_exchange(current, new, success, failure)
             }
 
+            pub fn compare_exchange_weak(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                step();
+                self.0.compare_exchange_weak(current, new, success, failure)
+            }
+
             pub fn fetch_update(
                 &self,
                 set: Ordering,
