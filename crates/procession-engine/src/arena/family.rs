@@ -3,6 +3,8 @@
 //! [`Family::get`] creates it on first use; a started process joins with
 //! [`Family::adopt`], a forked one by the handler that runs after `fork`.
 //! This is one of the engine's two globals (the other is the lifeline).
+//!
+//! Size: one noun, whose blocks and members have an `impl` each.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
