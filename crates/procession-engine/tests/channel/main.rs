@@ -8,6 +8,7 @@ mod stepping;
 mod queue;
 mod queue_kills;
 
+mod line;
 mod pipe;
 
 mod wait;
