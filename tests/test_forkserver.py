@@ -16,6 +16,7 @@ pytestmark = [
 HELPERS = """
 import multiprocessing
 import os
+import select
 import signal
 import sys
 import threading
@@ -118,7 +119,9 @@ def test_children_use_the_server_that_has_forked_them(runs) -> None:
         process = multiprocessing.Process(target=tell_servers_then, args=(event, queue))
         process.start()
         assert queue.get() == first
+        watch = os.pidfd_open(first)
         os.kill(first, signal.SIGKILL)
+        assert select.select([watch], [], [], 60)[0]
         event.set()
         assert queue.get() not in (first, None)
         assert exitcode(process) == 0
