@@ -2,6 +2,8 @@
 
 #[path = "../family/mod.rs"]
 mod family;
+#[path = "../family/segments.rs"]
+mod segments;
 
 mod stepping;
 

@@ -1,10 +1,9 @@
 //! Queues whose users are killed after each number of instructions.
 
 use procession_engine::arena::Family;
-use procession_engine::channel::Queue;
-use procession_engine::os::time::Deadline;
 
 use crate::family::watchdog;
+use crate::segments::{LARGE, almost_full_segment, large_item_in_second_segment};
 use crate::stepping::{Stepped, killed_after, killed_after_meanwhile};
 use crate::{Random, alone};
 
@@ -17,28 +16,6 @@ const POINTS: u64 = 4;
 
 /// About how many instructions a put of [`LARGE`] is, unoptimised.
 const PUT: u64 = 12_000;
-
-/// A message that takes a block of its own.
-const LARGE: [u8; 2000] = [7; 2000];
-
-/// A queue whose next item needs another segment.
-fn almost_full_segment() -> Queue {
-    let queue = Queue::create(0).unwrap();
-    for len in [1024, 1024, 1024, 968] {
-        queue.put(&[&vec![1; len]], Deadline::now()).unwrap();
-    }
-    queue
-}
-
-/// A queue whose next item to be got lies in the second segment.
-fn large_item_in_second_segment() -> Queue {
-    let queue = almost_full_segment();
-    queue.put(&[&LARGE], Deadline::now()).unwrap();
-    for _ in 0..4 {
-        queue.get(Deadline::now()).unwrap();
-    }
-    queue
-}
 
 fn points() -> u64 {
     std::env::var(POINTS_VARIABLE).map_or(POINTS, |points| points.parse().unwrap())

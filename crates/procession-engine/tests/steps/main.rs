@@ -6,6 +6,8 @@
 
 #[path = "../family/mod.rs"]
 mod family;
+#[path = "../family/segments.rs"]
+mod segments;
 
 mod arena;
 mod pipe;

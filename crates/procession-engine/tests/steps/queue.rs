@@ -3,32 +3,10 @@
 use std::cell::Cell;
 
 use procession_engine::channel::Queue;
-use procession_engine::os::time::Deadline;
 
 use crate::family::{fork, watchdog};
+use crate::segments::{LARGE, almost_full_segment, large_item_in_second_segment};
 use crate::{at_every_step, at_every_step_after};
-
-/// A message that takes a block of its own.
-const LARGE: [u8; 2000] = [7; 2000];
-
-/// A queue whose next item needs another segment.
-fn almost_full_segment() -> Queue {
-    let queue = Queue::create(0).unwrap();
-    for len in [1024, 1024, 1024, 968] {
-        queue.put(&[&vec![1; len]], Deadline::now()).unwrap();
-    }
-    queue
-}
-
-/// A queue whose next item to be got lies in the second segment.
-fn large_item_in_second_segment() -> Queue {
-    let queue = almost_full_segment();
-    queue.put(&[&LARGE], Deadline::now()).unwrap();
-    for _ in 0..4 {
-        queue.get(Deadline::now()).unwrap();
-    }
-    queue
-}
 
 /// Puts an item and takes all up to it; returns how many came before.
 fn items_before_next(queue: &Queue) -> usize {
