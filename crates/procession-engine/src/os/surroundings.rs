@@ -9,7 +9,10 @@
 //! The standard streams are looked at by their numbers, which their owners may
 //! close meanwhile: that is an error of the call, and no descriptor is kept.
 
-#![expect(unsafe_code, reason = "descriptors that are plain numbers")]
+#![expect(
+    unsafe_code,
+    reason = "descriptors that are plain numbers, and ids that may be 0"
+)]
 
 use std::fs;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -17,7 +20,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::{fcntl_getfl, fstat};
 use rustix::io::{FdFlags, fcntl_getfd};
-use rustix::process::{getpgrp, getpriority_process, getsid};
+use rustix::process::getpriority_process;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::limits::Limits;
@@ -33,8 +36,10 @@ pub struct Surroundings {
     namespaces: Vec<String>,
     limits: Limits,
     niceness: i32,
-    group: i32,
-    session: i32,
+    /// Of processes and of terminal; 0 for one whose leader is not seen from
+    /// this pid namespace, as in many containers (pid_namespaces(7)).
+    group: libc::pid_t,
+    session: libc::pid_t,
     /// The working directory and the root, by device and inode.
     directories: [(u64, u64); 2],
     /// The standard streams; a child has no other descriptors that it was not
@@ -111,7 +116,11 @@ impl Surroundings {
             .filter_map(|name| fs::read_link(format!("{own}/ns/{name}")).ok())
             .map(|link| link.to_string_lossy().into_owned())
             .collect();
-        let session = getsid(None).map_err(|e| Error::os("ask for the session", e))?;
+        // Not by rustix, whose ids are never 0.
+        // SAFETY: no memory is read or written.
+        let group = unsafe { libc::getpgrp() };
+        // SAFETY: as above; it cannot fail for the caller itself.
+        let session = unsafe { libc::getsid(0) };
         Ok(Self {
             status,
             ignored: ignored & !OWN_SIGNALS,
@@ -121,8 +130,8 @@ impl Surroundings {
             limits: Limits::current(),
             niceness: getpriority_process(None)
                 .map_err(|e| Error::os("ask for the priority", e))?,
-            group: getpgrp().as_raw_nonzero().get(),
-            session: session.as_raw_nonzero().get(),
+            group,
+            session,
             directories: [identity(".")?, identity("/")?],
             streams: [0, 1, 2].map(stream),
         })
