@@ -169,6 +169,79 @@ def test_modules_preloaded_by_the_server_are_there_in_its_children(program) -> N
     assert out == "True\nFalse\n"
 
 
+@pytest.mark.methods("forkserver")
+@pytest.mark.procession_only("there each child imports the module itself")
+@pytest.mark.parametrize(
+    ("preload", "process", "by_server"),
+    [
+        (["__main__"], "multiprocessing.Process(target=definitions.work)", True),
+        (["__main__"], "definitions.Worker()", True),
+        ([], "definitions.Worker()", False),
+    ],
+)
+def test_the_server_has_imported_where_the_first_target_is(
+    program, tmp_path, preload, process, by_server
+) -> None:
+    (tmp_path / "definitions.py").write_text("""
+import multiprocessing
+import os
+
+imported_by = os.getpid()
+
+def work():
+    print(imported_by == os.getppid(), imported_by == os.getpid())
+
+class Worker(multiprocessing.Process):
+    def run(self):
+        work()
+""")
+    code, out, err = program(f"""
+        import multiprocessing
+
+        if __name__ == "__main__":
+            import definitions
+
+            multiprocessing.set_forkserver_preload({preload})
+            for _ in range(2):
+                process = {process}
+                process.start()
+                process.join()
+    """)
+    assert (code, err) == (0, "")
+    assert out == f"{by_server} {not by_server}\n" * 2
+
+
+@pytest.mark.methods("forkserver")
+@pytest.mark.procession_only("there the server imports nothing")
+def test_a_module_that_fails_in_the_server_is_the_childs_error(
+    program, tmp_path
+) -> None:
+    (tmp_path / "definitions.py").write_text("""
+import os
+
+if os.environ["OWNER"] != str(os.getpid()):
+    raise RuntimeError("not in a child")
+
+def work():
+    pass
+""")
+    code, out, err = program("""
+        import multiprocessing
+        import os
+
+        if __name__ == "__main__":
+            os.environ["OWNER"] = str(os.getpid())
+            import definitions
+
+            process = multiprocessing.Process(target=definitions.work)
+            process.start()
+            process.join()
+            print(process.exitcode)
+    """)
+    assert (code, out) == (0, "1\n")
+    assert err.count("RuntimeError: not in a child") == 1
+
+
 @pytest.mark.methods("spawn")
 def test_spawned_children_run_the_executable_that_was_set(program, tmp_path) -> None:
     executable = tmp_path / "python"

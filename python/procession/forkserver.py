@@ -1,8 +1,9 @@
 """The fork server: a small interpreter that is copied for each child.
 
 The first process that needs it starts it; its descendants use the same one. It imports
-what `set_forkserver_preload` names, by default the program's main module, and then
-keeps copies of itself parked. The rest is the engine's.
+what `set_forkserver_preload` names, by default the program's main module, and with that
+the module in which the first target is defined; then it keeps copies of itself parked.
+The rest is the engine's.
 
 Names and meaning are those of `multiprocessing.forkserver`, except that the main
 module is always imported where that is asked for (older versions of CPython do not),
@@ -12,6 +13,7 @@ and that a module which cannot be imported is reported.
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import sys
 import threading
@@ -69,13 +71,14 @@ class ForkServer:
         with self._lock:
             self._ensure()
 
-    def unknown(self, preparation: dict[str, Any]) -> dict[str, Any]:
+    def unknown(self, preparation: dict[str, Any], process_obj: Any) -> dict[str, Any]:
         """Returns what a child must be told that the server has not done already.
 
         Starts the server unless it runs. Most children differ in their name only, and
         each step that they are spared is a page or two that is not copied.
         """
-        self.ensure_running()
+        with self._lock:
+            self._ensure(process_obj)
         known = self._prepared
         if known is None:
             return preparation
@@ -122,7 +125,7 @@ class ForkServer:
     def _forkserver_pid(self) -> int | None:
         return self._server.pid()
 
-    def _ensure(self) -> None:
+    def _ensure(self, process_obj: Any = None) -> None:
         if self._server.pid() is not None:
             return
         if self._handle is not None:
@@ -133,19 +136,31 @@ class ForkServer:
         executable, arguments = spawn.program_and_arguments(
             "from procession.forkserver import main; main()"
         )
-        self._server.ensure(executable, arguments, self._pack)
+        self._server.ensure(executable, arguments, lambda: self._pack(process_obj))
 
-    def _pack(self) -> _procession.Payload:
+    def _pack(self, process_obj: Any) -> _procession.Payload:
         preparation = spawn.get_preparation_data("ignore")
         self._note_prepared(preparation)
         # What this process uses of the package, its children will.
         ours = [name for name in sys.modules if name.startswith(f"{__package__}.")]
-        data = {**preparation, "preload": [*self._preload_modules, *ours]}
+        data = {
+            **preparation,
+            "preload": [*self._preload_modules, *ours],
+            "defining": self._defining(process_obj),
+        }
         set_spawning_popen(self)  # The key may be told to the server, too.
         try:
             return _procession.Payload(data, None)
         finally:
             set_spawning_popen(None)
+
+    def _defining(self, process_obj: Any) -> list[str]:
+        """Returns the modules that a child must have to become this process."""
+        if process_obj is None or "__main__" not in self._preload_modules:
+            return []
+        parts = (type(process_obj), getattr(process_obj, "_target", None))
+        names: set[Any] = {getattr(part, "__module__", None) for part in parts}
+        return sorted(name for name in names if _is_importable(name))
 
     def _note_prepared(self, preparation: dict[str, Any]) -> None:
         self._prepared = {
@@ -193,7 +208,7 @@ def main() -> NoReturn:
 
 def _preload(data: dict[str, Any]) -> None:
     """Imports what children would import otherwise, each of them."""
-    modules = data.pop("preload")
+    modules, defining = data.pop("preload"), data.pop("defining")
     _forkserver._note_prepared(data)
     log = {"name", "log_to_stderr", "log_level"}
     data = {key: data[key] for key in data.keys() - log}
@@ -203,8 +218,10 @@ def _preload(data: dict[str, Any]) -> None:
         if "__main__" not in modules:
             data = {key: data[key] for key in data.keys() - spawn.MAIN_KEYS}
         spawn.prepare(data)
+        for name in defining:
+            importlib.import_module(name)
     except BaseException:
-        pass
+        pass  # The child that needs it tries again, and tells its user.
     finally:
         del myself._inheriting
     for name in modules:
@@ -223,9 +240,14 @@ def _end_pools_of_threads() -> None:
         os.waitpid(pid, 0)
 
 
-def _import(name: str) -> None:
-    import importlib
+def _is_importable(name: Any) -> bool:
+    """Returns whether a module was imported by its name, so that others can do so."""
+    if name in ("__main__", "__mp_main__") or not isinstance(name, str):
+        return False
+    return getattr(sys.modules.get(name), "__spec__", None) is not None
 
+
+def _import(name: str) -> None:
     try:
         importlib.import_module(name)
     except Exception as error:

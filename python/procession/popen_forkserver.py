@@ -31,4 +31,4 @@ class Popen(popen_spawn_posix.Popen):
         preparation = super()._preparation(process_obj)
         if process_obj._environment:
             preparation["environment"] = process_obj._environment
-        return forkserver._forkserver.unknown(preparation)
+        return forkserver._forkserver.unknown(preparation, process_obj)
