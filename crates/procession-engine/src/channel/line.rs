@@ -9,8 +9,9 @@
 //! it sleeps: first on that word, and when that has taken long on the socket,
 //! which tells when the other end is gone. Whoever sends takes the word back,
 //! and wakes it, or sends one byte. Each puts a sequentially consistent fence
-//! between its store and its look, so one of the two sees the other. A message that the place is too small for goes
-//! through the socket, as over a [`pipe`](super::pipe()).
+//! between its store and its look, so one of the two sees the other. A message
+//! that the place is too small for goes through the socket, as over a
+//! [`pipe`](super::pipe()).
 //!
 //! # Safety
 //! A place is a part of an object that lives while it is attached. The sender
@@ -27,8 +28,8 @@ use crate::channel::message::Message;
 use crate::channel::track::{Track, TrackHandle};
 use crate::channel::wire::{Receiving, Sending};
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::cadence::Cadence;
 use crate::os::futex::Woken;
-use crate::os::patience::Patience;
 use crate::os::socket;
 use crate::os::time::Deadline;
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake};
@@ -143,7 +144,7 @@ impl LineEnd {
             sent: 0,
             received: 0,
             asleep: AWAKE,
-            patience: Patience::default(),
+            cadence: Cadence::default(),
         }
     }
 }
@@ -159,7 +160,7 @@ pub struct Line {
     received: u32,
     /// What we have put into `asleep` and not taken back.
     asleep: u32,
-    patience: Patience,
+    cadence: Cadence,
 }
 
 /// A received message.
@@ -219,8 +220,8 @@ impl Line {
         }
         let count = &self.object.body::<Body>().places[1 - self.side].count;
         let received = self.received;
-        self.patience
-            .spin(|| count.load(Ordering::Acquire) != received)
+        self.cadence
+            .look(|| count.load(Ordering::Acquire) != received)
     }
 
     /// Sleeps until the next message is here, which [`take`](Self::take) returns.
@@ -295,6 +296,7 @@ impl Line {
             self.asleep = AWAKE;
         }
         self.received = self.received.wrapping_add(1);
+        self.cadence.ended();
         match self.incoming().len.load(Ordering::Relaxed) {
             ELSEWHERE => self.recv_elsewhere(),
             len => Ok(Received::Here(self.read(len as usize))),

@@ -15,6 +15,7 @@ pub mod steps;
 pub mod mapping;
 pub mod memfd;
 
+pub mod cadence;
 pub mod futex;
 pub mod patience;
 

@@ -56,34 +56,21 @@ impl Patience {
             }
             budget = SHORTEST;
         }
-        for _ in 0..LOOKS {
-            std::hint::spin_loop();
-            if ready() {
-                return self.paid();
-            }
-        }
-        let begin = Instant::now();
-        let mut before = begin;
-        loop {
-            std::thread::yield_now();
-            if ready() {
-                return self.paid();
-            }
-            let now = Instant::now();
-            if now - before > SHARED {
-                // Others want this processor: stop for now.
-                self.budget = Duration::ZERO;
-                return false;
-            }
-            if now - begin > budget {
+        match spin(budget, ready) {
+            Spun::Ready => self.paid(),
+            Spun::InVain => {
                 self.budget = if self.budget > SHORTEST {
                     self.budget / 2
                 } else {
                     Duration::ZERO
                 };
-                return false;
+                false
             }
-            before = now;
+            // Stop for now.
+            Spun::Disturbed => {
+                self.budget = Duration::ZERO;
+                false
+            }
         }
     }
 
@@ -93,8 +80,42 @@ impl Patience {
     }
 }
 
+/// How a spin ended.
+pub(super) enum Spun {
+    Ready,
+    InVain,
+    /// Others want this processor.
+    Disturbed,
+}
+
+/// Spins until `ready`, for no longer than `budget`.
+pub(super) fn spin(budget: Duration, mut ready: impl FnMut() -> bool) -> Spun {
+    for _ in 0..LOOKS {
+        std::hint::spin_loop();
+        if ready() {
+            return Spun::Ready;
+        }
+    }
+    let begin = Instant::now();
+    let mut before = begin;
+    loop {
+        std::thread::yield_now();
+        if ready() {
+            return Spun::Ready;
+        }
+        let now = Instant::now();
+        if now - before > SHARED {
+            return Spun::Disturbed;
+        }
+        if now - begin > budget {
+            return Spun::InVain;
+        }
+        before = now;
+    }
+}
+
 /// Tells whether a peer could run while this thread spins.
-fn several_processors() -> bool {
+pub(super) fn several_processors() -> bool {
     static COUNT: OnceLock<usize> = OnceLock::new();
     *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from)) > 1
 }
