@@ -102,7 +102,7 @@ steps: ## kill a process at each step of each operation on what is shared
 	$(CARGO) clippy --locked --package procession-engine --features steps --lib --test steps -- -D warnings
 	$(CARGO) test --package procession-engine --features steps --test steps
 
-loom: ## try the interleavings of the ring and the locks
+loom: ## try the interleavings of what processes agree by
 	@tools/need cargo
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package procession-engine --release --lib --target-dir $(TARGET)/loom loom
 

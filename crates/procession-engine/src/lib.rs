@@ -15,9 +15,16 @@ pub mod channel;
 #[cfg(not(loom))]
 pub mod sync;
 
+/// What loom has models of.
 #[cfg(loom)]
-#[path = "channel/parking.rs"]
-pub mod parking;
+pub mod channel {
+    pub mod parking;
+}
+/// What loom has models of.
+#[cfg(loom)]
+pub mod sync {
+    pub mod permit_table;
+}
 
 pub mod process;
 pub mod start;

@@ -1,8 +1,8 @@
 //! Atomics and parking: the only place that swaps the real ones for loom's, or for
 //! those at which a process may be killed.
 //!
-//! Protocols that loom checks (`arena/raw_lock.rs`, `pool/ring.rs`) use these
-//! and nothing else of the machine.
+//! Protocols that loom checks (those with `loom_tests`) use these and nothing else
+//! of the machine.
 
 #[cfg(loom)]
 pub use imp::end_slices;

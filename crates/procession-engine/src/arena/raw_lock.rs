@@ -33,7 +33,7 @@ const FIRST_SLICE_MS: u64 = if cfg!(loom) { 3_600_000 } else { 4 };
 const LONGEST_SLICE_MS: u64 = if cfg!(loom) { 3_600_000 } else { 64 };
 
 /// Answers whether a member has died.
-pub trait Liveness {
+pub trait Liveness: Sync {
     /// Tells whether the process named by `stamp` is no more.
     fn is_dead(&self, stamp: Stamp) -> bool;
 }

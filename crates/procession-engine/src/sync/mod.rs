@@ -16,6 +16,7 @@ mod rlock;
 
 mod event;
 
+mod permit_table;
 mod permits;
 mod semaphore;
 

@@ -1,363 +1,84 @@
-//! The permits of a semaphore: how many are free, and who holds the others.
+//! The permits of a semaphore, where they lie in the arena.
 //!
-//! `README.md` beside this file tells how the two stay in step; `semaphore.rs`
-//! is what callers see.
+//! `permit_table.rs` counts them; `semaphore.rs` is what callers see.
 //!
 //! # Safety
-//! The table of holders lies right behind the body, in the same block, and is
+//! The table of holders lies right behind the words, in the same block, and is
 //! made of atomics; its length is written before anybody else knows the handle.
 
 #![expect(unsafe_code, reason = "a table whose length is chosen at run time")]
 
-use crate::arena::{Acquired, Hooks, Object, RawLock, Stamp, View};
-use crate::os::futex::Woken;
-use crate::os::time::Deadline;
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, futex_wait, futex_wake};
+use std::ops::Deref;
 
-/// Holders that are recorded at most; a table of 8 KiB.
-const MOST_HOLDERS: u32 = 1024;
+use crate::arena::{Family, Hooks, Object, Stamp, View};
+use crate::primitive::AtomicU64;
+use crate::sync::permit_table::{Table, Words, places};
 
-/// Places beyond one per permit, for records that have become wrong because
-/// another process released the permit.
-const SPARE_PLACES: u32 = 8;
-
-/// Names no place in the table.
-const UNRECORDED: u32 = u32::MAX;
-
-#[repr(C)]
-#[derive(Debug)]
-struct Body {
-    guard: RawLock,
-    /// Permits that are free; waiters park on it while it is 0.
-    value: AtomicU32,
-    /// 1 when somebody may be parked.
-    waiters: AtomicU32,
-    initial: AtomicU32,
-    bound: AtomicU32,
-    /// Places in the table.
-    places: AtomicU32,
-    log: Log,
-}
-
-/// The change that is being made; see README.md.
-#[repr(C)]
-#[derive(Debug)]
-struct Log {
-    holder: AtomicU64,
-    value: AtomicU32,
-    place: AtomicU32,
-    /// 1 from when the rest is complete until the change is made.
-    pending: AtomicU32,
-}
-
-/// The body with its table, and whose they are.
+/// The words with the table, and whose they are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inner<'a> {
-    view: View<'a>,
-    body: &'a Body,
-    holders: &'a [AtomicU64],
+    family: &'a Family,
+    table: Table<'a>,
 }
 
-/// Returns the bytes that the body and the table of `value` permits take.
+/// Returns the bytes that the words and the table of `value` permits take.
 pub(super) fn len(value: u32) -> u64 {
-    size_of::<Body>() as u64 + u64::from(places(value)) * size_of::<AtomicU64>() as u64
+    size_of::<Words>() as u64 + u64::from(places(value)) * size_of::<AtomicU64>() as u64
 }
 
 /// Fills in a new semaphore.
 pub(super) fn init(object: &Object, value: u32, bound: u32) {
-    let body = object.body::<Body>();
-    // Relaxed: whoever gets the handle gets it after this.
-    body.value.store(value, Ordering::Relaxed);
-    body.initial.store(value, Ordering::Relaxed);
-    body.bound.store(bound, Ordering::Relaxed);
-    body.places.store(places(value), Ordering::Relaxed);
-}
-
-fn places(value: u32) -> u32 {
-    match value {
-        0 => 0,
-        some => some.saturating_add(SPARE_PLACES).min(MOST_HOLDERS),
-    }
+    object.body::<Words>().init(value, bound);
 }
 
 impl<'a> Inner<'a> {
     pub(super) fn of(view: View<'a>) -> Self {
-        let body = view.body::<Body>();
-        let places = body.places.load(Ordering::Relaxed).min(MOST_HOLDERS) as usize;
-        let at = view.body_offset() + size_of::<Body>() as u64;
+        let body = view.body::<Words>();
+        let places = body.places() as usize;
+        let at = view.body_offset() + size_of::<Words>() as u64;
         let first = view
             .family()
             .pointer(at, (places * size_of::<AtomicU64>()) as u64)
             .cast::<AtomicU64>();
         // SAFETY: `create` made the block this long; the offset is a multiple
-        // of 8 because the body's size is; the arena is never unmapped.
+        // of 8 because the words' size is; the arena is never unmapped.
         let holders = unsafe { std::slice::from_raw_parts(first.as_ptr(), places) };
-        Self {
-            view,
+        let family = view.family();
+        let table = Table {
             body,
             holders,
-        }
-    }
-
-    /// Returns how many permits are free.
-    pub(super) fn value(&self) -> u32 {
-        self.body.value.load(Ordering::Relaxed)
-    }
-
-    /// Blocks while no permit is free.
-    pub(super) fn park(&self, deadline: Deadline) -> Woken {
-        futex_wait(&self.body.value, 0, deadline)
-    }
-
-    /// Takes the guard, and finishes what a dead owner of it was about.
-    #[inline]
-    fn lock(&self, me: Stamp) {
-        if let Acquired::FromDead(_) = self.body.guard.lock(me, self.view.family()) {
-            self.redo();
-        }
-    }
-
-    #[cold]
-    fn redo(&self) {
-        let log = &self.body.log;
-        // Acquire pairs with the Release in `change`.
-        if log.pending.load(Ordering::Acquire) == 1 {
-            self.apply(
-                log.value.load(Ordering::Relaxed),
-                log.place.load(Ordering::Relaxed),
-                log.holder.load(Ordering::Relaxed),
-            );
-        }
-    }
-
-    /// Changes value and a place of the table, so that neither is ever seen
-    /// without the other. Under the guard.
-    #[inline]
-    fn change(&self, value: u32, place: u32, holder: u64) {
-        let log = &self.body.log;
-        log.value.store(value, Ordering::Relaxed);
-        log.place.store(place, Ordering::Relaxed);
-        log.holder.store(holder, Ordering::Relaxed);
-        // Release: complete before it counts; pairs with `redo`.
-        log.pending.store(1, Ordering::Release);
-        self.apply(value, place, holder);
-    }
-
-    #[inline]
-    fn apply(&self, value: u32, place: u32, holder: u64) {
-        // Release: not before the log counts (the store above is not moved
-        // below a later Release), and before it stops counting.
-        self.body.value.store(value, Ordering::Release);
-        if let Some(cell) = self.holders.get(place as usize) {
-            cell.store(holder, Ordering::Release);
-        }
-        self.body.log.pending.store(0, Ordering::Release);
-    }
-
-    /// Takes a permit if there is one. Who is about to park, or has been
-    /// parked, says so.
-    #[inline]
-    pub(super) fn take(&self, me: Stamp, parked: bool) -> bool {
-        let body = self.body;
-        self.lock(me);
-        let value = body.value.load(Ordering::Relaxed);
-        if parked {
-            body.waiters.store(1, Ordering::Relaxed);
-        }
-        if value > 0 {
-            let (place, count) = self.place_for(me);
-            self.change(value - 1, place, pack(me, count + 1));
-        }
-        body.guard.unlock();
-        if parked && value > 1 {
-            // Of several quick releases only the first has woken anybody.
-            futex_wake(&body.value, 1);
-        }
-        value > 0
-    }
-
-    /// Adds a permit unless the bound is reached.
-    #[inline]
-    pub(super) fn put(&self, me: Stamp) -> bool {
-        let body = self.body;
-        self.lock(me);
-        let value = body.value.load(Ordering::Relaxed);
-        let possible = value < body.bound.load(Ordering::Relaxed);
-        let mut wake = false;
-        if possible {
-            // A place keeps its stamp with a count of 0: see `place_for`.
-            let (place, holder) = self
-                .place_of(me)
-                .or_else(|| self.only_holder())
-                .map_or((UNRECORDED, 0), |(place, holder)| (place, holder - 1));
-            self.change(value + 1, place, holder);
-            wake = self.call_waiters();
-        }
-        body.guard.unlock();
-        if wake {
-            futex_wake(&body.value, 1);
-        }
-        possible
-    }
-
-    /// Tells whether somebody may be parked, and takes the mark away. Under
-    /// the guard.
-    #[inline]
-    fn call_waiters(&self) -> bool {
-        let wake = self.body.waiters.load(Ordering::Relaxed) != 0;
-        if wake {
-            self.body.waiters.store(0, Ordering::Relaxed);
-        }
-        wake
-    }
-
-    /// Returns the places in use. The table fills from the front, and a place
-    /// is never emptied again: what follows the first empty one is empty.
-    #[inline]
-    fn places(&self) -> impl Iterator<Item = (u32, u64)> {
-        let holders = self.holders.iter().map(|cell| cell.load(Ordering::Relaxed));
-        (0..).zip(holders).take_while(|&(_, holder)| holder != 0)
-    }
-
-    /// Finds where the permits that `who` holds are recorded.
-    #[inline]
-    fn place_of(&self, who: Stamp) -> Option<(u32, u64)> {
-        self.places()
-            .find(|&(_, holder)| stamp_of(holder) == who && count_of(holder) > 0)
-    }
-
-    /// Finds where to record a permit of `who`, and how many stand there: its
-    /// own place, an empty one, or that of somebody who holds none now.
-    #[inline]
-    fn place_for(&self, who: Stamp) -> (u32, u32) {
-        let mut idle = UNRECORDED;
-        let mut used = 0;
-        for (place, holder) in self.places() {
-            if stamp_of(holder) == who {
-                return (place, count_of(holder));
-            }
-            if count_of(holder) == 0 {
-                idle = place;
-            }
-            used = place + 1;
-        }
-        if (used as usize) < self.holders.len() {
-            (used, 0)
-        } else {
-            (idle, 0)
-        }
-    }
-
-    /// Finds whose permit somebody releases who holds none, if only one
-    /// process holds any.
-    fn only_holder(&self) -> Option<(u32, u64)> {
-        let mut holding = self.places().filter(|&(_, holder)| count_of(holder) > 0);
-        let only = holding.next();
-        only.filter(|_| holding.next().is_none())
+            family,
+        };
+        Self { family, table }
     }
 
     /// Buries holders that have died; tells whether there were any.
     pub(super) fn bury_holders(&self, me: Stamp) -> bool {
-        let family = self.view.family();
         let mut any = false;
-        for (_, holder) in self.places().filter(|&(_, holder)| count_of(holder) > 0) {
-            let holder = stamp_of(holder);
-            if holder != me && family.is_dead(holder) {
-                family.bury(holder);
+        for holder in self.table.holding() {
+            if holder != me && self.family.is_dead(holder) {
+                self.family.bury(holder);
                 any = true;
             }
         }
         any
     }
 
-    /// Returns the permits of a dead holder.
-    fn bury(&self, dead: Stamp) {
-        self.lock(self.view.family().me());
-        if let Some((place, holder)) = self.place_of(dead) {
-            let out: u64 = self
-                .places()
-                .filter(|&(_, other)| stamp_of(other) != dead)
-                .map(|(_, other)| u64::from(count_of(other)))
-                .sum();
-            let value = self.body.value.load(Ordering::Relaxed);
-            let initial = u64::from(self.body.initial.load(Ordering::Relaxed));
-            let missing = initial.saturating_sub(out + u64::from(value));
-            let back = missing.min(u64::from(count_of(holder))) as u32;
-            self.change(value + back, place, pack(dead, 0));
-        }
-        let value = self.body.value.load(Ordering::Relaxed);
-        let wake = self.call_waiters() || value > 0;
-        self.body.guard.unlock();
-        if wake {
-            // Also for what the dead member released and told nobody of.
-            futex_wake(&self.body.value, value.max(1));
-        }
+    #[cfg(test)]
+    pub(super) fn table(&self) -> Table<'a> {
+        self.table
     }
 }
 
-fn pack(who: Stamp, count: u32) -> u64 {
-    u64::from(who.raw()) << 32 | u64::from(count)
-}
+impl<'a> Deref for Inner<'a> {
+    type Target = Table<'a>;
 
-fn stamp_of(holder: u64) -> Stamp {
-    Stamp::from_raw((holder >> 32) as u32)
-}
-
-fn count_of(holder: u64) -> u32 {
-    holder as u32
+    fn deref(&self) -> &Table<'a> {
+        &self.table
+    }
 }
 
 pub(crate) const HOOKS: Hooks = Hooks {
-    on_death: |view, dead| Inner::of(view).bury(dead),
+    on_death: |view, dead| Inner::of(view).bury(view.family().me(), dead),
     on_destroy: |_| {},
 };
-
-#[cfg(test)]
-mod tests {
-    use rustix::process::{Signal, getpid, kill_process};
-
-    use super::*;
-    use crate::arena::Family;
-    use crate::os::testing::{WATCHDOG, child};
-    use crate::sync::Semaphore;
-
-    /// Begins to take a permit, and is killed after `steps` of it.
-    fn take_and_die(inner: Inner<'_>, steps: u32) {
-        let (ended, _release) = child(|_| {
-            let me = inner.view.family().me();
-            inner.lock(me);
-            let (place, count) = inner.place_for(me);
-            let (value, holder) = (inner.value() - 1, pack(me, count + 1));
-            let log = &inner.body.log;
-            log.value.store(value, Ordering::Relaxed);
-            log.place.store(place, Ordering::Relaxed);
-            log.holder.store(holder, Ordering::Relaxed);
-            if steps > 0 {
-                log.pending.store(1, Ordering::Release);
-            }
-            if steps > 1 {
-                inner.body.value.store(value, Ordering::Release);
-            }
-            if steps > 2 {
-                inner.holders[place as usize].store(holder, Ordering::Release);
-            }
-            kill_process(getpid(), Signal::KILL).unwrap();
-            0
-        });
-        assert!(ended.wait(WATCHDOG()).unwrap());
-    }
-
-    #[test]
-    fn a_change_that_a_kill_cut_short_is_carried_out() {
-        for steps in 0..4 {
-            let permits = Semaphore::create(3, None).unwrap();
-            take_and_die(permits.inner, steps);
-            // The first to come finishes the change before its own.
-            assert!(permits.try_acquire().unwrap());
-            let left = if steps == 0 { 2 } else { 1 };
-            assert_eq!(permits.value(), left, "killed after {steps} steps");
-            Family::get().unwrap().bury_all();
-            assert_eq!(permits.value(), 2, "killed after {steps} steps");
-        }
-    }
-}

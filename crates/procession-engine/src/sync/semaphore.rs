@@ -1,6 +1,6 @@
 //! A number of permits, which come back when their holder dies.
 //!
-//! `permits.rs` counts them, and knows who holds them.
+//! `permit_table.rs` counts them, and knows who holds them.
 
 use std::time::Duration;
 
