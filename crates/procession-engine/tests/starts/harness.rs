@@ -50,7 +50,7 @@ pub fn run(lists: &[&[Test]]) {
         let before = Traces::now();
         test();
         // A process that was killed may not be quite gone yet.
-        let settled = Deadline::after(Duration::from_secs(5));
+        let settled = soon();
         while !Traces::now().are_no_more_than(&before) && !settled.has_passed() {
             std::thread::yield_now();
         }
