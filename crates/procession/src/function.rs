@@ -165,7 +165,8 @@ fn run<F: Callable<M>, M>(input: &[u8]) -> Result<Encoded> {
     outcome::done(&output, format_args!("the result of {what}"))
 }
 
-fn image() -> &'static Image {
+/// Returns this program's image, which is looked at once.
+pub fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
     IMAGE.get_or_init(main_image)
 }

@@ -17,43 +17,72 @@ use procession_engine::start::{ForkServer, Orders, Server};
 
 use crate::child_side;
 use crate::error::{Error, Result};
-use crate::init;
+use crate::{function, init};
 
-/// The server that this process starts others by; none until it is needed.
-static SERVER: Mutex<Option<ForkServer>> = Mutex::new(None);
+/// The server that this process starts others by.
+static SERVER: Mutex<Known> = Mutex::new(Known {
+    told: None,
+    found: None,
+});
 
 /// A server's handle, as it crosses to a child.
 pub type Numbers = (u64, u64);
 
+/// What this process knows of a server.
+struct Known {
+    /// What its parent told it. Most children start nobody: they look for the
+    /// server when they need it.
+    told: Option<Numbers>,
+    found: Option<ForkServer>,
+}
+
+impl Known {
+    fn server(&mut self) -> &mut ForkServer {
+        let told = self.told.take();
+        self.found.get_or_insert_with(|| {
+            let attached =
+                told.map(|(offset, serial)| ForkServer::attach(Handle { offset, serial }));
+            // Where it is gone already, this process starts one of its own.
+            attached
+                .and_then(std::result::Result::ok)
+                .unwrap_or_default()
+        })
+    }
+}
+
 /// Starts the server if it does not run; returns its handle.
 pub fn ensure() -> Result<Option<Numbers>> {
-    let mut slot = locked();
-    let server = slot.get_or_insert_default();
+    let mut known = locked();
+    let server = known.server();
     server.ensure(&init::program()?, server_orders)?;
     Ok(numbers_of(server))
 }
 
 /// Starts a process by the server.
 pub fn start(orders: Orders<'static>) -> Result<Child> {
-    let mut slot = locked();
-    let server = slot.get_or_insert_default();
+    let mut known = locked();
+    let server = known.server();
     Ok(server.start(&init::program()?, server_orders, orders)?)
 }
 
 /// Returns the handle of the server, if one runs.
 pub fn numbers() -> Option<Numbers> {
-    numbers_of(locked().as_ref()?)
+    let known = locked();
+    known.found.as_ref().map_or(known.told, numbers_of)
 }
 
 /// Uses the server that the parent uses, as long as it lives.
 pub fn inherit(numbers: Option<Numbers>) {
-    let attached = numbers.map(|(offset, serial)| ForkServer::attach(Handle { offset, serial }));
-    // Where it is gone already, this process starts one of its own.
-    *locked() = attached.and_then(std::result::Result::ok);
+    *locked() = Known {
+        told: numbers,
+        found: None,
+    };
 }
 
 /// Is the server: forks others until it is ended.
 pub fn serve(server: Server) -> ! {
+    // What every child would have to find out for itself.
+    function::image();
     // SAFETY: the engine has made sure that this is the only thread.
     let served = server.serve(&mut || unsafe { fork() });
     match served {
@@ -77,6 +106,6 @@ fn numbers_of(server: &ForkServer) -> Option<Numbers> {
 }
 
 /// Locks what is sound after any panic: every change is one assignment.
-fn locked() -> MutexGuard<'static, Option<ForkServer>> {
+fn locked() -> MutexGuard<'static, Known> {
     SERVER.lock().unwrap_or_else(PoisonError::into_inner)
 }

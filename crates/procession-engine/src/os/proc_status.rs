@@ -3,7 +3,11 @@
 //! All of it may be gone, hidden (hidepid) or out of date by the time it is
 //! read: answers are optional, and good for showing, not for deciding.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
+
+/// More bytes than `stat` can have: 52 numbers of 20 digits, and a name.
+const LONGEST: usize = 2048;
 
 /// Holds what one look at a process showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +32,32 @@ impl ProcStatus {
     /// Looks at process `pid`; `None` when there is none to be seen.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        Self::read(&format!("/proc/{pid}/stat"))
     }
 
     /// Looks at this process.
     #[must_use]
     pub fn of_self() -> Option<Self> {
-        Self::parse(&fs::read("/proc/self/stat").ok()?)
+        Self::read("/proc/self/stat")
     }
 
     /// Looks at one thread of process `pid`.
     #[must_use]
     pub fn of_thread(pid: u32, tid: u32) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?)
+        Self::read(&format!("/proc/{pid}/task/{tid}/stat"))
     }
 
     /// Tells whether it has ended and only waits to be reaped.
     #[must_use]
     pub fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
+    }
+
+    fn read(path: &str) -> Option<Self> {
+        // All of it in one call, as nobody knows its length beforehand.
+        let mut bytes = [0; LONGEST];
+        let len = File::open(path).ok()?.read(&mut bytes).ok()?;
+        Self::parse(bytes.get(..len)?)
     }
 
     fn parse(stat: &[u8]) -> Option<Self> {
