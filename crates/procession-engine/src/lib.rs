@@ -59,6 +59,9 @@ pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
 
 /// Loom tries the interleavings of words; no object is ever made under it.
 #[cfg(loom)]
-pub(crate) fn hooks_of(_kind: ObjectKind) -> &'static Hooks {
-    &NOTHING
+pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
+    match kind {
+        ObjectKind::Spares => &start::SPARES_HOOKS,
+        _ => &NOTHING,
+    }
 }

@@ -6,7 +6,7 @@
 
 #[cfg(loom)]
 pub use imp::end_slices;
-pub use imp::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake, relax};
+pub use imp::{AtomicU32, AtomicU64, Half, Ordering, fence, futex_wait, futex_wake, relax};
 
 #[cfg(all(not(loom), feature = "steps"))]
 #[path = "primitive/stepped.rs"]
@@ -15,6 +15,9 @@ mod imp;
 #[cfg(all(not(loom), not(feature = "steps")))]
 mod imp {
     pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+    /// The half of an [`AtomicU64`] on which processes park.
+    pub type Half = AtomicU32;
 
     use crate::os::futex::{self, Scope, Woken};
     use crate::os::time::Deadline;
@@ -46,6 +49,27 @@ mod imp {
     use crate::os::futex::Woken;
     use crate::os::time::Deadline;
 
+    /// The word of which the low half is parked on.
+    pub type Half = AtomicU64;
+
+    /// What can be parked on.
+    pub trait Futex {
+        /// Returns the value, or its low half.
+        fn value(&self) -> u32;
+    }
+
+    impl Futex for AtomicU32 {
+        fn value(&self) -> u32 {
+            self.load(Ordering::SeqCst)
+        }
+    }
+
+    impl Futex for AtomicU64 {
+        fn value(&self) -> u32 {
+            self.load(Ordering::SeqCst) as u32
+        }
+    }
+
     loom::lazy_static! {
         // Who is parked: on which word, as the how manieth.
         static ref PARKED: (Mutex<Parked>, Condvar) = (Mutex::new(Parked::default()), Condvar::new());
@@ -62,7 +86,7 @@ mod imp {
     ///
     /// Time never passes in a model, so a lost wake-up shows as a deadlock;
     /// after [`end_slices`] it always has passed, and nobody parks.
-    pub fn futex_wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Woken {
+    pub fn futex_wait<F: Futex>(word: &F, expected: u32, deadline: Deadline) -> Woken {
         if deadline.has_passed() {
             return Woken::TimedOut;
         }
@@ -71,7 +95,7 @@ mod imp {
             return Woken::TimedOut;
         }
         let mut parked = PARKED.0.lock().expect("no model panics while it parks");
-        if word.load(Ordering::SeqCst) == expected {
+        if word.value() == expected {
             parked.tickets += 1;
             let mine = (std::ptr::from_ref(word).addr(), parked.tickets);
             parked.line.push(mine);
@@ -86,7 +110,7 @@ mod imp {
     }
 
     /// Wakes the `count` that have been parked on the word for longest.
-    pub fn futex_wake(word: &AtomicU32, count: u32) {
+    pub fn futex_wake<F: Futex>(word: &F, count: u32) {
         let mut parked = PARKED.0.lock().expect("no model panics while it parks");
         let mut left = count;
         parked.line.retain(|&(address, _)| {

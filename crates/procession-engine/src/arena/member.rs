@@ -7,7 +7,7 @@
 
 use crate::arena::low_half::low_half;
 use crate::arena::stamp::Stamp;
-use crate::primitive::{AtomicU32, AtomicU64, Ordering};
+use crate::primitive::{AtomicU32, AtomicU64, Half, Ordering};
 
 /// Ends with its parent.
 pub const DAEMON: u32 = 1;
@@ -126,7 +126,7 @@ impl Member {
     }
 
     /// Returns the word that changes from 0 when the exit is recorded.
-    pub fn exit_word(&self) -> &AtomicU32 {
+    pub fn exit_word(&self) -> &Half {
         low_half(&self.exit)
     }
 

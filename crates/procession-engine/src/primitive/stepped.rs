@@ -88,6 +88,9 @@ macro_rules! stepped {
 stepped!(AtomicU32, AtomicU32, u32);
 stepped!(AtomicU64, AtomicU64, u64);
 
+/// The half of an [`AtomicU64`] on which processes park.
+pub type Half = AtomicU32;
+
 /// Parks while `word` holds `expected`; any process may wake it.
 pub fn futex_wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Woken {
     step();

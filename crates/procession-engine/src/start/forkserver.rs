@@ -13,9 +13,9 @@ use crate::os::exit_status::FAILED;
 use crate::os::futex::Woken;
 use crate::os::pidfd::PidFd;
 use crate::os::time::Deadline;
-use crate::primitive::{Ordering, futex_wait};
+use crate::primitive::Ordering;
 use crate::process::Child;
-use crate::start::cells::State;
+use crate::start::cell::State;
 use crate::start::orders::Orders;
 use crate::start::server::BELL;
 use crate::start::spares::{Claim, Spares};
@@ -215,9 +215,9 @@ impl Running {
         let mut wished = None;
         let mut slices = 0;
         loop {
-            // Acquire pairs with the Release in `announce`: read before the
-            // look at the cells, so that a spare that parks after it shows.
-            let supply = body.supply.load(Ordering::Acquire);
+            // Before the look at the cells, so that a spare that parks after it
+            // shows.
+            let supply = body.supply.count();
             if let Some(claim) = self.spares.claim(with_fds, &self.watch)? {
                 return Ok(claim);
             }
@@ -240,7 +240,7 @@ impl Running {
                 }
             }
             let slice = deadline.within(SLICE);
-            match futex_wait(&body.supply, supply, slice) {
+            match body.supply.wait(supply, slice) {
                 Woken::Changed => {}
                 Woken::TimedOut if deadline.has_passed() => {
                     let message = "the fork server had no process ready before the deadline";
@@ -279,7 +279,7 @@ impl Running {
             }
             // Its death signal is on its way.
             if !family.is_dead(stamp)
-                && let Ok(spare) = PidFd::open(cell.pid.load(Ordering::Relaxed))
+                && let Ok(spare) = PidFd::open(cell.pid())
             {
                 let _ = spare.wait(Deadline::after(LAST_STEPS));
             }

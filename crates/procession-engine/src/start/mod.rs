@@ -18,6 +18,9 @@ pub mod spawn;
 
 mod slot;
 
+mod cell;
+mod supply;
+
 mod cells;
 mod orphan;
 pub mod spares;

@@ -15,11 +15,10 @@
 use std::os::unix::process::parent_id;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::arena::Stamp;
 use crate::error::Result;
 use crate::os::prctl;
 use crate::os::signals::{self, Disposition};
-use crate::start::cells::{Cell, State};
+use crate::start::cell::Cell;
 
 /// The cell of this process while it is a spare.
 static CELL: AtomicPtr<Cell> = AtomicPtr::new(std::ptr::null_mut());
@@ -63,10 +62,5 @@ extern "C" fn leave(_signal: i32) {
     let Some(cell) = (unsafe { cell.as_ref() }) else {
         return;
     };
-    loop {
-        let word = cell.word();
-        if !word.is_free() || cell.advance(word, State::Gone, Stamp::NOBODY).is_some() {
-            return;
-        }
-    }
+    cell.leave();
 }

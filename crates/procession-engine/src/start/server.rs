@@ -18,9 +18,9 @@ use crate::os::fork::{Forked as Side, thread_count};
 use crate::os::pidfd::PidFd;
 use crate::os::signals::{self, Disposition};
 use crate::os::time::Deadline;
-use crate::primitive::{Ordering, fence};
+use crate::primitive::Ordering;
 use crate::process::child::UNKNOWN;
-use crate::start::cells::State;
+use crate::start::cell::State;
 use crate::start::fork::PreparedFork;
 use crate::start::join::booted;
 use crate::start::orders::Received;
@@ -98,8 +98,7 @@ fn become_spare(
     };
     let me = spares.family().me();
     // The server writes the same, whoever is first.
-    cell.stamp.store(me.raw(), Ordering::Relaxed);
-    cell.pid.store(std::process::id(), Ordering::Release);
+    cell.introduce(me, std::process::id());
     let server = spares.body().keeper_pid.load(Ordering::Relaxed);
     let Some(tie) = orphan::Tie::to_server(cell, server)? else {
         return Ok(None); // The server has ended, and nobody has claimed us.
@@ -263,8 +262,7 @@ impl Keeper {
         let cell = &body.cells[index];
         let uses = cell.word().uses;
         let give_up = |error| {
-            let word = cell.word();
-            cell.advance(word, State::Empty, Stamp::NOBODY);
+            cell.give_up();
             Err(error)
         };
         let prepared = match PreparedFork::with_flags("spare", SPARE_FLAGS) {
@@ -283,9 +281,7 @@ impl Keeper {
             Ok(Side::Parent(pid)) => pid,
             Err(error) => return give_up(error),
         };
-        cell.stamp.store(stamp.raw(), Ordering::Relaxed);
-        // Release pairs with the Acquire of a claimer: it knows the stamp.
-        cell.pid.store(pid, Ordering::Release);
+        cell.introduce(stamp, pid);
         let pidfd = match prepared.watch(pid) {
             Ok(pidfd) => pidfd,
             Err(error) => return give_up(error),
@@ -313,33 +309,29 @@ impl Keeper {
         let body = self.spares.body();
         let cell = &body.cells[child.cell];
         // First the cell, then the process: see README.md.
-        let word = cell.word();
-        let was_free = word.is_free() && word.uses == child.uses;
-        if was_free {
-            cell.advance(word, State::Gone, Stamp::NOBODY);
-        }
+        let was_free = cell.close(child.uses);
         let status = match child.pidfd.reap() {
             Ok(None) => return,
             Ok(Some(status)) => status,
             Err(_) => child.pidfd.exit_info().unwrap_or(UNKNOWN),
         };
-        if was_free && word.state == State::Booting {
-            // Trying again without being asked would fail over and over.
-            self.refill_at = None;
-            body.report(&format!("a forked process {status} before it was ready"));
-        } else if was_free {
-            self.refill_at.get_or_insert(Instant::now() + QUIET);
+        match was_free {
+            Some(State::Booting) => {
+                // Trying again without being asked would fail over and over.
+                self.refill_at = None;
+                body.report(&format!("a forked process {status} before it was ready"));
+            }
+            Some(_) => {
+                self.refill_at.get_or_insert(Instant::now() + QUIET);
+            }
+            None => {}
         }
         let child = self.children.swap_remove(place);
         let member = self.family.member(child.stamp);
         member.set_exit(child.stamp.generation(), status.to_wait_status() as u32);
-        // With the fence in `Claim::drop`: either we see that the claim was
-        // dropped, or who drops it sees the exit, and clears away.
-        fence(Ordering::SeqCst);
-        let word = cell.word();
-        if word.uses == child.uses && word.state == State::Claimed {
+        if let Some(claimer) = cell.claimer(child.uses) {
             // Whoever is about to write its orders still holds the slot.
-            member.parent.store(word.claimer.raw(), Ordering::Relaxed);
+            member.parent.store(claimer.raw(), Ordering::Relaxed);
         }
         // Its parent clears away after it, if it has one but us.
         let parent = Stamp::from_raw(member.parent.load(Ordering::Relaxed));

@@ -3,6 +3,7 @@
 //! README.md in this folder tells the protocol. Who keeps the spares is in
 //! `server.rs` (forked ones) and `spawn_spares.rs` (fresh images).
 
+use std::convert::Infallible;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -10,16 +11,16 @@ use crate::arena::member::{BOOTED, DAEMON, SPARE, WORKER};
 use crate::arena::{Block, Family, Handle, Object, ObjectKind, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::eventfd::EventFd;
-use crate::os::futex::Woken;
 use crate::os::lifeline::{self, Lifeline};
 use crate::os::mailbox::{self, Mailbox};
 use crate::os::pidfd::PidFd;
 use crate::os::prctl;
 use crate::os::signals::Disposition;
 use crate::os::time::Deadline;
-use crate::primitive::{Ordering, fence, futex_wait, futex_wake};
+use crate::primitive::Ordering;
 use crate::process::{Child, Payload};
-use crate::start::cells::{Body, Cell, State, Word};
+use crate::start::cell::{Cell, State, Word};
+use crate::start::cells::Body;
 use crate::start::join::hold_for_life;
 use crate::start::orders::{Orders, Received};
 use crate::start::orphan;
@@ -77,25 +78,18 @@ impl Spares {
         // Only then one that boots: it has a millisecond to go.
         let booting = cells().filter(|(.., word)| word.state == State::Booting);
         for (index, cell, word) in parked.chain(booting) {
-            if !may_be_claimed(word, cell, with_fds) {
+            if !cell.can_be_claimed(word, with_fds) {
                 continue;
             }
-            let pidfd = match PidFd::open(cell.pid.load(Ordering::Relaxed)) {
-                Ok(pidfd) if !pidfd.is_dead() => pidfd,
-                Ok(_) => continue,
-                Err(error) if error.kind() == ErrorKind::Dead => continue,
-                Err(error) => return Err(error),
-            };
-            let stamp = cell.spare();
-            let Some(word) = cell.advance(word, State::Claimed, me) else {
+            let Some(claimed) = cell.claim(word, me, living)? else {
                 continue;
             };
             let claim = Claim {
                 spares: self.clone(),
                 index,
-                word,
-                stamp,
-                held: Some(Held::Theirs(pidfd)),
+                word: claimed.word,
+                stamp: claimed.stamp,
+                held: Some(Held::Theirs(claimed.process)),
             };
             // Only a living keeper has kept the pid from being given anew.
             if keeper.is_dead() {
@@ -115,28 +109,29 @@ impl Spares {
     ) -> std::result::Result<Claim, Child> {
         let cell = &self.body().cells[index];
         let word = cell.word();
-        if !may_be_claimed(word, cell, with_fds) {
+        if !cell.can_be_claimed(word, with_fds) {
             return Err(child);
         }
-        let Some(word) = cell.advance(word, State::Claimed, self.family().me()) else {
+        let ours = |_| Ok::<_, Infallible>(Some(()));
+        let Ok(Some(claimed)) = cell.claim(word, self.family().me(), ours) else {
             return Err(child);
         };
         Ok(Claim {
             spares: self.clone(),
             index,
-            word,
+            word: claimed.word,
             stamp: child.stamp(),
             held: Some(Held::Ours(child)),
         })
     }
 }
 
-fn may_be_claimed(word: Word, cell: &Cell, with_fds: bool) -> bool {
-    match word.state {
-        State::Parked => true,
-        // It has no mailbox yet.
-        State::Booting => !with_fds && cell.pid.load(Ordering::Acquire) != 0,
-        _ => false,
+/// Opens a process that lives.
+fn living(pid: u32) -> Result<Option<PidFd>> {
+    match PidFd::open(pid) {
+        Ok(pidfd) => Ok((!pidfd.is_dead()).then_some(pidfd)),
+        Err(error) if error.kind() == ErrorKind::Dead => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -197,9 +192,7 @@ impl Claim {
         // Not before: until here the keeper clears away after a spare that
         // ends, from now on we do.
         member.parent.store(me.raw(), Ordering::Relaxed);
-        // Never refused: only our death would make others move the cell on.
-        let _ = cell.advance(self.word, State::Handed, me);
-        futex_wake(cell.futex(), 1);
+        cell.hand_over(self.word);
         if let Some(handed) = handed {
             handed.settle(family);
         }
@@ -219,15 +212,9 @@ impl Drop for Claim {
             return;
         }
         let cell = &self.spares.body().cells[self.index];
-        if cell
-            .advance(self.word, State::Dismissed, Stamp::NOBODY)
-            .is_none()
-        {
+        if !cell.let_go(self.word) {
             return;
         }
-        futex_wake(cell.futex(), 1);
-        // Pairs with the fence in the keeper, where it has reaped the spare.
-        fence(Ordering::SeqCst);
         let member = family.member(self.stamp);
         if member.exit(self.stamp.generation()).is_some() {
             family.release_member(self.stamp);
@@ -293,31 +280,10 @@ impl Spare {
     /// When what was handed over cannot be received; the process must end.
     pub fn park(self) -> Result<Option<Received>> {
         let body = self.spares.body();
-        let cell = self.cell;
-        let patience = self.patience;
-        loop {
-            let word = cell.word();
-            match word.state {
-                State::Booting => {
-                    if cell.advance(word, State::Parked, Stamp::NOBODY).is_some() {
-                        body.announce();
-                    }
-                }
-                State::Parked | State::Claimed => {
-                    let deadline = Deadline::from_timeout(patience);
-                    let woken = futex_wait(cell.futex(), word.low(), deadline);
-                    if woken == Woken::TimedOut
-                        && word.state == State::Parked
-                        && cell.advance(word, State::Gone, Stamp::NOBODY).is_some()
-                    {
-                        return Ok(None);
-                    }
-                }
-                State::Handed => break,
-                State::Empty | State::Dismissed | State::Gone => return Ok(None),
-            }
+        if self.cell.park(self.patience, || body.supply.announce()) {
+            return self.adopted().map(Some);
         }
-        self.adopted().map(Some)
+        Ok(None)
     }
 
     /// Becomes what the orders say.
@@ -355,10 +321,7 @@ impl Spare {
             .transpose()?
             .map(|block| Payload::new(block, usize::try_from(len).unwrap_or(0)));
         member.flags.fetch_or(BOOTED, Ordering::Relaxed);
-        let word = cell.word();
-        if word.state == State::Handed {
-            cell.advance(word, State::Empty, Stamp::NOBODY);
-        }
+        cell.vacate();
         Ok(Received {
             payload,
             fds: fds.collect(),

@@ -13,8 +13,8 @@ use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::arena::Family;
 use crate::arena::member::{BOOTED, SPARE, Stage};
-use crate::arena::{Family, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::atfork;
 use crate::os::cpu::usable_cpus;
@@ -25,7 +25,7 @@ use crate::os::surroundings::Surroundings;
 use crate::os::time::Deadline;
 use crate::primitive::Ordering;
 use crate::process::Child;
-use crate::start::cells::State;
+use crate::start::cell::State;
 use crate::start::orders::Orders;
 use crate::start::spares::{Claim, Spares};
 use crate::start::spawn::{Program, spawn, spawn_spare};
@@ -295,14 +295,11 @@ fn boot(round: u32, kind: &Kind) -> Result<()> {
     let full = || Error::new(ErrorKind::Limit, "there is no cell left for a spare");
     let cell = body.open_cell(spares.family()).ok_or_else(full)?;
     let place = &body.cells[cell];
-    let child = spawn_spare(&kind.program, &spares, cell, LAST_PATIENCE).inspect_err(|_| {
-        place.advance(place.word(), State::Empty, Stamp::NOBODY);
-    })?;
+    let child = spawn_spare(&kind.program, &spares, cell, LAST_PATIENCE)
+        .inspect_err(|_| place.give_up())?;
     let member = spares.family().member(child.stamp());
     member.flags.fetch_or(SPARE | BOOTED, Ordering::Relaxed);
-    place.stamp.store(child.stamp().raw(), Ordering::Relaxed);
-    // Release pairs with the Acquire of a claimer: it knows the stamp.
-    place.pid.store(child.pid(), Ordering::Release);
+    place.introduce(child.stamp(), child.pid());
     let kept = Kept { child, cell };
     let is_same = Surroundings::look().is_ok_and(|now| now == kind.surroundings);
     let mut shelf = SHELF.lock();
@@ -326,9 +323,8 @@ impl Kept {
         let _ = self.child.wait(Deadline::after(LAST_STEPS));
         if let Some(spares) = &SHELF.lock().spares {
             let place = &spares.body().cells[self.cell];
-            let word = place.word();
-            if word.is_free() && place.spare() == self.child.stamp() {
-                place.advance(word, State::Gone, Stamp::NOBODY);
+            if place.spare() == self.child.stamp() {
+                place.close(place.word().uses);
             }
         }
     }

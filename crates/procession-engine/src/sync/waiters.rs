@@ -13,7 +13,7 @@
 use crate::arena::low_half::low_half;
 use crate::arena::{Family, RawLock, Stamp, View};
 use crate::error::Result;
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, futex_wake};
+use crate::primitive::{AtomicU64, Half, Ordering, futex_wake};
 
 /// Entries of a page; it then fills half a KiB.
 const ENTRIES: usize = 31;
@@ -241,7 +241,7 @@ impl<'a> Waiters<'a> {
 
 impl Entry {
     /// Returns what its owner parks on: no longer [`WAITING`] when notified.
-    pub(super) fn futex(&self) -> &AtomicU32 {
+    pub(super) fn futex(&self) -> &Half {
         low_half(&self.word)
     }
 
