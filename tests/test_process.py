@@ -395,6 +395,21 @@ def test_sentinel_is_ready_when_the_process_ends(mp, start) -> None:
     assert wait([process.sentinel], PATIENCE) == [process.sentinel]
 
 
+@pytest.mark.procession_only("the fork server reaps at once")
+def test_ended_processes_have_their_pids_until_somebody_looks(mp, start) -> None:
+    wait = load("connection").wait
+    go = mp.Event()
+    processes = [start(calls.announce_and_wait, mp.Event(), go) for _ in range(4)]
+    go.set()
+    # Whoever reaps has gone through the first when the last one ends.
+    for process in processes:
+        assert wait([process.sentinel], PATIENCE)
+    for process in processes:
+        os.kill(process.pid, 0)
+        process.join()
+        assert process.exitcode == 0
+
+
 def test_closed_process_refuses_all_but_its_representation(start) -> None:
     process = start(calls.nothing)
     process.join()

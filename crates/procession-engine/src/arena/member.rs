@@ -17,9 +17,15 @@ pub const WORKER: u32 = 2;
 pub const SPARE: u32 = 4;
 /// Has got through its start to what it was started for.
 pub const BOOTED: u32 = 8;
+/// Its parent is waiting for its end right now.
+pub const WATCHED: u32 = 16;
 
 /// Set in `exit` once the wait status below it is known.
 const EXITED: u64 = 0x1_0000;
+/// Set in `exit` once the parent knows of the end.
+const SEEN: u64 = 0x2_0000;
+/// Set in `exit` while the keeper leaves the process unreaped.
+const KEPT: u64 = 0x4_0000;
 
 /// Bytes of a name that the table keeps.
 const NAME_BYTES: usize = 32;
@@ -32,7 +38,7 @@ pub struct Member {
     state: AtomicU64,
     /// Boot time in nanoseconds when the process joined.
     pub seen: AtomicU64,
-    /// Generation (high half) and, once set, 0x10000 and the wait status.
+    /// Generation (high half), what is known of the end, and the wait status.
     exit: AtomicU64,
     /// Offset of the block with the outcome of the process's function, or 0.
     pub outcome: AtomicU64,
@@ -48,7 +54,7 @@ pub struct Member {
     pub parent: AtomicU32,
     /// Stamp of the process that reaps this one, where that is not the parent.
     pub keeper: AtomicU32,
-    /// [`DAEMON`], [`WORKER`], [`SPARE`].
+    /// [`DAEMON`], [`WORKER`], [`SPARE`], [`BOOTED`], [`WATCHED`].
     pub flags: AtomicU32,
     /// 1 once the process was asked to stop; a futex.
     pub stop: AtomicU32,
@@ -117,6 +123,62 @@ impl Member {
             crate::primitive::futex_wake(self.exit_word(), u32::MAX);
         }
         set
+    }
+
+    /// Records a wait status as the keeper, which leaves the process unreaped
+    /// until the parent knows of the end; false if it does, or is no more.
+    pub fn keep_exit(&self, generation: u32, wait_status: u32) -> bool {
+        let told = EXITED | u64::from(wait_status & 0xffff) | KEPT;
+        let kept = self.change_exit(generation, |exit| (exit & SEEN == 0).then_some(exit | told));
+        if kept.is_some() {
+            crate::primitive::futex_wake(self.exit_word(), u32::MAX);
+        }
+        kept.is_some()
+    }
+
+    /// Notes as the parent that it knows of the end; tells whether the keeper
+    /// has to hear of that.
+    pub fn see_exit(&self, generation: u32, wait_status: u32) -> bool {
+        let told = EXITED | u64::from(wait_status & 0xffff) | SEEN;
+        let before = self.change_exit(generation, |exit| match exit & EXITED {
+            0 => Some(exit | told),
+            _ => Some(exit | SEEN),
+        });
+        before.is_some_and(|exit| exit & (KEPT | SEEN) == KEPT)
+    }
+
+    /// Notes as the keeper that it has reaped the process after all.
+    pub fn unkeep_exit(&self, generation: u32) {
+        if self
+            .change_exit(generation, |exit| Some(exit & !KEPT))
+            .is_some()
+        {
+            crate::primitive::futex_wake(self.exit_word(), u32::MAX);
+        }
+    }
+
+    /// Tells whether the parent knows of the end, or has even given the slot back.
+    pub fn is_seen(&self, generation: u32) -> bool {
+        let exit = self.exit.load(Ordering::Acquire);
+        (exit >> 32) as u32 != generation || exit & SEEN != 0
+    }
+
+    /// Tells whether the keeper leaves the process unreaped.
+    pub fn is_kept(&self, generation: u32) -> bool {
+        let exit = self.exit.load(Ordering::Acquire);
+        (exit >> 32) as u32 == generation && exit & KEPT != 0
+    }
+
+    /// Changes what is known of the end of that generation; returns what was.
+    fn change_exit(&self, generation: u32, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        self.exit
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |exit| {
+                match (exit >> 32) as u32 == generation {
+                    true => change(exit),
+                    false => None,
+                }
+            })
+            .ok()
     }
 
     /// Returns the wait status of the given generation, once recorded.

@@ -127,7 +127,19 @@ impl PidFd {
     /// # Errors
     /// `Invalid` when it is no child of this process, or was reaped before.
     pub fn reap(&self) -> Result<Option<ExitStatus>> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        self.wait_for(WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    }
+
+    /// As [`reap`](Self::reap), but leaves the process a zombie: its number
+    /// stays its own.
+    ///
+    /// # Errors
+    /// As [`reap`](Self::reap).
+    pub fn ended(&self) -> Result<Option<ExitStatus>> {
+        self.wait_for(WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT)
+    }
+
+    fn wait_for(&self, options: WaitIdOptions) -> Result<Option<ExitStatus>> {
         let status = match waitid(WaitId::PidFd(self.fd.as_fd()), options) {
             Ok(Some(status)) => status,
             Ok(None) => return Ok(None),
@@ -239,6 +251,7 @@ mod tests {
         let (process, _release) = child(|_| 42);
         assert!(process.wait(WATCHDOG()).unwrap());
         assert!(process.is_dead());
+        assert_eq!(process.ended().unwrap().unwrap().code(), 42);
         assert_eq!(process.reap().unwrap().unwrap().code(), 42);
         assert_eq!(process.reap().unwrap_err().kind(), ErrorKind::Invalid);
         assert!(process.is_dead());

@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena::member::Member;
+use crate::arena::member::{Member, WATCHED};
 use crate::arena::{Block, Family, Stamp};
 use crate::error::{Error, ErrorKind, Result};
+use crate::os::doorbell;
 use crate::os::exit_status::ExitStatus;
 use crate::os::fork_mutex::ForkMutex;
 use crate::os::futex::Woken;
@@ -25,6 +26,9 @@ use crate::process::tree;
 /// What a process's end is said to be when nobody can know it (as CPython does).
 pub const UNKNOWN: ExitStatus = ExitStatus::from_code(255);
 
+/// The number of the doorbell of a keeper that reaps for others.
+pub(crate) const KEEPER_BELL: u32 = 0;
+
 /// How often a process that waits for an exit's record asks whether the one
 /// that is to record it still lives.
 const SLICE: Duration = Duration::from_millis(20);
@@ -32,6 +36,10 @@ const SLICE: Duration = Duration::from_millis(20);
 /// How long a look that does not wait gives the keeper to record an end that
 /// was already seen.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long whoever has heard of an end waits for the keeper to reap, so that the
+/// pid is nobody's when it goes on.
+const LAST_RITES: Duration = Duration::from_millis(20);
 
 /// Turns of a spin loop, some microseconds: the keeper of a child that has
 /// ended was woken at the same instant as we were.
@@ -269,9 +277,11 @@ impl Process {
         if let Some(status) = *self.status.lock() {
             return Ok(Some(status));
         }
+        let watching = self.watch(family);
         if !self.pidfd.wait(deadline)? {
             return Ok(None);
         }
+        drop(watching);
         self.learn_exit(family, deadline.max(Deadline::after(GRACE)))
     }
 
@@ -288,10 +298,48 @@ impl Process {
             self.hear_of_exit(family, deadline)?
         };
         if let Some(status) = told {
+            let is_kept = self.tell_keeper(family, status);
             family.bury(self.stamp);
+            if is_kept {
+                self.wait_until_reaped(family);
+            }
             *self.status.lock() = Some(status);
         }
         Ok(told)
+    }
+
+    /// Tells a keeper that it need not keep the process a zombie for us, as long
+    /// as the result is held.
+    fn watch<'f>(&self, family: &'f Family) -> Option<Watching<'f>> {
+        let is_served = self.keeper != self.parent;
+        let member = self.member(family).filter(|_| is_served)?;
+        // Relaxed here and below: a hint; without it there is a zombie, and a ring.
+        member.flags.fetch_or(WATCHED, Ordering::Relaxed);
+        Some(Watching(member))
+    }
+
+    /// Tells the keeper that we know of the end; returns whether it leaves the
+    /// process unreaped until it has heard.
+    fn tell_keeper(&self, family: &Family, status: ExitStatus) -> bool {
+        let member = family.member(self.stamp);
+        let told = status.to_wait_status() as u32;
+        // Who cannot ring leaves a zombie until the keeper wakes for another reason.
+        member.see_exit(self.stamp.generation(), told)
+            && doorbell::ring(family.id(), self.keeper.raw(), KEEPER_BELL).unwrap_or(false)
+    }
+
+    fn wait_until_reaped(&self, family: &Family) {
+        let member = family.member(self.stamp);
+        let deadline = Deadline::after(LAST_RITES);
+        loop {
+            let word = member.exit_word().load(Ordering::Acquire);
+            if !member.is_kept(self.stamp.generation()) {
+                return;
+            }
+            if futex_wait(member.exit_word(), word, deadline) != Woken::Changed {
+                return;
+            }
+        }
     }
 
     fn reap(&self, family: &Family) -> Result<Option<ExitStatus>> {
@@ -369,6 +417,15 @@ impl Process {
         // Burial has made it ours.
         let block = Block::claim(offset, family.me()).ok()?;
         Some(Payload::new(block, usize::try_from(len).ok()?))
+    }
+}
+
+/// Says for as long as it lives that the parent waits for a child's end.
+struct Watching<'f>(&'f Member);
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.flags.fetch_and(!WATCHED, Ordering::Relaxed);
     }
 }
 

@@ -15,9 +15,9 @@ use crate::os::pidfd::PidFd;
 use crate::os::time::Deadline;
 use crate::primitive::Ordering;
 use crate::process::Child;
+use crate::process::child::KEEPER_BELL;
 use crate::start::cell::State;
 use crate::start::orders::Orders;
-use crate::start::server::BELL;
 use crate::start::spares::{Claim, Spares};
 use crate::start::spawn::{Program, spawn_server};
 
@@ -296,7 +296,7 @@ impl Running {
         body.wanted.fetch_add(1, Ordering::Release);
         let family = self.spares.family();
         // A server that has not hung up its bell yet looks at the wishes then.
-        doorbell::ring(family.id(), body.keeper().raw(), BELL)?;
+        doorbell::ring(family.id(), body.keeper().raw(), KEEPER_BELL)?;
         Ok(())
     }
 

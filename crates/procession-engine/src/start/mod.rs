@@ -28,6 +28,7 @@ pub mod spawn_spares;
 
 pub mod forkserver;
 pub mod server;
+mod unseen;
 
 pub use fork::{Forked, PreparedFork, fork_with};
 pub use forkserver::ForkServer;

@@ -19,16 +19,14 @@ use crate::os::pidfd::PidFd;
 use crate::os::signals::{self, Disposition};
 use crate::os::time::Deadline;
 use crate::primitive::Ordering;
-use crate::process::child::UNKNOWN;
+use crate::process::child::{KEEPER_BELL, UNKNOWN};
 use crate::start::cell::State;
 use crate::start::fork::PreparedFork;
 use crate::start::join::booted;
 use crate::start::orders::Received;
 use crate::start::orphan;
 use crate::start::spares::{SPARE_FLAGS, Spare, Spares, Tie};
-
-/// The number of the server's doorbell.
-pub(super) const BELL: u32 = 0;
+use crate::start::unseen::{PARENT_KEY, Unseen};
 
 /// Spares kept when nothing is known of the demand.
 const LEAST: usize = 2;
@@ -41,7 +39,7 @@ const QUIET: Duration = Duration::from_millis(1);
 /// spare less is kept.
 const MEMORY: Duration = Duration::from_secs(10);
 
-/// Keys of the set of descriptors; others are members' stamps.
+/// Keys of the set of descriptors; others are children's stamps.
 const BELL_KEY: u64 = 1 << 32;
 const CLAIMED_KEY: u64 = BELL_KEY + 1;
 
@@ -115,6 +113,7 @@ struct Keeper {
     bell: Doorbell,
     claimed: EventFd,
     children: Vec<Kept>,
+    unseen: Unseen,
     /// How many unmet wishes have been seen to.
     seen: u32,
     /// How many spares to keep.
@@ -145,7 +144,7 @@ impl Keeper {
         body.keeper_pid.store(std::process::id(), Ordering::Relaxed);
         body.set_keeper(family.me());
         let set = Epoll::new()?;
-        let bell = Doorbell::bind(family.id(), family.me().raw(), BELL)?;
+        let bell = Doorbell::bind(family.id(), family.me().raw(), KEEPER_BELL)?;
         set.add(&bell, BELL_KEY)?;
         let claimed = EventFd::new()?;
         set.add(&claimed, CLAIMED_KEY)?;
@@ -156,6 +155,7 @@ impl Keeper {
             bell,
             claimed,
             children: Vec::new(),
+            unseen: Unseen::default(),
             seen: 0,
             target: LEAST,
             most: (2 * usable_cpus()).max(8),
@@ -185,6 +185,7 @@ impl Keeper {
             for event in &ready {
                 self.notice(*event);
             }
+            self.unseen.reap_seen(self.family);
             if Instant::now() >= self.forget_at {
                 self.forget();
             }
@@ -213,6 +214,10 @@ impl Keeper {
                     false => QUIET,
                 };
                 self.refill_at = Some(Instant::now() + quiet);
+            }
+            key if key >= PARENT_KEY => {
+                let parent = Stamp::from_raw((key - PARENT_KEY) as u32);
+                self.unseen.parent_ended(self.family, parent, &self.set);
             }
             key => self.bury(key),
         }
@@ -296,7 +301,8 @@ impl Keeper {
         Ok(Born::Elsewhere)
     }
 
-    /// Reaps a child that has ended and passes its exit on.
+    /// Passes on the exit of a child that has ended, and reaps it, if not now then
+    /// when its parent has seen the end.
     fn bury(&mut self, key: u64) {
         let Some(place) = self
             .children
@@ -308,13 +314,30 @@ impl Keeper {
         let child = &self.children[place];
         let body = self.spares.body();
         let cell = &body.cells[child.cell];
+        let member = self.family.member(child.stamp);
         // First the cell, then the process: see README.md.
         let was_free = cell.close(child.uses);
-        let status = match child.pidfd.reap() {
+        let status = match child.pidfd.ended() {
             Ok(None) => return,
             Ok(Some(status)) => status,
             Err(_) => child.pidfd.exit_info().unwrap_or(UNKNOWN),
         };
+        let child = self.children.swap_remove(place);
+        // The set forgets it as the last copy of its descriptor is closed, and
+        // forked spares have none.
+        let _ = self.set.remove(child.pidfd.as_fd());
+        let is_adopted = was_free.is_none() && cell.claimer(child.uses).is_none();
+        let pidfd = match is_adopted {
+            true => self
+                .unseen
+                .keep(self.family, &self.set, child.stamp, child.pidfd, status),
+            false => Some(child.pidfd),
+        };
+        let Some(pidfd) = pidfd else {
+            return;
+        };
+        let _ = pidfd.reap();
+        let body = self.spares.body();
         match was_free {
             Some(State::Booting) => {
                 // Trying again without being asked would fail over and over.
@@ -326,8 +349,6 @@ impl Keeper {
             }
             None => {}
         }
-        let child = self.children.swap_remove(place);
-        let member = self.family.member(child.stamp);
         member.set_exit(child.stamp.generation(), status.to_wait_status() as u32);
         if let Some(claimer) = cell.claimer(child.uses) {
             // Whoever is about to write its orders still holds the slot.
@@ -338,9 +359,6 @@ impl Keeper {
         if parent == self.family.me() || self.family.is_dead(parent) {
             self.family.release_member(child.stamp);
         }
-        // The set forgets it as the last copy of its descriptor is closed, and
-        // forked spares have none.
-        let _ = self.set.remove(child.pidfd.as_fd());
     }
 
     /// Keeps one spare less, as nobody has asked for so long.

@@ -31,6 +31,9 @@ tests![
     relatives_share_a_server,
     a_server_ends_with_who_started_it,
     a_dropped_claim_is_no_process,
+    an_ended_child_has_its_pid_until_its_parent_has_seen_the_end,
+    parents_that_never_look_do_not_use_up_the_pids,
+    ended_children_of_a_killed_parent_are_reaped,
 ];
 
 fn nothing() -> Result<Orders<'static>> {
@@ -316,4 +319,83 @@ fn a_dropped_claim_is_no_process() {
         .hand_over(&mut told("exit 2"))
         .unwrap();
     assert_eq!(ended(&child), 2);
+}
+
+/// Starts a child that ends, waits until it has, and until the server has taken
+/// note of that; does not look at the end itself.
+fn start_unseen(server: &mut ForkServer) -> Child {
+    let child = start(server, told("exit 7"));
+    assert!(poll(&child));
+    // The server takes note of one end after the other.
+    assert_eq!(ended(&start(server, told("exit 0"))), 0);
+    child
+}
+
+/// Returns the pids of the server's children that have ended and are not reaped.
+fn zombies(server: &ForkServer) -> Vec<u32> {
+    let pid = server.pid().unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    pids.filter(|&pid| PidFd::open(pid).is_ok_and(|process| process.is_dead()))
+        .collect()
+}
+
+fn an_ended_child_has_its_pid_until_its_parent_has_seen_the_end() {
+    let mut server = ForkServer::new();
+    for _ in 0..10 {
+        let child = start_unseen(&mut server);
+        let process = PidFd::open(child.pid()).unwrap();
+        assert!(process.send_signal(0).unwrap());
+        assert!(zombies(&server).contains(&child.pid()));
+        assert_eq!(child.try_wait().unwrap().unwrap().code(), 7);
+        while process.send_signal(0).unwrap() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn parents_that_never_look_do_not_use_up_the_pids() {
+    let mut server = ForkServer::new();
+    let children: Vec<_> = (0..200)
+        .map(|_| start(&mut server, told("exit 7")))
+        .collect();
+    for child in &children {
+        assert!(poll(child));
+    }
+    while zombies(&server).len() > 128 {
+        std::thread::yield_now();
+    }
+    assert!(!zombies(&server).is_empty());
+    for child in &children {
+        assert_eq!(child.try_wait().unwrap().unwrap().code(), 7);
+    }
+    while !zombies(&server).is_empty() {
+        std::thread::yield_now();
+    }
+}
+
+fn ended_children_of_a_killed_parent_are_reaped() {
+    let mut server = ForkServer::new();
+    assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
+    let handle = server.handle().unwrap();
+    let (mut read, write) = std::io::pipe().unwrap();
+    let parent = forked(&Orders::default(), || {
+        let mut shared = ForkServer::attach(handle).unwrap();
+        let _children: Vec<_> = (0..3).map(|_| start_unseen(&mut shared)).collect();
+        std::io::Write::write_all(&mut &write, b"!").unwrap();
+        me::wait_stop(soon()).unwrap();
+        1
+    });
+    read.read_exact(&mut [0]).unwrap();
+    assert!(zombies(&server).len() >= 3);
+    parent.kill().unwrap();
+    parent.wait(soon()).unwrap();
+    while !zombies(&server).is_empty() {
+        std::thread::yield_now();
+    }
+}
+
+/// Waits for a child's end without seeing it.
+fn poll(child: &Child) -> bool {
+    procession_engine::os::poll::wait_readable(child.sentinel(), soon()).unwrap()
 }
