@@ -8,7 +8,9 @@ import faulthandler
 import importlib
 import os
 import signal
+import time
 import types
+from collections.abc import Callable
 
 # The environment variable that tells children which library is under test.
 VARIABLE = "PROCESSION_TESTED_LIBRARY"
@@ -38,6 +40,15 @@ def end_spares() -> None:
     """Ends the interpreters that procession has booted ahead for this process."""
     if name == "procession":
         importlib.import_module("procession._procession").end_spares()
+
+
+def comes_below(measure: Callable[[], float], seconds: float) -> bool:
+    """Measures until it was less: others use this machine, too."""
+    deadline = time.monotonic() + PATIENCE
+    while measure() >= seconds:
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
 try:

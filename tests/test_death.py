@@ -14,7 +14,7 @@ import time
 import leftovers
 import pytest
 import script
-from library import MOMENT, PATIENCE
+from library import MOMENT, PATIENCE, comes_below
 from targets import death as targets
 from targets import pool as pool_targets
 from targets import synchronize
@@ -50,15 +50,6 @@ def test_task_of_a_killed_worker_fails_with_who_died_and_of_what(
     assert str(died) == (
         f"worker process {pid.value} was killed by {name} while it ran {died.task}"
     )
-
-
-def comes_below(measure, seconds: float) -> bool:
-    """Measures until it was less: others use this machine, too."""
-    deadline = time.monotonic() + PATIENCE
-    while measure() >= seconds:
-        if time.monotonic() > deadline:
-            return False
-    return True
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import script
-from library import PATIENCE
+from library import PATIENCE, comes_below
 
 WAITS = {
     "lock": "lock = mp.Lock(); lock.acquire(); wait = lock.acquire",
@@ -87,17 +87,25 @@ def test_wait_is_interrupted(program, what) -> None:
         assert (code, out) == (0, "interrupted\n")
 
 
+# What workers may be at. The last is C code that lets no other thread run.
+WORK = {
+    "sleep": "time.sleep(1000)",
+    "Python": "while True: pass",
+    "C": "sum(itertools.repeat(0))",
+}
+
 POOL_AT_A_TERMINAL = """
+import itertools
 import multiprocessing
 import time
 
 def initialize(both):
     globals()["given"] = both
 
-def sleep(_):
+def work(_):
     if given.wait() == 0:
         print("waiting", flush=True)
-    time.sleep(1000)
+    WORK
 
 if __name__ == "__main__":
     both = multiprocessing.Barrier(2)
@@ -111,24 +119,130 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.procession_only("workers that are interrupted die, and are replaced")
+@pytest.mark.parametrize("work", WORK)
 @pytest.mark.parametrize(
     "wait",
     [
-        "pool.map(sleep, range(10), 1)",
-        "pool.map_async(sleep, range(10), 1).get()",
-        "pool.apply_async(sleep, (1,)).wait(0); list(pool.imap(sleep, range(10)))",
+        "pool.map(work, range(10), 1)",
+        "pool.map_async(work, range(10), 1).get()",
+        "pool.apply_async(work, (1,)).wait(0); list(pool.imap(work, range(10)))",
     ],
 )
-def test_ctrl_c_at_a_terminal_is_one_interrupt_and_silence(program, wait) -> None:
-    text = POOL_AT_A_TERMINAL.replace("WAIT", wait)
-    with script.Script(program.command(text)) as running:
-        assert running.line() == "waiting"
-        wait_until_asleep(running.process.pid)
-        before = time.monotonic()
-        os.killpg(running.process.pid, signal.SIGINT)
-        code, out, err = running.finish()
-        assert (code, out, err) == (0, "interrupted\n", "")
-        assert time.monotonic() - before < PATIENCE
+def test_ctrl_c_is_one_interrupt_and_silence_and_the_end_within_a_second(
+    program, wait, work
+) -> None:
+    text = POOL_AT_A_TERMINAL.replace("WAIT", wait).replace("WORK", WORK[work])
+
+    def delay() -> float:
+        with script.Script(program.command(text)) as running:
+            assert running.line() == "waiting"
+            wait_until_asleep(running.process.pid)
+            before = time.monotonic()
+            os.killpg(running.process.pid, signal.SIGINT)
+            # Its end is that of its workers, too: none of the session is left.
+            code, out, err = running.finish()
+            assert (code, out, err) == (0, "interrupted\n", "")
+            return time.monotonic() - before
+
+    assert comes_below(delay, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.procession_only(
+    "there an interrupt that comes with a result is the result"
+)
+def test_interrupt_while_a_result_is_unpickled_is_not_taken_for_the_result(
+    program,
+) -> None:
+    # An error is rebuilt by code of Python, in the midst of which the handler runs.
+    code, out, err = program("""
+        import multiprocessing
+        import os
+        import signal
+        import time
+
+        class Rebuilt(Exception):
+            def __reduce__(self):
+                return rebuild, (os.getpid(),)
+
+        def rebuild(pid):
+            if pid != os.getpid() and not rebuilt:
+                rebuilt.append(pid)
+                signal.raise_signal(signal.SIGINT)
+            return Rebuilt()
+
+        rebuilt = []
+
+        def work(number):
+            if number == 0:
+                raise Rebuilt
+            time.sleep(1000)
+
+        if __name__ == "__main__":
+            with multiprocessing.Pool(2) as pool:
+                result = pool.map_async(work, range(3), 1)
+                try:
+                    result.get()
+                except KeyboardInterrupt:
+                    print("interrupted", len(rebuilt), result.ready())
+    """)
+    assert (code, out, err) == (0, "interrupted 1 False\n", "")
+
+
+INTERRUPTED_ASIDE = """
+import multiprocessing as mp
+import signal
+import threading
+import time
+from multiprocessing import connection
+
+def sleep(_=None):
+    time.sleep(1000)
+
+def sleeper():
+    process = mp.Process(target=sleep, daemon=True)
+    process.start()
+    return process
+
+def interrupt():
+    # The longer a wait takes, the rarer are its breaks.
+    time.sleep(0.4)
+    moments.append(time.monotonic())
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+moments = []
+
+if __name__ == "__main__":
+    SETUP
+    aside = threading.Thread(target=interrupt)
+    aside.start()
+    try:
+        wait()
+    except KeyboardInterrupt:
+        print(time.monotonic() - moments[0])
+    aside.join()
+    if "pool" in globals():
+        pool.terminate()
+        pool.join()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.procession_only("there a wait that is not interrupted itself goes on")
+@pytest.mark.parametrize(
+    "what", ["lock", "condition", "barrier", "queue", "several", "process", "map"]
+)
+@pytest.mark.methods("fork")
+def test_wait_ends_soon_though_its_sleep_was_not_interrupted(program, what) -> None:
+    # The handler runs in another thread, as if before the sleep of this one.
+    setup = textwrap.indent(WAITS[what], "    ").strip()
+
+    def delay() -> float:
+        code, out, err = program(INTERRUPTED_ASIDE.replace("SETUP", setup))
+        assert (code, err) == (0, "")
+        return float(out)
+
+    assert comes_below(delay, 0.5)
 
 
 @pytest.mark.slow

@@ -1,12 +1,13 @@
 //! A place where processes wait for one another.
 
 use procession_engine::arena::Handle;
+use procession_engine::os::time::Deadline;
 use procession_engine::sync::{self, Follower, Leader, Role};
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 
 use crate::error::{IntoPython, to_python};
-use crate::wait::{deadline, detached};
+use crate::wait::{Breaks, deadline, detached};
 
 /// A place where processes wait for one another.
 #[pyclass(frozen, weakref, module = "procession._procession")]
@@ -33,13 +34,19 @@ impl Barrier {
         let end = deadline(timeout)?;
         match detached(py, || self.barrier.arrive(end).map_err(broken_when_late))? {
             Role::Leader(leader) => lead(leader, action),
-            Role::Follower(mut follower) => loop {
-                match py.detach(|| follower.wait(end)) {
-                    Ok(()) => return Ok(Follower::index(&follower)),
-                    Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
-                    Err(error) => return Err(to_python(broken_when_late(error))),
+            Role::Follower(mut follower) => {
+                let mut breaks = Breaks::new();
+                loop {
+                    let pause = breaks.next(Deadline::NEVER);
+                    match py.detach(|| follower.wait_with_break(end, pause)) {
+                        Ok(()) => return Ok(Follower::index(&follower)),
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {
+                            py.check_signals()?;
+                        }
+                        Err(error) => return Err(to_python(broken_when_late(error))),
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -186,13 +186,14 @@ pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>>
 /// Returns the object of a message that begins at `start` in a block of ours.
 pub fn load_block<'py>(
     py: Python<'py>,
-    block: arena::Block,
+    block: impl Into<Arc<arena::Block>>,
     start: usize,
     len: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let block = block.into();
     let message = part(&block, start, len)?;
     if message.first() != Some(&BESIDE) {
-        let view = Py::new(py, BlockView::new(Arc::new(block), start, len))?;
+        let view = Py::new(py, BlockView::new(block, start, len))?;
         return loads(py)?.call1((view,));
     }
     let layout = Layout::read(message)?;
@@ -203,7 +204,6 @@ pub fn load_block<'py>(
     {
         return Err(value_error("a message is shorter than its head says"));
     }
-    let block = Arc::new(block);
     let view = |(at, size)| Py::new(py, BlockView::new(block.clone(), start + at, size));
     let buffers = PyList::empty(py);
     for place in layout.buffers {

@@ -14,6 +14,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use procession_engine::channel::{self, Waitable};
+use procession_engine::os::thread;
 use procession_engine::os::time::Deadline;
 use procession_engine::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
@@ -60,19 +61,36 @@ pub fn waiting<T: Send>(
     }
 }
 
+/// The longest sleep of the thread that Python runs handlers of signals in: so late
+/// Ctrl-C may come in the worst case.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// The longest sleep of any other thread. The first one is Python's main thread in all
+/// programs but those that embed it elsewhere.
+const LONGEST_ELSEWHERE: Duration = Duration::from_secs(1);
+
 /// Says when a sleep has its next break.
-pub struct Breaks(Duration);
+pub struct Breaks {
+    last: Duration,
+    longest: Duration,
+}
 
 impl Breaks {
     /// Begins a sleep.
     pub fn new() -> Self {
-        Self(Duration::from_millis(1))
+        Self {
+            last: Duration::from_millis(1),
+            longest: match thread::is_first() {
+                true => LONGEST,
+                false => LONGEST_ELSEWHERE,
+            },
+        }
     }
 
     /// Returns the next break of a sleep that ends at `end`.
     pub fn next(&mut self, end: Deadline) -> Deadline {
-        self.0 = (self.0 * 4).min(Duration::from_secs(1));
-        end.within(self.0)
+        self.last = (self.last * 4).min(self.longest);
+        end.within(self.last)
     }
 }
 

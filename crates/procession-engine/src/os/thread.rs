@@ -13,3 +13,10 @@ pub fn this_thread() -> u64 {
     // SAFETY: no arguments, and it cannot fail.
     unsafe { libc::pthread_self() }
 }
+
+/// Tells whether this is the thread that the process began with: the one that the
+/// system prefers for signals, and the only one in which Python runs handlers.
+#[must_use]
+pub fn is_first() -> bool {
+    rustix::thread::gettid() == rustix::process::getpid()
+}

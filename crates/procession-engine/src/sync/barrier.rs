@@ -320,6 +320,15 @@ impl Follower<'_> {
     /// `Broken`, also when this wait timed out. `Interrupted`: still counted as
     /// having come; call it again, or drop the follower.
     pub fn wait(&mut self, deadline: Deadline) -> Result<()> {
+        self.wait_with_break(deadline, Deadline::NEVER)
+    }
+
+    /// As [`wait`](Self::wait), but interrupted at `pause`, for callers that have to
+    /// look after something else now and then.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_with_break(&mut self, deadline: Deadline, pause: Deadline) -> Result<()> {
         let Some(generation) = self.generation else {
             return Err(self.barrier.is_broken());
         };
@@ -338,7 +347,10 @@ impl Follower<'_> {
                 Status::Acting => Deadline::NEVER,
                 Status::Filling | Status::Broken => deadline,
             };
-            match barrier.await_change(gate, self.me, until) {
+            match barrier.await_change(gate, self.me, until.min(pause)) {
+                Err(error) if error.kind() == ErrorKind::TimedOut && !until.has_passed() => {
+                    return Err(interrupted(&barrier.object));
+                }
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     // Unless the last came in this instant.
                     let broke = |now: Gate, _| (now == gate).then(|| gate.broken());

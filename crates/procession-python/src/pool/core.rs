@@ -33,7 +33,8 @@ impl Core {
         let mut breaks = Breaks::new();
         loop {
             let until = breaks.next(deadline);
-            let result = calling_back(|| py.detach(|| self.engine.drive(&|| done(), until)))?;
+            let enough = || done() || is_put_off();
+            let result = calling_back(|| py.detach(|| self.engine.drive(&enough, until)))?;
             match result {
                 Ok(()) => return Ok(true),
                 Err(error) => match error.kind() {
@@ -111,6 +112,11 @@ fn calling_back<T>(call: impl FnOnce() -> T) -> PyResult<T> {
     }
 }
 
+/// Tells whether something waits to be raised in this thread.
+fn is_put_off() -> bool {
+    PUT_OFF.with_borrow(Option::is_some)
+}
+
 /// Deals with an error that Python raised when it was called back: one that is to
 /// end the program is raised where Python waits, any other is reported.
 pub fn put_off(py: Python<'_>, error: PyErr, context: &Bound<'_, PyAny>) {
@@ -130,4 +136,13 @@ pub fn was_interrupted(py: Python<'_>, error: &PyErr) -> bool {
         PUT_OFF.set(Some(error.clone_ref(py)));
     }
     interrupted
+}
+
+/// Runs what Python does for an outcome; once more, if a signal came between: that is
+/// put off, and the outcome must not be lost for it.
+pub fn uninterrupted<T>(py: Python<'_>, work: impl Fn() -> PyResult<T>) -> PyResult<T> {
+    match work() {
+        Err(error) if was_interrupted(py, &error) => work(),
+        result => result,
+    }
 }

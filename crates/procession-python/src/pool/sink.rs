@@ -1,11 +1,14 @@
 //! What comes home: replies and deaths, made into Python objects.
 
+use std::sync::Arc;
+
 use procession_engine::pool::{Body, Ending, Outcome, PoolEnd, Sink};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
 use crate::error::{self, to_python};
 use crate::pickle;
-use crate::pool::core::was_interrupted;
+use crate::pool::core::uninterrupted;
 use crate::pool::imap::IMapIterator;
 use crate::pool::message;
 use crate::pool::result::ApplyResult;
@@ -58,7 +61,8 @@ impl Sink for Deliver {
                     Ending::Died(death) if death.starved => {
                         let task = token.call.name(py, token.index);
                         let limit = self.memory_limit.unwrap_or_default();
-                        Arrival::error(py, error::starved_to_death(death, task, limit))
+                        let error = || error::starved_to_death(death, task.clone(), limit);
+                        Arrival::made(py, error)
                     }
                     ending => failure(py, ending, &token),
                 };
@@ -74,11 +78,12 @@ impl Deliver {
         let text = load(py, body).and_then(|packed| packed.get_item(3)?.extract::<String>());
         let task = token.call.name(py, token.index);
         let limit = self.memory_limit.unwrap_or_default();
-        let error = match text {
-            Ok(text) => error::memory_limit_exceeded(py, task, limit, text),
-            Err(error) => error,
-        };
-        Arrival::error(py, error)
+        match text {
+            Ok(text) => Arrival::made(py, || {
+                error::memory_limit_exceeded(py, task.clone(), limit, text.clone())
+            }),
+            Err(error) => Arrival::error(py, error),
+        }
     }
 }
 
@@ -143,28 +148,41 @@ impl Arrival {
         }
     }
 
+    /// As [`error`](Self::error), with one that this module makes itself: its class is
+    /// written in Python, and an interrupt may come in the place of the instance.
+    fn made(py: Python<'_>, make: impl Fn() -> PyErr) -> Self {
+        let make = || {
+            let error = make();
+            match error.is_instance_of::<PyKeyboardInterrupt>(py) {
+                true => Err(error),
+                false => Ok(error),
+            }
+        };
+        Self::error(py, uninterrupted(py, make).unwrap_or_else(|error| error))
+    }
+
     /// Says that a task was cancelled.
     pub fn cancelled(py: Python<'_>, call: &Call, index: usize) -> Self {
-        Self::error(py, error::cancelled(call.name(py, index)))
+        let name = call.name(py, index);
+        Self::made(py, || error::cancelled(name.clone()))
     }
 
     /// Says why a task of a pool that has ended will never run.
     pub fn ended(py: Python<'_>, end: &PoolEnd) -> Self {
-        let failure = match end {
-            PoolEnd::Initializer(bytes) => unpack(py, pickle::load(py, bytes)),
-            PoolEnd::Terminated | PoolEnd::Closed => {
-                return Self {
-                    // As ever, who ends a pool is not called back for it.
-                    told: false,
-                    ..Self::error(
-                        py,
-                        error::process_error(format!("{end}, without this result")),
-                    )
-                };
+        match end {
+            PoolEnd::Initializer(bytes) => {
+                let packed = uninterrupted(py, || pickle::load(py, bytes));
+                Self::error(py, unpack(py, packed))
             }
-            PoolEnd::Workers(_) => error::process_error(end.to_string()),
-        };
-        Self::error(py, failure)
+            PoolEnd::Terminated | PoolEnd::Closed => Self {
+                // As ever, who ends a pool is not called back for it.
+                told: false,
+                ..Self::made(py, || {
+                    error::process_error(format!("{end}, without this result"))
+                })
+            },
+            PoolEnd::Workers(_) => Self::made(py, || error::process_error(end.to_string())),
+        }
     }
 }
 
@@ -186,32 +204,35 @@ fn open(py: Python<'_>, code: u8, body: Body<'_>) -> Arrival {
 /// Says why there is no reply.
 fn failure(py: Python<'_>, ending: Ending<'_>, token: &Token) -> Arrival {
     let task = || token.call.name(py, token.index);
-    let error = match ending {
-        Ending::Died(death) => error::worker_died(death, task()),
-        Ending::TimedOut(overrun) => error::task_timeout(overrun, task()),
-        Ending::Cancelled => error::cancelled(task()),
-        Ending::Lost(error) => to_python(error),
-        Ending::Ended(end) => return Arrival::ended(py, &end),
-        Ending::Reply { .. } => error::process_error("the reply was not read"),
-    };
-    Arrival::error(py, error)
+    match ending {
+        Ending::Died(death) => Arrival::made(py, || error::worker_died(death, task())),
+        Ending::TimedOut(overrun) => Arrival::made(py, || error::task_timeout(overrun, task())),
+        Ending::Cancelled => Arrival::cancelled(py, &token.call, token.index),
+        Ending::Lost(error) => Arrival::made(py, || to_python(error.clone())),
+        Ending::Ended(end) => Arrival::ended(py, &end),
+        Ending::Reply { .. } => {
+            Arrival::made(py, || error::process_error("the reply was not read"))
+        }
+    }
 }
 
 fn load<'py>(py: Python<'py>, body: Body<'_>) -> PyResult<Bound<'py, PyAny>> {
     match body {
-        Body::Inline(bytes) => match pickle::load(py, bytes) {
-            Err(error) if was_interrupted(py, &error) => pickle::load(py, bytes),
-            result => result,
-        },
-        Body::Block(block, len) => pickle::load_block(py, block, 0, len),
+        Body::Inline(bytes) => uninterrupted(py, || pickle::load(py, bytes)),
+        Body::Block(block, len) => {
+            let block = Arc::new(block);
+            uninterrupted(py, || pickle::load_block(py, Arc::clone(&block), 0, len))
+        }
     }
 }
 
 /// Returns the exception that was packed in a worker.
 fn unpack(py: Python<'_>, packed: PyResult<Bound<'_, PyAny>>) -> PyErr {
     let unpacked = packed.and_then(|packed| {
-        py.import("procession._outcome")?
-            .call_method1("unpack_error", (packed,))
+        uninterrupted(py, || {
+            py.import("procession._outcome")?
+                .call_method1("unpack_error", (&packed,))
+        })
     });
     unpacked.map_or_else(|error| error, PyErr::from_value)
 }

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyList, PyRange, PySequence, PyTuple};
 
-use crate::pool::core::was_interrupted;
+use crate::pool::core::uninterrupted;
 use crate::pool::imap::IMapIterator;
 use crate::pool::message;
 use crate::pool::result::ApplyResult;
@@ -124,13 +124,7 @@ impl Items {
                 return false;
             }
         };
-        let mut payload = message::task(&chunk);
-        if let Err(error) = &payload
-            && was_interrupted(py, error)
-        {
-            payload = message::task(&chunk);
-        }
-        match payload {
+        match uninterrupted(py, || message::task(&chunk)) {
             Ok(payload) => tasks.push(Task {
                 token: Token {
                     call: self.call.clone_ref(py),
