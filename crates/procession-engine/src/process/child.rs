@@ -37,8 +37,8 @@ const SLICE: Duration = Duration::from_millis(20);
 /// was already seen.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long whoever has heard of an end waits for the keeper to reap, so that the
-/// pid is nobody's when it goes on.
+/// How long whoever has waited for an end waits for the keeper to reap, so that
+/// the pid is nobody's when it goes on.
 const LAST_RITES: Duration = Duration::from_millis(20);
 
 /// Turns of a spin loop, some microseconds: the keeper of a child that has
@@ -282,7 +282,11 @@ impl Process {
             return Ok(None);
         }
         drop(watching);
-        self.learn_exit(family, deadline.max(Deadline::after(GRACE)))
+        let told = self.learn_exit(family, deadline.max(Deadline::after(GRACE)))?;
+        if told.is_some() {
+            self.wait_until_reaped(family);
+        }
+        Ok(told)
     }
 
     /// Finds out how a process ended that has ended.
@@ -298,11 +302,8 @@ impl Process {
             self.hear_of_exit(family, deadline)?
         };
         if let Some(status) = told {
-            let is_kept = self.tell_keeper(family, status);
+            self.tell_keeper(family, status);
             family.bury(self.stamp);
-            if is_kept {
-                self.wait_until_reaped(family);
-            }
             *self.status.lock() = Some(status);
         }
         Ok(told)
@@ -318,16 +319,17 @@ impl Process {
         Some(Watching(member))
     }
 
-    /// Tells the keeper that we know of the end; returns whether it leaves the
-    /// process unreaped until it has heard.
-    fn tell_keeper(&self, family: &Family, status: ExitStatus) -> bool {
+    /// Tells a keeper that leaves the process unreaped that we know of the end.
+    fn tell_keeper(&self, family: &Family, status: ExitStatus) {
         let member = family.member(self.stamp);
         let told = status.to_wait_status() as u32;
-        // Who cannot ring leaves a zombie until the keeper wakes for another reason.
-        member.see_exit(self.stamp.generation(), told)
-            && doorbell::ring(family.id(), self.keeper.raw(), KEEPER_BELL).unwrap_or(false)
+        if member.see_exit(self.stamp.generation(), told) {
+            // Without memory to ring with, it looks at its next event.
+            let _ = doorbell::ring(family.id(), self.keeper.raw(), KEEPER_BELL);
+        }
     }
 
+    /// Waits for a keeper that has left the process unreaped for us.
     fn wait_until_reaped(&self, family: &Family) {
         let member = family.member(self.stamp);
         let deadline = Deadline::after(LAST_RITES);
