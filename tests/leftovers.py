@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Seconds that the end of a process or thread may take to be seen by others.
-PATIENCE = 5
+PATIENCE = 30
 
 
 def snapshot() -> dict[str, set[str]]:

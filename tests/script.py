@@ -78,7 +78,7 @@ class Script:
 
     def must_be_empty(self) -> None:
         """Fails if somebody of the session still runs when there was time to end."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while left := self.members():
             if time.monotonic() > deadline:
                 told = "\n".join(describe(pid) for pid in left)
