@@ -548,3 +548,30 @@ def test_daemon_of_a_killed_child_does_not_outlive_it(program) -> None:
     """
     code, out, err = script.run(program.command(text))
     assert (code, out, err) == (0, "the child is dead\n", "")
+
+
+def test_lock_in_a_message_goes_with_the_reader_that_dies_of_it(mp, start) -> None:
+    # What is left of the arena is looked after by a fixture.
+    queue = mp.Queue()
+    for _ in range(5):
+        queue.put((targets.DeadlyToUnpickle(), mp.Lock(), mp.Queue()))
+        reader = start(targets.get, queue)
+        reader.join(PATIENCE)
+        assert reader.exitcode == -signal.SIGKILL
+    assert queue.empty()
+
+
+def test_locks_in_messages_that_nobody_reads_go_with_their_queue(mp) -> None:
+    queues = [mp.Queue(), mp.SimpleQueue()]
+    for queue in queues:
+        for _ in range(100):
+            queue.put(mp.Lock())
+        lock = queue.get()
+        assert lock.acquire(timeout=0)
+
+
+def test_message_that_does_not_unpickle_takes_its_locks_along(mp) -> None:
+    queue = mp.Queue()
+    queue.put((targets.FailsToUnpickle(), mp.Lock()))
+    with pytest.raises(ZeroDivisionError):
+        queue.get(timeout=PATIENCE)

@@ -25,6 +25,18 @@ class DeadlyToUnpickle:
         return die, ()
 
 
+class FailsToUnpickle:
+    """Raises in whoever unpickles it."""
+
+    def __reduce__(self):
+        return divmod, (1, 0)
+
+
+def get(queue) -> None:
+    """Gets one item."""
+    queue.get(timeout=PATIENCE)
+
+
 def die_if(number: int, victim: int) -> int:
     """Dies for one number and returns the square of the others."""
     if number == victim:

@@ -6,8 +6,10 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use procession_engine::ErrorKind;
+use procession_engine::arena::{Block, loans};
 use procession_engine::channel::{self, Message};
 use procession_engine::os::time::Deadline;
 use pyo3::buffer::PyBuffer;
@@ -17,7 +19,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use crate::error::{self, IntoPython, to_python, value_error};
 use crate::pickle::{self, Pickled, bytes_of};
 use crate::shared::{Numbers, Shared};
-use crate::wait::{deadline, waiting};
+use crate::wait::{deadline, deadline_of, waiting};
 
 /// A queue of pickled objects; the base of the classes in `queues`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -67,6 +69,29 @@ impl Queue {
         } else {
             Err(error::full())
         }
+    }
+
+    /// Puts a block of which so many bytes are a message.
+    fn put_block(
+        py: Python<'_>,
+        queue: &channel::Queue,
+        (message, len): (Block, u64),
+        block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let end = deadline_of(block, timeout)?;
+        let message = Mutex::new(Some(message));
+        let put = waiting(py, end, |end| {
+            let mut message = message.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(block) = message.take() else {
+                return Ok(());
+            };
+            queue.put_block(block, len, end).map_err(|back| {
+                *message = Some(back.block);
+                back.error
+            })
+        })?;
+        put.ok_or_else(error::full)
     }
 
     fn get_message(
@@ -139,17 +164,22 @@ impl Queue {
         let queue = Self::open(slf)?;
         // Relaxed: the flag stands for itself.
         slf.get().fed.store(true, Ordering::Relaxed);
-        let pickled = match Pickled::new(obj) {
-            Ok(pickled) => pickled,
+        let (pickled, loans) = match Pickled::lending(obj) {
+            Ok(lending) => lending,
             Err(error) => {
                 // By default it raises; a subclass may do otherwise.
                 slf.call_method1("_on_queue_feeder_error", (error, obj))?;
                 return Ok(());
             }
         };
-        pickled.with_parts(py, |parts| {
-            Self::put_parts(py, queue, parts, block, timeout)
-        })
+        if loans.is_empty() {
+            return pickled.with_parts(py, |parts| {
+                Self::put_parts(py, queue, parts, block, timeout)
+            });
+        }
+        let len = pickled.len(py);
+        let message = pickled.with_parts(py, |parts| loans.ride_with(parts, len));
+        Self::put_block(py, queue, (message.or_raise()?, len as u64), block, timeout)
     }
 
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -167,7 +197,12 @@ impl Queue {
         let py = slf.py();
         let message = Self::get_message(py, Self::open(slf)?, block, timeout)?;
         match message.into_block() {
-            Ok((block, len)) => pickle::load_block(py, block, 0, len),
+            Ok((block, len)) => {
+                let block = Arc::new(block);
+                loans::reading(&block, || {
+                    pickle::load_block(py, Arc::clone(&block), 0, len)
+                })
+            }
             Err(message) => pickle::load(py, &message),
         }
     }

@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use postcard::ser_flavors::Flavor;
 use procession_engine as engine;
-use procession_engine::arena::Block;
+use procession_engine::arena::{Block, loans};
 use procession_engine::process::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +22,23 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<En
     let mut encoded = Encoded::default();
     encoded.few = SPARE.take();
     encoded.append(value, &what)?;
+    Ok(encoded)
+}
+
+/// As [`encode`], for a message that gives back what is lent with it if nobody reads it.
+pub fn encode_lending<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<Encoded> {
+    let (encoded, loans) = loans::collect(|| encode(value, what));
+    let mut encoded = encoded?;
+    if !loans.is_empty() {
+        encoded.many = Some(match encoded.many.take() {
+            Some((block, len)) => (loans.ride(block, len as u64)?, len),
+            None => {
+                let len = encoded.few.len();
+                (loans.ride_with(&[&encoded.few], len)?, len)
+            }
+        });
+        encoded.rides = true;
+    }
     Ok(encoded)
 }
 
@@ -75,11 +92,18 @@ pub struct Encoded {
     few: Vec<u8>,
     /// The block and how many of its bytes are written.
     many: Option<(Block, usize)>,
+    /// Whether the block carries loans.
+    rides: bool,
     /// Why the block could not be had.
     failure: Option<engine::Error>,
 }
 
 impl Encoded {
+    /// Tells whether handles are in it, which only its block gives back.
+    pub fn rides(&self) -> bool {
+        self.rides
+    }
+
     /// Returns the block and how many of its bytes count, if they are many.
     pub fn take_block(&mut self) -> Option<(Block, usize)> {
         self.many.take()

@@ -111,7 +111,7 @@ impl<S: Serialize, R> Pipe<S, R> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn send(&self, value: S) -> Result<()> {
-        let mut bytes = codec::encode(&value, "a value for a pipe")?;
+        let mut bytes = codec::encode_lending(&value, "a value for a pipe")?;
         match bytes.take_block() {
             // Sending does not wait, so no signal interrupts it.
             Some((block, len)) => Ok(self.end.send_block(block, len as u64)?),
@@ -164,7 +164,7 @@ impl<S, R: DeserializeOwned> Pipe<S, R> {
 
     fn recv_until(&self, deadline: Deadline) -> Result<R> {
         let message = uninterrupted(|| self.end.recv(deadline))?;
-        codec::decode(&message, "a value from a pipe")
+        message.read(|bytes| codec::decode(bytes, "a value from a pipe"))
     }
 }
 

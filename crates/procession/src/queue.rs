@@ -243,7 +243,7 @@ impl<T: Serialize> Queue<T> {
     }
 
     fn put_until(&self, value: T, deadline: Deadline) -> std::result::Result<(), PutError<T>> {
-        codec::encode(&value, ITEM)
+        codec::encode_lending(&value, ITEM)
             .and_then(|bytes| self.put_encoded(bytes, deadline))
             .map_err(|error| PutError { value, error })
     }
@@ -283,7 +283,15 @@ impl<T: Serialize> Queue<T> {
         while values.peek().is_some() {
             batch.clear();
             for value in values.by_ref().take(BATCH) {
-                batch.push(codec::encode(&value, ITEM)?);
+                let bytes = codec::encode_lending(&value, ITEM)?;
+                if bytes.rides() {
+                    // With handles in it, it is put by itself.
+                    self.put_batch(&batch)?;
+                    batch.clear();
+                    self.put_encoded(bytes, Deadline::NEVER)?;
+                } else {
+                    batch.push(bytes);
+                }
             }
             self.put_batch(&batch)?;
         }
@@ -367,7 +375,7 @@ impl<T: DeserializeOwned> Queue<T> {
 
     fn get_until(&self, deadline: Deadline) -> Result<T> {
         let message = uninterrupted(|| self.engine.get(deadline))?;
-        codec::decode(&message, ITEM)
+        message.read(|bytes| codec::decode(bytes, ITEM))
     }
 
     /// Takes up to `most` values: waits for the first, then takes what is there.
@@ -389,7 +397,7 @@ impl<T: DeserializeOwned> Queue<T> {
         let messages = uninterrupted(|| self.engine.get_many(most, Deadline::NEVER))?;
         messages
             .iter()
-            .map(|message| codec::decode(message, ITEM))
+            .map(|message| message.read(|bytes| codec::decode(bytes, ITEM)))
             .collect()
     }
 

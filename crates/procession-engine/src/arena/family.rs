@@ -22,7 +22,7 @@ use crate::arena::spans::{self, CLASSES, Hints};
 use crate::arena::stamp::{MAX_MEMBERS, Stamp};
 use crate::arena::usage::Usage;
 use crate::arena::word::{Use, Word};
-use crate::arena::{burial, runs};
+use crate::arena::{burial, carried, runs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::fork_mutex::ForkMutex;
 use crate::os::memfd::MemFd;
@@ -241,11 +241,14 @@ impl Family {
     /// Frees the block at `offset` if it is ours.
     pub(crate) fn free(&self, offset: u64) {
         let me = self.me();
-        let Ok((place, word, _)) = self.locate(offset) else {
+        let Ok((place, word, capacity)) = self.locate(offset) else {
             return;
         };
         if usize::from(word.owner) != me.slot() {
             return;
+        }
+        if word.carries {
+            carried::give_back(self, offset, capacity);
         }
         match place {
             Place::Run(chunk) => runs::free(&self.space, chunk),
@@ -302,6 +305,23 @@ impl Family {
             // Release: whoever sees an object sees its header.
             self.cell(place).store(object.pack(), Ordering::Release);
         }
+    }
+
+    /// Marks our block as one that carries loans, which go with it from here on.
+    pub(super) fn mark_carrying(&self, offset: u64) {
+        if let Ok((place, word, _)) = self.locate(offset) {
+            let carrying = Word {
+                carries: true,
+                ..word
+            };
+            // Release: whoever sees the mark sees the list.
+            self.cell(place).store(carrying.pack(), Ordering::Release);
+        }
+    }
+
+    /// Tells whether a block carries loans.
+    pub(super) fn carries(&self, offset: u64) -> bool {
+        self.locate(offset).is_ok_and(|(_, word, _)| word.carries)
     }
 
     /// Makes an object's block ours for a moment, in which nobody else frees it; tells

@@ -1,22 +1,37 @@
-//! Handles that are on their way to a process which is yet to start.
+//! Handles that are on their way in a message.
 //!
 //! A handle in a message keeps its object alive by a count in the object's header, its
-//! lends, which nobody corrects if the message is lost. Of what a process is started
-//! with it is known for whom it is: that process is attached before it exists, as by a
-//! fork, so that its burial gives back what it never came to use. Until then, and for
-//! as long as a message is being written, the writer's own attachment does.
+//! lends. If the message is lost, somebody has to give that back:
+//!
+//! - The message of a queue lists what was lent with it (`carried.rs`).
+//! - Of what a process is started with it is known for whom it is: that process is
+//!   attached before it exists, as by a fork, so that its burial gives back what it
+//!   never came to use. A fork is attached in any case.
+//! - Of all other messages nobody does.
+//!
+//! Until it is sent, and for as long as it is being written, the writer's own
+//! attachment keeps the object alive.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
+use crate::arena::block::Block;
+use crate::arena::carried::{self, List};
 use crate::arena::family::Family;
 use crate::arena::member::Stage;
-use crate::arena::object::Object;
+use crate::arena::object::{Handle, Object};
 use crate::arena::stamp::Stamp;
+use crate::error::Result;
 use crate::primitive::Ordering;
 
 thread_local! {
     /// What was lent since somebody began to collect it.
     static LENT: RefCell<Option<Vec<Object>>> = const { RefCell::new(None) };
+
+    /// The list of the message that is being read.
+    static READING: Cell<Option<List<'static>>> = const { Cell::new(None) };
+
+    /// What a fork has of what it was started with, until it reads that.
+    static HELD: RefCell<Vec<Object>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The objects whose handles stand in a message, each as often as it stands there.
@@ -43,8 +58,102 @@ pub(super) fn note(object: &Object) -> bool {
     })
 }
 
+/// Runs `read`, which reads the message in a block. What it attaches to is its own; if
+/// it fails, the rest is given back with the block.
+///
+/// # Errors
+/// Those of `read`.
+pub fn reading<T, E>(
+    block: &Block,
+    read: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    let list = Family::existing().and_then(|family| List::of(family, block));
+    let Some(list) = list else {
+        return read();
+    };
+    let _outer = Outer(READING.replace(Some(list)));
+    let result = read();
+    if result.is_ok() {
+        list.leave();
+    }
+    result
+}
+
+/// Puts the list of an outer message back, also if reading the inner one panics.
+struct Outer(Option<List<'static>>);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        READING.set(self.0);
+    }
+}
+
+/// Takes a handle off the list of the message that is being read: whoever calls this
+/// uses its lend up.
+pub(super) fn take_off_list(handle: Handle) {
+    if let Some(list) = READING.get() {
+        list.take(handle);
+    }
+}
+
+/// Tells, once for each time that it was lent, whether an object is kept for being
+/// attached to.
+pub(super) fn is_held(handle: &Handle) -> bool {
+    let held = HELD.with_borrow_mut(|held| {
+        let place = held.iter().position(|object| object.handle() == *handle)?;
+        Some(held.swap_remove(place))
+    });
+    held.is_some()
+}
+
 impl Loans {
-    /// Leaves the handles to a message that is about to be sent, to whomever. If it is
+    /// Tells whether there is no handle.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Makes a message of the parts, `len` bytes together, in a block that carries the
+    /// loans.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn ride_with(self, parts: &[&[u8]], len: usize) -> Result<Block> {
+        let mut block = Block::new(carried::room(len as u64, self.0.len()))?;
+        let mut at = 0;
+        for part in parts {
+            block[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        self.ride(block, len as u64)
+    }
+
+    /// Has the block of a message of `len` bytes carry the loans, or a larger one that
+    /// it is copied to.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is no larger one.
+    pub fn ride(self, block: Block, len: u64) -> Result<Block> {
+        if self.0.is_empty() {
+            return Ok(block);
+        }
+        let block = carried::with_room(block, len, self.0.len())?;
+        let list = List::begin(Family::get()?, &block);
+        for object in &self.0 {
+            object.count_lend();
+            list.add(object.handle());
+        }
+        Ok(block)
+    }
+
+    /// Keeps the objects for a forked process, which calls this before it reads what it
+    /// was started with.
+    pub fn hold(self) {
+        HELD.set(self.0);
+    }
+
+    /// Leaves the handles to a message that is about to be sent, to whomever, and gives
+    /// nothing back if it is lost. If it is
     /// part of a larger one, they are collected with those of that.
     pub fn leave(self) {
         for object in self.0 {

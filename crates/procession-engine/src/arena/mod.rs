@@ -21,6 +21,7 @@ pub mod member;
 pub mod usage;
 
 mod burial;
+mod carried;
 pub mod family;
 pub mod hooks;
 pub mod loans;

@@ -7,9 +7,11 @@
 //!
 //! *Handles in messages.* Between the pickling of a handle and its unpickling
 //! nobody may be attached but the sender, who may drop it or exit. `lends`
-//! counts the handles on their way; attaching uses one up. A message that is
-//! lost with a dead process leaves its count behind, and the object then lives
-//! as long as the family: late, never early. Where it is known who will read
+//! counts the handles on their way; attaching uses one up. A message of a queue
+//! lists what was lent with it, and gives that back if nobody reads it
+//! (`carried.rs`). Any other that is lost with a dead process leaves its count
+//! behind, and the object then lives as long as the family: late, never early.
+//! Where it is known who will read
 //! the message, a *promise* takes the place of the count: a cell with that
 //! member's stamp and a mark, which attaching uses up, or its burial.
 //!
@@ -301,6 +303,21 @@ impl<'a> View<'a> {
         })
     }
 
+    fn use_lend_up(self) -> bool {
+        let lends = &self.header().lends;
+        lends
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1))
+            .is_ok()
+    }
+
+    /// Takes back a lend that nobody will use up, and destroys the object if it was
+    /// the last that kept it.
+    pub(super) fn take_lend_back(self) {
+        if self.use_lend_up() {
+            self.try_destroy();
+        }
+    }
+
     /// Destroys the object unless somebody is attached or about to be.
     fn try_destroy(self) {
         self.destroy_owned_by(Stamp::NOBODY);
@@ -412,9 +429,9 @@ impl Object {
     pub fn attach(handle: Handle, kind: ObjectKind) -> Result<Self> {
         let object = Self::visit(handle, kind)?;
         let view = object.view();
-        if !view.redeem(object.family.me()) {
-            let lends = &view.header().lends;
-            let _ = lends.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
+        if !loans::is_held(&handle) && !view.redeem(object.family.me()) {
+            loans::take_off_list(handle);
+            view.use_lend_up();
         }
         Ok(object)
     }
@@ -511,16 +528,21 @@ impl Object {
     #[must_use]
     pub fn lend(&self) -> Handle {
         if !loans::note(self) {
-            self.view().header().lends.fetch_add(1, Ordering::SeqCst);
+            self.count_lend();
         }
         self.handle()
+    }
+
+    /// Keeps the object alive until a lend is used up or taken back.
+    pub(super) fn count_lend(&self) {
+        self.view().header().lends.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Keeps the object alive until a member that is about to start attaches to it, or
     /// is buried. Without memory for that, until anybody attaches.
     pub(super) fn promise_to(&self, member: Stamp) {
         if self.view().place_raw(member.raw() | PROMISED).is_err() {
-            self.view().header().lends.fetch_add(1, Ordering::SeqCst);
+            self.count_lend();
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Use {
 }
 
 /// The unpacked word. Bits, from the lowest: use 2, object 1, owner slot 12,
-/// size 22, generation 27.
+/// size 22, carries 1, generation 26.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word {
     /// What it is used for.
@@ -31,6 +31,8 @@ pub struct Word {
     pub owner: u16,
     /// Chunks of a run, or the size class of a span.
     pub size: u32,
+    /// Whether the block carries loans (`carried.rs`).
+    pub carries: bool,
     /// Counts the changes of hand, against mistaking a new block for an old.
     pub generation: u32,
 }
@@ -38,10 +40,11 @@ pub struct Word {
 const OBJECT_BIT: u64 = 1 << 2;
 const OWNER_SHIFT: u32 = 3;
 const SIZE_SHIFT: u32 = 15;
-const GENERATION_SHIFT: u32 = 37;
+const CARRIES_SHIFT: u32 = 37;
+const GENERATION_SHIFT: u32 = 38;
 const OWNER_MASK: u64 = (1 << 12) - 1;
 const SIZE_MASK: u64 = (1 << 22) - 1;
-const GENERATION_MASK: u64 = (1 << 27) - 1;
+const GENERATION_MASK: u64 = (1 << 26) - 1;
 
 impl Word {
     /// Reads a word.
@@ -58,6 +61,7 @@ impl Word {
             object: raw & OBJECT_BIT != 0,
             owner: (raw >> OWNER_SHIFT & OWNER_MASK) as u16,
             size: (raw >> SIZE_SHIFT & SIZE_MASK) as u32,
+            carries: raw >> CARRIES_SHIFT & 1 != 0,
             generation: (raw >> GENERATION_SHIFT & GENERATION_MASK) as u32,
         }
     }
@@ -75,6 +79,7 @@ impl Word {
             | u64::from(self.object) << 2
             | (u64::from(self.owner) & OWNER_MASK) << OWNER_SHIFT
             | (u64::from(self.size) & SIZE_MASK) << SIZE_SHIFT
+            | u64::from(self.carries) << CARRIES_SHIFT
             | (u64::from(self.generation) & GENERATION_MASK) << GENERATION_SHIFT
     }
 
@@ -86,6 +91,7 @@ impl Word {
             object: false,
             owner: owner.slot() as u16,
             size,
+            carries: false,
             generation: self.generation.wrapping_add(1),
         }
     }
@@ -98,6 +104,7 @@ impl Word {
             object: false,
             owner: 0,
             size: 0,
+            carries: false,
             generation: self.generation.wrapping_add(1),
         }
     }
@@ -114,7 +121,13 @@ mod tests {
             object: true,
             owner: 4095,
             size: (1 << 22) - 1,
-            generation: (1 << 27) - 1,
+            carries: true,
+            generation: (1 << 26) - 1,
+        };
+        assert_eq!(Word::unpack(word.pack()), word);
+        let word = Word {
+            carries: false,
+            ..word
         };
         assert_eq!(Word::unpack(word.pack()), word);
         assert_eq!(Word::unpack(0).usage, Use::Free);

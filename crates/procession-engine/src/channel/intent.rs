@@ -54,16 +54,17 @@ impl Intent {
     }
 
     /// After the death of one that was moving blocks *in*: those that it had
-    /// already made the family's would be nobody's, so they are freed.
-    pub fn undo_moving_in(&self, published: u64) {
+    /// already made the family's would be nobody's, so they are returned, to be
+    /// freed once the guard is given up: objects may end with what they carry.
+    pub fn undo_moving_in(&self, published: u64) -> [Option<Block>; 2] {
         let Some((_, blocks)) = self.pending(published) else {
-            return;
+            return [None, None];
         };
         // First ours, then forgotten, then freed: were we to die in between,
         // nobody frees by this note what has become another's meanwhile.
-        let freed = blocks.map(|offset| Block::claim(offset, Stamp::NOBODY));
+        let freed = blocks.map(|offset| Block::claim(offset, Stamp::NOBODY).ok());
         self.clear();
-        drop(freed);
+        freed
     }
 
     /// After the death of one that was moving blocks *out*: those that it had

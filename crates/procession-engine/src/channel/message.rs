@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::arena::Block;
+use crate::arena::{Block, loans};
 use crate::error;
 
 /// Bytes that a message holds without memory of its own.
@@ -49,6 +49,18 @@ impl Message {
         match self.0 {
             Bytes::Apart(block, len) => Ok((block, len)),
             other => Err(Self(other)),
+        }
+    }
+
+    /// Has `read` read the bytes. What it attaches to by handles in them is its own; if
+    /// it fails, all others are given back.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read<T, E>(&self, read: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
+        match &self.0 {
+            Bytes::Apart(block, len) => loans::reading(block, || read(&block[..*len])),
+            Bytes::Short(..) | Bytes::Long(_) => read(self),
         }
     }
 

@@ -48,6 +48,8 @@ pub enum Put {
 pub struct Putting<'a> {
     tail: &'a Tail,
     family: &'a Family,
+    /// What a dead holder would have lost; freed after the guard is given up.
+    _lost: [Option<Block>; 2],
 }
 
 impl Tail {
@@ -74,10 +76,15 @@ impl Tail {
 
     /// Takes the guard, after setting right what a dead holder left.
     pub fn lock<'a>(&'a self, family: &'a Family) -> Putting<'a> {
-        if let Acquired::FromDead(_) = self.guard.lock(family.me(), family) {
-            self.intent.undo_moving_in(self.published.word());
+        let lost = match self.guard.lock(family.me(), family) {
+            Acquired::FromDead(_) => self.intent.undo_moving_in(self.published.word()),
+            _ => [None, None],
+        };
+        Putting {
+            tail: self,
+            family,
+            _lost: lost,
         }
-        Putting { tail: self, family }
     }
 }
 

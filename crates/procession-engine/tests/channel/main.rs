@@ -10,6 +10,7 @@ mod stepping;
 mod queue;
 mod queue_kills;
 
+mod lent;
 mod line;
 mod pipe;
 

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "fork is the caller's risk")]
 
 use procession_engine as engine;
+use procession_engine::arena::{Loans, loans};
 use procession_engine::os::fork::fork;
 use procession_engine::start::{Forked, Orders, fork_with};
 
@@ -47,9 +48,9 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
         let launch = self.launch()?;
         let Given(input) = self.arguments;
         let what = format_args!("the arguments of {}", std::any::type_name::<F>());
-        let input = codec::encode(&input, what)?;
+        let (input, loans) = loans::collect(|| codec::encode(&input, what));
         // SAFETY: the caller's promise is the one that is asked for here.
-        let started = unsafe { start(&launch, &input) }?;
+        let started = unsafe { start(&launch, &input?, loans) }?;
         Ok(Child::new(started, launch))
     }
 }
@@ -58,7 +59,7 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
 ///
 /// # Safety
 /// As for [`fork`].
-unsafe fn start(launch: &Launch, input: &[u8]) -> Result<engine::process::Child> {
+unsafe fn start(launch: &Launch, input: &[u8], loans: Loans) -> Result<engine::process::Child> {
     let orders = Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,
@@ -70,6 +71,10 @@ unsafe fn start(launch: &Launch, input: &[u8]) -> Result<engine::process::Child>
     let forked = fork_with(&orders, || unsafe { fork() })?;
     match forked {
         Forked::Parent(child) => Ok(child),
-        Forked::Child => child_side::run(launch, input),
+        Forked::Child => {
+            // A copy is attached to all that its original is.
+            loans.hold();
+            child_side::run(launch, input)
+        }
     }
 }
