@@ -163,10 +163,11 @@ impl Member {
         (exit >> 32) as u32 != generation || exit & SEEN != 0
     }
 
-    /// Tells whether the keeper leaves the process unreaped.
-    pub fn is_kept(&self, generation: u32) -> bool {
+    /// Returns what [`exit_word`](Self::exit_word) holds, while the keeper leaves
+    /// the process unreaped.
+    pub fn kept(&self, generation: u32) -> Option<u32> {
         let exit = self.exit.load(Ordering::Acquire);
-        (exit >> 32) as u32 == generation && exit & KEPT != 0
+        ((exit >> 32) as u32 == generation && exit & KEPT != 0).then_some(exit as u32)
     }
 
     /// Changes what is known of the end of that generation; returns what was.

@@ -333,11 +333,7 @@ impl Process {
     fn wait_until_reaped(&self, family: &Family) {
         let member = family.member(self.stamp);
         let deadline = Deadline::after(LAST_RITES);
-        loop {
-            let word = member.exit_word().load(Ordering::Acquire);
-            if !member.is_kept(self.stamp.generation()) {
-                return;
-            }
+        while let Some(word) = member.kept(self.stamp.generation()) {
             if futex_wait(member.exit_word(), word, deadline) != Woken::Changed {
                 return;
             }
