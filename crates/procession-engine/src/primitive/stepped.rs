@@ -1,13 +1,18 @@
-//! The real atomics, each write of which is a step at which a process may be killed.
+//! The real atomics, or loom's, each write of which is a step at which a process, or
+//! a model's thread, may be killed.
 
 use std::ops::Deref;
+#[cfg(not(loom))]
 use std::sync::atomic;
 
-pub use std::sync::atomic::{Ordering, fence};
+#[cfg(loom)]
+use loom::sync::atomic;
 
-use crate::os::futex::{self, Scope, Woken};
+#[cfg(not(loom))]
 use crate::os::steps::step;
-use crate::os::time::Deadline;
+use crate::primitive::Ordering;
+#[cfg(loom)]
+use crate::primitive::model::step;
 
 macro_rules! stepped {
     ($name:ident, $real:ident, $value:ty) => {
@@ -18,7 +23,14 @@ macro_rules! stepped {
 
         impl $name {
             /// Makes a word.
+            #[cfg(not(loom))]
             pub const fn new(value: $value) -> Self {
+                Self(atomic::$real::new(value))
+            }
+
+            /// Makes a word; loom's is entered in the books of its model.
+            #[cfg(loom)]
+            pub fn new(value: $value) -> Self {
                 Self(atomic::$real::new(value))
             }
         }
@@ -87,23 +99,3 @@ macro_rules! stepped {
 
 stepped!(AtomicU32, AtomicU32, u32);
 stepped!(AtomicU64, AtomicU64, u64);
-
-/// The half of an [`AtomicU64`] on which processes park.
-pub type Half = AtomicU32;
-
-/// Parks while `word` holds `expected`; any process may wake it.
-pub fn futex_wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Woken {
-    step();
-    futex::wait(word, expected, deadline, Scope::Shared)
-}
-
-/// Wakes up to `count` threads, of any process, that are parked on `word`.
-pub fn futex_wake(word: &AtomicU32, count: u32) {
-    step();
-    futex::wake(word, count, Scope::Shared);
-}
-
-/// Tells the processor that this is a spin loop.
-pub fn relax() {
-    std::hint::spin_loop();
-}

@@ -155,15 +155,22 @@ impl Cell {
     }
 
     /// Sets right what a dead member leaves: as a claimer, a spare that waits
-    /// for its orders; as the keeper, a spare that is about to be killed.
+    /// for its orders, or to be woken for them; as the keeper, a spare that is
+    /// about to be killed.
     pub fn clear_after(&self, dead: Stamp, is_keeper: bool) {
         let word = self.word();
-        if word.state == State::Claimed && word.claimer == dead {
-            self.advance(word, State::Dismissed, Stamp::NOBODY);
-            self.wake();
-        }
-        if word.is_free() && is_keeper {
-            self.advance(word, State::Gone, Stamp::NOBODY);
+        match word.state {
+            State::Claimed if word.claimer == dead => {
+                self.advance(word, State::Dismissed, Stamp::NOBODY);
+                self.wake();
+            }
+            State::Handed if word.claimer == dead => self.wake(),
+            // Perhaps by the dead member, or by one that has died since.
+            State::Dismissed => self.wake(),
+            State::Booting | State::Parked if is_keeper => {
+                self.advance(word, State::Gone, Stamp::NOBODY);
+            }
+            _ => {}
         }
     }
 }

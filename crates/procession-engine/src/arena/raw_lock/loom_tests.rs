@@ -11,7 +11,7 @@ use loom::sync::atomic::{AtomicBool, AtomicU32};
 use loom::thread;
 
 use super::*;
-use crate::primitive::end_slices;
+use crate::primitive::model::end_slices;
 
 /// A family of which one member may die.
 struct Relatives {

@@ -11,7 +11,7 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use super::*;
-use crate::primitive::end_slices;
+use crate::primitive::model::{at_each_step, dies_after, end_slices};
 use crate::start::supply::Supply;
 
 /// The pid that all processes of a model have, one after another.
@@ -218,27 +218,51 @@ fn loom_who_waits_for_a_spare_hears_of_it() {
 }
 
 #[test]
-fn loom_a_spare_outlives_a_claimer_that_dies_by_nothing() {
-    model(2, || {
+fn loom_a_claimer_that_dies_at_any_step_leaves_no_spare_waiting() {
+    at_each_step(2, |steps| {
         let shared = Shared::parked();
         let spare_runs = spawn(&shared, |shared| shared.park(None));
-        let claimed = spawn(&shared, |shared| {
-            // It dies before it hands anything over, and is buried.
-            let claim = shared.claim(rival());
+        let rival_dies = spawn(&shared, move |shared| {
+            let done = dies_after(steps, || {
+                let claim = shared.claim(rival());
+                claim
+                    .inspect(|claim| shared.hand_over(claim.word))
+                    .is_some()
+            });
             shared.cell.clear_after(rival(), false);
-            claim.is_some()
+            done
         });
         let ours = shared.claim(claimer());
         if let Some(claim) = &ours {
-            // Another's burial again, by somebody else, is none of ours.
+            // The other's burial again, by somebody else, is none of ours.
             shared.cell.clear_after(rival(), false);
             shared.hand_over(claim.word);
         }
-        let theirs = claimed.join().unwrap();
-        assert!(!(ours.is_some() && theirs), "two have claimed one spare");
+        let theirs = rival_dies.join().unwrap();
+        assert!(!(ours.is_some() && theirs == Some(true)));
         shared.cell.dismiss();
-        let expected = ours.map(|_| claimer());
-        assert_eq!(spare_runs.join().unwrap(), expected);
+        let orders = spare_runs.join().unwrap();
+        match (&ours, theirs) {
+            (Some(_), _) => assert_eq!(orders, Some(claimer())),
+            (None, Some(true)) => assert_eq!(orders, Some(rival())),
+            // Killed after it had handed over, or before.
+            (None, None) => assert!(orders.is_none_or(|whose| whose == rival())),
+            (None, Some(false)) => assert_eq!(orders, None),
+        }
+        theirs.is_none()
+    });
+}
+
+#[test]
+fn loom_a_claimer_that_dies_letting_go_leaves_no_spare_waiting() {
+    at_each_step(3, |steps| {
+        let shared = Shared::parked();
+        let spare_runs = spawn(&shared, |shared| shared.park(None));
+        let claim = shared.claim(rival()).unwrap();
+        let done = dies_after(steps, || shared.cell.let_go(claim.word));
+        shared.cell.clear_after(rival(), false);
+        assert_eq!(spare_runs.join().unwrap(), None);
+        done.is_none()
     });
 }
 

@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicBool, AtomicU32};
 use loom::thread;
 
 use super::*;
-use crate::primitive::end_slices;
+use crate::primitive::model::{at_each_step, dies_after, end_slices};
 
 /// A family of which one member may die.
 #[derive(Debug)]
@@ -174,5 +174,29 @@ fn loom_a_change_that_a_death_cut_short_is_made_once() {
             shared.table().holding().collect::<Vec<_>>(),
             [Stamp::new(2, 1)]
         );
+    });
+}
+
+#[test]
+fn loom_a_death_at_any_step_costs_no_permit() {
+    at_each_step(2, |steps| {
+        end_slices();
+        let shared = Shared::new(2);
+        let theirs = Arc::clone(&shared);
+        let dying = thread::spawn(move || {
+            let done = dies_after(steps, || {
+                assert!(theirs.table().take(mortal(), false));
+                assert!(theirs.table().put(mortal()));
+            });
+            theirs.relatives.0.store(true, Ordering::SeqCst);
+            done.is_none()
+        });
+        shared.acquire(Stamp::new(1, 1));
+        shared.release(Stamp::new(1, 1));
+        let died = dying.join().unwrap();
+        shared.table().bury(Stamp::new(1, 1), mortal());
+        assert_eq!(shared.table().value(), 2);
+        assert_eq!(shared.table().holding().count(), 0);
+        died
     });
 }
