@@ -18,9 +18,9 @@
 
 use crate::arena::family::Family;
 use crate::arena::layout::CHUNK;
+use crate::arena::ledger::Ledger;
 use crate::arena::member::Stage;
 use crate::arena::runs;
-use crate::arena::space::Space;
 use crate::arena::spans;
 use crate::arena::stamp::Stamp;
 use crate::arena::word::{Use, Word};
@@ -90,13 +90,7 @@ fn clear(family: &Family, dead: Stamp) {
         let _ = family.change_owner(outcome, dead, parent);
     }
     let space = family.space();
-    let mut held = Vec::new();
-    for_each_block(space, |offset, word, _| {
-        if usize::from(word.owner) == dead.slot() {
-            held.push(offset);
-        }
-    });
-    for offset in held {
+    for offset in held_by(space, dead) {
         if offset != outcome || family.is_dead(parent) {
             family.free_of(offset, dead);
         }
@@ -124,34 +118,45 @@ fn clear(family: &Family, dead: Stamp) {
     }
 }
 
+/// Returns where the blocks of a member lie.
+pub fn held_by(ledger: &impl Ledger, owner: Stamp) -> Vec<u64> {
+    let mut held = Vec::new();
+    for_each_block(ledger, |offset, word, _| {
+        if usize::from(word.owner) == owner.slot() {
+            held.push(offset);
+        }
+    });
+    held
+}
+
 /// Sets the hints right that a kill between two steps may have left wrong.
-fn recount(space: &Space) {
-    let header = space.header();
+pub fn recount(ledger: &impl Ledger) {
+    let header = ledger.header();
     header.first_free.store(0, Ordering::Relaxed);
     let high = u64::from(header.high_water.load(Ordering::Acquire));
     let mut chunk = 0;
     while chunk < high {
-        let word = Word::unpack(space.chunk_word(chunk).load(Ordering::Acquire));
+        let word = Word::unpack(ledger.chunk_word(chunk).load(Ordering::Acquire));
         if word.usage == Use::Span {
-            spans::recount(space, chunk, word.size as usize);
+            spans::recount(ledger, chunk, word.size as usize);
         }
         chunk += runs::span_of(word);
     }
 }
 
 /// Calls `visit` with offset, word and capacity of every taken block.
-pub fn for_each_block(space: &Space, mut visit: impl FnMut(u64, Word, u64)) {
-    let data = space.layout().data();
-    let high = u64::from(space.header().high_water.load(Ordering::Acquire));
+pub fn for_each_block(ledger: &impl Ledger, mut visit: impl FnMut(u64, Word, u64)) {
+    let data = ledger.layout().data();
+    let high = u64::from(ledger.header().high_water.load(Ordering::Acquire));
     let mut chunk = 0;
     while chunk < high {
-        let word = Word::unpack(space.chunk_word(chunk).load(Ordering::Acquire));
+        let word = Word::unpack(ledger.chunk_word(chunk).load(Ordering::Acquire));
         let begin = data + chunk * CHUNK;
         match word.usage {
             Use::Span => {
                 let class = word.size as usize;
                 let size = spans::size_of(class);
-                spans::for_each_taken(space, chunk, class, |index, word| {
+                spans::for_each_taken(ledger, chunk, class, |index, word| {
                     visit(begin + index * size, word, size);
                 });
             }

@@ -12,8 +12,10 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use crate::arena::block::Block;
+use crate::arena::blocks::{self, Place};
 use crate::arena::faulted::Faulted;
 use crate::arena::layout::{CHUNK, Layout, MEMBER_SIZE};
+use crate::arena::ledger::Ledger;
 use crate::arena::member::{Member, Stage};
 use crate::arena::object::{Registry, View};
 use crate::arena::raw_lock::Liveness;
@@ -21,7 +23,6 @@ use crate::arena::space::Space;
 use crate::arena::spans::{self, CLASSES, Hints};
 use crate::arena::stamp::{MAX_MEMBERS, Stamp};
 use crate::arena::usage::Usage;
-use crate::arena::word::{Use, Word};
 use crate::arena::{burial, carried, runs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::fork_mutex::ForkMutex;
@@ -240,22 +241,22 @@ impl Family {
 
     /// Frees the block at `offset` if it is ours.
     pub(crate) fn free(&self, offset: u64) {
-        let me = self.me();
-        let Ok((place, word, capacity)) = self.locate(offset) else {
+        let (space, me) = (&self.space, self.me());
+        let Ok(found) = blocks::find(space, offset) else {
             return;
         };
-        if usize::from(word.owner) != me.slot() {
+        if !found.is_of(me) {
             return;
         }
-        if word.carries {
-            carried::give_back(self, offset, capacity);
+        if found.word.carries {
+            carried::give_back(self, offset, found.capacity);
         }
-        match place {
-            Place::Run(chunk) => runs::free(&self.space, chunk),
+        match found.place {
+            Place::Run(chunk) => runs::free(space, chunk),
             Place::Small(chunk, index) => {
-                let class = self.class_at(chunk);
+                let class = spans::class_at(space, chunk);
                 let mut hints = self.hints.lock();
-                spans::free(&self.space, self, me, chunk, index, &mut hints[class]);
+                spans::free(space, self, me, chunk, index, &mut hints[class]);
             }
         }
     }
@@ -272,144 +273,43 @@ impl Family {
     /// # Errors
     /// `Stale` when `from` does not own a block there.
     pub fn change_owner(&self, offset: u64, from: Stamp, to: Stamp) -> Result<u64> {
-        let (place, word, capacity) = self.locate(offset)?;
-        let next = Word {
-            owner: to.slot() as u16,
-            ..word
-        };
-        // AcqRel: hands the contents over with the ownership.
-        let changed = usize::from(word.owner) == from.slot()
-            && self
-                .cell(place)
-                .compare_exchange(
-                    word.pack(),
-                    next.pack(),
-                    Ordering::AcqRel,
-                    Ordering::Relaxed,
-                )
-                .is_ok();
-        if changed {
-            return Ok(capacity);
-        }
-        Err(stale_block(offset))
+        blocks::change_owner(&self.space, offset, from, to)
     }
 
-    /// Marks our block as an object and makes it the family's, in one step.
+    /// Returns how many bytes the block at `offset` holds.
+    ///
+    /// # Errors
+    /// `Stale` when none begins there.
+    pub(crate) fn capacity_at(&self, offset: u64) -> Result<u64> {
+        blocks::find(&self.space, offset).map(|found| found.capacity)
+    }
+
     pub(crate) fn publish_object(&self, offset: u64) {
-        if let Ok((place, word, _)) = self.locate(offset) {
-            let object = Word {
-                object: true,
-                owner: 0,
-                ..word
-            };
-            // Release: whoever sees an object sees its header.
-            self.cell(place).store(object.pack(), Ordering::Release);
-        }
+        blocks::publish_object(&self.space, offset);
     }
 
-    /// Marks our block as one that carries loans, which go with it from here on.
     pub(super) fn mark_carrying(&self, offset: u64) {
-        if let Ok((place, word, _)) = self.locate(offset) {
-            let carrying = Word {
-                carries: true,
-                ..word
-            };
-            // Release: whoever sees the mark sees the list.
-            self.cell(place).store(carrying.pack(), Ordering::Release);
-        }
+        blocks::mark_carrying(&self.space, offset);
     }
 
     /// Tells whether a block carries loans.
     pub(super) fn carries(&self, offset: u64) -> bool {
-        self.locate(offset).is_ok_and(|(_, word, _)| word.carries)
+        blocks::find(&self.space, offset).is_ok_and(|found| found.word.carries)
     }
 
-    /// Makes an object's block ours for a moment, in which nobody else frees it; tells
-    /// whether there is an object that is the family's.
     pub(crate) fn hold_object(&self, offset: u64) -> bool {
-        let Ok((place, word, _)) = self.locate(offset) else {
-            return false;
-        };
-        let held = Word {
-            owner: self.me().slot() as u16,
-            ..word
-        };
-        // The word's generation tells this object from all that come after it.
-        word.object
-            && word.owner == 0
-            && self
-                .cell(place)
-                .compare_exchange(
-                    word.pack(),
-                    held.pack(),
-                    Ordering::AcqRel,
-                    Ordering::Relaxed,
-                )
-                .is_ok()
+        blocks::hold_object(&self.space, offset, self.me())
     }
 
     pub(crate) fn is_object(&self, offset: u64) -> bool {
-        self.locate(offset).is_ok_and(|(_, word, _)| word.object)
+        blocks::find(&self.space, offset).is_ok_and(|found| found.word.object)
     }
 
     /// Tells whether an object begins there, or a block of ours that may become one.
     pub(crate) fn is_object_or_ours(&self, offset: u64) -> bool {
-        self.locate(offset)
-            .is_ok_and(|(_, word, _)| word.object || usize::from(word.owner) == self.me().slot())
+        blocks::find(&self.space, offset)
+            .is_ok_and(|found| found.word.object || found.is_of(self.me()))
     }
-
-    fn class_at(&self, chunk: u64) -> usize {
-        Word::unpack(self.space.chunk_word(chunk).load(Ordering::Relaxed)).size as usize
-    }
-
-    fn cell(&self, place: Place) -> &AtomicU64 {
-        match place {
-            Place::Run(chunk) => self.space.chunk_word(chunk),
-            Place::Small(chunk, index) => self.space.block_word(chunk, index),
-        }
-    }
-
-    /// Finds the taken block that begins at `offset`.
-    fn locate(&self, offset: u64) -> Result<(Place, Word, u64)> {
-        let stale = || stale_block(offset);
-        let data = self.space.layout().data();
-        let from_data = offset.checked_sub(data).ok_or_else(stale)?;
-        let (chunk, within) = (from_data / CHUNK, from_data % CHUNK);
-        let high = u64::from(self.space.header().high_water.load(Ordering::Acquire));
-        if chunk >= high {
-            return Err(stale());
-        }
-        let whole = Word::unpack(self.space.chunk_word(chunk).load(Ordering::Acquire));
-        match whole.usage {
-            Use::Taken if within == 0 => {
-                Ok((Place::Run(chunk), whole, u64::from(whole.size) * CHUNK))
-            }
-            Use::Span => {
-                let size = spans::size_of(whole.size as usize);
-                let index = within / size;
-                let word =
-                    Word::unpack(self.space.block_word(chunk, index).load(Ordering::Acquire));
-                if word.usage == Use::Taken && within.is_multiple_of(size) {
-                    return Ok((Place::Small(chunk, index), word, size));
-                }
-                Err(stale())
-            }
-            _ => Err(stale()),
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Place {
-    Run(u64),
-    Small(u64, u64),
-}
-
-fn stale_block(offset: u64) -> Error {
-    Error::new(
-        ErrorKind::Stale,
-        format!("the block at {offset} is not, or no longer, what the message says"),
-    )
 }
 
 /// Members.

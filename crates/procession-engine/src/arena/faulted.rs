@@ -6,6 +6,7 @@
 //! process gave pages back and took them anew, they fault in one by one.
 
 use crate::arena::layout::CHUNK;
+use crate::arena::ledger::Ledger;
 use crate::arena::space::Space;
 
 /// Runs of at least this many chunks are faulted in at one go; below, the

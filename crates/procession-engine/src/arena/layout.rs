@@ -12,8 +12,9 @@ use crate::arena::raw_lock::RawLock;
 use crate::arena::stamp::MAX_MEMBERS;
 use crate::primitive::{AtomicU32, AtomicU64};
 
-/// Bytes in a chunk, the unit in which memory is handed to runs and spans.
-pub const CHUNK: u64 = 64 << 10;
+/// Bytes in a chunk, the unit in which memory is handed to runs and spans. A model's
+/// hold two of the largest blocks.
+pub const CHUNK: u64 = if cfg!(loom) { 32 << 10 } else { 64 << 10 };
 
 /// Bytes in the smallest block; a chunk of them has this many words.
 pub const SMALLEST: u64 = 64;
@@ -34,6 +35,7 @@ pub const MAGIC: u64 = 0x7072_6f63_6573_7369;
 pub const VERSION: u32 = 1;
 
 /// What the first page holds.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C)]
 pub struct Header {
     /// [`MAGIC`].

@@ -9,12 +9,15 @@ pub mod raw_lock;
 pub mod stamp;
 
 pub mod layout;
+mod ledger;
 pub mod space;
 pub mod word;
 
 mod faulted;
 mod runs;
 mod spans;
+
+pub(crate) mod blocks;
 
 pub mod block;
 pub mod member;

@@ -13,8 +13,8 @@
 //! before it is given back, so a kill in between only costs a second request.
 
 use crate::arena::layout::CHUNK;
+use crate::arena::ledger::Ledger;
 use crate::arena::raw_lock::{Acquired, Liveness};
-use crate::arena::space::Space;
 use crate::arena::spans;
 use crate::arena::stamp::Stamp;
 use crate::arena::word::{Use, Word};
@@ -22,49 +22,58 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::Ordering;
 
 /// Chunks of free memory that are kept instead of given back: 128 MiB, so that
-/// a large payload that comes again finds its pages.
-const KEEP: u32 = (128 << 20) / CHUNK as u32;
+/// a large payload that comes again finds its pages. A model keeps none.
+const KEEP: u32 = if cfg!(loom) {
+    0
+} else {
+    (128 << 20) / CHUNK as u32
+};
 
 /// Set in a chunk's flags when memory backs it.
 pub const BACKED: u32 = 1;
 
 /// Claims `count` chunks in a row for `me` and backs them with memory.
-pub fn alloc(space: &Space, family: &dyn Liveness, me: Stamp, count: u64) -> Result<u64> {
-    let first = locked(space, family, me, || {
-        let first = place(space, count)?;
-        let word = Word::unpack(space.chunk_word(first).load(Ordering::Relaxed));
+pub fn alloc(ledger: &impl Ledger, family: &dyn Liveness, me: Stamp, count: u64) -> Result<u64> {
+    let first = locked(ledger, family, me, || {
+        let first = place(ledger, count)?;
+        let word = Word::unpack(ledger.chunk_word(first).load(Ordering::Relaxed));
         // Release: whoever finds the run sees the table pages behind it.
-        space
+        ledger
             .chunk_word(first)
             .store(word.taken(me, count as u32).pack(), Ordering::Release);
         Ok(first)
     })?;
-    if let Err(error) = back(space, first, count) {
-        free(space, first);
+    if let Err(error) = back(ledger, first, count) {
+        free(ledger, first);
         return Err(error);
     }
     Ok(first)
 }
 
 /// Releases the run that begins at `first`; the caller owns it.
-pub fn free(space: &Space, first: u64) {
-    let cell = space.chunk_word(first);
+pub fn free(ledger: &impl Ledger, first: u64) {
+    let cell = ledger.chunk_word(first);
     let word = Word::unpack(cell.load(Ordering::Relaxed));
     debug_assert_eq!(word.usage, Use::Taken);
-    unback_or_cache(space, first, u64::from(word.size));
+    unback_or_cache(ledger, first, u64::from(word.size));
     // Release: the next owner's writes come after all of ours.
     cell.store(word.freed().pack(), Ordering::Release);
-    space
+    ledger
         .header()
         .first_free
         .fetch_min(first as u32, Ordering::Relaxed);
 }
 
 /// Runs `work` while holding the chunk lock.
-pub fn locked<T>(space: &Space, family: &dyn Liveness, me: Stamp, work: impl FnOnce() -> T) -> T {
-    let lock = &space.header().chunk_lock;
+pub fn locked<T>(
+    ledger: &impl Ledger,
+    family: &dyn Liveness,
+    me: Stamp,
+    work: impl FnOnce() -> T,
+) -> T {
+    let lock = &ledger.header().chunk_lock;
     if let Acquired::FromDead(_) = lock.lock(me, family) {
-        spans::recover(space);
+        spans::recover(ledger);
     }
     let value = work();
     lock.unlock();
@@ -72,14 +81,14 @@ pub fn locked<T>(space: &Space, family: &dyn Liveness, me: Stamp, work: impl FnO
 }
 
 /// Finds `count` free chunks in a row; the caller holds the chunk lock.
-pub fn place(space: &Space, count: u64) -> Result<u64> {
-    let header = space.header();
+pub fn place(ledger: &impl Ledger, count: u64) -> Result<u64> {
+    let header = ledger.header();
     let high = u64::from(header.high_water.load(Ordering::Relaxed));
     let start = header.first_free.load(Ordering::Relaxed);
     let mut at = u64::from(start).min(high);
     let mut free = 0;
     while at < high && free < count {
-        let word = Word::unpack(space.chunk_word(at).load(Ordering::Acquire));
+        let word = Word::unpack(ledger.chunk_word(at).load(Ordering::Acquire));
         if word.usage == Use::Free {
             free += 1;
             at += 1;
@@ -91,19 +100,19 @@ pub fn place(space: &Space, count: u64) -> Result<u64> {
     let first = at - free;
     let end = first + count;
     if end > high {
-        if end > space.layout().chunks {
+        if end > ledger.layout().chunks {
             return Err(Error::new(
                 ErrorKind::OutOfMemory,
                 format!(
                     "the arena's address space is used up: no {} bytes in a row are left of {}",
                     count * CHUNK,
-                    space.layout().chunks * CHUNK
+                    ledger.layout().chunks * CHUNK
                 ),
             ));
         }
-        let layout = space.layout();
-        space.commit_table(layout.chunk_words() + high * 8, (end - high) * 8)?;
-        space.commit_table(layout.chunk_flags() + high * 4, (end - high) * 4)?;
+        let layout = ledger.layout();
+        ledger.commit_table(layout.chunk_words() + high * 8, (end - high) * 8)?;
+        ledger.commit_table(layout.chunk_flags() + high * 4, (end - high) * 4)?;
         header.high_water.store(end as u32, Ordering::Release);
     }
     if first == u64::from(start) {
@@ -127,11 +136,11 @@ pub fn span_of(word: Word) -> u64 {
 }
 
 /// Backs a run's chunks that are not backed yet.
-pub fn back(space: &Space, first: u64, count: u64) -> Result<()> {
-    let header = space.header();
+pub fn back(ledger: &impl Ledger, first: u64, count: u64) -> Result<()> {
+    let header = ledger.header();
     let mut missing = 0;
     for chunk in first..first + count {
-        if space.chunk_flags(chunk).load(Ordering::Relaxed) & BACKED == 0 {
+        if ledger.chunk_flags(chunk).load(Ordering::Relaxed) & BACKED == 0 {
             missing += 1;
         }
     }
@@ -144,22 +153,21 @@ pub fn back(space: &Space, first: u64, count: u64) -> Result<()> {
     if missing == 0 {
         return Ok(());
     }
-    within_limit(space, missing)?;
+    within_limit(ledger, missing)?;
     let mut chunk = first;
     while chunk < first + count {
         let begin = chunk;
         while chunk < first + count
-            && space.chunk_flags(chunk).load(Ordering::Relaxed) & BACKED == 0
+            && ledger.chunk_flags(chunk).load(Ordering::Relaxed) & BACKED == 0
         {
             chunk += 1;
         }
         if chunk > begin {
-            space.file().commit(
-                space.layout().data() + begin * CHUNK,
-                (chunk - begin) * CHUNK,
-            )?;
+            ledger.back(begin, chunk - begin)?;
             for fresh in begin..chunk {
-                space.chunk_flags(fresh).fetch_or(BACKED, Ordering::Relaxed);
+                ledger
+                    .chunk_flags(fresh)
+                    .fetch_or(BACKED, Ordering::Relaxed);
             }
             header
                 .backed
@@ -170,8 +178,8 @@ pub fn back(space: &Space, first: u64, count: u64) -> Result<()> {
     Ok(())
 }
 
-fn within_limit(space: &Space, more: u32) -> Result<()> {
-    let header = space.header();
+fn within_limit(ledger: &impl Ledger, more: u32) -> Result<()> {
+    let header = ledger.header();
     let limit = header.limit.load(Ordering::Relaxed);
     let fits = |backed: u32| (u64::from(backed) + u64::from(more)) * CHUNK <= limit;
     if fits(header.backed.load(Ordering::Relaxed)) {
@@ -180,7 +188,7 @@ fn within_limit(space: &Space, more: u32) -> Result<()> {
     // The count may have drifted when a member was killed: count again.
     let high = u64::from(header.high_water.load(Ordering::Acquire));
     let backed = (0..high)
-        .filter(|&chunk| space.chunk_flags(chunk).load(Ordering::Relaxed) & BACKED != 0)
+        .filter(|&chunk| ledger.chunk_flags(chunk).load(Ordering::Relaxed) & BACKED != 0)
         .count() as u32;
     header.backed.store(backed, Ordering::Relaxed);
     if fits(backed) {
@@ -200,21 +208,20 @@ fn within_limit(space: &Space, more: u32) -> Result<()> {
 }
 
 /// Gives a run's memory back, or keeps it if little enough is kept already.
-pub fn unback_or_cache(space: &Space, first: u64, count: u64) {
-    let header = space.header();
+pub fn unback_or_cache(ledger: &impl Ledger, first: u64, count: u64) {
+    let header = ledger.header();
     let kept = header.cached.fetch_add(count as u32, Ordering::Relaxed) + count as u32;
     if kept <= KEEP {
         return;
     }
     let mut released = 0;
     for chunk in first..first + count {
-        let flags = space.chunk_flags(chunk);
+        let flags = ledger.chunk_flags(chunk);
         if flags.fetch_and(!BACKED, Ordering::Relaxed) & BACKED != 0 {
             released += 1;
         }
     }
-    let offset = space.layout().data() + first * CHUNK;
-    if space.file().release(offset, count * CHUNK).is_err() {
+    if ledger.unback(first, count).is_err() {
         // The kernel keeps the pages; they are found again when backed anew.
         return;
     }

@@ -6,7 +6,10 @@
 
 #![expect(unsafe_code, reason = "views of mapped memory")]
 
-use crate::arena::layout::{Header, Layout, MAGIC, MEMBER_SIZE, PAGE, VERSION, WORDS_PER_CHUNK};
+use crate::arena::layout::{
+    CHUNK, Header, Layout, MAGIC, MEMBER_SIZE, PAGE, VERSION, WORDS_PER_CHUNK,
+};
+use crate::arena::ledger::Ledger;
 use crate::arena::member::Member;
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::mapping::Mapping;
@@ -100,20 +103,6 @@ impl Space {
         &self.map
     }
 
-    /// Returns where the parts lie.
-    #[must_use]
-    pub fn layout(&self) -> Layout {
-        self.layout
-    }
-
-    /// Returns the header.
-    #[must_use]
-    pub fn header(&self) -> &Header {
-        let at = self.map.at(0, size_of::<Header>() as u64).cast::<Header>();
-        // SAFETY: page 0 holds the header for good; it is made of atomics.
-        unsafe { at.as_ref() }
-    }
-
     /// Returns the entry of a member's slot.
     #[must_use]
     pub fn member(&self, slot: usize) -> &Member {
@@ -123,42 +112,54 @@ impl Space {
         unsafe { at.as_ref() }
     }
 
-    /// Returns the word of a chunk.
-    #[must_use]
-    pub fn chunk_word(&self, chunk: u64) -> &AtomicU64 {
+    fn word(&self, offset: u64) -> &AtomicU64 {
+        let at = self.map.at(offset, 8).cast::<AtomicU64>();
+        // SAFETY: the layout keeps words aligned to 8 and apart from data.
+        unsafe { at.as_ref() }
+    }
+}
+
+impl Ledger for Space {
+    fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    fn header(&self) -> &Header {
+        let at = self.map.at(0, size_of::<Header>() as u64).cast::<Header>();
+        // SAFETY: page 0 holds the header for good; it is made of atomics.
+        unsafe { at.as_ref() }
+    }
+
+    fn chunk_word(&self, chunk: u64) -> &AtomicU64 {
         debug_assert!(chunk < self.layout.chunks);
         self.word(self.layout.chunk_words() + chunk * 8)
     }
 
-    /// Returns the flags of a chunk: bit 0, backed; the rest, free blocks.
-    #[must_use]
-    pub fn chunk_flags(&self, chunk: u64) -> &AtomicU32 {
+    fn chunk_flags(&self, chunk: u64) -> &AtomicU32 {
         debug_assert!(chunk < self.layout.chunks);
         let at = self.map.at(self.layout.chunk_flags() + chunk * 4, 4);
         // SAFETY: aligned to 4 by the layout, and never anything else.
         unsafe { at.cast::<AtomicU32>().as_ref() }
     }
 
-    /// Returns the word of a block in a span.
-    #[must_use]
-    pub fn block_word(&self, chunk: u64, index: u64) -> &AtomicU64 {
+    fn block_word(&self, chunk: u64, index: u64) -> &AtomicU64 {
         debug_assert!(index < WORDS_PER_CHUNK);
         self.word(self.layout.block_words() + (chunk * WORDS_PER_CHUNK + index) * 8)
     }
 
-    fn word(&self, offset: u64) -> &AtomicU64 {
-        let at = self.map.at(offset, 8).cast::<AtomicU64>();
-        // SAFETY: the layout keeps words aligned to 8 and apart from data.
-        unsafe { at.as_ref() }
-    }
-
-    /// Backs the fixed part's pages that hold `[offset, offset + len)`.
-    ///
-    /// # Errors
-    /// `OutOfMemory` when the system has none left.
-    pub fn commit_table(&self, offset: u64, len: u64) -> Result<()> {
+    fn commit_table(&self, offset: u64, len: u64) -> Result<()> {
         let start = offset / PAGE * PAGE;
         let end = (offset + len).next_multiple_of(PAGE);
         self.file.commit(start, end - start)
+    }
+
+    fn back(&self, first: u64, count: u64) -> Result<()> {
+        let offset = self.layout.data() + first * CHUNK;
+        self.file.commit(offset, count * CHUNK)
+    }
+
+    fn unback(&self, first: u64, count: u64) -> Result<()> {
+        let offset = self.layout.data() + first * CHUNK;
+        self.file.release(offset, count * CHUNK)
     }
 }

@@ -11,12 +11,13 @@
 //!
 //! A span whose blocks are all free may be given back: under the chunk lock
 //! each word goes from free to retired; when one will not, the others return.
-//! If the member dies half way, the next owner of the lock returns them.
+//! If the member dies half way, the next owner of the lock finishes it: the memory
+//! may be gone by then.
 
 use crate::arena::layout::{CHUNK, Layout, SMALLEST};
+use crate::arena::ledger::Ledger;
 use crate::arena::raw_lock::Liveness;
 use crate::arena::runs;
-use crate::arena::space::Space;
 use crate::arena::stamp::Stamp;
 use crate::arena::word::{Use, Word};
 use crate::error::Result;
@@ -25,8 +26,8 @@ use crate::primitive::Ordering;
 /// Number of size classes: 64 bytes to 16 KiB, each twice the one before.
 pub const CLASSES: usize = 9;
 
-/// Spans of a class that are kept even when empty.
-const KEPT_SPANS: u32 = 2;
+/// Spans of a class that are kept even when empty. A model keeps none.
+const KEPT_SPANS: u32 = if cfg!(loom) { 0 } else { 2 };
 
 /// Blocks that a process remembers to have freed, per class.
 const REMEMBERED: usize = 128;
@@ -53,32 +54,37 @@ pub fn size_of(class: usize) -> u64 {
     SMALLEST << class
 }
 
+/// Returns the class of a span's blocks.
+pub fn class_at(ledger: &impl Ledger, chunk: u64) -> usize {
+    Word::unpack(ledger.chunk_word(chunk).load(Ordering::Relaxed)).size as usize
+}
+
 fn capacity(class: usize) -> u64 {
     CHUNK / size_of(class)
 }
 
 /// Claims a block of `class` for `me`; returns its chunk and index.
 pub fn alloc(
-    space: &Space,
+    ledger: &impl Ledger,
     family: &dyn Liveness,
     me: Stamp,
     class: usize,
     hints: &mut Hints,
 ) -> Result<(u64, u64)> {
     while let Some((chunk, index)) = hints.freed.pop() {
-        if claim(space, u64::from(chunk), u64::from(index), class, me) {
+        if claim(ledger, u64::from(chunk), u64::from(index), class, me) {
             return Ok((u64::from(chunk), u64::from(index)));
         }
     }
     if let Some(chunk) = hints.chunk
-        && let Some(index) = claim_in(space, chunk, hints.index, class, me)
+        && let Some(index) = claim_in(ledger, chunk, hints.index, class, me)
     {
         hints.index = index + 1;
         return Ok((chunk, index));
     }
-    let (chunk, index) = match search(space, class, hints.chunk.unwrap_or(0), me) {
+    let (chunk, index) = match search(ledger, class, hints.chunk.unwrap_or(0), me) {
         Some(found) => found,
-        None => create(space, family, me, class)?,
+        None => create(ledger, family, me, class)?,
     };
     hints.chunk = Some(chunk);
     hints.index = index + 1;
@@ -87,83 +93,97 @@ pub fn alloc(
 
 /// Frees a block; the caller owns it. Gives an empty span back now and then.
 pub fn free(
-    space: &Space,
+    ledger: &impl Ledger,
     family: &dyn Liveness,
     me: Stamp,
     chunk: u64,
     index: u64,
     hints: &mut Hints,
 ) {
-    let class = Word::unpack(space.chunk_word(chunk).load(Ordering::Relaxed)).size as usize;
-    release(space, chunk, index);
-    let free = space.chunk_flags(chunk).load(Ordering::Relaxed) / ONE_FREE;
+    let class = class_at(ledger, chunk);
+    release(ledger, chunk, index);
+    let free = ledger.chunk_flags(chunk).load(Ordering::Relaxed) / ONE_FREE;
     if u64::from(free) >= capacity(class)
         && hints.chunk != Some(chunk)
-        && space.header().spans[class].load(Ordering::Relaxed) > KEPT_SPANS
+        && ledger.header().spans[class].load(Ordering::Relaxed) > KEPT_SPANS
     {
-        runs::locked(space, family, me, || retire(space, chunk, class));
+        runs::locked(ledger, family, me, || retire(ledger, chunk, class));
     } else if hints.freed.len() < REMEMBERED {
         hints.freed.push((chunk as u32, index as u16));
     }
 }
 
 /// Frees a block that the caller owns, without a thought for the span.
-pub fn release(space: &Space, chunk: u64, index: u64) {
-    let cell = space.block_word(chunk, index);
+pub fn release(ledger: &impl Ledger, chunk: u64, index: u64) {
+    let cell = ledger.block_word(chunk, index);
     let word = Word::unpack(cell.load(Ordering::Relaxed));
     // Release: the next owner's writes come after all of ours.
     cell.store(word.freed().pack(), Ordering::Release);
-    space
+    ledger
         .chunk_flags(chunk)
         .fetch_add(ONE_FREE, Ordering::Relaxed);
 }
 
-/// Returns to use what a dead owner of the chunk lock was giving back.
-pub fn recover(space: &Space) {
-    let high = u64::from(space.header().high_water.load(Ordering::Acquire));
+/// Finishes what a dead owner of the chunk lock has begun: to give a span back.
+/// Its memory may be gone already, so that it cannot simply return to use.
+pub fn recover(ledger: &impl Ledger) {
+    let high = u64::from(ledger.header().high_water.load(Ordering::Acquire));
     let mut chunk = 0;
     while chunk < high {
-        let word = Word::unpack(space.chunk_word(chunk).load(Ordering::Acquire));
-        if word.usage == Use::Span {
-            unretire(space, chunk, word.size as usize);
+        let word = Word::unpack(ledger.chunk_word(chunk).load(Ordering::Acquire));
+        let class = word.size as usize;
+        if word.usage == Use::Span
+            && (0..capacity(class)).any(|index| is_retired(ledger, chunk, index))
+        {
+            retire(ledger, chunk, class);
         }
         chunk += runs::span_of(word);
     }
 }
 
+fn is_retired(ledger: &impl Ledger, chunk: u64, index: u64) -> bool {
+    let word = ledger.block_word(chunk, index).load(Ordering::Relaxed);
+    Word::unpack(word).usage == Use::Retired
+}
+
 /// Sets a span's count of free blocks right, after a member's death.
-pub fn recount(space: &Space, chunk: u64, class: usize) {
+pub fn recount(ledger: &impl Ledger, chunk: u64, class: usize) {
     let free = (0..capacity(class))
         .filter(|&index| {
-            Word::unpack(space.block_word(chunk, index).load(Ordering::Relaxed)).usage == Use::Free
+            Word::unpack(ledger.block_word(chunk, index).load(Ordering::Relaxed)).usage == Use::Free
         })
         .count() as u32;
-    let flags = space.chunk_flags(chunk);
-    flags.store(
-        flags.load(Ordering::Relaxed) & runs::BACKED | (free * ONE_FREE),
-        Ordering::Relaxed,
-    );
+    let keep_backed = |flags: u32| Some(flags & runs::BACKED | (free * ONE_FREE));
+    let _ =
+        ledger
+            .chunk_flags(chunk)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, keep_backed);
 }
 
 /// Calls `visit` with the index and word of each taken block of a span.
-pub fn for_each_taken(space: &Space, chunk: u64, class: usize, mut visit: impl FnMut(u64, Word)) {
+pub fn for_each_taken(
+    ledger: &impl Ledger,
+    chunk: u64,
+    class: usize,
+    mut visit: impl FnMut(u64, Word),
+) {
     for index in 0..capacity(class) {
-        let word = Word::unpack(space.block_word(chunk, index).load(Ordering::Acquire));
+        let word = Word::unpack(ledger.block_word(chunk, index).load(Ordering::Acquire));
         if word.usage == Use::Taken {
             visit(index, word);
         }
     }
 }
 
-fn claim(space: &Space, chunk: u64, index: u64, class: usize, me: Stamp) -> bool {
-    let cell = space.block_word(chunk, index);
+fn claim(ledger: &impl Ledger, chunk: u64, index: u64, class: usize, me: Stamp) -> bool {
+    let cell = ledger.block_word(chunk, index);
     // Acquire orders this look before the one at the chunk's word.
     let raw = cell.load(Ordering::Acquire);
     let word = Word::unpack(raw);
     if word.usage != Use::Free {
         return false;
     }
-    let whole = Word::unpack(space.chunk_word(chunk).load(Ordering::Acquire));
+    let whole = Word::unpack(ledger.chunk_word(chunk).load(Ordering::Acquire));
     if whole.usage != Use::Span || whole.size as usize != class {
         return false;
     }
@@ -178,7 +198,7 @@ fn claim(space: &Space, chunk: u64, index: u64, class: usize, me: Stamp) -> bool
         .is_ok();
     if claimed {
         let _ =
-            space
+            ledger
                 .chunk_flags(chunk)
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |flags| {
                     (flags >= ONE_FREE).then(|| flags - ONE_FREE)
@@ -187,21 +207,21 @@ fn claim(space: &Space, chunk: u64, index: u64, class: usize, me: Stamp) -> bool
     claimed
 }
 
-fn claim_in(space: &Space, chunk: u64, from: u64, class: usize, me: Stamp) -> Option<u64> {
-    (from..capacity(class)).find(|&index| claim(space, chunk, index, class, me))
+fn claim_in(ledger: &impl Ledger, chunk: u64, from: u64, class: usize, me: Stamp) -> Option<u64> {
+    (from..capacity(class)).find(|&index| claim(ledger, chunk, index, class, me))
 }
 
 /// Looks for a free block in all spans of a class, from a chunk onwards.
-fn search(space: &Space, class: usize, from: u64, me: Stamp) -> Option<(u64, u64)> {
-    let high = u64::from(space.header().high_water.load(Ordering::Acquire));
+fn search(ledger: &impl Ledger, class: usize, from: u64, me: Stamp) -> Option<(u64, u64)> {
+    let high = u64::from(ledger.header().high_water.load(Ordering::Acquire));
     let pass = |begin: u64, end: u64| {
         let mut chunk = begin;
         while chunk < end {
-            let word = Word::unpack(space.chunk_word(chunk).load(Ordering::Acquire));
+            let word = Word::unpack(ledger.chunk_word(chunk).load(Ordering::Acquire));
             if word.usage == Use::Span
                 && word.size as usize == class
-                && space.chunk_flags(chunk).load(Ordering::Relaxed) >= ONE_FREE
-                && let Some(index) = claim_in(space, chunk, 0, class, me)
+                && ledger.chunk_flags(chunk).load(Ordering::Relaxed) >= ONE_FREE
+                && let Some(index) = claim_in(ledger, chunk, 0, class, me)
             {
                 return Some((chunk, index));
             }
@@ -212,15 +232,20 @@ fn search(space: &Space, class: usize, from: u64, me: Stamp) -> Option<(u64, u64
     pass(from, high).or_else(|| pass(0, from.min(high)))
 }
 
-fn create(space: &Space, family: &dyn Liveness, me: Stamp, class: usize) -> Result<(u64, u64)> {
-    runs::locked(space, family, me, || {
-        let chunk = runs::place(space, 1)?;
-        runs::back(space, chunk, 1)?;
-        let layout: Layout = space.layout();
+fn create(
+    ledger: &impl Ledger,
+    family: &dyn Liveness,
+    me: Stamp,
+    class: usize,
+) -> Result<(u64, u64)> {
+    runs::locked(ledger, family, me, || {
+        let chunk = runs::place(ledger, 1)?;
+        runs::back(ledger, chunk, 1)?;
+        let layout: Layout = ledger.layout();
         let words = layout.block_words() + chunk * crate::arena::layout::WORDS_PER_CHUNK * 8;
-        space.commit_table(words, capacity(class) * 8)?;
+        ledger.commit_table(words, capacity(class) * 8)?;
         for index in 0..capacity(class) {
-            let cell = space.block_word(chunk, index);
+            let cell = ledger.block_word(chunk, index);
             let old = Word::unpack(cell.load(Ordering::Relaxed));
             let new = if index == 0 {
                 old.freed().taken(me, 0)
@@ -229,59 +254,63 @@ fn create(space: &Space, family: &dyn Liveness, me: Stamp, class: usize) -> Resu
             };
             cell.store(new.pack(), Ordering::Release);
         }
-        let flags = space.chunk_flags(chunk);
+        let flags = ledger.chunk_flags(chunk);
         let free = (capacity(class) as u32 - 1) * ONE_FREE;
         flags.store(runs::BACKED | free, Ordering::Relaxed);
-        let cell = space.chunk_word(chunk);
+        let cell = ledger.chunk_word(chunk);
         let mut word =
             Word::unpack(cell.load(Ordering::Relaxed)).taken(Stamp::NOBODY, class as u32);
         word.usage = Use::Span;
         // Release: whoever sees the span sees its words as set above.
         cell.store(word.pack(), Ordering::Release);
-        space.header().spans[class].fetch_add(1, Ordering::Relaxed);
+        ledger.header().spans[class].fetch_add(1, Ordering::Relaxed);
         Ok((chunk, 0))
     })
 }
 
 /// Gives an empty span back; the caller holds the chunk lock.
-fn retire(space: &Space, chunk: u64, class: usize) {
-    let cell = space.chunk_word(chunk);
+fn retire(ledger: &impl Ledger, chunk: u64, class: usize) {
+    let cell = ledger.chunk_word(chunk);
     let whole = Word::unpack(cell.load(Ordering::Relaxed));
     if whole.usage != Use::Span || whole.size as usize != class {
         return;
     }
     for index in 0..capacity(class) {
-        let block = space.block_word(chunk, index);
+        let block = ledger.block_word(chunk, index);
         let raw = block.load(Ordering::Relaxed);
-        let mut word = Word::unpack(raw);
-        let free = word.usage == Use::Free;
-        word.usage = Use::Retired;
-        // Acquire pairs with the Release of whoever freed the block.
-        if !free
-            || block
-                .compare_exchange(raw, word.pack(), Ordering::Acquire, Ordering::Relaxed)
-                .is_err()
-        {
-            unretire(space, chunk, class);
+        let word = Word::unpack(raw);
+        let next = Word {
+            usage: Use::Retired,
+            ..word
+        };
+        let retired = match word.usage {
+            // By a dead owner of the lock.
+            Use::Retired => true,
+            // Acquire pairs with the Release of whoever freed the block.
+            Use::Free => block
+                .compare_exchange(raw, next.pack(), Ordering::Acquire, Ordering::Relaxed)
+                .is_ok(),
+            Use::Taken | Use::Span => false,
+        };
+        if !retired {
+            unretire(ledger, chunk, class);
             return;
         }
     }
-    space
+    ledger
         .chunk_flags(chunk)
         .fetch_and(runs::BACKED, Ordering::Relaxed);
-    runs::unback_or_cache(space, chunk, 1);
+    runs::unback_or_cache(ledger, chunk, 1);
     cell.store(whole.freed().pack(), Ordering::Release);
-    let header = space.header();
+    let header = ledger.header();
     header.first_free.fetch_min(chunk as u32, Ordering::Relaxed);
     header.spans[class].fetch_sub(1, Ordering::Relaxed);
 }
 
-fn unretire(space: &Space, chunk: u64, class: usize) {
-    for index in 0..capacity(class) {
-        let cell = space.block_word(chunk, index);
+fn unretire(ledger: &impl Ledger, chunk: u64, class: usize) {
+    for index in (0..capacity(class)).filter(|&index| is_retired(ledger, chunk, index)) {
+        let cell = ledger.block_word(chunk, index);
         let word = Word::unpack(cell.load(Ordering::Relaxed));
-        if word.usage == Use::Retired {
-            cell.store(word.freed().pack(), Ordering::Release);
-        }
+        cell.store(word.freed().pack(), Ordering::Release);
     }
 }

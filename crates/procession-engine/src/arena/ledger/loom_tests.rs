@@ -1,0 +1,319 @@
+//! Deaths in the middle of an entry, and what others make of them, tried by loom.
+//!
+//! Chunks have two blocks here, and neither memory nor empty spans are kept for
+//! later, so that the rarer ways are taken, too. Memory that is used without being
+//! there, or by two at a time, is a failure.
+
+use std::sync::Mutex;
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::AtomicBool;
+use loom::thread;
+
+use super::*;
+use crate::arena::blocks::{self, Place};
+use crate::arena::layout::CHUNK;
+use crate::arena::raw_lock::Liveness;
+use crate::arena::spans::{CLASSES, Hints};
+use crate::arena::stamp::Stamp;
+use crate::arena::word::{Use, Word};
+use crate::arena::{burial, runs, spans};
+use crate::primitive::Ordering;
+use crate::primitive::model::{at_each_step, dies_after, end_slices, step};
+
+const CHUNKS: usize = 4;
+const BLOCKS: usize = 2;
+
+/// The largest.
+const CLASS: usize = CLASSES - 1;
+
+/// A family of which one member may die.
+#[derive(Default)]
+struct Relatives(AtomicBool);
+
+impl Liveness for Relatives {
+    fn is_dead(&self, stamp: Stamp) -> bool {
+        stamp == mortal() && self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Books of a few words.
+struct Books {
+    header: Header,
+    chunk_words: [AtomicU64; CHUNKS],
+    chunk_flags: [AtomicU32; CHUNKS],
+    block_words: [[AtomicU64; BLOCKS]; CHUNKS],
+    /// Which chunks have memory; what the kernel knows needs no ordering.
+    memory: Mutex<[bool; CHUNKS]>,
+    /// The blocks' bytes, which loom watches for races.
+    bytes: [[UnsafeCell<()>; BLOCKS]; CHUNKS],
+    relatives: Relatives,
+}
+
+impl Ledger for Books {
+    fn layout(&self) -> Layout {
+        let chunks = CHUNKS as u64;
+        Layout { chunks }
+    }
+
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn chunk_word(&self, chunk: u64) -> &AtomicU64 {
+        &self.chunk_words[chunk as usize]
+    }
+
+    fn chunk_flags(&self, chunk: u64) -> &AtomicU32 {
+        &self.chunk_flags[chunk as usize]
+    }
+
+    fn block_word(&self, chunk: u64, index: u64) -> &AtomicU64 {
+        &self.block_words[chunk as usize][index as usize]
+    }
+
+    fn commit_table(&self, _offset: u64, _len: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn back(&self, first: u64, count: u64) -> Result<()> {
+        self.set_memory(first, count, true);
+        Ok(())
+    }
+
+    fn unback(&self, first: u64, count: u64) -> Result<()> {
+        self.set_memory(first, count, false);
+        Ok(())
+    }
+}
+
+fn mortal() -> Stamp {
+    Stamp::new(9, 1)
+}
+
+fn heir() -> Stamp {
+    Stamp::new(1, 1)
+}
+
+fn other() -> Stamp {
+    Stamp::new(2, 1)
+}
+
+impl Books {
+    fn new() -> Arc<Self> {
+        let books = Self {
+            header: Header::default(),
+            chunk_words: Default::default(),
+            chunk_flags: Default::default(),
+            block_words: Default::default(),
+            memory: Mutex::default(),
+            bytes: std::array::from_fn(|_| std::array::from_fn(|_| UnsafeCell::new(()))),
+            relatives: Relatives::default(),
+        };
+        books.header.limit.store(1 << 40, Ordering::Relaxed);
+        Arc::new(books)
+    }
+
+    fn set_memory(&self, first: u64, count: u64, there: bool) {
+        step();
+        let (first, end) = (first as usize, (first + count) as usize);
+        self.memory.lock().unwrap()[first..end].fill(there);
+    }
+
+    fn touch(&self, chunk: u64, index: u64) {
+        assert!(
+            self.memory.lock().unwrap()[chunk as usize],
+            "there is no memory behind chunk {chunk}"
+        );
+        self.bytes[chunk as usize][index as usize].with_mut(|_| ());
+    }
+
+    fn alloc_small(&self, me: Stamp) -> (u64, u64) {
+        let hints = &mut Hints::default();
+        let (chunk, index) = spans::alloc(self, &self.relatives, me, CLASS, hints).unwrap();
+        self.touch(chunk, index);
+        (chunk, index)
+    }
+
+    fn free_small(&self, me: Stamp, (chunk, index): (u64, u64)) {
+        spans::free(
+            self,
+            &self.relatives,
+            me,
+            chunk,
+            index,
+            &mut Hints::default(),
+        );
+    }
+
+    fn use_small(&self, me: Stamp) {
+        let block = self.alloc_small(me);
+        self.free_small(me, block);
+    }
+
+    fn alloc_run(&self, me: Stamp) -> u64 {
+        let chunk = runs::alloc(self, &self.relatives, me, 1).unwrap();
+        (0..BLOCKS as u64).for_each(|index| self.touch(chunk, index));
+        chunk
+    }
+
+    fn use_run(&self, me: Stamp) {
+        let chunk = self.alloc_run(me);
+        runs::free(self, chunk);
+    }
+
+    /// Dies before a step of some work; tells whether it did.
+    fn dies(&self, steps: u32, work: fn(&Self, Stamp)) -> bool {
+        let done = dies_after(steps, || work(self, mortal()));
+        self.relatives.0.store(true, Ordering::SeqCst);
+        done.is_none()
+    }
+
+    /// Frees what the dead member held, as burial does.
+    fn sweep(&self, me: Stamp) {
+        for offset in burial::held_by(self, mortal()) {
+            if blocks::change_owner(self, offset, mortal(), me).is_ok() {
+                match blocks::find(self, offset).unwrap().place {
+                    Place::Run(chunk) => runs::free(self, chunk),
+                    Place::Small(chunk, index) => self.free_small(me, (chunk, index)),
+                }
+            }
+        }
+        burial::recount(self);
+    }
+
+    /// All is free, and can be had again.
+    fn assert_whole(&self) {
+        // Whoever comes next finishes what the dead member has begun.
+        runs::locked(self, &self.relatives, heir(), || ());
+        assert_eq!(self.header.chunk_lock.holder(), None);
+        let mut taken = 0;
+        burial::for_each_block(self, |_, _, _| taken += 1);
+        assert_eq!(taken, 0, "a block was lost");
+        for chunk in 0..CHUNKS {
+            let word = Word::unpack(self.chunk_words[chunk].load(Ordering::Relaxed));
+            let blocks = self.block_words[chunk].iter();
+            let retired = blocks
+                .filter(|word| Word::unpack(word.load(Ordering::Relaxed)).usage == Use::Retired)
+                .count();
+            assert!(word.usage != Use::Span || retired == 0);
+        }
+        let small: Vec<_> = (0..3).map(|_| self.alloc_small(heir())).collect();
+        let run = self.alloc_run(heir());
+        small.into_iter().for_each(|at| self.free_small(heir(), at));
+        runs::free(self, run);
+    }
+}
+
+fn model(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(run);
+}
+
+fn spawn<T: 'static>(
+    books: &Arc<Books>,
+    run: impl FnOnce(&Books) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let books = Arc::clone(books);
+    thread::spawn(move || run(&books))
+}
+
+/// Two at once, one of whom has not seen what the other has.
+fn at_once(first: fn(&Books, Stamp), second: fn(&Books, Stamp)) {
+    model(2, move || {
+        let books = Books::new();
+        let theirs = spawn(&books, move |books| second(books, other()));
+        first(&books, heir());
+        theirs.join().unwrap();
+        books.assert_whole();
+    });
+}
+
+/// A member works and dies, at each step, while another works.
+fn death_beside(dying: fn(&Books, Stamp), work: fn(&Books, Stamp)) {
+    at_each_step(1, move |steps| {
+        end_slices();
+        let books = Books::new();
+        let dies = spawn(&books, move |books| books.dies(steps, dying));
+        work(&books, heir());
+        let died = dies.join().unwrap();
+        books.sweep(heir());
+        books.assert_whole();
+        died
+    });
+}
+
+/// A member has died at some step; one buries it while another works.
+fn burial_beside(dying: fn(&Books, Stamp), work: fn(&Books, Stamp)) {
+    at_each_step(2, move |steps| {
+        end_slices();
+        let books = Books::new();
+        let died = books.dies(steps, dying);
+        let works = spawn(&books, move |books| work(books, other()));
+        books.sweep(heir());
+        works.join().unwrap();
+        books.assert_whole();
+        died
+    });
+}
+
+#[test]
+fn loom_no_block_is_had_by_two() {
+    at_once(Books::use_small, Books::use_small);
+    at_once(Books::use_small, Books::use_run);
+    at_once(Books::use_run, Books::use_run);
+}
+
+#[test]
+fn loom_a_block_of_another_span_is_not_mistaken() {
+    model(2, || {
+        let books = Books::new();
+        // Its span is given back and made anew while others look at it.
+        let block = books.alloc_small(heir());
+        let works = spawn(&books, |books| books.use_small(other()));
+        books.free_small(heir(), block);
+        works.join().unwrap();
+        books.assert_whole();
+    });
+}
+
+#[test]
+fn loom_a_death_among_small_blocks_costs_nothing() {
+    death_beside(Books::use_small, Books::use_small);
+}
+
+#[test]
+fn loom_a_death_among_runs_costs_nothing() {
+    death_beside(Books::use_run, Books::use_run);
+}
+
+#[test]
+fn loom_a_burial_disturbs_nobody_who_uses_small_blocks() {
+    burial_beside(Books::use_small, Books::use_small);
+}
+
+#[test]
+fn loom_a_burial_disturbs_nobody_who_uses_runs() {
+    burial_beside(Books::use_small, Books::use_run);
+    burial_beside(Books::use_run, Books::use_run);
+}
+
+#[test]
+fn loom_a_change_of_hand_is_made_by_one() {
+    model(3, || {
+        let books = Books::new();
+        let (chunk, index) = books.alloc_small(mortal());
+        books.relatives.0.store(true, Ordering::SeqCst);
+        let at = books.layout().data() + chunk * CHUNK + index * spans::size_of(CLASS);
+        let theirs = spawn(&books, move |books| {
+            blocks::change_owner(books, at, mortal(), other()).is_ok()
+        });
+        let ours = blocks::change_owner(&*books, at, mortal(), heir()).is_ok();
+        if ours {
+            books.touch(chunk, index);
+        }
+        assert!(ours != theirs.join().unwrap());
+    });
+}
