@@ -10,6 +10,7 @@
 
 #![expect(unsafe_code, reason = "rings of bytes inside an object")]
 
+use crate::arena::blocks::stale_block;
 use crate::arena::object::View;
 use crate::arena::{Block, Family, Handle, Hooks, Object, ObjectKind, Stamp};
 use crate::error::Result;
@@ -148,30 +149,58 @@ impl std::ops::Deref for Lane {
     }
 }
 
-/// Returns the bytes of a task or result.
-pub fn bytes_at<'a>(family: &'static Family, ring: Ring, place: Place) -> &'a [u8] {
+/// Returns the bytes of a task.
+///
+/// # Errors
+/// `Stale` when they should be in a block, and there is none.
+pub fn bytes_at<'a>(family: &'static Family, ring: Ring, place: Place) -> Result<&'a [u8]> {
     if place.in_block {
         bytes_of(family, place.at, place.len)
     } else {
-        ring.bytes(place.at, place.len)
+        Ok(ring.bytes(place.at, place.len))
     }
 }
 
-/// Returns the bytes at an offset that a record or the owner of a block told.
-pub fn bytes_of<'a>(family: &'static Family, offset: u64, len: u64) -> &'a [u8] {
+/// Returns what the tasks of a job have in common, by the offset of its block.
+///
+/// # Errors
+/// `Stale` when there is no such block.
+pub fn prologue_at<'a>(family: &'static Family, offset: u64) -> Result<&'a [u8]> {
+    let capacity = family.capacity_at(offset)?;
+    let (len, rest) = bytes_of(family, offset, capacity)?.split_at(8);
+    let len = u64::from_le_bytes(len.try_into().expect("it was split at eight"));
+    usize::try_from(len)
+        .ok()
+        .and_then(|len| rest.get(..len))
+        .ok_or_else(|| stale_block(offset))
+}
+
+/// Returns the bytes of a block that a record told of.
+///
+/// # Errors
+/// `Stale` when there is no block of so many bytes.
+pub fn bytes_of<'a>(family: &'static Family, offset: u64, len: u64) -> Result<&'a [u8]> {
+    if len > family.capacity_at(offset)? {
+        return Err(stale_block(offset));
+    }
     let at = family.pointer(offset, len);
-    // SAFETY: `pointer` has checked that the place is in the arena, which is
-    // mapped for good; whoever told the offset keeps the block alive.
-    unsafe { std::slice::from_raw_parts(at.as_ptr(), len as usize) }
+    // SAFETY: a block of the arena, which is mapped for good; whoever told of it
+    // keeps it alive.
+    Ok(unsafe { std::slice::from_raw_parts(at.as_ptr(), len as usize) })
 }
 
 /// Takes over the block of a result that `worker` published.
 ///
 /// # Errors
-/// `Stale` when it is gone.
-pub fn claim_result(offset: u64, worker: Stamp, me: Stamp) -> Result<Block> {
+/// `Stale` when it is gone, or was never so long.
+pub fn claim_result(place: Place, worker: Stamp, me: Stamp) -> Result<Block> {
     // The second way round: burial gave it to us already.
-    Block::claim(offset, worker).or_else(|error| Block::claim(offset, me).map_err(|_| error))
+    let block = Block::claim(place.at, worker)
+        .or_else(|error| Block::claim(place.at, me).map_err(|_| error))?;
+    match place.len <= block.capacity() {
+        true => Ok(block),
+        false => Err(stale_block(place.at)),
+    }
 }
 
 /// What burial does for a lane.
@@ -195,8 +224,12 @@ fn save_results(view: View<'_>, dead: Stamp) {
     let tail = shared.replies.tail();
     // The pool may be reading the same records now: what it has claimed is no
     // longer the dead worker's, and stays as it is.
-    while position < tail {
-        let (record, next) = read_reply(ring, position);
+    if tail.saturating_sub(position) > ring.capacity() {
+        return; // It has written over its own words.
+    }
+    while position < tail
+        && let Ok((record, next)) = read_reply(ring, position)
+    {
         if record.place.in_block {
             let _ = family.change_owner(record.place.at, dead, pool);
         }

@@ -4,6 +4,7 @@
 //! words as the flags say, and the bytes, filled up to a whole word. What the
 //! bytes mean is the faces' business.
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::ring::{Ring, padded};
 
 /// The longest task or result that travels in the ring itself; longer ones
@@ -103,6 +104,22 @@ impl Content<'_> {
         }
     }
 
+    /// Returns where the bytes will be found, if they are written at `at`.
+    fn place(self, at: u64) -> Place {
+        match self {
+            Self::Inline(_) => Place {
+                at,
+                len: self.inline_len(),
+                in_block: false,
+            },
+            Self::Block(at, len) | Self::Kept(at, len) => Place {
+                at,
+                len,
+                in_block: true,
+            },
+        }
+    }
+
     /// Writes the content; returns what the head word has to say of it.
     fn write(self, ring: Ring, at: u64) -> u64 {
         match self {
@@ -122,17 +139,18 @@ impl Content<'_> {
     }
 }
 
-/// Writes a task at `position` if it ends no further than `limit`; returns the
-/// position after it.
+/// Writes a task at `position` if it ends no further than `limit`; returns where
+/// its bytes lie and the position after it.
 pub fn write_task(
     ring: Ring,
     position: u64,
     limit: u64,
     job: Option<JobName>,
     content: Content<'_>,
-) -> Option<u64> {
+) -> Option<(Place, u64)> {
     let words = 8 + 16 * u64::from(job.is_some());
     let (at, end) = begin(ring, position, limit, words + content.extent())?;
+    let place = content.place(at + words);
     let mut head = content.write(ring, at + words);
     if let Some(job) = job {
         head |= OF_JOB;
@@ -140,23 +158,27 @@ pub fn write_task(
         ring.set_word(at + 16, job.offset);
     }
     ring.set_word(at, head);
-    Some(end)
+    Some((place, end))
 }
 
 /// Reads the task at `position`; returns it and the position after it.
-pub fn read_task(ring: Ring, position: u64) -> (TaskRecord, u64) {
-    let (at, head) = arrive(ring, position);
+///
+/// # Errors
+/// `Invalid` when it is none that [`write_task`] has written.
+pub fn read_task(ring: Ring, position: u64) -> Result<(TaskRecord, u64)> {
+    let (at, head) = arrive(ring, position)?;
     let mut next = at + 8;
-    let job = (head & OF_JOB != 0).then(|| JobName {
-        id: ring.word(at + 8),
-        offset: ring.word(at + 16),
-    });
-    if job.is_some() {
+    let mut job = None;
+    if head & OF_JOB != 0 {
+        job = Some(JobName {
+            id: word(ring, at + 8)?,
+            offset: word(ring, at + 16)?,
+        });
         next += 16;
     }
-    let (place, end) = read_place(ring, next, head);
+    let (place, end) = read_place(ring, next, head)?;
     let kept = head & KEPT != 0;
-    (TaskRecord { place, job, kept }, end)
+    Ok((TaskRecord { place, job, kept }, end))
 }
 
 /// Writes a result at `position` if it ends no further than `limit`; returns
@@ -184,8 +206,11 @@ pub fn write_reply(
 }
 
 /// Reads the result at `position`; returns it and the position after it.
-pub fn read_reply(ring: Ring, position: u64) -> (ReplyRecord, u64) {
-    let (at, head) = arrive(ring, position);
+///
+/// # Errors
+/// `Invalid` when it is none that [`write_reply`] has written.
+pub fn read_reply(ring: Ring, position: u64) -> Result<(ReplyRecord, u64)> {
+    let (at, head) = arrive(ring, position)?;
     let kind = if head & READY != 0 {
         Kind::Ready
     } else if head & FAILED != 0 {
@@ -193,14 +218,14 @@ pub fn read_reply(ring: Ring, position: u64) -> (ReplyRecord, u64) {
     } else {
         Kind::Reply((head >> CODE_SHIFT) as u8)
     };
-    let (place, end) = read_place(ring, at + 16, head);
+    let (place, end) = read_place(ring, at + 16, head)?;
     let record = ReplyRecord {
         kind,
         place,
-        elapsed: ring.word(at + 8),
+        elapsed: word(ring, at + 8)?,
         claimed: head & CLAIMED != 0,
     };
-    (record, end)
+    Ok((record, end))
 }
 
 /// Finds room for `len` bytes in one piece and marks what is skipped for it;
@@ -218,37 +243,58 @@ fn begin(ring: Ring, position: u64, limit: u64, len: u64) -> Option<(u64, u64)> 
 }
 
 /// Reads the head word of the record at `position`, past what is skipped.
-fn arrive(ring: Ring, position: u64) -> (u64, u64) {
-    let head = ring.word(position);
+fn arrive(ring: Ring, position: u64) -> Result<(u64, u64)> {
+    let head = word(ring, position)?;
     if head & SKIP == 0 {
-        return (position, head);
+        return Ok((position, head));
     }
     let at = position + ring.capacity() - position % ring.capacity();
-    (at, ring.word(at))
+    Ok((at, word(ring, at)?))
 }
 
-fn read_place(ring: Ring, at: u64, head: u64) -> (Place, u64) {
+fn read_place(ring: Ring, at: u64, head: u64) -> Result<(Place, u64)> {
     if head & IN_BLOCK != 0 {
         let place = Place {
-            at: ring.word(at),
-            len: ring.word(at + 8),
+            at: word(ring, at)?,
+            len: word(ring, at + 8)?,
             in_block: true,
         };
-        return (place, at + 16);
+        return Ok((place, at + 16));
     }
     let len = head & LENGTH;
+    if len > INLINE as u64 || !ring.holds(at, len) {
+        return Err(no_record());
+    }
     let place = Place {
         at,
         len,
         in_block: false,
     };
-    (place, at + padded(len))
+    Ok((place, at + padded(len)))
+}
+
+/// Reads a word of a record, wherever another process says that it is.
+fn word(ring: Ring, position: u64) -> Result<u64> {
+    if ring.holds(position, 8) {
+        return Ok(ring.word(position));
+    }
+    Err(no_record())
+}
+
+fn no_record() -> Error {
+    Error::new(
+        ErrorKind::Invalid,
+        "what lies in the ring between a pool and its worker is no record",
+    )
 }
 
 #[cfg(all(test, not(loom)))]
 #[expect(unsafe_code, reason = "a ring over a vector")]
 mod tests {
     use std::ptr::NonNull;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -270,7 +316,7 @@ mod tests {
                     offset: 7,
                 });
                 let content = [&bytes[..]];
-                let end = write_task(
+                let (place, end) = write_task(
                     ring,
                     position,
                     position + 256,
@@ -278,7 +324,8 @@ mod tests {
                     Content::Inline(&content),
                 )
                 .unwrap();
-                let (task, after) = read_task(ring, position);
+                let (task, after) = read_task(ring, position).unwrap();
+                assert_eq!(task.place, place);
                 assert_eq!(after, end);
                 assert_eq!(task.job, job);
                 assert!(!task.place.in_block);
@@ -303,7 +350,7 @@ mod tests {
                 };
                 let about = (kind, round, round % 2 == 0);
                 let end = write_reply(ring, position, position + 256, about, content).unwrap();
-                let (reply, after) = read_reply(ring, position);
+                let (reply, after) = read_reply(ring, position).unwrap();
                 assert_eq!(after, end);
                 assert_eq!((reply.kind, reply.elapsed, reply.claimed), about);
                 match content {
@@ -326,11 +373,37 @@ mod tests {
         with_ring(256, |ring| {
             let parts: [&[u8]; 1] = [&[0; 100]];
             let content = Content::Inline(&parts);
-            let end = write_task(ring, 0, 256, None, content).unwrap();
-            let end = write_task(ring, end, 256, None, content).unwrap();
+            let (_, end) = write_task(ring, 0, 256, None, content).unwrap();
+            let (_, end) = write_task(ring, end, 256, None, content).unwrap();
             assert_eq!(write_task(ring, end, 256, None, content), None);
             // With the first one gone there is room for it, past the end.
             assert!(write_task(ring, end, 112 + 256, None, content).is_some());
         });
+    }
+    /// Words as they stand in records, or should not: flags, lengths, offsets.
+    fn words() -> impl Strategy<Value = Vec<u64>> {
+        let flags = (0..1u64 << 15, 0..3000u64).prop_map(|(flags, len)| flags << 32 | len);
+        let word = prop_oneof![any::<u64>(), 0..100u64, flags];
+        vec(word, 32)
+    }
+
+    proptest! {
+        #[test]
+        fn any_words_are_records_inside_the_ring_or_an_error(words in words(), at in 0..64u64) {
+            with_ring(256, |ring| {
+                for (index, word) in (0..).zip(words) {
+                    ring.set_word(8 * index, word);
+                }
+                let position = 8 * at;
+                if let Ok((record, end)) = read_task(ring, position) {
+                    assert!(end > position && end <= position + 2 * 256);
+                    assert!(record.place.in_block || ring.holds(record.place.at, record.place.len));
+                }
+                if let Ok((record, end)) = read_reply(ring, position) {
+                    assert!(end > position && end <= position + 2 * 256);
+                    assert!(record.place.in_block || ring.holds(record.place.at, record.place.len));
+                }
+            });
+        }
     }
 }

@@ -49,6 +49,11 @@ impl Ring {
         if len <= to_end { 0 } else { to_end }
     }
 
+    /// Tells whether `len` bytes at `position` lie in one piece.
+    pub fn holds(self, position: u64, len: u64) -> bool {
+        len <= self.capacity - position % self.capacity
+    }
+
     /// Reads the word at `position`.
     pub fn word(self, position: u64) -> u64 {
         let at = self.at(position, WORD).cast::<u64>();
@@ -84,9 +89,9 @@ impl Ring {
     /// Returns the address of `len` bytes that lie in one piece.
     fn at(self, position: u64, len: u64) -> NonNull<u8> {
         let offset = position % self.capacity;
-        // A peer's garbage must not take us out of the ring.
+        // Garbage must not take us out of the ring.
         assert!(
-            len <= self.capacity - offset,
+            self.holds(position, len),
             "a record reaches over the end of its ring"
         );
         // SAFETY: the sum lies inside the ring.

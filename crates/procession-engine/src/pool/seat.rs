@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::arena::member::Stage;
 use crate::arena::{Block, Stamp};
-use crate::pool::lane::{Lane, bytes_at, claim_result};
+use crate::pool::lane::{Lane, claim_result};
 use crate::pool::outcome::Outbox;
 use crate::pool::pace::Pace;
-use crate::pool::record::{Content, Kind, Place, read_reply, read_task, write_task};
+use crate::pool::record::{Content, Kind, Place, read_reply, write_task};
 use crate::pool::ring::Ring;
 use crate::pool::starter::WorkerProcess;
 use crate::pool::task::{Job, Payload, Terms};
@@ -221,25 +221,24 @@ impl<T> Seat<T> {
                 write_task(self.tasks, start, limit, job, content)
             }
         };
-        let Some(end) = written else {
+        let Some((place, end)) = written else {
             self.full = true;
             return Err(task);
         };
-        let (record, _) = read_task(self.tasks, start);
         self.position = end;
         self.unposted += 1;
         if let Some(left) = &mut self.tasks_left {
             *left -= 1;
         }
-        if record.place.in_block {
-            self.bytes += record.place.len;
+        if place.in_block {
+            self.bytes += place.len;
         }
         self.posted.push_back(Posted {
             number: task.number,
             token: task.token,
             job: task.job,
             start,
-            place: record.place,
+            place,
             block: match task.payload {
                 Payload::Inline(_) => None,
                 Payload::Block(block, _) => Some(block),
@@ -278,10 +277,16 @@ impl<T> Seat<T> {
         }
         let family = self.lane.family();
         let worker = self.process.stamp();
+        if tail.wrapping_sub(self.head) > self.results.capacity() {
+            self.give_up_on(tail);
+        }
         while self.head < tail {
-            let (record, next) = read_reply(self.results, self.head);
+            let Ok((record, next)) = read_reply(self.results, self.head) else {
+                self.give_up_on(tail);
+                break;
+            };
             let place = record.place;
-            let claim = || claim_result(place.at, worker, family.me());
+            let claim = || claim_result(place, worker, family.me());
             match record.kind {
                 Kind::Ready => {
                     news.ready = true;
@@ -290,15 +295,19 @@ impl<T> Seat<T> {
                     }
                 }
                 Kind::Failed => {
-                    // Claimed, so that it is freed when it has been read.
-                    let _block = place.in_block.then(claim);
-                    news.failed = Some(bytes_at(family, self.results, place).to_vec());
+                    let len = place.len as usize;
+                    news.failed = Some(match place.in_block.then(claim) {
+                        None => self.results.bytes(place.at, place.len).to_vec(),
+                        Some(Ok(block)) => block[..len].to_vec(),
+                        Some(Err(error)) => error.to_string().into_bytes(),
+                    });
                 }
                 Kind::Reply(code) => {
                     news.done += 1;
                     pace.learn(record.elapsed);
                     let Some(posted) = self.posted.pop_front() else {
-                        debug_assert!(false, "a worker replied to a task that it had not");
+                        news.done -= 1;
+                        self.give_up_on(tail);
                         break;
                     };
                     if posted.place.in_block {
@@ -322,7 +331,7 @@ impl<T> Seat<T> {
                             Err(error) => outbox.lost(token, error),
                         }
                     } else {
-                        let bytes = bytes_at(family, self.results, place);
+                        let bytes = self.results.bytes(place.at, place.len);
                         outbox.inline(token, code, record.elapsed, bytes);
                     }
                 }
@@ -336,6 +345,14 @@ impl<T> Seat<T> {
         }
         self.lane.replies.read_up_to(self.head);
         news
+    }
+
+    /// Ends a worker that has written what it should not: its task is reported
+    /// as lost with it.
+    fn give_up_on(&mut self, tail: u64) {
+        self.head = tail;
+        // It may have ended by itself.
+        let _ = self.process.signal(KILL);
     }
 
     /// Takes back what was given to the worker and not started, in order.
@@ -352,7 +369,7 @@ impl<T> Seat<T> {
         let blocks = back.iter().filter(|posted| posted.place.in_block);
         self.bytes -= blocks.map(|posted| posted.place.len).sum::<u64>();
         back.into_iter()
-            .map(|posted| waiting(posted, self.tasks, &self.lane))
+            .map(|posted| waiting(posted, self.tasks))
             .collect()
     }
 
@@ -420,7 +437,7 @@ impl<T> Seat<T> {
         for mut posted in std::mem::take(&mut self.posted) {
             posted.deaths += 1;
             if self.doom.is_none() && posted.deaths <= posted.terms.retries {
-                back.push(waiting(posted, self.tasks, &self.lane));
+                back.push(waiting(posted, self.tasks));
                 continue;
             }
             if let Some(block) = posted.block
@@ -438,7 +455,7 @@ impl<T> Seat<T> {
             });
         }
         let unstarted = unstarted.into_iter();
-        back.extend(unstarted.map(|posted| waiting(posted, self.tasks, &self.lane)));
+        back.extend(unstarted.map(|posted| waiting(posted, self.tasks)));
         (lost, back)
     }
 }
@@ -453,10 +470,10 @@ fn is_still_ours(block: &Block, lane: &Lane, worker: Stamp) -> bool {
 }
 
 /// Makes a posted task one that waits again: its bytes are still in the ring.
-fn waiting<T>(posted: Posted<T>, ring: Ring, lane: &Lane) -> Waiting<T> {
+fn waiting<T>(posted: Posted<T>, ring: Ring) -> Waiting<T> {
     let payload = match posted.block {
         Some(block) => Payload::Block(block, posted.place.len),
-        None => Payload::Inline(bytes_at(lane.family(), ring, posted.place).into()),
+        None => Payload::Inline(ring.bytes(posted.place.at, posted.place.len).into()),
     };
     Waiting {
         number: posted.number,
@@ -467,3 +484,6 @@ fn waiting<T>(posted: Posted<T>, ring: Ring, lane: &Lane) -> Waiting<T> {
         deaths: posted.deaths,
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -12,7 +12,7 @@ use crate::os::liveness::boot_time;
 use crate::os::patience::Patience;
 use crate::os::time::Deadline;
 use crate::pool::bounds::Bounds;
-use crate::pool::lane::{Lane, bytes_at, bytes_of};
+use crate::pool::lane::{Lane, bytes_at, prologue_at};
 use crate::pool::record::{Content, INLINE, Kind, TaskRecord, read_task, write_reply};
 use crate::pool::ring::Ring;
 use crate::primitive::Ordering;
@@ -171,7 +171,8 @@ impl Worker {
     /// process is to end.
     ///
     /// # Errors
-    /// `Interrupted` when a signal arrived first, `TimedOut` at the deadline.
+    /// `Interrupted` when a signal arrived first, `TimedOut` at the deadline;
+    /// `Invalid` or `Stale` when what the pool wrote is no task.
     pub fn next(&mut self, deadline: Deadline) -> Result<Option<Taken>> {
         if self.taken > 0 && self.bounds.is_outgrown() {
             // What is queued here goes to others when this process has ended.
@@ -179,11 +180,12 @@ impl Worker {
         }
         loop {
             if self.lane.window.take() {
-                return Ok(Some(self.begin()));
+                return self.begin().map(Some);
             }
             if self.lane.window.is_closed() {
                 // Tasks that were posted before the closing come first.
-                return Ok(self.lane.window.take().then(|| self.begin()));
+                let one_more = self.lane.window.take();
+                return one_more.then(|| self.begin()).transpose();
             }
             let window = &self.lane.window;
             if self.patience.spin(|| window.has_news()) {
@@ -212,7 +214,8 @@ impl Worker {
     /// Returns the bytes of the running task.
     #[must_use]
     pub fn bytes(&self, task: &Taken) -> &[u8] {
-        bytes_at(self.family(), self.tasks, task.record.place)
+        // That they are there was seen when the task began.
+        bytes_at(self.family(), self.tasks, task.record.place).unwrap_or_default()
     }
 
     /// Returns what all tasks of the running task's job have in common; empty
@@ -223,9 +226,7 @@ impl Worker {
         let Some(job) = task.record.job else {
             return &[];
         };
-        let len = bytes_of(self.family(), job.offset, 8);
-        let len = u64::from_le_bytes(len.try_into().expect("eight bytes were asked for"));
-        bytes_of(self.family(), job.offset + 8, len)
+        prologue_at(self.family(), job.offset).unwrap_or_default()
     }
 
     /// Makes the running task's block this process's own, to keep for as long
@@ -274,13 +275,17 @@ impl Worker {
         self.publish(Kind::Reply(code), Content::Block(block.leak(), len))
     }
 
-    fn begin(&mut self) -> Taken {
-        let (record, next) = read_task(self.tasks, self.position);
+    fn begin(&mut self) -> Result<Taken> {
+        let (record, next) = read_task(self.tasks, self.position)?;
+        bytes_at(self.family(), self.tasks, record.place)?;
+        if let Some(job) = record.job {
+            prologue_at(self.family(), job.offset)?;
+        }
         self.position = next;
         self.taken += 1;
         self.claimed = false;
         self.lane.since.store(self.taken, self.now);
-        Taken { record }
+        Ok(Taken { record })
     }
 
     fn send(&mut self, kind: Kind, parts: &[&[u8]]) -> Result<()> {
