@@ -97,6 +97,9 @@ mod shared;
 mod sync;
 mod wait;
 
+#[cfg(test)]
+mod decoders;
+
 pub use child::{Child, State};
 pub use context::{Context, StartMethod, cpu_count, set_start_method, start_method};
 pub use current::{

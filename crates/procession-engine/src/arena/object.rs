@@ -462,6 +462,7 @@ impl Object {
                 .attached
                 .get(&handle.serial)
                 .and_then(Weak::upgrade)
+                .filter(|attachment| attachment.handle == handle)
         };
         let object = if let Some(attachment) = known {
             Self { attachment, family }

@@ -48,7 +48,7 @@ impl Affinity {
     /// Makes a set of the processors with these numbers.
     pub fn from_cpus(cpus: impl IntoIterator<Item = usize>) -> Self {
         let mut words = Vec::new();
-        for cpu in cpus {
+        for cpu in cpus.into_iter().filter(|cpu| cpu / 64 < MOST_WORDS) {
             let word = cpu / 64;
             if words.len() <= word {
                 words.resize(word + 1, 0);
@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(set.count(), 3);
         assert_eq!(set.cpus().collect::<Vec<_>>(), [3, 64, 200]);
         assert_eq!(Affinity::from_cpus([]).count(), 0);
+        assert_eq!(Affinity::from_cpus([usize::MAX, 1 << 40]).count(), 0);
     }
 
     #[test]

@@ -21,4 +21,6 @@ pub use builder::PoolBuilder;
 pub use calls::Calls;
 pub use imap::{Imap, ImapUnordered};
 pub use pool::{Pool, WorkerInfo};
+#[cfg(test)]
+pub(crate) use worker::Setup;
 pub(crate) use worker::work;

@@ -1,0 +1,140 @@
+//! Whatever bytes another process of the family hands over are a value or an error:
+//! never a panic, never memory without end.
+//!
+//! That a function's address is one is the word of a process of the same build; bytes
+//! that name no such build are refused before anything is called.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::codec;
+use crate::function::EntryRef;
+use crate::launch::Launch;
+use crate::pool::Setup;
+use crate::{
+    Barrier, Condition, Event, Lock, Pipe, Queue, RLock, Result, Semaphore, Shared, SharedArray,
+    outcome, pipe,
+};
+
+/// Bytes such as postcard's: small numbers, long ones, text, and what is none of these.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let number = any::<u64>().prop_map(|number| postcard::to_stdvec(&number).unwrap());
+    let text = "\\PC{0,8}".prop_map(|text| postcard::to_stdvec(&text).unwrap());
+    let piece = prop_oneof![
+        vec(0..4_u8, 1..4),
+        vec(any::<u8>(), 1..8),
+        Just(vec![0xff; 9]),
+        number,
+        text,
+    ];
+    vec(piece, 0..10).prop_map(|pieces| pieces.concat())
+}
+
+/// Objects of all kinds, and the numbers of their handles.
+struct Objects {
+    _kept: Box<dyn std::any::Any>,
+    numbers: Vec<(u64, u64)>,
+}
+
+fn objects() -> Objects {
+    let kept = (
+        Lock::new().unwrap(),
+        RLock::new().unwrap(),
+        Semaphore::new(2).unwrap(),
+        Condition::new().unwrap(),
+        Event::new().unwrap(),
+        Barrier::new(2).unwrap(),
+        Queue::<u32>::new().unwrap(),
+        SharedArray::<u64>::from_slice(&[1, 2, 3]).unwrap(),
+        pipe::<u32, u32>().unwrap(),
+    );
+    let all = codec::encode(
+        &(
+            &kept.0, &kept.1, &kept.2, &kept.3, &kept.4, &kept.5, &kept.6, &kept.7, &kept.8.0,
+            &kept.8.1,
+        ),
+        "objects",
+    )
+    .unwrap();
+    let mut numbers = Vec::new();
+    let mut rest = &all[..];
+    while let Ok((pair, after)) = postcard::take_from_bytes::<(u64, u64)>(rest) {
+        numbers.push(pair);
+        rest = after;
+    }
+    Objects {
+        _kept: Box::new(kept),
+        numbers,
+    }
+}
+
+/// Reads bytes as whatever can be attached to; returns for how many that was right.
+fn attach_to_all(bytes: &[u8]) -> usize {
+    let tried = [
+        codec::decode::<Lock>(bytes, "it").is_ok(),
+        codec::decode::<RLock>(bytes, "it").is_ok(),
+        codec::decode::<Semaphore>(bytes, "it").is_ok(),
+        codec::decode::<Condition>(bytes, "it").is_ok(),
+        codec::decode::<Event>(bytes, "it").is_ok(),
+        codec::decode::<Barrier>(bytes, "it").is_ok(),
+        codec::decode::<Queue<u32>>(bytes, "it").is_ok(),
+        codec::decode::<SharedArray<u64>>(bytes, "it").is_ok(),
+        codec::decode::<Shared<u64>>(bytes, "it").is_ok(),
+        codec::decode::<Pipe<u32, u32>>(bytes, "it").is_ok(),
+    ];
+    tried.into_iter().filter(|right| *right).count()
+}
+
+proptest! {
+    #[test]
+    fn bytes_are_a_launch_or_an_error(bytes in bytes()) {
+        let launch: Result<(Launch, &[u8])> = codec::decode_first(&bytes, "a launch");
+        if let Ok((_, rest)) = launch {
+            prop_assert!(rest.len() < bytes.len());
+        }
+    }
+
+    #[test]
+    fn bytes_are_a_workers_set_up_or_an_error(bytes in bytes()) {
+        let _: Result<Setup> = codec::decode(&bytes, "a worker's set-up");
+    }
+
+    #[test]
+    fn bytes_name_no_function_of_this_build(bytes in bytes()) {
+        if let Ok(entry) = codec::decode::<EntryRef>(&bytes, "a function") {
+            prop_assert!(entry.resolve().unwrap_err().is_invalid());
+        }
+    }
+
+    #[test]
+    fn bytes_are_an_outcome_or_an_error(bytes in bytes()) {
+        let _ = outcome::read::<()>(&bytes, "a result");
+        let _ = outcome::read::<u64>(&bytes, "a result");
+        let _ = outcome::read::<String>(&bytes, "a result");
+        let _ = outcome::read::<Vec<(u64, Option<String>)>>(&bytes, "a result");
+        let _ = outcome::read::<Vec<[u64; 32]>>(&bytes, "a result");
+    }
+
+    #[test]
+    fn numbers_are_the_handle_of_an_object_or_an_error(
+        which in any::<prop::sample::Index>(),
+        other in any::<prop::sample::Index>(),
+        beside in -70_i64..70,
+        wild in any::<(u64, u64)>(),
+    ) {
+        let objects = objects();
+        let (offset, serial) = objects.numbers[which.index(objects.numbers.len())];
+        let (_, another) = objects.numbers[other.index(objects.numbers.len())];
+        let numbers = |pair: (u64, u64)| postcard::to_stdvec(&pair).unwrap();
+        attach_to_all(&numbers((offset, serial)));
+        for wrong in [
+            (offset.wrapping_add_signed(beside), another),
+            (offset, wild.1),
+            wild,
+        ] {
+            if wrong != (offset, serial) {
+                prop_assert_eq!(attach_to_all(&numbers(wrong)), 0);
+            }
+        }
+    }
+}
