@@ -5,9 +5,9 @@
 //! member that dies in mid-step leaves a state that others can take over:
 //! reserved and dead belong to the parent, dying to the one that buries.
 
-use crate::arena::low_half::low_half;
+use crate::arena::exit::Exit;
 use crate::arena::stamp::Stamp;
-use crate::primitive::{AtomicU32, AtomicU64, Half, Ordering};
+use crate::primitive::{AtomicU32, AtomicU64, Ordering};
 
 /// Ends with its parent.
 pub const DAEMON: u32 = 1;
@@ -20,13 +20,6 @@ pub const BOOTED: u32 = 8;
 /// Its parent is waiting for its end right now.
 pub const WATCHED: u32 = 16;
 
-/// Set in `exit` once the wait status below it is known.
-const EXITED: u64 = 0x1_0000;
-/// Set in `exit` once the parent knows of the end.
-const SEEN: u64 = 0x2_0000;
-/// Set in `exit` while the keeper leaves the process unreaped.
-const KEPT: u64 = 0x4_0000;
-
 /// Bytes of a name that the table keeps.
 const NAME_BYTES: usize = 32;
 
@@ -38,8 +31,8 @@ pub struct Member {
     state: AtomicU64,
     /// Boot time in nanoseconds when the process joined.
     pub seen: AtomicU64,
-    /// Generation (high half), what is known of the end, and the wait status.
-    exit: AtomicU64,
+    /// What is known of its end.
+    pub exit: Exit,
     /// Offset of the block with the outcome of the process's function, or 0.
     pub outcome: AtomicU64,
     /// How many bytes of that block are the outcome.
@@ -103,94 +96,10 @@ impl Member {
         self.keeper.store(0, Ordering::Relaxed);
         self.flags.store(0, Ordering::Relaxed);
         self.stop.store(0, Ordering::Relaxed);
-        self.exit
-            .store(u64::from(generation) << 32, Ordering::Relaxed);
+        self.exit.renew(generation);
         // Release: whoever reads the generation sees the entry cleared.
         self.generation.store(generation, Ordering::Release);
         generation
-    }
-
-    /// Records a wait status, if the slot still belongs to that generation.
-    pub fn set_exit(&self, generation: u32, wait_status: u32) -> bool {
-        let before = u64::from(generation) << 32;
-        let after = before | EXITED | u64::from(wait_status & 0xffff);
-        // Release pairs with the Acquire in `exit`.
-        let set = self
-            .exit
-            .compare_exchange(before, after, Ordering::Release, Ordering::Relaxed)
-            .is_ok();
-        if set {
-            crate::primitive::futex_wake(self.exit_word(), u32::MAX);
-        }
-        set
-    }
-
-    /// Records a wait status as the keeper, which leaves the process unreaped
-    /// until the parent knows of the end; false if it does, or is no more.
-    pub fn keep_exit(&self, generation: u32, wait_status: u32) -> bool {
-        let told = EXITED | u64::from(wait_status & 0xffff) | KEPT;
-        let kept = self.change_exit(generation, |exit| (exit & SEEN == 0).then_some(exit | told));
-        if kept.is_some() {
-            crate::primitive::futex_wake(self.exit_word(), u32::MAX);
-        }
-        kept.is_some()
-    }
-
-    /// Notes as the parent that it knows of the end; tells whether the keeper
-    /// has to hear of that.
-    pub fn see_exit(&self, generation: u32, wait_status: u32) -> bool {
-        let told = EXITED | u64::from(wait_status & 0xffff) | SEEN;
-        let before = self.change_exit(generation, |exit| match exit & EXITED {
-            0 => Some(exit | told),
-            _ => Some(exit | SEEN),
-        });
-        before.is_some_and(|exit| exit & (KEPT | SEEN) == KEPT)
-    }
-
-    /// Notes as the keeper that it has reaped the process after all.
-    pub fn unkeep_exit(&self, generation: u32) {
-        if self
-            .change_exit(generation, |exit| Some(exit & !KEPT))
-            .is_some()
-        {
-            crate::primitive::futex_wake(self.exit_word(), u32::MAX);
-        }
-    }
-
-    /// Tells whether the parent knows of the end, or has even given the slot back.
-    pub fn is_seen(&self, generation: u32) -> bool {
-        let exit = self.exit.load(Ordering::Acquire);
-        (exit >> 32) as u32 != generation || exit & SEEN != 0
-    }
-
-    /// Returns what [`exit_word`](Self::exit_word) holds, while the keeper leaves
-    /// the process unreaped.
-    pub fn kept(&self, generation: u32) -> Option<u32> {
-        let exit = self.exit.load(Ordering::Acquire);
-        ((exit >> 32) as u32 == generation && exit & KEPT != 0).then_some(exit as u32)
-    }
-
-    /// Changes what is known of the end of that generation; returns what was.
-    fn change_exit(&self, generation: u32, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
-        self.exit
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |exit| {
-                match (exit >> 32) as u32 == generation {
-                    true => change(exit),
-                    false => None,
-                }
-            })
-            .ok()
-    }
-
-    /// Returns the wait status of the given generation, once recorded.
-    pub fn exit(&self, generation: u32) -> Option<u32> {
-        let exit = self.exit.load(Ordering::Acquire);
-        ((exit >> 32) as u32 == generation && exit & EXITED != 0).then_some((exit & 0xffff) as u32)
-    }
-
-    /// Returns the word that changes from 0 when the exit is recorded.
-    pub fn exit_word(&self) -> &Half {
-        low_half(&self.exit)
     }
 
     /// Says what the process is to be, before it starts.

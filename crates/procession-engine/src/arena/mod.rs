@@ -20,6 +20,7 @@ mod spans;
 pub(crate) mod blocks;
 
 pub mod block;
+pub mod exit;
 pub mod member;
 pub mod usage;
 

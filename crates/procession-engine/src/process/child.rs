@@ -323,7 +323,7 @@ impl Process {
     fn tell_keeper(&self, family: &Family, status: ExitStatus) {
         let member = family.member(self.stamp);
         let told = status.to_wait_status() as u32;
-        if member.see_exit(self.stamp.generation(), told) {
+        if member.exit.see(self.stamp.generation(), told) {
             // Without memory to ring with, it looks at its next event.
             let _ = doorbell::ring(family.id(), self.keeper.raw(), KEEPER_BELL);
         }
@@ -333,8 +333,8 @@ impl Process {
     fn wait_until_reaped(&self, family: &Family) {
         let member = family.member(self.stamp);
         let deadline = Deadline::after(LAST_RITES);
-        while let Some(word) = member.kept(self.stamp.generation()) {
-            if futex_wait(member.exit_word(), word, deadline) != Woken::Changed {
+        while let Some(word) = member.exit.kept(self.stamp.generation()) {
+            if futex_wait(member.exit.futex(), word, deadline) != Woken::Changed {
                 return;
             }
         }
@@ -358,7 +358,7 @@ impl Process {
     fn hear_of_exit(&self, family: &Family, deadline: Deadline) -> Result<Option<ExitStatus>> {
         let member = family.member(self.stamp);
         let recorded = || {
-            let word = member.exit(self.stamp.generation())?;
+            let word = member.exit.status(self.stamp.generation())?;
             Some(ExitStatus::from_wait_status(i32::try_from(word).ok()?))
         };
         for _ in 0..SPINS {
@@ -372,7 +372,7 @@ impl Process {
             return Ok(Some(status));
         }
         loop {
-            let woken = futex_wait(member.exit_word(), 0, deadline.within(SLICE));
+            let woken = futex_wait(member.exit.futex(), 0, deadline.within(SLICE));
             if let Some(status) = recorded() {
                 return Ok(Some(status));
             }

@@ -349,7 +349,9 @@ impl Keeper {
             }
             None => {}
         }
-        member.set_exit(child.stamp.generation(), status.to_wait_status() as u32);
+        member
+            .exit
+            .record(child.stamp.generation(), status.to_wait_status() as u32);
         if let Some(claimer) = cell.claimer(child.uses) {
             // Whoever is about to write its orders still holds the slot.
             member.parent.store(claimer.raw(), Ordering::Relaxed);

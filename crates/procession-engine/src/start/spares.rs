@@ -216,7 +216,7 @@ impl Drop for Claim {
             return;
         }
         let member = family.member(self.stamp);
-        if member.exit(self.stamp.generation()).is_some() {
+        if member.exit.status(self.stamp.generation()).is_some() {
             family.release_member(self.stamp);
         }
     }

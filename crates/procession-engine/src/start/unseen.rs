@@ -54,7 +54,7 @@ impl Unseen {
             return Some(pidfd);
         }
         let told = status.to_wait_status() as u32;
-        if !member.keep_exit(stamp.generation(), told) {
+        if !member.exit.keep(stamp.generation(), told) {
             return Some(pidfd);
         }
         if self.ended.len() == MOST
@@ -93,7 +93,10 @@ impl Unseen {
     /// Reaps those whose end their parents have seen.
     pub(super) fn reap_seen(&mut self, family: &Family) {
         self.ended.retain(|child| {
-            let is_seen = family.member(child.stamp).is_seen(child.stamp.generation());
+            let is_seen = family
+                .member(child.stamp)
+                .exit
+                .is_seen(child.stamp.generation());
             if is_seen {
                 child.reap(family);
             }
@@ -124,6 +127,7 @@ impl Ended {
         let _ = self.pidfd.reap();
         family
             .member(self.stamp)
-            .unkeep_exit(self.stamp.generation());
+            .exit
+            .reaped(self.stamp.generation());
     }
 }
