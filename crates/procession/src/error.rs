@@ -43,7 +43,6 @@ enum Cause {
     },
     Refused {
         message: String,
-        out_of_memory: bool,
     },
 }
 
@@ -117,11 +116,16 @@ impl Error {
     }
 
     /// The other process could not read the arguments or write the result.
-    pub(crate) fn refused(message: String, out_of_memory: bool) -> Self {
-        Self(Box::new(Cause::Refused {
-            message,
-            out_of_memory,
-        }))
+    pub(crate) fn refused(message: String) -> Self {
+        Self(Box::new(Cause::Refused { message }))
+    }
+
+    /// Returns the kind of an error that is the engine's.
+    pub(crate) fn engine_kind(&self) -> Option<ErrorKind> {
+        match &*self.0 {
+            Cause::Engine(error) => Some(error.kind()),
+            _ => None,
+        }
     }
 
     pub(crate) fn codec(what: impl Into<String>, source: postcard::Error) -> Self {
@@ -340,14 +344,7 @@ impl Error {
     /// have, is exhausted.
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
-        let refused = matches!(
-            &*self.0,
-            Cause::Refused {
-                out_of_memory: true,
-                ..
-            }
-        );
-        refused || self.memory_limit().is_some() || self.is_kind(ErrorKind::OutOfMemory)
+        self.memory_limit().is_some() || self.is_kind(ErrorKind::OutOfMemory)
     }
 
     /// Tells whether a limit was reached: of processes, of descriptors, of the
@@ -387,11 +384,7 @@ impl Error {
     /// Tells whether a value could not be turned into bytes or back.
     #[must_use]
     pub fn is_codec(&self) -> bool {
-        match &*self.0 {
-            Cause::Codec { .. } => true,
-            Cause::Refused { out_of_memory, .. } => !out_of_memory,
-            _ => false,
-        }
+        matches!(&*self.0, Cause::Codec { .. } | Cause::Refused { .. })
     }
 
     pub(crate) fn is_interrupted(&self) -> bool {
@@ -410,7 +403,7 @@ impl fmt::Display for Error {
         match &*self.0 {
             Cause::Engine(error) => error.fmt(f),
             Cause::Codec { what, source } => write!(f, "{what}: {source}"),
-            Cause::Refused { message, .. } => f.write_str(message),
+            Cause::Refused { message } => f.write_str(message),
             Cause::Panic(info) => {
                 write!(f, "process {} panicked", info.process)?;
                 if let Some(location) = &info.location {

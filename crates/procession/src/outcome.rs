@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
+use procession_engine::ErrorKind;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +22,25 @@ enum Outcome {
     /// The result follows.
     Done,
     Panicked(PanicInfo),
-    /// The arguments or the result could not cross.
+    /// The function did not come to run, or its result could not cross.
     Failed {
         message: String,
-        out_of_memory: bool,
+        why: Why,
+        errno: Option<i32>,
     },
+}
+
+/// What the caller can ask of a failure in another process.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Why {
+    /// Arguments or result could not be turned into bytes or back.
+    Codec,
+    OutOfMemory,
+    Invalid,
+    Limit,
+    Stale,
+    Unsupported,
+    Other,
 }
 
 /// Tells how a function ended, without its result.
@@ -65,7 +80,42 @@ impl Outcome {
     fn failed(error: &Error) -> Self {
         Self::Failed {
             message: error.to_string(),
-            out_of_memory: error.is_out_of_memory(),
+            why: Why::of(error),
+            errno: error.os_error(),
+        }
+    }
+}
+
+impl Why {
+    fn of(error: &Error) -> Self {
+        if error.is_out_of_memory() {
+            return Self::OutOfMemory;
+        }
+        match error.engine_kind() {
+            None => Self::Codec,
+            Some(ErrorKind::Invalid) => Self::Invalid,
+            Some(ErrorKind::Limit) => Self::Limit,
+            Some(ErrorKind::Stale) => Self::Stale,
+            Some(ErrorKind::Unsupported) => Self::Unsupported,
+            Some(_) => Self::Other,
+        }
+    }
+
+    /// Returns an error of which the same can be said.
+    fn error(self, message: String, errno: Option<i32>) -> Error {
+        let kind = match self {
+            Self::Codec => return Error::refused(message),
+            Self::OutOfMemory => ErrorKind::OutOfMemory,
+            Self::Invalid => ErrorKind::Invalid,
+            Self::Limit => ErrorKind::Limit,
+            Self::Stale => ErrorKind::Stale,
+            Self::Unsupported => ErrorKind::Unsupported,
+            Self::Other => ErrorKind::Os,
+        };
+        let error = procession_engine::Error::new(kind, message);
+        match errno {
+            Some(errno) => error.with_errno(errno).into(),
+            None => error.into(),
         }
     }
 }
@@ -84,8 +134,9 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> 
         Outcome::Panicked(info) => Err(Error::panic(info)),
         Outcome::Failed {
             message,
-            out_of_memory,
-        } => Err(Error::refused(message, out_of_memory)),
+            why,
+            errno,
+        } => Err(why.error(message, errno)),
     }
 }
 

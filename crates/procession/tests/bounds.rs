@@ -3,10 +3,12 @@
 mod watchdog;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use procession::{Barrier, Pool, StartMethod, current_process};
+use procession::{Barrier, Pool, Queue, StartMethod, current_process};
 use watchdog::watch;
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
@@ -133,7 +135,77 @@ fn workers_run_where_they_are_told() {
         let cpus = pool.apply(procession::cpu_count, ()).unwrap();
         assert_eq!(cpus.get(), 1);
     }
-    let builder = Pool::builder().workers(1).affinity(|_| [100_000]);
-    let pool = builder.start().unwrap();
-    assert!(pool.apply(uses, 1).is_err());
+}
+
+#[procession::test]
+fn bounds_that_cannot_be_met_fail_the_tasks_and_say_why() {
+    let _watchdog = watch();
+    for method in METHODS {
+        let builder = || Pool::builder().workers(1).start_method(method);
+        let pool = builder().affinity(|_| [100_000]).start().unwrap();
+        let error = pool.apply(uses, 1).unwrap_err();
+        assert!(
+            error.is_invalid() && error.os_error() == Some(22),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("[100000]"), "{error}");
+
+        let pool = builder().memory_limit(1).start().unwrap();
+        let error = pool.apply(uses, 1).unwrap_err();
+        assert!(error.is_invalid(), "{error:?}");
+        assert!(
+            error.to_string().contains("more than the 1 that"),
+            "{error}"
+        );
+
+        for (name, value) in [("a=b", "c"), ("", "c"), ("a", "b\0")] {
+            let pool = builder().env(move |_| [(name, value)]).start();
+            let error = pool.unwrap_err();
+            assert!(error.is_invalid() && !error.is_codec(), "{error:?}");
+        }
+    }
+}
+
+/// Returns how many bytes of memory the family's file has.
+fn backed() -> u64 {
+    let mut sizes = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        let is_ours = |target: PathBuf| target.to_string_lossy().contains("memfd:procession");
+        if std::fs::read_link(&path).is_ok_and(is_ours) {
+            sizes.push(std::fs::metadata(&path).unwrap().blocks() * 512);
+        }
+    }
+    sizes.into_iter().max().unwrap()
+}
+
+/// Bytes that a family keeps for the next who needs them, and what else it may have.
+const KEPT: u64 = (128 + 16) << 20;
+
+#[procession::test]
+fn memory_that_a_burst_took_is_given_back() {
+    let _watchdog = watch();
+    let count = 32;
+    let item = || serde_bytes::ByteBuf::from(vec![7; 8 * MEBIBYTE]);
+    let queue = Queue::new().unwrap();
+    for _ in 0..count {
+        queue.put(item()).unwrap();
+    }
+    assert!(backed() >= (8 * MEBIBYTE * count) as u64);
+    for _ in 0..count {
+        assert_eq!(queue.get().unwrap(), item());
+    }
+    assert!(backed() <= KEPT, "{} after the queue", backed());
+    let pool = Pool::builder().workers(2).start().unwrap();
+    let same = |bytes: serde_bytes::ByteBuf| bytes;
+    let results = pool.map(same, (0..count).map(|_| item())).unwrap();
+    assert!(results.into_iter().all(|bytes| bytes == item()));
+    assert!(backed() <= KEPT, "{} after the map", backed());
+    let calls: Vec<_> = (0..count)
+        .map(|_| pool.apply_async(same, item()).unwrap())
+        .collect();
+    for call in calls {
+        assert_eq!(call.get().unwrap(), item());
+    }
+    assert!(backed() <= KEPT, "{} after the calls", backed());
 }

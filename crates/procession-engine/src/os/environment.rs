@@ -10,11 +10,31 @@
 )]
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::proc_status::thread_ids;
 
-/// Sets variables of this process's environment.
+/// Tells whether variables could be in an environment.
+///
+/// # Errors
+/// `Invalid` for a name that is empty or holds `=`, and where there is a NUL.
+pub fn check<'a>(variables: impl IntoIterator<Item = &'a (OsString, OsString)>) -> Result<()> {
+    for (name, value) in variables {
+        let bytes = name.as_bytes();
+        if bytes.is_empty() || bytes.contains(&b'=') || bytes.contains(&0) {
+            let message = format!("{name:?} cannot be the name of an environment variable");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        if value.as_bytes().contains(&0) {
+            let message = format!("the environment variable {name:?} cannot hold a NUL");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+    }
+    Ok(())
+}
+
+/// Sets variables of this process's environment, which were checked.
 ///
 /// # Errors
 /// `Unsupported` when other threads run, which might read it meanwhile.

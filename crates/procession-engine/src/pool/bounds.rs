@@ -31,7 +31,15 @@ impl Bounds {
     /// are not there.
     pub(super) fn apply(&self) -> Result<()> {
         if let Some(cpus) = &self.cpus {
-            Affinity::from_cpus(cpus.iter().copied()).apply()?;
+            let apply = || Affinity::from_cpus(cpus.iter().copied()).apply();
+            apply().map_err(|source| {
+                let message = format!("a worker cannot run on the processors {cpus:?}: {source}");
+                let error = Error::new(ErrorKind::Invalid, message);
+                match source.errno() {
+                    Some(errno) => error.with_errno(errno),
+                    None => error,
+                }
+            })?;
         }
         let has = Footprint::own();
         let limits = [

@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use procession_engine::arena::Stamp;
+use procession_engine::os::environment;
 use procession_engine::os::exit_status::ExitStatus;
 use procession_engine::pool as engine;
 use procession_engine::process;
@@ -237,7 +238,8 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// `is_uninitialised` when `procession::init()` was not called,
-    /// `is_invalid` for no workers or [`StartMethod::Fork`], and the system's
+    /// `is_invalid` for no workers, [`StartMethod::Fork`] or a variable that no
+    /// environment can have, and the system's
     /// refusal when it has no room for the workers. Nothing is left behind.
     pub fn start(self) -> Result<Pool> {
         let initializer = self.initializer.transpose()?;
@@ -279,6 +281,11 @@ impl engine::WorkerStarter for Starter {
             cpus: self.affinity.as_ref().map(|cpus| (cpus.0)(opening.index)),
             ..self.bounds.clone()
         };
+        let env = self
+            .env
+            .as_ref()
+            .map_or_else(Vec::new, |env| (env.0)(opening.index));
+        environment::check(&env)?;
         let setup = Setup::new(opening.lane, self.initializer.clone(), bounds);
         let launch = Launch {
             role: Role::Worker(opening.index),
@@ -287,10 +294,7 @@ impl engine::WorkerStarter for Starter {
             method: self.method,
             default_method: context::start_method(),
             server: None,
-            env: self
-                .env
-                .as_ref()
-                .map_or_else(Vec::new, |env| (env.0)(opening.index)),
+            env,
         };
         launch::start(&launch, &setup, "a worker's set-up")
             .map(|child| Box::new(Process(child)) as Box<dyn engine::WorkerProcess>)
