@@ -1,5 +1,6 @@
 """Tasks of a pool that take too long, or are not wanted any more: they alone are ended."""
 
+import contextlib
 import itertools
 import queue as threads_queue
 import time
@@ -121,11 +122,32 @@ def test_timeout_that_is_no_time_is_refused(lib, timeout) -> None:
         pool.apply(targets.square, (3,), timeout=timeout)
 
 
-def test_thread_has_no_deadline() -> None:
-    with load("pool").ThreadPool(1) as pool:
+def test_threads_refuse_what_needs_a_process() -> None:
+    pools = load("pool")
+    for option in (
+        "retries",
+        "memory_limit",
+        "max_memory_per_worker",
+        "affinity",
+        "env",
+    ):
+        with pytest.raises(TypeError, match=option):
+            pools.ThreadPool(1, **{option: 1})
+    with pools.ThreadPool(1) as pool:
         for use in ("apply", "apply_async", "map", "map_async", "imap"):
             with pytest.raises(ValueError, match="cannot be killed"):
                 getattr(pool, use)(targets.square, (3,), timeout=1)
+            with pytest.raises(ValueError, match="is not run again"):
+                getattr(pool, use)(targets.square, (3,), retries=1)
+        with pytest.raises(ValueError, match="cannot be cancelled"):
+            pool.apply_async(targets.square, (3,)).cancel()
+        for chunksize in (1, 2):
+            results = pool.imap(targets.square, range(4), chunksize)
+            with pytest.raises(ValueError, match="cannot be cancelled"):
+                results.cancel(kill=True)
+            assert list(results) == [0, 1, 4, 9]
+        results.close()
+        assert pool.apply(targets.square, (3,), timeout=None, retries=0) == 9
 
 
 # Cancelling.
@@ -214,6 +236,86 @@ def test_map_that_runs_is_cancelled_with_what_is_left(lib, mp) -> None:
         with pytest.raises(lib.CancelledError):
             killed.get(PATIENCE)
         assert pool.apply(targets.square, (3,)) == 9
+
+
+class Numbers:
+    """An endless iterator that knows how far it was asked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> int:
+        self.count += 1
+        return 3 if self.count == 2 else self.count - 1
+
+
+def drained(lib, results) -> list[str]:
+    """Tells of all that is left of an iterator."""
+    left = []
+    while True:
+        try:
+            left.append(str(next(results)))
+        except StopIteration:
+            return left
+        except lib.CancelledError:
+            left.append("cancelled")
+
+
+@pytest.mark.parametrize("use", ["imap", "imap_unordered"])
+@pytest.mark.parametrize("chunksize", [1, 2])
+@pytest.mark.parametrize("endless", [False, True])
+def test_imap_is_cancelled_with_what_is_left(lib, mp, use, chunksize, endless) -> None:
+    gate = mp.Semaphore(0), mp.Event()
+    started, event = gate
+    with mp.Pool(1, targets.initialize, gate) as pool:
+        for kill in (False, True):
+            numbers = Numbers() if endless else [0, 3, *range(2, 3000)]
+            results = getattr(pool, use)(targets.wait_or_square, numbers, chunksize)
+            assert started.acquire(timeout=PATIENCE)
+            assert results.cancel(kill) is True
+            event.set()
+            left = drained(lib, results)
+            done = [] if kill and chunksize == 2 else ["0"]
+            done += [] if kill else ["9"]
+            if chunksize == 1 or use == "imap":
+                # One at least stands for the inputs that were left.
+                cancelled = left.count("cancelled")
+                assert sorted(left) == [*done, *["cancelled"] * max(1, cancelled)]
+            else:
+                # The first error ends it, as ever.
+                assert left[-1] == "cancelled"
+            assert results.cancel() is False
+            assert pool.apply(targets.square, (3,)) == 9
+            assert started.acquire(block=False) is False
+            event.clear()
+        if endless:
+            asked = numbers.count
+            assert pool.apply(targets.square, (3,)) == 9
+            assert numbers.count == asked
+
+
+def test_imap_that_is_closed_gives_its_results_up(mp) -> None:
+    gate = mp.Semaphore(0), mp.Event()
+    started, event = gate
+    with mp.Pool(1, targets.initialize, gate) as pool:
+        for use, numbers, chunksize in (
+            ("imap", Numbers(), 1),
+            ("imap", Numbers(), 2),
+            ("imap_unordered", [0, 3, *range(100)], 1),
+        ):
+            results = getattr(pool, use)(targets.wait_or_square, numbers, chunksize)
+            assert started.acquire(timeout=PATIENCE)
+            with contextlib.closing(results):
+                assert pool._cache
+            assert list(results) == []
+            event.set()
+            # It waits for what runs, and then the pool knows nothing of it.
+            assert pool.apply(targets.square, (3,)) == 9
+            assert not pool._cache
+            event.clear()
 
 
 @pytest.mark.slow

@@ -81,3 +81,30 @@ def test_tasks_of_a_pool_that_was_terminated_fail(lib, mp) -> None:
     pool.join()
     with pytest.raises(lib.WorkerDied):
         results.get(PATIENCE)
+
+
+@pytest.mark.procession_only("multiprocessing has no such options")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_queues_cannot_bring_about_is_refused(mp, kind) -> None:
+    for option, value in (
+        ("memory_limit", 1 << 30),
+        ("max_memory_per_worker", 1 << 30),
+        ("affinity", [0]),
+        ("env", {"A": "B"}),
+        ("retries", 1),
+    ):
+        with pytest.raises(ValueError, match=f"has no {option}"):
+            kind(1, context=mp, **{option: value})
+    with kind(1, context=mp) as pool:
+        for use in ("apply", "apply_async", "map", "map_async", "imap"):
+            with pytest.raises(ValueError, match="cannot be killed"):
+                getattr(pool, use)(targets.square, (3,), timeout=1)
+            with pytest.raises(ValueError, match="is not run again"):
+                getattr(pool, use)(targets.square, (3,), retries=1)
+        for result in (
+            pool.apply_async(targets.square, (3,)),
+            pool.imap(targets.square, range(4)),
+        ):
+            with pytest.raises(ValueError, match="cannot be cancelled"):
+                result.cancel()
+        assert pool.apply(targets.square, (3,)) == 9

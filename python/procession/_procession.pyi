@@ -631,7 +631,10 @@ class ApplyResult:
             kill: Whether tasks that run are killed.
 
         Returns:
-            Whether there was something to cancel. What runs in a thread is not cancelled.
+            Whether there was something to cancel.
+
+        Raises:
+            ValueError: The pool is one of threads, or has queues of its own.
         """
     def cancelled(self) -> bool:
         """Returns whether the result is there, and is a `CancelledError`."""
@@ -678,6 +681,30 @@ class IMapIterator:
         Raises:
             TimeoutError: The time is over.
             StopIteration: There are no more.
+        """
+    def cancel(self, kill: bool = False) -> bool:
+        """Cancels what is left; `multiprocessing` has no such method.
+
+        No more inputs are asked for: if any are left, the last result is a
+        `CancelledError`. Tasks that have not begun never will, and in the place of the
+        result of each stands one, too. Those that run go on, unless they are to be killed,
+        with their workers. All results can still be fetched.
+
+        Args:
+            kill: Whether tasks that run are killed.
+
+        Returns:
+            Whether there was something to cancel.
+
+        Raises:
+            ValueError: The pool is one of threads, or has queues of its own.
+        """
+    def close(self) -> None:
+        """Cancels what is left, and gives up all results: there are no more to fetch.
+
+        For who breaks off in the middle, as `contextlib.closing` does; else the pool goes
+        on until it has a bounded number of results that nobody fetches. `multiprocessing`
+        has no such method.
         """
     def _set(self, i: int, obj: tuple[bool, Any]) -> None: ...
     def _set_length(self, length: int) -> None: ...

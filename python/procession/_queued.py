@@ -9,6 +9,9 @@ first, another collects results from the second and looks after the workers. Onl
 Each worker marks in shared memory which task it is at, so that the death of one is an
 error of that task, as everywhere else. Who also overrides `_repopulate_pool` has no
 marks: there the death of a worker is an error of all tasks.
+
+What the native pool has beyond `multiprocessing` is refused, not left out in silence:
+time limits, retries, cancelling, and bounds of the workers.
 """
 
 from __future__ import annotations

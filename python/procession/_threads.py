@@ -55,7 +55,7 @@ class Threads:
         terms: Terms | None = None,
     ) -> ApplyResult:
         """Has a function called in a thread; returns the result to come."""
-        _refuse_timeout(terms)
+        _refuse(terms)
         result = ApplyResult(pool, callback, error_callback)
         self.cache[result._job] = result
         self.tasks.put((result._job, 0, func, args, kwds))
@@ -88,7 +88,7 @@ class Threads:
         terms: Terms | None = None,
     ) -> MapResult:
         """Has a function called with each of the items; returns the result to come."""
-        _refuse_timeout(terms)
+        _refuse(terms)
         result = MapResult(pool, chunksize, len(items), callback, error_callback)
         if not result.ready():
             self.cache[result._job] = result
@@ -119,7 +119,7 @@ class Threads:
         terms: Terms | None = None,
     ) -> tuple[IMapIterator, _Feeder]:
         """Has a function called with what an iterable yields."""
-        _refuse_timeout(terms)
+        _refuse(terms)
         kind = IMapIterator if ordered else IMapUnorderedIterator
         results = kind(pool)
         self.cache[results._job] = results
@@ -239,9 +239,14 @@ class _Feeder:
         self._results._set_length(index + 1)
 
 
-def _refuse_timeout(terms: Terms | None) -> None:
-    if terms is not None and terms[0] is not None:
+def _refuse(terms: Terms | None) -> None:
+    if terms is None:
+        return
+    timeout, retries = terms
+    if timeout is not None:
         raise ValueError("a task of this pool cannot be killed, and has no timeout")
+    if retries:
+        raise ValueError("a task of this pool is not run again, and has no retries")
 
 
 def _chunks(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:

@@ -36,6 +36,17 @@ class Bounds:
                 raise ValueError(
                     f"{name} must be a positive number of bytes, not {value!r}"
                 )
+        # Of those that are set.
+        self.names = [
+            name
+            for name, value in (
+                ("memory_limit", memory_limit),
+                ("max_memory_per_worker", max_memory_per_worker),
+                ("affinity", affinity),
+                ("env", env),
+            )
+            if value is not None
+        ]
         self.memory_limit = memory_limit
         self._resident = max_memory_per_worker
         self._affinity = affinity

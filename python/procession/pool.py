@@ -83,9 +83,16 @@ class Pool:
     - `retries`: as above. A task that was run again as often, and in which a worker has
       died again, fails with `WorkerDied`, which tells how often it was tried. An error is
       no reason to run a task again, nor is its timeout.
+
+    A result has `cancel`, and so has the iterator of an `imap`: tasks that have not begun
+    never will, and those that run are killed if it is asked for.
+
+    A pool whose subclass has queues of its own refuses all of this.
     """
 
     _wrap_exception = True
+    # `__del__` asks for it, however far `__init__` got.
+    _state = INIT
     _engine: _procession.Pool | Threads
     _inqueue: Any
     _outqueue: Any
@@ -111,8 +118,6 @@ class Pool:
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
     ) -> None:
-        # First of all: `__del__` asks for it, however far this gets.
-        self._state = INIT
         self._pool: list[Any] = []
         self._ctx: Any = context or get_context()
         if processes is None:
@@ -140,6 +145,12 @@ class Pool:
         if type(self)._setup_queues is not Pool._setup_queues:
             from ._queued import Queued
 
+            if self._bounds.names:
+                raise ValueError(
+                    f"a pool with queues of its own has no {self._bounds.names[0]}"
+                )
+            if self._terms is not None:
+                raise ValueError("a pool with queues of its own has no retries")
             self._setup_queues()
             self._engine = queued = Queued(self)
             queued.start()
@@ -414,7 +425,7 @@ class Pool:
             ).start()
         if chunksize == 1:
             return results
-        return itertools.chain.from_iterable(results)
+        return _Items.of(results)
 
     def _terms_of(self, timeout: float | None, retries: int | None) -> Terms | None:
         """Returns what a call says of its tasks, or else what the pool says."""
@@ -508,6 +519,28 @@ def starmapstar(args: tuple[Any, ...]) -> list[Any]:
     return list(itertools.starmap(args[0], args[1]))
 
 
+class _Items(itertools.chain):  # type: ignore[type-arg]
+    """The results of an `imap` whose tasks have several inputs each."""
+
+    _results: IMapIterator
+
+    @classmethod
+    def of(cls, results: IMapIterator) -> Self:
+        """Returns the results that lists of results have."""
+        items: Any = cls.from_iterable(results)
+        items._results = results
+        this: Self = items
+        return this
+
+    def cancel(self, kill: bool = False) -> bool:
+        """As that of an `imap` whose tasks have one input each."""
+        return self._results.cancel(kill)
+
+    def close(self) -> None:
+        """As that of an `imap` whose tasks have one input each."""
+        self._results.close()
+
+
 def _terms(timeout: float | None, retries: int) -> Terms:
     """Returns how long a task may take and how often it may be run again."""
     if timeout is not None and not timeout > 0:
@@ -527,8 +560,8 @@ def _at_hand(iterable: Iterable[Any]) -> Any:
 class ThreadPool(Pool):
     """A pool of threads, as in `multiprocessing`.
 
-    A thread cannot be killed: calls take no `timeout` here, and are not cancelled. Nor
-    does it die, so `retries` mean nothing.
+    A thread cannot be killed, nor does it die alone. So a `timeout`, `retries` and
+    `cancel` are refused here, with a ValueError.
     """
 
     _wrap_exception = False

@@ -168,6 +168,11 @@ pub fn is_cancelled(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     object.is_instance(CANCELLED.import(object.py(), ERRORS, "CancelledError")?)
 }
 
+/// Returns the error of who wants to cancel what native code does not know of.
+pub fn not_cancellable() -> PyErr {
+    value_error("a task of this pool cannot be cancelled")
+}
+
 /// Returns the error of a task that was cancelled.
 pub fn cancelled(task: String) -> PyErr {
     let message = format!("{task} was cancelled");

@@ -109,7 +109,7 @@ pub use error::{Error, PanicInfo, Result};
 pub use function::Callable;
 pub use init::{init, init_in_test};
 pub use pipe::{Pipe, pipe};
-pub use pool::{AsyncResult, Calls, Imap, ImapUnordered, Pool, PoolBuilder, WorkerInfo};
+pub use pool::{AsyncResult, Calls, Imap, Pool, PoolBuilder, WorkerInfo};
 pub use process::{Given, Missing, Process};
 pub use procession_macros::{main, test};
 pub use queue::{Items, PutError, Queue};

@@ -162,6 +162,55 @@ fn a_result_that_is_there_is_not_cancelled() {
     assert_eq!(result.get().unwrap(), 42);
 }
 
+fn waits_unless_first(number: u32, gate: Gate) -> u32 {
+    if number > 0 {
+        waits_at(gate);
+    }
+    number
+}
+
+#[procession::test]
+fn what_is_left_of_an_imap_is_cancelled() {
+    let _watchdog = watch();
+    for method in METHODS {
+        let pool = pool(method, 1);
+        let gate = Gate::new();
+        let inputs = || (0..).map(|number| (number, gate.clone()));
+        let mut results = pool.imap(waits_unless_first, inputs());
+        assert_eq!(results.next().unwrap().unwrap(), 0);
+        gate.started.get_timeout(SOON).unwrap();
+        assert!(results.cancel().unwrap() && !results.cancel().unwrap());
+        gate.go.set();
+        // The one that runs is spared.
+        assert_eq!(results.next().unwrap().unwrap(), 1);
+        assert!(results.all(|result| result.unwrap_err().is_cancelled()));
+        assert_eq!(pool.apply(|| 2, ()).unwrap(), 2);
+        assert!(gate.started.is_empty());
+
+        gate.go.clear();
+        let mut results = pool.imap_unordered(waits_unless_first, inputs());
+        assert_eq!(results.next().unwrap().unwrap(), 0);
+        gate.started.get_timeout(SOON).unwrap();
+        assert!(results.kill().unwrap());
+        assert!(results.all(|result| result.unwrap_err().is_cancelled()));
+        assert_eq!(pool.apply(|| 2, ()).unwrap(), 2);
+    }
+}
+
+#[procession::test]
+fn tasks_of_an_imap_that_was_dropped_never_run() {
+    let _watchdog = watch();
+    let pool = pool(StartMethod::ForkServer, 1);
+    let gate = Gate::new();
+    let mut results = pool.imap(waits_unless_first, (0..).map(|n| (n, gate.clone())));
+    assert_eq!(results.next().unwrap().unwrap(), 0);
+    gate.started.get_timeout(SOON).unwrap();
+    drop(results);
+    gate.go.set();
+    assert_eq!(pool.apply(|| 2, ()).unwrap(), 2);
+    assert!(gate.started.is_empty());
+}
+
 fn dies_at_first(count: u32, calls: Shared<u32>) -> u32 {
     let mut called = 0;
     calls

@@ -218,7 +218,23 @@ impl Source<Token> for Fed {
         supply
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.stream.get().is_cancelled()
+    }
+
+    fn cancel(self: Box<Self>) {
+        self.stop(Arrival::cancelled);
+    }
+
     fn end(self: Box<Self>, end: &PoolEnd) {
+        self.stop(|py, _, _| Arrival::ended(py, end));
+    }
+}
+
+impl Fed {
+    /// Has the thread end, and says what becomes of the tasks in the buffer and of the
+    /// inputs that are left.
+    fn stop(&self, arrival: impl Fn(Python<'_>, &Call, usize) -> Arrival) {
         let mut buffer = self.shared.lock();
         buffer.ended = true;
         let tasks = std::mem::take(&mut buffer.tasks);
@@ -226,14 +242,13 @@ impl Source<Token> for Fed {
         drop(buffer);
         self.shared.room.notify();
         Python::try_attach(|py| {
-            let stream = self.stream.bind(py);
-            for task in tasks {
-                task.token
-                    .call
-                    .arrive(py, task.token.index, Arrival::ended(py, end));
+            for Task { token, .. } in tasks {
+                let arrival = arrival(py, &token.call, token.index);
+                token.call.arrive(py, token.index, arrival);
             }
             if !complete {
-                IMapIterator::cut_off(stream, made, Arrival::ended(py, end));
+                let call = Call::Stream(self.stream.clone_ref(py));
+                IMapIterator::cut_off(self.stream.bind(py), made, arrival(py, &call, made));
             }
         });
     }

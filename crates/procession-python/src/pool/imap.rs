@@ -48,6 +48,10 @@ struct State {
     bytes: usize,
     /// There are so many results that no more tasks are made for now.
     paused: bool,
+    /// No more tasks are made, and none of those that have not begun will.
+    cancelled: bool,
+    /// Nobody will fetch what comes.
+    closed: bool,
     /// However many results there are, tasks are made: nobody will fetch any before
     /// all are there.
     unbounded: bool,
@@ -126,6 +130,8 @@ impl IMapIterator {
                 unsorted: HashMap::new(),
                 bytes: 0,
                 paused: false,
+                cancelled: false,
+                closed: false,
                 unbounded: false,
                 index: 0,
                 length: None,
@@ -154,6 +160,11 @@ impl IMapIterator {
     /// Takes what came of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         let mut state = slf.get().state();
+        if state.closed {
+            state.index += 1;
+            Self::announce(slf, state);
+            return;
+        }
         let item = Item {
             success: arrival.success,
             object: arrival.object,
@@ -182,6 +193,11 @@ impl IMapIterator {
         let mut state = slf.get().state();
         state.length = Some(length);
         Self::announce(slf, state);
+    }
+
+    /// Tells whether the tasks that were not made yet are not wanted.
+    pub fn is_cancelled(&self) -> bool {
+        self.state().cancelled
     }
 
     /// Ends it with an error at `index`, unless its end is known: no more will come.
@@ -238,7 +254,7 @@ impl IMapIterator {
 
     fn has_news(&self) -> bool {
         let state = self.state();
-        !state.items.is_empty() || state.length == Some(state.index)
+        !state.items.is_empty() || state.closed || state.length == Some(state.index)
     }
 
     fn fetch(&self) -> PyResult<Option<Item>> {
@@ -251,7 +267,9 @@ impl IMapIterator {
                 }
                 Ok(Some(item))
             }
-            None if state.length == Some(state.index) => Err(PyStopIteration::new_err(())),
+            None if state.closed || state.length == Some(state.index) => {
+                Err(PyStopIteration::new_err(()))
+            }
             None => Ok(None),
         }
     }
@@ -325,6 +343,38 @@ impl IMapIterator {
             if !driven && !self.signal.wait(py, &|| self.has_news(), end)? {
                 return Err(error::timed_out());
             }
+        }
+    }
+
+    #[pyo3(signature = (kill=false))]
+    fn cancel(slf: &Bound<'_, Self>, kill: bool) -> PyResult<bool> {
+        let this = slf.get();
+        let core = this.core.as_ref().ok_or_else(error::not_cancellable)?;
+        let was_fed = {
+            let mut state = this.state();
+            if state.length == Some(state.index) {
+                return Ok(false);
+            }
+            !std::mem::replace(&mut state.cancelled, true) && state.length.is_none()
+        };
+        let count = core.cancel(slf.py(), slf.as_ptr() as usize, kill)?;
+        Ok(was_fed || count > 0)
+    }
+
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let mut state = this.state();
+        state.closed = true;
+        state.bytes = 0;
+        let items = std::mem::take(&mut state.items);
+        let unsorted = std::mem::take(&mut state.unsorted);
+        // They have come, though nobody fetches them.
+        state.index += unsorted.len();
+        drop(state);
+        drop((items, unsorted));
+        match this.core {
+            Some(_) => Self::cancel(slf, false).map(drop),
+            None => Ok(()),
         }
     }
 

@@ -393,9 +393,10 @@ impl ApplyResult {
     #[pyo3(signature = (kill=false))]
     fn cancel(slf: &Bound<'_, Self>, kill: bool) -> PyResult<bool> {
         let this = slf.get();
-        let Some(core) = this.core.as_ref().filter(|_| !this.is_done()) else {
+        let core = this.core.as_ref().ok_or_else(error::not_cancellable)?;
+        if this.is_done() {
             return Ok(false);
-        };
+        }
         this.cancelled.store(true, Ordering::Relaxed);
         let was_fed = this.is_fed.load(Ordering::Relaxed);
         let count = core.cancel(slf.py(), slf.as_ptr() as usize, kill)?;

@@ -108,7 +108,7 @@ impl Call {
     pub fn is_cancelled(&self) -> bool {
         match self {
             Self::Result(result) => result.get().is_cancelled(),
-            Self::Stream(_) => false,
+            Self::Stream(stream) => stream.get().is_cancelled(),
         }
     }
 

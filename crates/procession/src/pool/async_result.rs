@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::os::time::Deadline;
-use procession_engine::pool::Running;
+use procession_engine::pool::{Running, Terms};
 
 use crate::error::Result;
 use crate::pool::call::{Pending, Token};
+use crate::pool::calls::Calls;
 use crate::pool::pool::Inner;
 
 /// Stands for the result of [`Pool::apply_async`](crate::Pool::apply_async) or
@@ -160,9 +161,7 @@ impl<R> AsyncResult<R> {
     fn cancel_with(&self, running: Running) -> Result<bool> {
         let call = Arc::as_ptr(&self.call).cast::<()>();
         let which = |token: &Token| std::ptr::eq(token.call(), call);
-        let count = self.pool.engine.cancel(&which, running)?;
-        // The deaths of those that were killed are to be told.
-        self.pool.engine.attend()?;
+        let count = Calls::new(&self.pool, Terms::default()).cancel(&which, running)?;
         Ok(count > 0)
     }
 

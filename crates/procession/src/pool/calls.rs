@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::function::{Callable, EntryRef};
 use crate::pool::async_result::AsyncResult;
 use crate::pool::call::{Call, Collect as _, MapCall, Pending as _, Token};
-use crate::pool::imap::{Imap, ImapUnordered};
+use crate::pool::imap::{Imap, Order};
 use crate::pool::pool::Inner;
 
 /// Tasks that are handed in before the first results are back: enough to keep
@@ -142,23 +142,19 @@ impl<'a> Calls<'a> {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
-        Imap::new(self, function, inputs.into_iter())
+        Imap::new(self, function, inputs.into_iter(), Order::OfInputs)
     }
 
     /// As [`imap`](Self::imap), in the order in which the results come.
     ///
     /// # Errors
     /// As [`Pool::imap`](crate::Pool::imap).
-    pub fn imap_unordered<F, M, I>(
-        self,
-        function: F,
-        inputs: I,
-    ) -> ImapUnordered<'a, F, M, I::IntoIter>
+    pub fn imap_unordered<F, M, I>(self, function: F, inputs: I) -> Imap<'a, F, M, I::IntoIter>
     where
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
-        ImapUnordered::new(self, function, inputs.into_iter())
+        Imap::new(self, function, inputs.into_iter(), Order::OfArrivals)
     }
 
     fn call<F: Callable<M>, M>(
@@ -226,6 +222,18 @@ impl<'a> Calls<'a> {
             self.inner.engine.attend()?;
         }
         Ok(())
+    }
+
+    /// Cancels the tasks that `which` picks; returns how many it was.
+    pub(crate) fn cancel(
+        self,
+        which: &dyn Fn(&Token) -> bool,
+        running: engine::Running,
+    ) -> Result<usize> {
+        let count = self.inner.engine.cancel(which, running)?;
+        // The deaths of those that were killed are to be told.
+        self.inner.engine.attend()?;
+        Ok(count)
     }
 
     /// Drives the pool until `done`.

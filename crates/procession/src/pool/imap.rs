@@ -6,28 +6,26 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use procession_engine::os::time::Deadline;
+use procession_engine::pool::Running;
 
 use crate::error::Result;
 use crate::function::Callable;
 use crate::pool::call::{Ahead, Arrival, Collect as _, StreamCall, Token};
 use crate::pool::calls::{BYTES_AHEAD, Calls, LOOK_AHEAD};
 
-/// Iterates over the results of [`Pool::imap`](crate::Pool::imap).
-pub struct Imap<'a, F: Callable<M>, M, I>(Stream<'a, F, M, I>);
-
-/// Iterates over the results of
-/// [`Pool::imap_unordered`](crate::Pool::imap_unordered).
-pub struct ImapUnordered<'a, F: Callable<M>, M, I>(Stream<'a, F, M, I>);
-
 /// In which order results are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+pub enum Order {
     OfInputs,
     OfArrivals,
 }
 
-/// Hands in inputs ahead of the results that were fetched, and fetches them.
-struct Stream<'a, F: Callable<M>, M, I> {
+/// Iterates over the results of [`Pool::imap`](crate::Pool::imap) and
+/// [`Pool::imap_unordered`](crate::Pool::imap_unordered).
+///
+/// Inputs are handed in ahead of the results that were fetched. When it is dropped before
+/// its end, the tasks that have not begun never will.
+pub struct Imap<'a, F: Callable<M>, M, I> {
     calls: Calls<'a>,
     function: F,
     inputs: Option<I>,
@@ -51,51 +49,7 @@ where
     F: Callable<M>,
     I: Iterator<Item = F::Input>,
 {
-    pub(crate) fn new(calls: Calls<'a>, function: F, inputs: I) -> Self {
-        Self(Stream::new(calls, function, inputs, Order::OfInputs))
-    }
-}
-
-impl<'a, F, M, I> ImapUnordered<'a, F, M, I>
-where
-    F: Callable<M>,
-    I: Iterator<Item = F::Input>,
-{
-    pub(crate) fn new(calls: Calls<'a>, function: F, inputs: I) -> Self {
-        Self(Stream::new(calls, function, inputs, Order::OfArrivals))
-    }
-}
-
-impl<F, M, I> Iterator for Imap<'_, F, M, I>
-where
-    F: Callable<M>,
-    I: Iterator<Item = F::Input>,
-{
-    type Item = Result<F::Output>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
-    }
-}
-
-impl<F, M, I> Iterator for ImapUnordered<'_, F, M, I>
-where
-    F: Callable<M>,
-    I: Iterator<Item = F::Input>,
-{
-    type Item = Result<F::Output>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
-    }
-}
-
-impl<'a, F, M, I> Stream<'a, F, M, I>
-where
-    F: Callable<M>,
-    I: Iterator<Item = F::Input>,
-{
-    fn new(calls: Calls<'a>, function: F, inputs: I, order: Order) -> Self {
+    pub(crate) fn new(calls: Calls<'a>, function: F, inputs: I, order: Order) -> Self {
         Self {
             calls,
             function,
@@ -111,7 +65,7 @@ where
         }
     }
 
-    fn next(&mut self) -> Option<Result<F::Output>> {
+    fn fetch(&mut self) -> Option<Result<F::Output>> {
         loop {
             if let Some((size, result)) = self.waiting.front_mut().and_then(Option::take) {
                 self.waiting.pop_front();
@@ -188,21 +142,95 @@ where
     }
 }
 
+impl<F, M, I> Iterator for Imap<'_, F, M, I>
+where
+    F: Callable<M>,
+    I: Iterator<Item = F::Input>,
+{
+    type Item = Result<F::Output>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.fetch()
+    }
+}
+
+impl<F: Callable<M>, M, I> Imap<'_, F, M, I> {
+    /// Cancels what is left: no more inputs are taken, and tasks that have not begun
+    /// never will; in the place of the result of each comes an error with
+    /// `is_cancelled`. Those that run go on. Tells whether there was anything to cancel.
+    ///
+    /// # Errors
+    /// In a forked copy of the pool's process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let mut squares = pool.imap(|n: u64| n * n, 1..);
+    /// assert_eq!(squares.next().unwrap()?, 1);
+    /// assert!(squares.cancel()?);
+    /// assert!(squares.count() < 10_000);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn cancel(&mut self) -> Result<bool> {
+        self.cancel_with(Running::Spared)
+    }
+
+    /// As [`cancel`](Self::cancel), but kills tasks that run, with their workers.
+    /// Nothing else is lost.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{thread, time::Duration};
+    /// use procession::Pool;
+    ///
+    /// # procession::init();
+    /// fn work(number: u64) -> u64 {
+    ///     if number == 2 {
+    ///         thread::sleep(Duration::from_secs(1000));
+    ///     }
+    ///     number
+    /// }
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let mut results = pool.imap(work, 1..=2);
+    /// assert_eq!(results.next().unwrap()?, 1);
+    /// assert!(results.kill()?);
+    /// assert!(results.next().unwrap().unwrap_err().is_cancelled());
+    /// assert!(results.next().is_none());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn kill(&mut self) -> Result<bool> {
+        self.cancel_with(Running::Killed)
+    }
+
+    fn cancel_with(&mut self, running: Running) -> Result<bool> {
+        let was_open = self.inputs.take().is_some();
+        let call = Arc::as_ptr(&self.call).cast::<()>();
+        let which = |token: &Token| std::ptr::eq(token.call(), call);
+        let count = self.calls.cancel(&which, running)?;
+        Ok(was_open || count > 0)
+    }
+}
+
+impl<F: Callable<M>, M, I> Drop for Imap<'_, F, M, I> {
+    fn drop(&mut self) {
+        if self.arrived < self.handed_in {
+            // In a forked copy there is nothing to cancel.
+            let _ = self.cancel_with(Running::Spared);
+        }
+    }
+}
+
 impl<F: Callable<M>, M, I> fmt::Debug for Imap<'_, F, M, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.describe("Imap", f)
-    }
-}
-
-impl<F: Callable<M>, M, I> fmt::Debug for ImapUnordered<'_, F, M, I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.describe("ImapUnordered", f)
-    }
-}
-
-impl<F: Callable<M>, M, I> Stream<'_, F, M, I> {
-    fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(name)
+        f.debug_struct("Imap")
             .field("handed_in", &self.handed_in)
             .field("fetched", &self.fetched)
             .finish_non_exhaustive()

@@ -19,7 +19,7 @@ mod imap;
 pub use async_result::AsyncResult;
 pub use builder::PoolBuilder;
 pub use calls::Calls;
-pub use imap::{Imap, ImapUnordered};
+pub use imap::Imap;
 pub use pool::{Pool, WorkerInfo};
 #[cfg(test)]
 pub(crate) use worker::Setup;

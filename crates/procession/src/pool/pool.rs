@@ -15,7 +15,7 @@ use crate::pool::async_result::AsyncResult;
 use crate::pool::builder::PoolBuilder;
 use crate::pool::call::Deliver;
 use crate::pool::calls::Calls;
-use crate::pool::imap::{Imap, ImapUnordered};
+use crate::pool::imap::Imap;
 use crate::sync::uninterrupted;
 
 /// Worker processes that run functions.
@@ -294,11 +294,7 @@ impl Pool {
     /// assert_eq!(sum, 30);
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn imap_unordered<F, M, I>(
-        &self,
-        function: F,
-        inputs: I,
-    ) -> ImapUnordered<'_, F, M, I::IntoIter>
+    pub fn imap_unordered<F, M, I>(&self, function: F, inputs: I) -> Imap<'_, F, M, I::IntoIter>
     where
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
