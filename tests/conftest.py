@@ -21,7 +21,7 @@ import script
 METHODS = ("fork", "spawn", "forkserver")
 
 # Seconds that a test may take before its stacks are shown and it is failed.
-WATCHDOG = 60
+WATCHDOG = 120
 
 
 def pytest_addoption(parser) -> None:
