@@ -25,9 +25,9 @@ export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python -name '*.rs' -o -name Cargo.toml) \
 	Cargo.toml Cargo.lock pyproject.toml
 
-# What `make chaos` is given: the seed of a run to repeat, and for how many seconds.
+# What `make chaos` is given: the seed of a run to repeat, and for how many seconds, or until how many kills.
 SECONDS ?= 60
-CHAOS = $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
+CHAOS = $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS),--seconds $(SECONDS))
 
 .PHONY: help demo test test-rust test-python check compat conformance chaos short-chaos soak steps bench failures develop build fmt lint types layers docs loom clean
 
@@ -85,7 +85,7 @@ docs: $(VENV)/.packages ## build the Rust documentation and check every link in 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	$(BIN)/python tools/links
 
-chaos: $(VENV)/.module ## kill at random, in both faces, and audit what became of the work; SEED=1 SECONDS=600
+chaos: $(VENV)/.module ## kill at random, in both faces, and audit what became of the work; SEED=1 SECONDS=600, or KILLS=10000
 	@tools/need cargo
 	$(CARGO) build --package procession-chaos
 	$(BIN)/python tests/chaos --face python $(CHAOS)

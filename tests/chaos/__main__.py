@@ -1,6 +1,6 @@
 """Chaos: programs under random kills, and an audit of what became of their work.
 
-Usage: python tests/chaos [--face python|rust] [--seed N] [--seconds S] [--rate K]
+Usage: python tests/chaos [--face python|rust] [--seed N] [--seconds S | --kills N]
 
 The run is cut into episodes. In each, a program runs acts (pools, queues, locks, pipes,
 processes of processes) for some seconds, while this process kills, terminates and stops
@@ -12,6 +12,7 @@ It uses the standard library alone, so that it owes nothing to what it judges.
 """
 
 import argparse
+import math
 import os
 import random
 import shutil
@@ -44,8 +45,12 @@ def main() -> int:
     )
     parser.add_argument("--face", choices=["python", "rust"], default="python")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--rate", type=float, default=40, help="kills in a second")
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("--seconds", type=float, default=60)
+    end.add_argument("--kills", type=int, help="so many, however long it takes")
+    parser.add_argument(
+        "--rate", type=float, default=80, help="most signals in a second"
+    )
     parser.add_argument("--acts", nargs="+", choices=ACTS, default=ACTS)
     parser.add_argument(
         "--program",
@@ -58,10 +63,11 @@ def main() -> int:
     killer.adopt_orphans()
     killer.get_private_names()
     chance = random.Random(options.seed)
-    over = time.monotonic() + options.seconds
+    began = time.monotonic()
+    over = began + (math.inf if options.kills else options.seconds)
     total: Counter[str] = Counter()
     number = 0
-    while time.monotonic() < over:
+    while time.monotonic() < over and total["kill"] < (options.kills or math.inf):
         number += 1
         until = min(time.monotonic() + EPISODE, over)
         seed = chance.getrandbits(32)
@@ -75,12 +81,14 @@ def main() -> int:
                 print(f"chaos: seed {options.seed} failed in episode {number}")
                 return 1
     told = ", ".join(f"{total[what]} {word}" for what, word in TOLD.items())
-    print(f"chaos: face {options.face}, seed {options.seed}: {told}")
+    seconds = f"{time.monotonic() - began:.0f} seconds"
+    print(f"chaos: face {options.face}, seed {options.seed}, {seconds}: {told}")
     return 0
 
 
 TOLD = {
     "kill": "kills",
+    "busy": "of them of processes at work",
     "stop": "stops",
     "done": "tasks done",
     "died": "tasks that died with their worker",
@@ -113,15 +121,11 @@ def episode(
             start_new_session=True,
         )
     killer.kept.add(program.pid)
-    torment = killer.Killer(chance, options.rate, program.pid)
+    torment = killer.Killer(chance, options.rate, program.pid, book)
     faults = []
     while not book.stat().st_size and program.poll() is None:
         time.sleep(0.01)
-    while time.monotonic() < until - 1:
-        torment.stages = {
-            line.number for line in ledger.read(book) if line.what == "stage"
-        }
-        torment.work(min(time.monotonic() + 1, until - 1))
+    torment.work(until - 1)
     try:
         code = program.wait(PATIENCE)
         if code:
@@ -137,6 +141,7 @@ def episode(
     ]
     audit = Audit(ledger.read(book), torment.sent)
     audit.counts["kill"] = torment.sent.total()
+    audit.counts["busy"] = torment.busy
     audit.counts["stop"] = torment.stops
     return faults + audit.faults, audit.counts
 

@@ -12,20 +12,34 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import ledger
+
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 
 # Signals, and out of how many signals one is of this kind.
 SIGNALS = {signal.SIGKILL: 75, signal.SIGTERM: 15, signal.SIGSTOP: 10}
 
-# Chances of being chosen, by what a process is, against 1 of the others.
-SPARE, SERVER, STAGE = 0.05, 0.05, 0.01
+# Chances of being chosen, by what a process is, against 1 of those who have noted
+# something: most kills are to hit whoever is at work. One that has not boots, or waits
+# to be given work.
+SPARE, SERVER, STAGE, SILENT = 0.03, 0.03, 0.01, 0.03
+
+# Seconds that a process at work lives at least, on the average: where fewer would be left
+# than are needed to go on, there are fewer kills.
+LIFE = 0.2
 
 # Seconds that a stopped process sleeps at most.
 LONGEST_STOP = 0.05
 
+# How nice those at work are to those who boot.
+NICER = 10
+
 # Seconds after which those who live are looked for again.
 OUTDATED = 0.1
+
+# Seconds of strikes that are made up for when there was no time for them.
+ARREARS = 0.2
 
 
 def adopt_orphans() -> None:
@@ -46,51 +60,77 @@ def get_private_names() -> None:
 class Killer:
     """Signals the descendants of this process, but not `spared`."""
 
-    def __init__(self, chance: random.Random, rate: float, spared: int) -> None:
+    def __init__(
+        self, chance: random.Random, rate: float, spared: int, book: Path
+    ) -> None:
         self.chance = chance
         self.rate = rate
         self.spared = spared
-        self.stages: set[int] = set()
         self.sent: Counter[tuple[int, int]] = Counter()
+        # How many of those that were killed had noted something.
+        self.busy = 0
         self.stops = 0
+        self._notes = ledger.Follower(book)
+        self._stages: set[int] = set()
+        self._at_work: set[int] = set()
         self._stopped: list[tuple[float, int]] = []
         self._chances: dict[int, float] = {}
         self._looked = 0.0
 
     def work(self, until: float) -> None:
         """Kills until a time, at the mean rate, sometimes several at once."""
+        due = time.monotonic()
         while (now := time.monotonic()) < until:
             reap()
             if now - self._looked > OUTDATED:
                 self._look()
             for _ in range(self.chance.choice((1, 1, 1, 1, 1, 1, 2, 4))):
                 self._strike()
-            pause = min(self.chance.expovariate(self.rate / 1.5), 0.5)
-            time.sleep(min(pause, max(until - time.monotonic(), 0)))
+            # What was due while this process did not come to run is still due.
+            due = max(due, now - ARREARS)
+            due += min(self.chance.expovariate(self.rate / 1.5), 0.5)
+            time.sleep(max(min(due, until) - time.monotonic(), 0))
             self._wake(time.monotonic())
         self._wake(float("inf"))
 
     def _look(self) -> None:
-        self._looked = time.monotonic()
+        for note in self._notes.read():
+            if note.what == "stage":
+                self._stages.add(note.number)
+            if note.pid not in self._at_work:
+                self._at_work.add(note.pid)
+                self._give_way(note.pid)
         pids = set(descendants(os.getpid())) - {self.spared}
-        spares = {pid for pid in pids if name_of(pid) == "parked spare"}
-        self._chances = dict.fromkeys(pids, 1.0)
-        self._chances.update(dict.fromkeys(pids & self.stages, STAGE))
-        for spare in spares:
-            self._chances[spare] = SPARE
-            # The fork server, or, if it booted the spare ahead, any other process.
-            keeper = stat_of(spare)[1]
-            if keeper in pids and keeper not in self.stages:
-                self._chances[keeper] = SERVER
-        for pid in pids - spares - self.stages:
-            if "forkserver" in command_of(pid):
+        self._chances = {pid: 1 if pid in self._at_work else SILENT for pid in pids}
+        self._chances.update(dict.fromkeys(pids & self._stages, STAGE))
+        for pid in pids - self._at_work - self._stages:
+            if name_of(pid) == "parked spare":
+                self._chances[pid] = SPARE
+                # The fork server, or, if it booted the spare ahead, any other process.
+                keeper = stat_of(pid)[1]
+                if keeper in pids and keeper not in self._stages:
+                    self._chances[keeper] = SERVER
+            elif "forkserver" in command_of(pid):
                 self._chances[pid] = SERVER
+        self._looked = time.monotonic()
+
+    def _give_way(self, pid: int) -> None:
+        """Lets those who boot come before one at work, else few get to work at all."""
+        if (
+            pid != self.spared
+            and pid not in self._stages
+            and is_below(pid, os.getpid())
+        ):
+            try:
+                os.setpriority(os.PRIO_PROCESS, pid, NICER)
+            except ProcessLookupError:
+                pass
 
     def _strike(self) -> None:
         if not self._chances:
             return
         pids, chances = zip(*self._chances.items(), strict=True)
-        if self.chance.random() > sum(chances):
+        if self.chance.random() > sum(chances) / LIFE / self.rate:
             return
         [pid] = self.chance.choices(pids, chances)
         [signum] = self.chance.choices(list(SIGNALS), SIGNALS.values())
@@ -109,6 +149,7 @@ class Killer:
             self.stops += 1
         else:
             self.sent[pid, signum] += 1
+            self.busy += pid in self._at_work
             self._chances.pop(pid)
 
     def _wake(self, now: float) -> None:
@@ -123,9 +164,13 @@ class Killer:
 
 def reap() -> None:
     """Collects orphans that have ended; the program itself is left to `Popen`."""
-    for pid in children(os.getpid()):
-        if state_of(pid) == "Z" and pid not in kept:
-            os.waitpid(pid, os.WNOHANG)
+    try:
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in kept:
+                return  # It is over.
+            os.waitpid(ended.si_pid, 0)
+    except ChildProcessError:
+        pass  # Nobody is left.
 
 
 # Children whose exit status somebody here will ask for.
@@ -143,9 +188,11 @@ def descendants(pid: int) -> list[int]:
 def children(pid: int) -> list[int]:
     """Returns the pids of the children that a process has not reaped yet."""
     pids: list[int] = []
+    tasks = f"/proc/{pid}/task"
     try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            pids += map(int, (task / "children").read_text().split())
+        for task in os.listdir(tasks):
+            with open(f"{tasks}/{task}/children", "rb") as file:
+                pids += map(int, file.read().split())
     except (FileNotFoundError, ProcessLookupError):
         pass
     return pids

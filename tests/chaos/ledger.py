@@ -44,10 +44,29 @@ def note(what: str, tag: str, number: int = 0, *more: object) -> None:
     os.write(_file, line[: SIZE - 1].ljust(SIZE - 1).encode() + b"\n")
 
 
-def read(path: Path, begin: int = 0) -> Iterator[Record]:
-    """Yields the lines from one, by default the first, to the last."""
+def read(path: Path) -> Iterator[Record]:
+    """Yields all lines."""
     with path.open(encoding="utf-8") as lines:
-        lines.seek(begin * SIZE)
-        for line in lines:
-            what, pid, tag, number, *more = line.split()
-            yield Record(what, int(pid), tag, int(number), tuple(more))
+        yield from map(parse, lines)
+
+
+def parse(line: str) -> Record:
+    """Takes a line apart."""
+    what, pid, tag, number, *more = line.split()
+    return Record(what, int(pid), tag, int(number), tuple(more))
+
+
+class Follower:
+    """Reads a ledger while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+
+    def read(self) -> list[Record]:
+        """Returns the lines that have come since the last call."""
+        with self._path.open("rb") as lines:
+            lines.seek(self._at)
+            new = lines.read().decode()
+        self._at += len(new)
+        return [parse(line) for line in new.splitlines()]

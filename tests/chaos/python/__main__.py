@@ -21,7 +21,8 @@ sys.path.insert(1, str(Path(__file__).parents[1]))
 
 import ledger
 import procession
-from acts.play import METHODS, play
+from acts.actors import METHODS, any_method
+from acts.play import play
 from procession import _procession
 from procession.connection import wait
 
@@ -33,6 +34,8 @@ def main(until: float, seed: int, names: list[str]) -> int:
     chance = random.Random(seed)
     for method in METHODS:
         warm_up(procession.get_context(method))
+    # So that this process has what it rings doorbells with, and keeps.
+    wait([procession.Queue()._reader], 0)
     ledger.note("began", "root")
     before = left(Counter())
     acts: dict[str, procession.Process] = {}
@@ -57,7 +60,7 @@ def main(until: float, seed: int, names: list[str]) -> int:
 
 
 def start(name: str, number: int, chance: random.Random, until: float):
-    method = chance.choice(METHODS)
+    method = any_method(chance)
     process = procession.get_context(method).Process(
         target=play, args=(name, f"{name}.{number}", chance.getrandbits(32), until)
     )

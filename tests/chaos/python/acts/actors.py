@@ -11,6 +11,10 @@ import procession
 # Seconds after which what must happen has not happened.
 WATCHDOG = 60
 
+# How processes are started, and how often: a fresh interpreter takes some 20 times what
+# the others take, and would leave little else to kill.
+METHODS = {"fork": 4, "spawn": 1, "forkserver": 4}
+
 # How a process may end that was killed by somebody else.
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 
@@ -62,6 +66,11 @@ class Actors:
         for process in self.cast.values():
             process.kill()
         self.bow()
+
+
+def any_method(chance: random.Random) -> str:
+    """Returns some start method."""
+    return chance.choices(list(METHODS), METHODS.values())[0]
 
 
 def start(process) -> None:

@@ -7,7 +7,7 @@ import time
 import ledger
 import procession
 
-from acts.actors import WATCHDOG, start
+from acts.actors import WATCHDOG, any_method, start
 
 # Processes that one storm starts at once.
 STORM = 16
@@ -54,7 +54,7 @@ def nest(tag: str, number: int, seed: int, depth: int) -> int:
     """Starts a pool, a daemon or another such process, and returns its number."""
     ledger.note("begin", tag, number)
     chance = random.Random(seed)
-    context = procession.get_context(chance.choice(("fork", "spawn", "forkserver")))
+    context = procession.get_context(any_method(chance))
     if depth > 0:
         start_one(context, f"{tag}/{number}", 0, chance, depth - 1)
     daemon = context.Process(target=time.sleep, args=(WATCHDOG,), daemon=True)

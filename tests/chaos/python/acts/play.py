@@ -10,6 +10,7 @@ import ledger
 import procession
 
 from acts import locks, nests, pipes, pools, queues
+from acts.actors import any_method
 
 ACTS = {
     "locks": locks.play,
@@ -19,8 +20,6 @@ ACTS = {
     "queues": queues.play,
 }
 
-METHODS = ("fork", "spawn", "forkserver")
-
 
 def play(name: str, tag: str, seed: int, until: float) -> None:
     """Runs an act, round after round, in a process of its own."""
@@ -29,7 +28,7 @@ def play(name: str, tag: str, seed: int, until: float) -> None:
     number = 0
     while time.monotonic() < until:
         number += 1
-        method = chance.choice(METHODS)
+        method = any_method(chance)
         try:
             ACTS[name](
                 procession.get_context(method),

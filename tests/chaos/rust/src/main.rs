@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use procession::{Child, Process, Waitable, wait};
+use procession::{Child, Process, Queue, Waitable, wait};
 
 use actors::{Until, any_method, started};
 use acts::Act;
@@ -38,6 +38,8 @@ fn main() -> procession::Result<()> {
     for method in actors::METHODS {
         Process::new(|| ()).start_method(method).start()?.join()?;
     }
+    // So that this process has what it rings doorbells with, and keeps.
+    wait(&[&Queue::<()>::new()?], Some(Duration::ZERO))?;
     let before = Leftovers::look();
     ledger::note("began", "root", 0, "");
     run(&acts, &mut chance, until)?;
