@@ -9,6 +9,7 @@ import pickle
 import queue as threads_queue
 import select
 import signal
+import threading
 import time
 
 import leftovers
@@ -284,6 +285,23 @@ def test_owner_of_a_condition_may_die(lib, mp, start) -> None:
     kill(owner)
     with pytest.raises(lib.OwnerDied):
         condition.acquire()
+    with condition:
+        condition.notify_all()
+
+
+def test_who_waits_on_a_condition_is_told_that_the_owner_died(lib, mp, start) -> None:
+    condition, sign = mp.Condition(), mp.Semaphore(0)
+
+    def kill_when_it_holds() -> None:
+        assert sign.acquire(timeout=PATIENCE)
+        kill(owner)
+
+    killer = threading.Thread(target=kill_when_it_holds)
+    with pytest.raises(lib.OwnerDied), condition:
+        owner = start(targets.notify_and_hold, condition, sign)
+        killer.start()
+        condition.wait(PATIENCE)
+    killer.join()
     with condition:
         condition.notify_all()
 

@@ -181,7 +181,10 @@ class Condition:
         return self._lock.__enter__()
 
     def __exit__(self, *args: object) -> None:
-        self._lock.__exit__(*args)
+        # Who was told in `wait` that the lock's owner died has not got it back.
+        is_told = isinstance(args[1], context.OwnerDied)
+        if not is_told or self._lock._semlock._is_mine():
+            self._lock.__exit__(*args)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock}, {self._waiters.n_waiting()})>"
@@ -194,6 +197,7 @@ class Condition:
 
         Raises:
             AssertionError: The caller does not hold the lock.
+            OwnerDied: Who held the lock meanwhile has died; the caller does not hold it.
         """
         self._require_lock("must acquire() condition before using wait()")
         return self._waiters.wait(self._lock._semlock, timeout)

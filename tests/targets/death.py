@@ -87,6 +87,14 @@ def hold(lock, held) -> NoReturn:
     signal.pause()
 
 
+def notify_and_hold(condition, held) -> NoReturn:
+    """Has somebody wake up, and keeps the lock that it wants then."""
+    condition.acquire()
+    condition.notify()
+    held.release()
+    signal.pause()
+
+
 def acquire(lock, about_to, results) -> None:
     """Puts how it went to take a lock that has died with its owner."""
     about_to.release()
