@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with,
 };
@@ -71,25 +72,47 @@ pub fn post(
     fds: &[BorrowedFd<'_>],
     deadline: Deadline,
 ) -> Result<()> {
+    send(&reach(family, stamp)?, stamp, secret, fds, deadline)
+}
+
+/// Returns a socket that is connected to the mailbox of a member.
+fn reach(family: u128, stamp: u32) -> Result<OwnedFd> {
     let failed = |e| Error::os(format_args!("send descriptors to member {stamp:#x}"), e);
-    let gone = || {
-        let message = format!("member {stamp:#x} takes no descriptors any more: it has ended");
-        Error::new(ErrorKind::Dead, message)
-    };
     let socket = open_socket().map_err(failed)?;
     let address = address(family, stamp).map_err(failed)?;
-    connect(&socket, &address).map_err(|_| gone())?;
+    connect(&socket, &address).map_err(|_| gone(stamp))?;
+    Ok(socket)
+}
+
+fn send(
+    socket: &OwnedFd,
+    stamp: u32,
+    secret: u64,
+    fds: &[BorrowedFd<'_>],
+    deadline: Deadline,
+) -> Result<()> {
     for some in fds.chunks(MOST_DESCRIPTORS) {
         loop {
-            match send_with_fds(&socket, &secret.to_ne_bytes(), some, deadline) {
+            match send_with_fds(socket, &secret.to_ne_bytes(), some, deadline) {
                 Ok(_) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::Closed => return Err(gone()),
+                // The second is what a socket says whose other end went after `reach`.
+                Err(error)
+                    if error.kind() == ErrorKind::Closed
+                        || error.errno() == Some(Errno::CONNREFUSED.raw_os_error()) =>
+                {
+                    return Err(gone(stamp));
+                }
                 Err(error) => return Err(error),
             }
         }
     }
     Ok(())
+}
+
+fn gone(stamp: u32) -> Error {
+    let message = format!("member {stamp:#x} takes no descriptors any more: it has ended");
+    Error::new(ErrorKind::Dead, message)
 }
 
 /// Draws a number that strangers cannot guess.
@@ -139,6 +162,17 @@ mod tests {
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, "x");
+    }
+
+    #[test]
+    fn a_member_that_ends_while_it_is_sent_descriptors_is_dead() {
+        let family = u128::from(std::process::id()) << 64 | u128::from(line!());
+        let mailbox = Mailbox::bind(family, 5).unwrap();
+        let socket = reach(family, 5).unwrap();
+        drop(mailbox);
+        let (read, _write) = std::io::pipe().unwrap();
+        let error = send(&socket, 5, 1, &[read.as_fd()], WATCHDOG()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Dead);
     }
 
     #[test]
