@@ -29,8 +29,7 @@ pub fn stop_requested() -> bool {
 pub fn stop_requested_of(stamp: Stamp) -> bool {
     Family::existing().is_some_and(|family| {
         let member = family.member(stamp);
-        member.generation.load(Ordering::Acquire) == stamp.generation()
-            && member.stop.load(Ordering::Relaxed) != 0
+        member.generation() == stamp.generation() && member.stop.load(Ordering::Relaxed) != 0
     })
 }
 

@@ -244,7 +244,7 @@ impl<T: Pod> SharedArray<T> {
                 Ok(Acquired::Free) => return Ok(SharedGuard { array: self }),
                 Ok(Acquired::FromDead(owner)) => {
                     lock.unlock();
-                    let pid = family.member(owner).pid.load(Ordering::Relaxed);
+                    let pid = family.member(owner).pid();
                     return Err(EngineError::new(
                         ErrorKind::OwnerDied,
                         format!(

@@ -123,18 +123,14 @@ pub fn mark_carrying(ledger: &impl Ledger, offset: u64) {
     }
 }
 
-/// Makes an object's block ours for a moment, in which nobody else frees it; tells
-/// whether there is an object that is the family's.
-pub fn hold_object(ledger: &impl Ledger, offset: u64, me: Stamp) -> bool {
-    let Ok(found) = find(ledger, offset) else {
-        return false;
-    };
+/// Makes an object's block ours, if its word still is what it was: the generation in it
+/// tells this object from all that come after it.
+pub fn hold_object(ledger: &impl Ledger, found: &Found, me: Stamp) -> bool {
     let held = Word {
         owner: me.slot() as u16,
         ..found.word
     };
-    // The word's generation tells this object from all that come after it.
-    found.word.object && found.word.owner == 0 && found.replace(ledger, held)
+    found.replace(ledger, held)
 }
 
 fn cell(ledger: &impl Ledger, place: Place) -> &AtomicU64 {

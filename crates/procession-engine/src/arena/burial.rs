@@ -19,7 +19,7 @@
 use crate::arena::family::Family;
 use crate::arena::layout::CHUNK;
 use crate::arena::ledger::Ledger;
-use crate::arena::member::Stage;
+use crate::arena::member::{Stage, Standing};
 use crate::arena::runs;
 use crate::arena::spans;
 use crate::arena::stamp::Stamp;
@@ -28,40 +28,59 @@ use crate::primitive::{Ordering, relax};
 
 /// Clears away after `dead`; returns once that is done, by us or another.
 pub fn bury(family: &Family, dead: Stamp) {
+    bury_if(family, dead, |_| true);
+}
+
+/// Buries a member whose process is gone. One that was seen to wait for its process may
+/// have got it meanwhile, and lives.
+fn bury_if_over(family: &Family, stamp: Stamp) {
+    bury_if(family, stamp, |standing| family.is_over(stamp, standing));
+}
+
+/// Clears away after `dead`, if its slot is found like this.
+fn bury_if(family: &Family, dead: Stamp, is_so: impl Fn(Standing) -> bool) {
     let me = family.me();
     if dead.is_nobody() || dead == me {
         return;
     }
     let member = family.member(dead);
-    loop {
-        if member.generation.load(Ordering::Acquire) != dead.generation() {
+    let before = loop {
+        let standing = member.standing();
+        if standing.generation != dead.generation() {
             return;
         }
-        let stage = member.stage();
-        match stage.0 {
+        let is_gone = || standing.holder != me && family.is_dead(standing.holder);
+        match standing.stage {
             Stage::Free | Stage::Dead => return,
-            Stage::Reserved | Stage::Alive => {
-                if member.advance(stage, (Stage::Dying, me)) {
-                    break;
-                }
-            }
             // One of our own threads is at it, or another member.
-            Stage::Dying if stage.1 == me || !family.is_dead(stage.1) => {
+            Stage::Dying if !is_gone() => {
                 std::thread::yield_now();
                 relax();
+                continue;
             }
-            Stage::Dying => {
-                if member.advance(stage, (Stage::Dying, me)) {
-                    break;
-                }
-            }
+            // So is one that makes it ready, for a process that nobody knows yet.
+            Stage::Claimed if !is_gone() => return,
+            Stage::Reserved | Stage::Alive if !is_so(standing) => return,
+            Stage::Claimed | Stage::Reserved | Stage::Alive | Stage::Dying => {}
         }
-    }
+        if member.advance(standing, Stage::Dying, me) {
+            break standing;
+        }
+    };
     clear(family, dead);
-    let parent = Stamp::from_raw(member.parent.load(Ordering::Relaxed));
-    member.advance((Stage::Dying, me), (Stage::Dead, parent));
+    let parent = match before.stage {
+        // What the entry says may still be of its last process.
+        Stage::Claimed => before.holder,
+        _ => Stamp::from_raw(member.parent.load(Ordering::Relaxed)),
+    };
+    let now = |stage, holder| Standing {
+        stage,
+        holder,
+        ..before
+    };
+    member.advance(now(Stage::Dying, me), Stage::Dead, parent);
     if parent != me && family.is_dead(parent) {
-        member.advance((Stage::Dead, parent), (Stage::Free, Stamp::NOBODY));
+        member.advance(now(Stage::Dead, parent), Stage::Free, Stamp::NOBODY);
     }
 }
 
@@ -69,13 +88,13 @@ pub fn bury(family: &Family, dead: Stamp) {
 pub fn bury_all(family: &Family) -> usize {
     let mut dead = Vec::new();
     family.for_each_member(|stamp, member| {
-        let unburied = !matches!(member.stage().0, Stage::Free | Stage::Dead);
+        let unburied = !matches!(member.stage(), Stage::Free | Stage::Dead);
         if unburied && family.is_dead(stamp) {
             dead.push(stamp);
         }
     });
     for &stamp in &dead {
-        bury(family, stamp);
+        bury_if_over(family, stamp);
     }
     dead.len()
 }
@@ -98,23 +117,22 @@ fn clear(family: &Family, dead: Stamp) {
     recount(space);
     let (mut given_up, mut half_buried) = (Vec::new(), Vec::new());
     family.for_each_member(|stamp, other| {
-        if other.stage() == (Stage::Dying, dead) {
-            half_buried.push(stamp);
-        } else if other.parent.load(Ordering::Relaxed) == dead.raw() {
-            match other.stage() {
-                (Stage::Reserved, holder) if holder == dead => given_up.push(stamp),
-                (Stage::Dead, holder) => {
-                    other.advance((Stage::Dead, holder), (Stage::Free, Stamp::NOBODY));
-                }
-                _ => {}
+        let standing = other.standing();
+        let is_child = other.parent.load(Ordering::Relaxed) == dead.raw();
+        match standing.stage {
+            Stage::Dying | Stage::Claimed if standing.holder == dead => half_buried.push(stamp),
+            Stage::Reserved if standing.holder == dead && is_child => given_up.push(stamp),
+            Stage::Dead if is_child => {
+                other.advance(standing, Stage::Free, Stamp::NOBODY);
             }
+            _ => {}
         }
     });
     for stamp in half_buried {
         family.bury(stamp);
     }
     for stamp in given_up {
-        family.release_member(stamp);
+        bury_if_over(family, stamp);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::arena::blocks::{self, Place};
 use crate::arena::faulted::Faulted;
 use crate::arena::layout::{CHUNK, Layout, MEMBER_SIZE};
 use crate::arena::ledger::Ledger;
-use crate::arena::member::{Member, Stage};
+use crate::arena::member::{Member, Stage, Standing};
 use crate::arena::object::{Registry, View};
 use crate::arena::raw_lock::Liveness;
 use crate::arena::space::Space;
@@ -29,7 +29,7 @@ use crate::os::fork_mutex::ForkMutex;
 use crate::os::memfd::MemFd;
 use crate::os::memory::memory_limit;
 use crate::os::{atfork, lifeline, liveness, random};
-use crate::primitive::{AtomicU32, AtomicU64, Ordering};
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, relax};
 
 /// Bytes to which `PROCESSION_ARENA_LIMIT` holds a new family's shared memory;
 /// by default that of the machine or its control group.
@@ -84,10 +84,6 @@ impl Family {
     /// When the descriptor is not a family's, or this process has one already.
     pub fn adopt(fd: OwnedFd, me: Stamp) -> Result<&'static Self> {
         let family = Self::of(Space::open(MemFd::from_inherited(fd))?);
-        let member = family.member(me);
-        if member.generation.load(Ordering::Acquire) != me.generation() {
-            return Err(given_up(me));
-        }
         if !family.become_member(me) {
             return Err(given_up(me));
         }
@@ -218,7 +214,7 @@ impl Family {
         }
     }
 
-    fn try_alloc(&self, len: u64) -> Result<Block> {
+    pub(super) fn try_alloc(&self, len: u64) -> Result<Block> {
         let (space, me) = (&self.space, self.me());
         let data = space.layout().data();
         if let Some(class) = spans::class_of(len) {
@@ -297,8 +293,39 @@ impl Family {
         blocks::find(&self.space, offset).is_ok_and(|found| found.word.carries)
     }
 
-    pub(crate) fn hold_object(&self, offset: u64) -> bool {
-        blocks::hold_object(&self.space, offset, self.me())
+    /// Makes an object's block ours for a moment, in which nobody else frees it; tells
+    /// whether there is an object, and nobody else at it. With `patience` it waits for
+    /// those who are, and takes it from one that has died.
+    pub(super) fn hold_object(&self, offset: u64, patience: bool) -> bool {
+        let me = self.me();
+        while let Ok(found) = blocks::find(&self.space, offset)
+            && found.word.object
+        {
+            let owner = found.word.owner;
+            let is_free = owner == 0 || patience && self.has_left(owner);
+            if is_free && blocks::hold_object(&self.space, &found, me) {
+                return true;
+            }
+            if !patience && !is_free {
+                return false;
+            }
+            std::thread::yield_now();
+            relax();
+        }
+        false
+    }
+
+    /// Tells whether the member in a slot has died. It keeps the slot until it is buried.
+    fn has_left(&self, slot: u16) -> bool {
+        let slot = usize::from(slot);
+        let generation = self.space.member(slot).generation();
+        self.is_dead(Stamp::new(slot, generation))
+    }
+
+    /// Lets go of an object that was held.
+    pub(super) fn let_go_of_object(&self, offset: u64) {
+        // Nobody takes it from us while we live.
+        let _ = self.change_owner(offset, self.me(), Stamp::NOBODY);
     }
 
     pub(crate) fn is_object(&self, offset: u64) -> bool {
@@ -358,14 +385,8 @@ impl Family {
 
     fn claim_slot(&self, slots: std::ops::Range<usize>, parent: Stamp) -> Option<Stamp> {
         for slot in slots {
-            let member = self.space.member(slot);
-            if member.stage() == (Stage::Free, Stamp::NOBODY)
-                // Killed before the last step, we leave a slot that is being cleared.
-                && member.advance((Stage::Free, Stamp::NOBODY), (Stage::Dying, parent))
-            {
-                let stamp = Stamp::new(slot, member.renew(parent));
-                member.advance((Stage::Dying, parent), (Stage::Reserved, parent));
-                return Some(stamp);
+            if let Some(generation) = self.space.member(slot).claim(parent) {
+                return Some(Stamp::new(slot, generation));
             }
         }
         None
@@ -376,24 +397,19 @@ impl Family {
     pub fn release_member(&self, stamp: Stamp) {
         self.bury(stamp);
         let member = self.member(stamp);
-        if member.generation.load(Ordering::Acquire) == stamp.generation() {
-            let (stage, holder) = member.stage();
-            if stage == Stage::Dead {
-                member.advance((Stage::Dead, holder), (Stage::Free, Stamp::NOBODY));
-            }
+        let standing = member.standing();
+        if standing.generation == stamp.generation() && standing.stage == Stage::Dead {
+            member.advance(standing, Stage::Free, Stamp::NOBODY);
         }
     }
 
     /// Makes this process the member that was set aside for it; tells whether
     /// the place was still there (it goes when the parent dies too early).
     fn become_member(&self, me: Stamp) -> bool {
-        let member = self.member(me);
-        let parent = Stamp::from_raw(member.parent.load(Ordering::Relaxed));
-        member.pid.store(std::process::id(), Ordering::Relaxed);
-        member.seen.store(liveness::boot_time(), Ordering::Relaxed);
+        // Before others are told: a signal may come in between.
         self.me.store(me.raw(), Ordering::Relaxed);
-        let (stage, holder) = member.stage();
-        stage == Stage::Reserved && member.advance((stage, holder), (Stage::Alive, parent))
+        let (pid, seen) = (std::process::id(), liveness::boot_time());
+        self.member(me).join(me.generation(), pid, seen)
     }
 
     /// Sets a slot aside for the child that this thread is about to fork, and
@@ -429,16 +445,22 @@ impl Family {
         if stamp.is_nobody() {
             return true;
         }
-        let member = self.member(stamp);
-        if member.generation.load(Ordering::Acquire) != stamp.generation() {
+        self.is_over(stamp, self.member(stamp).standing())
+    }
+
+    /// Tells whether the process named by `stamp` is no more, its slot being like this.
+    pub(super) fn is_over(&self, stamp: Stamp, standing: Standing) -> bool {
+        if standing.generation != stamp.generation() {
             return true;
         }
-        match member.stage() {
-            (Stage::Free | Stage::Dying | Stage::Dead, _) => true,
-            (Stage::Reserved, parent) => parent != stamp && self.is_dead(parent),
-            (Stage::Alive, _) => {
-                let pid = member.pid.load(Ordering::Relaxed);
-                !liveness::is_alive(pid, member.seen.load(Ordering::Relaxed))
+        match standing.stage {
+            Stage::Free | Stage::Dying | Stage::Dead => true,
+            Stage::Claimed | Stage::Reserved => {
+                standing.holder != stamp && self.is_dead(standing.holder)
+            }
+            Stage::Alive => {
+                let member = self.member(stamp);
+                !liveness::is_alive(member.pid(), member.seen())
             }
         }
     }
@@ -463,9 +485,9 @@ impl Family {
             .load(Ordering::Acquire) as usize;
         for slot in 1..used {
             let member = self.space.member(slot);
-            if member.stage().0 != Stage::Free {
-                let generation = member.generation.load(Ordering::Acquire);
-                visit(Stamp::new(slot, generation), member);
+            let standing = member.standing();
+            if standing.stage != Stage::Free {
+                visit(Stamp::new(slot, standing.generation), member);
             }
         }
     }

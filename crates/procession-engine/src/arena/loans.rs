@@ -21,7 +21,6 @@ use crate::arena::member::Stage;
 use crate::arena::object::{Handle, Object};
 use crate::arena::stamp::Stamp;
 use crate::error::Result;
-use crate::primitive::Ordering;
 
 thread_local! {
     /// What was lent since somebody began to collect it.
@@ -191,15 +190,16 @@ impl Handed {
     /// Takes all back if the member was buried before: nobody will do it again.
     pub(crate) fn settle(self, family: &Family) {
         let entry = family.member(self.member);
-        let is_buried = entry.generation.load(Ordering::Acquire) != self.member.generation()
-            || matches!(entry.stage().0, Stage::Dying | Stage::Dead | Stage::Free);
+        let standing = entry.standing();
+        let is_buried = standing.generation != self.member.generation()
+            || matches!(standing.stage, Stage::Dying | Stage::Dead | Stage::Free);
         if !is_buried {
             return;
         }
         // Waits for whoever is at it.
         family.bury(self.member);
         for object in &self.objects {
-            object.view().detach(self.member);
+            object.view().clear_cells(self.member);
         }
     }
 }

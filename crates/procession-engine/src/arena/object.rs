@@ -15,13 +15,17 @@
 //! the message, a *promise* takes the place of the count: a cell with that
 //! member's stamp and a mark, which attaching uses up, or its burial.
 //!
-//! *Destroying* races with attaching. The destroyer first puts its stamp into
-//! `destroyer`, then looks for cells and lends; an attacher first fills a
-//! cell, then looks at `destroyer`. One of the two sees the other: the
-//! destroyer steps back, or the attacher waits until it is decided. If the
-//! destroyer dies, burial clears its stamp and decides anew; if the last one
-//! dies between its detaching and that, any burial finds nobody attached and
-//! destroys.
+//! *Destroying* is decided, and done, by a member that *holds* the object: its stamp
+//! is in the block's word, which lies outside the block and counts how often the
+//! block was used. So nobody writes to what has become another's block meanwhile.
+//! Who leaves an object, or has looked after it, tries to hold it and destroys it if
+//! nobody is attached. Who attaches holds it, too. If it is held, who leaves need
+//! not wait: whoever lets go of an object looks once more whether it is abandoned.
+//! If the holder dies, its burial lets go, and looks; if it was destroying
+//! (`destroyer`), burial does all of that again.
+//!
+//! *Burial* looks at all objects of the family, and may have to wait for others in
+//! some. While it does it is attached, like anybody who uses an object.
 //!
 //! # Safety
 //! Views of header and body are references into the never-unmapped arena; a
@@ -33,12 +37,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use crate::arena::block::Block;
 use crate::arena::family::Family;
 use crate::arena::hooks::ObjectKind;
 use crate::arena::loans;
 use crate::arena::stamp::Stamp;
 use crate::error::{Error, ErrorKind, Result};
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence, relax};
+use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// Bytes of a header; the body follows.
 pub const HEADER: u64 = 64;
@@ -192,9 +197,17 @@ impl<'a> View<'a> {
     }
 
     fn place_raw(self, stamp: u32) -> Result<&'a AtomicU32> {
+        self.place_with(stamp, Family::alloc)
+    }
+
+    fn place_with(
+        self,
+        stamp: u32,
+        alloc: fn(&Family, u64) -> Result<Block>,
+    ) -> Result<&'a AtomicU32> {
         let mut found = None;
         loop {
-            // SeqCst: see "Destroying" above; pairs with `try_destroy`.
+            // SeqCst: pairs with `is_abandoned`.
             self.any_cell(|cell| {
                 let taken = cell.load(Ordering::Relaxed) == 0
                     && cell
@@ -208,13 +221,31 @@ impl<'a> View<'a> {
             if let Some(cell) = found {
                 return Ok(cell);
             }
-            self.add_overflow()?;
+            self.add_overflow(alloc)?;
         }
     }
 
+    /// Attaches a member to the object, if it is still the one that is meant.
+    fn attach(self, handle: Handle, member: Stamp) -> Result<Option<&'a AtomicU32>> {
+        if handle.serial == 0 || !self.family.hold_object(self.offset, true) {
+            return Ok(None);
+        }
+        // One whose destroyer was killed is beyond use, and burial does the rest.
+        let is_there =
+            self.handle() == handle && self.header().destroyer.load(Ordering::Acquire) == 0;
+        // Not by `alloc`, which buries when memory is short: it would wait for us.
+        let place = || self.place_with(member.raw(), Family::try_alloc);
+        let cell = is_there.then(place).transpose();
+        self.family.let_go_of_object(self.offset);
+        if !matches!(cell, Ok(Some(_))) {
+            self.destroy_if_abandoned();
+        }
+        cell
+    }
+
     /// Links another block of cells to the end of the chain.
-    fn add_overflow(self) -> Result<()> {
-        let mut block = self.family.alloc(size_of::<Overflow>() as u64)?;
+    fn add_overflow(self, alloc: fn(&Family, u64) -> Result<Block>) -> Result<()> {
+        let mut block = alloc(self.family, size_of::<Overflow>() as u64)?;
         block.fill(0);
         let mut link = &self.header().overflow;
         while let Err(next) =
@@ -230,59 +261,40 @@ impl<'a> View<'a> {
 
     /// Takes a dead member out, and destroys the object if it was the last.
     pub(crate) fn bury(self, dead: Stamp) {
-        // If it died in `destroy_if_abandoned`.
+        // If it died while it held it.
         let _ = self.family.change_owner(self.offset, dead, Stamp::NOBODY);
+        if !self.family.hold_object(self.offset, true) {
+            return;
+        }
+        let header = self.header();
         for block in self.chain() {
             let _ = self.family.change_owner(block, dead, Stamp::NOBODY);
         }
+        if header.destroyer.load(Ordering::Acquire) != 0 {
+            // The dead one was at it.
+            return self.destroy();
+        }
+        // Without memory for a cell it goes on all the same.
+        let pin = self.place_with(self.family.me().raw(), Family::try_alloc);
+        self.family.let_go_of_object(self.offset);
         if let Some(kind) = self.kind() {
             (crate::hooks_of(kind).on_death)(self, dead);
         }
-        self.detach(dead);
+        self.clear_cells(dead);
+        if let Ok(pin) = pin {
+            pin.store(0, Ordering::SeqCst);
+        }
         self.destroy_if_abandoned();
     }
 
-    /// Empties the cells of a dead member, and destroys the object if they were the
-    /// last.
-    pub(super) fn detach(self, dead: Stamp) {
-        let mut was_attached = false;
+    /// Empties the cells of a dead member; for who is attached.
+    pub(super) fn clear_cells(self, dead: Stamp) {
         self.any_cell(|cell| {
             for stamp in [dead.raw(), dead.raw() | PROMISED] {
-                was_attached |= cell
-                    .compare_exchange(stamp, 0, Ordering::SeqCst, Ordering::Relaxed)
-                    .is_ok();
+                let _ = cell.compare_exchange(stamp, 0, Ordering::SeqCst, Ordering::Relaxed);
             }
             false
         });
-        let was_destroying = self
-            .header()
-            .destroyer
-            .compare_exchange(dead.raw(), 0, Ordering::SeqCst, Ordering::Relaxed)
-            .is_ok();
-        if was_attached || was_destroying {
-            self.try_destroy();
-        }
-    }
-
-    /// Destroys the object if whoever left it last was killed before it could.
-    fn destroy_if_abandoned(self) {
-        let (me, header) = (self.family.me(), self.header());
-        // These only read what may have become another's block a moment ago. What is
-        // held is an object, and nobody frees it.
-        if header.destroyer.load(Ordering::SeqCst) != 0
-            || !self.is_abandoned()
-            || !self.family.hold_object(self.offset)
-        {
-            return;
-        }
-        if self.destroy_owned_by(me) {
-            return;
-        }
-        let _ = self.family.change_owner(self.offset, me, Stamp::NOBODY);
-        // Whoever has destroyed it meanwhile could not free what we held.
-        if header.serial.load(Ordering::SeqCst) == 0 {
-            self.family.free_of(self.offset, Stamp::NOBODY);
-        }
     }
 
     /// Tells whether nobody is attached or about to be.
@@ -314,34 +326,28 @@ impl<'a> View<'a> {
     /// the last that kept it.
     pub(super) fn take_lend_back(self) {
         if self.use_lend_up() {
-            self.try_destroy();
+            self.destroy_if_abandoned();
         }
     }
 
-    /// Destroys the object unless somebody is attached or about to be.
-    fn try_destroy(self) {
-        self.destroy_owned_by(Stamp::NOBODY);
+    /// Destroys what lies here if it is an object to which nobody is attached, or about
+    /// to be.
+    fn destroy_if_abandoned(self) {
+        // The first look may be at what has become another's block. It changes nothing,
+        // and the second is at an object that nobody else destroys.
+        while self.is_abandoned() && self.family.hold_object(self.offset, false) {
+            if self.is_abandoned() {
+                return self.destroy();
+            }
+            self.family.let_go_of_object(self.offset);
+            // Whoever left in between found it held.
+        }
     }
 
-    /// Does the same with an object whose block is `owner`'s for the moment; tells
-    /// whether it did.
-    fn destroy_owned_by(self, owner: Stamp) -> bool {
-        let me = self.family.me();
-        let header = self.header();
-        let begun =
-            header
-                .destroyer
-                .compare_exchange(0, me.raw(), Ordering::SeqCst, Ordering::Relaxed);
-        if begun.is_err() {
-            // Somebody else decides; it looks at the cells after we changed ours.
-            return false;
-        }
-        if !self.is_abandoned() {
-            header.destroyer.store(0, Ordering::SeqCst);
-            // Whoever left between our look and our stepping back saw us
-            // deciding and went away; decide for it.
-            return self.is_abandoned() && self.destroy_owned_by(owner);
-        }
+    /// Destroys the object, which is held and abandoned.
+    fn destroy(self) {
+        let (me, header) = (self.family.me(), self.header());
+        header.destroyer.store(me.raw(), Ordering::Release);
         if let Some(kind) = self.kind() {
             (crate::hooks_of(kind).on_destroy)(self);
         }
@@ -358,8 +364,7 @@ impl<'a> View<'a> {
             .for_each(|offset| self.family.free(offset));
         // Release: a stale handle finds no serial, or another's.
         header.serial.store(0, Ordering::SeqCst);
-        self.family.free_of(self.offset, owner);
-        true
+        self.family.free_of(self.offset, me);
     }
 }
 
@@ -467,27 +472,7 @@ impl Object {
         let object = if let Some(attachment) = known {
             Self { attachment, family }
         } else {
-            if view.handle() != handle || handle.serial == 0 {
-                return Err(stale());
-            }
-            let cell = view.place(family.me())?;
-            loop {
-                // SeqCst: see "Destroying" above.
-                let destroyer = view.header().destroyer.load(Ordering::SeqCst);
-                if view.handle() != handle || !family.is_object(handle.offset) {
-                    let me = family.me().raw();
-                    let _ = cell.compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed);
-                    return Err(stale());
-                }
-                if destroyer == 0 {
-                    break;
-                }
-                let destroyer = Stamp::from_raw(destroyer);
-                if family.is_dead(destroyer) {
-                    family.bury(destroyer);
-                }
-                relax();
-            }
+            let cell = view.attach(handle, family.me())?.ok_or_else(stale)?;
             Self::register(family, handle, cell)
         };
         match view.kind() {
@@ -591,7 +576,7 @@ impl Drop for Attachment {
             .compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed)
             .is_ok()
         {
-            View::new(family, self.handle.offset).try_destroy();
+            View::new(family, self.handle.offset).destroy_if_abandoned();
         }
     }
 }
@@ -612,7 +597,9 @@ impl Attachments {
         for attachment in &self.0 {
             let mut offset = attachment.child_cell.swap(0, Ordering::Relaxed);
             if offset == 0
-                && let Some(cell) = still_there(family, attachment.handle, child)
+                // It may have ended with the parent.
+                && let Ok(Some(cell)) =
+                    View::new(family, attachment.handle.offset).attach(attachment.handle, child)
             {
                 offset = family.offset_of(std::ptr::from_ref(cell).cast());
             }
@@ -626,18 +613,6 @@ impl Attachments {
             attachment.child_cell.store(0, Ordering::Relaxed);
         }
     }
-}
-
-/// Attaches a member to an object that may have ended with the member's parent.
-fn still_there(family: &Family, handle: Handle, member: Stamp) -> Option<&AtomicU32> {
-    let view = View::new(family, handle.offset);
-    let is_there = || family.is_object(handle.offset) && view.handle() == handle;
-    let cell = is_there().then(|| view.place(member).ok()).flatten()?;
-    if is_there() {
-        return Some(cell);
-    }
-    let _ = cell.compare_exchange(member.raw(), 0, Ordering::SeqCst, Ordering::Relaxed);
-    None
 }
 
 fn cell_at(family: &Family, offset: u64) -> &AtomicU32 {

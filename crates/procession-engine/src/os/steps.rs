@@ -1,4 +1,4 @@
-//! Being killed at a given step, in builds with the feature `steps`.
+//! Being killed or stopped at a given step, in builds with the feature `steps`.
 //!
 //! A step is whatever others can see of this process: a write to a shared word, a
 //! system call on a shared file or socket, a wake-up. Between two steps nothing
@@ -6,18 +6,27 @@
 //! killed at every instruction. Without the feature there are no steps and no cost.
 //!
 //! # Safety
-//! The one call ends the process.
+//! The one call ends or stops the process.
 
 #![expect(unsafe_code, reason = "a process that kills itself")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Steps that are left to this process, and one; 0 if they are not counted.
+/// Steps that are left to this process, and one; 0 if they are not counted. With
+/// [`STOPS`] it is then stopped, and not killed.
 static LEFT: AtomicU64 = AtomicU64::new(0);
+
+const STOPS: u64 = 1 << 63;
 
 /// Lets this process take `steps` steps from here on, and kills it before the next.
 pub fn kill_after(steps: u64) {
     LEFT.store(steps + 1, Ordering::Relaxed);
+}
+
+/// Lets this process take `steps` steps from here on, and stops it before the next;
+/// who continues it lets it take all others.
+pub fn stop_after(steps: u64) {
+    LEFT.store((steps + 1) | STOPS, Ordering::Relaxed);
 }
 
 /// Lets this process live.
@@ -30,10 +39,16 @@ pub fn stop_counting() {
 pub fn step() {
     match LEFT.load(Ordering::Relaxed) {
         0 => {}
-        // SAFETY: ends this process at once, with nothing cleared away.
-        1 => unsafe {
-            libc::raise(libc::SIGKILL);
-        },
+        1 => send_to_myself(libc::SIGKILL),
+        left if left == 1 | STOPS => {
+            stop_counting();
+            send_to_myself(libc::SIGSTOP);
+        }
         left => LEFT.store(left - 1, Ordering::Relaxed),
     }
+}
+
+fn send_to_myself(signal: i32) {
+    // SAFETY: ends or stops this process at once, with nothing cleared away.
+    unsafe { libc::raise(signal) };
 }

@@ -466,7 +466,7 @@ fn is_still_ours(block: &Block, lane: &Lane, worker: Stamp) -> bool {
     let family = lane.family();
     let me = family.me();
     let ours = family.change_owner(block.offset(), me, me).is_ok();
-    ours && family.member(worker).stage().0 == Stage::Alive
+    ours && family.member(worker).stage() == Stage::Alive
 }
 
 /// Makes a posted task one that waits again: its bytes are still in the ring.

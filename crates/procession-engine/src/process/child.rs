@@ -399,9 +399,7 @@ impl Process {
     /// Returns the entry in the member table while it is this process's.
     fn member<'f>(&self, family: &'f Family) -> Option<&'f Member> {
         let member = family.member(self.stamp);
-        // Acquire pairs with the Release that ends `Member::renew`.
-        let generation = member.generation.load(Ordering::Acquire);
-        (generation == self.stamp.generation()).then_some(member)
+        (member.generation() == self.stamp.generation()).then_some(member)
     }
 
     fn take_outcome(&self, family: &Family) -> Option<Payload> {

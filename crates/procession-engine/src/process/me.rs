@@ -79,10 +79,10 @@ fn parent_of(family: &Family, member: &Member) -> Option<Parent> {
         return None;
     }
     let parent = family.member(stamp);
-    let pid = parent.pid.load(Ordering::Relaxed);
+    let pid = parent.pid();
     let name = parent.name();
     // Looked at last: what was read above is of the one who is meant.
-    let is_same = parent.generation.load(Ordering::Acquire) == stamp.generation();
+    let is_same = parent.generation() == stamp.generation();
     Some(Parent {
         stamp,
         pid: (is_same && pid != 0).then_some(pid),
@@ -104,7 +104,7 @@ pub fn open_parent() -> Result<PidFd> {
     })?;
     let gone = || Error::new(ErrorKind::Dead, "the parent process has ended");
     let pid = parent.pid.ok_or_else(gone)?;
-    let seen = family.member(parent.stamp).seen.load(Ordering::Relaxed);
+    let seen = family.member(parent.stamp).seen();
     let pidfd = PidFd::open(pid).map_err(|error| match error.kind() {
         ErrorKind::Dead => gone(),
         _ => error,

@@ -77,8 +77,8 @@ fn children(pid: u32, stamp: Stamp, known: &[u32]) -> Vec<(PidFd, Stamp)> {
     let mut stamps = Vec::new();
     if let Some(family) = Family::existing() {
         family.for_each_member(|one, member| {
-            let child = member.pid.load(Ordering::Relaxed);
-            if child == 0 || member.stage().0 != Stage::Alive || one == family.me() {
+            let child = member.pid();
+            if child == 0 || member.stage() != Stage::Alive || one == family.me() {
                 return;
             }
             stamps.push((child, one));
@@ -115,6 +115,6 @@ fn is_member(pid: u32, stamp: Stamp) -> bool {
     !stamp.is_nobody()
         && Family::existing().is_some_and(|family| {
             let member = family.member(stamp);
-            member.pid.load(Ordering::Relaxed) == pid && !family.is_dead(stamp)
+            member.pid() == pid && !family.is_dead(stamp)
         })
 }

@@ -256,12 +256,10 @@ fn is_busy() -> bool {
         .saturating_sub(1);
     let mut running = own;
     family.for_each_member(|stamp, member| {
-        running += usize::from(match member.stage().0 {
+        running += usize::from(match member.stage() {
             // On its way through its start.
-            Stage::Reserved => true,
-            Stage::Alive if stamp != family.me() => {
-                runs(ProcStatus::of(member.pid.load(Ordering::Relaxed)))
-            }
+            Stage::Claimed | Stage::Reserved => true,
+            Stage::Alive if stamp != family.me() => runs(ProcStatus::of(member.pid())),
             _ => false,
         });
     });

@@ -76,7 +76,7 @@ impl Unseen {
         if self.parents.iter().any(|(stamp, _)| *stamp == parent) {
             return true;
         }
-        let pid = family.member(parent).pid.load(Ordering::Relaxed);
+        let pid = family.member(parent).pid();
         let Ok(pidfd) = PidFd::open(pid) else {
             return false;
         };

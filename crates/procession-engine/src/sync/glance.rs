@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crate::arena::member::Stage;
 use crate::arena::{Family, Object, Stamp};
-use crate::primitive::Ordering;
 
 /// How long an answer is believed; the first slice of a parked waiter is no
 /// longer either.
@@ -37,7 +36,7 @@ pub(crate) fn asked_lately(object: &Object) -> bool {
 }
 
 fn is_buried(family: &Family, stamp: Stamp) -> bool {
-    let member = family.member(stamp);
-    member.generation.load(Ordering::Acquire) != stamp.generation()
-        || matches!(member.stage().0, Stage::Free | Stage::Dying | Stage::Dead)
+    let standing = family.member(stamp).standing();
+    standing.generation != stamp.generation()
+        || matches!(standing.stage, Stage::Free | Stage::Dying | Stage::Dead)
 }

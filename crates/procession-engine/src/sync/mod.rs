@@ -82,16 +82,19 @@ fn interrupted(object: &Object) -> Error {
 }
 
 fn owner_died(object: &Object, owner: Stamp) -> Error {
-    let pid = object
-        .family()
-        .member(owner)
-        .pid
-        .load(crate::primitive::Ordering::Relaxed);
+    let member = object.family().member(owner);
+    let pid = member.pid();
+    // Its place may be another's by now.
+    let known = if member.generation() == owner.generation() {
+        format!(" (pid {pid})")
+    } else {
+        String::new()
+    };
     Error::new(
         ErrorKind::OwnerDied,
         format!(
-            "the process that held {} (pid {pid}) has died; it is free now, but what it guards \
-             may be half changed",
+            "the process that held {}{known} has died; it is free now, but what it guards may \
+             be half changed",
             named(object)
         ),
     )

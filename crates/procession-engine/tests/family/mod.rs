@@ -106,6 +106,23 @@ impl Relative {
         }
     }
 
+    /// Waits until the member has stopped or ended; tells whether it has stopped.
+    pub fn has_stopped(&self) -> bool {
+        // SAFETY: all-zero is a valid siginfo.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let options = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT;
+        // SAFETY: waits for our own child, into our own siginfo.
+        let done = unsafe { libc::waitid(libc::P_PID, self.pid as u32, &raw mut info, options) };
+        assert_eq!(done, 0);
+        info.si_code == libc::CLD_STOPPED
+    }
+
+    /// Lets a stopped member go on.
+    pub fn go_on(&self) {
+        // SAFETY: our own child, which is not reaped yet.
+        unsafe { libc::kill(self.pid, libc::SIGCONT) };
+    }
+
     /// Tells whether the member has ended.
     pub fn has_ended(&self) -> bool {
         self.wait(libc::WEXITED | libc::WNOWAIT | libc::WNOHANG)

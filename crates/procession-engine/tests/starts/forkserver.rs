@@ -126,7 +126,7 @@ fn bursts_are_served_and_leave_nothing() {
 fn spares() -> Vec<u32> {
     let mut pids = Vec::new();
     Family::get().unwrap().for_each_member(|_, member| {
-        let pid = member.pid.load(std::sync::atomic::Ordering::Relaxed);
+        let pid = member.pid();
         if member.name() == "spare" && pid != 0 {
             pids.push(pid);
         }

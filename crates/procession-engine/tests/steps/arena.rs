@@ -2,10 +2,13 @@
 
 use std::cell::Cell;
 
+use procession_engine::arena::member::Stage;
 use procession_engine::arena::{Block, Family, Object, ObjectKind};
+use procession_engine::os::steps;
+use procession_engine::sync::Semaphore;
 
 use crate::family::{Relative, fork, killed_after};
-use crate::{at_every_step, at_every_step_after};
+use crate::{at_every_step, at_every_step_after, stopped_at_every_step};
 
 /// From the least class to several chunks.
 const SIZES: [u64; 4] = [1, 5_000, 60_000, 300_000];
@@ -120,4 +123,93 @@ fn who_buries() {
             use_allocator();
         },
     );
+}
+
+#[test]
+fn a_place_that_is_being_set_aside_is_not_taken_for_a_dead_ones() {
+    stopped_at_every_step(
+        "set aside",
+        nothing,
+        |()| {
+            let family = Family::get().unwrap();
+            let stamp = family.prepare_fork().unwrap();
+            assert_eq!(family.member(stamp).stage(), Stage::Reserved);
+            steps::stop_counting();
+            family.cancel_fork(stamp);
+        },
+        |()| {
+            Family::get().unwrap().bury_all();
+        },
+        |()| (),
+    );
+}
+
+/// A semaphore with more cells than fit into its header, and somebody dead.
+struct Scene {
+    semaphore: Cell<Option<Semaphore>>,
+    dead: Relative,
+    reused: Cell<Vec<Block>>,
+}
+
+impl Scene {
+    fn new(dead_one_used_it: bool) -> Self {
+        let before = (!dead_one_used_it).then(|| killed_after(|| ()));
+        let semaphore = Semaphore::create(2, None).unwrap();
+        let family = Family::get().unwrap();
+        let others = [(); 8].map(|()| family.prepare_fork().unwrap());
+        others
+            .into_iter()
+            .for_each(|other| family.cancel_fork(other));
+        let dead = before.unwrap_or_else(|| killed_after(|| ()));
+        Self {
+            semaphore: Cell::new(Some(semaphore)),
+            dead,
+            reused: Cell::default(),
+        }
+    }
+
+    /// Drops the semaphore, and fills its memory, which may be free now, with a number.
+    fn reuse_memory(&self, number: u32) {
+        drop(self.semaphore.take());
+        let fill = |size| {
+            let mut block = Block::new(size).unwrap();
+            block
+                .chunks_exact_mut(4)
+                .for_each(|word| word.copy_from_slice(&number.to_ne_bytes()));
+            block
+        };
+        let sizes = (6..=12).map(|power| 1 << power);
+        self.reused.set(
+            sizes
+                .flat_map(|size| (0..8).map(move |_| fill(size)))
+                .collect(),
+        );
+    }
+
+    fn check_memory(&self, number: u32) {
+        for block in self.reused.take() {
+            for (place, word) in block.chunks_exact(4).enumerate() {
+                let size = block.len();
+                assert_eq!(word, number.to_ne_bytes(), "word {place} of {size} bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_burial_leaves_alone_what_takes_the_place_of_an_object() {
+    for dead_one_used_it in [true, false] {
+        for number in [|_: &Scene| 0, |scene: &Scene| scene.dead.stamp.raw()] {
+            stopped_at_every_step(
+                "bury while objects are destroyed",
+                || Scene::new(dead_one_used_it),
+                |scene| {
+                    drop(scene.semaphore.take());
+                    Family::get().unwrap().bury(scene.dead.stamp);
+                },
+                |scene| scene.reuse_memory(number(scene)),
+                |scene| scene.check_memory(number(scene)),
+            );
+        }
+    }
 }

@@ -89,6 +89,49 @@ fn at_every_step_after<T>(
     }
 }
 
+/// Has a process do `work` on what `set_up` made, and stops it after 0, 1, 2... steps,
+/// until it comes to its end. `meanwhile` is what others do while it is stopped, `check`
+/// what holds after both.
+fn stopped_at_every_step<T>(
+    what: &str,
+    set_up: impl Fn() -> T,
+    work: impl Fn(&T),
+    meanwhile: impl Fn(&T),
+    check: impl Fn(&T),
+) {
+    let _alone = alone();
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    let mut count = 0;
+    loop {
+        let things = set_up();
+        let child = fork(|| {
+            steps::stop_after(count);
+            work(&things);
+            steps::stop_counting();
+        });
+        let was_stopped = child.has_stopped();
+        meanwhile(&things);
+        if was_stopped {
+            child.go_on();
+        }
+        child.join();
+        check(&things);
+        drop(things);
+        assert_eq!(
+            family.usage(),
+            before,
+            "{what}: stopped after {count} steps"
+        );
+        if !was_stopped {
+            break;
+        }
+        count += 1;
+    }
+    assert!(count > 0, "{what} has no steps");
+    println!("{what}: stopped at {count} steps");
+}
+
 /// Counts of the entire arena are compared: one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
