@@ -306,6 +306,31 @@ def test_who_waits_on_a_condition_is_told_that_the_owner_died(lib, mp, start) ->
         condition.notify_all()
 
 
+def test_items_are_done_though_somebody_died_saying_so(mp, start) -> None:
+    queue, sign = mp.JoinableQueue(), mp.Semaphore(0)
+    queue.put("item")
+    for end in (lambda: (queue.get(), queue.task_done()), queue.join):
+        owner = start(targets.hold, queue._cond, sign)
+        assert sign.acquire(timeout=PATIENCE)
+        kill(owner)
+        end()
+
+
+def test_who_joins_a_queue_does_not_wait_for_the_dead(mp, start) -> None:
+    queue, sign = mp.JoinableQueue(), mp.Semaphore(0)
+    queue.put("item")
+    worker = start(targets.say_done_and_hold, queue, sign)
+
+    def kill_when_it_is_done() -> None:
+        assert sign.acquire(timeout=PATIENCE)
+        kill(worker)
+
+    killer = threading.Thread(target=kill_when_it_is_done)
+    killer.start()
+    queue.join()
+    killer.join()
+
+
 def test_death_of_who_waits_for_an_event_is_nobodys_business(mp, start) -> None:
     event, ready, results = mp.Event(), mp.Semaphore(0), mp.SimpleQueue()
     waiters = [

@@ -217,17 +217,30 @@ class JoinableQueue(Queue[T]):
         Raises:
             ValueError: It was called more often than items were put.
         """
+        while True:
+            try:
+                return self._count_done()
+            except context.OwnerDied:
+                pass  # Killed anywhere in there, it left nothing half done.
+
+    def _count_done(self) -> None:
         with self._cond:
+            # First: who is killed in between leaves nobody waiting for a wake-up.
+            if self._unfinished_tasks.get_value() == 1:
+                self._cond.notify_all()
             if not self._unfinished_tasks.acquire(False):
                 raise ValueError("task_done() called too many times")
-            if self._unfinished_tasks._semlock._is_zero():
-                self._cond.notify_all()
 
     def join(self) -> None:
         """Waits until all items are done."""
-        with self._cond:
-            if not self._unfinished_tasks._semlock._is_zero():
-                self._cond.wait()
+        while True:
+            try:
+                with self._cond:
+                    if not self._unfinished_tasks._semlock._is_zero():
+                        self._cond.wait()
+                return
+            except context.OwnerDied:
+                pass  # It may have been about to say that all are done.
 
     def __getstate__(self) -> tuple[Any, ...]:
         return *super().__getstate__(), self._cond, self._unfinished_tasks

@@ -95,6 +95,15 @@ def notify_and_hold(condition, held) -> NoReturn:
     signal.pause()
 
 
+def say_done_and_hold(queue, held) -> None:
+    """Comes to the end of the last item, but not out of the queue's lock."""
+    queue.get()
+    with queue._cond:
+        queue.task_done()
+        held.release()
+        signal.pause()
+
+
 def acquire(lock, about_to, results) -> None:
     """Puts how it went to take a lock that has died with its owner."""
     about_to.release()
