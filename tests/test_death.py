@@ -1,6 +1,8 @@
 """Who dies at any moment takes nobody with him: an error or a clean end, never a hang.
 
 `multiprocessing` promises none of this.
+
+Size: one test for each thing that somebody may die with in his hands.
 """
 
 import gc
