@@ -59,3 +59,10 @@ except ModuleNotFoundError as error:
         raise
     multiprocessing = None  # The fixtures skip all that would need it.
     absent = f"{name} is not installed"
+
+
+def kill(process) -> None:
+    """Kills a process, and waits until it is dead."""
+    process.kill()
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""What those who die in test_death.py do, and those who are left."""
+"""What those who die in the tests of deaths do, and those who are left."""
 
 import faulthandler
 import os
