@@ -30,6 +30,19 @@ def _pipe() -> tuple[Connection, Connection]:
     return Connection(reader, writable=False), Connection(writer, readable=False)
 
 
+# What crosses, in the order of `multiprocessing`: subclasses take such a tuple apart, too.
+_STATE = (
+    "_ignore_epipe",
+    "_maxsize",
+    "_reader",
+    "_writer",
+    "_rlock",
+    "_wlock",
+    "_sem",
+    "_opid",
+)
+
+
 class PipeQueue(Queue[Any], pipe=True):
     """A queue with a pipe, and a thread that feeds it."""
 
@@ -50,28 +63,11 @@ class PipeQueue(Queue[Any], pipe=True):
         util.register_after_fork(self, PipeQueue._after_fork)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return (
-            self._ignore_epipe,
-            self._maxsize,
-            self._reader,
-            self._writer,
-            self._rlock,
-            self._wlock,
-            self._sem,
-            self._opid,
-        )
+        return tuple(getattr(self, name) for name in _STATE)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        (
-            self._ignore_epipe,
-            self._maxsize,
-            self._reader,
-            self._writer,
-            self._rlock,
-            self._wlock,
-            self._sem,
-            self._opid,
-        ) = state
+        for name, value in zip(_STATE, state, strict=True):
+            setattr(self, name, value)
         self._reset()
 
     def _after_fork(self) -> None:
