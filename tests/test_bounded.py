@@ -100,6 +100,15 @@ def backed() -> int:
     return sum(size for _, size in files)
 
 
+def resident(pids: list[int]) -> int:
+    """Returns how many bytes of memory processes have, what they share counted once."""
+    total = 0
+    for pid in pids:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        total += int(text.split("\nPss:")[1].split()[0]) * 1024
+    return total
+
+
 # Bytes that a family keeps for the next who needs them, and what else it may have.
 KEPT = 128 * MEBIBYTE + 16 * MEBIBYTE
 
@@ -108,14 +117,19 @@ KEPT = 128 * MEBIBYTE + 16 * MEBIBYTE
 def test_memory_that_a_burst_took_is_given_back(mp) -> None:
     burst, item = 256 * MEBIBYTE, os.urandom(8 * MEBIBYTE)
     count = burst // len(item)
-    with mp.Pool(2) as pool:
+    with mp.Pool(2, targets.initialize, (mp.Barrier(2), None)) as pool:
+        workers = pool.map(targets.initialized_number, range(2), chunksize=1)
+        family = [os.getpid(), *(pid for pid, _ in workers)]
         queue = mp.Queue()
+        before = resident(family)
         for _ in range(count):
             queue.put(item)
         assert backed() >= burst
+        assert resident(family) >= burst
         for _ in range(count):
             assert queue.get() == item
         assert backed() <= KEPT
+        assert resident(family) <= before + KEPT
         results = pool.map(targets.same, [item] * count, chunksize=1)
         assert all(result == item for result in results)
         del results
@@ -125,3 +139,5 @@ def test_memory_that_a_burst_took_is_given_back(mp) -> None:
             assert result.get(PATIENCE) == item
         del result, results
         assert backed() <= KEPT
+        # Each has memory of its own for what it is at.
+        assert resident(family) <= before + KEPT + 4 * len(family) * len(item)

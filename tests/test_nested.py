@@ -1,6 +1,7 @@
 """Processes and pools inside others, from threads, beside each other, and many of them."""
 
 import os
+import resource
 import select
 import threading
 import warnings
@@ -106,14 +107,16 @@ def test_many_pools_work_beside_each_other(mp) -> None:
             pool.join()
 
 
-@pytest.mark.methods("fork")
-def test_forked_child_of_a_process_with_a_pool_has_a_pool_of_its_own(mp) -> None:
+def test_child_of_a_process_with_pools_has_a_pool_of_its_own(mp) -> None:
+    with mp.Pool(2) as ended:
+        assert ended.map(targets.square, range(10)) == [n * n for n in range(10)]
     with mp.Pool(2) as pool:
         assert pool.map(targets.square, range(10)) == [n * n for n in range(10)]
-        process = mp.Process(target=targets.squares_by_a_pool, args=([1, 2, 3],))
-        process.start()
-        process.join(PATIENCE)
-        assert process.exitcode == 0
+        for _ in range(2):
+            process = mp.Process(target=targets.squares_by_a_pool, args=([1, 2, 3],))
+            process.start()
+            process.join(PATIENCE)
+            assert process.exitcode == 0
         assert pool.map(targets.square, range(10)) == [n * n for n in range(10)]
 
 
@@ -151,10 +154,26 @@ def test_fork_of_a_process_with_threads_warns(mp) -> None:
     assert thread.name in str(ours[0].message)
 
 
-def test_two_hundred_at_once(mp) -> None:
+@pytest.fixture
+def limited():
+    """Returns a function that holds this process to so many more descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def limit(more: int) -> None:
+        # It is the numbers that are limited.
+        highest = max(int(number) for number in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + more, hard))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_two_hundred_at_once(mp, limited) -> None:
+    # Two of each, at the most: its end is one, and whoever starts it may need another.
+    limited(2 * 200 + 64)
     go = mp.Event()
     processes = [
-        mp.Process(target=go.wait, args=(PATIENCE,), name=f"number {number}")
+        mp.Process(target=go.wait, args=(10 * PATIENCE,), name=f"number {number}")
         for number in range(200)
     ]
     try:
@@ -169,7 +188,8 @@ def test_two_hundred_at_once(mp) -> None:
     assert [process.exitcode for process in processes] == [0] * 200
 
 
-def test_a_thousand_one_after_another(mp, method) -> None:
+def test_a_thousand_one_after_another(mp, method, limited) -> None:
+    limited(64)
     # A fresh interpreter takes thirty times as long as a copy. The target is nothing
     # that each would have to import.
     for _ in range(100 if method == "spawn" else 1000):
