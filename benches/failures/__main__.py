@@ -112,6 +112,8 @@ def run(library: Library, scenario: str) -> Verdict:
         try:
             if scenario.startswith("parent killed"):
                 return kill_parent(child, busy)
+            if scenario.startswith("Ctrl-C"):
+                return interrupt(child, busy)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(HUNG)
             said: dict[str, Any] = {}
@@ -128,12 +130,40 @@ def run(library: Library, scenario: str) -> Verdict:
             end(child)
 
 
-def kill_parent(child: subprocess.Popen[bytes], busy: Path) -> Verdict:
+def busy_workers(child: subprocess.Popen[bytes], busy: Path) -> list[int]:
+    """Waits until two workers are busy, and returns who they are; none if they never are."""
     deadline = time.monotonic() + HUNG
     while len(workers := [int(path.name) for path in busy.iterdir()]) < 2:
         if time.monotonic() > deadline or child.poll() is not None:
-            return Verdict(False, "its workers did not get to work")
+            return []
         time.sleep(0.01)
+    return workers
+
+
+def interrupt(child: subprocess.Popen[bytes], busy: Path) -> Verdict:
+    workers = busy_workers(child, busy)
+    if not workers:
+        return Verdict(False, "its workers did not get to work")
+    begin = time.monotonic()
+    # As the terminal does, all of its group.
+    os.killpg(child.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(LAST_STEPS)
+    if child.poll() is None:
+        return Verdict(False, f"goes on after {LAST_STEPS:.0f} s")
+    while (
+        alive := [pid for pid in workers if is_alive(pid)]
+    ) and time.monotonic() < begin + LAST_STEPS:
+        time.sleep(0.005)
+    if alive:
+        return Verdict(False, f"{len(alive)} of {len(workers)} orphaned")
+    return Verdict(True, f"all ended after {after(time.monotonic() - begin)}")
+
+
+def kill_parent(child: subprocess.Popen[bytes], busy: Path) -> Verdict:
+    workers = busy_workers(child, busy)
+    if not workers:
+        return Verdict(False, "its workers did not get to work")
     child.kill()
     child.wait()
     deadline = time.monotonic() + LAST_STEPS
@@ -156,6 +186,11 @@ def judge(tasks: dict[int, dict[str, Any]], said: dict[str, Any]) -> Verdict:
             said["lock"] in TOLD,
             {"lost": "lost for ever"}.get(said["lock"], said["lock"]),
         )
+    if "ended" in said:
+        if said["ended"] == "none":
+            return Verdict(True, "has no such call")
+        passed = said["ended"] == "done"
+        return Verdict(passed, after(said["after"]) if passed else said["ended"])
     if "initializer" in said:
         what = said["initializer"]
         passed = what not in ("hangs", "unnoticed")

@@ -25,6 +25,7 @@ class Pool(Protocol):
 
     def submit(self, function: Callable[..., Any], argument: Any) -> Any: ...
     def result(self, handle: Any, timeout: float) -> Any: ...
+    def terminate(self) -> bool: ...
 
 
 class AsyncPool:
@@ -43,6 +44,13 @@ class AsyncPool:
         except self.timed_out:
             raise Pending from None
 
+    def terminate(self) -> bool:
+        """Ends the workers, busy or not; tells whether there is a way to."""
+        self.pool.terminate()
+        if hasattr(self.pool, "join"):
+            self.pool.join()
+        return True
+
 
 class Executor:
     """A pool whose `submit` returns a future."""
@@ -60,6 +68,19 @@ class Executor:
         if concurrent.futures.wait([handle], timeout).not_done:
             raise Pending
         return handle.result()
+
+    def terminate(self) -> bool:
+        """Ends the workers, busy or not; tells whether there is a way to."""
+        if self.method == "schedule":
+            self.pool.stop()
+            self.pool.join()
+        elif hasattr(self.pool, "terminate_workers"):
+            self.pool.terminate_workers()
+        elif type(self.pool).__module__.startswith("loky"):
+            self.pool.shutdown(wait=True, kill_workers=True)
+        else:
+            return False
+        return True
 
 
 @dataclass(frozen=True)

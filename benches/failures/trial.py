@@ -176,6 +176,22 @@ def busy(library: Library) -> None:
     pool.result(handles[0], 600)
 
 
+def ended(library: Library) -> None:
+    """Ends the pool when its workers are busy."""
+    pool = library.open(None)
+    for number in range(2):
+        pool.submit(runs_for_ever, number)
+    deadline = time.monotonic() + PATIENCE
+    while len(os.listdir(os.environ["TRIAL_BUSY"])) < 2:
+        if time.monotonic() > deadline:
+            say(ended="its workers did not get to work")
+            return
+        time.sleep(0.01)
+    begin = time.monotonic()
+    can = pool.terminate()
+    say(ended="done" if can else "none", after=time.monotonic() - begin)
+
+
 SCENARIOS = {
     "worker killed": lambda library: twelve(library, is_killed),
     "worker exits": lambda library: twelve(library, exits),
@@ -185,6 +201,8 @@ SCENARIOS = {
     "initializer raises": bad_initializer,
     "lock owner killed": lock,
     "parent killed, workers busy": busy,
+    "Ctrl-C, workers busy": busy,
+    "terminated, workers busy": ended,
 }
 
 if __name__ == "__main__":
