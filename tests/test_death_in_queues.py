@@ -149,6 +149,15 @@ def test_what_a_process_was_started_with_is_freed_though_it_never_looked(
     assert leftovers.objects() == before
 
 
+@pytest.mark.methods("fork")
+def test_a_pipe_whose_maker_died_before_it_had_its_ends_is_gone(mp, start) -> None:
+    before = leftovers.objects()
+    process = start(targets.make_half_a_pipe)
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+    assert leftovers.objects() == before
+
+
 @pytest.mark.methods("spawn")
 def test_what_could_not_be_pickled_holds_nothing(mp) -> None:
     before = leftovers.objects()

@@ -1,6 +1,7 @@
 """What those who die in the tests of deaths do, and those who are left."""
 
 import faulthandler
+import importlib
 import os
 import signal
 import subprocess
@@ -16,6 +17,13 @@ def die(signum: int = signal.SIGKILL) -> NoReturn:
     faulthandler.disable()  # So that pytest's has no say in it.
     os.kill(os.getpid(), signum)
     signal.pause()
+
+
+def make_half_a_pipe() -> NoReturn:
+    """Dies between the making of a pipe and that of its two connections."""
+    halves = importlib.import_module("procession._procession").pipe()
+    assert len(halves) == 2
+    die()
 
 
 class DeadlyToUnpickle:

@@ -117,6 +117,28 @@ impl Relative {
         info.si_code == libc::CLD_STOPPED
     }
 
+    /// Waits until the member has forked a process which has stopped or ended since;
+    /// tells which it is, and whether it has stopped.
+    pub fn stopped_child(&self) -> (libc::pid_t, bool) {
+        let end = watchdog();
+        let pid = self.pid;
+        loop {
+            assert!(!end.has_passed(), "the child's child does not stop");
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            let children = std::fs::read_to_string(children).unwrap();
+            let child = children.split_whitespace().next();
+            let state = child
+                .and_then(|child| std::fs::read_to_string(format!("/proc/{child}/stat")).ok())
+                .and_then(|stat| stat.rsplit(')').next()?.trim().chars().next());
+            match (child, state) {
+                (Some(child), Some('T' | 'Z')) => {
+                    return (child.parse().unwrap(), state == Some('T'));
+                }
+                _ => std::thread::yield_now(),
+            }
+        }
+    }
+
     /// Lets a stopped member go on.
     pub fn go_on(&self) {
         // SAFETY: our own child, which is not reaped yet.

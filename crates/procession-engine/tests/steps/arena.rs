@@ -1,4 +1,9 @@
 //! Blocks and objects.
+//!
+//! # Safety
+//! As in `family/mod.rs`.
+
+#![expect(unsafe_code, reason = "forks that procession is not told of")]
 
 use std::cell::Cell;
 
@@ -8,7 +13,7 @@ use procession_engine::os::steps;
 use procession_engine::sync::Semaphore;
 
 use crate::family::{Relative, fork, killed_after};
-use crate::{at_every_step, at_every_step_after, stopped_at_every_step};
+use crate::{alone, at_every_step, at_every_step_after, stopped_at_every_step};
 
 /// From the least class to several chunks.
 const SIZES: [u64; 4] = [1, 5_000, 60_000, 300_000];
@@ -210,6 +215,80 @@ fn a_burial_leaves_alone_what_takes_the_place_of_an_object() {
                 |scene| scene.reuse_memory(number(scene)),
                 |scene| scene.check_memory(number(scene)),
             );
+        }
+    }
+}
+
+/// Has a process fork another, which is stopped after so many steps of its joining, and
+/// dies and is buried; returns the other, and whether it was stopped.
+fn orphan_stopped_after(steps: u64, at_work: impl Fn()) -> (libc::pid_t, bool) {
+    let family = Family::get().unwrap();
+    let parent = fork(|| {
+        family.prepare_fork().unwrap();
+        steps::stop_after(steps);
+        // SAFETY: the child runs `at_work` alone and leaves by `_exit`.
+        if unsafe { libc::fork() } == 0 {
+            steps::stop_counting();
+            at_work();
+            let me = family.me();
+            let standing = family.member(me).standing();
+            let lives = (standing.stage, standing.generation) == (Stage::Alive, me.generation());
+            // SAFETY: ends the copy without running the test's destructors.
+            unsafe { libc::_exit(i32::from(!lives)) };
+        }
+        steps::stop_counting();
+        // SAFETY: waits for a signal, here to be killed.
+        unsafe { libc::pause() };
+    });
+    let (child, was_stopped) = parent.stopped_child();
+    parent.kill();
+    parent.bury();
+    (child, was_stopped)
+}
+
+/// Lets an orphan go on, and waits until it has ended well.
+fn let_end(orphan: libc::pid_t) {
+    // SAFETY: ours, since we adopt orphans, and not reaped yet.
+    unsafe { libc::kill(orphan, libc::SIGCONT) };
+    let mut status = 0;
+    // SAFETY: waits for our own child, into our own word.
+    let reaped = unsafe { libc::waitpid(orphan, &raw mut status, 0) };
+    assert_eq!((reaped, status), (orphan, 0));
+}
+
+#[test]
+fn a_fork_whose_parent_is_buried_while_it_joins_uses_what_is_there_still() {
+    let _alone = alone();
+    // SAFETY: orphans become this process's.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+    let family = Family::get().unwrap();
+    let before = family.usage();
+    for is_still_there in [true, false] {
+        for count in 0.. {
+            let scene = Scene::new(false);
+            let semaphore = scene.semaphore.take().unwrap();
+            let (orphan, was_stopped) = orphan_stopped_after(count, || {
+                if is_still_there {
+                    semaphore.release().unwrap();
+                }
+            });
+            if is_still_there {
+                let_end(orphan);
+                assert_eq!(semaphore.value(), 3, "after {count} steps");
+                drop(semaphore);
+            } else {
+                scene.semaphore.set(Some(semaphore));
+                scene.reuse_memory(0);
+                let_end(orphan);
+                scene.check_memory(0);
+            }
+            drop(scene);
+            family.bury_all();
+            assert_eq!(family.usage(), before, "after {count} steps");
+            if !was_stopped {
+                assert!(count > 0, "joining has no steps");
+                break;
+            }
         }
     }
 }
