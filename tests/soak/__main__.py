@@ -5,7 +5,9 @@ Usage: python tests/soak [--seconds S]
 A row is the state at the end of a twentieth of the time. After a third of it all is
 warm; from then on descriptors, threads, processes and objects of the arena must not
 become more, and memory and latency must stay what they were but for noise: the run fails
-if the last third is above the second by more than the limits below.
+if the last third is above the second by more than the limits below. Latency is judged
+by the quickest twentieth of the calls, which other users of the machine do not slow
+down; the median and the slowest are shown.
 """
 
 import argparse
@@ -13,7 +15,6 @@ import gc
 import os
 import statistics
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -27,11 +28,10 @@ ROWS = 20
 LIMITS = {
     "memory": (0.05, 4.0),
     "arena": (0.10, 8.0),
-    # Those of interpreters that are booted ahead come and go.
-    "descriptors": (0, 4),
+    "descriptors": (0, 0),
     "threads": (0, 0),
     "objects": (0, 0),
-    "median": (0.50, 50.0),
+    "quick": (0.30, 20.0),
 }
 
 
@@ -47,6 +47,7 @@ class Row(NamedTuple):
     descriptors: int
     threads: int
     objects: int
+    quick: float
     median: float
     worst: float
 
@@ -61,7 +62,8 @@ HEADS = (
     "fds",
     "threads",
     "objects",
-    "call us",
+    "5 % us",
+    "50 % us",
     "99 % us",
 )
 
@@ -91,6 +93,8 @@ def main() -> int:
 
 def look(load: Load, seconds: float, times: list[float]) -> Row:
     gc.collect()
+    # Interpreters that are booted ahead, and the thread that does it, come and go.
+    _procession.end_spares()
     usage = _procession.usage()
     sizes = ("bytes", "blocks", "members", "resident")
     micros = sorted(1e6 * each for each in times)
@@ -102,8 +106,9 @@ def look(load: Load, seconds: float, times: list[float]) -> Row:
         memory=resident() / 2**20,
         arena=usage["resident"] / 2**20,
         descriptors=len(os.listdir("/proc/self/fd")) - 1,
-        threads=threading.active_count(),
+        threads=len(os.listdir("/proc/self/task")),
         objects=sum(usage[kind] for kind in usage if kind not in sizes),
+        quick=micros[len(micros) // 20],
         median=statistics.median(micros),
         worst=micros[len(micros) * 99 // 100],
     )
