@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from types import GenericAlias
-from typing import Any, Self, TypeAlias, final
+from typing import Any, Final, Self, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -522,6 +522,9 @@ def booted() -> None:
 @final
 class ForkServer:
     """The fork server as its users hold it; without a handle there is none yet."""
+
+    ATTEMPTS: Final[int]
+    """Servers in a row that may be killed before a start fails."""
 
     def __new__(cls, handle: tuple[int, int] | None = None) -> Self: ...
     def ensure(

@@ -35,9 +35,6 @@ __all__ = ["ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 # import the main module.
 _EACH_CHILDS_OWN = {"name", "dir", "log_to_stderr", "log_level", *spawn.MAIN_KEYS}
 
-# Servers in a row that may be killed before a start fails.
-_ATTEMPTS = 10
-
 
 class ForkServer:
     """The fork server as its users see it."""
@@ -113,7 +110,7 @@ class ForkServer:
     def _start(
         self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
     ) -> _procession.Child:
-        for _ in range(_ATTEMPTS):
+        for _ in range(_procession.ForkServer.ATTEMPTS):
             try:
                 return self._server.start(name, daemon, payload, fds)
             except ProcessLookupError:

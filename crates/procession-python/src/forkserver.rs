@@ -35,6 +35,10 @@ impl ForkServer {
 
 #[pymethods]
 impl ForkServer {
+    /// Servers in a row that may be killed before a start fails.
+    #[classattr]
+    const ATTEMPTS: u32 = start::ForkServer::ATTEMPTS;
+
     /// Finds the server that a relative has started; without a handle there is none yet.
     #[new]
     #[pyo3(signature = (handle=None))]

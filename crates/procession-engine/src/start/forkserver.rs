@@ -28,9 +28,6 @@ const SLICE: Duration = Duration::from_millis(20);
 /// cell left for another spare.
 const PATIENCE: u32 = 25;
 
-/// Servers in a row that may be killed before a start fails.
-const ATTEMPTS: u32 = 10;
-
 /// How long a process that was killed may take to be gone.
 const LAST_STEPS: Duration = Duration::from_secs(2);
 
@@ -53,6 +50,9 @@ struct Running {
 }
 
 impl ForkServer {
+    /// Servers in a row that may be killed before a start fails.
+    pub const ATTEMPTS: u32 = 10;
+
     /// Makes a fork server that is not running yet.
     #[must_use]
     pub fn new() -> Self {
@@ -187,7 +187,7 @@ impl ForkServer {
                 },
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // One that ended by itself would do so again.
-                Err(error) if error.kind() == ErrorKind::Dead && attempts < ATTEMPTS => {
+                Err(error) if error.kind() == ErrorKind::Dead && attempts < Self::ATTEMPTS => {
                     if error.errno() == Some(FAILED) {
                         return Err(error);
                     }
