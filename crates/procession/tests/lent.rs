@@ -4,6 +4,8 @@
 
 mod watchdog;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use procession::{Lock, Process, Queue, StartMethod, pipe};
 use procession_engine::arena::Family;
 use rustix::process::{Signal, getpid, kill_process};
@@ -23,6 +25,13 @@ impl<'de> Deserialize<'de> for Deadly {
 
 type Message = (Deadly, Lock);
 
+/// Lets the tests run one at a time: they count what the whole family has, and a fork
+/// beside the threads of others may find the locks of the standard library taken.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn objects() -> u64 {
     Family::get().unwrap().usage().objects
 }
@@ -33,6 +42,7 @@ fn read(queue: Queue<Message>) {
 
 #[procession::test]
 fn a_lock_in_a_message_goes_with_the_reader_that_dies_of_it() {
+    let _alone = alone();
     let _watchdog = watch();
     let queue = Queue::<Message>::new().unwrap();
     // What is kept for starts is there after the first.
@@ -50,6 +60,7 @@ fn a_lock_in_a_message_goes_with_the_reader_that_dies_of_it() {
 
 #[procession::test]
 fn locks_in_messages_that_nobody_reads_go_with_them() {
+    let _alone = alone();
     let _watchdog = watch();
     let before = objects();
     let queue = Queue::new().unwrap();
@@ -69,6 +80,7 @@ fn locks_in_messages_that_nobody_reads_go_with_them() {
 
 #[procession::test]
 fn a_lock_that_a_fork_was_given_goes_with_the_child_that_dies_of_it() {
+    let _alone = alone();
     let _watchdog = watch();
     let before = objects();
     for _ in 0..10 {
