@@ -22,7 +22,12 @@ def describe() -> dict[str, object]:
         "variable": os.environ.get("PROCESSION_TEST_VARIABLE"),
         "threads": threading.active_count(),
         "name": open("/proc/self/comm").read(),
-        "signals": [line for line in open("/proc/self/status") if "Sig" in line],
+        # Not `SigQ`, which counts what is queued for all processes of the user.
+        "signals": [
+            line
+            for line in open("/proc/self/status")
+            if line.startswith(("SigPnd", "SigBlk", "SigIgn", "SigCgt"))
+        ],
         "descriptors": sorted(map(int, os.listdir("/proc/self/fd"))),
     }
 
