@@ -119,6 +119,30 @@ def test_who_joins_a_queue_does_not_wait_for_the_dead(mp, start) -> None:
     killer.join()
 
 
+def test_who_joins_a_queue_is_not_fooled_by_the_dead(mp, start) -> None:
+    queue, sign = mp.JoinableQueue(), mp.Semaphore(0)
+    queue.put("item")
+    joining = [threading.Thread(target=queue.join) for _ in range(2)]
+    for thread in joining:
+        thread.start()
+
+    def wait_until_all_wait() -> None:
+        while queue._cond._waiters.n_waiting() < len(joining):
+            assert all(thread.is_alive() for thread in joining)
+
+    wait_until_all_wait()
+    # As if before it could count the item.
+    owner = start(targets.notify_and_hold, queue._cond, sign)
+    assert sign.acquire(timeout=PATIENCE)
+    kill(owner)
+    wait_until_all_wait()
+    assert queue.get() == "item"
+    queue.task_done()
+    for thread in joining:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
 def test_death_of_the_other_side_ends_a_pipe(mp, start) -> None:
     here, there = mp.Pipe()
     sign = mp.Semaphore(0)

@@ -236,7 +236,7 @@ class JoinableQueue(Queue[T]):
         while True:
             try:
                 with self._cond:
-                    if not self._unfinished_tasks._semlock._is_zero():
+                    while not self._unfinished_tasks._semlock._is_zero():
                         self._cond.wait()
                 return
             except context.OwnerDied:

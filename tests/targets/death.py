@@ -96,9 +96,9 @@ def hold(lock, held) -> NoReturn:
 
 
 def notify_and_hold(condition, held) -> NoReturn:
-    """Has somebody wake up, and keeps the lock that it wants then."""
+    """Has all who wait wake up, and keeps the lock that they want then."""
     condition.acquire()
-    condition.notify()
+    condition.notify_all()
     held.release()
     signal.pause()
 
