@@ -450,19 +450,15 @@ impl Family {
 
     /// Tells whether the process named by `stamp` is no more, its slot being like this.
     pub(super) fn is_over(&self, stamp: Stamp, standing: Standing) -> bool {
-        if standing.generation != stamp.generation() {
-            return true;
-        }
-        match standing.stage {
-            Stage::Free | Stage::Dying | Stage::Dead => true,
-            Stage::Claimed | Stage::Reserved => {
-                standing.holder != stamp && self.is_dead(standing.holder)
+        standing.is_past(stamp)
+            || match standing.stage {
+                Stage::Alive => {
+                    let member = self.member(stamp);
+                    !liveness::is_alive(member.pid(), member.seen())
+                }
+                // Its process is yet to come.
+                _ => standing.holder != stamp && self.is_dead(standing.holder),
             }
-            Stage::Alive => {
-                let member = self.member(stamp);
-                !liveness::is_alive(member.pid(), member.seen())
-            }
-        }
     }
 
     /// Clears away after a member that has died: detaches it from every

@@ -17,7 +17,6 @@ use std::cell::{Cell, RefCell};
 use crate::arena::block::Block;
 use crate::arena::carried::{self, List};
 use crate::arena::family::Family;
-use crate::arena::member::Stage;
 use crate::arena::object::{Handle, Object};
 use crate::arena::stamp::Stamp;
 use crate::error::Result;
@@ -189,11 +188,7 @@ pub(crate) struct Handed {
 impl Handed {
     /// Takes all back if the member was buried before: nobody will do it again.
     pub(crate) fn settle(self, family: &Family) {
-        let entry = family.member(self.member);
-        let standing = entry.standing();
-        let is_buried = standing.generation != self.member.generation()
-            || matches!(standing.stage, Stage::Dying | Stage::Dead | Stage::Free);
-        if !is_buried {
+        if !family.member(self.member).standing().is_past(self.member) {
             return;
         }
         // Waits for whoever is at it.

@@ -209,6 +209,12 @@ impl Member {
 }
 
 impl Standing {
+    /// Tells whether the process that `stamp` names was buried, or is being buried.
+    pub fn is_past(self, stamp: Stamp) -> bool {
+        self.generation != stamp.generation()
+            || matches!(self.stage, Stage::Free | Stage::Dying | Stage::Dead)
+    }
+
     fn pack(self) -> u64 {
         let kind = match self.stage {
             Stage::Free => 0,

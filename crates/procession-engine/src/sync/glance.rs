@@ -7,8 +7,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::arena::member::Stage;
-use crate::arena::{Family, Object, Stamp};
+use crate::arena::{Object, Stamp};
 
 /// How long an answer is believed; the first slice of a parked waiter is no
 /// longer either.
@@ -21,7 +20,8 @@ thread_local! {
 
 /// Tells whether `holder` may be taken to live; if not, the caller asks.
 pub(crate) fn seen_alive(object: &Object, holder: Stamp) -> bool {
-    !is_buried(object.family(), holder) && asked_lately(object)
+    let standing = object.family().member(holder).standing();
+    !standing.is_past(holder) && asked_lately(object)
 }
 
 /// Tells whether the system was asked about an object lately; if not, notes
@@ -33,10 +33,4 @@ pub(crate) fn asked_lately(object: &Object) -> bool {
         LAST.set(Some((serial, now)));
     }
     lately
-}
-
-fn is_buried(family: &Family, stamp: Stamp) -> bool {
-    let standing = family.member(stamp).standing();
-    standing.generation != stamp.generation()
-        || matches!(standing.stage, Stage::Free | Stage::Dying | Stage::Dead)
 }
