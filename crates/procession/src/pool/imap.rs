@@ -65,27 +65,6 @@ where
         }
     }
 
-    fn fetch(&mut self) -> Option<Result<F::Output>> {
-        loop {
-            if let Some((size, result)) = self.waiting.front_mut().and_then(Option::take) {
-                self.waiting.pop_front();
-                self.fetched += 1;
-                self.ahead().remove(size);
-                return Some(result);
-            }
-            match self.arrivals() {
-                Ok(None) => return None,
-                Ok(Some(arrivals)) => self.sort_in(arrivals),
-                Err(error) => {
-                    // No more is to come.
-                    self.inputs = None;
-                    self.arrived = self.handed_in;
-                    return Some(Err(error));
-                }
-            }
-        }
-    }
-
     fn ahead(&self) -> &Ahead {
         self.call.ahead()
     }
@@ -150,7 +129,24 @@ where
     type Item = Result<F::Output>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.fetch()
+        loop {
+            if let Some((size, result)) = self.waiting.front_mut().and_then(Option::take) {
+                self.waiting.pop_front();
+                self.fetched += 1;
+                self.ahead().remove(size);
+                return Some(result);
+            }
+            match self.arrivals() {
+                Ok(None) => return None,
+                Ok(Some(arrivals)) => self.sort_in(arrivals),
+                Err(error) => {
+                    // No more is to come.
+                    self.inputs = None;
+                    self.arrived = self.handed_in;
+                    return Some(Err(error));
+                }
+            }
+        }
     }
 }
 
