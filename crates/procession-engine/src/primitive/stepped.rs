@@ -51,28 +51,6 @@ macro_rules! stepped {
                 self.0.store(value, order);
             }
 
-            pub fn compare_exchange(
-                &self,
-                current: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                step();
-                self.0.compare_exchange(current, new, success, failure)
-            }
-
-            pub fn compare_exchange_weak(
-                &self,
-                current: $value,
-                new: $value,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<$value, $value> {
-                step();
-                self.0.compare_exchange_weak(current, new, success, failure)
-            }
-
             pub fn fetch_update(
                 &self,
                 set: Ordering,
@@ -84,7 +62,23 @@ macro_rules! stepped {
             }
         }
 
+        stepped!($name, $value; compare_exchange, compare_exchange_weak);
         stepped!($name, $value: swap, fetch_add, fetch_sub, fetch_or, fetch_and, fetch_max, fetch_min);
+    };
+    ($name:ident, $value:ty; $($exchange:ident),*) => {
+        #[expect(missing_docs, reason = "as the real ones")]
+        impl $name {
+            $(pub fn $exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                step();
+                self.0.$exchange(current, new, success, failure)
+            })*
+        }
     };
     ($name:ident, $value:ty: $($operation:ident),*) => {
         #[expect(missing_docs, reason = "as the real ones")]
