@@ -1,11 +1,14 @@
 //! What messages and arguments lend, and what becomes of it when their readers die.
+//!
+//! The tests run one at a time: they count what the whole family has, and a fork beside
+//! the threads of others may find the locks of the standard library taken.
 
 #![expect(unsafe_code, reason = "starts by fork")]
 
+mod alone;
 mod watchdog;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use alone::alone;
 use procession::{Lock, Process, Queue, StartMethod, pipe};
 use procession_engine::arena::Family;
 use rustix::process::{Signal, getpid, kill_process};
@@ -24,13 +27,6 @@ impl<'de> Deserialize<'de> for Deadly {
 }
 
 type Message = (Deadly, Lock);
-
-/// Lets the tests run one at a time: they count what the whole family has, and a fork
-/// beside the threads of others may find the locks of the standard library taken.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn objects() -> u64 {
     Family::get().unwrap().usage().objects

@@ -1,13 +1,16 @@
 //! Many processes and pools: after another, at once, from threads, and in forks.
+//!
+//! Descriptors are counted: one test runs at a time.
 
 #![expect(unsafe_code, reason = "starts by fork")]
 
+mod alone;
 mod watchdog;
 
 use std::fs::{DirEntry, read_dir};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use alone::alone;
 use procession::{Child, Event, Pool, Process, StartMethod};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use watchdog::watch;
@@ -16,12 +19,6 @@ use watchdog::watch;
 const SOON: Duration = Duration::from_secs(60);
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
-
-/// Descriptors are counted: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Holds this process to so many descriptors more than it has.
 struct Limited(Rlimit);
