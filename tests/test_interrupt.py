@@ -37,6 +37,8 @@ WAITS = {
 
 PROGRAM = """
 import multiprocessing as mp
+import signal
+import threading
 import time
 from multiprocessing import connection
 
@@ -54,13 +56,18 @@ if __name__ == "__main__":
     try:
         wait()
     except KeyboardInterrupt:
-        print("interrupted", flush=True)
+        print("interrupted", time.monotonic())
     if "pool" in globals():
         pool.terminate()
         pool.join()
     if "queue" in globals():
         queue.cancel_join_thread()
 """
+
+
+def program_that(setup: str) -> str:
+    """Returns the program in which this defines `wait`."""
+    return PROGRAM.replace("SETUP", textwrap.indent(setup, "    ").strip())
 
 
 def wait_until_asleep(pid: int) -> None:
@@ -78,13 +85,12 @@ def wait_until_asleep(pid: int) -> None:
 @pytest.mark.parametrize("what", WAITS)
 @pytest.mark.methods("fork")
 def test_wait_is_interrupted(program, what) -> None:
-    setup = textwrap.indent(WAITS[what], "    ").strip()
-    with script.Script(program.command(PROGRAM.replace("SETUP", setup))) as running:
+    with script.Script(program.command(program_that(WAITS[what]))) as running:
         assert running.line() == "waiting"
         wait_until_asleep(running.process.pid)
         os.kill(running.process.pid, signal.SIGINT)
         code, out, _err = running.finish()
-        assert (code, out) == (0, "interrupted\n")
+        assert (code, out.split()[0]) == (0, "interrupted")
 
 
 # What workers may be at. The last is C code that lets no other thread run.
@@ -189,41 +195,15 @@ def test_interrupt_while_a_result_is_unpickled_is_not_taken_for_the_result(
     assert (code, out, err) == (0, "interrupted 1 False\n", "")
 
 
-INTERRUPTED_ASIDE = """
-import multiprocessing as mp
-import signal
-import threading
-import time
-from multiprocessing import connection
-
-def sleep(_=None):
-    time.sleep(1000)
-
-def sleeper():
-    process = mp.Process(target=sleep, daemon=True)
-    process.start()
-    return process
-
+# A further piece of the program: its handler runs in another thread than the wait.
+ASIDE = """
 def interrupt():
     # The longer a wait takes, the rarer are its breaks.
     time.sleep(0.4)
-    moments.append(time.monotonic())
+    print(time.monotonic(), flush=True)
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
-moments = []
-
-if __name__ == "__main__":
-    SETUP
-    aside = threading.Thread(target=interrupt)
-    aside.start()
-    try:
-        wait()
-    except KeyboardInterrupt:
-        print(time.monotonic() - moments[0])
-    aside.join()
-    if "pool" in globals():
-        pool.terminate()
-        pool.join()
+threading.Thread(target=interrupt).start()
 """
 
 
@@ -234,13 +214,15 @@ if __name__ == "__main__":
 )
 @pytest.mark.methods("fork")
 def test_wait_ends_soon_though_its_sleep_was_not_interrupted(program, what) -> None:
-    # The handler runs in another thread, as if before the sleep of this one.
-    setup = textwrap.indent(WAITS[what], "    ").strip()
+    # As if the signal had come just before that sleep.
+    text = program_that(f"{WAITS[what]}\n{ASIDE}")
 
     def delay() -> float:
-        code, out, err = program(INTERRUPTED_ASIDE.replace("SETUP", setup))
+        code, out, err = program(text)
         assert (code, err) == (0, "")
-        return float(out)
+        waiting, sent, interrupted, came = out.split()
+        assert (waiting, interrupted) == ("waiting", "interrupted")
+        return float(came) - float(sent)
 
     assert comes_below(delay, 0.5)
 
