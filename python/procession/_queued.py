@@ -20,7 +20,7 @@ import threading
 import weakref
 
 from . import pool as pools
-from . import util
+from . import _workers, util
 from ._errors import OwnerDied, WorkerDied, describe_exit
 from ._threads import Threads, _Line
 from .connection import Pipe, wait
@@ -292,7 +292,7 @@ def work(
     wrap_exception: bool,
 ) -> None:
     """Works off tasks of the queue, and marks which it is at."""
-    pools.worker(
+    _workers.worker(
         _Marking(inqueue, mark),
         _Unmarking(outqueue, mark),
         initializer,

@@ -6,16 +6,15 @@ is handed its outcome by the thread that ran the task.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import deque
 
+from ._chunks import cut, mapstar, starmapstar
 from ._procession import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
-from .pool import mapstar, starmapstar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from .pool import Pool, Terms
@@ -104,7 +103,7 @@ class Threads:
             call = starmapstar if star else mapstar
             tasks = (
                 (job, index, call, ((func, chunk),), {})
-                for index, chunk in enumerate(_chunks(items, chunksize))
+                for index, chunk in enumerate(cut(items, chunksize))
             )
         self.tasks.put_all(tasks)
         return result
@@ -126,7 +125,7 @@ class Threads:
         if chunksize == 1:
             calls: Any = ((func, (item,)) for item in iter(iterable))
         else:
-            chunks = _chunks(iterable, chunksize)
+            chunks = cut(iterable, chunksize)
             calls = ((mapstar, ((func, chunk),)) for chunk in chunks)
         return results, _Feeder(self.tasks, results, calls)
 
@@ -247,9 +246,3 @@ def _refuse(terms: Terms | None) -> None:
         raise ValueError("a task of this pool cannot be killed, and has no timeout")
     if retries:
         raise ValueError("a task of this pool is not run again, and has no retries")
-
-
-def _chunks(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
-    iterator = iter(iterable)
-    while size and (chunk := tuple(itertools.islice(iterator, size))):
-        yield chunk

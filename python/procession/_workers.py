@@ -1,6 +1,7 @@
 """The workers of a `Pool`: how one is started, and what it says of an error.
 
-What a worker does is native; `pool` has what users see.
+What a worker process does is native; that of a `ThreadPool`, or of a pool whose subclass
+has queues of its own, is `worker`. `pool` has what users see.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from .reduction import ForkingPickler
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
     from typing import Any
 
     Initializer = tuple[Callable[..., object] | None, Iterable[Any]]
 
-__all__ = ["Bounds", "Starter", "work"]
+__all__ = ["Bounds", "Starter", "work", "worker"]
 
 
 class Bounds:
@@ -138,9 +140,6 @@ def work(
 
 def _pack(error: BaseException, value: object = None) -> Any:
     """Returns an error as data that crosses; `value` is what it kept from crossing."""
-    # Not at the top: few workers need it, and it is theirs who start them.
-    from .pool import MaybeEncodingError
-
     if value is not None:
         return _outcome.pack_error(MaybeEncodingError(error, value))
     packed = _outcome.pack_error(error)
@@ -156,3 +155,87 @@ def _pack(error: BaseException, value: object = None) -> Any:
         reason = refusal
     *rest, _ = _outcome.pack_error(MaybeEncodingError(reason, error))
     return (*rest, packed[3])
+
+
+def worker(
+    inqueue: Any,
+    outqueue: Any,
+    initializer: Callable[..., object] | None = None,
+    initargs: Iterable[Any] = (),
+    maxtasks: int | None = None,
+    wrap_exception: bool = False,
+) -> None:
+    """Runs the tasks of a queue, in a thread, as in `multiprocessing`.
+
+    A worker process runs something else, which is native.
+    """
+    if maxtasks is not None and not (isinstance(maxtasks, int) and maxtasks >= 1):
+        raise AssertionError(f"Maxtasks {maxtasks!r} is not valid")
+    if initializer is not None:
+        initializer(*initargs)
+    completed = 0
+    while maxtasks is None or completed < maxtasks:
+        try:
+            task = inqueue.get()
+        except (EOFError, OSError):
+            util.debug("worker got EOFError or OSError -- exiting")
+            break
+        if task is None:
+            util.debug("worker got sentinel -- exiting")
+            break
+        job, index, func, args, kwds = task
+        result: Any
+        try:
+            result = (True, func(*args, **kwds))
+        except Exception as error:
+            result = (False, error)
+            if wrap_exception:
+                traced = ExceptionWithTraceback(error, error.__traceback__)
+                result = (False, traced)
+        try:
+            outqueue.put((job, index, result))
+        except Exception as error:
+            wrapped = MaybeEncodingError(error, result[1])
+            util.debug("possible encoding error while sending result: %s", wrapped)
+            outqueue.put((job, index, (False, wrapped)))
+        task = job = result = func = args = kwds = None
+        completed += 1
+    util.debug("worker exiting after %d tasks", completed)
+
+
+# It is found there by whoever unpickles it.
+worker.__module__ = "procession.pool"
+
+
+class MaybeEncodingError(Exception):
+    """Says that a result or an error of a task could not be pickled."""
+
+    __module__ = "procession.pool"
+
+    def __init__(self, exc: object, value: object) -> None:
+        self.exc = repr(exc)
+        self.value = repr(value)
+        super().__init__(self.exc, self.value)
+
+    def __str__(self) -> str:
+        return f"Error sending result: '{self.value}'. Reason: '{self.exc}'"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self}>"
+
+
+class ExceptionWithTraceback:
+    """Pickles an exception so that it has the text of its traceback as its cause."""
+
+    __module__ = "procession.pool"
+
+    def __init__(self, exc: BaseException, tb: TracebackType | None) -> None:
+        # Not at the top: most workers never tell of an error.
+        import traceback
+
+        text = "".join(traceback.format_exception(type(exc), exc, tb))
+        self.exc = exc
+        self.tb = f'\n"""\n{text}"""'
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _outcome.rebuild_exc, (self.exc, self.tb)

@@ -2,7 +2,8 @@
 
 Tasks and results travel in shared memory, and whoever waits for a result drives the
 pool; all of that is native. What is here is what `multiprocessing.pool` has and users
-subclass, and how a worker is started and what it says of an error.
+subclass; `_workers` has how a worker is started and what it says of an error, `_chunks`
+the tasks that have several inputs each.
 
 Beyond `multiprocessing`: a task whose worker dies fails with `WorkerDied`, an
 initializer that fails is the error of every task, and the tasks of a pool that was
@@ -12,20 +13,26 @@ number of `retries`, and be cancelled.
 
 from __future__ import annotations
 
-import itertools
 import threading
 import warnings
 
 from . import _procession, get_context, util
+from ._chunks import Items, mapstar, starmapstar  # noqa: F401
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
-from ._outcome import rebuild_exc
+from ._outcome import rebuild_exc  # noqa: F401
 from ._procession import (  # noqa: F401
     ApplyResult,
     IMapIterator,
     IMapUnorderedIterator,
     MapResult,
 )
-from ._workers import Bounds, Starter
+from ._workers import (  # noqa: F401
+    Bounds,
+    ExceptionWithTraceback,
+    MaybeEncodingError,
+    Starter,
+    worker,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -425,7 +432,7 @@ class Pool:
             ).start()
         if chunksize == 1:
             return results
-        return _Items.of(results)
+        return Items.of(results)
 
     def _terms_of(self, timeout: float | None, retries: int | None) -> Terms | None:
         """Returns what a call says of its tasks, or else what the pool says."""
@@ -477,68 +484,6 @@ class Pool:
     def _join_workers(self) -> None:
         for process in self._pool:
             process.join()
-
-
-class MaybeEncodingError(Exception):
-    """Says that a result or an error of a task could not be pickled."""
-
-    def __init__(self, exc: object, value: object) -> None:
-        self.exc = repr(exc)
-        self.value = repr(value)
-        super().__init__(self.exc, self.value)
-
-    def __str__(self) -> str:
-        return f"Error sending result: '{self.value}'. Reason: '{self.exc}'"
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self}>"
-
-
-class ExceptionWithTraceback:
-    """Pickles an exception so that it has the text of its traceback as its cause."""
-
-    def __init__(self, exc: BaseException, tb: TracebackType | None) -> None:
-        # Not at the top: most workers never tell of an error.
-        import traceback
-
-        text = "".join(traceback.format_exception(type(exc), exc, tb))
-        self.exc = exc
-        self.tb = f'\n"""\n{text}"""'
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return rebuild_exc, (self.exc, self.tb)
-
-
-def mapstar(args: tuple[Any, ...]) -> list[Any]:
-    """Returns the list of `map(*args)`."""
-    return list(map(*args))
-
-
-def starmapstar(args: tuple[Any, ...]) -> list[Any]:
-    """Returns the list of `itertools.starmap(*args)`."""
-    return list(itertools.starmap(args[0], args[1]))
-
-
-class _Items(itertools.chain):  # type: ignore[type-arg]
-    """The results of an `imap` whose tasks have several inputs each."""
-
-    _results: IMapIterator
-
-    @classmethod
-    def of(cls, results: IMapIterator) -> Self:
-        """Returns the results that lists of results have."""
-        items: Any = cls.from_iterable(results)
-        items._results = results
-        this: Self = items
-        return this
-
-    def cancel(self, kill: bool = False) -> bool:
-        """As that of an `imap` whose tasks have one input each."""
-        return self._results.cancel(kill)
-
-    def close(self) -> None:
-        """As that of an `imap` whose tasks have one input each."""
-        self._results.close()
 
 
 def _terms(timeout: float | None, retries: int) -> Terms:
@@ -596,49 +541,3 @@ class ThreadPool(Pool):
             self._pool.append(thread)
         threads.workers = self._pool
         return threads
-
-
-def worker(
-    inqueue: Any,
-    outqueue: Any,
-    initializer: Callable[..., object] | None = None,
-    initargs: Iterable[Any] = (),
-    maxtasks: int | None = None,
-    wrap_exception: bool = False,
-) -> None:
-    """Runs the tasks of a queue, in a thread, as in `multiprocessing`.
-
-    A worker process runs something else, which is native.
-    """
-    if maxtasks is not None and not (isinstance(maxtasks, int) and maxtasks >= 1):
-        raise AssertionError(f"Maxtasks {maxtasks!r} is not valid")
-    if initializer is not None:
-        initializer(*initargs)
-    completed = 0
-    while maxtasks is None or completed < maxtasks:
-        try:
-            task = inqueue.get()
-        except (EOFError, OSError):
-            util.debug("worker got EOFError or OSError -- exiting")
-            break
-        if task is None:
-            util.debug("worker got sentinel -- exiting")
-            break
-        job, index, func, args, kwds = task
-        result: Any
-        try:
-            result = (True, func(*args, **kwds))
-        except Exception as error:
-            result = (False, error)
-            if wrap_exception:
-                traced = ExceptionWithTraceback(error, error.__traceback__)
-                result = (False, traced)
-        try:
-            outqueue.put((job, index, result))
-        except Exception as error:
-            wrapped = MaybeEncodingError(error, result[1])
-            util.debug("possible encoding error while sending result: %s", wrapped)
-            outqueue.put((job, index, (False, wrapped)))
-        task = job = result = func = args = kwds = None
-        completed += 1
-    util.debug("worker exiting after %d tasks", completed)

@@ -10,6 +10,7 @@ PACKAGE = Path("python/procession")
 
 # The modules that turn native things into the classes that users see. All others build on these.
 WRAPPERS = {
+    "_chunks",
     "_manager_server",
     "_outcome",
     "_proxies",
