@@ -19,8 +19,8 @@ from __future__ import annotations
 import threading
 import weakref
 
-from . import pool as pools
 from . import _workers, util
+from . import pool as pools
 from ._errors import OwnerDied, WorkerDied, describe_exit
 from ._threads import Threads, _Line
 from .connection import Pipe, wait
