@@ -7,7 +7,7 @@ import itertools
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, Self
+    from typing import Any, NoReturn, Self
 
     from ._procession import IMapIterator
 
@@ -32,14 +32,18 @@ def starmapstar(args: tuple[Any, ...]) -> list[Any]:
 
 
 class Items(itertools.chain):  # type: ignore[type-arg]
-    """The results of an `imap` whose tasks have several inputs each."""
+    """The results of an `imap` whose tasks have several inputs each.
+
+    As with one input each, it goes on behind an error. In `multiprocessing` it is a
+    generator, which has ended once it has raised.
+    """
 
     _results: IMapIterator
 
     @classmethod
     def of(cls, results: IMapIterator) -> Self:
         """Returns the results that lists of results have."""
-        items: Any = cls.from_iterable(results)
+        items: Any = cls.from_iterable(_Lists(results))
         items._results = results
         this: Self = items
         return this
@@ -51,6 +55,45 @@ class Items(itertools.chain):  # type: ignore[type-arg]
     def close(self) -> None:
         """As that of an `imap` whose tasks have one input each."""
         self._results.close()
+
+
+class _Lists:
+    """Yields lists of results, and in the place of an error what raises it.
+
+    A chain ends when what it is made of raises an error, but not when one of its links
+    does.
+    """
+
+    def __init__(self, results: IMapIterator) -> None:
+        self._results = results
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._results)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            # It goes with the traceback that it came with, and would keep this frame.
+            trace = error.__traceback__
+            return _Raised(error.with_traceback(trace and trace.tb_next))
+
+
+class _Raised:
+    """Raises an error once, and then is at its end."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._errors = [error]
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> NoReturn:
+        if not self._errors:
+            raise StopIteration
+        raise self._errors.pop()
 
 
 # They are found there by whoever unpickles them.
