@@ -17,7 +17,7 @@ from targets import pool as targets
 def pool(mp):
     """Returns a pool of two workers that the tests of one start method share."""
     set_up = mp.Semaphore(0)
-    with mp.Pool(2, initializer=set_up.release) as pool:
+    with mp.Pool(2, operator.methodcaller("release"), (set_up,)) as pool:
         for _ in range(2):  # Until then they may look like processes held in reserve.
             assert set_up.acquire(timeout=PATIENCE)
         yield pool
