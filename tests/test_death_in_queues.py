@@ -3,13 +3,9 @@
 `multiprocessing` leaves a lock behind that nobody frees.
 """
 
-import gc
-import pickle
 import queue as threads_queue
-import signal
 import threading
 
-import leftovers
 import pytest
 from library import MOMENT, PATIENCE, kill
 from targets import death as targets
@@ -153,71 +149,3 @@ def test_death_of_the_other_side_ends_a_pipe(mp, start) -> None:
         child.kill()
         with pytest.raises((EOFError, ConnectionResetError)):
             here.recv()
-
-
-# Handles on their way.
-
-
-@pytest.mark.methods("spawn", "forkserver")
-def test_what_a_process_was_started_with_is_freed_though_it_never_looked(
-    mp, start
-) -> None:
-    before = leftovers.objects()
-    deadly = targets.DeadlyToUnpickle()
-    given = mp.Lock(), mp.Queue(), mp.Condition(), mp.Event()
-    process = start(targets.hold, deadly, *given)
-    process.join(PATIENCE)
-    assert process.exitcode == -signal.SIGKILL
-    assert leftovers.objects() > before
-    del given
-    assert leftovers.objects() == before
-
-
-@pytest.mark.methods("fork")
-def test_a_pipe_whose_maker_died_before_it_had_its_ends_is_gone(mp, start) -> None:
-    before = leftovers.objects()
-    process = start(targets.make_half_a_pipe)
-    process.join(PATIENCE)
-    assert process.exitcode == -signal.SIGKILL
-    assert leftovers.objects() == before
-
-
-@pytest.mark.methods("spawn")
-def test_what_could_not_be_pickled_holds_nothing(mp) -> None:
-    before = leftovers.objects()
-    queue, lock = mp.Queue(), mp.Lock()
-    process = mp.Process(target=targets.hold, args=(lock, lambda: None))
-    with pytest.raises((pickle.PicklingError, AttributeError)):
-        process.start()
-    with pytest.raises((pickle.PicklingError, AttributeError)):
-        queue.put((lock, lambda: None))
-    del process, queue, lock
-    gc.collect()  # What was raised refers to them.
-    assert leftovers.objects() == before
-
-
-def test_lock_in_a_message_goes_with_the_reader_that_dies_of_it(mp, start) -> None:
-    # What is left of the arena is looked after by a fixture.
-    queue = mp.Queue()
-    for _ in range(5):
-        queue.put((targets.DeadlyToUnpickle(), mp.Lock(), mp.Queue()))
-        reader = start(targets.get, queue)
-        reader.join(PATIENCE)
-        assert reader.exitcode == -signal.SIGKILL
-    assert queue.empty()
-
-
-def test_locks_in_messages_that_nobody_reads_go_with_their_queue(mp) -> None:
-    queues = [mp.Queue(), mp.SimpleQueue()]
-    for queue in queues:
-        for _ in range(100):
-            queue.put(mp.Lock())
-        lock = queue.get()
-        assert lock.acquire(timeout=0)
-
-
-def test_message_that_does_not_unpickle_takes_its_locks_along(mp) -> None:
-    queue = mp.Queue()
-    queue.put((targets.FailsToUnpickle(), mp.Lock()))
-    with pytest.raises(ZeroDivisionError):
-        queue.get(timeout=PATIENCE)

@@ -40,9 +40,21 @@ class FailsToUnpickle:
         return divmod, (1, 0)
 
 
+class FailsToPass:
+    """Becomes, in whoever unpickles it, what raises in the next who does."""
+
+    def __reduce__(self):
+        return FailsToUnpickle, ()
+
+
 def get(queue) -> None:
     """Gets one item."""
     queue.get(timeout=PATIENCE)
+
+
+def receive(connection) -> None:
+    """Receives one message."""
+    connection.recv()
 
 
 def die_if(number: int, victim: int) -> int:

@@ -32,6 +32,19 @@ def same(value: object) -> object:
     return value
 
 
+def first_of(*values: object) -> object:
+    return values[0]
+
+
+def new_lock(_: object = None):
+    """Returns a lock that nobody else has."""
+    return multiprocessing.Lock()
+
+
+def new_lock_beside(value: object) -> tuple:
+    return new_lock(), value
+
+
 def fail(message: object = "on purpose") -> NoReturn:
     raise ValueError(message)
 

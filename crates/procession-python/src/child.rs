@@ -2,7 +2,6 @@
 
 use std::os::fd::AsRawFd;
 
-use procession_engine::arena;
 use procession_engine::process::{self, State};
 use pyo3::prelude::*;
 
@@ -80,7 +79,7 @@ impl Child {
         let Some(payload) = self.0.take_outcome().or_raise()? else {
             return Ok(None);
         };
-        let (block, len): (arena::Block, usize) = payload.into_parts();
-        pickle::load_block(py, block, 0, len).map(Some)
+        let (block, len) = payload.into_parts();
+        pickle::receive(py, block, len).map(Some)
     }
 }

@@ -75,7 +75,11 @@ impl Connection {
 
     /// Sends one message, its bytes taken from the parts in turn.
     fn send_parts(&self, py: Python<'_>, parts: &[&[u8]]) -> PyResult<()> {
-        let mut sending = Sending::new(self.to_write()?, self.track.as_ref(), parts);
+        let sending = Sending::new(self.to_write()?, self.track.as_ref(), parts);
+        Self::go_on(py, sending)
+    }
+
+    fn go_on(py: Python<'_>, mut sending: Sending<'_>) -> PyResult<()> {
         loop {
             match py.detach(|| sending.go_on(Deadline::NEVER)) {
                 Ok(()) => return Ok(()),
@@ -237,13 +241,20 @@ impl Connection {
             let buffer = PyBuffer::get(&dumps_for_strangers(py)?.call1((obj,))?)?;
             return self.send_parts(py, &[bytes_of(&buffer)]);
         }
-        let pickled = Pickled::new(obj)?;
+        let (pickled, loans) = Pickled::lending(obj)?;
+        if let Some(track) = &self.track
+            && !loans.is_empty()
+        {
+            let (block, len) = pickled.ride(py, loans)?;
+            return Self::go_on(py, Sending::carrying(self.to_write()?, track, block, len));
+        }
+        loans.leave();
         pickled.with_parts(py, |parts| self.send_parts(py, parts))
     }
 
     fn recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self.recv_message(py, usize::MAX)?.into_block() {
-            Ok((block, len)) => pickle::load_block(py, block, 0, len),
+            Ok((block, len)) => pickle::receive(py, block, len),
             Err(message) => pickle::load(py, &message),
         }
     }
@@ -284,7 +295,7 @@ impl Connection {
         let most = maxlength.map(usize::try_from).transpose();
         let most = most.map_err(|_| value_error("negative maxlength"))?;
         let message = self.recv_message(py, most.unwrap_or(usize::MAX))?;
-        Ok(PyBytes::new(py, &message))
+        message.read(|bytes| Ok(PyBytes::new(py, bytes)))
     }
 
     /// Receives bytes that must all be there in time, from somebody unknown yet.
@@ -320,9 +331,11 @@ impl Connection {
         }
         // SAFETY: there is room for them behind `offset`, as was just checked.
         let to = unsafe { buffer.buf_ptr().cast::<u8>().add(offset) };
-        // SAFETY: the view is writable and held; a fresh message does not overlap it.
-        unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), to, message.len()) };
-        Ok(message.len())
+        message.read(|bytes| {
+            // SAFETY: the view is writable and held; a fresh message does not overlap it.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+            Ok(bytes.len())
+        })
     }
 
     #[pyo3(signature = (timeout=Some(0.0)), text_signature = "($self, timeout=0.0)")]

@@ -2,7 +2,7 @@
 
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
-use procession_engine::arena::{Block, Family, Stamp};
+use procession_engine::arena::{Family, Stamp};
 use procession_engine::primitive::Ordering;
 use procession_engine::process::{Payload, me};
 use procession_engine::{Error, ErrorKind, Result};
@@ -36,11 +36,7 @@ pub fn stop_requested_of(stamp: Stamp) -> bool {
 /// Leaves an object for the parent, which gets it when this process has ended.
 #[pyfunction]
 pub fn leave_outcome(outcome: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = outcome.py();
-    let pickled = Pickled::new(outcome)?;
-    let len = pickled.len(py);
-    let mut block = Block::new(len as u64).or_raise()?;
-    pickled.copy_to(py, &mut block[..len]);
+    let (block, len) = Pickled::block(outcome)?;
     me::publish_outcome(Payload::new(block, len)).or_raise()
 }
 

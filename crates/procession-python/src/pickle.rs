@@ -24,7 +24,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::buffer::BlockView;
-use crate::error::value_error;
+use crate::error::{IntoPython, value_error};
 
 use std::sync::Arc;
 
@@ -58,7 +58,8 @@ enum Chunk {
 }
 
 impl Pickled {
-    /// Pickles an object. The handles in it are lent until somebody unpickles it.
+    /// Pickles an object. The handles in it are lent until somebody unpickles it, and
+    /// if nobody does, for ever.
     pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let (pickled, loans) = Self::lending(object)?;
         loans.leave();
@@ -70,6 +71,21 @@ impl Pickled {
     pub fn lending(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
         let (pickled, loans) = loans::collect(|| Self::dump(object));
         Ok((pickled?, loans))
+    }
+
+    /// Pickles an object into a block; returns how many of its bytes count, too. What is
+    /// lent goes with the block.
+    pub fn block(object: &Bound<'_, PyAny>) -> PyResult<(arena::Block, usize)> {
+        let (pickled, loans) = Self::lending(object)?;
+        pickled.ride(object.py(), loans)
+    }
+
+    /// Copies the message into a block that carries what was lent with it; returns how
+    /// many of its bytes count, too.
+    pub fn ride(&self, py: Python<'_>, loans: Loans) -> PyResult<(arena::Block, usize)> {
+        let len = self.len(py);
+        let block = self.with_parts(py, |parts| loans.ride_with(parts, len));
+        Ok((block.or_raise()?, len))
     }
 
     fn dump(object: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -181,6 +197,17 @@ pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>>
     }
     let pickle = PyBytes::new(py, part(message, layout.pickle.0, layout.pickle.1)?);
     load_beside(py, pickle.as_any(), buffers)
+}
+
+/// Returns the object of a message that lies in a block of ours, and gives back what was
+/// lent with it if there is none.
+pub fn receive<'py>(
+    py: Python<'py>,
+    block: arena::Block,
+    len: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let block = Arc::new(block);
+    loans::reading(&block, || load_block(py, Arc::clone(&block), 0, len))
 }
 
 /// Returns the object of a message that begins at `start` in a block of ours.

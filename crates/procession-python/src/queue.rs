@@ -6,10 +6,10 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Block, loans};
+use procession_engine::arena::Block;
 use procession_engine::channel::{self, Message};
 use procession_engine::os::time::Deadline;
 use pyo3::buffer::PyBuffer;
@@ -177,9 +177,8 @@ impl Queue {
                 Self::put_parts(py, queue, parts, block, timeout)
             });
         }
-        let len = pickled.len(py);
-        let message = pickled.with_parts(py, |parts| loans.ride_with(parts, len));
-        Self::put_block(py, queue, (message.or_raise()?, len as u64), block, timeout)
+        let (message, len) = pickled.ride(py, loans)?;
+        Self::put_block(py, queue, (message, len as u64), block, timeout)
     }
 
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -197,12 +196,7 @@ impl Queue {
         let py = slf.py();
         let message = Self::get_message(py, Self::open(slf)?, block, timeout)?;
         match message.into_block() {
-            Ok((block, len)) => {
-                let block = Arc::new(block);
-                loans::reading(&block, || {
-                    pickle::load_block(py, Arc::clone(&block), 0, len)
-                })
-            }
+            Ok((block, len)) => pickle::receive(py, block, len),
             Err(message) => pickle::load(py, &message),
         }
     }
@@ -218,7 +212,7 @@ impl Queue {
 
     fn get_bytes<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let message = Self::get_message(slf.py(), Self::open(slf)?, true, None)?;
-        Ok(PyBytes::new(slf.py(), &message))
+        message.read(|bytes| Ok(PyBytes::new(slf.py(), bytes)))
     }
 
     fn qsize(&self) -> PyResult<u64> {

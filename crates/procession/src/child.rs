@@ -392,7 +392,7 @@ impl<R: DeserializeOwned> Child<R> {
     fn collect(&self, code: i32) -> Result<R> {
         let what = format_args!("the result of process {}", self.name());
         match self.shared.engine.take_outcome()? {
-            Some(bytes) => outcome::read(&bytes, what),
+            Some(payload) => payload.read(|bytes| outcome::read(bytes, what)),
             None => Err(Error::died(Death {
                 process: self.shared.name.clone(),
                 pid: self.pid(),

@@ -9,7 +9,7 @@ use crate::codec::{self, Encoded};
 use crate::context::{self, StartMethod};
 use crate::current::{self, Identity};
 use crate::error::{Error, Result};
-use crate::function::EntryRef;
+use crate::function::{EntryRef, Input};
 use crate::launch::{Launch, Role};
 use crate::outcome::{self, Ending, Voice};
 use crate::{pool, server};
@@ -60,7 +60,7 @@ pub fn run(launch: &Launch, input: &[u8]) -> ! {
 
 fn run_task(entry: EntryRef, input: &[u8], name: &str) -> ! {
     let (bytes, ending) = match entry.resolve() {
-        Ok(entry) => outcome::run(entry, input, name, Voice::Loud),
+        Ok(entry) => outcome::run(entry, Input::Lent(input), name, Voice::Loud),
         Err(error) => (outcome::refuse(&error), Ending::Failed),
     };
     if let Err(error) = publish(bytes) {

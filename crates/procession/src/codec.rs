@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use postcard::ser_flavors::Flavor;
 use procession_engine as engine;
-use procession_engine::arena::{Block, loans};
+use procession_engine::arena::{Block, Loans, loans};
 use procession_engine::process::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,10 +25,10 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<En
     Ok(encoded)
 }
 
-/// As [`encode`], for a message that gives back what is lent with it if nobody reads it.
-pub fn encode_lending<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<Encoded> {
-    let (encoded, loans) = loans::collect(|| encode(value, what));
-    let mut encoded = encoded?;
+/// Has `encode` encode a message that gives back what is lent with it if nobody reads
+/// it.
+pub fn lending(encode: impl FnOnce() -> Result<Encoded>) -> Result<Encoded> {
+    let (mut encoded, loans) = collecting(encode)?;
     if !loans.is_empty() {
         encoded.many = Some(match encoded.many.take() {
             Some((block, len)) => (loans.ride(block, len as u64)?, len),
@@ -40,6 +40,12 @@ pub fn encode_lending<T: Serialize + ?Sized>(value: &T, what: impl Display) -> R
         encoded.rides = true;
     }
     Ok(encoded)
+}
+
+/// Has `encode` encode a message; returns what it has handles of, too.
+pub fn collecting(encode: impl FnOnce() -> Result<Encoded>) -> Result<(Encoded, Loans)> {
+    let (encoded, loans) = loans::collect(encode);
+    Ok((encoded?, loans))
 }
 
 /// As [`encode`], with `value` after `first` in one piece of memory.

@@ -14,9 +14,11 @@
 
 #![expect(unsafe_code, reason = "function pointers from addresses")]
 
+use std::fmt::Display;
 use std::sync::OnceLock;
 
 use procession_engine::ErrorKind;
+use procession_engine::arena::loans;
 use procession_engine::os::image::{Image, main_image};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -95,7 +97,25 @@ callable!(A, B, C, D, E, G, H);
 callable!(A, B, C, D, E, G, H, I);
 
 /// Decodes the input, runs the function, encodes the outcome.
-pub(crate) type Entry = fn(input: &[u8]) -> Result<Encoded>;
+pub(crate) type Entry = fn(input: Input<'_>) -> Result<Encoded>;
+
+/// The bytes of a function's arguments, by what keeps alive what they have handles of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Input<'a> {
+    /// They were lent for the one who reads it.
+    Lent(&'a [u8]),
+    /// The sender keeps it, and others may have to read the same.
+    Kept(&'a [u8]),
+}
+
+impl Input<'_> {
+    fn decode<T: DeserializeOwned>(self, what: impl Display) -> Result<T> {
+        match self {
+            Self::Lent(bytes) => codec::decode(bytes, what),
+            Self::Kept(bytes) => loans::visiting(|| codec::decode(bytes, what)),
+        }
+    }
+}
 
 /// Names an [`Entry`] to another process of the same program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -155,9 +175,9 @@ impl EntryRef {
     }
 }
 
-fn run<F: Callable<M>, M>(input: &[u8]) -> Result<Encoded> {
+fn run<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
     let what = std::any::type_name::<F>();
-    let input = codec::decode(input, format_args!("the arguments of {what}"))?;
+    let input = input.decode(format_args!("the arguments of {what}"))?;
     // SAFETY: `F` has no bytes (checked where the reference was made), and a
     // value of it existed there; a dangling but aligned pointer reads nothing.
     let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
@@ -185,7 +205,7 @@ mod tests {
             let bytes = codec::encode(&EntryRef::of(function).unwrap(), "entry").unwrap();
             let entry: EntryRef = codec::decode(&bytes, "entry").unwrap();
             let input = codec::encode(input, "input").unwrap();
-            let reply = entry.resolve().unwrap()(&input).unwrap();
+            let reply = entry.resolve().unwrap()(Input::Lent(&input)).unwrap();
             outcome::read(&reply, "reply").unwrap()
         }
         assert_eq!(through(add, &(2, 3)), 5);

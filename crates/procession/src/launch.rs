@@ -6,7 +6,6 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
-use procession_engine::arena::loans;
 use procession_engine::start::{Orders, Program, spawn};
 use serde::{Deserialize, Serialize};
 
@@ -73,8 +72,8 @@ pub fn start<I: Serialize>(
         server,
         ..launch.clone()
     };
-    let (encoded, loans) = loans::collect(|| codec::encode_after(&launch, input, what));
-    let payload = encoded?.into_payload()?.with_loans(loans);
+    let (encoded, loans) = codec::collecting(|| codec::encode_after(&launch, input, what))?;
+    let payload = encoded.into_payload()?.with_loans(loans);
     let orders = Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,

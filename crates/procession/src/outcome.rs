@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, Encoded};
 use crate::current::current_process;
 use crate::error::{Error, PanicInfo, Result};
-use crate::function::Entry;
+use crate::function::{Entry, Input};
 
 /// Comes before the result's bytes.
 #[derive(Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub enum Ending {
 }
 
 /// Runs an entry; returns the bytes to send home and how it ended.
-pub fn run(entry: Entry, input: &[u8], process: &str, voice: Voice) -> (Encoded, Ending) {
+pub fn run(entry: Entry, input: Input<'_>, process: &str, voice: Voice) -> (Encoded, Ending) {
     watch_panics();
     VOICE.set(Some(voice));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| entry(input)));
@@ -68,7 +68,7 @@ pub fn run(entry: Entry, input: &[u8], process: &str, voice: Voice) -> (Encoded,
 
 /// Turns a result into bytes to send home; `what` names it in the error.
 pub fn done<R: Serialize>(result: &R, what: impl Display) -> Result<Encoded> {
-    codec::encode_after(&Outcome::Done, result, what)
+    codec::lending(|| codec::encode_after(&Outcome::Done, result, what))
 }
 
 /// Turns a failure outside the function into bytes to send home.

@@ -111,7 +111,7 @@ impl<S: Serialize, R> Pipe<S, R> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn send(&self, value: S) -> Result<()> {
-        let mut bytes = codec::encode_lending(&value, "a value for a pipe")?;
+        let mut bytes = codec::lending(|| codec::encode(&value, "a value for a pipe"))?;
         match bytes.take_block() {
             // Sending does not wait, so no signal interrupts it.
             Some((block, len)) => Ok(self.end.send_block(block, len as u64)?),

@@ -243,7 +243,7 @@ impl<T: Serialize> Queue<T> {
     }
 
     fn put_until(&self, value: T, deadline: Deadline) -> std::result::Result<(), PutError<T>> {
-        codec::encode_lending(&value, ITEM)
+        codec::lending(|| codec::encode(&value, ITEM))
             .and_then(|bytes| self.put_encoded(bytes, deadline))
             .map_err(|error| PutError { value, error })
     }
@@ -283,7 +283,7 @@ impl<T: Serialize> Queue<T> {
         while values.peek().is_some() {
             batch.clear();
             for value in values.by_ref().take(BATCH) {
-                let bytes = codec::encode_lending(&value, ITEM)?;
+                let bytes = codec::lending(|| codec::encode(&value, ITEM))?;
                 if bytes.rides() {
                     // With handles in it, it is put by itself.
                     self.put_batch(&batch)?;

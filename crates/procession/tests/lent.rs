@@ -9,7 +9,7 @@ mod alone;
 mod watchdog;
 
 use alone::alone;
-use procession::{Lock, Process, Queue, StartMethod, pipe};
+use procession::{Event, Lock, Pool, Process, Queue, StartMethod, active_children, pipe, wait};
 use procession_engine::arena::Family;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -23,6 +23,21 @@ impl<'de> Deserialize<'de> for Deadly {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         kill_process(getpid(), Signal::KILL).unwrap();
         unreachable!("a killed process goes on")
+    }
+}
+
+/// Kills the first who reads it.
+#[derive(Serialize)]
+struct DeadlyOnce(Event);
+
+impl<'de> Deserialize<'de> for DeadlyOnce {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let happened = Event::deserialize(deserializer)?;
+        if !happened.is_set() {
+            happened.set();
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+        Ok(Self(happened))
     }
 }
 
@@ -91,5 +106,89 @@ fn a_lock_that_a_fork_was_given_goes_with_the_child_that_dies_of_it() {
     let child = unsafe { process.start_by_fork() }.unwrap();
     child.join().unwrap();
     drop(held);
+    assert_eq!(objects(), before);
+}
+
+#[procession::test]
+fn a_lock_in_a_task_goes_with_the_worker_that_dies_of_it() {
+    let _alone = alone();
+    let _watchdog = watch();
+    let pool = Pool::new(1).unwrap();
+    pool.apply(|| (), ()).unwrap();
+    let before = objects();
+    for _ in 0..10 {
+        let died = pool.apply(|_: Message| (), (Deadly, Lock::new().unwrap()));
+        assert!(died.unwrap_err().is_died());
+    }
+    pool.map(|_: Message| (), [(Deadly, Lock::new().unwrap())])
+        .unwrap_err();
+    assert_eq!(objects(), before);
+}
+
+#[procession::test]
+fn a_task_that_is_tried_again_finds_its_lock() {
+    let _alone = alone();
+    let _watchdog = watch();
+    let pool = Pool::new(1).unwrap();
+    pool.apply(|| (), ()).unwrap();
+    let before = objects();
+    let input = (DeadlyOnce(Event::new().unwrap()), Lock::new().unwrap());
+    let lock = pool.retries(1).apply(
+        |_: DeadlyOnce, lock: Lock| {
+            lock.acquire().unwrap();
+            lock
+        },
+        input,
+    );
+    assert!(lock.unwrap().is_locked());
+    assert_eq!(objects(), before);
+}
+
+#[procession::test]
+fn what_a_task_attaches_to_is_not_at_the_cost_of_another_message() {
+    let _alone = alone();
+    let _watchdog = watch();
+    let (queue, pool) = (Queue::new().unwrap(), Pool::new(1).unwrap());
+    let lock = Lock::new().unwrap();
+    queue.put(lock.clone()).unwrap();
+    for _ in 0..3 {
+        pool.apply(|lock: Lock| drop(lock), lock.clone()).unwrap();
+    }
+    drop((lock, pool));
+    queue.get().unwrap().acquire().unwrap();
+}
+
+#[procession::test]
+fn every_worker_finds_what_its_initializer_is_given() {
+    let _alone = alone();
+    let _watchdog = watch();
+    let before = objects();
+    let pool = Pool::builder()
+        .workers(1)
+        .initializer(
+            |lock: Lock| assert!(!lock.is_locked()),
+            Lock::new().unwrap(),
+        )
+        .start()
+        .unwrap();
+    for _ in 0..3 {
+        pool.apply(|_: Deadly| (), Deadly).unwrap_err();
+        pool.apply(|| (), ()).unwrap();
+    }
+    drop(pool);
+    assert_eq!(objects(), before);
+}
+
+#[procession::test]
+fn a_lock_that_a_process_brings_home_goes_with_a_result_that_nobody_fetches() {
+    let _alone = alone();
+    let _watchdog = watch();
+    let start = || Process::new(|| Lock::new().unwrap()).start().unwrap();
+    start().join().unwrap().acquire().unwrap();
+    let before = objects();
+    let child = start();
+    wait(&[&child], None).unwrap();
+    drop(child);
+    assert!(active_children().is_empty());
     assert_eq!(objects(), before);
 }

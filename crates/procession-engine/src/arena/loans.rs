@@ -3,10 +3,14 @@
 //! A handle in a message keeps its object alive by a count in the object's header, its
 //! lends. If the message is lost, somebody has to give that back:
 //!
-//! - The message of a queue lists what was lent with it (`carried.rs`).
+//! - The message of a queue or a pipe, and what a process or a task brings home, list
+//!   what was lent with them (`carried.rs`).
 //! - Of what a process is started with it is known for whom it is: that process is
 //!   attached before it exists, as by a fork, so that its burial gives back what it
 //!   never came to use. A fork is attached in any case.
+//! - What a pool sends to its workers, several of which may have to read it one after
+//!   the other, is lent to nobody: the pool's process stays attached until it knows how
+//!   the task ended, and whoever reads it uses no lend up ([`visiting`]).
 //! - Of all other messages nobody does.
 //!
 //! Until it is sent, and for as long as it is being written, the writer's own
@@ -25,16 +29,28 @@ thread_local! {
     /// What was lent since somebody began to collect it.
     static LENT: RefCell<Option<Vec<Object>>> = const { RefCell::new(None) };
 
-    /// The list of the message that is being read.
-    static READING: Cell<Option<List<'static>>> = const { Cell::new(None) };
+    /// The message that is being read.
+    static READING: Cell<Reading> = const { Cell::new(Reading::Lent) };
 
     /// What a fork has of what it was started with, until it reads that.
     static HELD: RefCell<Vec<Object>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A message, by what keeps alive what its handles name.
+#[derive(Clone, Copy)]
+enum Reading {
+    /// Lends, of which nobody has a list.
+    Lent,
+    /// Lends that this list has.
+    Listed(List<'static>),
+    /// The sender.
+    Kept,
+}
+
 /// The objects whose handles stand in a message, each as often as it stands there.
 ///
-/// Dropping them is all there is to do if the message is not sent.
+/// They live as long as this does. Dropping it is all there is to do if the message is
+/// not sent, or was for [`visiting`].
 #[derive(Debug, Default)]
 pub struct Loans(Vec<Object>);
 
@@ -69,7 +85,7 @@ pub fn reading<T, E>(
     let Some(list) = list else {
         return read();
     };
-    let _outer = Outer(READING.replace(Some(list)));
+    let _outer = Outer(READING.replace(Reading::Listed(list)));
     let result = read();
     if result.is_ok() {
         list.leave();
@@ -77,8 +93,24 @@ pub fn reading<T, E>(
     result
 }
 
-/// Puts the list of an outer message back, also if reading the inner one panics.
-struct Outer(Option<List<'static>>);
+/// Runs `read`, which reads a message whose sender keeps its [`Loans`] until it knows
+/// that nobody reads it any more.
+pub fn visiting<T>(read: impl FnOnce() -> T) -> T {
+    let _outer = Outer(READING.replace(Reading::Kept));
+    read()
+}
+
+/// Leaves what a block carries to whoever reads a copy of its bytes, and gives nothing
+/// back if nobody does.
+pub fn leave(block: &Block) {
+    let list = Family::existing().and_then(|family| List::of(family, block));
+    if let Some(list) = list {
+        list.leave();
+    }
+}
+
+/// Puts an outer message back, also if reading the inner one panics.
+struct Outer(Reading);
 
 impl Drop for Outer {
     fn drop(&mut self) {
@@ -86,10 +118,15 @@ impl Drop for Outer {
     }
 }
 
+/// Tells whether the sender of the message that is being read keeps alive what it names.
+pub(super) fn is_kept() -> bool {
+    matches!(READING.get(), Reading::Kept)
+}
+
 /// Takes a handle off the list of the message that is being read: whoever calls this
 /// uses its lend up.
 pub(super) fn take_off_list(handle: Handle) {
-    if let Some(list) = READING.get() {
+    if let Reading::Listed(list) = READING.get() {
         list.take(handle);
     }
 }

@@ -7,13 +7,11 @@
 //!
 //! *Handles in messages.* Between the pickling of a handle and its unpickling
 //! nobody may be attached but the sender, who may drop it or exit. `lends`
-//! counts the handles on their way; attaching uses one up. A message of a queue
-//! lists what was lent with it, and gives that back if nobody reads it
-//! (`carried.rs`). Any other that is lost with a dead process leaves its count
-//! behind, and the object then lives as long as the family: late, never early.
-//! Where it is known who will read
-//! the message, a *promise* takes the place of the count: a cell with that
-//! member's stamp and a mark, which attaching uses up, or its burial.
+//! counts the handles on their way; attaching uses one up. Who gives that back if
+//! nobody reads the message depends on the way it goes, and is told in `loans.rs`. Where
+//! nobody does, the object lives as long as the family: late, never early. Where it is
+//! known who will read the message, a *promise* takes the place of the count: a cell
+//! with that member's stamp and a mark, which attaching uses up, or its burial.
 //!
 //! *Destroying* is decided, and done, by a member that *holds* the object: its stamp
 //! is in the block's word, which lies outside the block and counts how often the
@@ -434,7 +432,8 @@ impl Object {
     pub fn attach(handle: Handle, kind: ObjectKind) -> Result<Self> {
         let object = Self::visit(handle, kind)?;
         let view = object.view();
-        if !loans::is_held(&handle) && !view.redeem(object.family.me()) {
+        let is_lent = !loans::is_kept() && !loans::is_held(&handle);
+        if is_lent && !view.redeem(object.family.me()) {
             loans::take_off_list(handle);
             view.use_lend_up();
         }

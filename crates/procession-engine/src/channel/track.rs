@@ -278,7 +278,8 @@ impl Lane {
         }
     }
 
-    fn has_flight(&self, len: u64) -> bool {
+    /// Tells whether a block of so many bytes can depart.
+    pub fn has_flight(&self, len: u64) -> bool {
         let mut used = 0;
         let mut free = false;
         for flight in &self.flights {

@@ -1,8 +1,9 @@
 //! Messages over a descriptor, as CPython's `Connection` frames them.
 //!
 //! A message is its length as a big-endian `i32`, or -1 and then a `u64`, and
-//! its bytes. Over a pipe that both ends have a [`Track`] of, a large message
-//! lies in the arena instead: -2, then offset and length of its block as `u64`.
+//! its bytes. Over a pipe that both ends have a [`Track`] of, a large message, or one
+//! that carries handles, lies in the arena instead: -2, then offset and length of its
+//! block as `u64`.
 //!
 //! A transfer may stop half way, at a deadline or because of a signal, and is
 //! then gone on with. One that is given up in the middle leaves its direction
@@ -11,7 +12,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use crate::arena::Family;
+use crate::arena::{Block, Family, loans};
 use crate::channel::message::{self, Message};
 use crate::channel::track::{Track, Turn};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +43,8 @@ pub struct Sending<'a> {
     fd: BorrowedFd<'a>,
     track: Option<&'a Track>,
     parts: &'a [&'a [u8]],
+    /// What the message lies in instead of the parts, until it departs.
+    own: Option<Block>,
     len: usize,
     stage: Stage,
     turn: Option<Turn<'a>>,
@@ -71,6 +74,7 @@ impl<'a> Sending<'a> {
             fd,
             track,
             parts,
+            own: None,
             len: parts.iter().map(|part| part.len()).sum(),
             stage: Stage::New,
             turn: None,
@@ -79,6 +83,18 @@ impl<'a> Sending<'a> {
             block: None,
             sent: 0,
         }
+    }
+
+    /// Sets a message out that is the first `len` bytes of a block, which carries loans.
+    ///
+    /// A short one does not wait until a block can depart: then its bytes go alone, and
+    /// the loans are given back by nobody if nobody reads them.
+    #[must_use]
+    pub fn carrying(fd: BorrowedFd<'a>, track: &'a Track, block: Block, len: usize) -> Self {
+        let mut this = Self::new(fd, Some(track), &[]);
+        this.len = len;
+        this.own = Some(block);
+        this
     }
 
     /// Sends what is left of it.
@@ -93,6 +109,10 @@ impl<'a> Sending<'a> {
         let head = &self.head[..self.head_len];
         if self.block.is_some() {
             socket::send_all(self.fd, &[head], &mut self.sent, deadline)?;
+        } else if let Some(own) = &self.own {
+            let part = &own[..self.len];
+            socket::send_all(self.fd, &[head, part], &mut self.sent, deadline)?;
+            loans::leave(own);
         } else if let [part] = self.parts {
             socket::send_all(self.fd, &[head, part], &mut self.sent, deadline)?;
         } else {
@@ -117,10 +137,7 @@ impl<'a> Sending<'a> {
             if self.turn.is_none() {
                 self.turn = Some(self.take_turn(track, deadline)?);
             }
-            if self.len >= APART_FROM
-                && track.wait_for_flight(self.len as u64, self.fd, deadline)?
-                && let Some(offset) = self.put_apart(track)?
-            {
+            if let Some(offset) = self.put_apart(track, deadline)? {
                 self.block = Some(offset);
                 self.write_head(APART, &[offset, self.len as u64]);
             }
@@ -150,12 +167,25 @@ impl<'a> Sending<'a> {
         turn
     }
 
-    /// Copies the message into a block, if there is memory for it.
-    fn put_apart(&self, track: &Track) -> Result<Option<u64>> {
-        let Ok(block) = message::block_of(self.parts, self.len) else {
-            return Ok(None);
+    /// Has the message depart in a block, if it is to, and there is memory for it.
+    fn put_apart(&mut self, track: &Track, deadline: Deadline) -> Result<Option<u64>> {
+        let len = self.len as u64;
+        let has_flight = if self.len >= APART_FROM {
+            track.wait_for_flight(len, self.fd, deadline)?
+        } else {
+            self.own.is_some() && track.out().has_flight(len)
         };
-        track.out().depart(Family::get()?, block, self.len as u64)
+        if !has_flight {
+            return Ok(None);
+        }
+        let block = match self.own.take() {
+            Some(block) => block,
+            None => match message::block_of(self.parts, self.len) {
+                Ok(block) => block,
+                Err(_) => return Ok(None),
+            },
+        };
+        track.out().depart(Family::get()?, block, len)
     }
 
     fn write_head(&mut self, kind: i32, words: &[u64]) {

@@ -325,6 +325,7 @@ impl<T> State<T> {
             payload: task.payload,
             job: task.job,
             terms: task.terms,
+            loans: task.loans,
             deaths: 0,
         }
     }

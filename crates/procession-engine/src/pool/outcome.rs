@@ -5,7 +5,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena::Block;
+use crate::arena::{Block, loans};
 use crate::error::Error;
 use crate::os::exit_status::ExitStatus;
 use crate::pool::seat::{Doom, Lost};
@@ -62,6 +62,20 @@ pub enum Body<'a> {
     Inline(&'a [u8]),
     /// Many, in a block that is the receiver's to keep, of which so many count.
     Block(Block, usize),
+}
+
+impl Body<'_> {
+    /// Has `read` read the bytes. What it attaches to by handles in them is its own; if
+    /// it fails, all others are given back.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read<T, E>(&self, read: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
+        match self {
+            Self::Inline(bytes) => read(bytes),
+            Self::Block(block, len) => loans::reading(block, || read(&block[..*len])),
+        }
+    }
 }
 
 impl Deref for Body<'_> {

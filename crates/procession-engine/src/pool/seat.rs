@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::arena::member::Stage;
-use crate::arena::{Block, Stamp};
+use crate::arena::{Block, Loans, Stamp};
 use crate::pool::lane::{Lane, claim_result};
 use crate::pool::outcome::Outbox;
 use crate::pool::pace::Pace;
@@ -31,6 +31,7 @@ pub(super) struct Waiting<T> {
     pub payload: Payload,
     pub job: Option<Job>,
     pub terms: Terms,
+    pub loans: Loans,
     /// How many workers have died in it.
     pub deaths: u32,
 }
@@ -47,6 +48,7 @@ struct Posted<T> {
     /// The block it is in.
     block: Option<Block>,
     terms: Terms,
+    loans: Loans,
     deaths: u32,
 }
 
@@ -244,6 +246,7 @@ impl<T> Seat<T> {
                 Payload::Block(block, _) => Some(block),
             },
             terms: task.terms,
+            loans: task.loans,
             deaths: task.deaths,
         });
         Ok(())
@@ -481,6 +484,7 @@ fn waiting<T>(posted: Posted<T>, ring: Ring) -> Waiting<T> {
         payload,
         job: posted.job,
         terms: posted.terms,
+        loans: posted.loans,
         deaths: posted.deaths,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena::{Block, Family};
+use crate::arena::{Block, Family, Loans};
 use crate::error::Result;
 use crate::pool::outcome::PoolEnd;
 use crate::pool::record::{INLINE, JobName};
@@ -19,6 +19,9 @@ pub struct Task<T> {
     pub job: Option<Job>,
     /// How long it may take, and how often.
     pub terms: Terms,
+    /// What the payload has handles of, kept alive until the outcome is in. The
+    /// payload is read by [`visiting`](crate::arena::loans::visiting).
+    pub loans: Loans,
 }
 
 /// How long a task may take, and how often it may be tried.
@@ -72,21 +75,29 @@ pub struct Job(Arc<Prologue>);
 struct Prologue {
     id: u64,
     block: Block,
+    /// What it has handles of.
+    _loans: Loans,
 }
 
 impl Job {
-    /// Makes a job of its common bytes, which workers read at its first task.
+    /// Makes a job of its common bytes, which workers read, by
+    /// [`visiting`](crate::arena::loans::visiting), at its first task, and of what
+    /// they have handles of.
     ///
     /// # Errors
     /// `OutOfMemory` when the arena is full.
-    pub fn new(prologue: &[u8]) -> Result<Self> {
+    pub fn new(prologue: &[u8], loans: Loans) -> Result<Self> {
         let family = Family::get()?;
         let len = prologue.len();
         let mut block = family.alloc(len as u64 + 8)?;
         block[..8].copy_from_slice(&(len as u64).to_le_bytes());
         block[8..8 + len].copy_from_slice(prologue);
         let id = family.next_serial();
-        Ok(Self(Arc::new(Prologue { id, block })))
+        Ok(Self(Arc::new(Prologue {
+            id,
+            block,
+            _loans: loans,
+        })))
     }
 
     /// Returns a number that no other job of the family has.

@@ -2,9 +2,9 @@
 
 use std::ops::Deref;
 
-use crate::arena::loans::{Handed, Loans};
+use crate::arena::loans::{self, Handed, Loans};
 use crate::arena::{Block, Stamp};
-use crate::error::Result;
+use crate::error;
 
 /// Owns the bytes at the beginning of a block, and the handles among them.
 #[derive(Debug)]
@@ -34,10 +34,19 @@ impl Payload {
     ///
     /// # Errors
     /// `OutOfMemory` when the arena or the machine is full.
-    pub fn copy_of(bytes: &[u8]) -> Result<Self> {
+    pub fn copy_of(bytes: &[u8]) -> error::Result<Self> {
         let mut block = Block::new(bytes.len() as u64)?;
         block[..bytes.len()].copy_from_slice(bytes);
         Ok(Self::new(block, bytes.len()))
+    }
+
+    /// Has `read` read the bytes, which a process has left. What it attaches to by
+    /// handles in them is its own; if it fails, all others are given back.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read<T, E>(&self, read: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
+        loans::reading(&self.block, || read(self))
     }
 
     /// Returns the block and how many of its bytes are the payload.
@@ -52,7 +61,7 @@ impl Payload {
     ///
     /// # Errors
     /// `Stale` when this process does not own it (a forked copy).
-    pub(crate) fn give(self, member: Stamp) -> Result<((u64, u64), Handed)> {
+    pub(crate) fn give(self, member: Stamp) -> error::Result<((u64, u64), Handed)> {
         let handed = self.loans.hand_to(member);
         Ok(((self.block.give(member)?, self.len as u64), handed))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use procession_engine::arena::Loans;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{Job, PoolEnd, Source, Supply, Task};
 
@@ -72,7 +73,7 @@ fn a_prologue_is_seen_by_all_tasks_of_its_job() {
     leaving_nothing(|| {
         let bench = Bench::new(2);
         for (n, word) in (0u64..).zip(["alpha ", "beta "].repeat(10)) {
-            let job = Job::new(word.as_bytes()).unwrap();
+            let job = Job::new(word.as_bytes(), Loans::default()).unwrap();
             bench.submit_of(Some(job.clone()), 2 * n, &[b"j", b"one"]);
             bench.submit_of(Some(job), 2 * n + 1, &[b"j", b"two"]);
         }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use procession_engine::arena::Loans;
 use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task, Terms};
 
 use crate::workers::{Bench, alone};
@@ -23,6 +24,7 @@ impl Source<u64> for Tiny {
                 payload: Payload::new(&[b"e", &self.left.to_le_bytes()]).unwrap(),
                 job: Some(self.job.clone()),
                 terms: Terms::default(),
+                loans: Loans::default(),
             });
         }
         Supply::More
@@ -44,7 +46,7 @@ fn speed() {
             let before = bench.count();
             bench.results.got.lock().unwrap().clear();
             let begin = Instant::now();
-            let job = Job::new(b"the function").unwrap();
+            let job = Job::new(b"the function", Loans::default()).unwrap();
             let source = Box::new(Tiny { left: count, job });
             bench.pool.submit_source(source).unwrap();
             bench.drive(before + count as usize);

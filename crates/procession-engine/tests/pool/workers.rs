@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use procession_engine::arena::{Block, Family, Object, ObjectKind};
+use procession_engine::arena::{Block, Family, Loans, Object, ObjectKind};
 use procession_engine::os::fork::fork;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{
@@ -348,6 +348,7 @@ pub fn task(job: Option<Job>, token: u64, parts: &[&[u8]]) -> Task<u64> {
         payload: Payload::new(parts).unwrap(),
         job,
         terms: Terms::default(),
+        loans: Loans::default(),
     }
 }
 

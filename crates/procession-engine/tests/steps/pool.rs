@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use procession_engine::Result;
-use procession_engine::arena::Family;
+use procession_engine::arena::{Family, Loans};
 use procession_engine::os::fork::fork;
 use procession_engine::os::steps;
 use procession_engine::pool::{
@@ -105,6 +105,7 @@ fn run_tasks(steps: u64) -> (usize, usize) {
             payload,
             job: None,
             terms: Terms::default(),
+            loans: Loans::default(),
         };
         pool.submit(task).unwrap();
     }

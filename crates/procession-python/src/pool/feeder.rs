@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use procession_engine::arena::Loans;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task, Terms};
 use pyo3::prelude::*;
@@ -106,7 +107,7 @@ impl Feeder {
             }
         };
         match message::task(&chunk) {
-            Ok(payload) => self.put(py, (index, chunk), payload),
+            Ok(task) => self.put(py, (index, chunk), task),
             Err(error) => {
                 failed(index, error);
                 Ok(true)
@@ -119,7 +120,7 @@ impl Feeder {
         &self,
         py: Python<'py>,
         (index, chunk): (usize, Bound<'py, PyAny>),
-        payload: Payload,
+        (payload, loans): (Payload, Loans),
     ) -> PyResult<bool> {
         let has_room = || {
             let buffer = self.shared.lock();
@@ -143,6 +144,7 @@ impl Feeder {
             payload,
             job: Some(self.job.clone()),
             terms: self.terms,
+            loans,
         });
         self.resume(buffer)?;
         Ok(true)

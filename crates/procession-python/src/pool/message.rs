@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use procession_engine::arena::{Loans, loans};
 use procession_engine::pool::{Job, Payload, Terms};
 use pyo3::prelude::*;
 
@@ -85,27 +86,30 @@ pub fn length(payload: &Payload) -> usize {
     }
 }
 
-/// Pickles what a task is, into the arena if it is long.
-pub fn task(object: &Bound<'_, PyAny>) -> PyResult<Payload> {
+/// Pickles what a task is, into the arena if it is long; returns what it has handles
+/// of, too.
+pub fn task(object: &Bound<'_, PyAny>) -> PyResult<(Payload, Loans)> {
     let py = object.py();
-    Pickled::new(object)?.with_parts(py, |parts| {
+    let (pickled, loans) = Pickled::lending(object)?;
+    let payload = pickled.with_parts(py, |parts| {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         if len < LONG {
             Payload::new(parts).or_raise()
         } else {
             py.detach(|| Payload::new(parts)).or_raise()
         }
-    })
+    });
+    Ok((payload?, loans))
 }
 
 /// Pickles the function that all tasks of a job call.
 pub fn job(function: &Bound<'_, PyAny>, shape: Shape) -> PyResult<Job> {
     let py = function.py();
-    let pickled = Pickled::new(function)?;
+    let (pickled, loans) = Pickled::lending(function)?;
     let mut bytes = vec![0; 1 + pickled.len(py)];
     bytes[0] = shape.byte();
     pickled.copy_to(py, &mut bytes[1..]);
-    Job::new(&bytes).or_raise()
+    Job::new(&bytes, loans).or_raise()
 }
 
 /// Returns the function of a job, and how to call it.
@@ -113,5 +117,6 @@ pub fn load_job<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<(Shape, Bound<'p
     let (&shape, pickle) = bytes
         .split_first()
         .ok_or_else(|| value_error("a job without a function"))?;
-    Ok((Shape::from_byte(shape), pickle::load(py, pickle)?))
+    let function = loans::visiting(|| pickle::load(py, pickle))?;
+    Ok((Shape::from_byte(shape), function))
 }

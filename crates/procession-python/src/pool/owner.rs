@@ -274,12 +274,12 @@ impl Pool {
     ) -> PyResult<()> {
         let py = result.py();
         let call = Call::Result(result.clone().unbind());
-        let payload = task.and_then(|task| {
-            let payload = message::task(&task)?;
-            Ok((payload, (terms.retries > 0).then(|| task.unbind())))
+        let made = task.and_then(|task| {
+            let made = message::task(&task)?;
+            Ok((made, (terms.retries > 0).then(|| task.unbind())))
         });
-        let (payload, input) = match payload {
-            Ok(payload) => payload,
+        let ((payload, loans), input) = match made {
+            Ok(made) => made,
             Err(error) => return self.foregone(call, Arrival::error(py, error)),
         };
         let submitted = self.core.engine.submit(engine::Task {
@@ -291,6 +291,7 @@ impl Pool {
             payload,
             job: None,
             terms,
+            loans,
         });
         match submitted {
             Ok(()) => Ok(()),

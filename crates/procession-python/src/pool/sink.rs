@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use procession_engine::arena::loans;
 use procession_engine::pool::{Body, Ending, Outcome, PoolEnd, Sink};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
@@ -221,7 +222,9 @@ fn load<'py>(py: Python<'py>, body: Body<'_>) -> PyResult<Bound<'py, PyAny>> {
         Body::Inline(bytes) => uninterrupted(py, || pickle::load(py, bytes)),
         Body::Block(block, len) => {
             let block = Arc::new(block);
-            uninterrupted(py, || pickle::load_block(py, Arc::clone(&block), 0, len))
+            loans::reading(&block, || {
+                uninterrupted(py, || pickle::load_block(py, Arc::clone(&block), 0, len))
+            })
         }
     }
 }

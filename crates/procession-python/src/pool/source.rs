@@ -125,7 +125,7 @@ impl Items {
             }
         };
         match uninterrupted(py, || message::task(&chunk)) {
-            Ok(payload) => tasks.push(Task {
+            Ok((payload, loans)) => tasks.push(Task {
                 token: Token {
                     call: self.call.clone_ref(py),
                     index,
@@ -134,6 +134,7 @@ impl Items {
                 payload,
                 job: Some(self.job.clone()),
                 terms: self.terms,
+                loans,
             }),
             Err(error) => self.call.arrive(py, index, Arrival::error(py, error)),
         }

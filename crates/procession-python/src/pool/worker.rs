@@ -2,10 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use procession_engine::arena::Block;
+use procession_engine::ErrorKind;
+use procession_engine::arena::{Block, Loans, loans};
 use procession_engine::os::time::Deadline;
 use procession_engine::pool::{Bounds, Taken, Worker};
-use procession_engine::{ErrorKind, Result};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -134,6 +134,10 @@ impl Desk {
 
     /// Unpickles the task's bytes; what lies in a block of its own stays there.
     fn load<'py>(&mut self, py: Python<'py>, task: &Taken) -> PyResult<Bound<'py, PyAny>> {
+        loans::visiting(|| self.unpickle(py, task))
+    }
+
+    fn unpickle<'py>(&mut self, py: Python<'py>, task: &Taken) -> PyResult<Bound<'py, PyAny>> {
         if task.is_block() {
             let len = task.len() as usize;
             let block = if task.is_claimable() {
@@ -170,13 +174,11 @@ impl Desk {
     }
 
     fn reply(&mut self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
-        let (error, value) = match outcome.map(|value| (Pickled::new(&value), value)) {
-            Ok((Ok(pickled), value)) => {
-                match send(py, &mut self.worker, message::VALUE, &pickled) {
-                    Ok(()) => return Ok(()),
-                    Err(error) => (to_python(error), Some(value)),
-                }
-            }
+        let (error, value) = match outcome.map(|value| (Pickled::lending(&value), value)) {
+            Ok((Ok(pickled), value)) => match send(py, &mut self.worker, message::VALUE, pickled) {
+                Ok(()) => return Ok(()),
+                Err(error) => (error, Some(value)),
+            },
             Ok((Err(error), _)) | Err(error) if self.is_starved(py, &error) => {
                 return self.starved(py, error);
             }
@@ -184,8 +186,8 @@ impl Desk {
             Err(error) => (error, None),
         };
         let packed = self.pack.bind(py).call1((error.into_value(py), value))?;
-        let pickled = Pickled::new(&packed)?;
-        send(py, &mut self.worker, message::ERROR, &pickled).or_raise()
+        let pickled = Pickled::lending(&packed)?;
+        send(py, &mut self.worker, message::ERROR, pickled)
     }
 
     fn is_starved(&self, py: Python<'_>, error: &PyErr) -> bool {
@@ -197,15 +199,27 @@ impl Desk {
         let pack = self.pack.bind(py);
         let report = |worker: &mut Worker| {
             let packed = pack.call1((error.into_value(py), py.None()))?;
-            let pickled = Pickled::new(&packed)?;
-            send(py, worker, message::STARVED, &pickled).or_raise()
+            let pickled = Pickled::lending(&packed)?;
+            send(py, worker, message::STARVED, pickled)
         };
         self.worker.with_memory(report).or_raise()?
     }
 }
 
-fn send(py: Python<'_>, worker: &mut Worker, code: u8, pickled: &Pickled) -> Result<()> {
-    pickled.with_parts(py, |parts| py.detach(|| worker.reply(code, parts)))
+fn send(
+    py: Python<'_>,
+    worker: &mut Worker,
+    code: u8,
+    (pickled, loans): (Pickled, Loans),
+) -> PyResult<()> {
+    if !loans.is_empty() {
+        let (block, len) = pickled.ride(py, loans)?;
+        return py
+            .detach(|| worker.reply_block(code, block, len as u64))
+            .or_raise();
+    }
+    let reply = |parts: &[&[u8]]| py.detach(|| worker.reply(code, parts));
+    pickled.with_parts(py, reply).or_raise()
 }
 
 fn apply_one<'py>(

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
-use procession_engine::arena::Stamp;
+use procession_engine::arena::{Loans, Stamp};
 use procession_engine::os::environment;
 use procession_engine::os::exit_status::ExitStatus;
 use procession_engine::pool as engine;
@@ -43,7 +43,7 @@ pub struct PoolBuilder {
     workers: Option<usize>,
     method: Option<StartMethod>,
     tasks_per_worker: Option<u32>,
-    initializer: Option<Result<(EntryRef, Vec<u8>)>>,
+    initializer: Option<Result<Initializer>>,
     terms: engine::Terms,
     bounds: engine::Bounds,
     affinity: Option<PerWorker<usize>>,
@@ -139,11 +139,7 @@ impl PoolBuilder {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn initializer<F: Callable<M>, M>(mut self, function: F, arguments: F::Input) -> Self {
-        let encoded = EntryRef::of(function).and_then(|entry| {
-            codec::encode(&arguments, "the arguments of the initializer")
-                .map(|bytes| (entry, bytes.to_vec()))
-        });
-        self.initializer = Some(encoded);
+        self.initializer = Some(Initializer::new(function, &arguments));
         self
     }
 
@@ -263,10 +259,30 @@ impl PoolBuilder {
     }
 }
 
+/// What each worker calls first.
+#[derive(Debug)]
+struct Initializer {
+    call: (EntryRef, Vec<u8>),
+    /// What the arguments have handles of, for as long as workers are started.
+    _loans: Loans,
+}
+
+impl Initializer {
+    fn new<F: Callable<M>, M>(function: F, arguments: &F::Input) -> Result<Self> {
+        let entry = EntryRef::of(function)?;
+        let encode = || codec::encode(arguments, "the arguments of the initializer");
+        let (bytes, loans) = codec::collecting(encode)?;
+        Ok(Self {
+            call: (entry, bytes.to_vec()),
+            _loans: loans,
+        })
+    }
+}
+
 /// Starts workers for the engine's pool.
 struct Starter {
     method: StartMethod,
-    initializer: Option<(EntryRef, Vec<u8>)>,
+    initializer: Option<Initializer>,
     bounds: engine::Bounds,
     affinity: Option<PerWorker<usize>>,
     env: Option<PerWorker<(OsString, OsString)>>,
@@ -286,7 +302,8 @@ impl engine::WorkerStarter for Starter {
             .as_ref()
             .map_or_else(Vec::new, |env| (env.0)(opening.index));
         environment::check(&env)?;
-        let setup = Setup::new(opening.lane, self.initializer.clone(), bounds);
+        let initializer = self.initializer.as_ref().map(|it| it.call.clone());
+        let setup = Setup::new(opening.lane, initializer, bounds);
         let launch = Launch {
             role: Role::Worker(opening.index),
             name: format!("PoolWorker-{}", opening.index + 1),

@@ -1,10 +1,9 @@
 //! What collects the outcomes of tasks.
 
-use std::any::Any;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use procession_engine::pool::{Ending, Outcome, PoolEnd, Sink};
+use procession_engine::pool::{Body, Ending, Outcome, PoolEnd, Sink};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Death, Error, Overrun, Result};
@@ -23,9 +22,6 @@ pub struct Token {
     index: usize,
     /// Bytes of its input.
     size: usize,
-    /// The input of a task that may be tried again: what it refers to must
-    /// outlive the first worker.
-    input: Option<Box<dyn Any + Send>>,
 }
 
 impl Token {
@@ -34,7 +30,6 @@ impl Token {
             call,
             index,
             size: 0,
-            input: None,
         }
     }
 
@@ -42,11 +37,6 @@ impl Token {
     pub fn weigh(&mut self, size: usize) {
         self.size = size;
         self.call.ahead().add(size);
-    }
-
-    /// Keeps the input until the task's outcome is in.
-    pub fn keep(&mut self, input: impl Any + Send) {
-        self.input = Some(Box::new(input));
     }
 
     /// Returns the address of the call.
@@ -85,7 +75,7 @@ pub trait Collect: Send + Sync {
     fn ahead(&self) -> &Ahead;
 
     /// Takes the outcome of one task: the bytes that came home, or why none did.
-    fn collect(&self, index: usize, outcome: Result<&[u8]>);
+    fn collect(&self, index: usize, outcome: Result<&Body<'_>>);
 }
 
 impl Sink for Deliver {
@@ -93,9 +83,7 @@ impl Sink for Deliver {
 
     fn deliver(&self, outcomes: &mut dyn Iterator<Item = Outcome<'_, Token>>) {
         for Outcome { token, ending } in outcomes {
-            let Token {
-                call, index, size, ..
-            } = token;
+            let Token { call, index, size } = token;
             call.ahead().remove(size);
             match ending {
                 Ending::Reply { body, .. } => call.collect(index, Ok(&body)),
@@ -209,8 +197,8 @@ impl<R: DeserializeOwned + Send> Collect for Call<R> {
         &self.ahead
     }
 
-    fn collect(&self, _index: usize, outcome: Result<&[u8]>) {
-        let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
+    fn collect(&self, _index: usize, outcome: Result<&Body<'_>>) {
+        let result = outcome.and_then(|body| read(body, self.what));
         *locked(&self.result) = State::Here(result);
     }
 }
@@ -306,8 +294,8 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
         &self.ahead
     }
 
-    fn collect(&self, index: usize, outcome: Result<&[u8]>) {
-        let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
+    fn collect(&self, index: usize, outcome: Result<&Body<'_>>) {
+        let result = outcome.and_then(|body| read(body, self.what));
         let mut results = locked(&self.results);
         if !results.abandoned {
             if results.values.len() <= index {
@@ -378,11 +366,11 @@ impl<R: DeserializeOwned + Send> Collect for StreamCall<R> {
         &self.ahead
     }
 
-    fn collect(&self, index: usize, outcome: Result<&[u8]>) {
+    fn collect(&self, index: usize, outcome: Result<&Body<'_>>) {
         // It counts as ahead until it is fetched.
-        let size = outcome.as_ref().map_or(0, |bytes| bytes.len());
+        let size = outcome.as_ref().map_or(0, |body| body.len());
         self.ahead.add(size);
-        let result = outcome.and_then(|bytes| outcome::read(bytes, self.what));
+        let result = outcome.and_then(|body| read(body, self.what));
         let mut arrived = locked(&self.arrived);
         arrived.push(Arrival {
             index,
@@ -392,6 +380,10 @@ impl<R: DeserializeOwned + Send> Collect for StreamCall<R> {
         // Release pairs with the Acquire in `has_arrivals`.
         self.count.store(arrived.len(), Ordering::Release);
     }
+}
+
+fn read<R: DeserializeOwned>(body: &Body<'_>, what: &str) -> Result<R> {
+    body.read(|bytes| outcome::read(bytes, what))
 }
 
 /// Locks what is sound after any panic: every change is one assignment.

@@ -200,12 +200,10 @@ impl<'a> Calls<'a> {
         mut token: Token,
     ) -> Result<()> {
         let what = std::any::type_name::<F>();
-        let mut bytes = codec::encode(&input, format_args!("the arguments of {what}"))?;
+        let encode = || codec::encode(&input, format_args!("the arguments of {what}"));
+        let (mut bytes, loans) = codec::collecting(encode)?;
         let job = Some(self.inner.job(EntryRef::of(function)?)?);
         token.weigh(bytes.len());
-        if self.terms.retries > 0 {
-            token.keep(input);
-        }
         let payload = match bytes.take_block() {
             Some((block, len)) => engine::Payload::Block(block, len as u64),
             None => engine::Payload::new(&[&bytes])?,
@@ -215,6 +213,7 @@ impl<'a> Calls<'a> {
             payload,
             job,
             terms: self.terms,
+            loans,
         };
         self.inner.engine.submit(task)?;
         if self.terms.timeout.is_some() {

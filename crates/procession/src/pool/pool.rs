@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use procession_engine::arena::Loans;
 use procession_engine::os::time::Deadline;
 use procession_engine::pool as engine;
 
@@ -406,7 +407,7 @@ impl Inner {
         if let Some(job) = jobs.get(&entry) {
             return Ok(job.clone());
         }
-        let job = engine::Job::new(&codec::encode(&entry, "a function")?)?;
+        let job = engine::Job::new(&codec::encode(&entry, "a function")?, Loans::default())?;
         jobs.insert(entry, job.clone());
         Ok(job)
     }

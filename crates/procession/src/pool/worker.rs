@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
 use crate::error::Result;
-use crate::function::{Entry, EntryRef};
+use crate::function::{Entry, EntryRef, Input};
 use crate::outcome::{self, Ending, Voice};
 use crate::sync::uninterrupted;
 
@@ -47,7 +47,12 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
         return Ok(worker.failed(&outcome::refuse(&error.into()))?);
     }
     if let Some((entry, arguments)) = setup.initializer {
-        let (bytes, ending) = outcome::run(entry.resolve()?, &arguments, name, Voice::Quiet);
+        let (bytes, ending) = outcome::run(
+            entry.resolve()?,
+            Input::Kept(&arguments),
+            name,
+            Voice::Quiet,
+        );
         if ending == Ending::Failed {
             return Ok(worker.failed(&bytes)?);
         }
@@ -66,7 +71,10 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
                 }),
         };
         let outcome = match entry {
-            Ok(entry) => outcome::run(entry, worker.bytes(&task), name, Voice::Quiet).0,
+            Ok(entry) => {
+                let input = Input::Kept(worker.bytes(&task));
+                outcome::run(entry, input, name, Voice::Quiet).0
+            }
             Err(error) => outcome::refuse(&error),
         };
         reply(&mut worker, outcome)?;

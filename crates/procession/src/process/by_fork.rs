@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "fork is the caller's risk")]
 
 use procession_engine as engine;
-use procession_engine::arena::{Loans, loans};
+use procession_engine::arena::Loans;
 use procession_engine::os::fork::fork;
 use procession_engine::start::{Forked, Orders, fork_with};
 
@@ -48,9 +48,9 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
         let launch = self.launch()?;
         let Given(input) = self.arguments;
         let what = format_args!("the arguments of {}", std::any::type_name::<F>());
-        let (input, loans) = loans::collect(|| codec::encode(&input, what));
+        let (input, loans) = codec::collecting(|| codec::encode(&input, what))?;
         // SAFETY: the caller's promise is the one that is asked for here.
-        let started = unsafe { start(&launch, &input?, loans) }?;
+        let started = unsafe { start(&launch, &input, loans) }?;
         Ok(Child::new(started, launch))
     }
 }
