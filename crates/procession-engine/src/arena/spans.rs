@@ -5,9 +5,9 @@
 //! ever holds words, so a stale look-up never mistakes a payload for one. A
 //! block is claimed by one compare-exchange, free to taken-by-me, and freed by
 //! another. To claim, a member reads the block's word, then the chunk's, then
-//! exchanges the block's: had the chunk become another span in between, its
-//! making would have raised the generation of every word, and the exchange
-//! fails.
+//! exchanges the block's. If the chunk has become another span before the first
+//! look, with smaller or larger blocks, the second shows it; if it becomes one
+//! later, its making raises the generation of every word, and the exchange fails.
 //!
 //! A span whose blocks are all free may be given back: under the chunk lock
 //! each word goes from free to retired; when one will not, the others return.

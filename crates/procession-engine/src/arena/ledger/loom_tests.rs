@@ -1,9 +1,10 @@
 //! Deaths in the middle of an entry, and what others make of them, tried by loom.
 //!
-//! Chunks have two blocks here, and neither memory nor empty spans are kept for
-//! later, so that the rarer ways are taken, too. Memory that is used without being
-//! there, or by two at a time, is a failure.
+//! Chunks have two blocks here, or four, and neither memory nor empty spans are kept
+//! for later, so that the rarer ways are taken, too. Memory that is used without being
+//! there, or by two at a time, or by its place in a span of another class, is a failure.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use loom::cell::UnsafeCell;
@@ -23,10 +24,13 @@ use crate::primitive::Ordering;
 use crate::primitive::model::{at_each_step, dies_after, end_slices, step};
 
 const CHUNKS: usize = 4;
-const BLOCKS: usize = 2;
 
-/// The largest.
-const CLASS: usize = CLASSES - 1;
+/// The classes of blocks of which a chunk has two, and four.
+const WIDE: usize = CLASSES - 1;
+const NARROW: usize = CLASSES - 2;
+
+/// Narrow blocks in a chunk; a wide one is as large as two of them.
+const BLOCKS: usize = 4;
 
 /// A family of which one member may die.
 #[derive(Default)]
@@ -121,30 +125,40 @@ impl Books {
         self.memory.lock().unwrap()[first..end].fill(there);
     }
 
-    fn touch(&self, chunk: u64, index: u64) {
+    /// Writes to all of a chunk from a narrow block on up to another.
+    fn touch(&self, chunk: u64, blocks: Range<usize>) {
         assert!(
             self.memory.lock().unwrap()[chunk as usize],
             "there is no memory behind chunk {chunk}"
         );
-        self.bytes[chunk as usize][index as usize].with_mut(|_| ());
+        for bytes in &self.bytes[chunk as usize][blocks] {
+            bytes.with_mut(|_| ());
+        }
     }
 
-    fn alloc_small(&self, me: Stamp) -> (u64, u64) {
-        let hints = &mut Hints::default();
-        let (chunk, index) = spans::alloc(self, &self.relatives, me, CLASS, hints).unwrap();
-        self.touch(chunk, index);
+    fn alloc(&self, me: Stamp, class: usize, hints: &mut Hints) -> (u64, u64) {
+        let (chunk, index) = spans::alloc(self, &self.relatives, me, class, hints).unwrap();
+        assert_eq!(
+            spans::class_at(self, chunk),
+            class,
+            "a block of another span was taken for one of ours"
+        );
+        let each = 1 << (class - NARROW);
+        let first = index as usize * each;
+        self.touch(chunk, first..first + each);
         (chunk, index)
     }
 
-    fn free_small(&self, me: Stamp, (chunk, index): (u64, u64)) {
-        spans::free(
-            self,
-            &self.relatives,
-            me,
-            chunk,
-            index,
-            &mut Hints::default(),
-        );
+    fn alloc_small(&self, me: Stamp) -> (u64, u64) {
+        self.alloc(me, WIDE, &mut Hints::default())
+    }
+
+    fn free(&self, me: Stamp, (chunk, index): (u64, u64), hints: &mut Hints) {
+        spans::free(self, &self.relatives, me, chunk, index, hints);
+    }
+
+    fn free_small(&self, me: Stamp, block: (u64, u64)) {
+        self.free(me, block, &mut Hints::default());
     }
 
     fn use_small(&self, me: Stamp) {
@@ -152,9 +166,14 @@ impl Books {
         self.free_small(me, block);
     }
 
+    fn use_narrow(&self, me: Stamp) {
+        let block = self.alloc(me, NARROW, &mut Hints::default());
+        self.free_small(me, block);
+    }
+
     fn alloc_run(&self, me: Stamp) -> u64 {
         let chunk = runs::alloc(self, &self.relatives, me, 1).unwrap();
-        (0..BLOCKS as u64).for_each(|index| self.touch(chunk, index));
+        self.touch(chunk, 0..BLOCKS);
         chunk
     }
 
@@ -163,8 +182,12 @@ impl Books {
         runs::free(self, chunk);
     }
 
+    fn offset_of(&self, (chunk, index): (u64, u64), class: usize) -> u64 {
+        self.layout().data() + chunk * CHUNK + index * spans::size_of(class)
+    }
+
     /// Dies before a step of some work; tells whether it did.
-    fn dies(&self, steps: u32, work: fn(&Self, Stamp)) -> bool {
+    fn dies(&self, steps: u32, work: impl FnOnce(&Self, Stamp)) -> bool {
         let done = dies_after(steps, || work(self, mortal()));
         self.relatives.0.store(true, Ordering::SeqCst);
         done.is_none()
@@ -191,13 +214,15 @@ impl Books {
         let mut taken = 0;
         burial::for_each_block(self, |_, _, _| taken += 1);
         assert_eq!(taken, 0, "a block was lost");
-        for chunk in 0..CHUNKS {
-            let word = Word::unpack(self.chunk_words[chunk].load(Ordering::Relaxed));
-            let blocks = self.block_words[chunk].iter();
-            let retired = blocks
-                .filter(|word| Word::unpack(word.load(Ordering::Relaxed)).usage == Use::Retired)
-                .count();
-            assert!(word.usage != Use::Span || retired == 0);
+        for (word, blocks) in self.chunk_words.iter().zip(&self.block_words) {
+            let word = Word::unpack(word.load(Ordering::Relaxed));
+            if word.usage == Use::Span {
+                let count = CHUNK / spans::size_of(word.size as usize);
+                let is_retired = |block: &AtomicU64| {
+                    Word::unpack(block.load(Ordering::Relaxed)).usage == Use::Retired
+                };
+                assert!(!blocks[..count as usize].iter().any(is_retired));
+            }
         }
         let small: Vec<_> = (0..3).map(|_| self.alloc_small(heir())).collect();
         let run = self.alloc_run(heir());
@@ -266,22 +291,61 @@ fn loom_no_block_is_had_by_two() {
     at_once(Books::use_run, Books::use_run);
 }
 
-#[test]
-fn loom_a_block_of_another_span_is_not_mistaken() {
-    model(2, || {
+/// A span is given back, and its chunk used anew, while another looks for a block in it.
+fn remade_beside_a_search(anew: fn(&Books, Stamp)) {
+    model(2, move || {
         let books = Books::new();
-        // Its span is given back and made anew while others look at it.
         let block = books.alloc_small(heir());
         let works = spawn(&books, |books| books.use_small(other()));
         books.free_small(heir(), block);
+        anew(&books, heir());
         works.join().unwrap();
         books.assert_whole();
     });
 }
 
+/// The same by a member that dies at it, at each step, while another remembers a block
+/// that was free there.
+fn remade_by_the_dying(anew: fn(&Books, Stamp)) {
+    at_each_step(1, move |steps| {
+        end_slices();
+        let books = Books::new();
+        let last = books.alloc_small(mortal());
+        let hints = &mut Hints::default();
+        let remembered = books.alloc(heir(), WIDE, hints);
+        books.free(heir(), remembered, hints);
+        let dies = spawn(&books, move |books| {
+            books.dies(steps, |books, me| {
+                books.free_small(me, last);
+                anew(books, me);
+            })
+        });
+        let block = books.alloc(heir(), WIDE, hints);
+        books.free(heir(), block, hints);
+        let died = dies.join().unwrap();
+        books.sweep(heir());
+        books.assert_whole();
+        died
+    });
+}
+
+#[test]
+fn loom_a_block_of_another_span_is_not_mistaken() {
+    remade_beside_a_search(|_, _| ());
+    remade_beside_a_search(Books::use_narrow);
+}
+
+#[test]
+fn loom_a_block_that_is_remembered_is_not_mistaken() {
+    remade_by_the_dying(Books::use_small);
+    remade_by_the_dying(Books::use_narrow);
+    remade_by_the_dying(Books::use_run);
+}
+
 #[test]
 fn loom_a_death_among_small_blocks_costs_nothing() {
     death_beside(Books::use_small, Books::use_small);
+    death_beside(Books::use_narrow, Books::use_small);
 }
 
 #[test]
@@ -292,6 +356,7 @@ fn loom_a_death_among_runs_costs_nothing() {
 #[test]
 fn loom_a_burial_disturbs_nobody_who_uses_small_blocks() {
     burial_beside(Books::use_small, Books::use_small);
+    burial_beside(Books::use_narrow, Books::use_small);
 }
 
 #[test]
@@ -306,13 +371,13 @@ fn loom_a_change_of_hand_is_made_by_one() {
         let books = Books::new();
         let (chunk, index) = books.alloc_small(mortal());
         books.relatives.0.store(true, Ordering::SeqCst);
-        let at = books.layout().data() + chunk * CHUNK + index * spans::size_of(CLASS);
+        let at = books.offset_of((chunk, index), WIDE);
         let theirs = spawn(&books, move |books| {
             blocks::change_owner(books, at, mortal(), other()).is_ok()
         });
         let ours = blocks::change_owner(&*books, at, mortal(), heir()).is_ok();
         if ours {
-            books.touch(chunk, index);
+            books.touch(chunk, 0..2);
         }
         assert!(ours != theirs.join().unwrap());
     });
