@@ -2,6 +2,12 @@
 //!
 //! A change of hand is one compare-exchange of the block's word, whether it lies
 //! in a span or is a run of chunks.
+//!
+//! Which word that is, the chunk's word says: of which size the blocks of its span are.
+//! Whoever does not own the block (a handle may be stale) could find the chunk made anew,
+//! in blocks of another size, between its look at the chunk and the one at the block, and
+//! take hold of what begins elsewhere. So it looks at the chunk again: if the block's
+//! word is that of another span, the second look shows it.
 
 use crate::arena::layout::CHUNK;
 use crate::arena::ledger::Ledger;
@@ -58,7 +64,8 @@ pub fn find(ledger: &impl Ledger, offset: u64) -> Result<Found> {
     if chunk >= high {
         return Err(stale());
     }
-    let whole = Word::unpack(ledger.chunk_word(chunk).load(Ordering::Acquire));
+    let raw = ledger.chunk_word(chunk).load(Ordering::Acquire);
+    let whole = Word::unpack(raw);
     match whole.usage {
         Use::Taken if within == 0 => Ok(Found {
             place: Place::Run(chunk),
@@ -68,8 +75,10 @@ pub fn find(ledger: &impl Ledger, offset: u64) -> Result<Found> {
         Use::Span => {
             let size = spans::size_of(whole.size as usize);
             let index = within / size;
+            // Acquire orders this look before the second one at the chunk's word.
             let word = Word::unpack(ledger.block_word(chunk, index).load(Ordering::Acquire));
-            if word.usage == Use::Taken && within.is_multiple_of(size) {
+            let is_of_it = ledger.chunk_word(chunk).load(Ordering::Relaxed) == raw;
+            if is_of_it && word.usage == Use::Taken && within.is_multiple_of(size) {
                 return Ok(Found {
                     place: Place::Small(chunk, index),
                     word,

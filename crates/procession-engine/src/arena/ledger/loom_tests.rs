@@ -186,6 +186,13 @@ impl Books {
         self.layout().data() + chunk * CHUNK + index * spans::size_of(class)
     }
 
+    /// Holds the object at an offset, if there is one and nobody else does.
+    fn holds(&self, me: Stamp, at: u64) -> bool {
+        blocks::find(self, at).is_ok_and(|found| {
+            found.word.object && found.word.owner == 0 && blocks::hold_object(self, &found, me)
+        })
+    }
+
     /// Dies before a step of some work; tells whether it did.
     fn dies(&self, steps: u32, work: impl FnOnce(&Self, Stamp)) -> bool {
         let done = dies_after(steps, || work(self, mortal()));
@@ -340,6 +347,31 @@ fn loom_a_block_that_is_remembered_is_not_mistaken() {
     remade_by_the_dying(Books::use_small);
     remade_by_the_dying(Books::use_narrow);
     remade_by_the_dying(Books::use_run);
+}
+
+#[test]
+fn loom_an_object_that_was_held_can_be_let_go_of() {
+    model(3, || {
+        let books = Books::new();
+        // It lies in the second wide block. It is destroyed, and another is made in the
+        // second narrow one, elsewhere, while somebody looks for it by a stale handle.
+        let wide = [(); 2].map(|()| books.alloc_small(heir()));
+        let at = books.offset_of(wide[1], WIDE);
+        blocks::publish_object(&*books, at);
+        let looks = spawn(&books, move |books| {
+            if books.holds(other(), at) {
+                blocks::change_owner(books, at, other(), Stamp::NOBODY)
+                    .expect("an object in another span was held");
+            }
+        });
+        if books.holds(heir(), at) {
+            wide.iter()
+                .for_each(|&block| books.free_small(heir(), block));
+            let narrow = [(); 2].map(|()| books.alloc(heir(), NARROW, &mut Hints::default()));
+            blocks::publish_object(&*books, books.offset_of(narrow[1], NARROW));
+        }
+        looks.join().unwrap();
+    });
 }
 
 #[test]
