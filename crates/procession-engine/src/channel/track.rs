@@ -16,12 +16,19 @@ use crate::os::time::Deadline;
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, futex_wait, futex_wake};
 use crate::sync::Waiting;
 
-/// Blocks that may be on their way in one direction.
-const FLIGHTS: usize = 8;
+/// Bytes from which on a message is large, and lies in the arena.
+pub const LARGE: u64 = 128 * 1024;
 
-/// Bytes in such blocks; a single message may be larger. Found by trial: with
-/// more, messages of 16 MiB find their memory less often in use lately.
+/// Large messages that may be on their way in one direction.
+const MOST_LARGE: usize = 8;
+
+/// Bytes in them; a single one may be larger. Found by trial: with more, messages of
+/// 16 MiB find their memory less often in use lately.
 const MOST_IN_FLIGHT: u64 = 48 << 20;
+
+/// Blocks that may be on their way in one direction: more than a socket has room for
+/// notes of them (278 where it holds 208 KiB, the kernel's own choice).
+const FLIGHTS: usize = 288;
 
 /// Set in a sender's mark when another waits for its turn; never in a stamp.
 const WAITERS: u32 = 1 << 31;
@@ -68,7 +75,8 @@ pub struct Lane {
     cut: AtomicU32,
     /// Senders that wait for a flight.
     space: Parking,
-    spare: AtomicU32,
+    /// How many of the flights, from the first on, were ever taken.
+    reach: AtomicU32,
     flights: [Flight; FLIGHTS],
 }
 
@@ -278,24 +286,35 @@ impl Lane {
         }
     }
 
-    /// Tells whether a block of so many bytes can depart.
+    /// Tells whether a block with a message of so many bytes can depart.
     pub fn has_flight(&self, len: u64) -> bool {
-        let mut used = 0;
-        let mut free = false;
-        for flight in &self.flights {
+        let (mut used, mut large, mut bytes) = (0, 0, 0);
+        for flight in self.taken_once() {
             // Acquire: a flight is free after its block was taken.
-            if flight.block.load(Ordering::Acquire) == 0 {
-                free = true;
-            } else {
-                used += flight.len.load(Ordering::Relaxed);
+            if flight.block.load(Ordering::Acquire) != 0 {
+                used += 1;
+                let len = flight.len.load(Ordering::Relaxed);
+                if len >= LARGE {
+                    large += 1;
+                    bytes += len;
+                }
             }
         }
-        free && (used == 0 || used + len <= MOST_IN_FLIGHT)
+        let may_be_as_large = large == 0 || large < MOST_LARGE && bytes + len <= MOST_IN_FLIGHT;
+        used < FLIGHTS && (len < LARGE || may_be_as_large)
+    }
+
+    /// Returns the flights that may be in use.
+    fn taken_once(&self) -> &[Flight] {
+        // Acquire pairs with the Release in `depart`. Whoever looks for a block was told
+        // of it after that.
+        let reach = self.reach.load(Ordering::Acquire) as usize;
+        &self.flights[..reach.min(FLIGHTS)]
     }
 
     /// Tells whether a block is on its way that nobody living has sent.
     fn has_suspect(&self, family: &Family) -> bool {
-        self.flights.iter().any(|flight| {
+        self.taken_once().iter().any(|flight| {
             let sender = Stamp::from_raw(flight.sender.load(Ordering::Relaxed));
             flight.block.load(Ordering::Acquire) != 0 && family.is_dead(sender)
         })
@@ -304,10 +323,13 @@ impl Lane {
     /// Notes a block as being on its way, and makes it the family's; for whoever
     /// has the turn. Gives it back when there is no flight.
     pub fn depart(&self, family: &Family, block: Block, len: u64) -> Result<Option<u64>> {
-        let free = |flight: &&Flight| flight.block.load(Ordering::Acquire) == 0;
-        let Some(flight) = self.flights.iter().find(free) else {
+        let free = |flight: &Flight| flight.block.load(Ordering::Acquire) == 0;
+        let Some(at) = self.flights.iter().position(free) else {
             return Ok(None);
         };
+        // Release: within reach before it is noted.
+        self.reach.fetch_max(at as u32 + 1, Ordering::Release);
+        let flight = &self.flights[at];
         flight.len.store(len, Ordering::Relaxed);
         flight.sender.store(family.me().raw(), Ordering::Relaxed);
         // Release: whoever finds the block finds the rest. Killed after this
@@ -327,7 +349,7 @@ impl Lane {
     /// `Stale` when no such block is on its way.
     pub fn arrive(&self, offset: u64) -> Result<Block> {
         let flight = self
-            .flights
+            .taken_once()
             .iter()
             .find(|flight| offset != 0 && flight.block.load(Ordering::Acquire) == offset);
         let Some(flight) = flight else {
@@ -344,7 +366,7 @@ impl Lane {
     /// Forgets flights whose block is the dead's, not yet away or just arrived:
     /// burial is going to free it.
     fn forget(&self, family: &Family, dead: Stamp) {
-        for flight in &self.flights {
+        for flight in self.taken_once() {
             let offset = flight.block.load(Ordering::Acquire);
             // Changes nothing, and tells whose it is.
             if offset != 0 && family.change_owner(offset, dead, dead).is_ok() {
@@ -389,7 +411,7 @@ fn on_death(view: View<'_>, dead: Stamp) {
 
 fn on_destroy(view: View<'_>) {
     for lane in &view.body::<Body>().lanes {
-        for flight in &lane.flights {
+        for flight in lane.taken_once() {
             // First ours, then forgotten, then freed: see `Intent`.
             let block = Block::claim(flight.block.load(Ordering::Acquire), Stamp::NOBODY);
             flight.block.store(0, Ordering::Release);

@@ -14,13 +14,10 @@ use std::time::Duration;
 
 use crate::arena::{Block, Family, loans};
 use crate::channel::message::{self, Message};
-use crate::channel::track::{Track, Turn};
+use crate::channel::track::{LARGE, Track, Turn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::socket;
 use crate::os::time::Deadline;
-
-/// Bytes from which on a message lies in the arena.
-const APART_FROM: usize = 128 * 1024;
 
 /// Bytes that a socket takes at once or not at all, however small its buffer:
 /// half of the least that the kernel allows (4.5 KiB).
@@ -87,8 +84,8 @@ impl<'a> Sending<'a> {
 
     /// Sets a message out that is the first `len` bytes of a block, which carries loans.
     ///
-    /// A short one does not wait until a block can depart: then its bytes go alone, and
-    /// the loans are given back by nobody if nobody reads them.
+    /// Where no more blocks can depart, a short one does not wait: its bytes go alone,
+    /// and the loans are given back by nobody if nobody reads them.
     #[must_use]
     pub fn carrying(fd: BorrowedFd<'a>, track: &'a Track, block: Block, len: usize) -> Self {
         let mut this = Self::new(fd, Some(track), &[]);
@@ -170,7 +167,7 @@ impl<'a> Sending<'a> {
     /// Has the message depart in a block, if it is to, and there is memory for it.
     fn put_apart(&mut self, track: &Track, deadline: Deadline) -> Result<Option<u64>> {
         let len = self.len as u64;
-        let has_flight = if self.len >= APART_FROM {
+        let has_flight = if len >= LARGE {
             track.wait_for_flight(len, self.fd, deadline)?
         } else {
             self.own.is_some() && track.out().has_flight(len)
