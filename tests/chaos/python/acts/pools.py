@@ -39,7 +39,8 @@ def play(context, tag: str, chance: random.Random, until: float) -> None:
 
 def end(pool, tag: str, chance: random.Random, number: int) -> None:
     """Ends a pool in one of three ways, some with tasks still out."""
-    tasks = [(tag, number + n, b"", os.getpid()) for n in range(chance.choice((0, 20)))]
+    count = chance.choice((0, 20))
+    tasks = [(tag, number + n, payload.NOTHING, os.getpid()) for n in range(count)]
     results = []
     try:
         for task in tasks:
@@ -57,7 +58,9 @@ def end(pool, tag: str, chance: random.Random, number: int) -> None:
     ledger.note("settled", tag)
 
 
-def work(tag: str, number: int, data: bytes, owner: int) -> tuple[int, bytes]:
+def work(
+    tag: str, number: int, data: payload.Payload, owner: int
+) -> tuple[int, payload.Payload]:
     """What a task does; it may be its worker's last."""
     ledger.note("begin", tag, number)
     if not payload.check(number, data):
@@ -69,7 +72,12 @@ def work(tag: str, number: int, data: bytes, owner: int) -> tuple[int, bytes]:
         ledger.note("suicide", tag, number, code)
         die()
     ledger.note("end", tag, number)
-    return payload.digest(number, data), data if number % 3 else b""
+    return payload.digest(number, data), kept(number, data)
+
+
+def kept(number: int, data: payload.Payload) -> payload.Payload:
+    """Returns what a task brings home of what it was given."""
+    return data if number % 3 else payload.NOTHING
 
 
 SUICIDE = (
@@ -79,7 +87,7 @@ SUICIDE = (
 )
 
 
-def work_packed(task: tuple) -> tuple[int, bytes]:
+def work_packed(task: tuple) -> tuple[int, payload.Payload]:
     return work(*task)
 
 
@@ -96,8 +104,9 @@ def receive(tag: str, task: tuple, get) -> None:
     except (procession.ProcessError, ValueError, OSError) as error:
         ledger.note("gone", tag, number, *str(error).split()[:2])
     else:
-        kept = data if number % 3 else b""
-        right = answer == (payload.digest(number, data), kept)
+        digest, back = answer
+        right = digest == payload.digest(number, data)
+        right = right and payload.same(back, kept(number, data))
         ledger.note("done" if right else "wrong", tag, number)
 
 

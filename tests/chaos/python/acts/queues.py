@@ -16,6 +16,9 @@ MOMENT = 0.05
 # Seconds after the end for which a producer waits for room.
 PATIENCE = 5
 
+# Who sent it, its number, and what belongs to that.
+Item = tuple[int, int, payload.Payload]
+
 
 def play(context, tag: str, chance: random.Random, until: float) -> None:
     until = min(until, time.monotonic() + chance.uniform(0.3, 3))
@@ -95,7 +98,7 @@ def send(queue, tag: str, number: int, chance: random.Random, deadline: float) -
     ledger.note("put", tag, number)
 
 
-def has_put(queue, item: tuple[int, int, bytes]) -> bool:
+def has_put(queue, item: Item) -> bool:
     """Tries to put an item for a moment."""
     if simple(queue):
         queue.put(item)
@@ -107,7 +110,7 @@ def has_put(queue, item: tuple[int, int, bytes]) -> bool:
     return True
 
 
-def receive(tag: str, item: tuple[int, int, bytes]) -> None:
+def receive(tag: str, item: Item) -> None:
     sender, number, data = item
     ledger.note("get", tag, number, sender)
     if not payload.check(number, data):

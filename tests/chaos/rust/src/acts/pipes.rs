@@ -4,9 +4,10 @@ use procession::{Pipe, Process, Result, pipe};
 
 use crate::actors::{Until, WATCHDOG, any_method, leave};
 use crate::chance::Chance;
-use crate::{ledger, payload};
+use crate::ledger;
+use crate::payload::Payload;
 
-type Message = (u64, Vec<u8>);
+type Message = (u64, Payload);
 
 pub fn play(tag: &str, chance: &mut Chance, until: Until) -> Result<()> {
     let until = until.or_after_tenths(1 + chance.below(9));
@@ -28,10 +29,8 @@ fn send((end, tag, seed, until): (Pipe<Message, ()>, String, u64, Until)) {
     let mut number = 0;
     while !until.has_come() {
         ledger::note("send?", &tag, number, "");
-        if end
-            .send((number, payload::make(number, &mut chance)))
-            .is_err()
-        {
+        let payload = Payload::make(number, &mut chance).expect("the arena is not full");
+        if end.send((number, payload)).is_err() {
             return ledger::note("deaf", &tag, number, "");
         }
         ledger::note("sent", &tag, number, "");
@@ -43,13 +42,13 @@ fn send((end, tag, seed, until): (Pipe<Message, ()>, String, u64, Until)) {
 fn receive((end, tag): (Pipe<(), Message>, String)) {
     loop {
         ledger::note("recv?", &tag, 0, "");
-        let (number, data) = match end.recv_timeout(WATCHDOG) {
+        let (number, payload) = match end.recv_timeout(WATCHDOG) {
             Ok(message) => message,
             Err(error) if error.is_timeout() => return ledger::note("hung", &tag, 0, ""),
             Err(_) => return ledger::note("eof", &tag, 0, ""),
         };
         ledger::note("recv", &tag, number, "");
-        if !payload::check(number, &data) {
+        if !payload.check(number) {
             ledger::note("wrong", &tag, number, "");
         }
     }

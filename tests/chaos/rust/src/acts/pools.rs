@@ -4,12 +4,13 @@ use procession::{Error, Pool, Result};
 
 use crate::actors::{Until, WATCHDOG, any_method};
 use crate::chance::Chance;
-use crate::{ledger, payload};
+use crate::ledger;
+use crate::payload::Payload;
 
 /// Out of how many tasks one ends its own worker.
 const SUICIDES: u64 = 300;
 
-type Task = (String, u64, Vec<u8>);
+type Task = (String, u64, Payload);
 
 pub fn play(tag: &str, chance: &mut Chance, until: Until) -> Result<()> {
     let until = until.or_after_tenths(2 + chance.below(28));
@@ -28,8 +29,8 @@ pub fn play(tag: &str, chance: &mut Chance, until: Until) -> Result<()> {
     while !until.has_come() {
         let count = chance.of(&[1, 10, 60]);
         let tasks: Vec<Task> = (number..number + count)
-            .map(|number| (tag.to_owned(), number, payload::make(number, chance)))
-            .collect();
+            .map(|number| Ok((tag.to_owned(), number, Payload::make(number, chance)?)))
+            .collect::<Result<_>>()?;
         number += count;
         let goes_on = match chance.below(3) {
             0 => apply_each(&pool, &tasks),
@@ -53,9 +54,9 @@ pub fn play(tag: &str, chance: &mut Chance, until: Until) -> Result<()> {
 }
 
 /// What a task does; it may be its worker's last.
-fn work((tag, number, data): Task) -> (u64, Vec<u8>) {
+fn work((tag, number, payload): Task) -> (u64, Payload) {
     ledger::note("begin", &tag, number, "");
-    if !payload::check(number, &data) {
+    if !payload.check(number) {
         ledger::note("wrong", &tag, number, "");
     }
     if number % SUICIDES == SUICIDES - 1 {
@@ -63,14 +64,14 @@ fn work((tag, number, data): Task) -> (u64, Vec<u8>) {
         std::process::exit(3);
     }
     ledger::note("end", &tag, number, "");
-    (payload::digest(number, &data), data)
+    (payload.digest(number), payload)
 }
 
 /// Notes what became of a task; tells whether the pool goes on.
-fn receive(task: &Task, got: Result<(u64, Vec<u8>)>) -> bool {
-    let (tag, number, data) = task;
+fn receive(task: &Task, got: Result<(u64, Payload)>) -> bool {
+    let (tag, number, payload) = task;
     match got {
-        Ok((digest, back)) if digest == payload::digest(*number, data) && back == *data => {
+        Ok((digest, back)) if digest == payload.digest(*number) && back.is_like(payload) => {
             ledger::note("done", tag, *number, "");
         }
         Ok(_) => ledger::note("wrong", tag, *number, ""),

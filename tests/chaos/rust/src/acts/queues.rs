@@ -6,13 +6,14 @@ use procession::{Process, Queue, Result};
 
 use crate::actors::{Actors, Role, Until, any_method, pass};
 use crate::chance::Chance;
-use crate::{ledger, payload};
+use crate::ledger;
+use crate::payload::Payload;
 
 /// For how long a consumer waits before it looks whether it is over.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// Who sent it, its number, its bytes.
-type Item = (u32, u64, Vec<u8>);
+/// Who sent it, its number, and what belongs to that.
+type Item = (u32, u64, Payload);
 
 pub fn play(tag: &str, chance: &mut Chance, until: Until) -> Result<()> {
     let until = until.or_after_tenths(3 + chance.below(27));
@@ -67,11 +68,8 @@ fn produce((queue, tag, seed, until): (Queue<Item>, String, u64, Until)) {
     let mut chance = Chance::new(seed);
     let mut number = 0;
     while !until.has_come() {
-        let item = (
-            std::process::id(),
-            number,
-            payload::make(number, &mut chance),
-        );
+        let payload = Payload::make(number, &mut chance).expect("the arena is not full");
+        let item = (std::process::id(), number, payload);
         ledger::note("put?", &tag, number, "");
         if !has_put(&queue, item, until) {
             return;
@@ -95,9 +93,9 @@ fn has_put(queue: &Queue<Item>, mut item: Item, until: Until) -> bool {
     }
 }
 
-fn receive(tag: &str, (sender, number, data): &Item) {
+fn receive(tag: &str, (sender, number, payload): &Item) {
     ledger::note("get", tag, *number, sender);
-    if !payload::check(*number, data) {
+    if !payload.check(*number) {
         ledger::note("wrong", tag, *number, sender);
     }
 }
