@@ -1,7 +1,7 @@
 //! Whether a process, known by its id and the time it joined, still runs.
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Returns nanoseconds since boot, sleep included: the clock by which the
@@ -15,7 +15,9 @@ pub fn boot_time() -> u64 {
 /// Tells whether the process that had `pid` at `seen` (boot time) still runs.
 ///
 /// A zombie does not run. A pid that was given to a newer process is told
-/// apart by that process's start, which lies after `seen`.
+/// apart by that process's start, which lies after `seen`. Without a descriptor to
+/// look by, whoever has the pid is believed to be the one, and to run: a death may be
+/// noticed late, but what a living process holds must not be taken from it.
 #[must_use]
 pub fn is_alive(pid: u32, seen: u64) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
@@ -31,10 +33,11 @@ pub fn is_alive(pid: u32, seen: u64) -> bool {
             !ended && started_before(pid, seen)
         }
         Err(rustix::io::Errno::SRCH) => false,
-        // No descriptor left: ask the slower, coarser way.
+        // A sandbox forbids it: ask the slower, coarser way.
         Err(_) => match stat_fields(pid) {
             Some((state, _)) => !matches!(state, b'Z' | b'X') && started_before(pid, seen),
-            None => false,
+            // No descriptor left, most likely.
+            None => test_kill_process(pid) != Err(rustix::io::Errno::SRCH),
         },
     }
 }
@@ -63,6 +66,31 @@ fn stat_fields(pid: Pid) -> Option<(u8, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::limits::{Limit, Resource, limit, set_limit};
+    use crate::os::pidfd::PidFd;
+    use crate::os::testing::{WATCHDOG, child};
+
+    #[test]
+    fn who_has_no_descriptors_takes_nobody_living_for_dead() {
+        let (dead, release) = child(|_| 0);
+        assert!(dead.wait(WATCHDOG()).unwrap());
+        dead.reap().unwrap();
+        drop(release);
+        let (dead, living) = (dead.pid(), std::process::id());
+        let (process, _release) = child(|_| {
+            let none = Limit {
+                current: Some(0),
+                ..limit(Resource::OpenFiles)
+            };
+            set_limit(Resource::OpenFiles, none).unwrap();
+            assert!(PidFd::open(living).is_err());
+            assert!(is_alive(living, boot_time()));
+            assert!(!is_alive(dead, boot_time()));
+            0
+        });
+        assert!(process.wait(WATCHDOG()).unwrap());
+        assert_eq!(process.reap().unwrap().unwrap().code(), 0);
+    }
 
     #[test]
     fn tells_the_living_from_the_dead_and_from_zombies() {
