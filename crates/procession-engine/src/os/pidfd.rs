@@ -55,9 +55,7 @@ impl PidFd {
     /// `Limit` when no descriptor is left.
     pub fn of_child(pid: u32) -> Result<Self> {
         Self::open(pid).inspect_err(|_| {
-            if let Ok(pid) = libc::pid_t::try_from(pid) {
-                abandon(pid);
-            }
+            let _ = abandon(pid);
         })
     }
 
@@ -192,15 +190,22 @@ impl PidFd {
     }
 }
 
-/// Kills and reaps a child that was just started.
-fn abandon(pid: libc::pid_t) {
+/// Kills and reaps a child that this process has just started and cannot watch;
+/// returns how it ended, if that is to be known.
+#[must_use]
+pub fn abandon(pid: u32) -> Option<ExitStatus> {
+    let pid = libc::pid_t::try_from(pid).ok()?;
     // SAFETY: nobody else reaps, so the number still means our child.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     loop {
-        // SAFETY: a null status is allowed.
-        let reaped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-        if reaped != -1 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return;
+        let mut word = 0;
+        // SAFETY: the status is written to a local variable.
+        let reaped = unsafe { libc::waitpid(pid, &raw mut word, 0) };
+        if reaped == pid {
+            return Some(ExitStatus::from_wait_status(word));
+        }
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return None;
         }
     }
 }

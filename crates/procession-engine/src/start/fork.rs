@@ -97,16 +97,18 @@ impl PreparedFork {
     /// `Limit` when no descriptor is left to watch the child by; it was ended
     /// and reaped then.
     pub fn in_parent(self, pid: u32) -> Result<Child> {
-        let (family, child) = (self.family, self.child);
-        Ok(Child::own(family, child, self.watch(pid)?))
-    }
-
-    /// Opens the child, in a parent that keeps it for another process.
-    pub(super) fn watch(self, pid: u32) -> Result<PidFd> {
         // On failure the child is gone, and dropping `self` frees its place.
         let pidfd = PidFd::of_child(pid)?;
+        let family = self.family;
+        Ok(Child::own(family, self.in_keeper(), pidfd))
+    }
+
+    /// Leaves the child to a parent that keeps it for another process, and will free
+    /// its place; returns its stamp.
+    pub(super) fn in_keeper(self) -> Stamp {
+        let child = self.child;
         std::mem::forget(self);
-        Ok(pidfd)
+        child
     }
 
     /// Ties the child to its parent if it is to end with it, in the child.

@@ -14,13 +14,14 @@ use crate::os::cpu::usable_cpus;
 use crate::os::doorbell::Doorbell;
 use crate::os::epoll::{Epoll, Ready};
 use crate::os::eventfd::EventFd;
+use crate::os::exit_status::ExitStatus;
 use crate::os::fork::{Forked as Side, thread_count};
-use crate::os::pidfd::PidFd;
+use crate::os::pidfd::{PidFd, abandon};
 use crate::os::signals::{self, Disposition};
 use crate::os::time::Deadline;
 use crate::primitive::Ordering;
 use crate::process::child::{KEEPER_BELL, UNKNOWN};
-use crate::start::cell::State;
+use crate::start::cell::{Cell, State};
 use crate::start::fork::PreparedFork;
 use crate::start::join::booted;
 use crate::start::orders::Received;
@@ -274,9 +275,8 @@ impl Keeper {
             Ok(prepared) => prepared,
             Err(error) => return give_up(error),
         };
-        let stamp = prepared.child();
         let keeper = self.family.me().raw();
-        let member = self.family.member(stamp);
+        let member = self.family.member(prepared.child());
         member.keeper.store(keeper, Ordering::Relaxed);
         let pid = match fork() {
             Ok(Side::Child) => {
@@ -286,19 +286,32 @@ impl Keeper {
             Ok(Side::Parent(pid)) => pid,
             Err(error) => return give_up(error),
         };
+        let stamp = prepared.in_keeper();
         cell.introduce(stamp, pid);
-        let pidfd = match prepared.watch(pid) {
-            Ok(pidfd) => pidfd,
-            Err(error) => return give_up(error),
-        };
+        match self.watch(stamp, pid) {
+            Ok(pidfd) => {
+                self.children.push(Kept {
+                    stamp,
+                    pidfd,
+                    cell: index,
+                    uses,
+                });
+                Ok(Born::Elsewhere)
+            }
+            Err(error) => {
+                // First the cell, then the process: see README.md.
+                cell.close(uses);
+                let status = abandon(pid).unwrap_or(UNKNOWN);
+                self.record_end(cell, stamp, uses, status);
+                Err(error)
+            }
+        }
+    }
+
+    fn watch(&self, stamp: Stamp, pid: u32) -> Result<PidFd> {
+        let pidfd = PidFd::open(pid)?;
         self.set.add(pidfd.as_fd(), u64::from(stamp.raw()))?;
-        self.children.push(Kept {
-            stamp,
-            pidfd,
-            cell: index,
-            uses,
-        });
-        Ok(Born::Elsewhere)
+        Ok(pidfd)
     }
 
     /// Passes on the exit of a child that has ended, and reaps it, if not now then
@@ -314,7 +327,6 @@ impl Keeper {
         let child = &self.children[place];
         let body = self.spares.body();
         let cell = &body.cells[child.cell];
-        let member = self.family.member(child.stamp);
         // First the cell, then the process: see README.md.
         let was_free = cell.close(child.uses);
         let status = match child.pidfd.ended() {
@@ -349,17 +361,24 @@ impl Keeper {
             }
             None => {}
         }
+        self.record_end(cell, child.stamp, child.uses, status);
+    }
+
+    /// Records how a spare ended that is reaped, and clears away after it unless
+    /// that is somebody else's to do.
+    fn record_end(&self, cell: &Cell, stamp: Stamp, uses: u32, status: ExitStatus) {
+        let member = self.family.member(stamp);
         member
             .exit
-            .record(child.stamp.generation(), status.to_wait_status() as u32);
-        if let Some(claimer) = cell.claimer(child.uses) {
+            .record(stamp.generation(), status.to_wait_status() as u32);
+        if let Some(claimer) = cell.claimer(uses) {
             // Whoever is about to write its orders still holds the slot.
             member.parent.store(claimer.raw(), Ordering::Relaxed);
         }
         // Its parent clears away after it, if it has one but us.
         let parent = Stamp::from_raw(member.parent.load(Ordering::Relaxed));
         if parent == self.family.me() || self.family.is_dead(parent) {
-            self.family.release_member(child.stamp);
+            self.family.release_member(stamp);
         }
     }
 

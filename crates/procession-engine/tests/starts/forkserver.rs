@@ -10,6 +10,9 @@ use procession_engine::os::time::Deadline;
 use procession_engine::process::{Child, me};
 use procession_engine::start::{ForkServer, Orders};
 use procession_engine::{ErrorKind, Result};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, prlimit, waitid,
+};
 
 use crate::fork::forked;
 use crate::harness::{AT_FIRST, soon, tests};
@@ -27,6 +30,8 @@ tests![
     no_start_is_lost_with_a_killed_server,
     a_server_that_ends_at_once_is_an_error,
     a_server_with_threads_does_not_fork,
+    a_spare_that_cannot_be_watched_is_not_to_be_had,
+    who_claimed_a_spare_that_cannot_be_watched_hears_of_its_end,
     a_served_daemon_ends_with_its_killed_parent,
     relatives_share_a_server,
     a_server_ends_with_who_started_it,
@@ -226,6 +231,55 @@ fn a_server_with_threads_does_not_fork() {
     assert!(error.to_string().contains("2 threads"), "{error}");
 }
 
+/// Lets a server fork one spare, and go on without descriptors once `meanwhile` was
+/// called; gives it some again when it has said that it can fork no more. Returns the
+/// spare's pid, too.
+fn with_an_unwatched_spare<T>(
+    server: &mut ForkServer,
+    meanwhile: impl FnOnce(&ForkServer) -> T,
+) -> (T, u32) {
+    let stops = || {
+        Ok(Orders {
+            payload: payload("stop"),
+            ..Orders::default()
+        })
+    };
+    server.ensure(&program(), stops).unwrap();
+    let pid = Pid::from_raw(server.pid().unwrap() as i32).unwrap();
+    waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
+    let value = meanwhile(server);
+    let spare = PidFd::open(children(server)[0]).unwrap();
+    let allowed = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(0),
+        ..allowed
+    };
+    prlimit(Some(pid), Resource::Nofile, none).unwrap();
+    kill_process(pid, Signal::CONT).unwrap();
+    assert!(spare.wait(soon()).unwrap());
+    let error = server.claim(true, soon()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    prlimit(Some(pid), Resource::Nofile, allowed).unwrap();
+    (value, spare.pid())
+}
+
+fn a_spare_that_cannot_be_watched_is_not_to_be_had() {
+    let mut server = ForkServer::new();
+    let ((), spare) = with_an_unwatched_spare(&mut server, |_| ());
+    assert!(!spares().contains(&spare));
+    assert_eq!(ended(&start(&mut server, told("exit 3"))), 3);
+}
+
+fn who_claimed_a_spare_that_cannot_be_watched_hears_of_its_end() {
+    let mut server = ForkServer::new();
+    let (claim, spare) =
+        with_an_unwatched_spare(&mut server, |server| server.claim(true, soon()).unwrap());
+    assert!(spares().contains(&spare), "its place is free for another");
+    let child = claim.hand_over(&mut told("exit 3")).unwrap();
+    assert_eq!(ended(&child), -9);
+    assert_eq!(ended(&start(&mut server, told("exit 3"))), 3);
+}
+
 fn a_served_daemon_ends_with_its_killed_parent() {
     let mut server = ForkServer::new();
     assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
@@ -331,13 +385,19 @@ fn start_unseen(server: &mut ForkServer) -> Child {
     child
 }
 
-/// Returns the pids of the server's children that have ended and are not reaped.
-fn zombies(server: &ForkServer) -> Vec<u32> {
+/// Returns the pids of the server's children.
+fn children(server: &ForkServer) -> Vec<u32> {
     let pid = server.pid().unwrap();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
-    pids.filter(|&pid| PidFd::open(pid).is_ok_and(|process| process.is_dead()))
-        .collect()
+    pids.collect()
+}
+
+/// Returns the pids of those that have ended and are not reaped.
+fn zombies(server: &ForkServer) -> Vec<u32> {
+    let mut pids = children(server);
+    pids.retain(|&pid| PidFd::open(pid).is_ok_and(|process| process.is_dead()));
+    pids
 }
 
 fn an_ended_child_has_its_pid_until_its_parent_has_seen_the_end() {

@@ -3,12 +3,12 @@
 //! # Safety
 //! Servers fork while they have one thread.
 
-#![expect(unsafe_code, reason = "fork")]
+#![expect(unsafe_code, reason = "fork, raise")]
 
 use std::fs::File;
 use std::io::Write as _;
 
-use procession_engine::os::fork::fork;
+use procession_engine::os::fork::{Forked, fork};
 use procession_engine::os::time::Deadline;
 use procession_engine::process::{Payload, me};
 use procession_engine::start::introduction::Introduction;
@@ -34,7 +34,8 @@ pub fn play(introduction: &Introduction) -> ! {
     }
 }
 
-/// Serves, and acts in the processes forked by that.
+/// Serves, and acts in the processes forked by that; perhaps stopped after the first
+/// fork, until it is told to go on.
 fn serve(mut server: Server) -> ! {
     let received = server.take_received();
     match received.payload.as_deref() {
@@ -44,8 +45,17 @@ fn serve(mut server: Server) -> ! {
         Some(b"exit") => std::process::exit(4),
         _ => {}
     }
-    // SAFETY: a server has one thread, or does not fork.
-    end(server.serve(&mut || unsafe { fork() }))
+    let mut stops = received.payload.as_deref() == Some(b"stop");
+    let mut forks = || {
+        // SAFETY: a server has one thread, or does not fork.
+        let side = unsafe { fork() };
+        if matches!(side, Ok(Forked::Parent(_))) && std::mem::take(&mut stops) {
+            // SAFETY: there are no handlers.
+            unsafe { libc::raise(libc::SIGSTOP) };
+        }
+        side
+    };
+    end(server.serve(&mut forks))
 }
 
 fn end(orders: procession_engine::Result<Option<Received>>) -> ! {
