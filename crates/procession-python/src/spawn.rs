@@ -119,7 +119,6 @@ pub fn orders<'a>(
     Ok(Orders {
         name,
         daemon,
-        worker: false,
         payload,
         fds: fds.iter().map(borrow).collect(),
     })

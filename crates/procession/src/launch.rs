@@ -77,7 +77,6 @@ pub fn start<I: Serialize>(
     let orders = Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,
-        worker: matches!(launch.role, Role::Worker(_)),
         payload: Some(payload),
         fds: Vec::new(),
     };

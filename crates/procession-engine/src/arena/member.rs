@@ -13,14 +13,12 @@ use crate::primitive::{AtomicU32, AtomicU64, Ordering};
 
 /// Ends with its parent.
 pub const DAEMON: u32 = 1;
-/// Is a worker of a pool.
-pub const WORKER: u32 = 2;
 /// Is parked, waiting to become somebody's child.
-pub const SPARE: u32 = 4;
+pub const SPARE: u32 = 2;
 /// Has got through its start to what it was started for.
-pub const BOOTED: u32 = 8;
+pub const BOOTED: u32 = 4;
 /// Its parent is waiting for its end right now.
-pub const WATCHED: u32 = 16;
+pub const WATCHED: u32 = 8;
 
 /// Bytes of a name that the table keeps.
 const NAME_BYTES: usize = 32;
@@ -47,7 +45,7 @@ pub struct Member {
     pub parent: AtomicU32,
     /// Stamp of the process that reaps this one, where that is not the parent.
     pub keeper: AtomicU32,
-    /// [`DAEMON`], [`WORKER`], [`SPARE`], [`BOOTED`], [`WATCHED`].
+    /// [`DAEMON`], [`SPARE`], [`BOOTED`], [`WATCHED`].
     pub flags: AtomicU32,
     /// 1 once the process was asked to stop; a futex.
     pub stop: AtomicU32,

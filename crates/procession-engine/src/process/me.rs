@@ -2,7 +2,7 @@
 
 use std::os::unix::process::parent_id;
 
-use crate::arena::member::{DAEMON, Member, WORKER};
+use crate::arena::member::{DAEMON, Member};
 use crate::arena::{Block, Family, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::futex::Woken;
@@ -21,8 +21,6 @@ pub struct Me {
     pub name: String,
     /// Whether it ends with its parent.
     pub is_daemon: bool,
-    /// Whether it is a worker of a pool.
-    pub is_worker: bool,
     /// The process that asked for it; `None` in the family's first process.
     pub parent: Option<Parent>,
 }
@@ -51,7 +49,6 @@ pub fn current() -> Result<Me> {
         stamp,
         name: member.name(),
         is_daemon: flags & DAEMON != 0,
-        is_worker: flags & WORKER != 0,
         parent: parent_of(family, member),
     })
 }

@@ -51,7 +51,7 @@ pub struct PreparedFork {
     family: &'static Family,
     parent: Stamp,
     child: Stamp,
-    ends_with_parent: bool,
+    daemon: bool,
 }
 
 impl PreparedFork {
@@ -61,12 +61,12 @@ impl PreparedFork {
     /// `Limit` when the family is full or no descriptor is left.
     pub fn new(orders: &Orders<'_>) -> Result<Self> {
         spawn_spares::pause();
-        if orders.ends_with_parent() {
+        if orders.daemon {
             // Opened before the fork, for the child to inherit.
             drop(lifeline::read_end()?);
         }
         let mut this = Self::with_flags(&orders.name, orders.flags() | BOOTED)?;
-        this.ends_with_parent = orders.ends_with_parent();
+        this.daemon = orders.daemon;
         Ok(this)
     }
 
@@ -81,7 +81,7 @@ impl PreparedFork {
             family,
             parent,
             child,
-            ends_with_parent: false,
+            daemon: false,
         })
     }
 
@@ -116,7 +116,7 @@ impl PreparedFork {
     /// # Errors
     /// When no descriptor is left for that; the child must end then.
     pub fn in_child(self) -> Result<()> {
-        if self.ends_with_parent {
+        if self.daemon {
             hold_for_life(Lifeline::hold_inherited()?);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::arena::member::{DAEMON, WORKER};
+use crate::arena::member::DAEMON;
 use crate::process::Payload;
 
 /// Says what a new process is to be, and what it is to do.
@@ -12,8 +12,6 @@ pub struct Orders<'fd> {
     pub name: String,
     /// Whether it ends when its parent does, by whatever cause.
     pub daemon: bool,
-    /// Whether it is a worker of a pool; ends with its parent, too.
-    pub worker: bool,
     /// What it is to do, in the face's own format.
     pub payload: Option<Payload>,
     /// Descriptors for it, which it receives in this order.
@@ -21,15 +19,10 @@ pub struct Orders<'fd> {
 }
 
 impl Orders<'_> {
-    /// Tells whether the process is to end with its parent.
-    pub(super) fn ends_with_parent(&self) -> bool {
-        self.daemon || self.worker
-    }
-
     /// Tells whether a spare must be able to receive descriptors for this.
     #[must_use]
     pub fn needs_mail(&self) -> bool {
-        !self.fds.is_empty() || self.ends_with_parent()
+        !self.fds.is_empty() || self.daemon
     }
 
     /// Tells the same for a spare that we keep, which has our lifeline.
@@ -38,8 +31,7 @@ impl Orders<'_> {
     }
 
     pub(super) fn flags(&self) -> u32 {
-        let flag = |set, flag| if set { flag } else { 0 };
-        flag(self.daemon, DAEMON) | flag(self.worker, WORKER)
+        if self.daemon { DAEMON } else { 0 }
     }
 }
 

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use crate::arena::member::{BOOTED, DAEMON, SPARE, WORKER};
+use crate::arena::member::{BOOTED, DAEMON, SPARE};
 use crate::arena::{Block, Family, Handle, Object, ObjectKind, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::eventfd::EventFd;
@@ -168,7 +168,7 @@ impl Claim {
         let member = family.member(self.stamp);
         member.describe(&orders.name, orders.flags());
         let is_theirs = matches!(self.held, Some(Held::Theirs(_)));
-        let lifeline = (is_theirs && orders.ends_with_parent())
+        let lifeline = (is_theirs && orders.daemon)
             .then(lifeline::read_end)
             .transpose()?;
         let mut fds: Vec<_> = lifeline.iter().map(|fd| fd.as_fd()).collect();
@@ -298,16 +298,16 @@ impl Spare {
             .receive(secret, count, Deadline::after(MAIL))?
             .into_iter();
         let flags = member.flags.load(Ordering::Relaxed);
-        let ends_with_parent = flags & (DAEMON | WORKER) != 0;
+        let is_daemon = flags & DAEMON != 0;
         match self.tie {
             Tie::ToServer(tie, noticed) => {
-                if ends_with_parent && let Some(read_end) = fds.next() {
+                if is_daemon && let Some(read_end) = fds.next() {
                     hold_for_life(Lifeline::hold(read_end)?);
                 }
                 tie.cut()?;
                 noticed.raise();
             }
-            Tie::ToUser(line) if ends_with_parent => hold_for_life(line),
+            Tie::ToUser(line) if is_daemon => hold_for_life(line),
             Tie::ToUser(line) => drop(line),
         }
         self.interrupts.restore()?;

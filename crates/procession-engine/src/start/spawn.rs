@@ -77,10 +77,7 @@ fn spawn_with(
     orders: Orders<'_>,
     complete: impl FnOnce(&mut Introduction),
 ) -> Result<Child> {
-    let lifeline = orders
-        .ends_with_parent()
-        .then(lifeline::read_end)
-        .transpose()?;
+    let lifeline = orders.daemon.then(lifeline::read_end).transpose()?;
     let slot = Slot::reserve(&orders.name, orders.flags())?;
     let mut introduction = Introduction {
         family: slot.family().fd().as_raw_fd(),

@@ -102,7 +102,7 @@ impl WorkerStarter for Forker {
     fn start(&self, opening: Opening) -> Result<Box<dyn WorkerProcess>> {
         let orders = Orders {
             name: format!("worker {}", opening.index),
-            worker: true,
+            daemon: true,
             ..Orders::default()
         };
         self.started.fetch_add(1, Ordering::SeqCst);

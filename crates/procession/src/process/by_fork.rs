@@ -17,7 +17,7 @@ use crate::codec;
 use crate::context::StartMethod;
 use crate::error::Result;
 use crate::function::Callable;
-use crate::launch::{Launch, Role};
+use crate::launch::Launch;
 use crate::{child_side, current};
 
 impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
@@ -63,7 +63,6 @@ unsafe fn start(launch: &Launch, input: &[u8], loans: Loans) -> Result<engine::p
     let orders = Orders {
         name: launch.name.clone(),
         daemon: launch.daemon,
-        worker: matches!(launch.role, Role::Worker(_)),
         ..Orders::default()
     };
     current::introduce_main()?;
