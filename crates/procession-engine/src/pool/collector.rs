@@ -1,4 +1,6 @@
 //! The thread that delivers results when nobody waits for them.
+//!
+//! `README.md`, "Who drives", tells when it takes the lead, and when it rests.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -70,6 +72,8 @@ pub(super) fn call<S: Sink>(shared: &Shared<S>) {
 fn collect<S: Sink>(shared: &Shared<S>) {
     let me = this_thread();
     let mut idle = false;
+    // Somebody may have led without a break since before the latest nap.
+    let mut is_led = false;
     loop {
         let call = shared.call.load(Ordering::SeqCst);
         let mut state = shared.lock();
@@ -86,18 +90,30 @@ fn collect<S: Sink>(shared: &Shared<S>) {
             return;
         }
         drop(state);
-        let wait = if attended { GRACE } else { IDLE };
-        let before = shared.lead.turn();
-        let woken = futex::wait(&shared.call, call, Deadline::after(wait), Scope::Private);
-        idle = !attended && woken == futex::Woken::TimedOut;
+        let rests = attended && is_led && shared.lead.rest();
+        let wait = match (attended, rests) {
+            (true, true) => Deadline::NEVER,
+            (true, false) => Deadline::after(GRACE),
+            (false, _) => Deadline::after(IDLE),
+        };
+        let (turn, left) = (shared.lead.turn(), shared.lead.times_left());
+        let woken = futex::wait(&shared.call, call, wait, Scope::Private);
+        if rests {
+            shared.lead.rise();
+        }
+        let was_quiet = woken == futex::Woken::TimedOut;
+        idle = !attended && was_quiet;
+        is_led = attended && was_quiet && left == shared.lead.times_left();
         // Only if nobody has led since: callers come back again and again.
-        if attended && before == shared.lead.turn() && shared.lead.enter(me) == Entered::Taken {
+        if attended && turn == shared.lead.turn() && shared.lead.enter(me) == Entered::Taken {
             let enough = || {
                 let state = shared.lock();
                 shared.lead.has_followers() || state.is_quiet()
             };
             let _ = shared.lead_until(&enough, Deadline::NEVER, &mut Turn::new(true));
-            shared.lead.leave(me);
+            // It does not rest while it leads.
+            let _ = shared.lead.leave(me);
+            is_led = false;
         }
     }
 }

@@ -397,7 +397,9 @@ struct Leading<'a, S: Sink> {
 
 impl<S: Sink> Drop for Leading<'_, S> {
     fn drop(&mut self) {
-        self.shared.lead.leave(self.me);
+        if self.shared.lead.leave(self.me) {
+            collector::call(self.shared);
+        }
     }
 }
 

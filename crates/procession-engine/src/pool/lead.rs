@@ -21,6 +21,10 @@ pub(super) struct Lead {
     followers: AtomicU32,
     /// 1 while the leader sleeps on the doorbell, or is about to.
     asleep: AtomicU32,
+    /// How often the lead was given up.
+    left: AtomicU32,
+    /// 1 while the collector sleeps until the lead is given up, or is about to.
+    resting: AtomicU32,
 }
 
 /// How a thread came to the lead.
@@ -36,7 +40,7 @@ pub(super) enum Entered {
 
 impl Lead {
     pub(super) fn enter(&self, me: u64) -> Entered {
-        // Acquire pairs with the Release in `leave`.
+        // It pairs with the exchange in `leave`.
         match self
             .holder
             .compare_exchange(NOBODY, me, Ordering::SeqCst, Ordering::SeqCst)
@@ -59,13 +63,42 @@ impl Lead {
     }
 
     /// Gives the lead up, if it was not lost, and lets a follower have it.
-    pub(super) fn leave(&self, me: u64) {
+    /// Tells whether the collector rests: then it has to be called.
+    #[must_use]
+    pub(super) fn leave(&self, me: u64) -> bool {
         let left = self
             .holder
             .compare_exchange(me, NOBODY, Ordering::SeqCst, Ordering::Relaxed);
-        if left.is_ok() {
-            self.announce();
+        if left.is_err() {
+            return false;
         }
+        // Relaxed: it only tells whether the lead was the same for a while.
+        self.left.fetch_add(1, Ordering::Relaxed);
+        self.announce();
+        // SeqCst: the collector says that it rests before it looks who leads.
+        self.resting.load(Ordering::SeqCst) != 0 && self.resting.swap(0, Ordering::SeqCst) != 0
+    }
+
+    /// Returns how often the lead was given up so far.
+    pub(super) fn times_left(&self) -> u32 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// Has whoever leads call the collector when it gives the lead up; tells
+    /// whether anybody leads.
+    pub(super) fn rest(&self) -> bool {
+        self.resting.store(1, Ordering::SeqCst);
+        // SeqCst: who leaves does so before it looks whether the collector rests.
+        let is_led = self.holder.load(Ordering::SeqCst) != NOBODY;
+        if !is_led {
+            self.rise();
+        }
+        is_led
+    }
+
+    /// Takes back what `rest` has said.
+    pub(super) fn rise(&self) {
+        self.resting.store(0, Ordering::SeqCst);
     }
 
     /// Lets followers look again.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use procession_engine::arena::Loans;
 use procession_engine::os::time::Deadline;
@@ -281,11 +282,69 @@ fn results_arrive_though_nobody_waits() {
 }
 
 #[test]
+fn results_arrive_when_who_led_is_gone() {
+    leaving_nothing(|| {
+        let bench = Bench::new(2);
+        bench.submit(9_999, &[b"g"]);
+        bench.pool.attend().unwrap();
+        for n in 0..100 {
+            // Some lead for so long that the collector rests, some for less.
+            let end = Deadline::after(Duration::from_micros(n * 50));
+            let error = bench.pool.drive(&|| false, end).unwrap_err();
+            assert_eq!(error.kind(), procession_engine::ErrorKind::TimedOut);
+            bench.submit(n, &[b"e"]);
+            let deadline = watchdog();
+            while bench.count() <= n as usize {
+                assert!(!deadline.has_passed());
+                std::thread::yield_now();
+            }
+        }
+        bench.gate.open();
+        bench.drive(101);
+        bench.finish();
+    });
+}
+
+#[test]
+fn the_collector_rests_while_somebody_leads() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        bench.submit(1, &[b"g"]);
+        bench.pool.attend().unwrap();
+        let before = sleeps_of_collectors();
+        let end = Deadline::after(Duration::from_millis(500));
+        let error = bench.pool.drive(&|| false, end).unwrap_err();
+        assert_eq!(error.kind(), procession_engine::ErrorKind::TimedOut);
+        // Once for each millisecond, if it looked again and again.
+        assert!(sleeps_of_collectors() - before < 100);
+        bench.gate.open();
+        bench.drive(1);
+        bench.finish();
+    });
+}
+
+/// Returns how often the threads that collect results have gone to sleep.
+fn sleeps_of_collectors() -> u64 {
+    let mut sleeps = 0;
+    for thread in std::fs::read_dir("/proc/self/task").unwrap() {
+        // One that has ended meanwhile has no status.
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status"));
+        let status = status.unwrap_or_default();
+        if status.starts_with("Name:\tprocession-pool\n") {
+            let count = status.split("\nvoluntary_ctxt_switches:").nth(1).unwrap();
+            let count = count.split_whitespace().next().unwrap();
+            sleeps += count.parse::<u64>().unwrap();
+        }
+    }
+    sleeps
+}
+
+#[test]
 fn waiting_ends_at_the_deadline() {
     leaving_nothing(|| {
         let bench = Bench::new(1);
         bench.submit(1, &[b"g"]);
-        let soon = Deadline::after(std::time::Duration::from_millis(5));
+        let soon = Deadline::after(Duration::from_millis(5));
         let error = bench.pool.drive(&|| bench.count() > 0, soon).unwrap_err();
         assert_eq!(error.kind(), procession_engine::ErrorKind::TimedOut);
         assert!(soon.has_passed());
