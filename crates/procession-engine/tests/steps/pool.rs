@@ -34,7 +34,7 @@ struct Starter {
 impl WorkerStarter for Starter {
     fn start(&self, opening: Opening) -> Result<Box<dyn WorkerProcess>> {
         let orders = Orders {
-            worker: true,
+            daemon: true,
             ..Orders::default()
         };
         let is_first = self.started.fetch_add(1, Ordering::SeqCst) == 0;
