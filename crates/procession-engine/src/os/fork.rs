@@ -47,10 +47,11 @@ pub unsafe fn fork() -> Result<Forked> {
 /// kernel lets the joiner go before the thread is quite gone.
 ///
 /// # Errors
-/// `Unsupported` when /proc is missing.
+/// `Unsupported` when /proc cannot be read.
 pub fn thread_count() -> Result<usize> {
     let status = ProcStatus::of_self().ok_or_else(|| {
-        let message = "threads cannot be counted without /proc";
+        let message = "threads cannot be counted: /proc/self/status cannot be read; \
+                       is /proc mounted, and a descriptor left?";
         Error::new(ErrorKind::Unsupported, message)
     })?;
     Ok(status.threads as usize)
