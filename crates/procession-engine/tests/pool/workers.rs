@@ -337,7 +337,10 @@ impl Bench {
     /// Closes the pool, waits for its end and checks that nothing is left.
     pub fn finish(self) {
         self.pool.close();
-        self.pool.join(watchdog()).unwrap();
+        let deadline = watchdog();
+        while let Err(error) = self.pool.join(deadline) {
+            assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+        }
         assert_eq!(self.pids(), []);
     }
 }

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use procession_engine::Result;
 use procession_engine::arena::{Family, Loans};
 use procession_engine::os::fork::fork;
 use procession_engine::os::steps;
@@ -18,6 +17,7 @@ use procession_engine::pool::{
     WorkerStarter,
 };
 use procession_engine::start::{Forked, Orders, fork_with};
+use procession_engine::{ErrorKind, Result};
 
 use crate::alone;
 use crate::family::watchdog;
@@ -110,15 +110,23 @@ fn run_tasks(steps: u64) -> (usize, usize) {
         pool.submit(task).unwrap();
     }
     let all = || outcomes.0.lock().unwrap().len() == SIZES.len();
-    pool.drive(&all, watchdog()).unwrap();
+    let deadline = watchdog();
+    to_the_end(|| pool.drive(&all, deadline));
     pool.close();
-    pool.join(watchdog()).unwrap();
+    to_the_end(|| pool.join(deadline));
     let outcomes = outcomes.0.lock().unwrap();
     for (token, len) in outcomes.iter() {
         assert!(len.is_none_or(|len| len == SIZES[*token]));
     }
     let died = outcomes.values().filter(|got| got.is_none()).count();
     (died, starter.started.load(Ordering::SeqCst))
+}
+
+/// Calls again for as long as the pool comes back so that signals are looked for.
+fn to_the_end(call: impl Fn() -> Result<()>) {
+    while let Err(error) = call() {
+        assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
+    }
 }
 
 struct Shared(Arc<Starter>);
