@@ -1,5 +1,6 @@
 """What the workers of test_pool.py do."""
 
+import ctypes
 import os
 import sys
 import threading
@@ -161,6 +162,18 @@ def initialized_number(_: object) -> tuple[int, int]:
     """Meets the others at the barrier that the initializer gave, so that all work."""
     given_by_initializer[0].wait(PATIENCE)
     return os.getpid(), given_by_initializer[1]
+
+
+def trim_memory(_: object) -> int:
+    """Trims the memory of all workers, which meet at the initializer's barrier."""
+    pid, _ = initialized_number(None)
+    trim()
+    return pid
+
+
+def trim() -> None:
+    """Gives the system what the C library keeps of what was freed."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def fail_to_initialize() -> NoReturn:
