@@ -191,7 +191,7 @@ fn tasks_made_while_the_pool_ends_fail_like_all_others() {
         let source = Slow { asked, answer };
         bench.pool.submit_source(Box::new(source)).unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| bench.pool.drive(&|| bench.count() == 1, watchdog()));
+            scope.spawn(|| bench.try_drive(&|| bench.count() == 1, watchdog()));
             was_asked.recv().unwrap();
             bench.pool.terminate();
             may_answer.send(Supply::Done).unwrap();
@@ -324,7 +324,7 @@ fn the_collector_rests_while_somebody_leads() {
 fn lead_for(bench: &Bench, time: Duration) {
     let end = Deadline::after(time);
     loop {
-        let error = bench.pool.drive(&|| false, end).unwrap_err();
+        let error = bench.try_drive(&|| false, end).unwrap_err();
         match error.kind() {
             ErrorKind::TimedOut => return,
             kind => assert_eq!(kind, ErrorKind::Interrupted, "{error}"),
@@ -354,7 +354,7 @@ fn waiting_ends_at_the_deadline() {
         let bench = Bench::new(1);
         bench.submit(1, &[b"g"]);
         let soon = Deadline::after(Duration::from_millis(5));
-        let error = bench.pool.drive(&|| bench.count() > 0, soon).unwrap_err();
+        let error = bench.try_drive(&|| bench.count() > 0, soon).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(soon.has_passed());
         bench.gate.open();

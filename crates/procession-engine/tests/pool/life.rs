@@ -24,7 +24,7 @@ fn a_closed_pool_does_what_it_has_and_takes_no_more() {
         bench.pool.close();
         let refused = bench.pool.submit(task(None, 1000, &[b"e"])).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed);
-        bench.pool.join(watchdog()).unwrap();
+        bench.join().unwrap();
         assert_eq!(bench.count(), 100);
     });
 }
@@ -33,7 +33,7 @@ fn a_closed_pool_does_what_it_has_and_takes_no_more() {
 fn a_pool_that_runs_cannot_be_joined() {
     leaving_nothing(|| {
         let bench = Bench::new(1);
-        let error = bench.pool.join(watchdog()).unwrap_err();
+        let error = bench.join().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         bench.finish();
     });
@@ -59,7 +59,7 @@ fn terminate_ends_busy_workers_and_fails_their_tasks() {
         for n in 1..=3 {
             assert_eq!(bench.got(n), Got::Ended("the pool was terminated".into()));
         }
-        bench.pool.join(watchdog()).unwrap();
+        bench.join().unwrap();
     });
 }
 
@@ -70,7 +70,7 @@ fn a_thread_that_waits_for_a_pool_hears_of_its_termination() {
         bench.submit(1, &[b"g"]);
         bench.gate.await_arrivals(1);
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| bench.pool.drive(&|| false, watchdog()));
+            let waiter = scope.spawn(|| bench.try_drive(&|| false, watchdog()));
             bench.pool.terminate();
             assert_eq!(
                 waiter.join().unwrap().unwrap_err().kind(),

@@ -312,14 +312,14 @@ impl Bench {
     }
 
     pub fn drive_until(&self, done: &dyn Fn() -> bool) {
-        let deadline = watchdog();
-        loop {
-            match self.pool.drive(done, deadline) {
-                Ok(()) => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => panic!("{error} with {} outcomes; {:?}", self.count(), self.pool),
-            }
+        if let Err(error) = self.try_drive(done, watchdog()) {
+            panic!("{error} with {} outcomes; {:?}", self.count(), self.pool);
         }
+    }
+
+    /// Drives the pool, through interrupts, until `done` or the deadline.
+    pub fn try_drive(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
+        uninterrupted(|| self.pool.drive(done, deadline))
     }
 
     pub fn got(&self, token: u64) -> Got {
@@ -337,11 +337,24 @@ impl Bench {
     /// Closes the pool, waits for its end and checks that nothing is left.
     pub fn finish(self) {
         self.pool.close();
-        let deadline = watchdog();
-        while let Err(error) = self.pool.join(deadline) {
-            assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}");
-        }
+        self.join().unwrap();
         assert_eq!(self.pids(), []);
+    }
+
+    /// Waits for the pool's end, through interrupts.
+    pub fn join(&self) -> Result<()> {
+        let deadline = watchdog();
+        uninterrupted(|| self.pool.join(deadline))
+    }
+}
+
+/// Calls what ends when a signal arrives, or may have, until it ends otherwise.
+fn uninterrupted(call: impl Fn() -> Result<()>) -> Result<()> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 
