@@ -9,13 +9,16 @@
 //! 3. The outcome, which the dead member published as an offset in its entry,
 //!    goes to the parent.
 //! 4. All other blocks that bear the dead member's slot are freed. The slot is
-//!    not used again before this is done, so the slot alone identifies them.
+//!    not used again before this is done, so the slot alone identifies them. What
+//!    counts or hints may be wrong after that is counted anew, hints of the allocator
+//!    and handles in messages.
 //! 5. Slots that the dead member answered for: children it had set aside and
 //!    never started, ended children whose exit nobody will ask for now, and
 //!    those that it was burying itself.
 //! 6. The slot goes to *dead*; the parent frees it when it has read the exit,
 //!    or we do if there is no parent.
 
+use crate::arena::carried;
 use crate::arena::family::Family;
 use crate::arena::layout::CHUNK;
 use crate::arena::ledger::Ledger;
@@ -96,6 +99,8 @@ pub fn bury_all(family: &Family) -> usize {
     for &stamp in &dead {
         bury_if_over(family, stamp);
     }
+    // What earlier burials had to leave, as somebody was attached.
+    carried::recount(family);
     dead.len()
 }
 
@@ -115,6 +120,7 @@ fn clear(family: &Family, dead: Stamp) {
         }
     }
     recount(space);
+    carried::recount(family);
     let (mut given_up, mut half_buried) = (Vec::new(), Vec::new());
     family.for_each_member(|stamp, other| {
         let standing = other.standing();

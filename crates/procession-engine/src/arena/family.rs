@@ -288,6 +288,15 @@ impl Family {
         blocks::mark_carrying(&self.space, offset);
     }
 
+    /// Calls `visit` with offset and capacity of every block that carries loans.
+    pub(super) fn for_each_carrying(&self, mut visit: impl FnMut(u64, u64)) {
+        burial::for_each_block(&self.space, |offset, word, capacity| {
+            if word.carries {
+                visit(offset, capacity);
+            }
+        });
+    }
+
     /// Tells whether a block carries loans.
     pub(super) fn carries(&self, offset: u64) -> bool {
         blocks::find(&self.space, offset).is_ok_and(|found| found.word.carries)

@@ -1,7 +1,7 @@
 //! Handles that are on their way in a message.
 //!
-//! A handle in a message keeps its object alive by a count in the object's header, its
-//! lends. If the message is lost, somebody has to give that back:
+//! A handle in a message keeps its object alive by a count in the object's header. If
+//! the message is lost, somebody has to give that back:
 //!
 //! - The message of a queue or a pipe, and what a process or a task brings home, list
 //!   what was lent with them (`carried.rs`).
@@ -123,11 +123,12 @@ pub(super) fn is_kept() -> bool {
     matches!(READING.get(), Reading::Kept)
 }
 
-/// Takes a handle off the list of the message that is being read: whoever calls this
-/// uses its lend up.
-pub(super) fn take_off_list(handle: Handle) {
-    if let Reading::Listed(list) = READING.get() {
-        list.take(handle);
+/// Takes a handle, to whose object the caller is attached, off the list of the message
+/// that is being read; tells whether it was on it.
+pub(super) fn take_off_list(handle: Handle) -> bool {
+    match READING.get() {
+        Reading::Listed(list) => list.take(handle),
+        Reading::Lent | Reading::Kept => false,
     }
 }
 
@@ -175,7 +176,7 @@ impl Loans {
         let block = carried::with_room(block, len, self.0.len())?;
         let list = List::begin(Family::get()?, &block);
         for object in &self.0 {
-            object.count_lend();
+            object.view().list();
             list.add(object.handle());
         }
         Ok(block)

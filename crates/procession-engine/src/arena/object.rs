@@ -6,11 +6,11 @@
 //! set sound, and burial takes the dead member's stamps out.
 //!
 //! *Handles in messages.* Between the pickling of a handle and its unpickling
-//! nobody may be attached but the sender, who may drop it or exit. `lends`
-//! counts the handles on their way; attaching uses one up. Who gives that back if
-//! nobody reads the message depends on the way it goes, and is told in `loans.rs`. Where
-//! nobody does, the object lives as long as the family: late, never early. Where it is
-//! known who will read the message, a *promise* takes the place of the count: a cell
+//! nobody may be attached but the sender, who may drop it or exit. `listed` and
+//! `lends` count the handles on their way, in messages that list what they carry
+//! (`carried.rs`) and in others; attaching uses one up. Who gives that back if nobody
+//! reads the message depends on the way it goes, and is told in `loans.rs`. Where nobody
+//! does, the object lives as long as the family: late, never early. Where it is known who will read the message, a *promise* takes the place of the count: a cell
 //! with that member's stamp and a mark, which attaching uses up, or its burial.
 //!
 //! *Destroying* is decided, and done, by a member that *holds* the object: its stamp
@@ -38,8 +38,8 @@ use std::sync::{Arc, Weak};
 use crate::arena::block::Block;
 use crate::arena::family::Family;
 use crate::arena::hooks::ObjectKind;
-use crate::arena::loans;
 use crate::arena::stamp::Stamp;
+use crate::arena::{carried, loans};
 use crate::error::{Error, ErrorKind, Result};
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -69,7 +69,8 @@ struct Header {
     lends: AtomicU32,
     cells: [AtomicU32; INLINE_CELLS],
     overflow: AtomicU64,
-    spare: AtomicU64,
+    listed: AtomicU32,
+    spare: AtomicU32,
 }
 
 #[repr(C)]
@@ -300,6 +301,21 @@ impl<'a> View<'a> {
         let header = self.header();
         !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
             && header.lends.load(Ordering::SeqCst) == 0
+            && header.listed.load(Ordering::SeqCst) == 0
+    }
+
+    /// Tells whether nothing but lists of messages keeps it alive.
+    pub(super) fn lives_by_lists(self) -> bool {
+        let header = self.header();
+        header.listed.load(Ordering::SeqCst) != 0
+            && header.lends.load(Ordering::SeqCst) == 0
+            && header.destroyer.load(Ordering::SeqCst) == 0
+            && !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
+    }
+
+    /// Returns on how many lists it is counted to be.
+    pub(super) fn listed(self) -> u32 {
+        self.header().listed.load(Ordering::SeqCst)
     }
 
     /// Uses up a promise to a member; tells whether there was one.
@@ -313,19 +329,59 @@ impl<'a> View<'a> {
         })
     }
 
-    fn use_lend_up(self) -> bool {
-        let lends = &self.header().lends;
-        lends
-            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1))
-            .is_ok()
+    /// Keeps the object alive until a lend is used up.
+    pub(super) fn count_lend(self) {
+        self.header().lends.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Takes back a lend that nobody will use up, and destroys the object if it was
-    /// the last that kept it.
-    pub(super) fn take_lend_back(self) {
-        if self.use_lend_up() {
-            self.destroy_if_abandoned();
+    fn use_lend_up(self) {
+        decrement(&self.header().lends);
+    }
+
+    /// Keeps the object alive until it is off a list again.
+    pub(super) fn list(self) {
+        self.header().listed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts an entry no more; for who is attached, or has counted a lend instead.
+    pub(super) fn unlist(self) {
+        decrement(&self.header().listed);
+    }
+
+    /// Has an entry taken off its list and counts it no more, and destroys the object if
+    /// nothing else kept it. Meanwhile nobody recounts.
+    pub(super) fn unlist_held(self, handle: Handle, take_off: impl FnOnce()) {
+        if !self.family.hold_object(self.offset, true) {
+            return take_off();
         }
+        take_off();
+        // What its destroyer left is for burial.
+        if self.handle() == handle && self.header().destroyer.load(Ordering::Acquire) == 0 {
+            self.unlist();
+        }
+        self.family.let_go_of_object(self.offset);
+        self.destroy_if_abandoned();
+    }
+
+    /// Counts the lists that it is on; see `carried.rs`. If somebody is at it, the next
+    /// burial looks again.
+    pub(super) fn recount(self, handle: Handle) {
+        if !self.family.hold_object(self.offset, false) {
+            return;
+        }
+        let header = self.header();
+        if self.handle() == handle && self.lives_by_lists() {
+            let before = self.listed();
+            let entries = carried::count_entries(self.family, handle);
+            // After the lists: who emptied an entry for later has counted a lend before.
+            if entries < before && header.lends.load(Ordering::SeqCst) == 0 {
+                let listed = &header.listed;
+                let _ =
+                    listed.compare_exchange(before, entries, Ordering::SeqCst, Ordering::Relaxed);
+            }
+        }
+        self.family.let_go_of_object(self.offset);
+        self.destroy_if_abandoned();
     }
 
     /// Destroys what lies here if it is an object to which nobody is attached, or about
@@ -425,16 +481,18 @@ impl Object {
         Ok(Self::register(family, handle, cell))
     }
 
-    /// Attaches to the object that a handle names, using up one lend.
+    /// Attaches to the object that a handle names, as one for whom it was lent.
     ///
     /// # Errors
     /// `Stale` when the object is gone, `Invalid` when it is of another kind.
     pub fn attach(handle: Handle, kind: ObjectKind) -> Result<Self> {
         let object = Self::visit(handle, kind)?;
         let view = object.view();
-        let is_lent = !loans::is_kept() && !loans::is_held(&handle);
-        if is_lent && !view.redeem(object.family.me()) {
-            loans::take_off_list(handle);
+        let has_come = loans::is_kept()
+            || loans::is_held(&handle)
+            || view.redeem(object.family.me())
+            || loans::take_off_list(handle);
+        if !has_come {
             view.use_lend_up();
         }
         Ok(object)
@@ -513,21 +571,16 @@ impl Object {
     #[must_use]
     pub fn lend(&self) -> Handle {
         if !loans::note(self) {
-            self.count_lend();
+            self.view().count_lend();
         }
         self.handle()
-    }
-
-    /// Keeps the object alive until a lend is used up or taken back.
-    pub(super) fn count_lend(&self) {
-        self.view().header().lends.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Keeps the object alive until a member that is about to start attaches to it, or
     /// is buried. Without memory for that, until anybody attaches.
     pub(super) fn promise_to(&self, member: Stamp) {
         if self.view().place_raw(member.raw() | PROMISED).is_err() {
-            self.count_lend();
+            self.view().count_lend();
         }
     }
 
@@ -612,6 +665,11 @@ impl Attachments {
             attachment.child_cell.store(0, Ordering::Relaxed);
         }
     }
+}
+
+/// Counts one down, unless there is none.
+fn decrement(count: &AtomicU32) {
+    let _ = count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
 }
 
 fn cell_at(family: &Family, offset: u64) -> &AtomicU32 {

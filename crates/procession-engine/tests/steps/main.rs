@@ -10,6 +10,7 @@ mod family;
 mod segments;
 
 mod arena;
+mod lent;
 mod pipe;
 mod pool;
 mod queue;
