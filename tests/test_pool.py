@@ -293,33 +293,31 @@ def test_imap_raises_an_error_in_its_place_and_goes_on(pool) -> None:
         next(results)
 
 
+def values_and_errors(results) -> tuple[list[int], list[int]]:
+    """Takes all results; returns the values and what the errors name, each sorted."""
+    values, errors = [], []
+    while True:
+        try:
+            values.append(next(results))
+        except ValueError as error:
+            errors.append(error.args[0])
+        except StopIteration:
+            return sorted(values), sorted(errors)
+
+
 @pytest.mark.procession_only("there it has ended once it has raised")
 @pytest.mark.parametrize("use", ["imap", "imap_unordered"])
 def test_imap_in_chunks_loses_no_more_than_the_chunk_of_an_error(pool, use) -> None:
     inputs = [0, 2, 4, 1, 3, 6, 8, 10, 12]
-    results, good, bad = getattr(pool, use)(targets.fail_if_odd, inputs, 2), [], []
-    while True:
-        try:
-            good.append(next(results))
-        except ValueError as error:
-            bad.append(error.args[0])
-        except StopIteration:
-            break
-    assert (sorted(good), sorted(bad)) == ([0, 2, 8, 10, 12], [1, 3])
+    results = getattr(pool, use)(targets.fail_if_odd, inputs, 2)
+    assert values_and_errors(results) == ([0, 2, 8, 10, 12], [1, 3])
     with pytest.raises(StopIteration):
         next(results)
 
 
 def test_imap_unordered_raises_each_error_once(pool) -> None:
-    results, good, bad = pool.imap_unordered(targets.fail_if_odd, range(6)), [], []
-    while True:
-        try:
-            good.append(next(results))
-        except ValueError as error:
-            bad.append(error.args[0])
-        except StopIteration:
-            break
-    assert (sorted(good), sorted(bad)) == ([0, 2, 4], [1, 3, 5])
+    results = pool.imap_unordered(targets.fail_if_odd, range(6))
+    assert values_and_errors(results) == ([0, 2, 4], [1, 3, 5])
 
 
 def test_error_in_the_input_is_raised_to_who_asked(pool) -> None:
