@@ -2,11 +2,12 @@
 //! reads them.
 //!
 //! # Protocol
-//! A handle in a message keeps its object alive by a count in the object's header. Nobody knows who will read the message of a queue, nor whether anybody will.
-//! But its block always has exactly one owner: the sender, the queue, the receiver. The
-//! same goes for messages of pipes and for results. So the block itself lists what was
-//! lent with it, and whoever frees it, be it the burial of its owner or the end of the
-//! queue, gives back what is still on the list.
+//! A handle in a message keeps its object alive by a count in the object's header.
+//! Nobody knows who will read the message of a queue, nor whether anybody will. But its
+//! block always has exactly one owner: the sender, the queue, the receiver. The same goes
+//! for messages of pipes and for results. So the block itself lists what was lent with
+//! it, and whoever frees it, be it the burial of its owner or the end of the queue, gives
+//! back what is still on the list.
 //!
 //! The list stands at the block's end, last entry first, and its length behind it. A
 //! bit of the block's word says that there is one.

@@ -10,8 +10,9 @@
 //! `lends` count the handles on their way, in messages that list what they carry
 //! (`carried.rs`) and in others; attaching uses one up. Who gives that back if nobody
 //! reads the message depends on the way it goes, and is told in `loans.rs`. Where nobody
-//! does, the object lives as long as the family: late, never early. Where it is known who will read the message, a *promise* takes the place of the count: a cell
-//! with that member's stamp and a mark, which attaching uses up, or its burial.
+//! does, the object lives as long as the family: late, never early. Where it is known
+//! who will read the message, a *promise* takes the place of the count: a cell with that
+//! member's stamp and a mark, which attaching uses up, or its burial.
 //!
 //! *Destroying* is decided, and done, by a member that *holds* the object: its stamp
 //! is in the block's word, which lies outside the block and counts how often the
