@@ -67,7 +67,8 @@ def main() -> int:
     over = began + (math.inf if options.kills else options.seconds)
     total: Counter[str] = Counter()
     number = 0
-    while time.monotonic() < over and total["kill"] < (options.kills or math.inf):
+    # A second of an episode is for its end.
+    while time.monotonic() < over - 1 and total["kill"] < (options.kills or math.inf):
         number += 1
         until = min(time.monotonic() + EPISODE, over)
         seed = chance.getrandbits(32)
