@@ -203,10 +203,10 @@ pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>>
 /// lent with it if there is none.
 pub fn receive<'py>(
     py: Python<'py>,
-    block: arena::Block,
+    block: impl Into<Arc<arena::Block>>,
     len: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let block = Arc::new(block);
+    let block = block.into();
     loans::reading(&block, || load_block(py, Arc::clone(&block), 0, len))
 }
 

@@ -29,6 +29,24 @@ impl Block {
         Family::get()?.alloc(len)
     }
 
+    /// Makes a block of at least `len` bytes that begins with the parts, one after the
+    /// other.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// # Panics
+    /// When the parts are longer than the block.
+    pub fn of(parts: &[&[u8]], len: u64) -> Result<Self> {
+        let mut block = Self::new(len)?;
+        let mut at = 0;
+        for part in parts {
+            block[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        Ok(block)
+    }
+
     /// Takes over the block at `offset` from `owner` (nobody: the family).
     ///
     /// # Errors

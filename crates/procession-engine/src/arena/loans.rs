@@ -155,12 +155,7 @@ impl Loans {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub fn ride_with(self, parts: &[&[u8]], len: usize) -> Result<Block> {
-        let mut block = Block::new(carried::room(len as u64, self.0.len()))?;
-        let mut at = 0;
-        for part in parts {
-            block[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
+        let block = Block::of(parts, carried::room(len as u64, self.0.len()))?;
         self.ride(block, len as u64)
     }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::arena::{Block, loans};
-use crate::error;
 
 /// Bytes that a message holds without memory of its own.
 const SHORT: usize = 110;
@@ -72,20 +71,6 @@ impl Message {
             other => Self(other).to_vec(),
         }
     }
-}
-
-/// Copies the parts, `len` bytes together, into a block.
-///
-/// # Errors
-/// `OutOfMemory` when the arena is full.
-pub fn block_of(parts: &[&[u8]], len: usize) -> error::Result<Block> {
-    let mut block = Block::new(len as u64)?;
-    let mut at = 0;
-    for part in parts {
-        block[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
-    }
-    Ok(block)
 }
 
 impl std::ops::Deref for Message {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::arena::{Block, Family, Handle, Object, ObjectKind};
 use crate::channel::body::Body;
-use crate::channel::message::{self, Message};
+use crate::channel::message::Message;
 use crate::channel::parking::{Parked, Parking};
 use crate::channel::returned::Returned;
 use crate::channel::segment;
@@ -152,7 +152,7 @@ impl Queue {
         if len <= segment::INLINE {
             return self.put_payload(&Payload::Inline(parts, len), deadline);
         }
-        let block = message::block_of(parts, len)?;
+        let block = Block::of(parts, len as u64)?;
         self.put_payload(&Payload::Apart(&block, len as u64), deadline)?;
         let _ = block.leak();
         Ok(())
@@ -246,7 +246,7 @@ impl Queue {
         for message in messages {
             let apart = message.len() > segment::INLINE;
             blocks.push(if apart {
-                Some(message::block_of(&[message], message.len())?)
+                Some(Block::of(&[message], message.len() as u64)?)
             } else {
                 None
             });

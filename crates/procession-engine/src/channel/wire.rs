@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::arena::{Block, Family, loans};
-use crate::channel::message::{self, Message};
+use crate::channel::message::Message;
 use crate::channel::track::{LARGE, Track, Turn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::os::socket;
@@ -177,7 +177,7 @@ impl<'a> Sending<'a> {
         }
         let block = match self.own.take() {
             Some(block) => block,
-            None => match message::block_of(self.parts, self.len) {
+            None => match Block::of(self.parts, len) {
                 Ok(block) => block,
                 Err(_) => return Ok(None),
             },

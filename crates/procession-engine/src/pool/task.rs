@@ -57,13 +57,7 @@ impl Payload {
             }
             return Ok(Self::Inline(bytes.into()));
         }
-        let mut block = Block::new(len as u64)?;
-        let mut at = 0;
-        for part in parts {
-            block[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
-        Ok(Self::Block(block, len as u64))
+        Ok(Self::Block(Block::of(parts, len as u64)?, len as u64))
     }
 }
 

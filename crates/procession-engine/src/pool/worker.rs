@@ -293,12 +293,7 @@ impl Worker {
         if len <= INLINE {
             return self.publish(kind, Content::Inline(parts));
         }
-        let mut block = self.family().alloc(len as u64)?;
-        let mut at = 0;
-        for part in parts {
-            block[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
+        let block = Block::of(parts, len as u64)?;
         self.publish(kind, Content::Block(block.leak(), len as u64))
     }
 

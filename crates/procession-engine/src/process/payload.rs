@@ -35,8 +35,7 @@ impl Payload {
     /// # Errors
     /// `OutOfMemory` when the arena or the machine is full.
     pub fn copy_of(bytes: &[u8]) -> error::Result<Self> {
-        let mut block = Block::new(bytes.len() as u64)?;
-        block[..bytes.len()].copy_from_slice(bytes);
+        let block = Block::of(&[bytes], bytes.len() as u64)?;
         Ok(Self::new(block, bytes.len()))
     }
 

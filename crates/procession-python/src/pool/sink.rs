@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use procession_engine::arena::loans;
 use procession_engine::pool::{Body, Ending, Outcome, PoolEnd, Sink};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
@@ -24,8 +23,8 @@ pub struct Deliver {
 pub struct Token {
     pub call: Call,
     pub index: usize,
-    /// The input of a task that may be tried again: what it refers to must outlive the
-    /// first worker.
+    /// The input of a task that may be tried again: what it refers to beside handles, such
+    /// as what a manager has, must outlive the first worker.
     pub input: Option<Py<PyAny>>,
 }
 
@@ -222,9 +221,7 @@ fn load<'py>(py: Python<'py>, body: Body<'_>) -> PyResult<Bound<'py, PyAny>> {
         Body::Inline(bytes) => uninterrupted(py, || pickle::load(py, bytes)),
         Body::Block(block, len) => {
             let block = Arc::new(block);
-            loans::reading(&block, || {
-                uninterrupted(py, || pickle::load_block(py, Arc::clone(&block), 0, len))
-            })
+            uninterrupted(py, || pickle::receive(py, Arc::clone(&block), len))
         }
     }
 }
