@@ -22,14 +22,17 @@ export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 
 # The Python module is rebuilt when one of these is newer than it.
-MODULE_SOURCES := $(shell find crates/procession-engine crates/procession-python -name '*.rs' -o -name Cargo.toml) \
+MODULE_SOURCES := $(shell find crates/procession-sys crates/procession-shm crates/procession-engine crates/procession-python -name '*.rs' -o -name Cargo.toml) \
 	Cargo.toml Cargo.lock pyproject.toml
+
+# An interpreter without a GIL keeps it off, whatever the tests import.
+NO_GIL = env $$($(BIN)/python -c 'import sysconfig; print("PYTHON_GIL=0" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")))')
 
 # What `make chaos` is given: the seed of a run to repeat, and for how many seconds, or until how many kills.
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS),--seconds $(SECONDS))
 
-.PHONY: help demo test test-rust test-python check compat conformance chaos short-chaos soak steps bench failures develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat newer conformance chaos short-chaos interrupts soak steps free-threaded bench failures develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,10 +42,14 @@ demo: $(VENV)/.module ## run one multiprocessing program on the standard library
 
 test: test-rust test-python ## run every test: cargo's with examples and doc examples, then pytest's
 
-check: lint types layers docs loom steps test compat short-chaos ## run everything that continuous integration runs
+check: lint free-threaded types layers docs loom steps test compat newer short-chaos ## run everything that continuous integration runs
 
 conformance: $(VENV)/.module ## run CPython's own tests of multiprocessing on procession; CONFORMANCE="-h" for options
-	$(BIN)/python tests/compat $(CONFORMANCE)
+	$(NO_GIL) $(BIN)/python tests/compat $(CONFORMANCE)
+
+newer: $(VENV)/.module ## run the quick tests under CPython 3.14 and 3.15, where they can be set up
+	tools/pythons $(TARGET)/pythons 3.14 3.15
+	tools/newer $(TARGET)/pythons
 
 compat: $(VENV)/.module ## run the quick part of CPython's own tests
 	$(BIN)/python tests/compat --quick
@@ -60,7 +67,7 @@ develop: $(VENV)/.module ## set up .venv and install the package into it, editab
 
 build: ## build a wheel into target/wheels
 	@$(MAKE) $(VENV)/.packages
-	$(BIN)/maturin build --profile wheel
+	$(BIN)/maturin build --profile wheel --features abi3t
 
 fmt: $(VENV)/.packages ## format Rust and Python
 	$(CARGO) fmt --all
@@ -94,6 +101,9 @@ chaos: $(VENV)/.module ## kill at random, in both faces, and audit what became o
 short-chaos: ## the run of chaos that is part of check
 	$(MAKE) chaos SECONDS=12
 
+interrupts: $(VENV)/.module ## raise in each operation wherever a signal's handler may; INTERRUPTS="--method fork --operation pool"
+	$(BIN)/python tests/interrupts $(INTERRUPTS)
+
 soak: $(VENV)/.module ## run under full load for half an hour and show that nothing grows; SOAK="--seconds 60"
 	$(BIN)/python tests/soak $(SOAK)
 
@@ -102,16 +112,20 @@ steps: ## kill a process at each step of each operation on what is shared
 	$(CARGO) clippy --locked --package procession-engine --features steps --lib --test steps -- -D warnings
 	$(CARGO) test --package procession-engine --features steps --test steps
 
+free-threaded: ## check that the Python module compiles for interpreters without a GIL
+	@tools/need cargo
+	tools/free-threaded $(TARGET)/free-threaded
+
 loom: ## try the interleavings of what processes agree by
 	@tools/need cargo
-	RUSTFLAGS="--cfg loom" $(CARGO) test --package procession-engine --release --lib --target-dir $(TARGET)/loom loom
+	RUSTFLAGS="--cfg loom" $(CARGO) test --package procession-shm --package procession-engine --release --lib --target-dir $(TARGET)/loom loom
 
 test-rust: ## run the Rust tests, examples and doc examples
 	@tools/need cargo
 	$(CARGO) test --workspace --exclude procession-python
 
 test-python: $(VENV)/.module ## run the Python tests; PYTEST="-k queue" narrows them
-	$(BIN)/python -m pytest $(PYTEST)
+	$(NO_GIL) $(BIN)/python -m pytest $(PYTEST)
 
 clean: ## remove everything that was built
 	rm -rf $(TARGET) $(VENV) .pytest_cache .mypy_cache .ruff_cache

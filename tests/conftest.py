@@ -17,8 +17,7 @@ import types
 import leftovers
 import pytest
 import script
-
-METHODS = ("fork", "spawn", "forkserver")
+from script import METHODS
 
 # Seconds that a test may take before its stacks are shown and it is failed.
 WATCHDOG = 120
@@ -246,3 +245,15 @@ def program(method, tmp_path):
 
     program.command = command
     return program
+
+
+@pytest.fixture
+def prints(program):
+    """Returns a function that runs a program, which must succeed, and what it prints."""
+
+    def prints(text: str, *arguments: str) -> list[str]:
+        code, out, err = program(text, *arguments)
+        assert (code, err) == (0, ""), err
+        return out.splitlines()
+
+    return prints

@@ -13,6 +13,9 @@ import time
 from pathlib import Path
 from typing import Self
 
+# The start methods.
+METHODS = ("fork", "spawn", "forkserver")
+
 # Seconds after which a program that should have ended is hanging.
 PATIENCE = 60
 
@@ -34,7 +37,7 @@ class Script:
         self.command = [str(part) for part in command]
         self.process = subprocess.Popen(
             self.command,
-            stdin=subprocess.DEVNULL,
+            stdin=options.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

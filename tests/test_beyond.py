@@ -3,14 +3,19 @@
 import errno
 import os
 import pickle
+import queue as threads_queue
 import signal
 import threading
 import time
+from queue import Empty
 
 import pytest
 from library import MOMENT, PATIENCE
+from procession.pool import Pool, ThreadPool
+from procession.queues import ShutDown
 from targets import beyond as targets
 from targets import calls
+from targets import pool as pool_targets
 from targets import process as process_targets
 
 pytestmark = pytest.mark.procession_only("it has nothing like it")
@@ -292,3 +297,261 @@ def test_threads_of_this_process_go_on_while_one_waits(lib) -> None:
     for thread in threads:
         thread.join()
     assert sorted(map(str, results)) == ["True", "an item"]
+
+
+# Queues.
+
+
+def put_all(queue, items) -> None:
+    queue.put_many(items)
+    queue.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue"])
+def test_many_items_cross_in_order(mp, start, kind) -> None:
+    queue = getattr(mp, kind)()
+    large = [bytes(100_000), *range(500), "end"]
+    process = start(put_all, queue, large)
+    got = list(queue)
+    process.join()
+    assert got == large
+    assert process.exitcode == 0
+
+
+def test_what_goes_with_an_item_crosses_among_many(mp, start) -> None:
+    queue = mp.Queue()
+    event = mp.Event()
+    process = start(put_all, queue, [1, event, 2])
+    one, copy, two = queue
+    process.join()
+    assert (one, two) == (1, 2)
+    copy.set()
+    assert event.is_set()
+
+
+def test_get_many_takes_what_is_there(mp) -> None:
+    queue = mp.Queue()
+    queue.put_many(range(10))
+    assert queue.get_many(4) == [0, 1, 2, 3]
+    assert queue.get_many(100) == [4, 5, 6, 7, 8, 9]
+    assert queue.get_many(0) == []
+    with pytest.raises(Empty):
+        queue.get_many(1, block=False)
+    with pytest.raises(Empty):
+        queue.get_many(1, timeout=MOMENT)
+
+
+def test_items_before_one_that_cannot_be_pickled_are_put(mp) -> None:
+    queue = mp.Queue()
+    with pytest.raises(Exception, match="pickle"):
+        queue.put_many([1, 2, threading.Lock(), 3])
+    assert queue.get_many(10) == [1, 2]
+
+
+def test_bounded_queue_takes_many_items_as_there_is_room(mp, start) -> None:
+    queue = mp.Queue(2)
+    process = start(put_all, queue, list(range(100)))
+    assert list(queue) == list(range(100))
+    process.join()
+
+
+def test_interrupted_put_many_ends_and_puts_nothing_twice(mp) -> None:
+    def late(*_) -> None:
+        raise InterruptedError("late")
+
+    queue = mp.Queue(1)
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, MOMENT)
+        with pytest.raises(InterruptedError, match="late"):
+            queue.put_many(range(100))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert queue.get_many(10) == [0]
+    assert queue.empty()
+
+
+def get_one(queue, ready, outcome) -> None:
+    ready.set()
+    try:
+        queue.get()
+    except ShutDown:
+        outcome.put("shut down")
+
+
+def test_shutdown_wakes_who_waits_in_every_process(mp, start) -> None:
+    queue, outcome, ready = mp.Queue(), mp.Queue(), mp.Event()
+    process = start(get_one, queue, ready, outcome)
+    assert ready.wait(PATIENCE)
+    assert eventually(lambda: process.state == "blocked")
+    queue.shutdown()
+    assert outcome.get(timeout=PATIENCE) == "shut down"
+    process.join()
+    with pytest.raises(ShutDown, match="takes no more items"):
+        queue.put(1)
+    with pytest.raises(ShutDown):
+        queue.put_many([1])
+    with pytest.raises(ShutDown):
+        queue.get(block=False)
+    with pytest.raises(ShutDown):
+        queue.get_many(1)
+
+
+def test_shutdown_wakes_who_waits_for_room(mp) -> None:
+    queue = mp.Queue(1)
+    queue.put(1)
+    waits = threading.Timer(MOMENT, queue.shutdown)
+    waits.start()
+    with pytest.raises(ShutDown):
+        queue.put(2)
+    waits.join()
+    assert list(queue) == [1]
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue"])
+def test_immediate_shutdown_throws_items_away(mp, kind) -> None:
+    queue = getattr(mp, kind)()
+    queue.put_many(range(200))
+    queue.shutdown(immediate=True)
+    assert list(queue) == []
+    assert queue.empty()
+
+
+def test_what_a_shutdown_throws_away_is_as_good_as_done(mp) -> None:
+    queue = mp.JoinableQueue()
+    queue.put_many(range(200))
+    assert queue.get_many(3) == [0, 1, 2]
+    queue.shutdown(immediate=True)
+    for _ in range(3):
+        with pytest.raises(mp.TimeoutError):
+            queue.join(timeout=0)
+        queue.task_done()
+    queue.join()
+    with pytest.raises(ValueError, match="too many times"):
+        queue.task_done()
+
+
+def test_shutdown_wakes_who_joins(mp) -> None:
+    queue = mp.JoinableQueue()
+    queue.put("never done")
+    shuts = threading.Timer(MOMENT, queue.shutdown, kwargs={"immediate": True})
+    shuts.start()
+    queue.join()
+    shuts.join()
+
+
+def test_join_of_a_queue_has_a_timeout(mp) -> None:
+    queue = mp.JoinableQueue()
+    queue.put("never done")
+    begun = time.monotonic()
+    with pytest.raises(mp.TimeoutError, match="unfinished tasks after 0.05 s: 1"):
+        queue.join(timeout=MOMENT)
+    assert time.monotonic() - begun >= MOMENT
+
+
+def test_shutdown_is_the_error_of_the_standard_library_where_it_has_one(mp) -> None:
+    if hasattr(threads_queue, "ShutDown"):
+        assert ShutDown is threads_queue.ShutDown
+    queue = mp.Queue()
+    queue.shutdown()
+    with pytest.raises(ShutDown):
+        queue.get()
+
+
+# Workers.
+
+
+def test_workers_of_a_pool_are_told(mp) -> None:
+    with mp.Pool(2) as pool:
+        pids = {pool.apply(os.getpid) for _ in range(20)}
+        workers = pool.workers()
+        assert [worker.number for worker in workers] == [0, 1]
+        assert pids <= {worker.pid for worker in workers}
+        assert sum(worker.tasks_done for worker in workers) == 20
+    with ThreadPool(1) as pool, pytest.raises(ValueError, match="no worker"):
+        pool.workers()
+
+
+def test_pool_that_grew_has_more_at_work(mp) -> None:
+    begun, go = mp.Semaphore(0), mp.Event()
+    with mp.Pool(1) as pool:
+        pool.resize(3)
+        workers = pool.workers()
+        assert [worker.number for worker in workers] == [0, 1, 2]
+        held = [pool.apply_async(targets.hold, (begun, go)) for _ in range(3)]
+        for _ in range(3):
+            assert begun.acquire(timeout=PATIENCE)
+        go.set()
+        pids = {result.get(PATIENCE) for result in held}
+        assert pids == {worker.pid for worker in workers}
+
+
+def test_pool_that_shrinks_loses_no_task(mp) -> None:
+    begun, go = mp.Semaphore(0), mp.Event()
+    with mp.Pool(3) as pool:
+        held = [pool.apply_async(targets.hold, (begun, go)) for _ in range(3)]
+        for _ in range(3):
+            assert begun.acquire(timeout=PATIENCE)
+        first = pool.workers()[0]
+        later = pool.map_async(pool_targets.pid, range(20), chunksize=1)
+        pool.resize(1)
+        assert len(pool.workers()) == 3
+        go.set()
+        assert len({result.get(PATIENCE) for result in held}) == 3
+        assert later.get(PATIENCE) == [first.pid] * 20
+        assert eventually(lambda: len(pool.workers()) == 1)
+        pool.close()
+        pool.join()
+
+
+def test_idle_workers_end_when_their_pool_shrinks(mp) -> None:
+    with mp.Pool(3) as pool:
+        first, *others = pool.workers()
+        processes = {process.pid: process for process in pool._pool}
+        pool.resize(1)
+        assert pool.workers() == [first]
+        for worker in others:
+            processes[worker.pid].join(PATIENCE)
+            assert processes[worker.pid].exitcode == 0
+        pool.resize(2)
+        assert len(pool.workers()) == 2
+        assert pool.map(pool_targets.square, range(10)) == [n * n for n in range(10)]
+
+
+class ReluctantPool(Pool):
+    """A pool that has no room for another worker, for a time."""
+
+    has_room = True
+
+    @staticmethod
+    def Process(ctx, *args, **kwds):
+        if not ReluctantPool.has_room:
+            raise OSError("no room for another")
+        return ctx.Process(*args, **kwds)
+
+
+def test_pool_goes_on_though_it_cannot_grow_yet(mp, monkeypatch) -> None:
+    with ReluctantPool(1, context=mp) as pool:
+        monkeypatch.setattr(ReluctantPool, "has_room", False)
+        with pytest.raises(OSError, match="no room"):
+            pool.resize(2)
+        assert pool.apply(pool_targets.square, (3,)) == 9
+        assert len(pool.workers()) == 1
+        monkeypatch.undo()
+        assert eventually(
+            lambda: (
+                pool.apply(pool_targets.square, (3,)) == 9 and len(pool.workers()) == 2
+            )
+        )
+
+
+def test_only_a_pool_of_processes_that_runs_is_resized(mp) -> None:
+    with mp.Pool(1) as pool:
+        with pytest.raises(ValueError, match="at least 1"):
+            pool.resize(0)
+        pool.close()
+        with pytest.raises(ValueError, match="not running"):
+            pool.resize(2)
+    with ThreadPool(1) as pool, pytest.raises(ValueError, match="threads"):
+        pool.resize(2)

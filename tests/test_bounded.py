@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,10 @@ def settled(pool, family: list[int]) -> int:
     return resident(family)
 
 
+# Whether what the interpreter frees goes back to the system; without a GIL it allocates
+# by mimalloc, which keeps even large pieces, and has no call to be asked for them.
+CAN_TRIM = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
 # Bytes that a family keeps for the next who needs them, and what else it may have.
 KEPT = 128 * MEBIBYTE + 16 * MEBIBYTE
 
@@ -137,7 +142,7 @@ def test_memory_that_a_burst_took_is_given_back(mp) -> None:
         for _ in range(count):
             assert queue.get() == item
         assert backed() <= KEPT
-        assert settled(pool, family) <= before + KEPT
+        assert not CAN_TRIM or settled(pool, family) <= before + KEPT
         results = pool.map(targets.same, [item] * count, chunksize=1)
         assert all(result == item for result in results)
         del results
@@ -147,4 +152,4 @@ def test_memory_that_a_burst_took_is_given_back(mp) -> None:
             assert result.get(PATIENCE) == item
         del result, results
         assert backed() <= KEPT
-        assert settled(pool, family) <= before + KEPT
+        assert not CAN_TRIM or settled(pool, family) <= before + KEPT

@@ -125,9 +125,36 @@ def test_workers_run_where_they_are_told(mp) -> None:
     assert sorted(os.sched_getaffinity(0)) == cpus
 
 
-def test_processor_that_is_not_there_is_an_error_at_once(mp) -> None:
-    with mp.Pool(1, affinity=[100_000]) as pool, pytest.raises((OSError, ValueError)):
-        pool.apply_async(targets.where).get(PATIENCE)
+@pytest.mark.parametrize(
+    "cpus", [[100_000], [1 << 40], [-1], [], [0, 100_000], lambda index: [100_000]]
+)
+def test_processor_that_is_not_there_is_refused_at_the_call(mp, cpus) -> None:
+    before = os.sched_getaffinity(0)
+    with pytest.raises(ValueError, match=r"CPU"):
+        mp.Pool(1, affinity=cpus)
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"A=": "1"},
+        {"": "1"},
+        {"A\0": "1"},
+        {"A": "1\0"},
+        {"A": "\ud800"},
+        lambda index: {"A=": "1"},
+    ],
+)
+def test_environment_that_there_cannot_be_is_refused_at_the_call(mp, env) -> None:
+    with pytest.raises(ValueError):
+        mp.Pool(1, env=env)
+
+
+@pytest.mark.parametrize("env", [{"A": 1}, {1: "A"}, {b"A": b"1"}])
+def test_environment_that_is_no_text_is_refused_at_the_call(mp, env) -> None:
+    with pytest.raises(TypeError, match="env must be of text"):
+        mp.Pool(1, env=env)
 
 
 def test_each_worker_has_a_place_and_an_environment_of_its_own(mp) -> None:

@@ -176,6 +176,15 @@ def test_message_longer_than_allowed_is_an_error(lib) -> None:
             there.recv_bytes(11)
 
 
+@pytest.mark.procession_only("its message names no numbers")
+def test_message_longer_than_allowed_is_told_with_both_lengths(lib) -> None:
+    here, there = lib.Pipe()
+    with here, there:
+        here.send_bytes(b"one too long")
+        with pytest.raises(OSError, match="12 bytes is longer than the 11 "):
+            there.recv_bytes(11)
+
+
 def test_negative_maximum_is_an_error(lib) -> None:
     here, there = lib.Pipe()
     with here, there, pytest.raises(ValueError, match="negative"):

@@ -4,8 +4,10 @@ import multiprocessing as standard
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
+import script
 from library import load
 from targets import context as targets
 
@@ -277,3 +279,73 @@ for method in ("fork", "spawn", "forkserver"):
         """,
         lib.__name__,
     ) == ("fork 3\nspawn 3\nforkserver 3\n")
+
+
+SUBMODULES = """
+    import importlib, pkgutil
+    import {name} as library
+
+    library.{made}
+    import multiprocessing as theirs
+    theirs.{made}
+    for module in pkgutil.iter_modules(theirs.__path__):
+        if hasattr(theirs, module.name):
+            found = getattr(library, module.name)
+            assert found is importlib.import_module(f"{name}.{{module.name}}")
+    print(hasattr(library, "connection"), hasattr(library, "no_such"))
+"""
+
+
+@pytest.mark.parametrize("made", ["Queue()", "Pipe()", "Value('i')", "cpu_count()"])
+def test_submodules_are_reached_where_the_standard_library_has_them(
+    lib, tmp_path, made
+) -> None:
+    path = tmp_path / "program.py"
+    text = SUBMODULES.format(name=lib.__name__, made=made)
+    path.write_text(textwrap.dedent(text))
+    code, out, err = script.run([sys.executable, path], cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out.endswith("False\n")
+
+
+@pytest.mark.slow
+def test_child_of_a_foreign_context_has_its_start_method(prints) -> None:
+    assert prints("""
+        import multiprocessing
+        from multiprocessing import context, process
+
+        class ForeignProcess(process.BaseProcess):
+            _start_method = "foreign"
+
+            @staticmethod
+            def _Popen(process_obj):
+                return multiprocessing.get_context(METHOD).Process._Popen(process_obj)
+
+        class ForeignContext(context.BaseContext):
+            _name = "foreign"
+            Process = ForeignProcess
+
+        METHOD = multiprocessing.get_start_method()
+        context._concrete_contexts["foreign"] = ForeignContext()
+
+        def tell(queue):
+            queue.put(multiprocessing.get_start_method())
+
+        if __name__ == "__main__":
+            foreign = multiprocessing.get_context("foreign")
+            queue = foreign.Queue()
+            child = foreign.Process(target=tell, args=(queue,))
+            child.start()
+            print(queue.get())
+            child.join()
+    """) == ["foreign"]
+
+
+def test_public_names_of_the_package_are_those_that_it_lists(lib) -> None:
+    # As CPython's own test looks at it: modules are no names.
+    names = {
+        name
+        for name in vars(lib)
+        if not name.startswith("_") and not isinstance(vars(lib)[name], type(sys))
+    }
+    assert names <= {*lib.__all__, "SUBDEBUG", "SUBWARNING"}

@@ -4,7 +4,6 @@
 """
 
 import queue as threads_queue
-import threading
 
 import pytest
 from library import MOMENT, PATIENCE, kill
@@ -90,53 +89,55 @@ def test_get_with_timeout_keeps_to_it_though_the_writer_died(mp, start) -> None:
         queue.get(timeout=MOMENT)
 
 
-def test_items_are_done_though_somebody_died_saying_so(mp, start) -> None:
-    queue, sign = mp.JoinableQueue(), mp.Semaphore(0)
-    queue.put("item")
-    for end in (lambda: (queue.get(), queue.task_done()), queue.join):
-        owner = start(targets.hold, queue._cond, sign)
-        assert sign.acquire(timeout=PATIENCE)
-        kill(owner)
-        end()
+def end_of_tasks(mp, queue, unfinished: int) -> None:
+    """Says that so many are done, and sees that these are all."""
+    for _ in range(unfinished):
+        with pytest.raises(mp.TimeoutError):
+            queue.join(timeout=0)
+        queue.task_done()
+    queue.join()
+    with pytest.raises(ValueError, match="too many times"):
+        queue.task_done()
 
 
-def test_who_joins_a_queue_does_not_wait_for_the_dead(mp, start) -> None:
-    queue, sign = mp.JoinableQueue(), mp.Semaphore(0)
-    queue.put("item")
-    worker = start(targets.say_done_and_hold, queue, sign)
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_item_of_a_killed_writer_is_owed_only_if_it_is_there(mp, start, size) -> None:
+    for _ in range(8):
+        queue = mp.JoinableQueue()
+        writer = start(targets.put_for_ever, queue, size)
+        items = [queue.get(timeout=PATIENCE)]
+        kill(writer)
+        items += drain(queue)
+        end_of_tasks(mp, queue, len(items))
 
-    def kill_when_it_is_done() -> None:
+
+@pytest.mark.slow
+def test_killed_worker_leaves_no_more_undone_than_it_had_in_hand(mp, start) -> None:
+    for _ in range(8):
+        queue, sign = mp.JoinableQueue(), mp.Semaphore(0)
+        queue.put_many(range(20_000))
+        worker = start(targets.do_for_ever, queue, sign)
         assert sign.acquire(timeout=PATIENCE)
         kill(worker)
+        for _ in drain(queue):
+            queue.task_done()
+        left = queue._unfinished_tasks.get_value()
+        assert left in {0, 1}
+        end_of_tasks(mp, queue, left)
 
-    killer = threading.Thread(target=kill_when_it_is_done)
-    killer.start()
-    queue.join()
-    killer.join()
 
-
-def test_who_joins_a_queue_is_not_fooled_by_the_dead(mp, start) -> None:
-    queue, sign = mp.JoinableQueue(), mp.Semaphore(0)
+def test_killed_joiner_leaves_others_joining(mp, start) -> None:
+    queue, sign, joined = mp.JoinableQueue(), mp.Semaphore(0), mp.Semaphore(0)
     queue.put("item")
-    joining = [threading.Thread(target=queue.join) for _ in range(2)]
-    for thread in joining:
-        thread.start()
-
-    def wait_until_all_wait() -> None:
-        while queue._cond._waiters.n_waiting() < len(joining):
-            assert all(thread.is_alive() for thread in joining)
-
-    wait_until_all_wait()
-    # As if before it could count the item.
-    owner = start(targets.notify_and_hold, queue._cond, sign)
-    assert sign.acquire(timeout=PATIENCE)
-    kill(owner)
-    wait_until_all_wait()
-    assert queue.get() == "item"
-    queue.task_done()
-    for thread in joining:
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    joiners = [start(targets.join, queue, sign, joined) for _ in range(2)]
+    for _ in range(2):
+        assert sign.acquire(timeout=PATIENCE)
+    kill(joiners[0])
+    end_of_tasks(mp, queue, 1)
+    assert joined.acquire(timeout=PATIENCE)
+    joiners[1].join(PATIENCE)
+    assert joiners[1].exitcode == 0
 
 
 def test_death_of_the_other_side_ends_a_pipe(mp, start) -> None:

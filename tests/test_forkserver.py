@@ -3,9 +3,13 @@
 Each test is a program of its own, because it uses up servers.
 """
 
+import os
 import textwrap
+from pathlib import Path
 
 import pytest
+import script
+import seccomp
 
 pytestmark = [
     pytest.mark.methods("forkserver"),
@@ -218,3 +222,65 @@ def test_server_and_spares_end_with_their_program(runs, end) -> None:
         """,
         0 if end == "pass" else -9,
     )
+
+
+NOBODY_TO_WAIT_FOR = """
+import os, signal
+import procession as mp
+
+def nothing():
+    pass
+
+if __name__ == "__main__":
+    heard = []
+    signal.signal(signal.SIGCHLD, lambda number, frame: heard.append(number))
+    ctx = mp.get_context("forkserver")
+    for _ in range(3):
+        process = ctx.Process(target=nothing)
+        process.start()
+        process.join()
+    mp.forkserver._forkserver._stop()
+    try:
+        print(os.waitpid(-1, 0))
+    except ChildProcessError:
+        print("nobody", heard)
+"""
+
+
+@pytest.mark.methods("forkserver")
+@pytest.mark.procession_only("its server is a child like any other")
+def test_nobody_who_waits_for_any_child_meets_the_server(program) -> None:
+    assert program(NOBODY_TO_WAIT_FOR) == (0, "nobody []\n", "")
+
+
+ENDING = """
+    import os, sys
+    import seccomp
+    import multiprocessing
+
+    def nothing():
+        pass
+
+    if __name__ == "__main__":
+        # As a kernel that tells nobody but the parent how a process has ended.
+        seccomp.deny("ioctl")
+        multiprocessing.set_forkserver_preload(["ends_at_once"])
+        process = multiprocessing.Process(target=nothing)
+        try:
+            process.start()
+        except OSError as error:
+            print(error)
+"""
+
+
+def test_server_that_ends_by_itself_is_tried_once(program, tmp_path) -> None:
+    starts = tmp_path / "starts"
+    module = f"import os\nopen({str(starts)!r}, 'a').write('x')\nos._exit(3)\n"
+    (tmp_path / "ends_at_once.py").write_text(module)
+    where = [str(tmp_path), str(Path(seccomp.__file__).parent)]
+    command = program.command(ENDING)
+    path = os.pathsep.join([*where, os.environ.get("PYTHONPATH", "")])
+    code, out, err = script.run(command, env={**os.environ, "PYTHONPATH": path})
+    assert (code, err) == (0, "")
+    assert "exited with code 3" in out
+    assert starts.read_text() == "x"

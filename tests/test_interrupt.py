@@ -105,18 +105,20 @@ import itertools
 import multiprocessing
 import time
 
-def initialize(both):
-    globals()["given"] = both
+def initialize(*both):
+    globals()["given"], globals()["told"] = both
 
 def work(_):
-    if given.wait() == 0:
+    # Workers that have taken the place of these two may meet, too, before the pool ends.
+    if given.wait() == 0 and not told.is_set():
+        told.set()
         print("waiting", flush=True)
     WORK
 
 if __name__ == "__main__":
-    both = multiprocessing.Barrier(2)
+    both = multiprocessing.Barrier(2), multiprocessing.Event()
     try:
-        with multiprocessing.Pool(2, initialize, (both,)) as pool:
+        with multiprocessing.Pool(2, initialize, both) as pool:
             WAIT
     except KeyboardInterrupt:
         print("interrupted", flush=True)
@@ -251,6 +253,90 @@ def test_child_that_is_interrupted_ends_with_a_traceback_and_code_1(program) -> 
     assert "KeyboardInterrupt" in err
 
 
+@pytest.mark.slow
+@pytest.mark.procession_only(
+    "a child that is not ready yet ignores it there, and hangs"
+)
+def test_child_is_interrupted_from_the_moment_of_its_start(program) -> None:
+    code, out, _ = program(f"""
+        import multiprocessing
+        import os
+        import signal
+        import time
+
+        def child(never):
+            never.wait()
+
+        if __name__ == "__main__":
+            never = multiprocessing.Event()
+            for turn in range(60):
+                process = multiprocessing.Process(target=child, args=(never,))
+                process.start()
+                # At once, and a little later each time.
+                until = time.monotonic() + turn // 2 * 0.0001
+                while time.monotonic() < until:
+                    pass
+                os.kill(process.pid, signal.SIGINT)
+                process.join({PATIENCE})
+                # An interpreter that has no handler yet ends by the signal.
+                if process.exitcode not in (1, -signal.SIGINT):
+                    print(turn, process.exitcode)
+                    process.kill()
+    """)
+    assert (code, out) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.procession_only("it looks at the processes that wait to be needed")
+@pytest.mark.methods("spawn", "forkserver")
+def test_interrupt_of_all_is_nothing_to_who_waits_to_be_needed(program) -> None:
+    code, out, err = program("""
+        import multiprocessing
+        import os
+        import signal
+        from multiprocessing import forkserver
+        from procession import _procession
+
+        def child():
+            pass
+
+        def have_heard(group):
+            # Those whose interrupt is still on its way to them.
+            for name in filter(str.isdecimal, os.listdir("/proc")):
+                try:
+                    if os.getpgid(int(name)) != group:
+                        continue
+                    with open(f"/proc/{name}/status") as status:
+                        sets = dict(line.split(":\t") for line in status)
+                except (OSError, ValueError):
+                    continue
+                if int(sets["ShdPnd"], 16) & ~int(sets["SigBlk"], 16):
+                    return False
+            return True
+
+        def run():
+            process = multiprocessing.Process(target=child)
+            process.start()
+            process.join()
+            return process.exitcode
+
+        if __name__ == "__main__":
+            heard = []
+            signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+            assert run() == run() == 0
+            server = forkserver._forkserver._forkserver_pid
+            for _ in range(20):
+                os.killpg(0, signal.SIGINT)
+                while not have_heard(os.getpgrp()):
+                    pass
+                code = run()
+                assert code == 0, code
+            assert len(heard) == 20
+            assert server == forkserver._forkserver._forkserver_pid
+    """)
+    assert (code, out, err) == (0, "", "")
+
+
 def test_signal_handler_runs_while_its_process_waits(program) -> None:
     code, out, err = program("""
         import multiprocessing
@@ -274,3 +360,145 @@ def test_signal_handler_runs_while_its_process_waits(program) -> None:
             process.join()
     """)
     assert (code, out, err) == (0, "True\n", "")
+
+
+INTERRUPTED_START = """
+import os
+import signal
+import sys
+import procession as mp
+
+class Stop(Exception):
+    pass
+
+def stop(signum, frame):
+    raise Stop
+
+def hold(lock, held):
+    with lock:
+        held.send(1)
+        held.recv()
+
+if __name__ == "__main__":
+    context = mp.get_context("fork")
+    lock = context.Lock()
+    here, there = context.Pipe()
+    signal.signal(signal.SIGALRM, stop)
+    os.register_at_fork(WHEN=lambda: signal.raise_signal(signal.SIGALRM))
+    process = context.Process(target=hold, args=(lock, there))
+    try:
+        process.start()
+    except Stop:
+        print("stopped", process.pid, mp.active_children())
+    try:
+        print(lock.acquire(timeout=10))
+    except mp.context.OwnerDied:
+        # It had come as far as that when it was ended.
+        print(lock.acquire(timeout=10))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after_in_parent"])
+@pytest.mark.methods("fork")
+def test_handler_that_raises_during_a_fork_leaves_no_child(program, when) -> None:
+    text = INTERRUPTED_START.replace("WHEN", when)
+    assert program(text) == (0, "stopped None []\nTrue\n", "")
+
+
+INTERRUPTED_POOL = """
+import signal
+import procession as mp
+
+class Interrupting:
+    count = 0
+
+    def __call__(self, index):
+        Interrupting.count += 1
+        if Interrupting.count == 2:
+            signal.raise_signal(signal.SIGINT)
+        return {}
+
+if __name__ == "__main__":
+    try:
+        with mp.Pool(3, env=Interrupting()) as pool:
+            print(pool.map(abs, [1]))
+    except KeyboardInterrupt:
+        print("interrupted", mp.active_children())
+"""
+
+
+def test_interrupt_while_a_pool_starts_ends_the_pool(program) -> None:
+    assert program(INTERRUPTED_POOL) == (0, "interrupted []\n", "")
+
+
+GROUP = """
+import os
+import signal
+import threading
+import procession as mp
+
+def work(number):
+    here.send(os.getpid())
+    while True:
+        pass
+
+def initialize(end):
+    globals()["here"] = end
+
+if __name__ == "__main__":
+    there, end = mp.Pipe()
+    try:
+        with mp.Pool(1, initialize, (end,)) as pool:
+            result = pool.map_async(work, [1])
+            worker = there.recv()
+            os.kill(worker, signal.SIGINT)
+            # A moment later, as it may be where others run between the two.
+            late = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+            late.start()
+            try:
+                result.get()
+            except BaseException as error:
+                print(type(error).__name__, flush=True)
+                raise
+    except BaseException:
+        late.join()
+"""
+
+
+@pytest.mark.slow
+def test_interrupt_of_a_group_that_comes_to_a_worker_first_is_an_interrupt(
+    program,
+) -> None:
+    assert program(GROUP) == (0, "KeyboardInterrupt\n", "")
+
+
+LOOP = """
+import asyncio
+import procession as mp
+import signal
+
+def wait(ready):
+    ready.set()
+    signal.pause()
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, print, "the parent was told")
+    context = mp.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=wait, args=(ready,))
+    process.start()
+    await asyncio.to_thread(ready.wait)
+    process.terminate()
+    await asyncio.to_thread(process.join, 20)
+    await asyncio.sleep(0)
+    print(process.exitcode)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.methods("fork")
+def test_child_of_an_asyncio_program_hears_signals_itself(program) -> None:
+    assert program(LOOP) == (0, "-15\n", "")

@@ -5,9 +5,12 @@ tests of that run on the standard library too.
 """
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import tomllib
+from pathlib import Path
 
 import pytest
 import script
@@ -105,6 +108,56 @@ def test_traceback_shows_the_program_and_no_more(run) -> None:
     assert err.endswith("ValueError: on purpose\n")
 
 
+TELL_AND_FAIL = """
+import sys
+print(globals().get("__file__"), sys.argv, sys.path[0], __spec__, __loader__)
+def fail():
+    raise {error}
+fail()
+"""
+
+
+@pytest.mark.procession_only("it is what is compared with")
+@pytest.mark.parametrize(
+    "error", ["ValueError('on purpose')", "SystemExit('why')", "KeyboardInterrupt"]
+)
+@pytest.mark.parametrize(
+    "form", [["program.py"], ["./program.py"], ["-c"], ["-"], ["-m", "program"]]
+)
+def test_each_form_tells_and_fails_as_with_python_alone(tmp_path, form, error) -> None:
+    text = TELL_AND_FAIL.format(error=error)
+    (tmp_path / "program.py").write_text(text)
+    if form == ["-c"]:
+        form = ["-c", text]
+
+    def told(*runner: str) -> tuple[int, str, str]:
+        command = [sys.executable, *runner, *form, "argument"]
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            input=text,
+            cwd=tmp_path,
+            text=True,
+        )
+        # Where loaders lie in memory is no difference.
+        out = re.sub(" at 0x[0-9a-f]+", "", done.stdout)
+        return done.returncode, out, done.stderr
+
+    assert told("-m", "procession") == told()
+
+
+@pytest.mark.parametrize(
+    "form", [["-c", "a b"], ["-cprint(1)"], ["-c"], ["-m"], ["absent.py"], ["-x"]]
+)
+def test_what_cannot_be_run_ends_with_an_error_or_is_run(lib, tmp_path, form) -> None:
+    command = script.python(lib.__name__, *form)
+    code, out, err = script.run(command, cwd=tmp_path)
+    assert (code, out) == ((0, "1\n") if "print" in form[0] else (code, ""))
+    assert (code == 0) == (err == "")
+    assert "__main__.py" not in err
+
+
 def test_module_is_run_by_its_name(lib, tmp_path) -> None:
     package = tmp_path / "package"
     package.mkdir()
@@ -196,7 +249,7 @@ def test_start_without_the_main_guard_is_an_error_and_no_storm(run, method) -> N
     assert out.endswith("1\n")
     assert 2 <= out.count("read") <= 3, "read here, in the child, and maybe its server"
     assert "RuntimeError" in err
-    assert "freeze_support()" in err
+    assert "if __name__ == '__main__':" in err
 
 
 # Who is behind the name.
@@ -303,6 +356,29 @@ def test_drop_in_by_import_as(lib, tmp_path) -> None:
     )
     code, out, err = script.run([sys.executable, "program.py"], cwd=tmp_path)
     assert (code, out, err) == (0, "told\n", "")
+
+
+# What the command tells of itself.
+
+
+@pytest.mark.procession_only("it is the library's own command")
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_names_each_form_of_a_program(lib, tmp_path, option) -> None:
+    command = [sys.executable, "-m", "procession", option]
+    code, out, err = script.run(command, cwd=tmp_path)
+    assert (code, err) == (0, "")
+    for form in ("SCRIPT", "-m MODULE", "-c COMMAND", "- [ARG...]"):
+        assert f"python -m procession {form}" in out
+
+
+@pytest.mark.procession_only("the standard library has no version of its own")
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version_is_that_of_the_package(lib, tmp_path, option) -> None:
+    manifest = tomllib.loads((Path(__file__).parents[1] / "Cargo.toml").read_text())
+    version = manifest["workspace"]["package"]["version"]
+    assert lib.__version__ == version
+    command = [sys.executable, "-m", "procession", option]
+    assert script.run(command, cwd=tmp_path) == (0, f"procession {version}\n", "")
 
 
 # Wrong use of the command.

@@ -387,3 +387,139 @@ def test_frozen_program_runs_its_children(lib, method, files, tmp_path) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     code, out, err = script.run([launcher], cwd=tmp_path, env=env)
     assert (code, out, err) == (0, "from the child\n0\n", "")
+
+
+# What stands for a frozen executable: it has no interpreter that takes `-c`.
+FROZEN = """\
+#!{python}
+import sys
+
+sys.frozen, sys.executable = True, {path!r}
+sys.path.append({root!r})
+
+import procession as multiprocessing
+
+def work(number):
+    return number * number, len(sys.argv)
+
+if __name__ == "__main__":
+    multiprocessing.freeze_support()
+    with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+        print(pool.map(work, range(3)))
+"""
+
+
+@pytest.mark.procession_only("an executable of its kind has a hook for that")
+def test_frozen_executable_has_children(lib, method, tmp_path) -> None:
+    path = tmp_path / "program"
+    root = os.path.dirname(os.path.dirname(lib.__file__))
+    path.write_text(FROZEN.format(python=sys.executable, path=str(path), root=root))
+    path.chmod(0o700)
+    code, out, err = script.run([path, method], cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out == "[(0, 2), (1, 2), (4, 2)]\n"
+
+
+# What children of a program without a guard do again.
+UNGUARDED = {
+    "pool": """
+        with multiprocessing.Pool(2) as pool:
+            print(pool.map(abs, range(4)))
+    """,
+    "process": """
+        process = multiprocessing.Process(target=print)
+        process.start()
+        process.join()
+        sys.exit(process.exitcode)
+    """,
+    "manager": "multiprocessing.Manager()",
+}
+
+
+@pytest.mark.methods("spawn", "forkserver")
+@pytest.mark.procession_only("it goes on for ever, or does not say why")
+@pytest.mark.parametrize("what", UNGUARDED)
+def test_last_line_of_a_program_without_a_guard_says_why(program, what) -> None:
+    text = "import multiprocessing, sys\n" + textwrap.dedent(UNGUARDED[what])
+    code, out, err = program(text)
+    assert (code, out) == (1, "")
+    last = err.splitlines()[-1]
+    advice = "belongs behind `if __name__ == '__main__':`"
+    assert advice in last
+    # Each of two workers may tell it, and the pool twice: as the cause, and as its own.
+    assert err.count(advice) <= 4, err
+
+
+@pytest.mark.methods("spawn", "forkserver")
+@pytest.mark.procession_only("it starts workers for ever")
+def test_pool_whose_workers_cannot_import_the_program_says_why(program) -> None:
+    code, out, err = program("""
+        import multiprocessing
+
+        if __name__ == "__mp_main__":
+            raise ZeroDivisionError("only in children")
+
+        with multiprocessing.Pool(2) as pool:
+            try:
+                pool.map(abs, [1])
+            except ZeroDivisionError as error:
+                print(error, type(error.__cause__).__name__)
+    """)
+    assert (code, out) == (0, "only in children RemoteTraceback\n"), err
+
+
+# Its functions are used, and its work is guarded, or not.
+USED = """
+    import multiprocessing, sys
+
+    class Number:
+        def __init__(self, value):
+            self.value = value
+
+    def work(number):
+        return Number(number.value * 10)
+
+    def main():
+        multiprocessing.set_start_method(sys.argv[1], force=True)
+        with multiprocessing.Pool(2) as pool:
+            numbers = pool.map(work, map(Number, [1, 2, 3]))
+            print([number.value for number in numbers])
+        process = multiprocessing.Process(target=work, args=(Number(1),))
+        process.start()
+        process.join()
+        print(process.exitcode)
+
+    GUARD
+        main()
+"""
+
+
+@pytest.mark.procession_only("a child does not find them")
+@pytest.mark.parametrize("form", ["archive.pyz", "folder", "package"])
+def test_functions_of_a_main_module_that_is_not_read_again_are_found(
+    lib, method, files, tmp_path, form
+) -> None:
+    text = textwrap.dedent(USED).replace("GUARD", "if __name__ == '__main__':")
+    if form == "archive.pyz":
+        with zipfile.ZipFile(tmp_path / form, "w") as archive:
+            archive.writestr("__main__.py", text)
+    else:
+        files(f"{form}/__main__.py", text)
+    command = ["-m", form] if form == "package" else [form]
+    command = script.python(lib.__name__, *command, method)
+    code, out, err = script.run(command, cwd=tmp_path)
+    assert (code, out, err) == (0, "[10, 20, 30]\n0\n", "")
+
+
+@pytest.mark.methods("spawn", "forkserver")
+@pytest.mark.procession_only("a child does not find them")
+def test_functions_of_an_unguarded_archive_end_with_an_error(
+    lib, method, tmp_path
+) -> None:
+    text = textwrap.dedent(USED).replace("GUARD", "if True:")
+    with zipfile.ZipFile(tmp_path / "archive.pyz", "w") as archive:
+        archive.writestr("__main__.py", text)
+    command = script.python(lib.__name__, "archive.pyz", method)
+    code, _out, err = script.run(command, cwd=tmp_path)
+    assert code == 1
+    assert "belongs behind" in err.splitlines()[-1]

@@ -3,6 +3,7 @@
 import os
 import resource
 import select
+import sys
 import threading
 import warnings
 
@@ -135,23 +136,41 @@ def test_fork_while_threads_use_everything(mp) -> None:
     assert busy.failures == []
 
 
-@pytest.mark.methods("fork")
-@pytest.mark.procession_only("it names a line of its own")
-def test_fork_of_a_process_with_threads_warns(mp) -> None:
+@pytest.fixture
+def thread():
+    """Returns a thread that runs during the test."""
     go = threading.Event()
     thread = threading.Thread(target=go.wait)
     thread.start()
+    yield thread
+    go.set()
+    thread.join()
+
+
+@pytest.mark.methods("fork")
+def test_fork_of_a_process_with_threads_warns_where_python_does(mp, thread) -> None:
     process = mp.Process(target=targets.nothing)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         process.start()
-    go.set()
-    thread.join()
     process.join(PATIENCE)
-    ours = [warning for warning in caught if warning.filename == __file__]
-    assert [warning.category for warning in ours] == [DeprecationWarning]
-    assert "multi-threaded, use of fork" in str(ours[0].message)
-    assert thread.name in str(ours[0].message)
+    told = [str(warning.message) for warning in caught]
+    assert len(told) == (1 if sys.version_info >= (3, 12) else 0)
+    assert all("multi-threaded, use of fork" in message for message in told)
+
+
+@pytest.mark.methods("fork")
+def test_warning_of_threads_that_is_an_error_loses_no_start(mp, thread) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        process = mp.Process(target=targets.nothing)
+        process.start()
+        process.join(PATIENCE)
+        assert process.exitcode == 0
+        with mp.Pool(2, maxtasksperchild=1) as pool:
+            assert pool.map(abs, range(-6, 0), chunksize=1) == [6, 5, 4, 3, 2, 1]
+            pool.close()
+            pool.join()
 
 
 @pytest.fixture
@@ -197,3 +216,47 @@ def test_a_thousand_one_after_another(mp, method, limited) -> None:
         process.start()
         process.join(PATIENCE)
         assert process.exitcode == 0
+
+
+COPY = """
+import multiprocessing as mp
+import os
+import sys
+
+def double(number):
+    return 2 * number
+
+if __name__ == "__main__":
+    event = mp.Event()
+    children = [
+        mp.Process(target=event.wait, args=(60,), daemon=is_daemon)
+        for is_daemon in (False, True)
+    ]
+    for child in children:
+        child.start()
+    pool = mp.Pool(2)
+    pid = os.fork()
+    if pid == 0:
+        assert mp.active_children() == []
+        assert children[0].exitcode is None
+        process = mp.Process(target=double, args=(1,))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        with mp.Pool(2) as other:
+            assert other.map(double, [1, 2]) == [2, 4]
+        sys.exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert all(child.is_alive() for child in children)
+    assert pool.map(double, [1, 2]) == [2, 4]
+    event.set()
+    for child in children:
+        child.join()
+    pool.terminate()
+    pool.join()
+"""
+
+
+@pytest.mark.procession_only("the copy finds its original's children")
+def test_copy_by_os_fork_has_no_children_of_its_own_and_can_have_some(program) -> None:
+    assert program(COPY) == (0, "", "")

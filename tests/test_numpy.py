@@ -1,6 +1,7 @@
 """Arrays of numpy: they arrive whole, writable, and private to the receiver."""
 
 import gc
+import pickle
 import threading
 
 import numpy as np
@@ -121,12 +122,45 @@ def test_arrays_inside_other_objects_are_private_and_writable_too(lib) -> None:
     assert float(array.sum()) == 0
 
 
-def test_array_that_may_not_be_written_arrives_as_it_was(lib) -> None:
+SIZES = {"a few": 5, "some": 1000, "many": 50_000}
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_array_that_may_not_be_written_arrives_as_one_that_may(lib, size) -> None:
     queue = lib.Queue()
-    array = np.arange(50_000)
+    array = np.arange(size)
     array.flags.writeable = False
-    queue.put(array)
-    assert np.array_equal(queue.get(), array)
+    for message in (
+        array,
+        np.frombuffer(array.tobytes(), array.dtype),
+        array[: size // 2],
+    ):
+        queue.put(message)
+        for got in (queue.get(), through_pipe(lib, message)):
+            assert np.array_equal(got, message)
+            got[:] = 7
+            assert message[-1] == len(message) - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_task_may_write_to_what_its_sender_may_not(mp, call, size) -> None:
+    array = np.arange(size, dtype=np.float64)
+    array.flags.writeable = False
+    if mp.get_start_method() != "fork":  # There a child has the parent's array.
+        assert call(targets.overwrite, array) == array.sum()
+    with mp.Pool(1) as pool:
+        assert pool.apply(targets.overwrite, (array,)) == array.sum()
+        assert pool.map(targets.overwrite, [array, array]) == [array.sum()] * 2
+        got = pool.apply(targets.same_but_fixed, (array,))
+    got[:] = 7
+    assert array[-1] == size - 1
+
+
+def test_bytes_in_a_pickle_buffer_arrive_as_bytes(lib) -> None:
+    queue = lib.Queue()
+    queue.put(pickle.PickleBuffer(b"abc"))
+    assert queue.get() == b"abc"
 
 
 def test_received_array_outlives_what_it_came_through(lib) -> None:

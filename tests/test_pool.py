@@ -337,8 +337,8 @@ def test_argument_that_does_not_pickle_fails_its_call_only(pool) -> None:
     others = pool.map_async(targets.square, range(10))
     with pytest.raises((TypeError, pickle.PicklingError)):
         pool.apply(calls.same, (threading.Lock(),))
-    with pytest.raises((AttributeError, TypeError, pickle.PicklingError)):
-        pool.apply(lambda: None)
+    with pytest.raises((TypeError, pickle.PicklingError)):
+        pool.apply(threading.Lock().acquire)
     assert others.get(PATIENCE) == [n * n for n in range(10)]
 
 
@@ -569,3 +569,26 @@ def test_pool_that_cannot_be_filled_fails_and_leaves_no_worker(mp) -> None:
     with pytest.raises(OSError, match="no more processes"):
         Scarce(4, context=mp)
     assert [process.is_alive() for process in started] == [False, False]
+
+
+FAREWELL = """
+import atexit
+import multiprocessing as mp
+import os
+
+def initialize(both, path):
+    atexit.register(os.mkdir, f"{path}-{os.getpid()}")
+    both.wait()
+
+if __name__ == "__main__":
+    path = os.path.abspath("ended")
+    with mp.Pool(2, initialize, (mp.Barrier(2), path)) as pool:
+        pool.map(abs, range(10), chunksize=1)
+        pool.map(abs, range(10), chunksize=1)
+    print(len([name for name in os.listdir() if name.startswith("ended-")]))
+"""
+
+
+@pytest.mark.procession_only("workers are killed, and may not come to it")
+def test_idle_workers_of_a_terminated_pool_come_to_their_ends(program) -> None:
+    assert program(FAREWELL) == (0, "2\n", "")

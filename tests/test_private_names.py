@@ -2,11 +2,13 @@
 
 import gc
 import os
+import select
 import threading
 import weakref
 
 from library import PATIENCE, load
 from targets import calls
+from targets import queues as targets
 
 
 def test_queue_has_ends_that_look_like_a_pipe(mp) -> None:
@@ -17,6 +19,20 @@ def test_queue_has_ends_that_look_like_a_pipe(mp) -> None:
     assert queue._reader.recv() == "item"
     assert not queue._reader.poll()
     assert queue._maxsize == 3
+
+
+def test_reading_end_is_not_ready_for_what_another_process_has_got(mp, start) -> None:
+    queue = mp.Queue()
+    assert load("connection").wait([queue._reader], 0) == []
+    process = start(targets.put_and_get, queue, "item")
+    process.join()
+    # In either way: as an end that the library knows, and as a mere descriptor.
+    assert load("connection").wait([queue._reader], 0) == []
+    assert select.select([queue._reader], [], [], 0) == ([], [], [])
+    queue.put("item")
+    assert load("connection").wait([queue._reader], PATIENCE) == [queue._reader]
+    assert select.select([queue._reader], [], [], PATIENCE)[0] == [queue._reader]
+    assert queue.get(timeout=PATIENCE) == "item"
 
 
 def test_client_may_put_ends_of_its_own_in_place(mp) -> None:
@@ -72,6 +88,15 @@ def test_module_knows_current_process_and_children(mp, start) -> None:
     child.join()
     assert child not in module._children
     assert child._parent_pid == os.getpid()
+
+
+def test_pool_has_as_many_workers_as_it_is_told_before_it_is_repopulated(mp) -> None:
+    with mp.Pool(1) as pool:
+        pool._processes = 3
+        pool._repopulate_pool()
+        assert len(pool._pool) == 3
+        assert all(worker.is_alive() for worker in pool._pool)
+        assert pool.map(calls.same, range(9)) == list(range(9))
 
 
 def test_pool_knows_its_workers_and_what_is_to_come(mp) -> None:

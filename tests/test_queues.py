@@ -1,6 +1,7 @@
 """Queues: order, bounds, waiting, and items that are large or many."""
 
 import os
+import pickle
 import queue as threads_queue
 import threading
 import time
@@ -186,6 +187,33 @@ def test_put_into_a_full_queue_gives_up_when_asked_to(lib, kind) -> None:
     assert [queue.get(), queue.get()] == ["first", "second"]
 
 
+@pytest.mark.procession_only("its errors have no text")
+def test_errors_of_a_queue_tell_its_bound_and_the_wait(lib) -> None:
+    queue = lib.Queue(2)
+    for call, text in [
+        (queue.get_nowait, r"queue #\d+ is empty"),
+        (lambda: queue.get(timeout=MOMENT), rf"queue #\d+ was empty for {MOMENT} s"),
+    ]:
+        with pytest.raises(threads_queue.Empty, match=f"^{text}$"):
+            call()
+    queue.put(1)
+    queue.put(2)
+    most = "it holds at most 2 items"
+    for call, text in [
+        (lambda: queue.put_nowait(3), rf"queue #\d+ is full: {most}"),
+        (
+            lambda: queue.put(3, True, MOMENT),
+            rf"queue #\d+ was full for {MOMENT} s: {most}",
+        ),
+        # What has a lock in it goes another way.
+        (lambda: queue.put(lib.Lock(), False), rf"queue #\d+ is full: {most}"),
+    ]:
+        with pytest.raises(threads_queue.Full, match=f"^{text}$") as caught:
+            call()
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert (type(again), again.args) == (threads_queue.Full, caught.value.args)
+
+
 def test_child_finds_a_queue_empty_or_full_as_its_parent_does(mp, call) -> None:
     queue = mp.Queue(1)
     assert call(targets.attempt, queue, "get_nowait") == "Empty"
@@ -288,6 +316,21 @@ def test_task_done_more_often_than_there_were_tasks_is_an_error(lib) -> None:
     queue.task_done()
     with pytest.raises(ValueError, match="called too many times"):
         queue.task_done()
+
+
+def test_clients_read_how_many_tasks_are_unfinished(lib) -> None:
+    queue = lib.JoinableQueue()
+    for number in range(3):
+        queue.put(number)
+    queue.task_done()
+    assert queue._unfinished_tasks.get_value() == 2
+    assert queue._unfinished_tasks._semlock._get_value() == 2
+    assert not queue._unfinished_tasks._semlock._is_zero()
+    with queue._cond:
+        assert not queue._cond.wait(timeout=MOMENT)
+    queue.task_done()
+    queue.task_done()
+    assert queue._unfinished_tasks._semlock._is_zero()
 
 
 # The end of a queue.

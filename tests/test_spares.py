@@ -110,7 +110,15 @@ def test_interrupt_passes_spares_by(mp, spares) -> None:
     pids = spares()
     for pid in pids:
         os.kill(pid, signal.SIGINT)
+        while pending(pid):
+            pass
     assert call_pid(mp) in pids
+
+
+def pending(pid: int) -> int:
+    """Returns the set of signals that are on their way to a process."""
+    with open(f"/proc/{pid}/status") as status:
+        return int(dict(line.split(":\t") for line in status)["ShdPnd"], 16)
 
 
 def test_spares_get_connections(mp, start, spares) -> None:
@@ -181,3 +189,27 @@ def test_spares_end_with_their_program(program, end) -> None:
     """)
     # That nobody was left behind is seen to by the fixture.
     assert (code, out, err) == (-signal.SIGKILL if end else 0, "", "")
+
+
+def any_child() -> tuple[int, int] | None:
+    try:
+        return os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+
+
+def test_nobody_who_waits_for_any_child_meets_a_spare(mp, spares, lib) -> None:
+    heard = []
+    before = signal.signal(signal.SIGCHLD, lambda number, frame: heard.append(number))
+    try:
+        pids = spares()
+        # Of the children that were started and joined nobody is left.
+        assert any_child() is None
+        heard.clear()
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        importlib.import_module("procession._procession").end_spares()
+        assert any_child() is None
+        assert heard == []
+    finally:
+        signal.signal(signal.SIGCHLD, before)

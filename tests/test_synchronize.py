@@ -1,5 +1,7 @@
 """Locks, semaphores, events, conditions and barriers, between processes."""
 
+import os
+import pickle
 import threading
 import time
 
@@ -468,6 +470,44 @@ def test_reset_turns_away_those_who_wait_and_mends_the_barrier(mp, start) -> Non
     assert barrier.broken is False
     start(targets.wait_at_barrier, barrier, results)
     assert {barrier.wait(PATIENCE), results.get()} == {0, 1}
+
+
+@pytest.mark.procession_only("its error has no text")
+def test_broken_barrier_tells_why_and_by_whom(mp, start) -> None:
+    barrier, results = mp.Barrier(2), mp.SimpleQueue()
+    barrier.abort()
+    with pytest.raises(threading.BrokenBarrierError) as caught:
+        barrier.wait()
+    assert f"process {os.getpid()} aborted it; reset it" in str(caught.value)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (type(again), again.args) == (type(caught.value), caught.value.args)
+    barrier.reset()
+    start(targets.tell_of_barrier, barrier, results)
+    wait_until_waiting(barrier, 1)
+    barrier.reset()
+    assert f"process {os.getpid()} reset it" in results.get()
+    with pytest.raises(
+        threading.BrokenBarrierError, match="this wait took longer"
+    ) as late:
+        barrier.wait(MOMENT)
+    assert f"{os.getpid()} waited until its timeout, and 1 of 2" in str(late.value)
+    start(targets.tell_of_barrier, barrier, results)
+    assert f"{os.getpid()} waited until its timeout, and 1 of 2" in results.get()
+
+
+@pytest.mark.procession_only("its error has no text")
+def test_barrier_broken_by_its_action_tells_whose(mp, start) -> None:
+    barrier, results = mp.Barrier(2, targets.Failing()), mp.SimpleQueue()
+    start(targets.tell_of_barrier, barrier, results)
+    wait_until_waiting(barrier, 1)
+    with pytest.raises(ValueError, match="on purpose"):
+        barrier.wait()
+    assert f"the action of process {os.getpid()} failed" in results.get()
+    barrier = mp.Barrier(2, targets.Dying())
+    start(targets.tell_of_barrier, barrier, results)
+    wait_until_waiting(barrier, 1)
+    leader = start(targets.tell_of_barrier, barrier, results)
+    assert f"process {leader.pid} died before all could go on" in results.get()
 
 
 def test_reset_mends_an_aborted_barrier(lib) -> None:

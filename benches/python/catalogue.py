@@ -72,6 +72,8 @@ def python_scenarios() -> list[Scenario]:
         ("map-default", "pools.map_default", MILLIONS, 1),
         ("imap-tiny", "pools.imap_tiny", THOUSANDS, 1),
         ("apply-roundtrip", "pools.apply_roundtrip", MICROSECONDS, 4),
+        ("executor-map", "executors.executor_map", THOUSANDS, 20),
+        ("executor-roundtrip", "executors.executor_roundtrip", MICROSECONDS, 15),
         ("array-in-80MB", "arrays.array_in", MILLISECONDS, 8),
         ("array-out-80MB", "arrays.array_out", MILLISECONDS, 8),
         ("queue-1p1c", "queues.queue_1p1c", THOUSANDS, 4),

@@ -11,8 +11,15 @@ As in `multiprocessing`, the functions are the methods of the default context.
 
 import sys
 
-from . import context
+try:
+    from . import context
+except ImportError as error:
+    from . import _interpreter
+
+    _interpreter.explain(error)
+    raise
 from ._install import install as install
+from ._procession import VERSION as _version
 from .context import (
     AuthenticationError as AuthenticationError,
 )
@@ -55,6 +62,15 @@ from .process import (
 from .process import (
     parent_process as parent_process,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ._log_relay import LogRelay as LogRelay
+del TYPE_CHECKING  # It would be one of the public names.
+
+__version__ = _version
 
 _default = context._default_context
 
@@ -133,10 +149,63 @@ __all__ = [
     "log_to_stderr",
     "parent_process",
     "reducer",
+    "relay_logs",
     "set_executable",
     "set_forkserver_preload",
     "set_start_method",
 ]
+
+# There each is imported with another that needs it; here few need others.
+_SUBMODULES = {
+    "connection",
+    "dummy",
+    "forkserver",
+    "futures",
+    "heap",
+    "managers",
+    "pool",
+    "popen_fork",
+    "popen_forkserver",
+    "popen_spawn_posix",
+    "queues",
+    "resource_sharer",
+    "resource_tracker",
+    "shared_memory",
+    "sharedctypes",
+    "spawn",
+    "synchronize",
+    "util",
+}
+
+
+def relay_logs() -> "LogRelay":
+    """Has records that children log handled by the handlers of this process.
+
+    It holds for processes and workers that are started from now on, under every start
+    method, and for their children: they have the levels that the loggers have here, and no
+    handlers of their own but those that they add. A record arrives with the name and the id
+    of its process, and the logger of its name handles it, if its level is high enough
+    there. A record is safe when the call that logged it has returned, however its process
+    ends; all are handled before this process ends.
+
+    Returns:
+        What ends it: a context manager, with a method `stop`.
+    """
+    from ._log_relay import LogRelay
+
+    relay = LogRelay()
+    current_process()._config["log_relay"] = relay.for_children()
+    return relay
+
+
+def __getattr__(name: str) -> "Any":
+    """Imports a submodule when it is first asked for."""
+    if name in _SUBMODULES:
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # Children find the main module under this name, and so must what is pickled here.
 if "__main__" in sys.modules:

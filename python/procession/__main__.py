@@ -2,9 +2,13 @@
 
     python -m procession SCRIPT [ARG...]
     python -m procession -m MODULE [ARG...]
+    python -m procession -c COMMAND [ARG...]
+    python -m procession - [ARG...]
 
-The program cannot tell otherwise: `sys.argv`, `sys.path[0]` and `__main__` are what
-they are when `python` runs it directly.
+`-h` and `--help` tell this, `-V` and `--version` the version.
+
+The program cannot tell otherwise: `sys.argv`, `sys.path[0]`, `__main__` and tracebacks
+are what they are when `python` runs it directly.
 """
 
 import io
@@ -12,27 +16,85 @@ import os
 import pkgutil
 import runpy
 import sys
+import textwrap
 import types
-from importlib.machinery import SourceFileLoader
-from typing import NoReturn
+from importlib.machinery import BuiltinImporter, SourceFileLoader
+from typing import Any, NoReturn
 
-from procession import install
+from procession import __version__, install
 
 USAGE = """\
 usage: python -m procession SCRIPT [ARG...]
-       python -m procession -m MODULE [ARG...]"""
+       python -m procession -m MODULE [ARG...]
+       python -m procession -c COMMAND [ARG...]
+       python -m procession - [ARG...]"""
+
+HELP = f"""\
+{USAGE}
+
+Runs a Python program in which `multiprocessing` is procession, in its children too.
+
+  SCRIPT         a file, or a folder or an archive that has a __main__.py
+  -m MODULE      a module or a package, as for `python -m`
+  -c COMMAND     the text of a program, as for `python -c`
+  -              standard input, or at a terminal a prompt
+  -h, --help     show this and end
+  -V, --version  show the version of procession and end"""
 
 
 def main(args: list[str]) -> None:
     """Runs the program that the arguments name."""
-    if args[:1] == ["-m"]:
-        if len(args) < 2:
-            _fail("-m needs the name of a module")
-        run_module(args[1], args[1:])
-    elif not args or args[0].startswith("-"):
-        _fail(f"unknown option {args[0]}" if args else "no program was given")
+    try:
+        _run(args)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        _show_the_program_alone(error)
+        raise
+
+
+def _run(args: list[str]) -> None:
+    first = args[0] if args else ""
+    # As for `python`, what they take may follow at once.
+    if first[:2] in ("-m", "-c"):
+        argument, others = first[2:], args[1:]
+        if not argument:
+            if len(args) < 2:
+                what = "the name of a module" if first == "-m" else "a command"
+                _fail(f"{first} needs {what}")
+            argument, others = args[1], args[2:]
+        if first[:2] == "-m":
+            run_module(argument, [argument, *others])
+        else:
+            run_command(argument, ["-c", *others])
+    elif first in ("-h", "--help"):
+        print(HELP)
+    elif first in ("-V", "--version"):
+        print(f"procession {__version__}")
+    elif first == "-":
+        run_input(args)
+    elif not first or first.startswith("-"):
+        _fail(f"unknown option {first}" if first else "no program was given")
     else:
-        run_path(args[0], args)
+        run_path(first, args)
+
+
+def _show_the_program_alone(error: BaseException) -> None:
+    """Has what the program raised be shown without what has run it.
+
+    The interpreter calls `sys.excepthook` when it has left all of it.
+    """
+    shown = error.__traceback__
+    while shown is not None and shown.tb_frame.f_code.co_filename == __file__:
+        shown = shown.tb_next
+    before = sys.excepthook
+
+    def excepthook(kind: Any, value: Any, _: Any) -> None:
+        sys.excepthook = before
+        sys.last_traceback = value.__traceback__ = shown
+        before(kind, value, shown)
+
+    sys.excepthook = excepthook
 
 
 def run_module(name: str, argv: list[str]) -> None:
@@ -41,6 +103,37 @@ def run_module(name: str, argv: list[str]) -> None:
     # The function that the interpreter itself calls for -m: unlike run_module it lets
     # the module be, and stay, `__main__`.
     runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+
+
+def run_command(command: str, argv: list[str]) -> None:
+    """Runs a text as `python -c` does."""
+    if sys.version_info >= (3, 14):
+        command = textwrap.dedent(command)
+    module = _enter(argv, "")
+    module.__loader__ = BuiltinImporter
+    code = compile(f"{command}\n", "<string>", "exec", dont_inherit=True)
+    if sys.version_info >= (3, 13):
+        import linecache
+
+        # As there, tracebacks show its lines.
+        linecache._register_code(code, command, "<string>")  # type: ignore[attr-defined]
+    exec(code, module.__dict__)  # noqa: S102 (it is what was asked for)
+
+
+def run_input(argv: list[str]) -> None:
+    """Runs what can be read from standard input."""
+    module = _enter(argv, "")
+    module.__loader__ = BuiltinImporter
+    module.__file__, module.__cached__ = "<stdin>", None  # type: ignore[attr-defined]
+    if sys.stdin.isatty():
+        import code
+
+        code.interact(local=module.__dict__, exitmsg="")
+        return
+    source = sys.stdin.buffer.read()
+    exec(  # noqa: S102 (it is what was asked for)
+        compile(source, "<stdin>", "exec", dont_inherit=True), module.__dict__
+    )
 
 
 def run_path(path: str, argv: list[str]) -> None:
@@ -59,6 +152,8 @@ def run_path(path: str, argv: list[str]) -> None:
     except OSError as error:
         _fail(f"can't open file {path!r}: {error.strerror}")
     module = _enter(argv, os.path.dirname(os.path.realpath(path)))
+    # Not made shorter: neither does `python`.
+    path = os.path.join(os.getcwd(), path)
     module.__file__ = path
     module.__cached__ = None  # type: ignore[attr-defined]
     module.__loader__ = SourceFileLoader("__main__", path)

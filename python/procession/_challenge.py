@@ -17,7 +17,12 @@ from ._errors import AuthenticationError, TimeoutError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from typing import Any
+
+    # What passes between two ends, as seen from one: it yields what it sends, and None
+    # for the next message of the other.
+    Exchange = Generator[bytes | None, bytes | None, Any]
 
 __all__ = ["answer_challenge", "deliver_challenge"]
 
@@ -31,11 +36,17 @@ CHALLENGE = b"#CHALLENGE#"
 WELCOME = b"#WELCOME#"
 FAILURE = b"#FAILURE#"
 
+# Said instead of a challenge by one of ours that can take nobody on, and then why.
+REFUSAL = b"#REFUSAL#"
+
 # Seconds that whoever connects has for all of it.
 HANDSHAKE = 20.0
 
+# What is wrong with one who takes longer.
+LATE = f"who connected has not proved in {HANDSHAKE:g} s that it knows the key"
+
 # Bytes; no message of the exchange is longer.
-_MAX_MESSAGE = 256
+MAX_MESSAGE = 256
 
 _ALLOWED_DIGESTS = frozenset({b"md5", b"sha256", b"sha384", b"sha3_256", b"sha3_384"})
 _MAX_DIGEST_LEN = max(map(len, _ALLOWED_DIGESTS))
@@ -55,32 +66,115 @@ def deliver_challenge(
         ValueError: The key is not bytes.
         AuthenticationError: It does not know the key.
     """
-    _check_key(authkey)
-    random = os.urandom(MESSAGE_LENGTH - len(_MARK))
-    message = b"{%s}%s%s" % (digest_name.encode("ascii"), random, _MARK)
-    connection.send_bytes(CHALLENGE + message)
-    response = connection.recv_bytes(_MAX_MESSAGE)
-    try:
-        _verify_challenge(authkey, message, response)
-    except AuthenticationError:
-        connection.send_bytes(FAILURE)
-        raise
-    connection.send_bytes(WELCOME)
+    _run(_asking(authkey, None, digest_name), connection)
 
 
-def welcome(connection: Any, authkey: bytes) -> None:
+def answer_challenge(connection: Any, authkey: bytes) -> None:
+    """Proves to the other end that this one knows the key.
+
+    Raises:
+        ValueError: The key is not bytes.
+        AuthenticationError: The other end says otherwise, or something else.
+        ConnectionRefusedError: It can take nobody on.
+    """
+    _note(connection, _run(_answering(authkey), connection))
+
+
+def welcome(connection: Any, authkey: bytes, other: bytes | None = None) -> None:
     """Proves the key to each other, at the end that was connected to.
 
     Whoever connects is at it already, so that one who keeps silent, or sends a byte now
     and then, is no friend: it has `HANDSHAKE` seconds for all that it has to say.
+
+    Args:
+        connection: The connection.
+        authkey: The key.
+        other: A key that will do as well, and is the one to prove then.
 
     Raises:
         ValueError: The key is not bytes.
         AuthenticationError: It does not know the key, or has not told in time.
     """
     hurried = _Hurried(connection, HANDSHAKE)
-    deliver_challenge(hurried, authkey)
-    answer_challenge(hurried, authkey)
+    _note(connection, _run(welcoming(authkey, other), hurried))
+
+
+def welcoming(authkey: bytes, other: bytes | None = None) -> Exchange:
+    """What passes when the key is proved to each other, at the end that was connected to.
+
+    It returns whether the other end is ours, too.
+    """
+    known = yield from _asking(authkey, other, "sha256")
+    return (yield from _answering(known))
+
+
+def _run(exchange: Exchange, connection: Any) -> Any:
+    """Has an exchange pass on a connection; returns what it returns."""
+    message: bytes | None = None
+    while True:
+        try:
+            wanted = exchange.send(message)
+        except StopIteration as end:
+            return end.value
+        message = None
+        if wanted is None:
+            message = connection.recv_bytes(MAX_MESSAGE)
+        else:
+            connection.send_bytes(wanted)
+
+
+def refuse(connection: Any, why: str) -> None:
+    """Tells one who connects that it cannot be taken on, instead of a challenge."""
+    connection.send_bytes((REFUSAL + why.encode())[:MAX_MESSAGE])
+
+
+def _note(connection: Any, is_ours: bool) -> None:
+    if is_ours and hasattr(connection, "_is_ours"):
+        connection._is_ours = True
+
+
+def _asking(authkey: bytes, other: bytes | None, digest_name: str) -> Exchange:
+    """Asks the other end to prove that it knows one of two keys; returns which."""
+    _check_key(authkey)
+    random = os.urandom(MESSAGE_LENGTH - len(_MARK))
+    message = b"{%s}%s%s" % (digest_name.encode("ascii"), random, _MARK)
+    yield CHALLENGE + message
+    response = yield None
+    assert response is not None, "a message was asked for"
+    known = authkey
+    try:
+        try:
+            _verify_challenge(authkey, message, response)
+        except AuthenticationError:
+            if other is None:
+                raise
+            _verify_challenge(other, message, response)
+            known = other
+    except AuthenticationError:
+        yield FAILURE
+        raise
+    yield WELCOME
+    return known
+
+
+def _answering(authkey: bytes) -> Exchange:
+    """Proves the key to the other end; returns whether that is ours, too."""
+    _check_key(authkey)
+    message = yield None
+    assert message is not None, "a message was asked for"
+    if message.startswith(REFUSAL):
+        raise ConnectionRefusedError(
+            message.removeprefix(REFUSAL).decode("utf-8", "replace")
+        )
+    if not message.startswith(CHALLENGE):
+        raise AuthenticationError(f"Protocol error, expected challenge: {message=}")
+    message = message.removeprefix(CHALLENGE)
+    if len(message) < _MD5ONLY_MESSAGE_LENGTH:
+        raise AuthenticationError(f"challenge too short: {len(message)} bytes")
+    yield _create_response(authkey, message)
+    if (yield None) != WELCOME:
+        raise AuthenticationError("digest sent was rejected")
+    return message.endswith(_MARK)
 
 
 class _Hurried:
@@ -96,39 +190,8 @@ class _Hurried:
         try:
             message: bytes = self._connection._recv_bytes_within(maxlength, left)
         except TimeoutError:
-            raise AuthenticationError(
-                f"who connected has not proved in {HANDSHAKE:g} s that it knows the key"
-            ) from None
+            raise AuthenticationError(LATE) from None
         return message
-
-    @property
-    def _is_ours(self) -> bool:
-        return bool(self._connection._is_ours)
-
-    @_is_ours.setter
-    def _is_ours(self, is_ours: bool) -> None:
-        self._connection._is_ours = is_ours
-
-
-def answer_challenge(connection: Any, authkey: bytes) -> None:
-    """Proves to the other end that this one knows the key.
-
-    Raises:
-        ValueError: The key is not bytes.
-        AuthenticationError: The other end says otherwise, or something else.
-    """
-    _check_key(authkey)
-    message = connection.recv_bytes(_MAX_MESSAGE)
-    if not message.startswith(CHALLENGE):
-        raise AuthenticationError(f"Protocol error, expected challenge: {message=}")
-    message = message.removeprefix(CHALLENGE)
-    if len(message) < _MD5ONLY_MESSAGE_LENGTH:
-        raise AuthenticationError(f"challenge too short: {len(message)} bytes")
-    connection.send_bytes(_create_response(authkey, message))
-    if connection.recv_bytes(_MAX_MESSAGE) != WELCOME:
-        raise AuthenticationError("digest sent was rejected")
-    if message.endswith(_MARK) and hasattr(connection, "_is_ours"):
-        connection._is_ours = True
 
 
 def _check_key(authkey: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,13 +39,15 @@ class Items(itertools.chain):  # type: ignore[type-arg]
     generator, which has ended once it has raised.
     """
 
-    _results: IMapIterator
+    _results: IMapIterator[Any]
+    _lists: _Lists
 
     @classmethod
-    def of(cls, results: IMapIterator) -> Self:
+    def of(cls, results: IMapIterator[Any]) -> Self:
         """Returns the results that lists of results have."""
-        items: Any = cls.from_iterable(_Lists(results))
-        items._results = results
+        lists = _Lists(results)
+        items: Any = cls.from_iterable(lists)
+        items._results, items._lists = results, lists
         this: Self = items
         return this
 
@@ -56,6 +59,17 @@ class Items(itertools.chain):  # type: ignore[type-arg]
         """As that of an `imap` whose tasks have one input each."""
         self._results.close()
 
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        # Not at the top: it imports asyncio.
+        from ._awaiting import next_of
+
+        if self._lists.left():
+            return next(self)
+        return await next_of(self._results, self)
+
 
 class _Lists:
     """Yields lists of results, and in the place of an error what raises it.
@@ -64,15 +78,22 @@ class _Lists:
     does.
     """
 
-    def __init__(self, results: IMapIterator) -> None:
+    def __init__(self, results: IMapIterator[Any]) -> None:
         self._results = results
+        # What comes from the latest of them.
+        self._items: Any = iter(())
+
+    def left(self) -> int:
+        """Returns how many results of the latest list were not yet fetched."""
+        return operator.length_hint(self._items)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Any:
         try:
-            return next(self._results)
+            self._items = iter(next(self._results))
+            return self._items
         except StopIteration:
             raise
         except BaseException as error:

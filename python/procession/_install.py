@@ -1,5 +1,7 @@
 """Puts procession in the place of `multiprocessing`, for everything that imports it.
 
+`ProcessPoolExecutor` in `concurrent.futures`, which is made of it, is ours then, too.
+
 After `install`, `import multiprocessing` gives procession, and so do its submodules,
 imported in whichever way; children get the same before they import anything of the
 program. What was imported from the standard library's package before stays what it is.
@@ -11,6 +13,8 @@ import importlib
 import sys
 from importlib.machinery import ModuleSpec
 
+from . import _theirs
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +25,9 @@ __all__ = ["install", "is_installed"]
 
 _OURS = __package__
 _THEIRS = "multiprocessing"
+
+# What `concurrent.futures` imports when it is first asked for the executor.
+_EXECUTORS = "concurrent.futures.process"
 
 
 def install() -> None:
@@ -40,13 +47,27 @@ def install() -> None:
     start_method = _chosen_start_method()
     for name in list(sys.modules):
         if name == _THEIRS or name.startswith(_THEIRS + "."):
-            del sys.modules[name]
+            _theirs.replaced[name] = sys.modules.pop(name)
     for name in list(sys.modules):
         if name == _OURS or name.startswith(_OURS + "."):
             sys.modules[_THEIRS + name.removeprefix(_OURS)] = sys.modules[name]
     sys.meta_path.insert(0, _finder)
     if start_method is not None:
         sys.modules[_OURS].set_start_method(start_method, force=True)
+    _take_over_executors()
+
+
+def _take_over_executors() -> None:
+    """Has the module of executors have ours, if it was imported already."""
+    executors = sys.modules.get(_EXECUTORS)
+    if executors is None:
+        return
+    if getattr(executors.__spec__, "_initializing", False):
+        # It is what imports us: what it is about to define must not be what counts.
+        del sys.modules[_EXECUTORS]
+        importlib.import_module(_EXECUTORS)
+    else:
+        _replace_executor(executors)
 
 
 def is_installed() -> bool:
@@ -63,6 +84,8 @@ class _Finder:
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
+        if fullname == _EXECUTORS:
+            return _spec_of_executors(path)
         if fullname != _THEIRS and not fullname.startswith(_THEIRS + "."):
             return None
         return ModuleSpec(fullname, _Alias())  # type: ignore[arg-type]
@@ -81,6 +104,49 @@ class _Alias:
         module.__spec__ = self._spec
 
 
+class _Executors:
+    """Loads the module of executors as ever, and replaces the class."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        # Who looks for the source of a module asks its loader.
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        _replace_executor(module)
+
+
+def _spec_of_executors(path: Sequence[str] | None) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        if finder is _finder:
+            continue
+        spec = finder.find_spec(_EXECUTORS, path)
+        if spec is not None:
+            if spec.loader is not None:
+                spec.loader = _Executors(spec.loader)  # type: ignore[assignment]
+            return spec
+    return None
+
+
+def _replace_executor(module: Any) -> None:
+    """Puts our executor into the module, and into the package if it has theirs."""
+    from . import _errors, futures
+
+    module.ProcessPoolExecutor = futures.ProcessPoolExecutor
+    # By this, programs know the cause of an error that came from a worker.
+    module._RemoteTraceback = _errors.RemoteTraceback
+    package: Any = sys.modules["concurrent.futures"]
+    if "ProcessPoolExecutor" in vars(package):
+        package.ProcessPoolExecutor = futures.ProcessPoolExecutor
+
+
 _finder = _Finder()
 
 
@@ -95,14 +161,16 @@ def _refuse_live_state() -> None:
 
 def _live_state() -> str | None:
     """Returns what the standard library's package is busy with, or None."""
-    process, util = _theirs("process"), _theirs("util")
+    process, util = _module("process"), _module("util")
     if process is not None:
         if process._children:
             return f"it has {len(process._children)} child processes"
         if process.parent_process() is not None:
             return "it has started this process"
     if util is not None:
-        objects = {type(obj).__name__ for obj in util._afterfork_registry.values()}
+        kinds = {type(obj) for obj in util._afterfork_registry.values()}
+        # Those of others only want to be told of a fork, and are.
+        objects = {kind.__name__ for kind in kinds if _is_theirs(kind)}
         # Its module registers this one when it is imported.
         objects.discard("_ResourceSharer")
         if objects:
@@ -111,19 +179,23 @@ def _live_state() -> str | None:
         ("forkserver", "_forkserver_pid"),
         ("resource_tracker", "_pid"),
     ):
-        module = _theirs(name)
+        module = _module(name)
         if module is not None and getattr(getattr(module, f"_{name}"), attribute, None):
             return f"its {name.replace('_', ' ')} runs"
     return None
 
 
 def _chosen_start_method() -> str | None:
-    context = _theirs("context")
+    context = _module("context")
     if context is None:
         return None
     method: str | None = context._default_context.get_start_method(allow_none=True)
     return method
 
 
-def _theirs(name: str) -> Any:
+def _is_theirs(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == _THEIRS
+
+
+def _module(name: str) -> Any:
     return sys.modules.get(f"{_THEIRS}.{name}")

@@ -10,15 +10,17 @@ Requests and answers are those of `multiprocessing.managers`.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from traceback import format_exc
 from typing import Any, ClassVar, NoReturn
 
 from . import _xml, process, util
-from ._challenge import welcome
+from ._challenge import refuse, welcome
 from ._outcome import rebuild_exc
-from ._procession import LineEnd
+from ._procession import LineEnd, family_secret
 from .connection import Client, Listener
 
 __all__ = ["RemoteError", "Server", "Token", "dispatch", "listener_client"]
@@ -101,6 +103,29 @@ def convert_to_error(kind: str, result: Any) -> BaseException:
 # The requests whose answer is sent before they are done.
 _ANSWER_THEMSELVES = ("accept_connection", "accept_line", "shutdown")
 
+# Those that a subclass which lists what is public does not know of.
+_BEYOND = ("accept_line", "proxy_type")
+
+
+class Kept:
+    """What is kept of an object to which other objects of its server refer."""
+
+    __slots__ = ("__weakref__", "entry")
+
+    def __init__(self, entry: Any) -> None:
+        self.entry = entry
+
+
+class _Travelling(threading.local):
+    """The proxies in the answer that a thread has sent last.
+
+    The client counts as a reference once it has read the answer, and that it has read it
+    is known when it asks again. Until then they keep what they refer to.
+    """
+
+    def __init__(self) -> None:
+        self.proxies: list[Any] = []
+
 
 class Server:
     """What runs in the process of a manager.
@@ -141,23 +166,37 @@ class Server:
         # "0" is nobody's; older clients ask for it.
         self.id_to_obj: dict[str, Any] = {"0": (None, ())}
         self.id_to_refcount: dict[str, int] = {}
-        # Objects that other objects of this server refer to by a proxy.
-        self.id_to_local_proxy_obj: dict[str, Any] = {}
+        # Objects that other objects of this server refer to by a proxy: those proxies
+        # keep them, and nothing else does.
+        self.id_to_local_proxy_obj: weakref.WeakValueDictionary[str, Kept] = (
+            weakref.WeakValueDictionary()
+        )
+        # Of proxies that are none of ours, and may take no attribute.
+        self.kept_for_others: list[Kept] = []
+        self._local_mutex = threading.RLock()
+        self.travelling = _Travelling()
         self.mutex = threading.Lock()
         self.stop_event = threading.Event()
+        self._has_begun = False
 
     def serve_forever(self) -> NoReturn:
         """Answers until somebody asks for the end; then exits."""
-        myself: Any = process.current_process()
-        myself._manager_server = self
         try:
-            threading.Thread(target=self.accepter, daemon=True).start()
+            self._begin()
             self.stop_event.wait()
         except (KeyboardInterrupt, SystemExit):
             pass
         finally:
             sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         sys.exit(0)
+
+    def _begin(self) -> None:
+        """Has clients accepted from now on, if they are not yet."""
+        if not self._has_begun:
+            myself: Any = process.current_process()
+            myself._manager_server = self
+            threading.Thread(target=self.accepter, daemon=True).start()
+            self._has_begun = True
 
     def accepter(self) -> None:
         """Accepts clients and gives each a thread."""
@@ -166,18 +205,35 @@ class Server:
                 client = self.listener.accept()
             except OSError:
                 continue
-            threading.Thread(
-                target=self.handle_request, args=(client,), daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self.handle_request, args=(client,), daemon=True
+                ).start()
+            except RuntimeError as error:
+                # This one has bad luck; the next may find room.
+                self._turn_away(client, error)
+
+    def _turn_away(self, client: Any, error: RuntimeError) -> None:
+        """Tells a client that there is no thread for it."""
+        why = (
+            f"the manager's server (process {os.getpid()}) has no thread to answer "
+            f"with: {error} (RLIMIT_NPROC, the cgroup's pids.max, memory)"
+        )
+        with client:
+            try:
+                refuse(client, why)
+            except OSError as trouble:
+                util.info("a client could not be told that %s: %r", why, trouble)
 
     def handle_request(self, conn: Any) -> None:
         """Answers the request with which a connection begins."""
         with conn:
             is_answered = False
             try:
-                welcome(conn, self.authkey)
+                # A relative knows the family's secret, if not the manager's key.
+                welcome(conn, self.authkey, family_secret())
                 _, name, args, kwds = conn.recv()
-                if name not in self.public:
+                if name not in self.public and name not in _BEYOND:
                     raise ValueError(f"{name!r} unrecognized")
                 is_answered = name in _ANSWER_THEMSELVES
                 message = "#RETURN", getattr(self, name)(conn, *args, **kwds)
@@ -210,6 +266,7 @@ class Server:
             except Exception:
                 message = "#TRACEBACK", format_exc()
             else:
+                self.travelling.proxies = []
                 message = self._call(conn, *request)
             is_sent = self._answer(conn, message, "#UNSERIALIZABLE")
             # Not until the next: an error refers to its traceback, and that to here.
@@ -222,7 +279,7 @@ class Server:
     ) -> tuple[str, Any]:
         """Returns the answer to a call of a method of an object."""
         try:
-            kept = self.id_to_obj.get(ident) or self.id_to_local_proxy_obj[ident]
+            kept = self.id_to_obj.get(ident) or self.id_to_local_proxy_obj[ident].entry
             obj, exposed, method_to_typeid = kept
             if name not in exposed:
                 fallback = self.fallback_mapping.get(name)
@@ -324,6 +381,22 @@ class Server:
         """Returns the methods of an object."""
         return tuple(self.id_to_obj[token.id][1])
 
+    def proxy_type(self, c: Any, typeid: str) -> Any:
+        """Returns what makes a proxy of a type, for clients that are not told otherwise.
+
+        Beyond `multiprocessing`; a client of its kind does not ask for it.
+        """
+        return self.registry[typeid][-1]
+
+    def keep(self, ident: str) -> Kept:
+        """Returns what keeps an object for a proxy in this very process."""
+        with self._local_mutex:
+            kept = self.id_to_local_proxy_obj.get(ident)
+            if kept is None:
+                kept = Kept(self.id_to_obj[ident])
+                self.id_to_local_proxy_obj[ident] = kept
+        return kept
+
     def accept_connection(self, c: Any, name: str) -> None:
         """Keeps the connection for calls of methods."""
         threading.current_thread().name = name
@@ -337,7 +410,12 @@ class Server:
         is whether there is a line; without one the client asks for a connection.
         """
         try:
-            if type(self).serve_client is not Server.serve_client:
+            kind = type(self)
+            if (
+                "accept_line" not in self.public
+                or kind.accept_connection is not Server.accept_connection
+                or kind.serve_client is not Server.serve_client
+            ):
                 raise ValueError("a subclass serves connections only")
             end = LineEnd(offer)
         except (MemoryError, OSError, ValueError) as error:
@@ -360,7 +438,7 @@ class Server:
                 self.id_to_refcount[ident] += 1
                 return
             # Only an object of this server refers to it so far.
-            self.id_to_obj[ident] = self.id_to_local_proxy_obj[ident]
+            self.id_to_obj[ident] = self.id_to_local_proxy_obj[ident].entry
             self.id_to_refcount[ident] = 1
             util.debug("Server re-enabled tracking & INCREF %r", ident)
 

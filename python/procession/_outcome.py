@@ -7,9 +7,8 @@ must not take away the result of anybody else.
 
 from __future__ import annotations
 
-from . import _procession
+from . import _procession, reduction
 from ._errors import RemoteError, RemoteTraceback
-from .reduction import ForkingPickler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def pack_error(error: BaseException) -> tuple[bytes | None, str, str, str]:
 
     text = "".join(traceback.format_exception(error))
     try:
-        pickled: bytes | None = bytes(ForkingPickler.dumps(error))
+        pickled: bytes | None = bytes(reduction.dumps(error))
     except Exception:
         pickled = None
     kind = type(error)
@@ -74,15 +73,17 @@ def unpack_error(packed: tuple[bytes | None, str, str, str]) -> BaseException:
     error: Any = None
     if pickled is not None:
         try:
-            error = ForkingPickler.loads(pickled)
-        except Exception:
+            error = reduction.loads(pickled)
+        except Exception as problem:
+            if _procession.is_interrupt(problem):
+                raise
             error = None
     if not isinstance(error, BaseException):
-        return RemoteError(type_name, message, text)
+        error = RemoteError(type_name, message, text)
     return rebuild_exc(error, text)
 
 
-def rebuild_exc(error: BaseException, tb: str) -> BaseException:
+def rebuild_exc(exc: BaseException, tb: str) -> BaseException:
     """Gives an exception the text of its traceback in the other process as its cause."""
-    error.__cause__ = RemoteTraceback(f'\n"""\n{tb}"""')
-    return error
+    exc.__cause__ = RemoteTraceback(f'\n"""\n{tb}"""')
+    return exc

@@ -14,19 +14,19 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
-from . import util
+from . import _descriptors, reduction, util
 from .connection import Connection
 from .queues import Empty, Full, Queue, SimpleQueue, _sentinel
-from .reduction import ForkingPickler
 from .synchronize import SEM_VALUE_MAX
 
 __all__ = ["PipeQueue", "SimplePipeQueue"]
 
 
 def _pipe() -> tuple[Connection, Connection]:
-    reader, writer = os.pipe()
+    reader, writer = map(_descriptors.past_streams, os.pipe())
     return Connection(reader, writable=False), Connection(writer, readable=False)
 
 
@@ -91,7 +91,9 @@ class PipeQueue(Queue[Any], pipe=True):
         """Puts an item into the buffer, from which the thread feeds the pipe."""
         self._refuse_closed()
         if not self._sem.acquire(block, timeout):
-            raise Full
+            raise Full(
+                f"{_state('full', block, timeout)}: {self._maxsize} items at most"
+            )
         with self._notempty:
             if self._thread is None:
                 self._start_thread()
@@ -103,17 +105,45 @@ class PipeQueue(Queue[Any], pipe=True):
         self._refuse_closed()
         end = None if timeout is None else time.monotonic() + timeout
         if not self._rlock.acquire(block, timeout):
-            raise Empty
+            raise Empty(_state("being read by others", block, timeout))
         try:
             if not block and not self._poll():
-                raise Empty
+                raise Empty(_state("empty", block, timeout))
             if block and end is not None and not self._poll(_until(end)):
-                raise Empty
+                raise Empty(_state("empty", block, timeout))
             data = self._recv_bytes()
             self._sem.release()
         finally:
             self._rlock.release()
-        return ForkingPickler.loads(data)
+        return reduction.loads(data)
+
+    def put_many(self, items: Iterable[Any]) -> None:
+        """Puts items, one by one."""
+        for item in items:
+            self.put(item)
+
+    def get_many(
+        self, max: int, block: bool = True, timeout: float | None = None
+    ) -> list[Any]:
+        """Waits for an item, and returns it with those that are there, up to `max`."""
+        items = [self.get(block, timeout)] if max > 0 else []
+        while len(items) < max:
+            try:
+                items.append(self.get(False))
+            except Empty:
+                break
+        return items
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Refuses: nobody can be told of it by a pipe.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "a queue with a feeder of its own, which writes to a pipe, cannot be shut down: "
+            "send a value that means the end, one for each reader"
+        )
 
     def put_nowait(self, obj: Any) -> None:
         """Puts an item if there is room now."""
@@ -223,7 +253,7 @@ class PipeQueue(Queue[Any], pipe=True):
                 writer_close()
                 return
             try:
-                data = ForkingPickler.dumps(obj)
+                data = reduction.dumps(obj)
                 with writelock:
                     send_bytes(data)
             except Exception as error:
@@ -245,6 +275,13 @@ class PipeQueue(Queue[Any], pipe=True):
 
 def _until(end: float) -> float:
     return max(end - time.monotonic(), 0)
+
+
+def _state(what: str, block: bool, timeout: float | None) -> str:
+    """Says how the queue was found by who has waited that long."""
+    if block and timeout is not None and timeout > 0:
+        return f"the queue was {what} for {timeout} s"
+    return f"the queue is {what}"
 
 
 class SimplePipeQueue(SimpleQueue[Any], pipe=True):
@@ -269,11 +306,11 @@ class SimplePipeQueue(SimpleQueue[Any], pipe=True):
         """Waits for an item and returns it."""
         with self._rlock:
             data = self._reader.recv_bytes()
-        return ForkingPickler.loads(data)
+        return reduction.loads(data)
 
     def put(self, obj: Any) -> None:  # type: ignore[override]
         """Puts an item; waits while the pipe is full."""
-        data = ForkingPickler.dumps(obj)
+        data = reduction.dumps(obj)
         with self._wlock:
             self._writer.send_bytes(data)
 

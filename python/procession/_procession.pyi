@@ -1,13 +1,17 @@
-"""The engine of procession, as Python sees it. Private: use the package."""
+"""The engine of procession, as Python sees it. Private: use the package.
 
-from collections.abc import Callable, Sequence
+Size: it describes one module, whose stub can only be one file.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from types import GenericAlias
-from typing import Any, Final, Self, TypeAlias, final
+from typing import Any, Final, Generic, NoReturn, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
 
 __all__ = [
     "SEM_VALUE_MAX",
+    "VERSION",
     "ApplyResult",
     "Barrier",
     "Block",
@@ -16,10 +20,11 @@ __all__ = [
     "Connection",
     "Event",
     "Feeder",
-    "ForkPlace",
     "ForkServer",
+    "Guarding",
     "IMapIterator",
     "IMapUnorderedIterator",
+    "KeptFd",
     "Line",
     "LineEnd",
     "Lock",
@@ -33,26 +38,44 @@ __all__ = [
     "Server",
     "Task",
     "Track",
+    "bells_must_be_allowed",
     "booted",
     "end_spares",
+    "family_secret",
+    "fork",
+    "fork_failed",
+    "is_interrupt",
     "join",
+    "launch",
     "leave_outcome",
+    "main_is_readable",
     "parent_sentinel",
+    "past_streams",
+    "pickle_by_program",
     "pipe",
-    "prepare_fork",
+    "readable_now",
     "rebuild_barrier",
     "rebuild_block",
     "rebuild_condition",
     "request_stop",
     "spare_pids",
     "spawn",
+    "spawn_by",
     "stop_requested",
+    "try_to_pickle",
+    "undo_unless_sent",
     "usable_cpus",
     "usage",
     "wait",
+    "with_undo",
 ]
 
 SEM_VALUE_MAX: int
+
+# The version of the package.
+VERSION: str
+
+_C = TypeVar("_C", bound=Connection)
 
 # Waiting.
 
@@ -207,6 +230,15 @@ class Event:
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until it is set; returns whether it is before the time is over."""
 
+class Guarding:
+    """What takes a condition's `_lock` for a `with` statement, and frees it."""
+
+    _lock: Any
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def __enter__(self) -> bool: ...
+    def __exit__(self, kind: object, error: object, traceback: object) -> None: ...
+
 @final
 class Condition:
     """Those that wait for a condition, without the lock that guards it."""
@@ -259,6 +291,9 @@ class Barrier:
         """Whether it is broken."""
     def __reduce__(self) -> tuple[Any, ...]: ...
 
+def readable_now(fds: Sequence[int]) -> list[int]:
+    """Returns the places of those descriptors that are readable now, or are none."""
+
 def rebuild_barrier(offset: int, serial: int) -> Barrier:
     """Returns the barrier that a pickle tells of."""
 
@@ -305,6 +340,37 @@ class Queue:
             ValueError: The queue is closed.
             queue.Empty: There was none before the time was over.
         """
+    def put_many(self, items: Iterable[Any]) -> None:
+        """Puts many items, in fewer steps than one by one.
+
+        It waits for room as long as it takes. If one of the items cannot be pickled, those before it are put.
+
+        Raises:
+            ValueError: This process has closed the queue.
+            ShutDown: The queue was shut down.
+        """
+    def get_many(
+        self, max: int, block: bool = True, timeout: float | None = None
+    ) -> list[Any]:
+        """Waits for an item, and returns it with those that are there, up to `max`.
+
+        Raises:
+            ValueError: This process has closed the queue.
+            queue.Empty: There was none before the time was over.
+            ShutDown: The queue was shut down, and is empty.
+        """
+    def _shut_down(self, immediate: bool) -> None:
+        """Has it take no more items, from any process; throws away those that it has."""
+    def _unfinished(self) -> int:
+        """Returns how many items were put and are not done."""
+    def _task_done(self) -> None:
+        """Says that an item is done.
+
+        Raises:
+            ValueError: All are.
+        """
+    def _join(self, timeout: float | None = None) -> bool:
+        """Waits until all items are done; tells whether they were in time."""
     def put_nowait(self, obj: Any) -> None:
         """Puts an item if there is room now."""
     def get_nowait(self) -> Any:
@@ -380,8 +446,8 @@ class Connection:
 class Track:
     """What goes with the descriptor of a pipe that was made in this process."""
 
-def pipe() -> list[tuple[int, Track]]:
-    """Returns both ends of a pipe, each as its descriptor and what goes with it."""
+def pipe(class_: type[_C], duplex: bool) -> tuple[_C, _C]:
+    """Returns both ends of a pipe; unless it is duplex, only the second can write."""
 
 @final
 class LineEnd:
@@ -449,18 +515,48 @@ class Child:
         """Returns what the ended process has left, once; None if it left nothing."""
 
 @final
-class ForkPlace:
-    """The place of a child while it is being forked."""
+class KeptFd:
+    """A descriptor that was handed over, and is known from another of its number."""
 
-    def cancel(self) -> None:
-        """Gives the place up: there is no child."""
-    def started(self, pid: int) -> Child:
-        """In the parent: returns the child that has the place."""
-    def entered(self) -> None:
-        """In the child: takes the place."""
+    def __new__(cls, fd: int) -> Self: ...
+    def is_ours(self) -> bool:
+        """Returns whether it is open, by nobody else."""
+    def fileno(self) -> int:
+        """Returns the number.
 
-def prepare_fork(name: str, daemon: bool) -> ForkPlace:
-    """Sets a place aside for the child that the caller forks next."""
+        Raises:
+            OSError: The program has closed it.
+        """
+    def close(self) -> None:
+        """Closes it, unless its number is another's by now."""
+
+def past_streams(fd: int) -> int:
+    """Returns a descriptor that was handed over, moved past the standard streams."""
+
+def fork(name: str, daemon: bool, run: Callable[..., NoReturn], *args: object) -> Child:
+    """Starts a copy of this process, which calls `run` and ends."""
+
+def bells_must_be_allowed() -> None: ...
+def fork_failed(number: int) -> None: ...
+def is_interrupt(error: BaseException) -> bool:
+    """Returns whether a handler of a signal has raised this."""
+
+def with_undo(
+    begin: Callable[[], Any],
+    act: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    undo: Callable[[], Any],
+) -> Any:
+    """Calls `begin` and `act`, and `undo` if `act` raises.
+
+    What the handler of a signal raises when `act` has returned undoes nothing.
+    """
+
+def launch(process: Any, children: set[Any]) -> None:
+    """Starts a process object by its `_Popen`, and adds it to its parent's children.
+
+    If anything raises meanwhile, no process is left.
+    """
 
 @final
 class Payload:
@@ -493,14 +589,28 @@ def spawn(
     payload: Payload,
     fds: Sequence[int],
     env: Sequence[tuple[bytes, bytes]] | None = None,
+    ahead: bool = True,
 ) -> Child:
     """Starts a program that calls `join` with the last of its arguments.
 
-    It may have been booted ahead, unless there is something in its environment that is
-    not in this process's.
+    With `ahead` it may have been booted before, unless there is something in its
+    environment that is not in this process's.
 
     Raises:
         OSError: It cannot be started.
+    """
+
+def spawn_by(
+    start: Callable[[str, list[int]], int],
+    name: str,
+    daemon: bool,
+    payload: Payload,
+    fds: Sequence[int],
+) -> Child:
+    """Starts a child by a function, which returns the pid.
+
+    It is given the last argument of the child's command line, and the descriptors that
+    the child must have.
     """
 
 def end_spares() -> None:
@@ -516,6 +626,23 @@ def join(argument: str, ahead: Callable[[], object]) -> Task | None:
     ahead, `ahead` is called before it waits.
     """
 
+def pickle_by_program(is_replaced: bool) -> None:
+    """Has messages written and read by the functions of `reduction`, or not any more."""
+
+def main_is_readable(is_readable: bool) -> None:
+    """Notes whether other processes can read the main module."""
+
+def undo_unless_sent(undo: Callable[[], object]) -> None:
+    """Has something called if the message that is being pickled is not sent as it is."""
+
+def try_to_pickle(object: object, reader: str) -> None:
+    """Pickles an object and sends nothing.
+
+    Args:
+        object: The object.
+        reader: "child", "worker", "by name only" or "anybody".
+    """
+
 def booted() -> None:
     """Says that this process has got through its start."""
 
@@ -528,9 +655,16 @@ class ForkServer:
 
     def __new__(cls, handle: tuple[int, int] | None = None) -> Self: ...
     def ensure(
-        self, exe: bytes, argv: Sequence[bytes], payload: Callable[[], Payload]
+        self,
+        exe: bytes,
+        argv: Sequence[bytes],
+        payload: Callable[[], Payload],
+        start: Callable[[str, list[int]], int] | None = None,
     ) -> None:
-        """Starts the server by a command line, with a payload, unless it runs."""
+        """Starts the server by a command line, with a payload, unless it runs.
+
+        With `start` it is started by that function, as in `spawn_by`.
+        """
     def start(
         self, name: str, daemon: bool, payload: Payload, fds: Sequence[int]
     ) -> Child:
@@ -541,6 +675,8 @@ class ForkServer:
         """
     def stop(self) -> None:
         """Ends the server; what it has started lives on."""
+    def is_running(self) -> bool:
+        """Returns whether a server runs that may do what this process may."""
     def pid(self) -> int | None:
         """Returns the server's process id, or None if it does not run."""
 
@@ -553,8 +689,8 @@ class Server:
         """Returns the numbers by which relatives find the server, before it serves."""
     def load_preparation(self) -> Any:
         """Unpickles what the server was started with."""
-    def serve(self, fork: Callable[[], int]) -> Task | None:
-        """Serves until killed. Returns in the processes that `fork` makes.
+    def serve(self, ahead: bool = True) -> Task | None:
+        """Serves until killed. Returns in the processes that it forks.
 
         Returns:
             What there is to do, or None when there is nothing.
@@ -564,6 +700,9 @@ class Server:
 
 def parent_sentinel() -> int:
     """Returns a descriptor that is readable once the parent has ended; close it."""
+
+def family_secret() -> bytes | None:
+    """Returns what only processes of this family know, if this process is of one."""
 
 def request_stop() -> None:
     """Asks this process itself to stop."""
@@ -592,14 +731,16 @@ def usage() -> dict[str, int]:
 # How many seconds a task may take, and how often it is run again.
 _Terms: TypeAlias = tuple[float | None, int]
 
+_R = TypeVar("_R")
+
 @disjoint_base
-class ApplyResult:
+class ApplyResult(Generic[_R]):
     """The result of a call that is still on its way."""
 
     def __new__(
         cls,
         pool: Any,
-        callback: Callable[[Any], object] | None,
+        callback: Callable[[_R], object] | None,
         error_callback: Callable[[BaseException], object] | None,
     ) -> Self: ...
     def ready(self) -> bool:
@@ -612,7 +753,7 @@ class ApplyResult:
         """
     def wait(self, timeout: float | None = None) -> None:
         """Waits until the result is there or the time is over."""
-    def get(self, timeout: float | None = None) -> Any:
+    def get(self, timeout: float | None = None) -> _R:
         """Waits for the result and returns it.
 
         Raises:
@@ -639,8 +780,21 @@ class ApplyResult:
         Raises:
             ValueError: The pool is one of threads, or has queues of its own.
         """
+    def running(self) -> bool:
+        """Returns whether a worker has begun with the task, and not ended it.
+
+        `multiprocessing` has no such method. Of a map it is whether any task is.
+        """
     def cancelled(self) -> bool:
         """Returns whether the result is there, and is a `CancelledError`."""
+    def __await__(self) -> Generator[Any, None, _R]:
+        """Waits in a loop of asyncio, and returns or raises what `get` does.
+
+        No thread waits meanwhile. If the task that awaits it is cancelled, the call is
+        cancelled, too, and killed if it runs.
+        """
+    def _notify(self, waker: Callable[[], object]) -> bool:
+        """Has a function called when the result is there; False if it is there."""
     def _set(self, i: int, obj: tuple[bool, Any]) -> None: ...
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     @property
@@ -655,7 +809,7 @@ class ApplyResult:
     def _value(self) -> Any: ...
 
 @final
-class MapResult(ApplyResult):
+class MapResult(ApplyResult[list[_R]]):
     """The result of a map that is still on its way."""
 
     def __new__(
@@ -663,7 +817,7 @@ class MapResult(ApplyResult):
         pool: Any,
         chunksize: int,
         length: int,
-        callback: Callable[[Any], object] | None,
+        callback: Callable[[list[_R]], object] | None,
         error_callback: Callable[[BaseException], object] | None,
     ) -> Self: ...
     @property
@@ -672,13 +826,13 @@ class MapResult(ApplyResult):
     def _chunksize(self) -> int: ...
 
 @disjoint_base
-class IMapIterator:
+class IMapIterator(Generic[_R]):
     """Results one by one, in the order of the inputs."""
 
     def __new__(cls, pool: Any) -> Self: ...
     def __iter__(self) -> Self: ...
-    def __next__(self) -> Any: ...
-    def next(self, timeout: float | None = None) -> Any:
+    def __next__(self) -> _R: ...
+    def next(self, timeout: float | None = None) -> _R:
         """Waits for the next result and returns it.
 
         Raises:
@@ -702,6 +856,7 @@ class IMapIterator:
         Raises:
             ValueError: The pool is one of threads, or has queues of its own.
         """
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def close(self) -> None:
         """Cancels what is left, and gives up all results: there are no more to fetch.
 
@@ -709,6 +864,15 @@ class IMapIterator:
         on until it has a bounded number of results that nobody fetches. `multiprocessing`
         has no such method.
         """
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[_R]:
+        """Waits for the next result in a loop of asyncio.
+
+        No thread waits meanwhile. If the task that awaits it is cancelled, all that is left
+        is cancelled, too, and killed if it runs.
+        """
+    def _notify(self, waker: Callable[[], object] | None = None) -> bool:
+        """Has a function called when `next` does not wait; False if it does not now."""
     def _set(self, i: int, obj: tuple[bool, Any]) -> None: ...
     def _set_length(self, length: int) -> None: ...
     @property
@@ -719,7 +883,7 @@ class IMapIterator:
     def _length(self) -> int | None: ...
 
 @final
-class IMapUnorderedIterator(IMapIterator):
+class IMapUnorderedIterator(IMapIterator[_R]):
     """Results one by one, as they come."""
 
 @final
@@ -730,22 +894,36 @@ class Pool:
     seconds a task may take and how often it is run again.
 
     Args:
-        start: Starts a worker; it is called with the worker's lane and place.
+        start: Its `make` returns the process object for a lane and a place in the pool,
+            its `note` is told of one that has started.
         size: The number of workers.
         tasks_per_worker: After how many tasks a worker is replaced.
         memory_limit: What workers are confined to, for the text of errors.
+        errors: Makes the error of a task that has no reply; it is given "died",
+            "cancelled" or "ended", and the error as it would be.
+        most: The number of workers that `grow` may lead to.
+        by_name_only: Whether tasks are pickled plainly, with nothing by value.
     """
 
     def __new__(
         cls,
-        start: Callable[[tuple[int, int], int], Child],
+        start: Any,
         size: int,
         tasks_per_worker: int | None = None,
         memory_limit: int | None = None,
+        errors: Callable[[str, Any], BaseException] | None = None,
+        most: int | None = None,
+        by_name_only: bool = False,
     ) -> Self: ...
     @property
     def cache(self) -> dict[int, Any]:
         """The results that are still on their way, by number."""
+    def start(self) -> None:
+        """Starts the workers; if that fails, the pool ends."""
+    def resize(self, size: int) -> None:
+        """Changes the number of workers; raises why one could not be started."""
+    def worker_views(self) -> list[tuple[int, int, int]]:
+        """Returns of each worker its place, its process id, and how many tasks it has done."""
     def apply(
         self, pool: Any, func: Any, args: Any, kwds: Any, terms: _Terms | None = None
     ) -> Any:
@@ -759,8 +937,26 @@ class Pool:
         callback: Any = None,
         error_callback: Any = None,
         terms: _Terms | None = None,
-    ) -> ApplyResult:
+    ) -> ApplyResult[Any]:
         """Has a function called in a worker; returns the result to come."""
+    def submit(
+        self,
+        pool: Any,
+        future: Any,
+        func: Any,
+        args: Any,
+        kwds: Any,
+        terms: _Terms | None = None,
+    ) -> ApplyResult[Any]:
+        """Has a function called in a worker; `future._settle` is told what came of it.
+
+        It is given whether the call succeeded, the value or the error, and whether that
+        is told in a thread which waits for this or another result. There are more workers
+        afterwards if all had something to do.
+
+        Raises:
+            OSError: The pool takes no more tasks.
+        """
     def map(
         self,
         pool: Any,
@@ -781,7 +977,7 @@ class Pool:
         callback: Any = None,
         error_callback: Any = None,
         terms: _Terms | None = None,
-    ) -> MapResult:
+    ) -> MapResult[Any]:
         """Has a function called with each of the items; returns the result to come."""
     def imap(
         self,
@@ -791,14 +987,32 @@ class Pool:
         chunksize: int,
         ordered: bool,
         terms: _Terms | None = None,
-    ) -> tuple[IMapIterator, Feeder | None]:
+        star: bool = False,
+        unbounded: bool = False,
+    ) -> tuple[IMapIterator[Any], Feeder | None]:
         """Has a function called with what an iterable yields.
+
+        Args:
+            pool: The `Pool` that it is for.
+            func: The function.
+            iterable: What yields the inputs.
+            chunksize: How many inputs make a task.
+            ordered: Whether the results come in the order of the inputs.
+            terms: How long a task may take, and how often it is run again.
+            star: Whether an input is the arguments of a call.
+            unbounded: Whether results are made that nobody fetches.
 
         Returns:
             The results, and what is to be run in a thread if the iterable may block.
         """
-    def replenish(self) -> None:
-        """Replaces the workers that have ended."""
+    def populate(self, pool: Any) -> None:
+        """Replaces the workers that have ended; has as many as `_processes` of the pool says."""
+    def grow(self, tasks: int) -> None:
+        """Has as many workers as there are tasks, within the bounds of the pool."""
+    def cancel(self) -> None:
+        """Cancels all that has not begun."""
+    def broken(self) -> str | None:
+        """Returns why it runs no more tasks, if nobody has asked for its end."""
     def close(self) -> None:
         """Takes no more tasks; the workers end when they have done what they have."""
     def terminate(self) -> None:
@@ -834,7 +1048,11 @@ class PoolWorker:
         """
     def fail(self, packed: Any) -> None:
         """Tells the pool, by a packed error, that this worker cannot be set up."""
-    def run(self, pack: Callable[[BaseException, Any], Any]) -> None:
+    def fail_briefly(self) -> None:
+        """Tells the same, where there is no memory to pack an error."""
+    def run(
+        self, pack: Callable[[BaseException, Any], Any], by_name_only: bool = False
+    ) -> None:
         """Works until there are no more tasks.
 
         Args:

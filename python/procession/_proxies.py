@@ -14,14 +14,34 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from . import process, util
+from ._errors import AuthenticationError
 from ._manager_server import Token, convert_to_error, dispatch, listener_client
-from ._procession import Line, LineEnd
+from ._procession import Line, LineEnd, family_secret
 from ._spawning import get_spawning_popen
 
 __all__ = ["AutoProxy", "BaseProxy", "MakeProxyType", "RebuildProxy"]
 
 # The `value` of a manager's state.
 STARTED = 1
+
+
+def _reach(client: Any, address: Any, authkey: bytes) -> tuple[Any, bytes]:
+    """Returns a connection to a server, and the key that it has taken.
+
+    A manager may have a key of its own, which a proxy in a message does not take along:
+    a relative of the server knows the family's secret.
+    """
+    try:
+        return client(address, authkey=authkey), authkey
+    except AuthenticationError:
+        secret = family_secret()
+        if secret is None or secret == authkey:
+            raise
+        try:
+            return client(address, authkey=secret), secret
+        except (AuthenticationError, EOFError, OSError) as error:
+            util.debug("the server is no relative: %s", error)
+        raise
 
 
 class ProcessLocalSet(set[str]):
@@ -81,6 +101,7 @@ class BaseProxy:
         self._serializer = serializer
         self._Client = listener_client[serializer][1]
         self._owned_by_manager = manager_owned
+        self._kept: Any = None  # In the server: what it refers to.
         if authkey is None:
             owner = process.current_process() if manager is None else None
             authkey = owner.authkey if owner is not None else manager._authkey
@@ -89,6 +110,13 @@ class BaseProxy:
             self._incref()
         util.register_after_fork(self, BaseProxy._after_fork)
 
+    def _reach(self) -> Any:
+        """Returns a new connection to the server."""
+        conn, key = _reach(self._Client, self._token.address, self._authkey)
+        if key != self._authkey:
+            self._authkey = process.AuthenticationString(key)
+        return conn
+
     def _connect(self) -> Any:
         name = process.current_process().name
         thread = threading.current_thread().name
@@ -96,7 +124,7 @@ class BaseProxy:
             name += f"|{thread}"
         conn = self._line(name)
         if conn is None:
-            conn = self._Client(self._token.address, authkey=self._authkey)
+            conn = self._reach()
             dispatch(conn, None, "accept_connection", (name,))
         self._tls.connection = conn
         return conn
@@ -105,7 +133,7 @@ class BaseProxy:
         """Returns a line to the server, if that is a relative and has one for us."""
         if not isinstance(self._token.address, (str, bytes)):
             return None
-        with self._Client(self._token.address, authkey=self._authkey) as conn:
+        with self._reach() as conn:
             if not getattr(conn, "_is_ours", False):
                 return None
             try:
@@ -153,18 +181,8 @@ class BaseProxy:
 
     def _proxy_for(self, exposed: Iterable[str], token: Token) -> Any:
         """Returns the proxy of an object that the server has made for us."""
-        registry = getattr(self._manager, "_registry", None)
-        if registry is None:
-            # Not where the manager is; most often it is an iterator.
-            from .managers import SyncManager
-
-            registry = SyncManager._registry
-        if token.typeid not in registry:
-            raise RuntimeError(
-                f"{token.typeid} can only be returned where the manager is"
-            )
         token.address = self._token.address
-        proxy = registry[token.typeid][-1](
+        proxy = self._kind_of(token.typeid)(
             token,
             self._serializer,
             manager=self._manager,
@@ -172,9 +190,28 @@ class BaseProxy:
             exposed=exposed,
         )
         # The server has counted a reference for the answer.
-        with self._Client(token.address, authkey=self._authkey) as conn:
+        with self._reach() as conn:
             dispatch(conn, None, "decref", (token.id,))
         return proxy
+
+    def _kind_of(self, typeid: str) -> Any:
+        """Returns what makes a proxy of a type, whether or not the manager is here."""
+        registry = getattr(self._manager, "_registry", {})
+        if typeid in registry:
+            return registry[typeid][-1]
+        kinds = self._tls.__dict__.setdefault("kinds", {})
+        if typeid not in kinds:
+            try:
+                with self._reach() as conn:
+                    kinds[typeid] = dispatch(conn, None, "proxy_type", (typeid,))
+            except Exception as error:
+                # It is not ours, or its class cannot cross; the methods are known.
+                util.debug("the server does not say what %r is: %s", typeid, error)
+                from .managers import SyncManager
+
+                known = SyncManager._registry.get(typeid)
+                kinds[typeid] = AutoProxy if known is None else known[-1]
+        return kinds[typeid]
 
     def _getvalue(self) -> Any:
         """Returns a copy of the object."""
@@ -184,7 +221,7 @@ class BaseProxy:
         if self._owned_by_manager:
             util.debug("owned_by_manager skipped INCREF of %r", self._token.id)
             return
-        with self._Client(self._token.address, authkey=self._authkey) as conn:
+        with self._reach() as conn:
             dispatch(conn, None, "incref", (self._id,))
         util.debug("INCREF %r", self._token.id)
         self._idset.add(self._id)
@@ -231,6 +268,10 @@ class BaseProxy:
         if get_spawning_popen() is not None:
             kwds["authkey"] = self._authkey
         kind: Any = type(self)
+        if self._owned_by_manager:
+            server = getattr(process.current_process(), "_manager_server", None)
+            if server is not None:
+                server.travelling.proxies.append(self)
         if self._isauto:
             kwds["exposed"] = self._exposed_
             kind = AutoProxy
@@ -258,16 +299,22 @@ def RebuildProxy(
 ) -> Any:
     """Returns the proxy that a pickle tells of."""
     myself = process.current_process()
-    server = getattr(myself, "_manager_server", None)
+    server: Any = getattr(myself, "_manager_server", None)
+    kept = None
     if server and server.address == token.address:
         util.debug("Rebuild a proxy owned by manager, token=%r", token)
         kwds["manager_owned"] = True
-        if token.id not in server.id_to_local_proxy_obj:
-            server.id_to_local_proxy_obj[token.id] = server.id_to_obj[token.id]
+        kept = server.keep(token.id)
     # While a child boots, the process that starts it has the reference.
     inherits = getattr(myself, "_inheriting", False)
     incref = kwds.pop("incref", True) and not inherits
-    return func(token, serializer, incref=incref, **kwds)
+    proxy = func(token, serializer, incref=incref, **kwds)
+    if kept is not None:
+        if isinstance(proxy, BaseProxy):
+            proxy._kept = kept
+        else:
+            server.kept_for_others.append(kept)
+    return proxy
 
 
 _made: dict[tuple[str, tuple[str, ...]], type[BaseProxy]] = {}
@@ -308,7 +355,8 @@ def AutoProxy(
         authkey = process.current_process().authkey
     if exposed is None:
         client = listener_client[serializer][1]
-        with client(token.address, authkey=authkey) as conn:
+        conn, authkey = _reach(client, token.address, authkey)
+        with conn:
             exposed = dispatch(conn, None, "get_methods", (token,))
     kind = MakeProxyType(f"AutoProxy[{token.typeid}]", exposed)
     proxy: BaseProxy = kind(

@@ -8,7 +8,7 @@ client what a server cannot, such as calling a predicate. As in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
 from types import GenericAlias
 from typing import Any, ClassVar, Self
 
@@ -61,7 +61,7 @@ class AcquirerProxy(BaseProxy):
     """A proxy of a lock or a semaphore."""
 
     __module__ = "procession.managers"
-    _exposed_: tuple[str, ...] = ("acquire", "release")
+    _exposed_: tuple[str, ...] = ("acquire", "release", "locked")
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> Any:
         """Takes it."""
@@ -71,6 +71,13 @@ class AcquirerProxy(BaseProxy):
     def release(self) -> Any:
         """Gives it back."""
         return self._callmethod("release")
+
+    def locked(self) -> Any:
+        """Returns whether somebody has it, if what the server keeps can tell.
+
+        Locks of threads can; the other things of `threading` from Python 3.14 on.
+        """
+        return self._callmethod("locked")
 
     def __enter__(self) -> Any:
         return self._callmethod("acquire")
@@ -83,7 +90,7 @@ class ConditionProxy(AcquirerProxy):
     """A proxy of a condition variable."""
 
     __module__ = "procession.managers"
-    _exposed_ = ("acquire", "release", "wait", "notify", "notify_all")
+    _exposed_ = ("acquire", "release", "locked", "wait", "notify", "notify_all")
 
     def wait(self, timeout: float | None = None) -> Any:
         """Waits to be notified."""
@@ -254,8 +261,10 @@ class ListProxy(BaseListProxy):  # type: ignore[misc, valid-type]
     __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
+MutableSequence.register(BaseListProxy)
+
 _BaseDictProxy = MakeProxyType(
-    "DictProxy",
+    "_BaseDictProxy",
     (
         "__contains__",
         "__delitem__",
@@ -362,6 +371,9 @@ class SetProxy(_BaseSetProxy):  # type: ignore[misc, valid-type]
 
     __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
+
+MutableMapping.register(_BaseDictProxy)
+MutableSet.register(_BaseSetProxy)
 
 ArrayProxy = MakeProxyType("ArrayProxy", ("__len__", "__getitem__", "__setitem__"))
 

@@ -67,8 +67,8 @@ class Queued(Threads):
         self.replenish()
         for run in (self._feed, self._collect):
             thread = threading.Thread(target=run, name="procession-queued", daemon=True)
-            thread.start()
             self._threads.append(thread)
+            thread.start()
 
     def populate(self, pool: pools.Pool) -> None:
         """Starts as many workers as are missing; `Pool._repopulate_pool` calls it."""
@@ -89,9 +89,15 @@ class Queued(Threads):
             )
             worker.name = worker.name.replace("Process", "PoolWorker")
             worker.daemon = True
-            worker.start()
             self._marks[worker] = mark
+            # Before the start: who interrupts that ends those that are listed.
             self._workers.append(worker)
+            try:
+                worker.start()
+            except BaseException:
+                if worker._popen is None:
+                    self._workers.remove(worker)
+                raise
 
     def replenish(self) -> None:
         """Starts as many workers as are missing."""
@@ -111,13 +117,18 @@ class Queued(Threads):
         self._ring()
         self.tasks.refuse(error)
         self._end_workers()
-        feeder, collector = self._threads
-        if collector is not threading.current_thread():
-            collector.join()
+        # Not all of these have started if that was interrupted.
+        feeder, collector, *_ = [*self._threads, None, None]
+        if collector is not None and collector is not threading.current_thread():
+            _join(collector)
         for worker in self._workers:
-            worker.join()
+            _join(worker)
         # Nobody takes tasks out of the pipe any more, which may be full.
-        while feeder.is_alive() and feeder is not threading.current_thread():
+        while (
+            feeder is not None
+            and feeder.is_alive()
+            and feeder is not threading.current_thread()
+        ):
             if self._inqueue._reader.poll(0.01):
                 self._inqueue._reader.recv_bytes()
         self._fail_all(error)
@@ -326,6 +337,12 @@ class _Unmarking:
     def put(self, item: Any) -> None:
         _again(self._queue.put, item)
         self._mark[1] = 0
+
+
+def _join(activity: Any) -> None:
+    """Waits for a thread or process, if it has started."""
+    if activity.ident is not None:
+        activity.join()
 
 
 def _again(call: Callable[..., Any], *args: Any) -> Any:

@@ -2,26 +2,39 @@
 
 The package's only mutable state about processes. It stands apart from `process` so
 that `util` and `process` can both import it without importing each other. A child
-rewrites it while it boots; every other change happens under the GIL, one set or
-assignment at a time.
+rewrites it while it boots; every other change is one assignment, or one operation
+of a set, which threads may do at once.
 """
 
 from __future__ import annotations
 
-import itertools
+import os
+from itertools import count
+
+from ._procession import readable_now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
     from .process import BaseProcess
+
+# So many children are asked one by one.
+_FEW = 8
 
 __all__ = ["active_children", "current_process", "parent_process"]
 
 current: BaseProcess | None = None
 parent: BaseProcess | None = None
 children: set[BaseProcess] = set()
-counter: Iterator[int] = itertools.count(1)
+counter: Iterator[int] = count(1)
+
+# How many threads of this process stand still while it forks, so that it need not warn.
+threads_that_pause = 0
+
+# By what a child of a context has that as its default; `context` knows.
+force_start_method: Callable[[str], None]
 
 
 def current_process() -> BaseProcess:
@@ -48,11 +61,42 @@ def active_children() -> list[BaseProcess]:
 
 
 def forget_ended() -> None:
-    """Drops the children that have ended."""
-    for child in list(children):
-        popen = child._popen
-        if popen is not None and popen.poll() is not None:
+    """Drops the children that have ended, and in a forked copy those of its original."""
+    if not children:
+        return
+    pid = os.getpid()
+    for child in [*children]:
+        if child._parent_pid != pid:
             children.discard(child)
+    for child in ended(children):
+        children.discard(child)
+
+
+def ended(processes: Iterable[BaseProcess]) -> list[BaseProcess]:
+    """Returns those of the children that have ended.
+
+    One look at all sentinels tells whom to ask. Where a program has closed one, that
+    child is asked, too.
+    """
+    asked = [process for process in [*processes] if process._popen is not None]
+    if len(asked) > _FEW:
+        asked = _with_news(asked)
+    return [each for each in asked if _has_ended(each._popen)]
+
+
+def _has_ended(popen: Any) -> bool:
+    return popen is not None and popen.poll() is not None
+
+
+def _with_news(asked: list[BaseProcess]) -> list[BaseProcess]:
+    """Returns those of the processes that may have ended."""
+    sentinels: list[Any] = [getattr(each._popen, "sentinel", None) for each in asked]
+    if not all(isinstance(each, int) and each >= 0 for each in sentinels):
+        return asked  # One is of another's making.
+    try:
+        return [asked[place] for place in readable_now(sentinels)]
+    except OSError:
+        return asked  # More than may be open by now.
 
 
 def become(process: BaseProcess, parent_object: BaseProcess) -> None:
@@ -60,5 +104,5 @@ def become(process: BaseProcess, parent_object: BaseProcess) -> None:
     global current, parent, counter
     current = process
     parent = parent_object
-    counter = itertools.count(1)
+    counter = count(1)
     children.clear()

@@ -29,6 +29,17 @@ class Threads:
         self.cache: dict[int, Any] = {}
         self.tasks = _Line()
         self.workers: list[threading.Thread] = []
+        # Those that are yet to be started.
+        self.missing: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Starts the threads."""
+        while self.missing:
+            thread = self.missing.pop()
+            thread.daemon = True
+            # Before the start: who interrupts that ends those that are listed.
+            self.workers.append(thread)
+            thread.start()
 
     def put(self, item: tuple[int, int, tuple[bool, Any]]) -> None:
         """Hands what came of a task to its result."""
@@ -52,7 +63,7 @@ class Threads:
         callback: Any,
         error_callback: Any,
         terms: Terms | None = None,
-    ) -> ApplyResult:
+    ) -> ApplyResult[Any]:
         """Has a function called in a thread; returns the result to come."""
         _refuse(terms)
         result = ApplyResult(pool, callback, error_callback)
@@ -85,7 +96,7 @@ class Threads:
         callback: Any,
         error_callback: Any,
         terms: Terms | None = None,
-    ) -> MapResult:
+    ) -> MapResult[Any]:
         """Has a function called with each of the items; returns the result to come."""
         _refuse(terms)
         result = MapResult(pool, chunksize, len(items), callback, error_callback)
@@ -116,11 +127,11 @@ class Threads:
         chunksize: int,
         ordered: bool,
         terms: Terms | None = None,
-    ) -> tuple[IMapIterator, _Feeder]:
+    ) -> tuple[IMapIterator[Any], _Feeder]:
         """Has a function called with what an iterable yields."""
         _refuse(terms)
         kind = IMapIterator if ordered else IMapUnorderedIterator
-        results = kind(pool)
+        results: IMapIterator[Any] = kind(pool)
         self.cache[results._job] = results
         if chunksize == 1:
             calls: Any = ((func, (item,)) for item in iter(iterable))
@@ -129,8 +140,14 @@ class Threads:
             calls = ((mapstar, ((func, chunk),)) for chunk in chunks)
         return results, _Feeder(self.tasks, results, calls)
 
-    def replenish(self) -> None:
+    def populate(self, pool: Any) -> None:
         """Does nothing: threads do not die."""
+
+    def worker_views(self) -> list[tuple[int, int, int]]:
+        """Refuses: there are no processes to tell of."""
+        raise ValueError(
+            "a pool of threads has no worker processes: use Pool, or threading.enumerate()"
+        )
 
     def close(self) -> None:
         """Has the threads end when they have done what is in line."""
@@ -143,7 +160,8 @@ class Threads:
     def join(self) -> None:
         """Waits until the threads have ended."""
         for thread in self.workers:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
 
 class _Line:
@@ -215,7 +233,7 @@ class _Feeder:
     def __init__(
         self,
         tasks: _Line,
-        results: IMapIterator,
+        results: IMapIterator[Any],
         calls: Iterator[tuple[Any, Any]],
     ) -> None:
         tasks.feed()

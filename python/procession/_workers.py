@@ -6,8 +6,10 @@ has queues of its own, is `worker`. `pool` has what users see.
 
 from __future__ import annotations
 
-from . import _outcome, _procession, util
-from .reduction import ForkingPickler
+import os
+import reprlib
+
+from . import _outcome, _procession, _registry, reduction, util
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     Initializer = tuple[Callable[..., object] | None, Iterable[Any]]
 
-__all__ = ["Bounds", "Starter", "work", "worker"]
+__all__ = ["Bounds", "Starter", "refuse", "work", "worker"]
 
 
 class Bounds:
@@ -53,14 +55,16 @@ class Bounds:
         self._resident = max_memory_per_worker
         self._affinity = affinity
         if affinity is not None and not callable(affinity):
-            self._affinity = [*affinity]
+            self._affinity = _checked_cpus(affinity)
         self._env = env
+        if env is not None and not callable(env):
+            self._env = _checked_environment(env)
 
     def at(self, index: int) -> tuple[int | None, int | None, list[int] | None] | None:
         """Returns what the worker at a place may use, or None if that is anything."""
         cpus = self._affinity
         if callable(cpus):
-            cpus = cpus(index)
+            cpus = _checked_cpus(cpus(index))
         bounds = self.memory_limit, self._resident, None if cpus is None else [*cpus]
         return None if bounds == (None, None, None) else bounds
 
@@ -68,12 +72,58 @@ class Bounds:
         """Returns what is in the environment of the worker at a place besides ours."""
         env = self._env
         if callable(env):
-            env = env(index)
+            env = _checked_environment(env(index))
         return None if env is None else dict(env)
 
 
+def _checked_cpus(cpus: Iterable[int]) -> list[int]:
+    """Returns CPUs that this process may run on; whether it may is tried.
+
+    Raises:
+        ValueError: There are none of them, or it may not.
+    """
+    wanted = [*cpus]
+    if not wanted:
+        raise ValueError("affinity names no CPU")
+    # The thread's own, and nobody else's.
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, wanted)
+        possible = os.sched_getaffinity(0)
+    except (OSError, OverflowError, ValueError) as error:
+        raise ValueError(
+            f"a worker cannot be made to run on the CPUs {wanted}: {error}"
+        ) from error
+    finally:
+        os.sched_setaffinity(0, before)
+    others = sorted({*wanted} - possible)
+    if others:
+        raise ValueError(f"affinity names CPUs that there are none of: {others}")
+    return wanted
+
+
+def _checked_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Returns what can be in the environment of a process.
+
+    Raises:
+        TypeError: A name or a value is not text.
+        ValueError: The operating system does not allow it.
+    """
+    checked = dict(env)
+    for name, value in checked.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"env must be of text, not {name!r}: {value!r}")
+        os.fsencode(name + value)  # Not all text is of the operating system's.
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise ValueError(f"there is no environment variable {name!r}: {value!r}")
+    return checked
+
+
 class Starter:
-    """Starts workers. It does not know the pool, which could not end otherwise."""
+    """Makes workers. It does not know the pool, which could not end otherwise.
+
+    Those of an executor are no daemons: they may start processes of their own.
+    """
 
     def __init__(
         self,
@@ -82,40 +132,51 @@ class Starter:
         workers: list[Any],
         initializer: Initializer,
         bounds: Bounds,
+        for_executor: bool = False,
+        log_relay: Any = None,
+        by_name_only: bool = False,
     ) -> None:
         self._ctx = ctx
         self._process = process
         self._workers = workers
         self._initializer = initializer
         self._bounds = bounds
-        # Why the first one that failed did, for a pool that is being made.
-        self.error: Exception | None = None
+        self._is_for_executor = for_executor
+        self._log_relay = log_relay
+        self._by_name_only = by_name_only
 
-    def __call__(self, lane: tuple[int, int], index: int) -> _procession.Child:
-        """Starts a worker that finds its pool by a lane, for a place in it."""
-        try:
-            process = self._process(
-                self._ctx,
-                target=work,
-                args=(lane, *self._initializer, self._bounds.at(index)),
-            )
-            process._worker_index = index
-            process._environment = self._bounds.environment_at(index)
-            process.name = process.name.replace("Process", "PoolWorker")
-            process.daemon = True
-            process.start()
-        except Exception as error:
-            self.error = self.error or error
-            raise
-        for worker in [*self._workers]:
-            if worker.exitcode is not None:
-                util.debug("cleaning up worker %s", worker.name)
-                worker.join()
-                self._workers.remove(worker)
+    def make(self, lane: tuple[int, int], index: int) -> Any:
+        """Returns a worker that finds its pool by a lane, for a place in it."""
+        # A class of the program's may take no others than the standard library gives.
+        more: dict[str, Any] = {}
+        if self._by_name_only:
+            more["kwargs"] = {"by_name_only": True}
+        process = self._process(
+            self._ctx,
+            target=execute if self._is_for_executor else work,
+            args=(lane, *self._initializer, self._bounds.at(index)),
+            **more,
+        )
+        process._worker_index = index
+        process._pool_lane = lane
+        process._environment = self._bounds.environment_at(index)
+        if self._log_relay is not None:
+            process._config["log_relay"] = self._log_relay
+        if self._is_for_executor:
+            process._ends_with_parent = True
+            return process
+        process.name = process.name.replace("Process", "PoolWorker")
+        process.daemon = True
+        return process
+
+    def note(self, process: Any) -> None:
+        """Takes in a worker that has started; those that have ended go by the way."""
+        for worker in _registry.ended(self._workers):
+            util.debug("cleaning up worker %s", worker.name)
+            worker.join()
+            self._workers.remove(worker)
         self._workers.append(process)
         util.debug("added worker")
-        child: _procession.Child = process._popen._child
-        return child
 
 
 def work(
@@ -123,25 +184,96 @@ def work(
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
     bounds: tuple[int | None, int | None, list[int] | None] | None = None,
+    by_name_only: bool = False,
 ) -> None:
     """Works for a pool, in a worker process, until there is no more to do."""
-    me = _procession.PoolWorker(lane)
+    me = _set_up(lane, initializer, initargs, bounds)
+    if me is not None:
+        me.run(_pack, by_name_only)
+        util.debug("worker exiting")
+
+
+def execute(
+    lane: tuple[int, int],
+    initializer: Callable[..., object] | None,
+    initargs: Iterable[Any],
+    bounds: tuple[int | None, int | None, list[int] | None] | None = None,
+) -> None:
+    """Does the same for an executor: what is wrong is told as `concurrent.futures` does."""
+    logged = False
+
+    def initialize() -> None:
+        nonlocal logged
+        assert initializer is not None
+        try:
+            initializer(*initargs)
+        except BaseException:
+            # Not at the top: most workers have nothing to log.
+            import logging
+
+            # Before the executor hears of it: it may end this process for that.
+            logging.getLogger("concurrent.futures").critical(
+                "Exception in initializer:", exc_info=True
+            )
+            logged = True
+            raise
+
+    try:
+        me = _set_up(lane, None if initializer is None else initialize, (), bounds)
+    except BaseException:
+        if logged:
+            return
+        raise
+    if me is not None:
+        me.run(_pack_as_raised)
+        util.debug("worker exiting")
+
+
+def _set_up(
+    lane: tuple[int, int],
+    initializer: Callable[..., object] | None,
+    initargs: Iterable[Any],
+    bounds: tuple[int | None, int | None, list[int] | None] | None,
+) -> _procession.PoolWorker | None:
+    """Returns a worker that is ready for tasks, or None if the pool has ended meanwhile."""
+    try:
+        me = _procession.PoolWorker(lane)
+    except FileNotFoundError:
+        return None
     try:
         if bounds is not None:
             me.confine(*bounds)
         if initializer is not None:
             initializer(*initargs)
     except BaseException as error:
-        me.fail(_pack(error))
+        try:
+            packed = _pack(error)
+        except MemoryError:
+            me.fail_briefly()
+        else:
+            me.fail(packed)
         raise
-    me.run(_pack)
-    util.debug("worker exiting")
+    return me
+
+
+def refuse(lane: tuple[int, int], error: Exception) -> None:
+    """Tells a pool that its workers cannot be set up, and why.
+
+    Raises:
+        FileNotFoundError: The pool has ended meanwhile, and with it what it gave to them.
+    """
+    _procession.PoolWorker(lane).fail(_pack(error))
 
 
 def _pack(error: BaseException, value: object = None) -> Any:
     """Returns an error as data that crosses; `value` is what it kept from crossing."""
+    if isinstance(error, MemoryError):
+        _let_go_of_frames(error)
     if value is not None:
-        return _outcome.pack_error(MaybeEncodingError(error, value))
+        refused = MaybeEncodingError(error, value)
+        for note in getattr(error, "__notes__", ()):
+            refused.add_note(note)
+        return _outcome.pack_error(refused)
     packed = _outcome.pack_error(error)
     if not isinstance(error, Exception):
         # A SystemExit or KeyboardInterrupt is an error there, and must not end anybody.
@@ -149,12 +281,30 @@ def _pack(error: BaseException, value: object = None) -> Any:
     if packed[0] is not None:
         return packed
     try:
-        ForkingPickler.dumps(error)
+        reduction.dumps(error)
         reason = None
     except Exception as refusal:
         reason = refusal
     *rest, _ = _outcome.pack_error(MaybeEncodingError(reason, error))
     return (*rest, packed[3])
+
+
+def _pack_as_raised(error: BaseException, value: object = None) -> Any:
+    """Returns an error as data that crosses, be it the task's own or that of its value."""
+    if isinstance(error, MemoryError):
+        _let_go_of_frames(error)
+    return _outcome.pack_error(error)
+
+
+def _let_go_of_frames(error: BaseException) -> None:
+    """Frees what the functions held that an error came from: it may be all memory."""
+    entry = error.__traceback__
+    while entry is not None:
+        try:
+            entry.tb_frame.clear()
+        except RuntimeError:
+            pass  # It runs: that is ours.
+        entry = entry.tb_next
 
 
 def worker(
@@ -213,8 +363,10 @@ class MaybeEncodingError(Exception):
     __module__ = "procession.pool"
 
     def __init__(self, exc: object, value: object) -> None:
-        self.exc = repr(exc)
-        self.value = repr(value)
+        self.exc = _shown(exc)
+        # What there is no room for has none for its text either.
+        briefly = isinstance(exc, MemoryError)
+        self.value = _Brief().repr(value) if briefly else _shown(value)
         super().__init__(self.exc, self.value)
 
     def __str__(self) -> str:
@@ -222,6 +374,28 @@ class MaybeEncodingError(Exception):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
+
+
+# The most characters of an object that an error shows.
+_LONGEST = 10_000
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}... ({len(text)} characters)"
+
+
+class _Brief(reprlib.Repr):
+    """Shows objects, large bytes included, without making all of their text first."""
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        if len(x) <= self.maxother:
+            return repr(x)
+        return f"{x[: self.maxother]!r}... ({len(x)} bytes)"
+
+    repr_bytearray = repr_bytes
 
 
 class ExceptionWithTraceback:

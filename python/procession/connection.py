@@ -25,8 +25,8 @@ from ._challenge import (
     _verify_challenge,
     answer_challenge,
     deliver_challenge,
-    welcome,
 )
+from ._descriptors import file_of, past_streams
 from ._errors import AuthenticationError, BufferTooShort
 
 TYPE_CHECKING = False
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
     from typing import Any, Self
+
+    from ._listening import Guests
 
 __all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
 
@@ -88,11 +90,7 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     Args:
         duplex: Whether both ends can be written to; otherwise only the second can.
     """
-    (first, here), (second, there) = _procession.pipe()
-    return (
-        Connection(first, True, duplex, _track=here),
-        Connection(second, duplex, True, _track=there),
-    )
+    return _procession.pipe(Connection, duplex)
 
 
 def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
@@ -109,6 +107,10 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
 def _thing_of(obj: Any) -> int | _procession.Queue | _procession.Event:
     if isinstance(obj, (int, _procession.Queue, _procession.Event)):
         return obj
+    # The reading end of a queue is as good as the queue, which says more than its bell.
+    queue = getattr(obj, "_waited_queue", None)
+    if isinstance(queue, _procession.Queue):
+        return queue
     fileno = getattr(obj, "fileno", None)
     if fileno is not None:
         number: int = fileno()
@@ -145,27 +147,36 @@ class Listener:
         _check_authkey(authkey)
         self._listener: SocketListener | None = SocketListener(address, family, backlog)
         self._authkey = authkey
+        self._guests: Guests | None = None
 
     def accept(self) -> Connection:
         """Waits for somebody to connect; returns the connection.
 
+        With a key, all who have connected are asked for it side by side: one that keeps
+        silent does not hold up the others.
+
         Raises:
             OSError: The listener is closed.
-            AuthenticationError: Whoever connected does not know the key.
+            AuthenticationError: One that connected does not know the key.
         """
-        if self._listener is None:
-            raise OSError("listener is closed")
-        connection = self._listener.accept()
-        if self._authkey is not None:
-            try:
-                welcome(connection, self._authkey)
-            except BaseException:
-                connection.close()
-                raise
+        listener = self._open()
+        if self._authkey is None:
+            return listener.accept()
+        if self._guests is None:
+            from ._listening import Guests
+
+            self._guests = Guests(listener)
+        handle, is_ours = self._guests.accept(self._authkey)
+        connection = Connection(handle)
+        if is_ours:
+            connection._is_ours = True
         return connection
 
     def close(self) -> None:
         """Stops listening."""
+        guests, self._guests = self._guests, None
+        if guests is not None:
+            guests.close()
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
@@ -179,6 +190,10 @@ class Listener:
     def last_accepted(self) -> Any:
         """The address of the last one that connected, or None."""
         return self._open()._last_accepted
+
+    def is_open(self) -> bool:
+        """Returns whether it listens, and the program has not closed its socket."""
+        return self._listener is not None and self._listener.is_open()
 
     def _open(self) -> SocketListener:
         if self._listener is None:
@@ -268,10 +283,13 @@ class SocketListener:
     def __init__(self, address: Any, family: str, backlog: int = 1) -> None:
         import socket
 
-        self._socket = socket.socket(getattr(socket, family))
+        from ._listening import ListeningSocket
+
+        with socket.socket(getattr(socket, family)) as sock:
+            self._socket = ListeningSocket(past_streams(sock.detach()))
+        self._file = file_of(self._socket.fileno())
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.setblocking(True)
             self._socket.bind(address)
             self._socket.listen(backlog)
         except OSError:
@@ -289,18 +307,51 @@ class SocketListener:
             )
 
     def accept(self) -> Connection:
-        """Waits for somebody to connect; returns the connection."""
+        """Waits for somebody to connect; returns the connection.
+
+        Raises:
+            OSError: The program has closed the socket.
+        """
+        sock, self._last_accepted = self._accept()
+        sock.setblocking(True)
+        return Connection(sock.detach())
+
+    def _accept(self) -> tuple[socket.socket, Any]:
         while True:
-            sock, self._last_accepted = self._socket.accept()
-            if not self._is_ours_only or _user_of(sock) in (0, os.geteuid()):
-                sock.setblocking(True)
-                return Connection(sock.detach())
-            sock.close()
+            self._require_open()
+            sock, address = self._socket.accept()
+            if self._lets_in(sock):
+                return _past_streams(sock), address
+
+    def _accept_at_once(self) -> tuple[socket.socket, Any] | None:
+        self._require_open()
+        while (came := self._socket.accept_at_once()) is not None:
+            sock, address = came
+            if self._lets_in(sock):
+                return _past_streams(sock), address
+        return None
+
+    def _lets_in(self, sock: socket.socket) -> bool:
+        if not self._is_ours_only or _user_of(sock) in (0, os.geteuid()):
+            return True
+        sock.close()
+        return False
+
+    def _require_open(self) -> None:
+        if not self.is_open():
+            raise OSError("the program has closed the socket of this listener")
+
+    def is_open(self) -> bool:
+        """Returns whether the socket is open, and its number not another's by now."""
+        return self._file is not None and file_of(self._socket.fileno()) == self._file
 
     def close(self) -> None:
         """Closes the socket and removes its file."""
         try:
-            self._socket.close()
+            if self.is_open():
+                self._socket.close()
+            else:
+                self._socket.detach()
         finally:
             unlink, self._unlink = self._unlink, None
             if unlink is not None:
@@ -322,19 +373,28 @@ def SocketClient(address: Any) -> Connection:
     with socket.socket(getattr(socket, address_type(address))) as sock:
         sock.setblocking(True)
         sock.connect(address)
-        return Connection(sock.detach())
+        return Connection(past_streams(sock.detach()))
+
+
+def _past_streams(sock: socket.socket) -> socket.socket:
+    """Returns the socket with a number that is no standard stream's."""
+    import socket
+
+    if sock.fileno() > 2:
+        return sock
+    return socket.socket(fileno=past_streams(sock.detach()))
 
 
 # Pickling.
 
 
-def reduce_connection(connection: Connection) -> tuple[Any, ...]:
+def reduce_connection(conn: Connection) -> tuple[Any, ...]:
     """Reduces a connection to its descriptor, which the other process gets a copy of."""
     return rebuild_connection, (
-        reduction.DupFd(connection.fileno()),
-        connection.readable,
-        connection.writable,
-        connection._lend_track(),
+        reduction.DupFd(conn.fileno()),
+        conn.readable,
+        conn.writable,
+        conn._lend_track(),
     )
 
 
@@ -359,3 +419,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(_xml, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# Programs put a class of their own in its place.
+_ForkingPickler = reduction.ForkingPickler
+sys.modules[__name__].__class__ = reduction.ModuleWithPickler

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import sys
 
-from . import _procession, process, reduction, util
+from . import _procession, _registry, process, reduction, util
+from . import reduction as _reduction
 from ._errors import (
     AuthenticationError,
     BufferTooShort,
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from logging import Logger
     from types import ModuleType
-    from typing import Any, ClassVar
+    from typing import Any, ClassVar, Literal, overload
 
+    from ._shared_types import MakesArray, MakesRawArray, MakesRawValue, MakesValue
     from .connection import Connection
+    from .managers import SyncManager
     from .pool import Pool
     from .popen_fork import Popen
     from .queues import JoinableQueue, Queue, SimpleQueue
@@ -105,7 +108,7 @@ class BaseContext:
         """
         return _procession.usable_cpus()
 
-    def Manager(self) -> Any:
+    def Manager(self) -> SyncManager:
         """Returns a manager with a running server, as in `multiprocessing`."""
         from .managers import SyncManager
 
@@ -196,6 +199,8 @@ class BaseContext:
         max_memory_per_worker: int | None = None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
+        log_relay: bool = False,
+        pickler: Literal["auto", "plain"] = "auto",
     ) -> Pool:
         """Returns a pool of worker processes, as in `multiprocessing`.
 
@@ -203,56 +208,70 @@ class BaseContext:
         """
         from .pool import Pool
 
+        named: dict[str, Any] = {
+            "retries": retries if retries != 0 else None,
+            "memory_limit": memory_limit,
+            "max_memory_per_worker": max_memory_per_worker,
+            "affinity": affinity,
+            "env": env,
+            "log_relay": log_relay or None,
+            "pickler": pickler if pickler != "auto" else None,
+        }
+        # A class that somebody has put in the place of ours may know none of these.
+        given = {name: value for name, value in named.items() if value is not None}
         return Pool(
             processes,
             initializer,
             initargs,
             maxtasksperchild,
             context=self.get_context(),
-            retries=retries,
-            memory_limit=memory_limit,
-            max_memory_per_worker=max_memory_per_worker,
-            affinity=affinity,
-            env=env,
+            **given,
         )
 
-    def RawValue(self, typecode_or_type: str | type[Any], *args: Any) -> Any:
-        """Returns a shared ctypes object without a lock, as in `multiprocessing`."""
-        from .sharedctypes import RawValue
+    if TYPE_CHECKING:
+        RawValue: MakesRawValue
+        RawArray: MakesRawArray
+        Value: MakesValue
+        Array: MakesArray
+    else:
 
-        return RawValue(typecode_or_type, *args)
+        def RawValue(self, typecode_or_type: str | type[Any], *args: Any) -> Any:
+            """Returns a shared ctypes object without a lock, as in `multiprocessing`."""
+            from .sharedctypes import RawValue
 
-    def RawArray(
-        self,
-        typecode_or_type: str | type[Any],
-        size_or_initializer: int | Sequence[Any],
-    ) -> ctypes.Array[Any]:
-        """Returns a shared ctypes array without a lock, as in `multiprocessing`."""
-        from .sharedctypes import RawArray
+            return RawValue(typecode_or_type, *args)
 
-        return RawArray(typecode_or_type, size_or_initializer)
+        def RawArray(
+            self,
+            typecode_or_type: str | type[Any],
+            size_or_initializer: int | Sequence[Any],
+        ) -> ctypes.Array[Any]:
+            """Returns a shared ctypes array without a lock, as in `multiprocessing`."""
+            from .sharedctypes import RawArray
 
-    def Value(
-        self, typecode_or_type: str | type[Any], *args: Any, lock: Any = True
-    ) -> Any:
-        """Returns a shared ctypes object with a lock, as in `multiprocessing`."""
-        from .sharedctypes import Value
+            return RawArray(typecode_or_type, size_or_initializer)
 
-        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+        def Value(
+            self, typecode_or_type: str | type[Any], *args: Any, lock: Any = True
+        ) -> Any:
+            """Returns a shared ctypes object with a lock, as in `multiprocessing`."""
+            from .sharedctypes import Value
 
-    def Array(
-        self,
-        typecode_or_type: str | type[Any],
-        size_or_initializer: int | Sequence[Any],
-        *,
-        lock: Any = True,
-    ) -> Any:
-        """Returns a shared ctypes array with a lock, as in `multiprocessing`."""
-        from .sharedctypes import Array
+            return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
 
-        return Array(
-            typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context()
-        )
+        def Array(
+            self,
+            typecode_or_type: str | type[Any],
+            size_or_initializer: int | Sequence[Any],
+            *,
+            lock: Any = True,
+        ) -> Any:
+            """Returns a shared ctypes array with a lock, as in `multiprocessing`."""
+            from .sharedctypes import Array
+
+            return Array(
+                typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context()
+            )
 
     def freeze_support(self) -> None:
         """Runs a child of a frozen program, if this is one, as in `multiprocessing`."""
@@ -279,26 +298,52 @@ class BaseContext:
 
         set_executable(executable)
 
-    def set_forkserver_preload(self, module_names: Sequence[str]) -> None:
+    def set_forkserver_preload(
+        self, module_names: Sequence[str], *, on_error: str = "ignore"
+    ) -> None:
         """Sets what the fork server imports before it forks, as in `multiprocessing`."""
         from .forkserver import set_forkserver_preload
 
-        set_forkserver_preload(module_names)
+        set_forkserver_preload(module_names, on_error=on_error)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def get_context(self, method: None = None) -> BaseContext: ...
+        @overload
+        def get_context(self, method: Literal["fork"]) -> ForkContext: ...
+        @overload
+        def get_context(self, method: Literal["spawn"]) -> SpawnContext: ...
+        @overload
+        def get_context(self, method: Literal["forkserver"]) -> ForkServerContext: ...
+        @overload
+        def get_context(self, method: str | None) -> BaseContext: ...
 
     def get_context(self, method: str | None = None) -> BaseContext:
         """Returns the context of a start method, as in `multiprocessing`.
+
+        Args:
+            method: "fork", "spawn" or "forkserver"; None for this context, and of the
+                default context for the one that is set, which that sets.
 
         Raises:
             ValueError: There is no such start method.
         """
         if method is None:
-            return self
+            return self._own()
         try:
             context = _concrete_contexts[method]
         except KeyError:
             raise ValueError(f"cannot find context for {method!r}") from None
         context._check_available()
         return context
+
+    if TYPE_CHECKING:
+
+        @overload
+        def get_start_method(self, allow_none: Literal[False] = False) -> str: ...
+        @overload
+        def get_start_method(self, allow_none: bool) -> str | None: ...
 
     def get_start_method(self, allow_none: bool = False) -> str | None:
         """Returns the name of the start method, as in `multiprocessing`."""
@@ -316,33 +361,36 @@ class BaseContext:
     @reducer.setter
     def reducer(self, reduction: ModuleType | reduction.AbstractReducer) -> None:
         globals()["reduction"] = reduction
+        _reduction.set_reducer(reduction)
+
+    def _own(self) -> BaseContext:
+        return self
 
     def _check_available(self) -> None:
         pass
 
 
-class _Process(process.BaseProcess):
-    """A process whose start method is known; its children use the same by default."""
-
-    def _become_current(self, parent_sentinel: int | None) -> None:
-        assert self._start_method is not None, "each subclass has one"
-        _force_start_method(self._start_method)
-        super()._become_current(parent_sentinel)
-
-
-class ForkProcess(_Process):
+class ForkProcess(process.BaseProcess):
     """A process that begins as a copy of its parent."""
 
     _start_method = "fork"
 
     @staticmethod
     def _Popen(process_obj: Any) -> Popen:
-        from .popen_fork import Popen
+        global _popen_fork
+        if _popen_fork is None:
+            from . import popen_fork
 
-        return Popen(process_obj)
+            _popen_fork = popen_fork
+        popen: Popen = _popen_fork.Popen(process_obj)
+        return popen
 
 
-class SpawnProcess(_Process):
+# The module: to import it anew for each start has the parent copy twenty pages.
+_popen_fork: Any = None
+
+
+class SpawnProcess(process.BaseProcess):
     """A process that begins as a fresh interpreter."""
 
     _start_method = "spawn"
@@ -358,7 +406,7 @@ class SpawnProcess(_Process):
         pass  # Nothing was inherited.
 
 
-class ForkServerProcess(_Process):
+class ForkServerProcess(process.BaseProcess):
     """A process that begins as a copy of a small server."""
 
     _start_method = "forkserver"
@@ -408,17 +456,11 @@ class DefaultContext(BaseContext):
 
     Process = Process
 
-    def __init__(self, context: BaseContext) -> None:
-        self._default_context = context
+    def __init__(self, context: BaseContext | None = None) -> None:
+        self._default_context = context or _of_this_interpreter()
         self._actual_context: BaseContext | None = None
 
-    def get_context(self, method: str | None = None) -> BaseContext:
-        """Returns the context of a start method, by default of the one that is set.
-
-        Asking for the default sets it, as in `multiprocessing`.
-        """
-        if method is not None:
-            return super().get_context(method)
+    def _own(self) -> BaseContext:
         if self._actual_context is None:
             self._actual_context = self._default_context
         return self._actual_context
@@ -436,6 +478,13 @@ class DefaultContext(BaseContext):
             self._actual_context = None
         else:
             self._actual_context = self.get_context(method)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def get_start_method(self, allow_none: Literal[False] = False) -> str: ...
+        @overload
+        def get_start_method(self, allow_none: bool) -> str | None: ...
 
     def get_start_method(self, allow_none: bool = False) -> str | None:
         """Returns the name of the start method, as in `multiprocessing`.
@@ -459,11 +508,17 @@ _concrete_contexts: dict[str, BaseContext] = {
     "forkserver": ForkServerContext(),
 }
 
-# The default is that of the running interpreter.
-_default_context = DefaultContext(
-    _concrete_contexts["fork" if sys.version_info < (3, 14) else "forkserver"]
-)
+
+def _of_this_interpreter() -> BaseContext:
+    """Returns the context that is the default of the running interpreter."""
+    return _concrete_contexts["fork" if sys.version_info < (3, 14) else "forkserver"]
+
+
+_default_context = DefaultContext()
 
 
 def _force_start_method(method: str) -> None:
     _default_context._actual_context = _concrete_contexts[method]
+
+
+_registry.force_start_method = _force_start_method

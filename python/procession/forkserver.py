@@ -6,8 +6,7 @@ the module in which the first target is defined; then it keeps copies of itself 
 The rest is the engine's.
 
 Names and meaning are those of `multiprocessing.forkserver`, except that the main
-module is always imported where that is asked for (older versions of CPython do not),
-and that a module which cannot be imported is reported.
+module is always imported where that is asked for (older versions of CPython do not).
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ import sys
 import threading
 import warnings
 
-from . import _procession, process, spawn, util
+from . import _hooks, _procession, process, spawn, util
 from ._spawning import set_spawning_popen
+from .popen_fork import fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
 __all__ = ["ensure_running", "get_inherited_fds", "set_forkserver_preload"]
@@ -43,21 +43,39 @@ class ForkServer:
         self._server = _procession.ForkServer()
         self._lock = threading.Lock()
         self._preload_modules: Sequence[str] = ["__main__"]
+        # Whether somebody wants just these, or it is what happens by itself.
+        self._preload_was_set = False
+        self._preload_on_error = "ignore"
         # What it was told of the process that started it.
         self._prepared: dict[str, Any] | None = None
         # By what it is found, in one that it has forked and that has not looked yet.
         self._handle: tuple[int, int] | None = None
         os.register_at_fork(after_in_child=self._after_fork)
 
-    def set_forkserver_preload(self, modules_names: Sequence[str]) -> None:
+    def set_forkserver_preload(
+        self, modules_names: Sequence[str], *, on_error: str = "ignore"
+    ) -> None:
         """Sets what the server imports before it forks; a hint, as it always was.
+
+        Args:
+            modules_names: The modules; "__main__" is the program's.
+            on_error: What becomes of one that cannot be imported: "ignore" leaves it to
+                those who need it, "warn" has the server give an ImportWarning, too, and
+                "fail" ends it, so that no process can be started.
 
         Raises:
             TypeError: A name is not text.
+            ValueError: `on_error` is none of these.
         """
         if not all(type(name) is str for name in modules_names):
             raise TypeError("module_names must be a list of strings")
+        if on_error not in ("ignore", "warn", "fail"):
+            raise ValueError(
+                f"on_error must be 'ignore', 'warn', or 'fail', not {on_error!r}"
+            )
         self._preload_modules = modules_names
+        self._preload_was_set = True
+        self._preload_on_error = on_error
 
     def get_inherited_fds(self) -> list[int] | None:
         """Returns the descriptors that this child was given; None in the main process."""
@@ -74,6 +92,8 @@ class ForkServer:
         Starts the server unless it runs. Most children differ in their name only, and
         each step that they are spared is a page or two that is not copied.
         """
+        if getattr(self.ensure_running, "__func__", None) is not _ensure_running:
+            self.ensure_running()  # Somebody has something to do before.
         with self._lock:
             self._ensure(process_obj)
         known = self._prepared
@@ -90,22 +110,26 @@ class ForkServer:
     ) -> _procession.Child:
         """Returns a child that does what the payload says."""
         with self._lock:
-            self._ensure()
+            # The last look: what the server may do, its children may.
+            if not self._server.is_running():
+                self._ensure(anew=True)
             try:
                 return self._start(name, daemon, payload, fds)
+            except ChildProcessError as error:
+                if self._preload_on_error != "fail" or not self._preload_modules:
+                    raise
+                raise _broken_by_preload(error, self._preload_modules) from error
             except BlockingIOError as error:
                 if not self._preload_modules:
                     raise
                 # What it has imported runs threads, so that it cannot be forked.
-                warnings.warn(
-                    f"{error}; each child will import its modules itself",
-                    RuntimeWarning,
-                    stacklevel=6,
-                )
                 self._server.stop()
                 self._preload_modules = []
                 self._ensure()
-                return self._server.start(name, daemon, payload, fds)
+                child = self._start(name, daemon, payload, fds)
+                if self._preload_was_set:
+                    _warn(f"{error}; each child will import its modules itself")
+                return child
 
     def _start(
         self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
@@ -122,28 +146,33 @@ class ForkServer:
     def _forkserver_pid(self) -> int | None:
         return self._server.pid()
 
-    def _ensure(self, process_obj: Any = None) -> None:
-        if self._server.pid() is not None:
+    def _ensure(self, process_obj: Any = None, anew: bool = False) -> None:
+        if self._server.pid() is not None and not anew:
             return
         if self._handle is not None:
             self._server = _procession.ForkServer(self._handle)
             self._handle = None
-            if self._server.pid() is not None:
+            if self._server.is_running():
                 return
-        executable, arguments = spawn.program_and_arguments(
-            "from procession.forkserver import main; main()"
+        words = spawn.helper_command_line("forkserver")
+        start = _hooks.starter(words)
+        self._server.ensure(
+            *spawn.program_and_arguments(words),
+            lambda: self._pack(process_obj, start is None),
+            start,
         )
-        self._server.ensure(executable, arguments, lambda: self._pack(process_obj))
 
-    def _pack(self, process_obj: Any) -> _procession.Payload:
+    def _pack(self, process_obj: Any, ahead: bool) -> _procession.Payload:
         preparation = spawn.get_preparation_data("ignore")
         self._note_prepared(preparation)
         # What this process uses of the package, its children will.
         ours = [name for name in sys.modules if name.startswith(f"{__package__}.")]
         data = {
             **preparation,
-            "preload": [*self._preload_modules, *ours],
-            "defining": self._defining(process_obj),
+            "preload": [*self._preload_modules],
+            "on_error": self._preload_on_error,
+            "defining": [*self._defining(process_obj), *ours],
+            "ahead": ahead,
         }
         set_spawning_popen(self)  # The key may be told to the server, too.
         try:
@@ -176,25 +205,47 @@ class ForkServer:
             self._server.stop()
 
 
-def main() -> NoReturn:
-    """Runs the server, in the process that was started as one."""
-    server = _procession.Server(sys.argv[-1])
-    _preload(server.load_preparation())
+def _warn(message: str) -> None:
+    """Warns whoever starts a process, at a line of its own, of what that will cost."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__package__") == __package__:
+        level, frame = level + 1, frame.f_back
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=level)
+    except RuntimeWarning:
+        # Warnings are errors here; but the process has been started.
+        util.sub_warning("%s", message)
+
+
+def main(argument: str) -> NoReturn:
+    """Runs the server, in the process that was started as one.
+
+    Args:
+        argument: The last word of its command line, which tells where it belongs.
+    """
+    server = _procession.Server(argument)
+    data = server.load_preparation()
+    ahead = data.pop("ahead")
+    _preload(data)
     _forkserver._handle = server.handle()
     # Most of what it starts is a worker or has been given some of these: each would
     # import them itself.
     from . import connection, pool, queues, synchronize  # noqa: F401
 
+    spawn._bind_sleep()
     _end_pools_of_threads()
     util._have_empty_stdin()
     util._close_stdin()
     util._flush_std_streams()
     code = 1
     try:
-        task = server.serve(os.fork)
+        task = _serve(server, ahead)
         atexit._clear()
         atexit.register(util._exit_function)
         code = 0 if task is None else spawn._main(task)
+    except SystemExit as request:
+        # Of a handler of signals that the preloaded have set.
+        code = process._exit_code_of(request)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -203,38 +254,105 @@ def main() -> NoReturn:
         os._exit(code)
 
 
+def _serve(server: _procession.Server, ahead: bool) -> _procession.Task | None:
+    """Serves; returns in the processes that were forked, with what there is to do."""
+    try:
+        return server.serve(ahead)
+    except OSError as error:
+        # Who waits for the server is told, too, but not who waits for a child.
+        print(f"procession: the fork server's process ends: {error}", file=sys.stderr)
+        util._flush_std_streams()
+        os._exit(1)
+
+
 def _preload(data: dict[str, Any]) -> None:
     """Imports what children would import otherwise, each of them."""
     modules, defining = data.pop("preload"), data.pop("defining")
+    on_error = data.pop("on_error")
     _forkserver._note_prepared(data)
-    log = {"name", "log_to_stderr", "log_level"}
-    data = {key: data[key] for key in data.keys() - log}
+    # The server is not one of them.
+    own = {"name", "log_to_stderr", "log_level"}
+    most = {key: data[key] for key in data.keys() - own - spawn.MAIN_KEYS}
+    spawn.prepare(most)
+    if "__main__" in modules:
+        main = {key: data[key] for key in data.keys() & spawn.MAIN_KEYS}
+        _attempt("__main__", on_error, _inherit, spawn.prepare, main)
+    for name in defining:
+        _attempt(name, "ignore", _inherit, importlib.import_module, name)
+    _handle_preload([name for name in modules if name != "__main__"], on_error=on_error)
+    # Again, for what was changed by what was imported: children are not told it.
+    spawn.prepare(most)
+
+
+def _handle_preload(
+    preload: Sequence[str],
+    main_path: str | None = None,
+    sys_path: list[str] | None = None,
+    sys_argv: list[str] | None = None,
+    on_error: str = "ignore",
+) -> None:
+    """Imports modules in this process, as in `multiprocessing` of Python 3.15."""
+    if sys_argv is not None:
+        sys.argv[:] = sys_argv
+    if sys_path is not None:
+        sys.path[:] = sys_path
+    if "__main__" in preload and main_path is not None:
+        what = f"__main__ from {main_path!r}"
+        _attempt(what, on_error, _inherit, spawn.import_main_path, main_path)
+    for name in preload:
+        if name != "__main__":
+            _attempt(f"module {name!r}", on_error, importlib.import_module, name)
+    # What they have printed must not be printed by each child again.
+    util._flush_std_streams()
+
+
+def _attempt(
+    what: str, on_error: str, load: Callable[..., object], *args: object
+) -> None:
+    """Loads something; does what was asked for where that is not possible."""
+    try:
+        load(*args)
+    except BaseException as error:
+        if on_error == "fail":
+            raise
+        # Otherwise the child that needs it tries again, and tells its user.
+        if on_error == "warn":
+            warnings.warn(
+                f"Failed to preload {what}: {error}", ImportWarning, stacklevel=3
+            )
+
+
+def _inherit(load: Callable[..., object], *args: object) -> None:
+    """Loads something as a child that becomes like its parent, and so starts nothing."""
     myself: Any = process.current_process()
     myself._inheriting = True
     try:
-        if "__main__" not in modules:
-            data = {key: data[key] for key in data.keys() - spawn.MAIN_KEYS}
-        spawn.prepare(data)
-        for name in defining:
-            importlib.import_module(name)
-    except BaseException:
-        pass  # The child that needs it tries again, and tells its user.
+        load(*args)
     finally:
         del myself._inheriting
-    for name in modules:
-        if name != "__main__":
-            _import(name)
-    # Again, for what was changed by what was imported: children are not told it.
-    spawn.prepare({key: data[key] for key in data.keys() - spawn.MAIN_KEYS})
+
+
+def _broken_by_preload(error: Exception, modules: Sequence[str]) -> ConnectionError:
+    """Returns the error of a server that was to end where a module fails."""
+    broken = ConnectionError(str(error))
+    broken.add_note(
+        "Forkserver process may have crashed during module preloading: it was to import"
+        f" {', '.join(modules)}. Check stderr."
+    )
+    return broken
 
 
 def _end_pools_of_threads() -> None:
     """Has libraries that keep threads, such as BLAS, end them, as they do at a fork."""
-    if len(os.listdir("/proc/self/task")) > 1:
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
+    try:
+        if len(os.listdir("/proc/self/task")) == 1:
+            return
+    except OSError:
+        pass  # Nothing tells: they may have some.
+    pid = fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def _is_importable(name: Any) -> bool:
@@ -244,15 +362,7 @@ def _is_importable(name: Any) -> bool:
     return getattr(sys.modules.get(name), "__spec__", None) is not None
 
 
-def _import(name: str) -> None:
-    try:
-        importlib.import_module(name)
-    except Exception as error:
-        print(
-            f"procession: the fork server cannot preload {name}: {error!r}",
-            file=sys.stderr,
-        )
-
+_ensure_running = ForkServer.ensure_running
 
 _forkserver = ForkServer()
 ensure_running = _forkserver.ensure_running

@@ -26,6 +26,7 @@ from ._manager_server import (
     listener_client,
     public_methods,
 )
+from ._outcome import unpack_error
 from ._proxies import (
     STARTED,
     AutoProxy,
@@ -53,7 +54,16 @@ from ._proxy_types import (
 from .context import ProcessError, _default_context
 from .dummy import Array, Namespace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._manager_types import Makes
+else:
+    Makes = object  # `register` gives the methods to `SyncManager`.
+
 __all__ = ["BaseManager", "BaseProxy", "SharedMemoryManager", "SyncManager", "Token"]
+
+# Clients ask whether there is shared memory that can be named.
+HAS_SHMEM = True
 
 # The names under which clients of `multiprocessing.managers` look for them.
 _REEXPORTED = (
@@ -79,6 +89,13 @@ class State:
 
     def __init__(self) -> None:
         self.value = State.INITIAL
+
+
+def _end(process: Any) -> None:
+    """Ends a server at once, if it was started."""
+    if process.ident is not None:
+        process.kill()
+        process.join()
 
 
 class BaseManager:
@@ -169,29 +186,57 @@ class BaseManager:
                 initializer,
                 initargs,
             ),
-            # Without who started it there is nobody to shut it down.
-            daemon=True,
         )
+        if isinstance(self._process, process.BaseProcess):
+            # Without who started it there is nobody to shut it down.
+            self._process._ends_with_parent = True
         ident = ":".join(map(str, self._process._identity))
         self._process.name = f"{type(self).__name__}-{ident}"
-        with reader:
-            with writer:
-                self._process.start()
-            self._address = reader.recv()
-        self._state.value = State.STARTED
-        self.shutdown = util.Finalize(
+        try:
+            with reader:
+                with writer:
+                    self._process.start()
+                try:
+                    self._address = reader.recv()
+                except EOFError:
+                    raise self._why_not_started() from None
+            self.shutdown = self._finalizer(self._process)
+            self._state.value = State.STARTED
+        except BaseException:
+            # A handler of a signal may have raised, too, with a server that runs.
+            _end(self._process)
+            raise
+
+    def _finalizer(self, process: Any) -> util.Finalize:
+        """Returns what ends the server, and kills it if that is interrupted."""
+        end = (
+            process,
+            self._address,
+            self._authkey,
+            self._state,
+            self._Client,
+            self._shutdown_timeout,
+        )
+        return util.Finalize(
             self,
-            type(self)._finalize_manager,
-            args=(
-                self._process,
-                self._address,
-                self._authkey,
-                self._state,
-                self._Client,
-                self._shutdown_timeout,
-            ),
+            util._with_undo,
+            args=(bool, type(self)._finalize_manager, end, lambda: _end(process)),
             exitpriority=0,
         )
+
+    def _why_not_started(self) -> EOFError:
+        """Returns the error of a server that ended too soon, which has its own as cause."""
+        self._process.join(self._shutdown_timeout)
+        message = "the manager's server ended before it could tell its address"
+        outcome = getattr(getattr(self._process, "_popen", None), "outcome", None)
+        left = outcome and outcome()
+        if not left or left[0]:
+            return EOFError(message)
+        cause = unpack_error(left[1])
+        reason = str(cause).strip().partition("\n")[0]
+        error = EOFError(f"{message}: {type(cause).__name__}: {reason}")
+        error.__cause__ = cause
+        return error
 
     @classmethod
     def _run_server(
@@ -210,6 +255,9 @@ class BaseManager:
             initializer(*initargs)
         server = cls._Server(registry, address, authkey, serializer)
         with writer:
+            if type(server).serve_forever is Server.serve_forever:
+                # First: who cannot accept anybody has no address to tell.
+                server._begin()
             writer.send(server.address)
         util.info("manager serving at %r", server.address)
         server.serve_forever()
@@ -267,6 +315,8 @@ class BaseManager:
                 with _Client(address, authkey=authkey) as conn:
                     dispatch(conn, None, "shutdown")
             except Exception as error:
+                if util._is_interrupt(error):
+                    raise
                 util.info("the manager cannot be asked to end: %r", error)
             for send_signal in (process.terminate, process.kill):
                 process.join(timeout=shutdown_timeout)
@@ -369,7 +419,7 @@ class Value:
     value = property(get, set)
 
 
-class SyncManager(BaseManager):
+class SyncManager(BaseManager, Makes):
     """A manager of the types that threads and processes talk with.
 
     `procession.Manager()` returns one that is started.
@@ -459,16 +509,18 @@ class SharedMemoryManager(BaseManager):
             raise
 
 
-def _reduce_array(items: array.array[Any]) -> tuple[Any, ...]:
-    return array.array, (items.typecode, items.tobytes())
+def reduce_array(a: array.array[Any]) -> tuple[Any, ...]:
+    """Reduces an array to its type and its bytes."""
+    return array.array, (a.typecode, a.tobytes())
 
 
-def _reduce_view(view: Iterable[Any]) -> tuple[Any, ...]:
-    return list, (list(view),)
+def rebuild_as_list(obj: Iterable[Any]) -> tuple[Any, ...]:
+    """Reduces what can be iterated over to a list."""
+    return list, (list(obj),)
 
 
 # Methods of dictionaries return views; they cross as lists.
-reduction.register(array.array, _reduce_array)
+reduction.register(array.array, reduce_array)
 _nothing: dict[Any, Any] = {}
 for _view in (_nothing.keys(), _nothing.values(), _nothing.items()):
-    reduction.register(type(_view), _reduce_view)
+    reduction.register(type(_view), rebuild_as_list)

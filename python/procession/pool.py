@@ -13,19 +13,18 @@ number of `retries`, and be cancelled.
 
 from __future__ import annotations
 
-import threading
 import warnings
+from collections import namedtuple
 
 from . import _procession, get_context, util
 from ._chunks import Items, mapstar, starmapstar  # noqa: F401
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
 from ._outcome import rebuild_exc  # noqa: F401
-from ._procession import (  # noqa: F401
-    ApplyResult,
-    IMapIterator,
-    IMapUnorderedIterator,
-    MapResult,
-)
+from ._procession import ApplyResult as ApplyResult  # noqa: PLC0414
+from ._procession import IMapIterator as IMapIterator  # noqa: PLC0414
+from ._procession import IMapUnorderedIterator as IMapUnorderedIterator  # noqa: PLC0414
+from ._procession import MapResult as MapResult  # noqa: PLC0414
+from ._thread_start import start_daemon
 from ._workers import (  # noqa: F401
     Bounds,
     ExceptionWithTraceback,
@@ -36,16 +35,19 @@ from ._workers import (  # noqa: F401
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any, NoReturn, Self
+    from typing import Any, Literal, NoReturn, Self, TypeVar
 
+    from ._log_relay import LogRelay
     from ._threads import Threads
     from .context import BaseContext
 
     Terms = tuple[float | None, int]
+    S = TypeVar("S")
+    T = TypeVar("T")
 
-__all__ = ["Pool", "ThreadPool"]
+__all__ = ["Pool", "ThreadPool", "WorkerInfo"]
 
 INIT = "INIT"
 RUN = "RUN"
@@ -53,6 +55,23 @@ CLOSE = "CLOSE"
 TERMINATE = "TERMINATE"
 
 AsyncResult = ApplyResult
+
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    class WorkerInfo(NamedTuple):
+        """One worker of a pool: its number from 0, its process id, the tasks it has done."""
+
+        number: int
+        pid: int
+        tasks_done: int
+
+else:
+    # `typing` takes longer to import than all of this package.
+    WorkerInfo = namedtuple("WorkerInfo", "number pid tasks_done", module=__name__)
+    WorkerInfo.__doc__ = (
+        "One worker of a pool: its number, its pid, the tasks it has done."
+    )
 
 
 class Pool:
@@ -77,6 +96,12 @@ class Pool:
             or a function that returns that of the worker with a certain `worker_index`.
             Under spawn the interpreter is started with it; under fork and forkserver what
             has been imported already does not see it.
+        log_relay: Whether what the workers log is handled by the handlers of this process,
+            as `procession.relay_logs` has it for all children; all of it is when `join` or
+            `terminate` has returned.
+        pickler: "auto" has functions and classes in tasks and results that other
+            processes cannot import cross by value, where `cloudpickle` is installed;
+            "plain" refuses them, as pickle does.
 
     A worker that dies is replaced. One that dies without having been given a task is
     replaced for nothing: a hundred of these in ten seconds, or a few in a row that have not
@@ -91,6 +116,9 @@ class Pool:
       died again, fails with `WorkerDied`, which tells how often it was tried. An error is
       no reason to run a task again, nor is its timeout.
 
+    A result can be awaited in a loop of asyncio, and the iterator of an `imap` be used in an
+    `async for`: whose task is cancelled has the work cancelled, and killed if it runs.
+
     A result has `cancel`, and so has the iterator of an `imap`: tasks that have not begun
     never will, and those that run are killed if it is asked for.
 
@@ -101,6 +129,7 @@ class Pool:
     # `__del__` asks for it, however far `__init__` got.
     _state = INIT
     _engine: _procession.Pool | Threads
+    _relay: LogRelay | None = None
     _inqueue: Any
     _outqueue: Any
     _quick_put: Any
@@ -124,6 +153,8 @@ class Pool:
         max_memory_per_worker: int | None = None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
+        log_relay: bool = False,
+        pickler: Literal["auto", "plain"] = "auto",
     ) -> None:
         self._pool: list[Any] = []
         self._ctx: Any = context or get_context()
@@ -138,17 +169,41 @@ class Pool:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._bounds = Bounds(memory_limit, max_memory_per_worker, affinity, env)
+        if pickler not in ("auto", "plain"):
+            raise ValueError(f"pickler must be 'auto' or 'plain', not {pickler!r}")
+        self._by_name_only = pickler == "plain"
         self._terms = _terms(None, retries) if retries != 0 else None
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
         self._initializer = initializer
         self._initargs = initargs
-        self._engine = self._start()
-        self._cache: dict[int, Any] = self._engine.cache
-        self._terminate = util.Finalize(self, self._engine.terminate, exitpriority=15)
-        self._state = RUN
+        if log_relay:
+            from ._log_relay import LogRelay
 
-    def _start(self) -> Any:
+            self._relay = LogRelay()
+        try:
+            self._engine = self._make_engine()
+        except BaseException:
+            self._stop_relay()
+            raise
+        try:
+            self._cache: dict[int, Any] = self._engine.cache
+            self._terminate = util.Finalize(
+                self, _end, (self._engine, self._relay), exitpriority=15
+            )
+            self._engine.start()
+            self._state = RUN
+        except BaseException:
+            # A handler of a signal may have raised, too, with workers that run.
+            self._engine.terminate()
+            self._join_workers()
+            self._stop_relay()
+            # The error knows this frame; it would keep alive what waits for workers.
+            for name in ("_engine", "_terminate"):
+                vars(self).pop(name, None)
+            raise
+
+    def _make_engine(self) -> Any:
         if type(self)._setup_queues is not Pool._setup_queues:
             from ._queued import Queued
 
@@ -158,33 +213,28 @@ class Pool:
                 )
             if self._terms is not None:
                 raise ValueError("a pool with queues of its own has no retries")
+            if self._relay is not None:
+                raise ValueError("a pool with queues of its own has no log_relay")
+            if self._by_name_only:
+                raise ValueError("a pool with queues of its own has no pickler")
             self._setup_queues()
-            self._engine = queued = Queued(self)
-            queued.start()
-            return queued
+            return Queued(self)
         start = Starter(
             self._ctx,
             self.Process,
             self._pool,
             (self._initializer, self._initargs),
             self._bounds,
+            log_relay=None if self._relay is None else self._relay.for_children(),
+            by_name_only=self._by_name_only,
         )
-        engine = _procession.Pool(
+        return _procession.Pool(
             start,
             self._processes,
             self._maxtasksperchild,
             self._bounds.memory_limit,
+            by_name_only=self._by_name_only,
         )
-        if start.error is None:
-            return engine
-        engine.terminate()
-        engine.join()
-        self._join_workers()
-        try:
-            raise start.error
-        finally:
-            # The error knows this frame; it would keep alive what waits for workers.
-            del engine, start
 
     def __del__(
         self, _warn: Callable[..., None] = warnings.warn, RUN: str = RUN
@@ -237,22 +287,21 @@ class Pool:
         self._quick_get = self._outqueue._reader.recv
 
     def _repopulate_pool(self) -> None:
-        """Replaces the workers that have ended; this happens by itself, too."""
-        populate = getattr(self._engine, "populate", None)
-        if populate is not None:
-            populate(self)
-        else:
-            self._engine.replenish()
+        """Replaces the workers that have ended; this happens by itself, too.
+
+        Clients resize a pool of `multiprocessing` by it: they set `_processes` first.
+        """
+        self._engine.populate(self)
 
     def apply(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         args: Iterable[Any] = (),
         kwds: Mapping[str, Any] = {},
         *,
         timeout: float | None = None,
         retries: int | None = None,
-    ) -> Any:
+    ) -> T:
         """Calls a function in a worker and returns the result."""
         terms = self._terms
         if timeout is not None or retries is not None:
@@ -263,21 +312,23 @@ class Pool:
             given: Any = {
                 name: value for name, value in named.items() if value is not None
             }
-            return self.apply_async(func, args, kwds, **given).get()
+            later: ApplyResult[T] = self.apply_async(func, args, kwds, **given)
+            return later.get()
         self._check_running()
-        return self._engine.apply(self, func, args, kwds, terms)
+        value: T = self._engine.apply(self, func, args, kwds, terms)
+        return value
 
     def apply_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         args: Iterable[Any] = (),
         kwds: Mapping[str, Any] = {},
-        callback: Callable[[Any], object] | None = None,
+        callback: Callable[[T], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         timeout: float | None = None,
         retries: int | None = None,
-    ) -> ApplyResult:
+    ) -> ApplyResult[T]:
         """Has a function called in a worker; returns the result to come."""
         terms = self._terms_of(timeout, retries)
         self._check_running()
@@ -287,39 +338,39 @@ class Pool:
 
     def map(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int | None = None,
         *,
         timeout: float | None = None,
         retries: int | None = None,
-    ) -> list[Any]:
+    ) -> list[T]:
         """Calls a function with each item, in the workers; returns the results."""
         return self._map(func, iterable, chunksize, False, timeout, retries)
 
     def starmap(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         iterable: Iterable[Iterable[Any]],
         chunksize: int | None = None,
         *,
         timeout: float | None = None,
         retries: int | None = None,
-    ) -> list[Any]:
+    ) -> list[T]:
         """As `map`, with items that are the arguments of one call each."""
         return self._map(func, iterable, chunksize, True, timeout, retries)
 
     def map_async(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int | None = None,
-        callback: Callable[[list[Any]], object] | None = None,
+        callback: Callable[[list[T]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         timeout: float | None = None,
         retries: int | None = None,
-    ) -> MapResult:
+    ) -> MapResult[T]:
         """As `map`, but returns the result to come."""
         return self._map_async(
             func,
@@ -333,15 +384,15 @@ class Pool:
 
     def starmap_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         iterable: Iterable[Iterable[Any]],
         chunksize: int | None = None,
-        callback: Callable[[list[Any]], object] | None = None,
+        callback: Callable[[list[T]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         timeout: float | None = None,
         retries: int | None = None,
-    ) -> MapResult:
+    ) -> MapResult[T]:
         """As `starmap`, but returns the result to come."""
         return self._map_async(
             func,
@@ -355,27 +406,33 @@ class Pool:
 
     def imap(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int = 1,
         *,
         timeout: float | None = None,
         retries: int | None = None,
-    ) -> Iterator[Any]:
+    ) -> IMapIterator[T]:
         """As `map`, but yields the results one by one, as they come in their order."""
-        return self._imap(func, iterable, chunksize, True, timeout, retries)
+        results: IMapIterator[T] = self._imap(
+            func, iterable, chunksize, True, timeout, retries
+        )
+        return results
 
     def imap_unordered(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int = 1,
         *,
         timeout: float | None = None,
         retries: int | None = None,
-    ) -> Iterator[Any]:
+    ) -> IMapIterator[T]:
         """As `imap`, but yields the results as they come."""
-        return self._imap(func, iterable, chunksize, False, timeout, retries)
+        results: IMapIterator[T] = self._imap(
+            func, iterable, chunksize, False, timeout, retries
+        )
+        return results
 
     def _map(
         self,
@@ -401,7 +458,7 @@ class Pool:
         callbacks: tuple[Any, Any],
         timeout: float | None,
         retries: int | None,
-    ) -> MapResult:
+    ) -> MapResult[Any]:
         terms = self._terms_of(timeout, retries)
         self._check_running()
         items = _at_hand(iterable)
@@ -418,7 +475,7 @@ class Pool:
         ordered: bool,
         timeout: float | None,
         retries: int | None,
-    ) -> Iterator[Any]:
+    ) -> Any:
         terms = self._terms_of(timeout, retries)
         self._check_running()
         if chunksize < 1:
@@ -427,9 +484,12 @@ class Pool:
             self, func, iterable, chunksize, ordered, terms
         )
         if feeder is not None:
-            threading.Thread(
-                target=feeder.run, name="procession-feeder", daemon=True
-            ).start()
+            try:
+                start_daemon(feeder.run, "procession-feeder")
+            except BaseException:
+                # Nobody has the results, and `join` would wait for more of them.
+                results.close()
+                raise
         if chunksize == 1:
             return results
         return Items.of(results)
@@ -454,6 +514,41 @@ class Pool:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         return max(chunksize, 1)
 
+    def workers(self) -> list[WorkerInfo]:
+        """Returns what each worker is, as of now.
+
+        Raises:
+            ValueError: It is a pool of threads.
+        """
+        return [WorkerInfo(*worker) for worker in self._engine.worker_views()]
+
+    def resize(self, processes: int) -> None:
+        """Changes the number of workers; tasks go on.
+
+        Missing workers are started. Of those that are too many idle ones end, and otherwise
+        each that runs a task ends when that is done.
+
+        Args:
+            processes: How many workers, at least 1.
+
+        Raises:
+            ValueError: The pool takes no more tasks, or it is one of threads or has queues
+                of its own.
+            OSError: A worker could not be started. The pool goes on with those that it has,
+                and tries again while there is something to do.
+        """
+        self._check_running()
+        if processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        resize = getattr(self._engine, "resize", None)
+        if resize is None:
+            raise ValueError(
+                "a pool of threads, or with queues of its own, cannot be resized: make another"
+            )
+        # First: a worker that cannot be started now will be.
+        self._processes = processes
+        resize(processes)
+
     def close(self) -> None:
         """Takes no more tasks; the workers end when they have done what they have."""
         util.debug("closing pool")
@@ -465,6 +560,8 @@ class Pool:
         """Ends the workers at once; what they have not done fails."""
         util.debug("terminating pool")
         self._state = TERMINATE
+        # First of all, and not only by the finalizer: one that was interrupted is spent.
+        self._engine.terminate()
         self._terminate()
 
     def join(self) -> None:
@@ -480,10 +577,24 @@ class Pool:
             raise ValueError("In unknown state")
         self._engine.join()
         self._join_workers()
+        self._stop_relay()
+
+    def _stop_relay(self) -> None:
+        if self._relay is not None:
+            self._relay.stop()
 
     def _join_workers(self) -> None:
         for process in self._pool:
-            process.join()
+            # One may have been about to start when the pool was interrupted.
+            if process.ident is not None:
+                process.join()
+
+
+def _end(engine: _procession.Pool | Threads, relay: LogRelay | None) -> None:
+    """Ends the workers of a pool, and then has handled what they have logged."""
+    engine.terminate()
+    if relay is not None:
+        relay.stop()
 
 
 def _terms(timeout: float | None, retries: int) -> Terms:
@@ -526,18 +637,16 @@ class ThreadPool(Pool):
     ) -> None:
         Pool.__init__(self, processes, initializer, initargs)
 
-    def _start(self) -> Threads:
+    def _make_engine(self) -> Threads:
         from ._threads import Threads
 
+        # Threads that knew the pool would keep it from ending.
+        process, ctx = self.Process, self._ctx
+        setup = self._initializer, self._initargs
         threads = Threads()
-        for _ in range(self._processes):
-            thread = self.Process(
-                self._ctx,
-                target=worker,
-                args=(threads.tasks, threads, self._initializer, self._initargs),
-            )
-            thread.daemon = True
-            thread.start()
-            self._pool.append(thread)
         threads.workers = self._pool
+        threads.missing = [
+            process(ctx, target=worker, args=(threads.tasks, threads, *setup))
+            for _ in range(self._processes)
+        ]
         return threads

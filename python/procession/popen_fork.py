@@ -1,19 +1,23 @@
 """Starts a process by fork; the base of the other ways to start.
 
-The child begins as a copy of its parent, by the interpreter's own `os.fork`, so that
-everything that was told to renew itself after a fork does. The engine has reserved
-the child's place in the family before and attached it to whatever the parent holds.
+The child begins as a copy of its parent, made as `os.fork` makes it, so that everything
+that was told to renew itself after a fork does; if `os.fork` was replaced, by what took its
+place. The engine has reserved the child's place in the family before and attached it to
+whatever the parent holds.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
+import posix
 import signal
 import sys
 import threading
 
-from . import _procession, util
+# Bound here: looking for them in a module costs a child copies of pages.
+from atexit import _clear, _run_exitfuncs, register
+
+from . import _procession, _registry, reduction, util
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,21 +42,27 @@ class Popen:
         util._flush_std_streams()
         self.returncode: int | None = None
         self._outcome: tuple[bool, Any] | None = None
+        self._outcome_lock = threading.Lock()
         self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
-        if threading.active_count() > 1:
-            _warn_of_threads()
         util._have_empty_stdin()
-        place = _procession.prepare_fork(process_obj._name, process_obj.daemon)
-        try:
-            pid = os.fork()
-        except BaseException:
-            place.cancel()
-            raise
-        if pid == 0:
-            _run_forked(place, process_obj)
-        self._adopt(place.started(pid))
+        process_obj._prepare_fork()
+        found = reduction.found_by_forked()
+        if found is not None:
+            process_obj._found_by_name = found
+        self._adopt(
+            _procession.fork(
+                process_obj._name,
+                ends_with_parent(process_obj),
+                _run_forked,
+                process_obj,
+                process_obj._environment,
+            )
+        )
+        others = threading.active_count() - 1 - _registry.threads_that_pause
+        if _WARNS and others > 0 and os.fork is posix.fork:
+            _warn_of_threads()
 
     def _adopt(self, child: _procession.Child) -> None:
         self._child = child
@@ -111,51 +121,61 @@ class Popen:
 
     def outcome(self) -> tuple[bool, Any] | None:
         """Returns what the ended process left: see `_outcome`."""
-        if self._outcome is None:
-            self._outcome = self._child.take_outcome()
-        return self._outcome
+        with self._outcome_lock:  # It can be taken once, and unpickling takes time.
+            if self._outcome is None:
+                self._outcome = self._child.take_outcome()
+            return self._outcome
 
     def close(self) -> None:
         """Closes the sentinel, once the process has ended."""
         del self._child
 
 
-def _warn_of_threads() -> None:
-    """Warns whoever starts a process that threads make a fork risky.
+# Since then Python warns of threads where it forks; native code has it fork silently.
+_WARNS = sys.version_info >= (3, 12)
 
-    In the words of CPython 3.12 and later, which warn too, but name a line of ours, so
-    that it is not shown.
-    """
+
+def _warn_of_threads() -> None:
+    """Warns as `os.fork` does. The process has been started: no warning costs that."""
     import warnings
 
-    this = threading.current_thread()
-    others = ", ".join(one.name for one in threading.enumerate() if one is not this)
-    level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals.get("__package__") == __package__:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(
+    message = (
         f"This process (pid={os.getpid()}) is multi-threaded, use of fork() may lead to"
-        f" deadlocks in the child: it runs {others}, whose locks stay locked there; the"
-        " start methods 'forkserver' and 'spawn' have no such risk",
-        DeprecationWarning,
-        stacklevel=level,
+        " deadlocks in the child."
     )
+    try:
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+    except DeprecationWarning:
+        util.sub_warning("%s", message)
 
 
-def _run_forked(place: _procession.ForkPlace, process_obj: Any) -> NoReturn:
+def ends_with_parent(process_obj: Any) -> bool:
+    """Returns whether a process is to end with its parent, by whatever cause."""
+    return bool(process_obj._ends_with_parent or process_obj.daemon)
+
+
+def fork() -> int:
+    """Forks as `os.fork` does; an error says what keeps this process from it."""
+    try:
+        return os.fork()
+    except OSError as error:
+        _procession.fork_failed(error.errno or 0)
+        raise
+
+
+def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoReturn:
     """Runs the process in the forked child, which ends here and nowhere else."""
     code = 1
     try:
-        place.entered()
         # What the parent wants done at its exit is not the child's to do.
-        atexit._clear()
-        atexit.register(util._exit_function)
-        if process_obj._environment:
-            os.environ.update(process_obj._environment)
+        _clear()
+        register(util._exit_function)
+        if environment:
+            os.environ.update(environment)
         code = process_obj._bootstrap()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        atexit._run_exitfuncs()
+        _run_exitfuncs()
         util._flush_std_streams()
         os._exit(code)

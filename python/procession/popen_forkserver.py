@@ -6,7 +6,10 @@ arena in which everything is pickled that it needs.
 
 from __future__ import annotations
 
+import errno
+
 from . import forkserver, popen_spawn_posix
+from .popen_fork import ends_with_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,11 +27,17 @@ class Popen(popen_spawn_posix.Popen):
         server = forkserver._forkserver
         payload = self._pack(process_obj)
         self._adopt(
-            server.start(process_obj._name, process_obj.daemon, payload, self._fds)
+            server.start(
+                process_obj._name, ends_with_parent(process_obj), payload, self._fds
+            )
         )
 
     def _preparation(self, process_obj: Any) -> dict[str, Any]:
         preparation = super()._preparation(process_obj)
-        if process_obj._environment:
-            preparation["environment"] = process_obj._environment
+        if "dir" not in preparation:
+            raise FileNotFoundError(
+                errno.ENOENT,
+                "the working directory is gone, and the fork server cannot put a child"
+                " where it was; chdir to one that is there",
+            )
         return forkserver._forkserver.unknown(preparation, process_obj)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 
-from . import _procession, popen_fork, spawn
+from . import _hooks, _procession, popen_fork, reduction, spawn
 from ._spawning import set_spawning_popen
 
 TYPE_CHECKING = False
@@ -50,28 +50,52 @@ class Popen(popen_fork.Popen):
         self._fds.append(fd)
         return len(self._fds) - 1
 
+    def forget_duplicate(self, place: int) -> None:
+        """Has the child not be given a descriptor: the latest, whose place this is."""
+        assert place == len(self._fds) - 1, "they are undone in turn"
+        self._fds.pop()
+
     def _launch(self, process_obj: Any) -> None:
-        self._adopt(
-            _procession.spawn(
-                *spawn.program_and_arguments(),
-                process_obj._name,
-                process_obj.daemon,
-                self._pack(process_obj),
+        words = spawn.get_command_line()
+        program = spawn.program_and_arguments(words)
+        start = _hooks.starter(words)
+        name, daemon = process_obj._name, popen_fork.ends_with_parent(process_obj)
+        payload = self._pack(process_obj)
+        if start is not None:
+            child = _procession.spawn_by(start, name, daemon, payload, self._fds)
+        else:
+            child = _procession.spawn(
+                *program,
+                name,
+                daemon,
+                payload,
                 self._fds,
                 _encoded(process_obj._environment),
+                spawn.is_command_line_ours(),
             )
-        )
+        self._adopt(child)
 
     def _preparation(self, process_obj: Any) -> dict[str, Any]:
         """Returns what the child must be told before it unpickles anything."""
-        return spawn.get_preparation_data(process_obj._name)
+        preparation = spawn.get_preparation_data(process_obj._name)
+        if process_obj._environment:
+            preparation["environment"] = process_obj._environment
+        if process_obj._pool_lane:
+            preparation["pool_lane"] = process_obj._pool_lane
+        return preparation
 
     def _pack(self, process_obj: Any) -> _procession.Payload:
         """Pickles what the child must know, and the process itself."""
         preparation = self._preparation(process_obj)
+        reduction.look_at_main()
         set_spawning_popen(self)
         try:
             return _procession.Payload(preparation, process_obj)
+        except Exception as error:
+            from . import _by_value
+
+            _by_value.explain_start(error, process_obj)
+            raise
         finally:
             set_spawning_popen(None)
 

@@ -15,10 +15,12 @@ import sys
 import threading
 from weakref import WeakSet
 
-from . import _outcome, _procession, _registry, util
+from . import _outcome, _procession, _registry, _theirs, util
 from ._errors import TimeoutError, WorkerDied, describe_exit, signal_name
-from ._registry import active_children, current_process, parent_process
+from ._records import name_processes, name_this_child
+from ._registry import active_children, become, current_process, parent_process
 from ._spawning import get_spawning_popen
+from ._theirs import is_used
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,12 +57,22 @@ class BaseProcess:
     _args: tuple[Any, ...]
     _kwargs: dict[str, Any]
     _popen: Popen | None
+    _sentinel: int | None
     _identity: tuple[int, ...]
     _parent_pid: int | None
     _name: str
+    # Whether it does so though it is no daemon: for those whom only we know to be of no
+    # use to anybody else.
+    _ends_with_parent: bool = False
     # What a pool has told a worker: its place, and what is in its environment besides.
     _worker_index: int | None = None
     _environment: dict[str, str] | None = None
+    # Its parent as a forked child sees it, made before the fork.
+    _parent_seen: _ParentProcess | None = None
+    # What a forked child found in the main module, where no other process can read that.
+    _found_by_name: dict[str, Any] | None = None
+    # By what a worker finds its pool.
+    _pool_lane: tuple[int, int] | None = None
 
     @staticmethod
     def _Popen(process_obj: Any) -> Popen:
@@ -72,7 +84,7 @@ class BaseProcess:
         target: Callable[..., object] | None = None,
         name: str | None = None,
         args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] = {},
+        kwargs: Mapping[str, Any] | None = None,
         *,
         daemon: bool | None = None,
     ) -> None:
@@ -88,7 +100,7 @@ class BaseProcess:
         self._closed = False
         self._target = target
         self._args = tuple(args)
-        self._kwargs = dict(kwargs)
+        self._kwargs = dict(kwargs) if kwargs else {}
         self._name = name or "-".join(
             (type(self).__name__, ":".join(map(str, self._identity)))
         )
@@ -120,11 +132,12 @@ class BaseProcess:
             "can only start a process object created by current process",
         )
         _registry.forget_ended()
-        self._popen = self._Popen(self)
-        self._sentinel: int | None = self._popen.sentinel
+        # A forked child finds it done, and copies no page for it.
+        name_processes()
+        # All of it or nothing, whatever a handler of a signal raises meanwhile.
+        _procession.launch(self, _registry.children)
         # The target may hold this object: the cycle would keep both alive.
         del self._target, self._args, self._kwargs
-        _registry.children.add(self)
 
     def terminate(self, *, tree: bool = False) -> None:
         """Sends SIGTERM to the process, as in `multiprocessing`.
@@ -222,6 +235,8 @@ class BaseProcess:
                     "Cannot close a process while it is still running. "
                     "You should first call join() or terminate()."
                 )
+            # First: it is closed or not, though what follows may be interrupted.
+            self._closed = True
             self._popen.close()
             self._popen = None
             del self._sentinel
@@ -378,14 +393,44 @@ class BaseProcess:
             raise AttributeError(f"cannot {action} a process that was not started")
         return self._popen
 
-    # What follows runs in the child.
+    def _prepare_fork(self) -> None:
+        """Makes what the forked child would else make, in pages that it has to copy."""
+        global _seen_by_children
+        seen = _seen_by_children
+        if (
+            seen is None
+            or seen._pid != self._parent_pid
+            or seen._name != self._parent_name
+        ):
+            seen = _seen_by_children = self._see_parent(None)
+        self._parent_seen = seen
+
+    def _see_parent(self, sentinel: int | None) -> _ParentProcess:
+        return _ParentProcess(self._parent_name, self._parent_pid, sentinel)
+
+    # What follows runs in the child. It pays for each page that it writes to, with a copy;
+    # and it writes to each function, module and name that it uses, as it counts references.
+    # So it calls nothing of which is known beforehand that it has nothing to do.
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Runs the process to its end, in the child; returns its exit code."""
+        if is_used():
+            return _theirs.boot(self, parent_sentinel)
+        return self._boot(parent_sentinel)
+
+    def _boot(self, parent_sentinel: int | None) -> int:
         try:
             self._become_current(parent_sentinel)
-            util.info("child process calling self.run()")
-            _outcome.leave_value(self.run())
+            relay = self._config.get("log_relay")
+            if relay is not None:
+                from ._log_relay import send_home
+
+                send_home(relay)
+            if util._logger:
+                util.info("child process calling self.run()")
+            value = self.run()
+            if value is not None:
+                _outcome.leave_value(value)
             exitcode = 0
         except SystemExit as request:
             exitcode = _exit_code_of(request)
@@ -394,18 +439,24 @@ class BaseProcess:
             text = _outcome.leave_error(error)
             sys.stderr.write(f"Process {self.name}:\n{text}")
         finally:
+            if is_used():
+                _theirs.end()
             _end_threads()
-            util.info("process exiting with exitcode %d", exitcode)
+            if util._logger:
+                util.info("process exiting with exitcode %d", exitcode)
             util._flush_std_streams()
         return exitcode
 
     def _become_current(self, parent_sentinel: int | None) -> None:
+        if self._start_method is not None:
+            _registry.force_start_method(self._start_method)
         util._close_stdin()
         # Kept until the after-fork functions have run: they may look at it.
-        previous = current_process()
-        _registry.become(
-            self, _ParentProcess(self._parent_name, self._parent_pid, parent_sentinel)
-        )
+        previous = _registry.current
+        become(self, self._parent_seen or self._see_parent(parent_sentinel))
+        if is_used():
+            _theirs.become(self)
+        name_this_child()
         threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
         self._after_fork()
         del previous
@@ -414,6 +465,8 @@ class BaseProcess:
     def _after_fork() -> None:
         util._finalizer_registry.clear()
         util._run_after_forkers()
+        if is_used():
+            _theirs.after_fork()
 
 
 class AuthenticationString(bytes):
@@ -439,15 +492,18 @@ class _ParentProcess(BaseProcess):
         self._popen = None
         self._closed = False
         self._sentinel = sentinel
+        self._kept: _procession.KeptFd | None = None
         self._config = {}
 
     @property
     def sentinel(self) -> int:
         """A descriptor that is readable once the parent has ended."""
-        # Most children never ask.
-        if self._sentinel is None:
-            self._sentinel = _procession.parent_sentinel()
-        return self._sentinel
+        if self._sentinel is not None:
+            return self._sentinel
+        # Most children never ask, and some close what they have not opened.
+        if self._kept is None or not self._kept.is_ours():
+            self._kept = _procession.KeptFd(_procession.parent_sentinel())
+        return self._kept.fileno()
 
     def is_alive(self) -> bool:
         """Returns whether the parent runs, as in `multiprocessing`."""
@@ -466,20 +522,37 @@ class _ParentProcess(BaseProcess):
 
 
 class _MainProcess(BaseProcess):
-    """The process that nobody of the family started."""
+    """The process that nobody of the family started.
+
+    It may have been started by the standard library's package, as the workers of loky
+    are. Then it is called what it is called there, and knows the key that is known there.
+    """
 
     def __init__(self) -> None:
-        self._identity = ()
-        self._name = "MainProcess"
+        self._own_name = "MainProcess"
         self._parent_pid = None
         self._popen = None
         self._closed = False
         # All descendants inherit it. "semprefix" serves clients that read it: nothing
         # of ours has a name.
         self._config = {
-            "authkey": AuthenticationString(os.urandom(32)),
+            "authkey": AuthenticationString(_theirs.authkey() or os.urandom(32)),
             "semprefix": "/mp",
         }
+
+    @property
+    def _identity(self) -> tuple[int, ...]:  # type: ignore[override]
+        started = _theirs.started_process() if is_used() else None
+        return () if started is None else started._identity
+
+    @property
+    def _name(self) -> str:
+        started = _theirs.started_process() if is_used() else None
+        return self._own_name if started is None else started._name
+
+    @_name.setter
+    def _name(self, name: str) -> None:
+        self._own_name = name
 
     def close(self) -> None:
         """Does nothing: there is no child to give back."""
@@ -512,7 +585,12 @@ def _exit_code_of(request: SystemExit) -> int:
 # Process objects that live: `test.support` looks here for leaks.
 _dangling: WeakSet[BaseProcess] = WeakSet()
 
-_registry.current = _MainProcess()
+# This process as the children see it that it forks.
+_seen_by_children: _ParentProcess | None = None
+
+# It lives on in forked copies: its end would have them copy pages for nothing.
+_main_process = _MainProcess()
+_registry.current = _main_process
 
 
 def __getattr__(name: str) -> Any:

@@ -11,22 +11,34 @@ any time. A subclass that brings a feeder of its own gets the pipe that it is fo
 from __future__ import annotations
 
 import os
+import queue
+import sys
 import threading
 from collections import deque
 from functools import cached_property
 from queue import Empty, Full
 from types import GenericAlias
 
-from . import _procession, context
+from . import _procession, context, reduction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any, Generic, TypeVar
 
     T = TypeVar("T")
 
     class _Native(_procession.Queue, Generic[T]):
-        pass
+        def put(
+            self, obj: T, block: bool = True, timeout: float | None = None
+        ) -> None: ...
+        def get(self, block: bool = True, timeout: float | None = None) -> T: ...
+        def put_nowait(self, obj: T) -> None: ...
+        def get_nowait(self) -> T: ...
+        def put_many(self, items: Iterable[T]) -> None: ...
+        def get_many(
+            self, max: int, block: bool = True, timeout: float | None = None
+        ) -> list[T]: ...
 
 else:
     T = object
@@ -36,7 +48,15 @@ else:
         __class_getitem__ = classmethod(GenericAlias)
 
 
-__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
+
+if TYPE_CHECKING or not hasattr(queue, "ShutDown"):
+
+    class ShutDown(Exception):
+        """Raised by a queue that was shut down; from Python 3.13 on it is that of `queue`."""
+
+else:
+    ShutDown = queue.ShutDown
 
 # Ends a feeder thread; those who write one import it.
 _sentinel = object()
@@ -69,6 +89,11 @@ class _PipeEnd:
 class _Reader(_PipeEnd):
     """The end that clients wait for, and that `concurrent.futures` receives from."""
 
+    @property
+    def _waited_queue(self) -> _procession.Queue:
+        """What `connection.wait` waits for in the place of this end."""
+        return self._queue
+
     def fileno(self) -> int:
         """Returns a descriptor that is readable while the queue has items."""
         return self._queue.fileno()
@@ -98,8 +123,8 @@ class _Writer(_PipeEnd):
         self._queue.put_bytes(data)
 
 
-class _End:
-    """Makes one end of a queue when it is asked for; an object may have its own instead."""
+class _Part:
+    """Makes a part of a queue when it is asked for; an object may have its own instead."""
 
     def __init__(self, kind: type[Any]) -> None:
         self._kind = kind
@@ -158,6 +183,25 @@ class Queue(_Native[T]):
         """
         self._closed = True
 
+    def shutdown(self, immediate: bool = False) -> None:
+        """Ends the queue for all processes, as `queue.Queue` does from Python 3.13 on.
+
+        From then on `put` raises ShutDown in every process, and `get` does so once the
+        queue is empty.
+
+        Args:
+            immediate: Whether what is in the queue is thrown away.
+        """
+        self._shut_down(immediate)
+
+    def __iter__(self) -> Iterator[T]:
+        """Yields items until the queue is shut down and empty."""
+        while True:
+            try:
+                yield self.get()
+            except ShutDown:
+                return
+
     def join_thread(self) -> None:
         """Does nothing: what was put is in the queue already.
 
@@ -169,8 +213,8 @@ class Queue(_Native[T]):
     def cancel_join_thread(self) -> None:
         """Does nothing: there is no thread, and nothing that could be lost."""
 
-    _reader = _End(_Reader)
-    _writer = _End(_Writer)
+    _reader = _Part(_Reader)
+    _writer = _Part(_Writer)
 
     @staticmethod
     def _on_queue_feeder_error(e: BaseException, obj: Any) -> None:
@@ -193,23 +237,53 @@ class Queue(_Native[T]):
         self._attach(handle)
 
 
+class _Unfinished:
+    """Looks like the semaphore that `multiprocessing` counts unfinished tasks with."""
+
+    def __init__(self, queue: _procession.Queue) -> None:
+        self._queue = queue
+
+    def get_value(self) -> int:
+        """Returns how many tasks are unfinished."""
+        return self._queue._unfinished()
+
+    _get_value = get_value
+
+    def _is_zero(self) -> bool:
+        return self.get_value() == 0
+
+    @property
+    def _semlock(self) -> _Unfinished:
+        return self
+
+
+class _AllDone:
+    """Looks like the condition that `multiprocessing` has for who joins a queue."""
+
+    def __init__(self, queue: _procession.Queue) -> None:
+        self._queue = queue
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        """Does nothing: there is no lock that others would wait for."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until all tasks are done; tells whether they were in time."""
+        return self._queue._join(timeout)
+
+
 class JoinableQueue(Queue[T]):
-    """A queue that counts the items which are not done yet, as in `multiprocessing`."""
+    """A queue that counts the items which are not done yet, as in `multiprocessing`.
 
-    def __init__(self, maxsize: int = 0, *, ctx: context.BaseContext) -> None:
-        super().__init__(maxsize, ctx=ctx)
-        self._unfinished_tasks = ctx.Semaphore(0)
-        self._cond = ctx.Condition()
+    An item is counted in the step that puts it: one that was not put, whatever became of
+    who was putting it, has not to be done.
+    """
 
-    def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
-        """Puts an item, which then has to be done."""
-        # Counted first: whoever gets the item may be done before we return.
-        self._unfinished_tasks.release()
-        try:
-            super().put(obj, block, timeout)
-        except BaseException:
-            self.task_done()
-            raise
+    # What clients of `multiprocessing` read, or wait for with a timeout.
+    _unfinished_tasks = _Part(_Unfinished)
+    _cond = _Part(_AllDone)
 
     def task_done(self) -> None:
         """Says that an item which was got is done.
@@ -217,37 +291,21 @@ class JoinableQueue(Queue[T]):
         Raises:
             ValueError: It was called more often than items were put.
         """
-        while True:
-            try:
-                return self._count_done()
-            except context.OwnerDied:
-                pass  # Killed anywhere in there, it left nothing half done.
+        self._task_done()
 
-    def _count_done(self) -> None:
-        with self._cond:
-            # First: who is killed in between leaves nobody waiting for a wake-up.
-            if self._unfinished_tasks.get_value() == 1:
-                self._cond.notify_all()
-            if not self._unfinished_tasks.acquire(False):
-                raise ValueError("task_done() called too many times")
+    def join(self, timeout: float | None = None) -> None:
+        """Waits until all items are done.
 
-    def join(self) -> None:
-        """Waits until all items are done."""
-        while True:
-            try:
-                with self._cond:
-                    while not self._unfinished_tasks._semlock._is_zero():
-                        self._cond.wait()
-                return
-            except context.OwnerDied:
-                pass  # It may have been about to say that all are done.
+        Args:
+            timeout: Seconds to wait at most; `multiprocessing` knows none.
 
-    def __getstate__(self) -> tuple[Any, ...]:
-        return *super().__getstate__(), self._cond, self._unfinished_tasks
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        *rest, self._cond, self._unfinished_tasks = state
-        super().__setstate__(tuple(rest))
+        Raises:
+            TimeoutError: They were not done before the time was over.
+        """
+        if not self._join(timeout):
+            raise context.TimeoutError(
+                f"the queue still had unfinished tasks after {timeout} s: {self._unfinished()}"
+            )
 
 
 class SimpleQueue(_Native[T]):
@@ -266,6 +324,8 @@ class SimpleQueue(_Native[T]):
             _derive(cls, SimpleQueue, SimplePipeQueue)
 
     def __init__(self, *, ctx: context.BaseContext | None) -> None:
+        # An executor waits for its reader in a thread, where an error would be lost.
+        _procession.bells_must_be_allowed()
         self._create(0)
 
     def get(self) -> T:  # type: ignore[override]
@@ -291,11 +351,16 @@ class SimpleQueue(_Native[T]):
         """Ends the use of the queue by this process, as in `multiprocessing`."""
         self._closed = True
 
-    _reader = _End(_Reader)
-    _writer = _End(_Writer)
+    _reader = _Part(_Reader)
+    _writer = _Part(_Writer)
 
     def __getstate__(self) -> tuple[Any, ...]:
         return (self._lend(),)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._attach(state[0])
+
+
+# Programs put a class of their own in its place.
+_ForkingPickler = reduction.ForkingPickler
+sys.modules[__name__].__class__ = reduction.ModuleWithPickler

@@ -13,12 +13,16 @@ import copyreg
 import functools
 import io
 import sys
+import weakref
 
 # The C pickler itself: the module `pickle` would only add its twin in Python, and
 # `re` with it.
-from _pickle import Pickler, loads
+from _pickle import Pickler, PicklingError
+from _pickle import loads as _loads
 from abc import ABCMeta
+from types import FunctionType
 
+from . import _procession
 from ._spawning import get_spawning_popen
 
 TYPE_CHECKING = False
@@ -61,7 +65,35 @@ class _ReducerTable(dict["type", "Callable[[Any], Any]"]):
         raise KeyError(kind)
 
 
-class ForkingPickler(Pickler):
+# What is on the class below before anybody has changed that.
+_ON_OURS: dict[str, Any] = {}
+
+
+def _notice() -> None:
+    """Tells the native module whether it pickles by itself."""
+    if not _ON_OURS:
+        return  # The class is being made.
+    is_ours = _pickler() is _OURS and _reducer is None and dump is _dump
+    _procession.pickle_by_program(not is_ours or _of_the_class() != _ON_OURS)
+
+
+class _Noticing(ABCMeta):
+    """Notices what programs put on `ForkingPickler`.
+
+    The native module pickles by itself, and asks only those who have said so. An ABC's
+    class, so that who mixes in an ABC has no conflict.
+    """
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        _notice()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        _notice()
+
+
+class ForkingPickler(Pickler, metaclass=_Noticing):
     """A pickler that knows the registered reducers, as in `multiprocessing`."""
 
     _extra_reducers = _ReducerTable()
@@ -80,15 +112,141 @@ class ForkingPickler(Pickler):
         cls(buffer, protocol).dump(obj)
         return buffer.getbuffer()
 
-    loads = staticmethod(loads)
+    loads = staticmethod(_loads)
 
 
 register = ForkingPickler.register
+
+_OURS: Any = ForkingPickler
 
 
 def dump(obj: Any, file: Any, protocol: int | None = None) -> None:
     """Writes the pickle of an object to a file, as in `multiprocessing`."""
     ForkingPickler(file, protocol).dump(obj)
+
+
+# What programs put in the place of these.
+
+_dump = dump
+
+# What a context was told to pickle by.
+_reducer: Any = None
+
+# The class that messages are to be pickled by, if somebody has told `connection` or
+# `queues` so.
+_of_messages: Any = None
+
+
+def dumps(obj: Any) -> Any:
+    """Returns an object as a message, by what the program wants it to be written."""
+    pickler = _pickler()
+    try:
+        return pickler.dumps(obj)
+    except (PicklingError, AttributeError) as error:
+        if pickler is not _OURS or not _is_of_pickle(error):
+            raise
+        from . import _by_value
+
+        return _by_value.dumps(obj, error)
+
+
+def _is_of_pickle(error: BaseException) -> bool:
+    """Returns whether the pickler has raised an error, and no code of the program."""
+    entry = error.__traceback__
+    while entry is not None and entry.tb_next is not None:
+        entry = entry.tb_next
+    return entry is None or entry.tb_frame.f_code.co_filename == __file__
+
+
+def loads(data: Any) -> Any:
+    """Returns the object of a message."""
+    return _pickler().loads(data)
+
+
+def dump_to_bytes(obj: Any) -> memoryview:
+    """Returns an object for a process that starts, by what the program wants."""
+    buffer = io.BytesIO()
+    (dump if _reducer is None else _reducer.dump)(obj, buffer)
+    return buffer.getbuffer()
+
+
+def _pickler() -> Any:
+    if _of_messages is not None:
+        return _of_messages
+    return ForkingPickler if _reducer is None else _reducer.ForkingPickler
+
+
+def writes_by_itself() -> bool:
+    """Returns whether the program has a function of its own that writes messages."""
+    pickler = _pickler()
+    return pickler is not _OURS or vars(_OURS)["dumps"] is not _ON_OURS["dumps"]
+
+
+def set_reducer(reducer: Any) -> None:
+    """Has everything pickled by a module or object, as a context was told."""
+    global _reducer
+    _reducer = None if reducer is sys.modules[__name__] else reducer
+    _notice()
+
+
+def set_pickler_of_messages(pickler: Any) -> None:
+    """Has messages pickled by a class that is put in the place of ours elsewhere."""
+    global _of_messages
+    _of_messages = None if pickler is _OURS else pickler
+    _notice()
+
+
+def _of_the_class() -> dict[str, Any]:
+    """Returns what is on the class, but for what Python keeps there."""
+    kept = {"_abc_impl", "__abstractmethods__", "__doc__", "__dict__", "__weakref__"}
+    return {name: value for name, value in vars(_OURS).items() if name not in kept}
+
+
+# The main module.
+
+
+def main_has_file() -> bool:
+    """Returns whether other processes can read the main module, from a file or by name.
+
+    They cannot in a notebook, at a prompt, and where Python was given the program by
+    `-c` or on standard input.
+    """
+    main = sys.modules.get("__main__")
+    if getattr(getattr(main, "__spec__", None), "name", None) is not None:
+        return True
+    path = getattr(main, "__file__", None)
+    # What was read from standard input is called "<stdin>".
+    return path is not None and not (path.startswith("<") and path.endswith(">"))
+
+
+def look_at_main() -> bool:
+    """Tells the native module, and returns, whether others can read the main module.
+
+    It is looked at before a process is started, too: programs that run others put
+    another module in its place.
+    """
+    is_readable = main_has_file()
+    _procession.main_is_readable(is_readable)
+    return is_readable
+
+
+# What pickle writes by its name; a function with a cache is no function.
+WITH_NAMES: tuple[Any, ...] = (type, FunctionType, functools._lru_cache_wrapper)
+
+
+def found_by_forked() -> dict[str, weakref.ref[Any]] | None:
+    """Returns what a process that is forked now finds in the main module by name.
+
+    None where that does not matter, as any process can read that module.
+    """
+    if look_at_main():
+        return None
+    main = vars(sys.modules["__main__"])
+    return {
+        name: weakref.ref(value)
+        for name, value in [*main.items()]
+        if isinstance(value, WITH_NAMES)
+    }
 
 
 # Descriptors.
@@ -156,11 +314,17 @@ def DupFd(fd: int) -> Any:
     """
     popen = get_spawning_popen()
     if popen is not None:
-        return popen.DupFd(popen.duplicate_for_child(fd))
+        place = popen.duplicate_for_child(fd)
+        undo = getattr(popen, "forget_duplicate", None)
+        if undo is not None:
+            _procession.undo_unless_sent(functools.partial(undo, place))
+        return popen.DupFd(place)
     # Not at the top: it needs connections and threads, which a start does not.
     from . import resource_sharer
 
-    return resource_sharer.DupFd(fd)
+    copy = resource_sharer.DupFd(fd)
+    _procession.undo_unless_sent(copy.forget)
+    return copy
 
 
 # Reducers.
@@ -230,6 +394,27 @@ class AbstractReducer(metaclass=ABCMeta):
     def __init__(self, *args: Any) -> None:
         for kind, reduce in _BUILT_IN.items():
             register(kind, reduce)
+
+
+class _Replaceable(type(sys)):  # type: ignore[misc]
+    """A module that notices what is put in the place of its names."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        _notice()
+
+
+_ON_OURS.update(_of_the_class())
+sys.modules[__name__].__class__ = _Replaceable
+
+
+class ModuleWithPickler(type(sys)):  # type: ignore[misc]
+    """A module in which programs put a class in the place of `_ForkingPickler`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "_ForkingPickler":
+            set_pickler_of_messages(value)
 
 
 def __getattr__(name: str) -> Any:

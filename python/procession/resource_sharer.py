@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from . import _registry, reduction, util
+from . import _descriptors, _registry, reduction, util
 from .connection import Client, Connection, Listener
 
 __all__ = ["DupFd", "stop"]
@@ -27,12 +27,16 @@ class DupFd:
     """A descriptor that may be pickled at any time, and detached once."""
 
     def __init__(self, fd: int) -> None:
-        copy = os.dup(fd)
+        copy = _descriptors.KeptFd(os.dup(fd))
 
         def send(connection: Connection, pid: int) -> None:
-            reduction.send_handle(connection, copy, pid)
+            reduction.send_handle(connection, copy.fileno(), pid)
 
-        self._id = _resource_sharer.register(send, lambda: os.close(copy))
+        self._id = _resource_sharer.register(send, copy.close)
+
+    def forget(self) -> None:
+        """Closes the descriptor, if nobody can ask for it: it was not sent."""
+        _resource_sharer.forget(self._id)
 
     def detach(self) -> int:
         """Returns the descriptor, in the process that asks. Works once."""
@@ -57,11 +61,20 @@ class _ResourceSharer:
     ) -> tuple[Any, int]:
         """Keeps a resource until it is asked for; returns what to ask with."""
         with self._lock:
+            if self._listener is not None and not self._listener.is_open():
+                self._forget()  # The program has closed its socket.
             if self._address is None:
                 self._start()
             self._key += 1
             self._cache[self._key] = (send, close)
             return self._address, self._key
+
+    def forget(self, ident: tuple[Any, int]) -> None:
+        """Gives a resource back that nobody will ask for."""
+        with self._lock:
+            _send, close = self._cache.pop(ident[1], (None, None))
+        if close is not None:
+            close()
 
     @staticmethod
     def get_connection(ident: tuple[Any, int]) -> Connection:
@@ -126,6 +139,8 @@ class _ResourceSharer:
                     finally:
                         close()
             except Exception:
+                if not listener.is_open():
+                    return  # Nobody reaches it any more; the next one asks another.
                 if not util.is_exiting():
                     sys.excepthook(*sys.exc_info())
 

@@ -17,10 +17,13 @@ import mmap
 import os
 import secrets
 import struct
+import sys
 from collections.abc import Iterator
 from functools import partial
 from types import GenericAlias
 from typing import Any, ClassVar
+
+from ._descriptors import file_of
 
 __all__ = ["ShareableList", "SharedMemory"]
 
@@ -47,6 +50,7 @@ class SharedMemory:
 
     _name: str
     _fd = -1
+    _file: tuple[int, int] | None = None
     _mmap: mmap.mmap | None = None
     _buf: memoryview | None = None
     # A subclass may add `os.O_CREAT`, to make what is not there.
@@ -55,6 +59,9 @@ class SharedMemory:
     _prepend_leading_slash = True
     # Bound here: the module's globals may be gone when the last object is.
     _close_descriptor = staticmethod(os.close)
+    _file_of = staticmethod(file_of)
+    # Until it is made; a subclass may go without all of that.
+    _track = False
 
     def __init__(
         self,
@@ -73,18 +80,22 @@ class SharedMemory:
         if create:
             self._flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
         self._open(name)
+        self._file = self._file_of(self._fd)
         try:
             if create:
                 _require_room(self._fd, size)
                 os.ftruncate(self._fd, size)
             self._size = os.fstat(self._fd).st_size
-            self._mmap = mmap.mmap(self._fd, self._size)
+            self._mmap = _mapped(self._fd, self._size)
         except (OSError, ValueError, OverflowError):
             if create:
                 self.unlink()
             self.close()
             raise
         self._buf = memoryview(self._mmap)
+        self._track = track
+        if track:
+            self._tell_tracker("register")
 
     def _open(self, name: str | None) -> None:
         if name is not None:
@@ -140,7 +151,9 @@ class SharedMemory:
             self._mmap.close()
             self._mmap = None
         if self._fd >= 0:
-            self._close_descriptor(self._fd)
+            # The program may have closed it, and have its number for another.
+            if self._file_of(self._fd) == self._file:
+                self._close_descriptor(self._fd)
             self._fd = -1
 
     def unlink(self) -> None:
@@ -150,10 +163,25 @@ class SharedMemory:
             FileNotFoundError: It has no name any more.
         """
         _posixshmem.shm_unlink(self._name)
+        if self._track:
+            self._tell_tracker("unregister")
+
+    def _tell_tracker(self, function: str) -> None:
+        """Tells what a program may have put in the place of our tracker of nothing."""
+        tracker = sys.modules.get(f"{__package__}.resource_tracker")
+        if tracker is not None:
+            getattr(tracker, function)(self._name, "shared_memory")
 
 
 def _make_filename() -> str:
     return _SHM_NAME_PREFIX + secrets.token_hex(4)
+
+
+def _mapped(fd: int, size: int) -> mmap.mmap:
+    """Maps a file, without a second descriptor of it where Python can (3.13)."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, size, trackfd=False)
+    return mmap.mmap(fd, size)
 
 
 def _require_room(fd: int, size: int) -> None:
@@ -333,7 +361,7 @@ class ShareableList:
         for position, item in enumerate(self):
             if value == item:
                 return position
-        raise ValueError(f"{value!r} not in this container")
+        raise ValueError("ShareableList.index(x): x not in list")
 
     __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from types import GenericAlias
 
 from . import heap
 from .context import BaseContext, _default_context
@@ -15,8 +16,36 @@ from .reduction import ForkingPickler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, Generic, TypeVar
+
+    from ._shared_types import (
+        Guard,
+        MakesArray,
+        MakesRawArray,
+        MakesRawValue,
+        MakesValue,
+        SizeOrItems,
+    )
+    from ._shared_types import Synchronized as Synchronized  # noqa: PLC0414
+    from ._shared_types import SynchronizedArray as SynchronizedArray  # noqa: PLC0414
+    from ._shared_types import SynchronizedString as SynchronizedString  # noqa: PLC0414
+    from ._shared_types import (
+        SynchronizedStructure as SynchronizedStructure,  # noqa: PLC0414
+    )
+
+    C = TypeVar("C", bound=ctypes._CData)
+
+    class _Guarded(Generic[C]):
+        pass
+
+else:
+    C = object
+
+    class _Guarded:
+        # Not `Generic`: `typing` takes longer to import than all of this package.
+        __class_getitem__ = classmethod(GenericAlias)
+
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
@@ -38,61 +67,66 @@ typecode_to_type: dict[Any, Any] = {
 }
 
 
-def RawValue(typecode_or_type: str | type[Any], *args: Any) -> Any:
-    """Returns a ctypes object in shared memory, without a lock."""
-    obj = _new_value(typecode_to_type.get(typecode_or_type, typecode_or_type))
-    obj.__init__(*args)
-    return obj
+if TYPE_CHECKING:
+    RawValue: MakesRawValue
+    RawArray: MakesRawArray
+    Value: MakesValue
+    Array: MakesArray
+else:
 
+    def RawValue(typecode_or_type: str | type[Any], *args: Any) -> Any:
+        """Returns a ctypes object in shared memory, without a lock."""
+        obj = _new_value(typecode_to_type.get(typecode_or_type, typecode_or_type))
+        obj.__init__(*args)
+        return obj
 
-def RawArray(
-    typecode_or_type: str | type[Any], size_or_initializer: int | Sequence[Any]
-) -> ctypes.Array[Any]:
-    """Returns a ctypes array in shared memory, without a lock.
+    def RawArray(
+        typecode_or_type: str | type[Any], size_or_initializer: SizeOrItems
+    ) -> ctypes.Array[Any]:
+        """Returns a ctypes array in shared memory, without a lock.
 
-    Args:
-        typecode_or_type: A code of the module `array`, or a ctypes type.
-        size_or_initializer: The length of an array of zeros, or the items.
-    """
-    item = typecode_to_type.get(typecode_or_type, typecode_or_type)
-    array: ctypes.Array[Any]
-    if isinstance(size_or_initializer, int):
-        array = _new_value(item * size_or_initializer)
-    else:
-        array = _new_value(item * len(size_or_initializer))
-        array.__init__(*size_or_initializer)  # type: ignore[misc]
-    return array
+        Args:
+            typecode_or_type: A code of the module `array`, or a ctypes type.
+            size_or_initializer: The length of an array of zeros, or the items.
+        """
+        item = typecode_to_type.get(typecode_or_type, typecode_or_type)
+        _size_of(item)
+        array: ctypes.Array[Any]
+        if isinstance(size_or_initializer, int):
+            array = _new_value(item * size_or_initializer)
+        else:
+            array = _new_value(item * len(size_or_initializer))
+            array.__init__(*size_or_initializer)  # type: ignore[misc]
+        return array
 
+    def Value(
+        typecode_or_type: str | type[Any],
+        *args: Any,
+        lock: Any = True,
+        ctx: BaseContext | None = None,
+    ) -> Any:
+        """Returns a ctypes object in shared memory, by default with a lock around it.
 
-def Value(
-    typecode_or_type: str | type[Any],
-    *args: Any,
-    lock: Any = True,
-    ctx: BaseContext | None = None,
-) -> Any:
-    """Returns a ctypes object in shared memory, by default with a lock around it.
+        Args:
+            typecode_or_type: A code of the module `array`, or a ctypes type.
+            *args: What the type is called with.
+            lock: True for a new lock, False for none, or the lock to use.
+            ctx: The context whose lock is used.
+        """
+        return _with_lock(RawValue(typecode_or_type, *args), lock, ctx)
 
-    Args:
-        typecode_or_type: A code of the module `array`, or a ctypes type.
-        *args: What the type is called with.
-        lock: True for a new lock, False for none, or the lock to use.
-        ctx: The context whose lock is used.
-    """
-    return _with_lock(RawValue(typecode_or_type, *args), lock, ctx)
+    def Array(
+        typecode_or_type: str | type[Any],
+        size_or_initializer: SizeOrItems,
+        *,
+        lock: Any = True,
+        ctx: BaseContext | None = None,
+    ) -> Any:
+        """Returns a ctypes array in shared memory, by default with a lock around it.
 
-
-def Array(
-    typecode_or_type: str | type[Any],
-    size_or_initializer: int | Sequence[Any],
-    *,
-    lock: Any = True,
-    ctx: BaseContext | None = None,
-) -> Any:
-    """Returns a ctypes array in shared memory, by default with a lock around it.
-
-    The arguments are those of `RawArray` and `Value`.
-    """
-    return _with_lock(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
+        The arguments are those of `RawArray` and `Value`.
+        """
+        return _with_lock(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
 
 
 def _with_lock(obj: Any, lock: Any, ctx: BaseContext | None) -> Any:
@@ -105,9 +139,9 @@ def _with_lock(obj: Any, lock: Any, ctx: BaseContext | None) -> Any:
     return synchronized(obj, lock, ctx=ctx)
 
 
-def copy(obj: Any) -> Any:
+def copy(obj: C) -> C:
     """Returns a copy of a ctypes object, in shared memory."""
-    new = _new_value(type(obj))
+    new: C = _new_value(type(obj))
     ctypes.pointer(new)[0] = obj
     return new
 
@@ -130,7 +164,21 @@ def synchronized(obj: Any, lock: Any = None, ctx: BaseContext | None = None) -> 
 
 def _new_value(type_: Any) -> Any:
     # The arena's memory is zero, as `multiprocessing` makes it.
-    return rebuild_ctype(type_, heap.BufferWrapper(ctypes.sizeof(type_)), None)
+    return rebuild_ctype(type_, heap.BufferWrapper(_size_of(type_)), None)
+
+
+def _size_of(type_: Any) -> int:
+    try:
+        return ctypes.sizeof(type_)
+    except TypeError as error:
+        raise _bad_typecode(type_) from error
+
+
+def _bad_typecode(typecode: object) -> TypeError:
+    codes = ", ".join(sorted(typecode_to_type, key=str.lower))
+    return TypeError(
+        f"bad typecode (must be a ctypes type or one of {codes}): {typecode!r}"
+    )
 
 
 def reduce_ctype(obj: Any) -> tuple[Any, ...]:
@@ -153,27 +201,28 @@ def rebuild_ctype(type_: Any, wrapper: heap.BufferWrapper, length: int | None) -
 # Wrappers with a lock.
 
 
-class SynchronizedBase:
+class SynchronizedBase(_Guarded[C]):
     """A ctypes object and the lock that guards it, as in `multiprocessing`."""
 
     def __init__(
-        self, obj: Any, lock: Any = None, ctx: BaseContext | None = None
+        self, obj: C, lock: Guard | None = None, ctx: BaseContext | None = None
     ) -> None:
         self._obj = obj
-        self._lock = lock or (ctx or _default_context.get_context()).RLock()
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
+        self._lock: Any = lock or (ctx or _default_context.get_context()).RLock()
+        self.acquire: Callable[..., bool] = self._lock.acquire
+        self.release: Callable[[], None] = self._lock.release
 
-    def __enter__(self) -> Any:
-        return self._lock.__enter__()
+    def __enter__(self) -> bool:
+        entered: bool = self._lock.__enter__()
+        return entered
 
-    def __exit__(self, *args: object) -> Any:
-        return self._lock.__exit__(*args)
+    def __exit__(self, *args: object) -> None:
+        self._lock.__exit__(*args)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return synchronized, (self._obj, self._lock)
 
-    def get_obj(self) -> Any:
+    def get_obj(self) -> C:
         """Returns the object without the lock."""
         return self._obj
 
@@ -188,51 +237,54 @@ class SynchronizedBase:
 def make_property(name: str) -> Any:
     """Returns a property that reads and writes a field under the lock."""
 
-    def get(self: SynchronizedBase) -> Any:
+    def get(self: SynchronizedBase[Any]) -> Any:
         with self._lock:
             return getattr(self._obj, name)
 
-    def set(self: SynchronizedBase, value: Any) -> None:
+    def set(self: SynchronizedBase[Any], value: Any) -> None:
         with self._lock:
             setattr(self._obj, name, value)
 
     return property(get, set)
 
 
-class Synchronized(SynchronizedBase):
-    """A single value with a lock."""
+if not TYPE_CHECKING:
 
-    value = make_property("value")
+    class Synchronized(SynchronizedBase):
+        """A single value with a lock."""
 
+        value = make_property("value")
 
-class SynchronizedArray(SynchronizedBase):
-    """An array with a lock."""
+    class SynchronizedArray(SynchronizedBase):
+        """An array with a lock."""
 
-    def __len__(self) -> int:
-        return len(self._obj)
+        def __len__(self) -> int:
+            return len(self._obj)
 
-    def __getitem__(self, i: Any) -> Any:
-        with self._lock:
-            return self._obj[i]
+        def __getitem__(self, i: Any) -> Any:
+            with self._lock:
+                return self._obj[i]
 
-    def __setitem__(self, i: Any, value: Any) -> None:
-        with self._lock:
-            self._obj[i] = value
+        def __setitem__(self, i: Any, value: Any) -> None:
+            with self._lock:
+                self._obj[i] = value
 
-    def __getslice__(self, start: int, stop: int) -> Any:
-        with self._lock:
-            return self._obj[start:stop]
+        def __getslice__(self, start: int, stop: int) -> Any:
+            with self._lock:
+                return self._obj[start:stop]
 
-    def __setslice__(self, start: int, stop: int, values: Any) -> None:
-        with self._lock:
-            self._obj[start:stop] = values
+        def __setslice__(self, start: int, stop: int, values: Any) -> None:
+            with self._lock:
+                self._obj[start:stop] = values
 
+    class SynchronizedString(SynchronizedArray):
+        """An array of characters with a lock."""
 
-class SynchronizedString(SynchronizedArray):
-    """An array of characters with a lock."""
+        value = make_property("value")
+        raw = make_property("raw")
 
-    value = make_property("value")
-    raw = make_property("raw")
+    class SynchronizedStructure(SynchronizedBase):
+        """A structure with a lock: it has the fields of the structure."""
 
 
 # The wrapper classes of structures.
@@ -244,7 +296,7 @@ def _wrapper_class(kind: Any) -> Callable[..., Any]:
     if kind not in class_cache:
         fields = {field[0]: make_property(field[0]) for field in kind._fields_}
         class_cache[kind] = type(
-            f"Synchronized{kind.__name__}", (SynchronizedBase,), fields
+            f"Synchronized{kind.__name__}", (SynchronizedStructure,), fields
         )
     wrapper: Callable[..., Any] = class_cache[kind]
     return wrapper

@@ -15,10 +15,20 @@ import importlib
 import io
 import os
 import sys
+import time
 import types
 
-from . import _install, _outcome, _procession, _registry, context, process, util
-from ._flags import args_from_interpreter_flags
+from . import (
+    _install,
+    _outcome,
+    _procession,
+    _registry,
+    _theirs,
+    context,
+    process,
+    reduction,
+    util,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,9 +71,17 @@ def is_forking(argv: Sequence[str]) -> bool:
 
 
 def freeze_support() -> None:
-    """Runs the child, if a frozen program was started as one, and exits."""
-    if is_forking(sys.argv):
-        spawn_main()
+    """Runs the child, if a frozen program was started as one, and exits.
+
+    It may also be what children need: the fork server, or a resource tracker.
+    """
+    if not is_forking(sys.argv):
+        return
+    if len(sys.argv) > 3:
+        # It cannot be told what to import but by its arguments.
+        importlib.import_module(f"{__package__}.{sys.argv[2]}").main(sys.argv[-1])
+        sys.exit(0)
+    spawn_main()
 
 
 def get_command_line(**kwds: object) -> list[Any]:
@@ -77,28 +95,48 @@ def get_command_line(**kwds: object) -> list[Any]:
     if getattr(sys, "frozen", False):
         return [sys.executable, "--multiprocessing-fork"]
     ahead = ", ".join(map(repr, _imported_by_main()))
-    return _command_line(
-        f"from procession.spawn import spawn_main; spawn_main({ahead})"
-    )
+    return _command_line("spawn", "spawn_main", f"({ahead})")
 
 
-def _command_line(statements: str) -> list[Any]:
-    """Returns the command line of an interpreter that runs statements of ours."""
+_get_command_line = get_command_line
+
+
+def is_command_line_ours() -> bool:
+    """Returns whether nobody has replaced the function that returns it."""
+    return get_command_line is _get_command_line
+
+
+def helper_command_line(module: str) -> list[Any]:
+    """Returns the command line of what serves children, but for the last word.
+
+    Args:
+        module: The module whose `main` it calls with that word.
+    """
+    if getattr(sys, "frozen", False):
+        return [sys.executable, "--multiprocessing-fork", module]
+    return _command_line(module, "main", "(sys.argv[-1])")
+
+
+def _command_line(module: str, function: str, arguments: str) -> list[Any]:
+    """Returns the command line of an interpreter that calls a function of ours."""
+    package = __package__
+    # Last on the path: it only helps where the package would not be found at all.
+    ready = f"import sys; sys.path.append({_PACKAGE_ROOT!r})"
+    if _install.is_installed():
+        # Before anything is unpickled: that may import, and change, the package.
+        ready += f"; import {package}; {package}.install()"
+        package = "multiprocessing"
     return [
         get_executable(),
-        *args_from_interpreter_flags(),
+        *util._args_from_interpreter_flags(),
         "-c",
-        # Last on the path: it only helps where the package would not be found at all.
-        f"import sys; sys.path.append({_PACKAGE_ROOT!r}); {statements}",
+        f"{ready}; from {package}.{module} import {function}; {function}{arguments}",
         "--multiprocessing-fork",
     ]
 
 
-def program_and_arguments(statements: str | None = None) -> tuple[bytes, list[bytes]]:
-    """Returns the interpreter to start and its command line, as the engine wants them.
-
-    Args:
-        statements: What it runs; by default it becomes a child.
+def program_and_arguments(words: Sequence[Any]) -> tuple[bytes, list[bytes]]:
+    """Returns the interpreter to start and a command line, as the engine wants them.
 
     Raises:
         ValueError: No executable is set.
@@ -106,7 +144,6 @@ def program_and_arguments(statements: str | None = None) -> tuple[bytes, list[by
     executable = get_executable()
     if executable is None:
         raise ValueError("no executable is set to start children with")
-    words = _command_line(statements) if statements else get_command_line()
     return executable, [os.fsencode(word) for word in words]
 
 
@@ -174,6 +211,16 @@ def spawn_main(*ahead: str, **kwds: object) -> NoReturn:
     sys.exit(_main(task))
 
 
+def _bind_sleep() -> None:
+    """Has this process, and what is forked from it, look up the system's sleep now.
+
+    Else the first `time.sleep` of a child does, which takes the dynamic linker some 60
+    microseconds after the interpreter's last look at its signals: an interrupt that comes
+    in between goes unnoticed until the sleep is over.
+    """
+    time.sleep(1e-9)
+
+
 def _import_ahead(names: Iterable[str]) -> None:
     """Imports what most programs need, and what this one does, in a child that has time.
 
@@ -185,6 +232,7 @@ def _import_ahead(names: Iterable[str]) -> None:
     import signal
 
     del pickle, runpy, signal
+    _bind_sleep()
     for name in names:
         try:
             importlib.import_module(name)
@@ -203,11 +251,23 @@ def _main(task: _procession.Task) -> int:
     inherited_fds = task.fds
     myself: Any = process.current_process()
     myself._inheriting = True
+    lane = None
     try:
-        prepare(task.load_preparation())
+        preparation = task.load_preparation()
+        lane = preparation.get("pool_lane")
+        prepare(preparation)
         process_obj = task.load_process()
     except BaseException as error:
         _outcome.leave_error(error)
+        if lane is not None and isinstance(error, Exception):
+            from . import _workers
+
+            # Another worker would fail as this one has; so the tasks are told at once.
+            _procession.booted()
+            try:
+                _workers.refuse(lane, error)
+            except FileNotFoundError:
+                return 1  # Its pool has ended, which nobody needs to be told.
         raise
     finally:
         del myself._inheriting
@@ -218,23 +278,17 @@ def _main(task: _procession.Task) -> int:
 
 def _check_not_importing_main() -> None:
     if getattr(process.current_process(), "_inheriting", False):
-        raise RuntimeError(
-            """
-        a process was started while its parent still imports its main module.
+        raise RuntimeError(_NO_GUARD)
 
-        Unless children are forked, they import the main module of the
-        program; what it does at the top level is done by each of them. A
-        program that starts processes belongs behind a guard:
 
-            if __name__ == '__main__':
-                freeze_support()
-                ...
-
-        freeze_support() may be left out unless the program is made into an
-        executable. See "Safe importing of main module" in
-        https://docs.python.org/3/library/multiprocessing.html
-        """
-        )
+# One line: it is the last of what a program without a guard prints.
+_NO_GUARD = (
+    "a process was started while its parent still imports its main module, which each "
+    "child does, too: what starts processes belongs behind "
+    "`if __name__ == '__main__':`, in an executable after a call of freeze_support() "
+    "(see 'Safe importing of main module' in "
+    "https://docs.python.org/3/library/multiprocessing.html)"
+)
 
 
 def get_preparation_data(name: str) -> dict[str, Any]:
@@ -251,13 +305,20 @@ def get_preparation_data(name: str) -> dict[str, Any]:
         "sys_path": _portable_sys_path(),
         "sys_argv": sys.argv,
         "orig_dir": process.ORIGINAL_DIR,
-        "dir": os.getcwd(),
-        "start_method": context._default_context.get_start_method(),
+        # Not yet chosen, it may still be: here, and in the child.
+        "start_method": context._default_context.get_start_method(allow_none=True),
         "installed": _install.is_installed(),
     }
+    try:
+        data["dir"] = os.getcwd()
+    except FileNotFoundError:
+        pass  # It is gone; a child that starts in it is in it, too.
     if util._logger is not None:
         data["log_level"] = util._logger.getEffectiveLevel()
     data.update(_main_module_data())
+    besides = _theirs.told_besides(name)
+    if besides:
+        data["besides"] = besides
     return data
 
 
@@ -270,7 +331,7 @@ def _portable_sys_path() -> list[str]:
 
 
 # The keys of preparation data that tell of the main module.
-MAIN_KEYS = {"init_main_from_name", "init_main_from_path"}
+MAIN_KEYS = {"init_main_from_name", "init_main_from_path", "main_folder"}
 
 
 def _main_module_data() -> dict[str, str]:
@@ -278,11 +339,14 @@ def _main_module_data() -> dict[str, str]:
     main = sys.modules["__main__"]
     # IPython's may have no `__spec__` at all.
     name = getattr(getattr(main, "__spec__", None), "name", None)
+    path = getattr(main, "__file__", None)
+    if name == "__main__" and path is not None:
+        # Of a folder or an archive.
+        folder = os.path.dirname(os.path.abspath(path))
+        return {"init_main_from_name": name, "main_folder": folder}
     if name is not None:
         return {"init_main_from_name": name}
-    path = getattr(main, "__file__", None)
-    # What was read from standard input is called "<stdin>".
-    if path is None or (path.startswith("<") and path.endswith(">")):
+    if path is None or not reduction.main_has_file():
         return {}
     if not os.path.isabs(path) and process.ORIGINAL_DIR is not None:
         path = os.path.join(process.ORIGINAL_DIR, path)
@@ -309,13 +373,15 @@ def prepare(data: dict[str, Any]) -> None:
     if "sys_argv" in data:
         sys.argv = data["sys_argv"]
     if "dir" in data:
-        os.chdir(data["dir"])
+        _enter(data["dir"])
     if "orig_dir" in data:
         process.ORIGINAL_DIR = data["orig_dir"]
     if "start_method" in data:
         context._default_context.set_start_method(data["start_method"], force=True)
     if "init_main_from_name" in data:
         _fixup_main_from_name(data["init_main_from_name"])
+        if _is_main_of_package(data["init_main_from_name"]):
+            _import_main_on_demand(data["init_main_from_name"], data.get("main_folder"))
     elif "init_main_from_path" in data:
         _fixup_main_from_path(data["init_main_from_path"])
 
@@ -324,9 +390,30 @@ def prepare(data: dict[str, Any]) -> None:
 old_main_modules: list[types.ModuleType] = []
 
 
+def _enter(directory: str) -> None:
+    """Works in a directory from now on; where it is gone, in that of the parent."""
+    try:
+        if os.getcwd() == directory:
+            return  # Not even asked: a sandbox may deny the change.
+    except OSError:
+        pass
+    try:
+        os.chdir(directory)
+    except FileNotFoundError:
+        pass  # A forked child would have been left where it was, too.
+
+
+def _is_main_of_package(mod_name: str) -> bool:
+    """Returns whether a main module is that of a package, a folder or an archive.
+
+    It does its work unguarded: it is not imported again, unless something of it is
+    needed.
+    """
+    return mod_name == "__main__" or mod_name.endswith(".__main__")
+
+
 def _fixup_main_from_name(mod_name: str) -> None:
-    # A package's `__main__` does its work unguarded: it is not imported again.
-    if mod_name == "__main__" or mod_name.endswith(".__main__"):
+    if _is_main_of_package(mod_name):
         return
     # A child of the fork server may have it already.
     if getattr(sys.modules["__main__"].__spec__, "name", None) == mod_name:
@@ -336,6 +423,36 @@ def _fixup_main_from_name(mod_name: str) -> None:
     _replace_main(
         lambda: runpy.run_module(mod_name, run_name="__mp_main__", alter_sys=True)
     )
+
+
+def _import_main_on_demand(mod_name: str, folder: str | None) -> None:
+    """Has the main module of a package, folder or archive imported if it is asked for."""
+
+    def run() -> dict[str, Any]:
+        import runpy
+
+        # As it does its work unguarded, that work fails where it starts processes.
+        myself: Any = process.current_process()
+        inherits = getattr(myself, "_inheriting", False)
+        myself._inheriting = True
+        try:
+            if folder is not None:
+                return runpy.run_path(folder, run_name="__mp_main__")
+            return runpy.run_module(mod_name, run_name="__mp_main__", alter_sys=True)
+        finally:
+            if not inherits:
+                del myself._inheriting
+
+    def missing(name: str) -> Any:
+        # Python and its tools look for these in any module.
+        if not name.startswith("__") and main.__dict__.pop("__getattr__", None):
+            _replace_main(run)
+            return getattr(sys.modules["__main__"], name)
+        raise AttributeError(f"module '__main__' has no attribute {name!r}")
+
+    main: Any = sys.modules["__main__"]
+    if main.__name__ == "__main__":
+        main.__getattr__ = missing
 
 
 def _fixup_main_from_path(main_path: str) -> None:

@@ -144,7 +144,7 @@ def _owner_of(semlock: Lock | RLock) -> tuple[str, int | str]:
         return "unknown", "unknown"
 
 
-class Condition:
+class Condition(_procession.Guarding):
     """A condition variable, as in `multiprocessing`.
 
     Those that wait are woken in the order in which they came; one that died is passed
@@ -176,15 +176,6 @@ class Condition:
     def __setstate__(self, state: tuple[Any, Any]) -> None:
         self._lock, self._waiters = state
         self._make_methods()
-
-    def __enter__(self) -> bool:
-        return self._lock.__enter__()
-
-    def __exit__(self, *args: object) -> None:
-        # Who was told in `wait` that the lock's owner died has not got it back.
-        is_told = isinstance(args[1], context.OwnerDied)
-        if not is_told or self._lock._semlock._is_mine():
-            self._lock.__exit__(*args)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock}, {self._waiters.n_waiting()})>"

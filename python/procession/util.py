@@ -19,7 +19,7 @@ import sys
 import threading  # Its exit function must be registered before ours.
 import weakref
 
-from . import _registry
+from . import _descriptors, _procession, _registry
 from ._flags import args_from_interpreter_flags as _args_from_interpreter_flags
 
 TYPE_CHECKING = False
@@ -45,6 +45,7 @@ __all__ = [
     "register_after_fork",
     "sub_debug",
     "sub_warning",
+    "warn",
 ]
 
 # Logging.
@@ -54,6 +55,7 @@ SUBDEBUG = 5
 DEBUG = 10
 INFO = 20
 SUBWARNING = 25
+WARNING = 30
 
 LOGGER_NAME = "multiprocessing"
 DEFAULT_LOGGING_FORMAT = "[%(levelname)s/%(processName)s] %(message)s"
@@ -84,6 +86,12 @@ def sub_warning(msg: object, *args: object) -> None:
     """Logs at a level below WARNING, if anybody asked for the logger."""
     if _logger:
         _logger.log(SUBWARNING, msg, *args, stacklevel=2)
+
+
+def warn(msg: object, *args: object) -> None:
+    """Logs at level WARNING, if anybody asked for the logger."""
+    if _logger:
+        _logger.log(WARNING, msg, *args, stacklevel=2)
 
 
 def get_logger() -> Logger:
@@ -140,7 +148,8 @@ def register_after_fork(obj: Any, func: Callable[[Any], object]) -> None:
 
 
 def _run_after_forkers() -> None:
-    if not _afterfork_registry:
+    # Its length is a function of Python.
+    if not _afterfork_registry.data:  # type: ignore[attr-defined]
         return
     for (_, _, func), obj in sorted(
         _afterfork_registry.items(), key=lambda item: item[0][0]
@@ -205,18 +214,30 @@ class Finalize:
         getpid: Callable[[], int] = os.getpid,
     ) -> Any:
         """Calls the function, unless it was called or cancelled before."""
-        if _finalizer_registry.pop(self._key, None) is None:
+        if self._key not in _finalizer_registry:
             sub_debug("finalizer no longer registered")
             return None
         callback, args, kwargs = self._callback, self._args, self._kwargs
-        self._forget()
-        if self._pid != getpid():
+        is_ours = self._pid == getpid()
+        if is_ours:
+            sub_debug(
+                "finalizer calling %s with args %s and kwargs %s",
+                callback,
+                args,
+                kwargs,
+            )
+        else:
             sub_debug("finalizer ignored because different process")
+        try:
+            # From here to the call there is no other: were one interrupted, the function
+            # would never be called.
+            del _finalizer_registry[self._key]
+        except KeyError:
             return None
-        sub_debug(
-            "finalizer calling %s with args %s and kwargs %s", callback, args, kwargs
-        )
-        return callback(*args, **kwargs)  # type: ignore[misc, arg-type]
+        self._weakref = self._callback = self._args = self._kwargs = self._key = None
+        if is_ours:
+            return callback(*args, **kwargs)  # type: ignore[misc, arg-type]
+        return None
 
     def cancel(self) -> None:
         """Drops the function without calling it."""
@@ -303,24 +324,47 @@ def _exit_function(
     debug('running all "atexit" finalizers with priority >= 0')
     _run_finalizers(0)
     if current_process() is not None:
+        out_of_reach = []
         for child in active_children():
             if child.daemon:
                 info("calling terminate() for daemon %s", child.name)
-                child._popen.terminate()
+                try:
+                    child._popen.terminate()
+                except Exception:
+                    # It ends with this process all the same. The others are ended now.
+                    out_of_reach.append(child)
+                    _show_error()
         for child in active_children():
+            if child in out_of_reach:
+                continue
             info("calling join() for process %s", child.name)
-            child.join()
+            try:
+                child.join()
+            except Exception:
+                _show_error()
     debug('running the remaining "atexit" finalizers')
     _run_finalizers()
+
+
+def _show_error() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 atexit.register(_exit_function)
 
 
+# What must not be left half done when a handler of a signal raises.
+
+_is_interrupt = _procession.is_interrupt
+_with_undo = _procession.with_undo
+
+
 # Locks and locals that a fork renews.
 
 
-class ForkAwareThreadLock:
+class ForkAwareThreadLock(_procession.Guarding):
     """A lock between threads that is free in a forked child, as in `multiprocessing`."""
 
     def __init__(self) -> None:
@@ -330,13 +374,7 @@ class ForkAwareThreadLock:
         register_after_fork(self, ForkAwareThreadLock._at_fork_reinit)
 
     def _at_fork_reinit(self) -> None:
-        self._lock._at_fork_reinit()  # type: ignore[attr-defined]
-
-    def __enter__(self) -> bool:
-        return self._lock.__enter__()
-
-    def __exit__(self, *args: object) -> None:
-        self._lock.release()
+        self._lock._at_fork_reinit()
 
 
 class ForkAwareLocal(threading.local):
@@ -391,29 +429,38 @@ def close_fds(*fds: int) -> None:
 
 def _close_stdin() -> None:
     """Replaces `sys.stdin` by an empty one: the terminal's input is the parent's."""
-    if sys.stdin is None:
+    old = sys.stdin
+    if old is None:
         return
-    if _empty_stdin is not None and not _empty_stdin.closed:
-        if sys.stdin is not _empty_stdin:
-            _close_quietly(sys.stdin)
-            sys.stdin = _empty_stdin
+    new = None
+    if _empty_stdin is not None:
+        made, is_ours = _empty_stdin
+        if is_ours() and not made.closed:
+            new = made
+    if new is old:
         return
-    _close_quietly(sys.stdin)
     try:
-        sys.stdin = _open_empty()
+        old.close()
+    except Exception:
+        pass  # It need not be a file: whatever a program has put there.
+    try:
+        sys.stdin = _open_empty()[0] if new is None else new
     except (OSError, ValueError):
         pass
 
 
-def _close_quietly(stream: TextIO) -> None:
-    try:
-        stream.close()
-    except (OSError, ValueError):
-        pass
+def _open_empty() -> tuple[TextIO, Callable[[], bool]]:
+    """Opens an input with nothing in it; returns also what tells whether it is open."""
+    # Never closed: another part of the program may have it from `sys.stdin`.
+    kept = _descriptors.KeptFd(os.open(os.devnull, os.O_RDONLY))
+    stream = open(kept.fileno(), encoding="utf-8", closefd=False)  # noqa: SIM115
+    # By this the stream's descriptor lives as long as the stream.
+    stream._kept = kept  # type: ignore[attr-defined]
+    return stream, kept.is_ours
 
 
 # An empty input that children find made.
-_empty_stdin: TextIO | None = None
+_empty_stdin: tuple[TextIO, Callable[[], bool]] | None = None
 
 
 def _have_empty_stdin() -> None:
@@ -423,20 +470,11 @@ def _have_empty_stdin() -> None:
     pages that are written to and so copied.
     """
     global _empty_stdin
-    if _empty_stdin is None:
+    if _empty_stdin is None or not _empty_stdin[1]() or _empty_stdin[0].closed:
         try:
             _empty_stdin = _open_empty()
         except OSError:
             pass  # The child tries again.
-
-
-def _open_empty() -> TextIO:
-    fd = os.open(os.devnull, os.O_RDONLY)
-    try:
-        return open(fd, encoding="utf-8", closefd=False)
-    except BaseException:
-        os.close(fd)
-        raise
 
 
 def _flush_std_streams() -> None:
@@ -452,12 +490,29 @@ def spawnv_passfds(path: bytes, args: Sequence[Any], passfds: Iterable[int]) -> 
 
     As in `multiprocessing`; procession itself starts programs by its engine.
     """
-    import subprocess
+    # Looked up now: who watches what is started has replaced it.
+    import _posixsubprocess
 
-    process = subprocess.Popen(args, executable=path, pass_fds=tuple(passfds))
-    # The caller waits for the pid itself; without this, `Popen.__del__` would warn.
-    process.returncode = 0
-    return process.pid
+    fork_exec: Any = _posixsubprocess.fork_exec
+    errors_of_exec, told = os.pipe()
+    try:
+        pid: int = fork_exec(
+            args,
+            [path],
+            True,
+            tuple(sorted(map(int, passfds))),
+            *(None, None),  # The directory and the environment are this process's.
+            *(-1, -1, -1, -1, -1, -1),  # And so are the streams.
+            *(errors_of_exec, told),
+            *(False, False, -1),  # No other signals, session or group.
+            *(None, None, None, -1),  # No other user, groups or umask.
+            None,
+            *([True] if sys.version_info < (3, 14) else []),  # vfork may be used.
+        )
+    finally:
+        os.close(errors_of_exec)
+        os.close(told)
+    return pid
 
 
 # A temporary directory.

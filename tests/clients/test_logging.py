@@ -1,6 +1,10 @@
 """Logging from many processes: handlers that put into a queue, a listener that gets."""
 
+import sys
+import textwrap
+
 import pytest
+import script
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +97,43 @@ def test_own_logger_tells_with_the_name_of_the_process(program) -> None:
     assert "[WARNING/MainProcess] from the parent" in err
     assert "[WARNING/the child] from the child" in err
     assert "[INFO/the child] process exiting with exitcode 0" in err
+
+
+@pytest.mark.procession_only("it is imported by its own name")
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import logging, procession as multiprocessing",
+        "import procession as multiprocessing",
+        "import logging, multiprocessing.pool, procession as multiprocessing",
+        "import logging, procession; procession.install(); import multiprocessing",
+    ],
+)
+def test_records_of_children_name_them(tmp_path, method, imports) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(
+        textwrap.dedent(f"""
+        {imports}
+        import sys
+
+        def work(late):
+            import logging
+            if late:
+                import multiprocessing.process
+            logging.basicConfig(
+                format="%(processName)s %(message)s", force=True, stream=sys.stdout
+            )
+            logging.warning("told")
+
+        if __name__ == "__main__":
+            context = multiprocessing.get_context(sys.argv[1])
+            for late in (False, True):
+                process = context.Process(target=work, args=(late,), name="child")
+                process.start()
+                process.join()
+            work(False)
+        """)
+    )
+    code, out, err = script.run([sys.executable, path, method], cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["child told", "child told", "MainProcess told"]

@@ -99,7 +99,10 @@ def parse() -> argparse.Namespace:
 
 def run(options: argparse.Namespace, folder: Path) -> int:
     plain = prefix.plain_interpreter()
-    units = choose(catalogue.units(plain, options.method), options)
+    units = catalogue.units(plain, options.method)
+    if options.library == "procession":
+        units += catalogue.on_contexts(units, package_root())
+    units = choose(units, options)
     if options.list:
         for unit in units:
             for test in unit.tests:
@@ -119,7 +122,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     left_out: list[Verdict] = []
     if not options.pattern:
         units, left_out = judge.leave_out(units)
-    seconds, runs = perform(units, python, options)
+    seconds, runs = perform(units, (python, plain), options)
     return conclude(options, judge, seconds, runs, left_out)
 
 
@@ -150,15 +153,23 @@ def package_root() -> Path:
 
 
 def perform(
-    units: list[testrun.Unit], python: Path, options: argparse.Namespace
+    units: list[testrun.Unit],
+    pythons: tuple[Path, Path],
+    options: argparse.Namespace,
 ) -> tuple[dict[str, float], list[testrun.Run]]:
-    """Runs the units; returns the time of each start method, and what became of them."""
+    """Runs the units; returns the time of each start method, and what became of them.
+
+    The first of the interpreters has the library installed, the second is as it was.
+    """
     limits = testrun.Limits(test=options.limit)
     seconds: dict[str, float] = {}
     runs = []
 
     def one(unit: testrun.Unit) -> testrun.Run:
-        done = testrun.run(unit, python, options.library, limits)
+        python, library = pythons[0], options.library
+        if unit.on_contexts:
+            python, library = pythons[1], "multiprocessing"
+        done = testrun.run(unit, python, library, limits)
         print(report.progress(done))
         for remark in done.remarks:
             print("    " + remark.replace("\n", "\n    "))

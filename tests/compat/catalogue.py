@@ -20,6 +20,14 @@ METHODS = ("fork", "spawn", "forkserver")
 # name theirs.
 MAIN_HANDLING = "test.test_multiprocessing_main_handling"
 
+# Those of what the fork server imports ahead, from Python 3.15 on.
+PRELOAD = "test.test_multiprocessing_forkserver.test_preload"
+
+# The tests of the executors in `concurrent.futures`, which are made of what a context
+# has. Only what runs processes is of interest; their classes name a start method, too.
+FUTURES = "test.test_concurrent_futures"
+FUTURES_PARTS = ("as_completed", "deadlock", "init", "process_pool", "shutdown", "wait")
+
 
 class NoSuite(Exception):
     """The interpreter comes without its tests."""
@@ -32,19 +40,53 @@ def units(python: Path, methods: list[str]) -> list[Unit]:
         NoSuite: The interpreter comes without its tests.
     """
     classes = _ask(python, "under_fork", required=True)
-    of_main = _ask(python, MAIN_HANDLING, required=False)
+    named = [(MAIN_HANDLING, name, each) for name, each in _some(python, MAIN_HANDLING)]
+    named += _of_futures(python)
+    preload = _some(python, PRELOAD)
     found = []
     for method in methods:
         found += [
             _unit(method, f"under_{method}", name, each)
             for name, each in classes.items()
         ]
+        if method == "forkserver":
+            found += [_unit(method, PRELOAD, name, each) for name, each in preload]
         found += [
-            _unit(method, MAIN_HANDLING, name, each)
-            for name, each in of_main.items()
+            _unit(method, module, name, each)
+            for module, name, each in named
             if each["method"] == method
         ]
     return found
+
+
+def on_contexts(found: list[Unit], root: Path) -> list[Unit]:
+    """Returns the tests of executors once more, for a procession that is not installed.
+
+    The executors are then those of the standard library as it is, and are given the
+    contexts of the package in `root`.
+    """
+    return [
+        replace(unit, label=f"{unit.label} on contexts", on_contexts=root)
+        for unit in found
+        if unit.module.startswith(FUTURES)
+    ]
+
+
+def _of_futures(python: Path) -> list[tuple[str, str, dict]]:
+    modules = [f"{FUTURES}.test_{part}" for part in FUTURES_PARTS]
+    # Before Python 3.12 all were in one.
+    found = [(module, _some(python, module)) for module in (FUTURES, *modules)]
+    return [
+        (module, name, each)
+        for module, classes in found
+        for name, each in classes
+        if "ProcessPool" in name
+    ]
+
+
+def _some(python: Path, module: str) -> list[tuple[str, dict]]:
+    """Returns the classes of a module that not every version has."""
+    return list(_ask(python, module, required=False).items())
 
 
 def _unit(method: str, module: str, name: str, found: dict) -> Unit:
@@ -91,10 +133,9 @@ def matches(test: str, patterns: Iterable[str]) -> bool:
 
 def joined(found: list[Unit]) -> list[Unit]:
     """Returns the same tests with one unit for each module."""
-    together: dict[tuple[str, str], list[str]] = {}
+    together: dict[Unit, list[str]] = {}
     for unit in found:
-        together.setdefault((unit.method, unit.module), []).extend(unit.tests)
-    return [
-        Unit(method, module, module.rpartition(".")[2], tuple(tests))
-        for (method, module), tests in together.items()
-    ]
+        label = unit.module.rpartition(".")[2] + " on contexts" * bool(unit.on_contexts)
+        whole = replace(unit, label=label, tests=())
+        together.setdefault(whole, []).extend(unit.tests)
+    return [replace(whole, tests=tuple(tests)) for whole, tests in together.items()]

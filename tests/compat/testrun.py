@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import marks
-from inside.worker import SHOW_STACKS
+from inside.worker import ON_CONTEXTS, SHOW_STACKS
 
 INSIDE = Path(__file__).parent / "inside"
 
@@ -60,6 +60,8 @@ class Unit:
     module: str
     label: str
     tests: tuple[str, ...]
+    # Where procession lies, if it is not installed but gives its contexts to the tests.
+    on_contexts: Path | None = None
 
 
 @dataclass
@@ -92,7 +94,14 @@ class Run:
 
 
 def run(unit: Unit, python: Path, library: str, limits: Limits) -> Run:
-    """Runs the tests of a unit in as many processes as it takes."""
+    """Runs the tests of a unit in as many processes as it takes.
+
+    Args:
+        unit: The tests.
+        python: The interpreter that runs them.
+        library: What `multiprocessing` is there.
+        limits: How long that may take.
+    """
     result = Run(unit)
     began = time.monotonic()
     deadline = began + limits.unit
@@ -149,8 +158,12 @@ class Attempt:
             marks.VARIABLE: self.mark,
             "TMPDIR": str(home / "t"),
         }
+        if self.result.unit.on_contexts is not None:
+            environment["PYTHONPATH"] = str(self.result.unit.on_contexts)
         self.events, writer = os.pipe()
-        words = [self.python, INSIDE / "worker.py", writer, self.result.unit.module]
+        unit = self.result.unit
+        module = f"{ON_CONTEXTS}{unit.module}" if unit.on_contexts else unit.module
+        words = [self.python, INSIDE / "worker.py", writer, module]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [*map(str, words), *tests],
@@ -227,8 +240,10 @@ class Attempt:
 
     def _prove(self, subject: dict) -> None:
         self.result.subjects.append(subject)
-        if subject["library"] != self.library or (
-            self.library == "procession" and subject["foreign"]
+        if (
+            subject["library"] != self.library
+            or subject["on_contexts"] != bool(self.result.unit.on_contexts)
+            or (self.library == "procession" and subject["foreign"])
         ):
             self.result.fault("another library was tested", str(subject))
 

@@ -62,14 +62,17 @@ class Judge:
     def judge(self, runs: Iterable[Run]) -> list[Verdict]:
         """Returns a verdict for each test."""
         return [
-            self._verdict(run.unit.method, test, outcome)
+            self._verdict(run.unit, test, outcome)
             for run in runs
             for test, outcome in run.outcomes.items()
         ]
 
-    def _verdict(self, method: str, test: str, outcome: Outcome) -> Verdict:
-        verdict = Verdict(method, test, outcome, is_internal(test))
-        excuse = self._excuse(method, test)
+    def _verdict(self, unit: Unit, test: str, outcome: Outcome) -> Verdict:
+        method = unit.method
+        # What is excused where the library is installed is not where it is not.
+        name = f"{test} on contexts" if unit.on_contexts else test
+        verdict = Verdict(method, name, outcome, is_internal(test))
+        excuse = self._excuse(method, name)
         if outcome.state == "failed":
             if excuse and excuse.outcome in ("fails", "waits"):
                 verdict.excuse = excuse

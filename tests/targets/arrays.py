@@ -40,3 +40,10 @@ def double(array: np.ndarray) -> np.ndarray:
 def fill(shared, value: float) -> None:
     """Writes to every item of a shared array."""
     np.frombuffer(shared)[:] = value
+
+
+def same_but_fixed(array):
+    """Returns an array like it that may not be written to."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy

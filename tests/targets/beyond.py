@@ -1,10 +1,11 @@
 """What the processes of test_beyond.py do."""
 
+import os
 import threading
 import time
 from typing import NoReturn
 
-from library import multiprocessing
+from library import PATIENCE, multiprocessing
 
 from targets import process
 
@@ -24,6 +25,13 @@ def work_until_asked(started) -> str:
     while not me.stop_requested:
         time.sleep(0.001)  # The work.
     return f"asked before the work {before}, after it {me.stop_requested}"
+
+
+def hold(begun, go) -> int:
+    """Keeps a worker until it may go on; returns its process id."""
+    begun.release()
+    assert go.wait(PATIENCE)
+    return os.getpid()
 
 
 def add(first: int, second: int) -> int:

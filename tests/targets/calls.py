@@ -30,3 +30,8 @@ def announce_and_wait(ready, go) -> None:
     """Says that it runs, and ends when it may."""
     ready.set()
     go.wait()
+
+
+def wait_for(event) -> None:
+    """Ends when it may."""
+    event.wait()

@@ -2,6 +2,7 @@
 
 import faulthandler
 import importlib
+import itertools
 import os
 import signal
 import subprocess
@@ -21,9 +22,9 @@ def die(signum: int = signal.SIGKILL) -> NoReturn:
 
 def make_half_a_pipe() -> NoReturn:
     """Dies between the making of a pipe and that of its two connections."""
-    halves = importlib.import_module("procession._procession").pipe()
-    assert len(halves) == 2
-    die()
+    # It makes each connection by a call.
+    importlib.import_module("procession._procession").pipe(lambda *_, **__: die(), True)
+    raise AssertionError("no connection was made")
 
 
 class DeadlyToUnpickle:
@@ -115,13 +116,20 @@ def notify_and_hold(condition, held) -> NoReturn:
     signal.pause()
 
 
-def say_done_and_hold(queue, held) -> None:
-    """Comes to the end of the last item, but not out of the queue's lock."""
-    queue.get()
-    with queue._cond:
+def join(queue, about_to, joined) -> None:
+    """Waits until all items of a queue are done."""
+    about_to.release()
+    queue.join()
+    joined.release()
+
+
+def do_for_ever(queue, sign) -> NoReturn:
+    """Gets items, and says that they are done; signs after some."""
+    for number in itertools.count():
+        queue.get()
         queue.task_done()
-        held.release()
-        signal.pause()
+        if number == 50:
+            sign.release()
 
 
 def acquire(lock, about_to, results) -> None:

@@ -30,6 +30,11 @@ def get_until_none(queue, results) -> None:
     results.put(got)
 
 
+def put_and_get(queue, item: object) -> None:
+    queue.put(item)
+    assert queue.get(timeout=PATIENCE) == item
+
+
 def get_and_release(queue, semaphore) -> None:
     """Gets one item, and says that it did."""
     queue.get(timeout=PATIENCE)

@@ -1,5 +1,7 @@
 """What the processes of test_synchronize.py do."""
 
+import os
+import signal
 import threading
 
 from library import PATIENCE
@@ -85,6 +87,21 @@ def wait_at_barrier(barrier, results, rounds: int = 1) -> None:
             results.put(barrier.wait(PATIENCE))
         except threading.BrokenBarrierError as error:
             results.put(type(error).__name__)
+
+
+def tell_of_barrier(barrier, results) -> None:
+    """Puts the text of the error that the wait ends with."""
+    try:
+        barrier.wait(PATIENCE)
+    except threading.BrokenBarrierError as error:
+        results.put(str(error))
+
+
+class Dying:
+    """An action for a barrier, which its process does not survive."""
+
+    def __call__(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Counting:

@@ -8,15 +8,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ENGINE = "crates/procession-engine/src"
+SYS = "crates/procession-sys/src"
+SHM = "crates/procession-shm/src"
 
 
 # What the small tree says of itself: dependencies, folders, and a global.
 PAGE = """
 `libc`, `serde`, `postcard`
+`crates/procession-sys`, `crates/procession-shm`
 `crates/procession-engine`, `crates/procession`, `crates/procession-python`
-`os`, `arena`, `sync`, `channel`
+`wait`, `alloc`, `sync`, `channel`
 `python/procession`
-| `FAMILY` | `arena/family.rs` |
+| `FAMILY` | `family.rs` |
 """
 
 
@@ -25,10 +28,21 @@ class Checkout:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for crate in ("procession-engine", "procession", "procession-python"):
+        for crate in (
+            "procession-sys",
+            "procession-shm",
+            "procession-engine",
+            "procession",
+            "procession-python",
+        ):
             self.write(f"crates/{crate}/Cargo.toml", f'[package]\nname = "{crate}"\n')
             self.write(f"crates/{crate}/src/lib.rs", f"//! {crate}.\n")
-        self.write(f"{ENGINE}/arena/family.rs", "//! Family.\n")
+        self.write(f"{SHM}/family.rs", "//! Family.\n")
+        self.write(f"{ENGINE}/sync/lock.rs", "//! Lock.\nuse crate::sync::me;\n")
+        self.write(
+            "crates/procession/src/gadget.rs",
+            "//! Gadget.\npub struct Gadget;\ntype Result = ();\n",
+        )
         self.write("python/procession/__init__.py", '"""The package."""\n')
         self.write("ARCHITECTURE.md", PAGE)
 
@@ -53,8 +67,10 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def test_clean_tree_passes(checkout: Checkout) -> None:
-    checkout.write(f"{ENGINE}/arena/mod.rs", "//! Arena.\nuse crate::os::time;\n")
-    checkout.write(f"{ENGINE}/os/mod.rs", "//! Os.\nuse libc::c_int;\n")
+    checkout.write(
+        f"{SHM}/alloc/mod.rs", "//! Alloc.\nuse procession_sys::wait::time;\n"
+    )
+    checkout.write(f"{SYS}/wait/mod.rs", "//! Waiting.\nuse libc::c_int;\n")
     assert checkout.faults() == []
 
 
@@ -74,40 +90,50 @@ FAULTS = {
         '[package]\nname = "procession-python"\n[dependencies]\nprocession.workspace = true\n',
         ":4: procession-python depends on procession",
     ),
-    "arena_uses_pool": (
-        f"{ENGINE}/arena/mod.rs",
-        "//! Arena.\n\nuse crate::pool::Pool;\n",
-        ":3: arena uses pool, which is above it",
+    "lower_crate_depends_on_upper": (
+        "crates/procession-shm/Cargo.toml",
+        '[package]\nname = "procession-shm"\n[dependencies]\nprocession-engine.workspace = true\n',
+        ":4: procession-shm depends on procession-engine",
+    ),
+    "system_call_library_above_sys": (
+        "crates/procession-engine/Cargo.toml",
+        '[package]\nname = "procession-engine"\n[dependencies]\nlibc = "0.2"\n',
+        ":4: procession-engine depends on libc",
+    ),
+    "sync_uses_pool": (
+        f"{ENGINE}/sync/mod.rs",
+        "//! Sync.\n\nuse crate::pool::Pool;\n",
+        ":3: sync uses pool, which is above it",
     ),
     "arrow_in_group": (
         f"{ENGINE}/sync/lock.rs",
-        "//! Lock.\nuse crate::{\n    arena::{Stamp, process},\n    start::spawn,\n};\n",
-        ":2: sync uses start, which is above it",
+        "//! Lock.\nuse crate::{\n    channel::{queue, process},\n    launch::spawn,\n};\n",
+        ":2: sync uses launch, which is above it",
     ),
     "arrow_by_super": (
-        f"{ENGINE}/arena/block.rs",
-        "//! Block.\nmod inner {\n    use super::super::super::sync::Lock;\n}\n",
-        ":3: arena uses sync, which is above it",
+        f"{ENGINE}/sync/event.rs",
+        "//! Event.\nmod inner {\n    use super::super::super::pool::Pool;\n}\n",
+        ":3: sync uses pool, which is above it",
     ),
     "arrow_in_the_middle_of_code": (
-        f"{ENGINE}/os/time.rs",
-        "//! Time.\nfn f() { crate::arena::g() }\n",
-        ":2: os uses arena, which is above it",
+        f"{ENGINE}/sync/event.rs",
+        "//! Event.\nfn f() { crate::pool::g() }\n",
+        ":2: sync uses pool, which is above it",
     ),
     "module_without_level": (
         f"{ENGINE}/gadgets.rs",
         "//! Gadgets.\n",
         ":1: gadgets is on no level",
     ),
-    "system_call_outside_os": (
+    "system_call_outside_sys": (
         f"{ENGINE}/sync/lock.rs",
         "//! Lock.\nfn f() { libc::getpid(); }\n",
-        ":2: libc outside the engine's os/",
+        ":2: libc outside crates/procession-sys",
     ),
     "platform_switch_in_a_face": (
         "crates/procession/src/pool.rs",
         '//! Pool.\n#[cfg(target_os = "linux")]\nfn f() {}\n',
-        ":2: target_os outside the engine's os/",
+        ":2: target_os outside crates/procession-sys",
     ),
     "python_in_the_rust_face": (
         "crates/procession/src/pool.rs",
@@ -169,6 +195,21 @@ FAULTS = {
         '"""Gadgets."""\n',
         ":1: ARCHITECTURE.md does not name this folder",
     ),
+    "circle_of_files": (
+        f"{ENGINE}/sync/mod.rs",
+        "//! Sync.\nmod circle_a {\n    use crate::sync::lock::Lock;\n}\n",
+        ":1: sync, sync::lock use one another",
+    ),
+    "file_that_a_comment_names": (
+        f"{ENGINE}/sync/event.rs",
+        "//! Event; its words are in `gone.rs`, its lock is in `lock.rs`.\n",
+        ":1: there is no gone.rs",
+    ),
+    "type_name_of_two_things": (
+        "crates/procession/src/gadgets.rs",
+        "//! Gadgets.\nmod inner;\nstruct Gadget;\ntype Result = ();\n",
+        ":3: Gadget is also a type of crates/procession/src/gadget.rs",
+    ),
     "file_without_header": (
         f"{ENGINE}/sync/lock.rs",
         "// A comment is no header.\nfn f() {}\n",
@@ -209,8 +250,8 @@ def test_siblings_may_not_use_one_another(checkout: Checkout) -> None:
 
 def test_name_reexported_by_the_root_keeps_its_level(checkout: Checkout) -> None:
     checkout.write(f"{ENGINE}/lib.rs", "//! Engine.\npub use pool::{Pool, Task};\n")
-    checkout.write(f"{ENGINE}/arena/mod.rs", "//! Arena.\nuse crate::Task;\n")
-    assert "arena uses pool" in "\n".join(checkout.faults())
+    checkout.write(f"{ENGINE}/sync/mod.rs", "//! Sync.\nuse crate::Task;\n")
+    assert "sync uses pool" in "\n".join(checkout.faults())
 
 
 HARMLESS = {
@@ -232,21 +273,21 @@ HARMLESS = {
 
 @pytest.mark.parametrize("text", HARMLESS.values(), ids=HARMLESS.keys())
 def test_what_is_not_shipped_code_is_left_alone(checkout: Checkout, text: str) -> None:
-    checkout.write(f"{ENGINE}/arena/mod.rs", f"//! Arena.\n{text}")
+    checkout.write(f"{ENGINE}/sync/mod.rs", f"//! Sync.\n{text}")
     assert checkout.faults() == []
 
 
 def test_code_that_tests_leave_out_is_checked(checkout: Checkout) -> None:
     checkout.write(
-        f"{ENGINE}/arena/mod.rs",
-        "//! Arena.\n#[cfg(not(test))]\nuse crate::pool::Pool;\n",
+        f"{ENGINE}/sync/mod.rs",
+        "//! Sync.\n#[cfg(not(test))]\nuse crate::pool::Pool;\n",
     )
     assert len(checkout.faults()) == 1
 
 
 def test_file_of_a_test_module_is_left_alone(checkout: Checkout) -> None:
-    checkout.write(f"{ENGINE}/arena/mod.rs", "//! Arena.\n#[cfg(test)]\nmod kill;\n")
-    checkout.write(f"{ENGINE}/arena/kill.rs", "//! Killing.\nuse crate::pool::Pool;\n")
+    checkout.write(f"{ENGINE}/sync/mod.rs", "//! Sync.\n#[cfg(test)]\nmod kill;\n")
+    checkout.write(f"{ENGINE}/sync/kill.rs", "//! Killing.\nuse crate::pool::Pool;\n")
     assert checkout.faults() == []
 
 
@@ -260,13 +301,16 @@ def test_long_file_may_say_why(checkout: Checkout) -> None:
 
 def test_global_that_is_known_passes(checkout: Checkout) -> None:
     text = "//! Family.\nstatic FAMILY: OnceLock<Family> = OnceLock::new();\n"
-    checkout.write(f"{ENGINE}/arena/family.rs", text)
+    checkout.write(f"{SHM}/family.rs", text)
     assert checkout.faults() == []
 
 
 def test_page_names_what_exists(checkout: Checkout) -> None:
-    checkout.write("ARCHITECTURE.md", f"{PAGE}\n`arena/blocks.rs`, `arena/family.rs`\n")
-    assert ["there is no arena/blocks.rs" in fault for fault in checkout.faults()] == [
+    checkout.write(
+        "ARCHITECTURE.md",
+        f"{PAGE}\n`alloc/blocks.rs`, `family.rs`\n",
+    )
+    assert ["there is no alloc/blocks.rs" in fault for fault in checkout.faults()] == [
         True
     ]
 

@@ -11,8 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import circles
 import engine
 import headers
+import names
 import package
 import pages
 import platforms
@@ -24,10 +26,12 @@ import crates
 CHECKS = [
     crates.check,
     engine.check,
+    circles.check,
     platforms.check,
     unsafety.check,
     package.check,
     headers.check,
+    names.check,
     pages.check,
 ]
 

@@ -8,32 +8,34 @@ from tree import Fault, Tree
 
 # Each crate of the workspace and those that it may stand on.
 ARROWS: dict[str, set[str]] = {
-    "procession-engine": set(),
+    "procession-sys": set(),
+    "procession-shm": {"procession-sys"},
+    "procession-engine": {"procession-sys", "procession-shm"},
     "procession-macros": set(),
     "procession": {"procession-engine", "procession-macros"},
     "procession-python": {"procession-engine"},
 }
 
-VALUES = "the engine knows bytes, never values; serialise in a face"
-SYSTEM = "system calls live in crates/procession-engine/src/os; call the engine"
+VALUES = "what is under the faces knows bytes, never values; serialise in a face"
+SYSTEM = "system calls live in crates/procession-sys; give it a safe function with a name of its own, and call that"
 PYTHON = "only crates/procession-python knows Python"
+
+BELOW_FACES = {
+    "serde": VALUES,
+    "postcard": VALUES,
+    "bincode": VALUES,
+    "serde_json": VALUES,
+    "pyo3": PYTHON,
+}
+NO_SYSTEM = {"libc": SYSTEM, "rustix": SYSTEM, "nix": SYSTEM}
 
 # Outside crates that a crate may not depend on, and why. Tests may (`dev-dependencies`).
 BANNED: dict[str, dict[str, str]] = {
-    "procession-engine": {
-        "serde": VALUES,
-        "postcard": VALUES,
-        "bincode": VALUES,
-        "serde_json": VALUES,
-        "pyo3": PYTHON,
-    },
-    "procession-macros": {
-        "libc": SYSTEM,
-        "rustix": SYSTEM,
-        "nix": SYSTEM,
-        "pyo3": PYTHON,
-    },
-    "procession": {"libc": SYSTEM, "rustix": SYSTEM, "nix": SYSTEM, "pyo3": PYTHON},
+    "procession-sys": BELOW_FACES,
+    "procession-shm": BELOW_FACES | NO_SYSTEM,
+    "procession-engine": BELOW_FACES | NO_SYSTEM,
+    "procession-macros": NO_SYSTEM | {"pyo3": PYTHON},
+    "procession": NO_SYSTEM | {"pyo3": PYTHON},
     "procession-python": {
         "rustix": SYSTEM,
         "nix": SYSTEM,

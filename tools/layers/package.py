@@ -10,15 +10,21 @@ PACKAGE = Path("python/procession")
 
 # The modules that turn native things into the classes that users see. All others build on these.
 WRAPPERS = {
+    "__init__",
+    "_awaiting",
+    "_by_value",
     "_chunks",
+    "_descriptors",
     "_manager_server",
     "_outcome",
     "_proxies",
+    "_registry",
     "_threads",
     "_workers",
     "connection",
     "context",
     "forkserver",
+    "futures",
     "heap",
     "pool",
     "popen_fork",
@@ -26,8 +32,10 @@ WRAPPERS = {
     "popen_spawn_posix",
     "process",
     "queues",
+    "reduction",
     "spawn",
     "synchronize",
+    "util",
 }
 
 # The modules that may touch the standard library's multiprocessing: they put procession in its place.

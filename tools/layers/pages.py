@@ -20,6 +20,9 @@ _GLOBAL = re.compile(
 _NAME = re.compile(r"`([^`\n]+)`")
 # A name of a file, or of a folder, which ends with a slash or has one inside.
 _PATH = re.compile(r"[\w.*-]+(?:/[\w.*-]+)*/?")
+_COMMENT = re.compile(r"//.*")
+# A source file that a text names.
+_SOURCE = re.compile(r"`([\w/-]+\.rs)`")
 _FILE = re.compile(r"\w\.(?:rs|py|pyi|md|toml)$")
 
 
@@ -31,6 +34,7 @@ def check(tree: Tree) -> Iterator[Fault]:
     yield from _python_globals(tree, text)
     yield from _folders(tree, text)
     yield from _paths(tree, text)
+    yield from _files_beside_sources(tree)
 
 
 def _dependencies(tree: Tree, named: set[str]) -> Iterator[Fault]:
@@ -117,3 +121,25 @@ def _paths(tree: Tree, text: str) -> Iterator[Fault]:
                     f"there is no {name}",
                     "say what is there today",
                 )
+
+
+def _files_beside_sources(tree: Tree) -> Iterator[Fault]:
+    """Finds files that a README or a comment beside the sources names, and that are not there."""
+    crates = tree.root / "crates"
+    for crate in ARROWS:
+        sources = crates / crate / "src"
+        readmes = [(path, path.read_text()) for path in sources.rglob("README.md")]
+        comments = [
+            (file.path, "\n".join(_COMMENT.findall(file.text)))
+            for file in tree.crate(crate)
+        ]
+        for path, text in readmes + comments:
+            near = [path.parent, path.with_suffix(""), sources, crates, tree.root]
+            for name in _SOURCE.findall(text):
+                if not any((root / name).exists() for root in near):
+                    yield Fault(
+                        tree.name(path),
+                        1,
+                        f"there is no {name}",
+                        "name the file that is meant today",
+                    )

@@ -1,11 +1,11 @@
-"""System calls and names of operating systems stay in the engine's ``os/``; PyO3 in the Python crate."""
+"""System calls and names of operating systems stay in procession-sys; PyO3 in the Python crate."""
 
 import re
 from collections.abc import Iterator
 
 from tree import Fault, Tree
 
-CRATES = ["procession-engine", "procession-macros", "procession", "procession-python"]
+from crates import ARROWS
 
 _SYSTEM = re.compile(
     r"(?<![\w:])(libc|rustix|nix)\s*::|\buse\s+(libc|rustix|nix)\s*;|\b(target_os)\b"
@@ -16,10 +16,10 @@ _PYTHON = re.compile(r"(?<![\w:])(pyo3|pyo3_ffi)\s*::")
 
 
 def check(tree: Tree) -> Iterator[Fault]:
-    for crate in CRATES:
+    for crate in ARROWS:
         for file in tree.crate(crate):
-            in_os = crate == "procession-engine" and file.module()[:1] == ["os"]
-            for match in () if in_os else _SYSTEM.finditer(file.shipped):
+            is_home = crate == "procession-sys"
+            for match in () if is_home else _SYSTEM.finditer(file.shipped):
                 if file.module() == ["error"] and _ERROR_NUMBER.match(
                     file.shipped, match.start()
                 ):
@@ -28,8 +28,8 @@ def check(tree: Tree) -> Iterator[Fault]:
                 yield Fault(
                     tree.name(file.path),
                     file.line(match.start()),
-                    f"{what} outside the engine's os/",
-                    "give os/ a safe function with a name of its own, and call that",
+                    f"{what} outside crates/procession-sys",
+                    "give it a safe function with a name of its own, and call that",
                 )
             for match in (
                 () if crate == "procession-python" else _PYTHON.finditer(file.shipped)

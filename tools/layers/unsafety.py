@@ -9,18 +9,15 @@ from collections.abc import Iterator
 
 from tree import Fault, Tree
 
+from crates import ARROWS
+
 _OPT_IN = re.compile(r"^#!\[(?:expect|allow)\([^\]]*\bunsafe_code\b", re.MULTILINE)
 _OPT_IN_BELOW = re.compile(r"#\[(?:expect|allow)\([^\]]*\bunsafe_code\b")
 _PARAGRAPH = re.compile(r"^//! # Safety$", re.MULTILINE)
 
 
 def check(tree: Tree) -> Iterator[Fault]:
-    for crate in (
-        "procession-engine",
-        "procession-macros",
-        "procession",
-        "procession-python",
-    ):
+    for crate in ARROWS:
         for file in tree.crate(crate):
             name = tree.name(file.path)
             for match in _OPT_IN_BELOW.finditer(file.shipped):

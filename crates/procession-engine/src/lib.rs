@@ -1,14 +1,9 @@
-//! procession's engine: processes, shared memory, and the ways to talk and wait.
+//! procession's engine: processes, and the ways in which they talk and wait.
 //!
 //! It knows bytes, offsets, descriptors and processes; never a value, never
 //! serde, never Python. The faces (the crate `procession` and the Python
-//! package) put types on top of it.
-
-pub mod error;
-pub mod os;
-pub mod primitive;
-
-pub mod arena;
+//! package) put types on top of it. It stands on [`shm`], the shared memory,
+//! and [`sys`], the system calls.
 
 #[cfg(not(loom))]
 pub mod channel;
@@ -19,49 +14,68 @@ pub mod sync;
 #[cfg(loom)]
 pub mod channel {
     pub mod parking;
+    /// What loom has models of.
+    pub mod queue {
+        pub mod unfinished;
+    }
 }
 /// What loom has models of.
 #[cfg(loom)]
 pub mod sync {
-    pub mod permit_table;
+    /// What loom has models of.
+    pub mod semaphore {
+        pub mod holders;
+    }
 }
 
 pub mod process;
-pub mod start;
+
+pub mod launch;
+pub mod standby;
 
 pub mod pool;
 
-pub use error::{Error, ErrorKind, Result};
+pub use procession_shm as shm;
+pub use procession_sys as sys;
 
-use arena::hooks::NOTHING;
-use arena::{Hooks, ObjectKind};
+pub use procession_sys::error::{Error, ErrorKind, Result};
 
-/// Tells the arena what each kind of object does when a member dies.
+use procession_shm::{Family, Hooks, Schema};
+
+/// Tells what lies in the memory of a family of this engine, and so what its objects do
+/// when a member dies: the one place where the shared memory learns of what is above it.
+static SCHEMA: Schema = Schema {
+    build: match u64::from_str_radix(env!("PROCESSION_BUILD"), 10) {
+        Ok(number) => number,
+        Err(_) => panic!("the build script writes a number"),
+    },
+    #[cfg(not(loom))]
+    hooks: &[
+        Hooks::of::<sync::LockLayout>(),
+        Hooks::of::<sync::RLockLayout>(),
+        Hooks::of::<sync::SemaphoreWords>(),
+        Hooks::of::<sync::WaitListLayout>(),
+        Hooks::of::<sync::EventLayout>(),
+        Hooks::of::<sync::BarrierLayout>(),
+        Hooks::of::<channel::QueueLayout>(),
+        Hooks::of::<channel::DuplexLayout>(),
+        Hooks::of::<channel::PipeLayout>(),
+        Hooks::of::<standby::StandbyTable>(),
+        Hooks::of::<pool::ChannelHeader>(),
+    ],
+    // Loom tries the interleavings of words; no object is ever made under it.
+    #[cfg(loom)]
+    hooks: &[
+        Hooks::of::<standby::StandbyTable>(),
+        Hooks::of::<pool::ChannelHeader>(),
+    ],
+};
+
+/// Returns the family that this process is a member of, founding it if need be.
 ///
-/// The one place where the lowest layer learns of the ones above it.
-#[cfg(not(loom))]
-pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
-    match kind {
-        ObjectKind::Lock => &sync::LOCK_HOOKS,
-        ObjectKind::RLock => &sync::RLOCK_HOOKS,
-        ObjectKind::Semaphore => &sync::SEMAPHORE_HOOKS,
-        ObjectKind::Event => &sync::EVENT_HOOKS,
-        ObjectKind::Condition => &sync::CONDITION_HOOKS,
-        ObjectKind::Barrier => &sync::BARRIER_HOOKS,
-        ObjectKind::Queue => &channel::QUEUE_HOOKS,
-        ObjectKind::Link => &channel::LINK_HOOKS,
-        ObjectKind::Spares => &start::SPARES_HOOKS,
-        ObjectKind::Pool => &pool::HOOKS,
-        ObjectKind::Pipe => &channel::PIPE_HOOKS,
-        ObjectKind::Array | ObjectKind::Line => &NOTHING,
-    }
-}
-
-/// Loom tries the interleavings of words; no object is ever made under it.
-#[cfg(loom)]
-pub(crate) fn hooks_of(kind: ObjectKind) -> &'static Hooks {
-    match kind {
-        ObjectKind::Spares => &start::SPARES_HOOKS,
-        _ => &NOTHING,
-    }
+/// # Errors
+/// When no memory file or address space is to be had.
+#[inline]
+pub fn family() -> Result<&'static Family> {
+    Family::get(&SCHEMA)
 }

@@ -6,9 +6,14 @@
 #![expect(unsafe_code, reason = "fork and kill in tests")]
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Block, Family, Object, ObjectKind, Stamp};
+use procession_engine::channel::Queue;
+use procession_engine::shm::{Block, Family, SharedObject, Stamp};
+
+/// An object that is nothing but bytes.
+type Bytes = SharedObject<[AtomicU64; 0]>;
 
 /// Counts of the entire arena are compared: one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -21,7 +26,7 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
 
 /// Forks a child that runs `work` and is then killed by SIGKILL, not exited.
 fn killed_child(work: impl FnOnce(&'static Family)) -> Stamp {
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let stamp = family.prepare_fork().unwrap();
     // SAFETY: the child touches only the arena and its own memory.
     let pid = unsafe { libc::fork() };
@@ -47,7 +52,7 @@ fn killed_child(work: impl FnOnce(&'static Family)) -> Stamp {
 #[test]
 fn blocks_of_every_size_come_back_when_dropped() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     let mut blocks = Vec::new();
     for len in [
@@ -62,7 +67,7 @@ fn blocks_of_every_size_come_back_when_dropped() {
         65537,
         5 << 20,
     ] {
-        let mut block = Block::new(len).unwrap();
+        let mut block = procession_engine::family().unwrap().alloc(len).unwrap();
         assert!(block.capacity() >= len);
         block.fill(0xa5);
         blocks.push(block);
@@ -81,9 +86,11 @@ fn blocks_of_every_size_come_back_when_dropped() {
 #[test]
 fn many_small_blocks_are_all_different_and_all_return() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
-    let blocks: Vec<Block> = (0..5000).map(|i| Block::new(i % 300).unwrap()).collect();
+    let blocks: Vec<Block> = (0..5000)
+        .map(|i| procession_engine::family().unwrap().alloc(i % 300).unwrap())
+        .collect();
     let mut offsets: Vec<u64> = blocks.iter().map(Block::offset).collect();
     offsets.sort_unstable();
     offsets.dedup();
@@ -95,17 +102,22 @@ fn many_small_blocks_are_all_different_and_all_return() {
 #[test]
 fn memory_of_a_burst_is_given_back() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let blocks: Vec<Block> = (0..16)
         .map(|_| {
-            let mut block = Block::new(32 << 20).unwrap();
+            let mut block = procession_engine::family()
+                .unwrap()
+                .alloc(32 << 20)
+                .unwrap();
             block.fill(1);
             block
         })
         .collect();
     assert!(family.resident().unwrap() >= 512 << 20);
     drop(blocks);
-    let small: Vec<Block> = (0..200_000).map(|_| Block::new(1024).unwrap()).collect();
+    let small: Vec<Block> = (0..200_000)
+        .map(|_| procession_engine::family().unwrap().alloc(1024).unwrap())
+        .collect();
     assert!(family.resident().unwrap() >= 200 << 20);
     drop(small);
     assert!(
@@ -118,7 +130,7 @@ fn memory_of_a_burst_is_given_back() {
 #[test]
 fn what_a_killed_member_held_comes_back() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     let dead = killed_child(|family| {
         for len in [10, 5000, 100_000, 1 << 20] {
@@ -134,20 +146,18 @@ fn what_a_killed_member_held_comes_back() {
 #[test]
 fn a_block_handed_over_survives_its_sender() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let me = family.me();
-    let slot = Object::create(ObjectKind::Array, 8).unwrap();
+    let slot =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
     let dead = killed_child(|family| {
         let mut block = family.alloc(100_000).unwrap();
         block[..5].copy_from_slice(b"hello");
         let offset = block.give(me).unwrap();
-        slot.body::<std::sync::atomic::AtomicU64>()
-            .store(offset, std::sync::atomic::Ordering::Release);
+        slot.body()[0].store(offset, Ordering::Release);
     });
     family.release_member(dead);
-    let offset = slot
-        .body::<std::sync::atomic::AtomicU64>()
-        .load(std::sync::atomic::Ordering::Acquire);
+    let offset = slot.body()[0].load(Ordering::Acquire);
     let block = Block::claim(offset, me).unwrap();
     assert_eq!(&block[..5], b"hello");
 }
@@ -155,9 +165,9 @@ fn a_block_handed_over_survives_its_sender() {
 #[test]
 fn an_object_lives_until_its_last_member_leaves() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
-    let object = Object::create(ObjectKind::Array, 100).unwrap();
+    let object = Bytes::create(procession_engine::family().unwrap(), 100).unwrap();
     let handle = object.handle();
     // Many more members than the header has cells for.
     let dead: Vec<Stamp> = (0..20).map(|_| family.prepare_fork().unwrap()).collect();
@@ -169,46 +179,76 @@ fn an_object_lives_until_its_last_member_leaves() {
     for stamp in &dead[1..] {
         family.release_member(*stamp);
     }
-    let again = Object::attach(handle, ObjectKind::Array).unwrap();
+    let again = Bytes::attach(procession_engine::family().unwrap(), handle).unwrap();
     family.release_member(dead[0]);
     drop(again);
     assert_eq!(family.usage(), before);
-    let error = Object::attach(handle, ObjectKind::Array).unwrap_err();
+    let error = Bytes::attach(procession_engine::family().unwrap(), handle).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stale);
+}
+
+#[test]
+fn a_block_that_is_gone_is_told_with_its_place() {
+    let _alone = alone();
+    let family = procession_engine::family().unwrap();
+    let offset = Block::of(family, &[b"bytes"], 5).unwrap().offset();
+    let error = Block::claim(offset, family.me()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stale);
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("memory at {offset} is gone")),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_lent_handle_keeps_the_object_until_it_is_used() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
-    let object = Object::create(ObjectKind::Array, 100).unwrap();
+    let object = Bytes::create(procession_engine::family().unwrap(), 100).unwrap();
     let handle = object.lend();
     drop(object);
-    let object = Object::attach(handle, ObjectKind::Array).unwrap();
-    let wrong = Object::attach(handle, ObjectKind::Queue).unwrap_err();
+    let object = Bytes::attach(procession_engine::family().unwrap(), handle).unwrap();
+    let wrong = Queue::attach(handle).unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::Invalid);
     drop(object);
     assert_eq!(family.usage(), before);
 }
 
 #[test]
+fn an_object_that_is_smaller_than_a_body_is_not_taken_for_it() {
+    let _alone = alone();
+    let family = procession_engine::family().unwrap();
+    let before = family.usage();
+    let object = Bytes::create(family, 100).unwrap();
+    let wrong = SharedObject::<[AtomicU64; 100]>::attach(family, object.lend()).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::Invalid);
+    drop(object);
+    assert_eq!(family.usage(), before);
+}
+
+#[test]
+fn an_object_of_more_bytes_than_there_are_is_refused() {
+    let _alone = alone();
+    let family = procession_engine::family().unwrap();
+    let error = Bytes::create(family, u64::MAX).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+}
+
+#[test]
 fn a_forked_child_shares_objects_and_its_death_detaches_it() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
-    let object = Object::create(ObjectKind::Array, 8).unwrap();
-    let body = || object.body::<std::sync::atomic::AtomicU64>();
+    let object =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
+    let body = || &object.body()[0];
     let dead = killed_child(|family| {
-        body().store(
-            u64::from(family.me().raw()),
-            std::sync::atomic::Ordering::Release,
-        );
+        body().store(u64::from(family.me().raw()), Ordering::Release);
     });
-    assert_eq!(
-        body().load(std::sync::atomic::Ordering::Acquire),
-        u64::from(dead.raw())
-    );
+    assert_eq!(body().load(Ordering::Acquire), u64::from(dead.raw()));
     family.release_member(dead);
     drop(object);
     assert_eq!(family.usage(), before);
@@ -217,7 +257,7 @@ fn a_forked_child_shares_objects_and_its_death_detaches_it() {
 #[test]
 fn a_slot_gets_a_new_stamp_each_time() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let first = family.reserve_member().unwrap();
     family.release_member(first);
     let second = family.reserve_member().unwrap();
@@ -231,18 +271,19 @@ fn a_slot_gets_a_new_stamp_each_time() {
 #[test]
 fn a_made_up_handle_is_refused() {
     let _alone = alone();
-    let object = Object::create(ObjectKind::Array, 8).unwrap();
+    let object =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
     let mut handle = object.handle();
     handle.serial += 1000;
     assert_eq!(
-        Object::attach(handle, ObjectKind::Array)
+        Bytes::attach(procession_engine::family().unwrap(), handle)
             .unwrap_err()
             .kind(),
         ErrorKind::Stale
     );
     handle.offset = u64::MAX - 5;
     assert_eq!(
-        Object::attach(handle, ObjectKind::Array)
+        Bytes::attach(procession_engine::family().unwrap(), handle)
             .unwrap_err()
             .kind(),
         ErrorKind::Stale
@@ -278,11 +319,11 @@ fn a_family_fits_into_a_limited_address_space_and_file_size() {
 #[test]
 #[ignore = "run by others, in a process of its own"]
 fn in_a_small_family() {
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     let mut blocks = Vec::new();
     let error = loop {
-        match Block::new(300_000) {
+        match procession_engine::family().unwrap().alloc(300_000) {
             Ok(block) => blocks.push(block),
             Err(error) => break error,
         }
@@ -294,11 +335,15 @@ fn in_a_small_family() {
     }
     blocks.pop();
     assert!(
-        Block::new(300_000).is_ok(),
+        procession_engine::family().unwrap().alloc(300_000).is_ok(),
         "freed memory is not found again"
     );
     assert_eq!(
-        Block::new(1 << 50).unwrap_err().kind(),
+        procession_engine::family()
+            .unwrap()
+            .alloc(1 << 50)
+            .unwrap_err()
+            .kind(),
         ErrorKind::OutOfMemory
     );
     drop(blocks);

@@ -1,13 +1,13 @@
 //! A place where processes wait for one another.
 
-use procession_engine::arena::Handle;
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::Handle;
 use procession_engine::sync::{self, Follower, Leader, Role};
+use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 
+use crate::blocking::{Breaks, deadline, detached};
 use crate::error::{IntoPython, to_python};
-use crate::wait::{Breaks, deadline, detached};
 
 /// A place where processes wait for one another.
 #[pyclass(frozen, weakref, module = "procession._procession")]
@@ -32,7 +32,8 @@ impl Barrier {
         timeout: Option<f64>,
     ) -> PyResult<u32> {
         let end = deadline(timeout)?;
-        match detached(py, || self.barrier.arrive(end).map_err(broken_when_late))? {
+        let late = |error| broken_when_late(error, timeout);
+        match detached(py, || self.barrier.arrive(end).map_err(late))? {
             Role::Leader(leader) => lead(leader, action),
             Role::Follower(mut follower) => {
                 let mut breaks = Breaks::new();
@@ -43,7 +44,7 @@ impl Barrier {
                         Err(error) if error.kind() == ErrorKind::Interrupted => {
                             py.check_signals()?;
                         }
-                        Err(error) => return Err(to_python(broken_when_late(error))),
+                        Err(error) => return Err(to_python(late(error))),
                     }
                 }
             }
@@ -93,9 +94,14 @@ fn lead(leader: Leader<'_>, action: Option<&Bound<'_, PyAny>>) -> PyResult<u32> 
 }
 
 /// Python's barriers say that they are broken when the time is over.
-fn broken_when_late(error: Error) -> Error {
+fn broken_when_late(error: Error, timeout: Option<f64>) -> Error {
     match error.kind() {
-        ErrorKind::TimedOut => Error::new(ErrorKind::Broken, error.to_string()),
+        // Those that came before are in the barrier, whose action goes on.
+        ErrorKind::TimedOut => {
+            let seconds = timeout.unwrap_or_default().max(0.0);
+            let message = format!("{error}, after {seconds} s: its action is still running");
+            Error::new(ErrorKind::Broken, message)
+        }
         _ => error,
     }
 }

@@ -8,18 +8,22 @@
 #![expect(unsafe_code, reason = "the buffer protocol")]
 
 use std::ffi::c_int;
+use std::sync::atomic::AtomicU64;
 
-use procession_engine::arena::{Handle, Object, ObjectKind};
+use procession_engine::shm::{Handle, SharedObject};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::buffer::fill;
 use crate::error::IntoPython;
 
+/// No words of its own: all of the memory lies behind them.
+type Bytes = [AtomicU64; 0];
+
 /// Owns a share in a piece of memory that is zero at first.
 #[pyclass(frozen, weakref, module = "procession._procession")]
 pub struct Block {
-    object: Object,
+    object: SharedObject<Bytes>,
     len: u64,
 }
 
@@ -27,7 +31,8 @@ pub struct Block {
 impl Block {
     #[new]
     fn new(size: u64) -> PyResult<Self> {
-        let object = Object::create(ObjectKind::Array, size).or_raise()?;
+        let family = procession_engine::family().or_raise()?;
+        let object = SharedObject::create(family, size).or_raise()?;
         Ok(Self { object, len: size })
     }
 
@@ -49,17 +54,17 @@ impl Block {
         flags: c_int,
     ) -> PyResult<()> {
         let this = slf.get();
-        let body = this.object.view().body_offset();
-        let at = this.object.family().pointer(body, this.len).as_ptr();
+        let at = this.object.view().behind(0, this.len).as_ptr();
         let len = this.len as usize;
         // SAFETY: Python passes a view to fill; the body stays while `slf` lives.
-        unsafe { fill(view, flags, slf.into_any(), at, len) }
+        unsafe { fill(view, flags, slf.into_any(), (at, len), false) }
     }
 }
 
 /// Attaches to a block that another process has lent.
 #[pyfunction]
 pub fn rebuild_block(offset: u64, serial: u64, len: u64) -> PyResult<Block> {
-    let object = Object::attach(Handle { offset, serial }, ObjectKind::Array).or_raise()?;
+    let family = procession_engine::family().or_raise()?;
+    let object = SharedObject::attach(family, Handle { offset, serial }).or_raise()?;
     Ok(Block { object, len })
 }

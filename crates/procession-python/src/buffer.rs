@@ -7,10 +7,11 @@
 
 #![expect(unsafe_code, reason = "the buffer protocol")]
 
+use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
-use procession_engine::arena;
+use procession_engine::shm;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -18,16 +19,32 @@ use pyo3::prelude::*;
 /// Shows a part of a block that this process owns; the last view frees it.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct BlockView {
-    block: Arc<arena::Block>,
+    block: Arc<shm::Block>,
     start: usize,
     len: usize,
+    /// The sender's was read-only: this is, too, to whoever does not ask to write.
+    ///
+    /// An unpickler puts a view that cannot be written in the place of one that can, if
+    /// it was told that the sender's could not. So an array gets this one itself, asks to
+    /// write, and may: nobody else has the memory.
+    read_only: bool,
 }
 
 impl BlockView {
     /// Makes a view of `len` bytes at `start`; the caller has checked them.
-    pub fn new(block: Arc<arena::Block>, start: usize, len: usize) -> Self {
+    pub fn new(block: Arc<shm::Block>, start: usize, len: usize) -> Self {
         debug_assert!((start + len) as u64 <= block.capacity());
-        Self { block, start, len }
+        Self {
+            block,
+            start,
+            len,
+            read_only: false,
+        }
+    }
+
+    /// Has it said to be read-only where nobody asks to write.
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
     }
 }
 
@@ -46,12 +63,46 @@ impl BlockView {
         // SAFETY: `start` is inside the block.
         let at = unsafe { this.block.as_ptr().add(this.start) };
         let len = this.len;
+        let read_only = this.read_only;
         // SAFETY: Python passes a view to fill; the bytes live as long as `slf`.
-        unsafe { fill(view, flags, slf.into_any(), at, len) }
+        unsafe { fill(view, flags, slf.into_any(), (at, len), read_only) }
     }
 }
 
-/// Fills in a view of writable bytes that live as long as `owner`.
+/// Holds bytes of a message that had no block: what a [`BlockView`] is to those that have.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct Copied(Box<[UnsafeCell<u8>]>);
+
+// SAFETY: Rust never looks at the bytes once Python has the object.
+unsafe impl Sync for Copied {}
+
+impl Copied {
+    /// Copies bytes whose sender's were read-only.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(bytes.iter().copied().map(UnsafeCell::new).collect())
+    }
+}
+
+#[pymethods]
+impl Copied {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let bytes = &slf.get().0;
+        let (at, len) = (bytes.as_ptr().cast::<u8>().cast_mut(), bytes.len());
+        // SAFETY: Python passes a view to fill; the bytes live as long as `slf`.
+        unsafe { fill(view, flags, slf.into_any(), (at, len), true) }
+    }
+}
+
+/// Fills in a view of bytes that live as long as `owner`: writable, or `read_only` for
+/// those who do not ask to write.
 ///
 /// # Safety
 /// `view` is Python's to fill, and `at` is valid for `len` bytes while `owner` lives.
@@ -59,12 +110,13 @@ pub unsafe fn fill(
     view: *mut ffi::Py_buffer,
     flags: c_int,
     owner: Bound<'_, PyAny>,
-    at: *mut u8,
-    len: usize,
+    (at, len): (*mut u8, usize),
+    read_only: bool,
 ) -> PyResult<()> {
     if view.is_null() {
         return Err(PyBufferError::new_err("no view was given to fill"));
     }
+    let read_only = read_only && flags & ffi::PyBUF_WRITABLE == 0;
     // SAFETY: `view` is valid; the call takes its own reference of `owner`.
     let code = unsafe {
         ffi::PyBuffer_FillInfo(
@@ -72,7 +124,7 @@ pub unsafe fn fill(
             owner.as_ptr(),
             at.cast::<c_void>(),
             isize::try_from(len).unwrap_or(isize::MAX),
-            0,
+            c_int::from(read_only),
             flags,
         )
     };

@@ -2,12 +2,19 @@
 
 use std::os::fd::AsRawFd;
 
+use std::time::Duration;
+
+use procession_engine::ErrorKind;
 use procession_engine::process::{self, State};
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 
+use crate::blocking::{deadline, waiting};
 use crate::error::IntoPython;
 use crate::pickle;
-use crate::wait::{deadline, waiting};
+
+/// How long a killed process may take to be gone: the kernel may be writing its core.
+const GONE: Duration = Duration::from_secs(10);
 
 /// A started process, as its parent holds it.
 #[pyclass(frozen, weakref, module = "procession._procession")]
@@ -15,8 +22,20 @@ pub struct Child(process::Child);
 
 impl Child {
     /// Wraps a child of the engine.
-    pub fn new(child: process::Child) -> Self {
+    pub fn of(child: process::Child) -> Self {
         Self(child)
+    }
+
+    /// Ends the process at once; it is gone when this returns.
+    pub fn end(&self, py: Python<'_>) {
+        // It fails for one that has ended.
+        let _ = self.0.kill();
+        // A signal to us changes nothing: the wait is short.
+        py.detach(|| {
+            while let Err(error) = self.0.wait(Deadline::after(GONE))
+                && error.kind() == ErrorKind::Interrupted
+            {}
+        });
     }
 
     /// Returns the child of the engine.
@@ -38,7 +57,11 @@ impl Child {
     }
 
     fn poll(&self) -> PyResult<Option<i32>> {
-        Ok(self.0.try_wait().or_raise()?.map(|status| status.code()))
+        match self.0.try_wait() {
+            // A forked copy of the parent cannot know: for all it can tell, it runs.
+            Err(error) if error.kind() == ErrorKind::NotOwner => Ok(None),
+            result => Ok(result.or_raise()?.map(|status| status.code())),
+        }
     }
 
     #[pyo3(signature = (timeout=None))]

@@ -1,18 +1,56 @@
 //! Those that wait for a condition, without the lock that guards it.
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Handle;
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::Handle;
 use procession_engine::sync;
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 
+use crate::blocking::{Breaks, deadline};
 use crate::error::{IntoPython, to_python};
-use crate::wait::{Breaks, deadline};
 
 /// Those that wait for a condition, without the lock that guards it.
 #[pyclass(frozen, weakref, module = "procession._procession")]
 pub struct Condition {
     condition: sync::Condition,
+}
+
+/// The part of a condition, or of what else has a lock, by which a `with` statement takes and frees its lock: between
+/// that and the statement no code of Python runs, in which a handler might raise.
+#[pyclass(frozen, subclass, weakref, dict, module = "procession._procession")]
+pub struct Guarding;
+
+#[pymethods]
+impl Guarding {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr("_lock")?.call_method0("__enter__")
+    }
+
+    /// Frees the lock. Who has not got it back in `wait`, because its owner died or a
+    /// handler raised, is told that, and not that the lock is another's.
+    fn __exit__(
+        slf: &Bound<'_, Self>,
+        kind: &Bound<'_, PyAny>,
+        error: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let lock = slf.getattr("_lock")?;
+        let is_mine = || match lock.getattr_opt("_semlock")? {
+            Some(semlock) => semlock.call_method0("_is_mine")?.is_truthy(),
+            None => Ok(true), // It is never given away meanwhile.
+        };
+        if error.is_none() || is_mine()? {
+            lock.call_method1("__exit__", (kind, error, traceback))?;
+        }
+        Ok(())
+    }
 }
 
 impl Condition {

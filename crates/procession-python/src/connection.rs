@@ -1,34 +1,35 @@
 //! One end of a pipe or a socket: messages over a descriptor.
 //!
-//! The bytes on the wire are the engine's business (`channel::wire`): those of
+//! The bytes on the wire are the engine's business (`channel::pipe::framing`): those of
 //! CPython, but for large messages over a pipe that procession made.
 //!
 //! # Safety
 //! Python passes descriptors as plain numbers, and may close them behind a
-//! connection's back, as with any file. A call then fails, or reaches whatever
-//! has the number by then.
+//! connection's back. So what the number is open on is looked at before it is used,
+//! unless that was done a moment ago.
 
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Handle;
-use procession_engine::channel::wire::{Receiving, Sending};
-use procession_engine::channel::{self, Message, Track, TrackHandle};
-use procession_engine::os::poll::wait_readable;
-use procession_engine::os::time::Deadline;
+use procession_engine::channel::pipe::framing::{Receiving, Sending};
+use procession_engine::channel::{self, Message, PipeHandle, PipeShared};
+use procession_engine::shm::Handle;
+use procession_engine::sys::fd::kept_fd::Known;
+use procession_engine::sys::wait::poll::wait_readable;
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 
+use crate::blocking::{deadline, nothing_yet, waiting};
 use crate::error::{
     IntoPython, broken_pipe, buffer_too_short, end_of_file, os_error, to_python, value_error,
 };
 use crate::pickle::{self, Pickled, bytes_of};
-use crate::wait::{deadline, nothing_yet, waiting};
 
 /// How a pipe's end travels beside its descriptor: the offset and serial of
 /// what both ends share, and which end it is.
@@ -39,10 +40,12 @@ type TrackNumbers = (u64, u64, u8);
 pub struct Connection {
     /// The descriptor; -1 once closed.
     fd: AtomicI32,
+    /// What it is open on.
+    known: Known,
     readable: AtomicBool,
     writable: AtomicBool,
     /// What both ends of a pipe share; a connection to a stranger has none.
-    track: Option<Track>,
+    track: Option<PipeShared>,
     /// Whether the other end is known to be procession, too.
     is_ours: AtomicBool,
 }
@@ -57,8 +60,19 @@ impl Connection {
         Ok(unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
-    fn to_read(&self) -> PyResult<BorrowedFd<'_>> {
+    /// As `open`, for what would do damage if another's file had the number.
+    fn ours(&self) -> PyResult<BorrowedFd<'_>> {
         let fd = self.open()?;
+        if !self.known.was_lately(fd) {
+            return Err(os_error(
+                "the program has closed the descriptor of this connection",
+            ));
+        }
+        Ok(fd)
+    }
+
+    fn to_read(&self) -> PyResult<BorrowedFd<'_>> {
+        let fd = self.ours()?;
         if !self.readable.load(Ordering::Relaxed) {
             return Err(os_error("connection is write-only"));
         }
@@ -66,7 +80,7 @@ impl Connection {
     }
 
     fn to_write(&self) -> PyResult<BorrowedFd<'_>> {
-        let fd = self.open()?;
+        let fd = self.ours()?;
         if !self.writable.load(Ordering::Relaxed) {
             return Err(os_error("connection is read-only"));
         }
@@ -112,8 +126,10 @@ impl Connection {
                     Err(raised) => raised,
                 },
                 ErrorKind::Closed => end_of_file(),
-                ErrorKind::Dead => os_error("got end of file during message"),
-                ErrorKind::Limit => os_error("bad message length"),
+                ErrorKind::Dead => os_error(format!("got end of file during message: {error}")),
+                ErrorKind::Limit if error.errno().is_none() => {
+                    os_error(format!("bad message length: {error}"))
+                }
                 _ => to_python(error),
             };
             if receiving.is_cut() {
@@ -151,8 +167,11 @@ impl Connection {
                 "at least one of `readable` and `writable` must be True",
             ));
         }
+        // SAFETY: not negative; see the head of this file.
+        let known = Known::by(unsafe { BorrowedFd::borrow_raw(handle) });
         Ok(Self {
             fd: AtomicI32::new(handle),
+            known,
             readable: AtomicBool::new(readable),
             writable: AtomicBool::new(writable),
             is_ours: AtomicBool::new(_track.is_some()),
@@ -184,7 +203,12 @@ impl Connection {
     /// who take it away.
     #[setter(_handle)]
     fn set_handle(&self, handle: Option<i32>) {
-        self.fd.store(handle.unwrap_or(-1), Ordering::Relaxed);
+        let handle = handle.unwrap_or(-1);
+        if handle >= 0 {
+            // SAFETY: not negative; see the head of this file.
+            self.known.set(unsafe { BorrowedFd::borrow_raw(handle) });
+        }
+        self.fd.store(handle, Ordering::Relaxed);
     }
 
     #[getter]
@@ -223,13 +247,14 @@ impl Connection {
     }
 
     fn fileno(&self) -> PyResult<i32> {
-        self.open()?;
+        self.ours()?;
         Ok(self.fd.load(Ordering::Relaxed))
     }
 
     fn close(&self) {
         let fd = self.fd.swap(-1, Ordering::Relaxed);
-        if fd >= 0 {
+        // SAFETY: not negative where it is used.
+        if fd >= 0 && self.known.is(unsafe { BorrowedFd::borrow_raw(fd) }) {
             // SAFETY: the descriptor was ours, and nobody finds it here again.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
@@ -248,7 +273,7 @@ impl Connection {
             let (block, len) = pickled.ride(py, loans)?;
             return Self::go_on(py, Sending::carrying(self.to_write()?, track, block, len));
         }
-        loans.leave();
+        loans.send_untracked();
         pickled.with_parts(py, |parts| self.send_parts(py, parts))
     }
 
@@ -369,7 +394,7 @@ fn dumps_for_strangers(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 
 /// What goes with the descriptor of a pipe that was made in this process.
 #[pyclass(frozen, module = "procession._procession", name = "Track")]
-pub struct OwnTrack(Track);
+pub struct OwnTrack(PipeShared);
 
 /// Says by what a connection finds what goes with its descriptor.
 #[derive(FromPyObject)]
@@ -381,7 +406,7 @@ enum TrackOf<'py> {
 }
 
 impl TrackOf<'_> {
-    fn take(self) -> PyResult<Track> {
+    fn take(self) -> PyResult<PipeShared> {
         match self {
             Self::Here(track) => Ok(track.get().0.clone()),
             Self::Lent(numbers) => attach(numbers),
@@ -389,24 +414,36 @@ impl TrackOf<'_> {
     }
 }
 
-/// Returns both ends of a pipe, each as its descriptor and what goes with it.
+/// Returns both ends of a pipe, connections of a class. Neither descriptor is ever nobody's.
 #[pyfunction]
-pub fn pipe() -> PyResult<[(i32, OwnTrack); 2]> {
-    let (first, second) = channel::pipe().or_raise()?;
-    Ok([first, second].map(|end| {
-        let (fd, track) = end.into_parts();
-        (fd.into_raw_fd(), OwnTrack(track))
-    }))
+pub fn pipe<'py>(
+    class: &Bound<'py, PyAny>,
+    duplex: bool,
+) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    let py = class.py();
+    let [first, second] = channel::pipe().or_raise()?;
+    let connection = |(fd, track): (OwnedFd, PipeShared), readable: bool, writable: bool| {
+        let keywords = PyDict::new(py);
+        keywords.set_item("_track", Bound::new(py, OwnTrack(track))?)?;
+        let made = class.call((fd.as_raw_fd(), readable, writable), Some(&keywords))?;
+        // It is the connection's now.
+        let _ = fd.into_raw_fd();
+        Ok::<_, PyErr>(made)
+    };
+    Ok((
+        connection(first, true, duplex)?,
+        connection(second, duplex, true)?,
+    ))
 }
 
-fn lent(track: &Track) -> TrackNumbers {
-    let TrackHandle { object, side } = track.lend();
+fn lent(track: &PipeShared) -> TrackNumbers {
+    let PipeHandle { object, side } = track.lend();
     (object.offset, object.serial, side)
 }
 
-fn attach((offset, serial, side): TrackNumbers) -> PyResult<Track> {
+fn attach((offset, serial, side): TrackNumbers) -> PyResult<PipeShared> {
     let object = Handle { offset, serial };
-    Track::attach(TrackHandle { object, side }).or_raise()
+    PipeShared::attach(PipeHandle { object, side }).or_raise()
 }
 
 /// Returns the bytes of any object that has a buffer of one piece.

@@ -24,9 +24,9 @@ pub fn to_python(error: Error) -> PyErr {
         ErrorKind::Invalid if error.errno().is_none() => PyValueError::new_err(message),
         ErrorKind::Unsupported => PyNotImplementedError::new_err(message),
         ErrorKind::Uninitialised => PyRuntimeError::new_err(message),
-        ErrorKind::Full => raise(&FULL, "queue", "Full", ()),
-        ErrorKind::Empty => raise(&EMPTY, "queue", "Empty", ()),
-        ErrorKind::Broken => raise(&BROKEN, "threading", "BrokenBarrierError", ()),
+        ErrorKind::Full => full(message),
+        ErrorKind::Empty => empty(message),
+        ErrorKind::Broken => raise(&BROKEN, "threading", "BrokenBarrierError", (message,)),
         ErrorKind::OwnerDied => raise(&OWNER_DIED, ERRORS, "OwnerDied", (message,)),
         ErrorKind::TimedOut => raise(&TIMED_OUT, ERRORS, "TimeoutError", (message,)),
         // Python makes a FileNotFoundError (of an executable, say), a
@@ -83,7 +83,7 @@ pub fn broken_pipe() -> PyErr {
 
 /// Returns the EOFError of a connection whose other end is closed.
 pub fn end_of_file() -> PyErr {
-    PyEOFError::new_err(())
+    PyEOFError::new_err("nobody holds the other end of the connection, and all is received")
 }
 
 /// Returns the error of a message that does not fit, with the message.
@@ -91,19 +91,28 @@ pub fn buffer_too_short(message: Bound<'_, PyAny>) -> PyErr {
     raise(&TOO_SHORT, ERRORS, "BufferTooShort", (message.unbind(),))
 }
 
+/// Returns the error of a queue that was shut down for all processes.
+pub fn shut_down() -> PyErr {
+    let text = "the queue was shut down, and takes no more items";
+    raise(&SHUT_DOWN, "procession.queues", "ShutDown", (text,))
+}
+
 /// Returns the Full of a queue.
-pub fn full() -> PyErr {
-    raise(&FULL, "queue", "Full", ())
+pub fn full(message: String) -> PyErr {
+    raise(&FULL, "queue", "Full", (message,))
 }
 
 /// Returns the Empty of a queue.
-pub fn empty() -> PyErr {
-    raise(&EMPTY, "queue", "Empty", ())
+pub fn empty(message: String) -> PyErr {
+    raise(&EMPTY, "queue", "Empty", (message,))
 }
 
-/// Returns the TimeoutError of a wait for a result, which says nothing more.
-pub fn timed_out() -> PyErr {
-    raise(&TIMED_OUT, ERRORS, "TimeoutError", ())
+/// Returns the TimeoutError of a wait for a result.
+pub fn timed_out(what: &str, timeout: Option<f64>) -> PyErr {
+    let seconds = timeout.unwrap_or_default().max(0.0);
+    let message =
+        format!("{what} was not there after {seconds} s: its task may still come to an end");
+    raise(&TIMED_OUT, ERRORS, "TimeoutError", (message,))
 }
 
 /// Returns a ProcessError.
@@ -182,6 +191,7 @@ pub fn cancelled(task: String) -> PyErr {
 const ERRORS: &str = "procession._errors";
 
 static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static SHUT_DOWN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static BROKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static OWNER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();

@@ -4,9 +4,9 @@ use procession_engine::sync;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::blocking::{deadline, waiting};
 use crate::error::IntoPython;
-use crate::shared::{Numbers, Shared};
-use crate::wait::{deadline, waiting};
+use crate::shared::{HandleParts, Shared};
 
 /// A flag to wait for; the base of the class in `synchronize`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -35,12 +35,12 @@ impl Event {
         self.event.set(sync::Event::create().or_raise()?)
     }
 
-    fn _attach(&self, handle: Numbers) -> PyResult<()> {
+    fn _attach(&self, handle: HandleParts) -> PyResult<()> {
         self.event
             .set(sync::Event::attach(handle.into()).or_raise()?)
     }
 
-    fn _lend(&self) -> PyResult<Numbers> {
+    fn _lend(&self) -> PyResult<HandleParts> {
         Ok(self.event.get()?.lend().into())
     }
 

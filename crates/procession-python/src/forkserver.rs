@@ -2,29 +2,32 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use procession_engine::os::fork::Forked;
-use procession_engine::os::time::Deadline;
-use procession_engine::start::introduction::Introduction;
-use procession_engine::start::{self, Joined, Orders};
+use procession_engine::launch::LaunchSpec;
+use procession_engine::launch::bootstrap::BootstrapArgument;
+use procession_engine::standby::{self, Joined, join};
+use procession_engine::sys::process::fork::Forked;
+use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 
+use crate::blocking::detached;
 use crate::child::Child;
 use crate::error::{IntoPython, to_python, value_error};
+use crate::fork::fork_plainly;
+use crate::launch::started;
 use crate::payload::{Payload, Task};
-use crate::shared::Numbers;
-use crate::spawn::{orders, program};
-use crate::wait::detached;
+use crate::shared::HandleParts;
+use crate::spawn::{calling, orders, program};
 
 /// The fork server as its users hold it. At first there is none.
 ///
 /// One call at a time: the class in Python has a lock that other threads can
 /// wait for without the GIL.
 #[pyclass(frozen, module = "procession._procession")]
-pub struct ForkServer(Mutex<start::ForkServer>);
+pub struct ForkServer(Mutex<standby::ForkServer>);
 
 impl ForkServer {
-    fn lock(&self) -> PyResult<MutexGuard<'_, start::ForkServer>> {
+    fn lock(&self) -> PyResult<MutexGuard<'_, standby::ForkServer>> {
         match self.0.try_lock() {
             Ok(server) => Ok(server),
             Err(TryLockError::Poisoned(error)) => Ok(PoisonError::into_inner(error)),
@@ -37,22 +40,30 @@ impl ForkServer {
 impl ForkServer {
     /// Servers in a row that may be killed before a start fails.
     #[classattr]
-    const ATTEMPTS: u32 = start::ForkServer::ATTEMPTS;
+    const ATTEMPTS: u32 = standby::ForkServer::ATTEMPTS;
 
     /// Finds the server that a relative has started; without a handle there is none yet.
     #[new]
     #[pyo3(signature = (handle=None))]
-    fn new(handle: Option<Numbers>) -> PyResult<Self> {
+    fn new(handle: Option<HandleParts>) -> PyResult<Self> {
         let server = match handle {
             // One that is gone is started anew when it is needed.
-            Some(handle) => start::ForkServer::attach(handle.into()).unwrap_or_default(),
-            None => start::ForkServer::new(),
+            Some(handle) => standby::ForkServer::attach(handle.into()).unwrap_or_default(),
+            None => standby::ForkServer::new(),
         };
         Ok(Self(Mutex::new(server)))
     }
 
-    /// Starts the server by a command line, with a payload, unless it runs.
-    fn ensure(&self, exe: Vec<u8>, argv: Vec<Vec<u8>>, payload: &Bound<'_, PyAny>) -> PyResult<()> {
+    /// Starts the server by a command line, with a payload, unless it runs; with `start`
+    /// by that function, as in `spawn_by`.
+    #[pyo3(signature = (exe, argv, payload, start=None))]
+    fn ensure(
+        &self,
+        exe: Vec<u8>,
+        argv: Vec<Vec<u8>>,
+        payload: &Bound<'_, PyAny>,
+        start: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let mut server = self.lock()?;
         if server.is_running() {
             return Ok(());
@@ -64,9 +75,12 @@ impl ForkServer {
             Some(payload.cast::<Payload>()?.get()),
             &[],
         )?;
-        server
-            .ensure(&program(exe, argv), || Ok(orders))
-            .or_raise()?;
+        match start {
+            Some(start) => calling(start, |start| server.ensure_by(start, || Ok(orders)))?,
+            None => server
+                .ensure(&program(exe, argv), || Ok(orders))
+                .or_raise()?,
+        };
         Ok(())
     }
 
@@ -78,7 +92,7 @@ impl ForkServer {
         daemon: bool,
         payload: &Payload,
         fds: Vec<i32>,
-    ) -> PyResult<Child> {
+    ) -> PyResult<Py<Child>> {
         let server = self.lock()?;
         // Daemons are sent their lifeline.
         let with_fds = daemon || !fds.is_empty();
@@ -88,7 +102,7 @@ impl ForkServer {
                 Ok(claim) => claim,
                 Err(error) => {
                     // For a start by the next server.
-                    payload.put_back(given.and_then(|orders: Orders<'_>| orders.payload));
+                    payload.put_back(given.and_then(|orders: LaunchSpec<'_>| orders.payload));
                     return Err(error);
                 }
             };
@@ -99,7 +113,7 @@ impl ForkServer {
             match claim.hand_over(orders) {
                 // It was killed just now; there are others.
                 Err(error) if error.kind() == ErrorKind::Dead => {}
-                result => return result.or_raise().map(Child::new),
+                result => return started(py, result.or_raise()?),
             }
         }
     }
@@ -107,6 +121,11 @@ impl ForkServer {
     /// Ends the server; what it has started lives on.
     fn stop(&self) -> PyResult<()> {
         self.lock()?.stop().or_raise()
+    }
+
+    /// Returns whether a server runs that may do what this process may.
+    fn is_running(&self) -> PyResult<bool> {
+        Ok(self.lock()?.is_running())
     }
 
     /// Returns the server's process id, or None if it does not run.
@@ -118,7 +137,7 @@ impl ForkServer {
 /// The fork server as it sees itself.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct Server {
-    server: Mutex<Option<start::Server>>,
+    server: Mutex<Option<standby::Server>>,
     task: Task,
 }
 
@@ -127,8 +146,8 @@ impl Server {
     /// Joins the family that a parent's argument names, as its fork server.
     #[new]
     fn new(argument: &str) -> PyResult<Self> {
-        let introduction = Introduction::parse(argument).or_raise()?;
-        let Joined::Server(mut server) = start::join(&introduction).or_raise()? else {
+        let introduction = BootstrapArgument::parse(argument).or_raise()?;
+        let Joined::Server(mut server) = join(&introduction).or_raise()? else {
             return Err(value_error("this process was not started as a server"));
         };
         let task = Task::new(server.take_received());
@@ -139,11 +158,11 @@ impl Server {
     }
 
     /// Returns the numbers by which relatives find the server, before it serves.
-    fn handle(&self) -> PyResult<Numbers> {
+    fn handle(&self) -> PyResult<HandleParts> {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         let server = server.as_ref();
         server
-            .map(|server| Numbers::from(server.handle()))
+            .map(|server| HandleParts::from(server.handle()))
             .ok_or_else(|| value_error("the server serves already"))
     }
 
@@ -152,22 +171,39 @@ impl Server {
         self.task.load_preparation(py)
     }
 
-    /// Serves until killed. Returns in the processes that `fork` makes: with
-    /// what there is to do, or None when there is nothing.
-    fn serve(&self, fork: &Bound<'_, PyAny>) -> PyResult<Option<Task>> {
+    /// Serves until killed. Returns in the processes that it forks: with
+    /// what there is to do, or None when there is nothing. Without `ahead` nobody is
+    /// forked before somebody waits for it, and then in spite of other threads.
+    #[pyo3(signature = (ahead=true))]
+    fn serve(&self, py: Python<'_>, ahead: bool) -> PyResult<Option<Task>> {
         let server = self
             .server
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let server = server.ok_or_else(|| value_error("a server serves once"))?;
-        let mut fork = || match fork.call0().and_then(|pid| pid.extract::<u32>()) {
-            Ok(0) => Ok(Forked::Child),
-            Ok(pid) => Ok(Forked::Parent(pid)),
-            Err(error) => Err(Error::new(ErrorKind::Limit, error.to_string())),
-        };
-        // The GIL is held all the time: a server has no other thread.
+        let mut server = server.ok_or_else(|| {
+            value_error("this fork server has served already: a server serves once")
+        })?;
+        if !ahead {
+            server.be_watched();
+            // There may be other threads, which run in between.
+            let mut fork = || Python::attach(fork_by_name);
+            let received = py.detach(|| server.serve(&mut fork)).map_err(to_python)?;
+            return Ok(received.map(Task::new));
+        }
+        let mut fork = || fork_plainly(py);
+        // Attached to the interpreter all the time: a server has no other thread.
         let received = server.serve(&mut fork).map_err(to_python)?;
         Ok(received.map(Task::new))
+    }
+}
+
+/// Forks by `os.fork`, which a debugger replaces.
+fn fork_by_name(py: Python<'_>) -> procession_engine::Result<Forked> {
+    let forked = py.import("os").and_then(|os| os.call_method0("fork"));
+    match forked.and_then(|pid| pid.extract::<u32>()) {
+        Ok(0) => Ok(Forked::Child),
+        Ok(pid) => Ok(Forked::Parent(pid)),
+        Err(error) => Err(Error::new(ErrorKind::Limit, error.to_string())),
     }
 }

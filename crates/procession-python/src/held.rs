@@ -5,60 +5,104 @@
 //! (`Condition` asks), and how often the process did.
 
 use procession_engine::Result;
-use procession_engine::arena::Family;
-use procession_engine::os::thread::this_thread;
-use procession_engine::os::time::Deadline;
-use procession_engine::primitive::{AtomicU32, AtomicU64, Ordering};
+use procession_engine::shm::Family;
+use procession_engine::sys::attributes::thread::this_thread;
+use procession_engine::sys::primitive::{AtomicU64, Ordering};
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 
+use crate::blocking::{deadline_of, waiting};
 use crate::error::to_python;
-use crate::wait::{deadline_of, waiting};
 
 /// Counts what this process has taken and not given back.
 ///
-/// The counts are Relaxed: they are read and written with the GIL held, and in
-/// a forked child the stamp tells that they are the parent's.
+/// Who gives something back takes it off the count first: as soon as it is given
+/// back another thread may have taken it and counted.
 #[derive(Default)]
 pub struct Held {
-    stamp: AtomicU32,
-    count: AtomicU32,
+    /// The stamp of the process, by which a forked child sees that the count is its
+    /// parent's, above the count.
+    word: AtomicU64,
+    /// Who was the last to take it.
     thread: AtomicU64,
 }
 
 impl Held {
+    /// Notes that this thread took what only one can have.
+    #[inline]
+    pub fn took_alone(&self) {
+        self.thread.store(this_thread(), Ordering::Relaxed);
+        // Release pairs with the Acquire in `is_mine`: who sees the count sees whose it is.
+        self.word.store(counted(stamp(), 1), Ordering::Release);
+    }
+
+    /// Notes that this process is about to give back what only one can have.
+    #[inline]
+    pub fn gives_alone(&self) {
+        // Relaxed: whoever takes it next has synchronised by it.
+        self.word.store(0, Ordering::Relaxed);
+    }
+
     /// Notes that this thread took it once.
     #[inline]
     pub fn took(&self) {
         let stamp = stamp();
-        let count = self.count_of(stamp);
-        self.stamp.store(stamp, Ordering::Relaxed);
         self.thread.store(this_thread(), Ordering::Relaxed);
-        self.count.store(count.saturating_add(1), Ordering::Relaxed);
+        // Release pairs with the Acquire in `is_mine`.
+        self.update(|word| counted(stamp, count_of(word, stamp).saturating_add(1)));
     }
 
-    /// Notes that this process gave it back once.
+    /// Notes that this process is about to give it back once; tells whether it had it.
     #[inline]
-    pub fn gave(&self) {
-        self.count
-            .store(self.count().saturating_sub(1), Ordering::Relaxed);
+    pub fn gives(&self) -> bool {
+        let stamp = stamp();
+        let before = self.update(|word| counted(stamp, count_of(word, stamp).saturating_sub(1)));
+        count_of(before, stamp) > 0
+    }
+
+    /// Takes back what `gives` has noted: it could not be given back.
+    pub fn kept(&self) {
+        let stamp = stamp();
+        self.update(|word| counted(stamp, count_of(word, stamp).saturating_add(1)));
+    }
+
+    fn update(&self, change: impl Fn(u64) -> u64) -> u64 {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let swap = self.word.compare_exchange_weak(
+                word,
+                change(word),
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
+            match swap {
+                Ok(before) => return before,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// Returns how often this process took it and has not given it back.
     pub fn count(&self) -> u32 {
-        self.count_of(stamp())
-    }
-
-    fn count_of(&self, stamp: u32) -> u32 {
-        if self.stamp.load(Ordering::Relaxed) == stamp {
-            self.count.load(Ordering::Relaxed)
-        } else {
-            0
-        }
+        // Acquire pairs with the Release of whoever counts.
+        count_of(self.word.load(Ordering::Acquire), stamp())
     }
 
     /// Tells whether this thread took it, as the last one of its process.
     pub fn is_mine(&self) -> bool {
         self.count() > 0 && self.thread.load(Ordering::Relaxed) == this_thread()
+    }
+}
+
+fn counted(stamp: u32, count: u32) -> u64 {
+    u64::from(stamp) << 32 | u64::from(count)
+}
+
+fn count_of(word: u64, stamp: u32) -> u32 {
+    if (word >> 32) as u32 == stamp {
+        word as u32
+    } else {
+        0
     }
 }
 

@@ -6,12 +6,18 @@
 
 // In reading order: how errors, waits and pickles cross, then the nouns.
 mod error;
+mod interrupt;
 mod wait;
 
 mod buffer;
 mod pickle;
 
+mod by_value;
+
 mod block;
+mod blocking;
+mod descriptor;
+mod interpreter;
 mod shared;
 
 mod event;
@@ -30,6 +36,7 @@ mod queue;
 mod child;
 mod fork;
 mod forkserver;
+mod launch;
 mod member;
 mod payload;
 mod spawn;
@@ -40,7 +47,7 @@ mod pool;
 use pyo3::prelude::*;
 
 /// The engine of procession. Private: use the package.
-#[pymodule(gil_used = true)]
+#[pymodule(gil_used = false)]
 mod _procession {
     use pyo3::prelude::*;
 
@@ -49,27 +56,37 @@ mod _procession {
     #[pymodule_export]
     use crate::block::{Block, rebuild_block};
     #[pymodule_export]
+    use crate::by_value::{main_is_readable, try_to_pickle, undo_unless_sent};
+    #[pymodule_export]
     use crate::child::Child;
     #[pymodule_export]
-    use crate::condition::{Condition, rebuild_condition};
+    use crate::condition::{Condition, Guarding, rebuild_condition};
     #[pymodule_export]
     use crate::connection::{Connection, OwnTrack, pipe};
     #[pymodule_export]
+    use crate::descriptor::{KeptFd, past_streams};
+    #[pymodule_export]
     use crate::event::Event;
     #[pymodule_export]
-    use crate::fork::{ForkPlace, prepare_fork};
+    use crate::fork::{fork, fork_failed};
     #[pymodule_export]
     use crate::forkserver::{ForkServer, Server};
+    #[pymodule_export]
+    use crate::interrupt::{is_interrupt_of_python, with_undo};
+    #[pymodule_export]
+    use crate::launch::launch;
     #[pymodule_export]
     use crate::line::{Line, LineEnd};
     #[pymodule_export]
     use crate::lock::Lock;
     #[pymodule_export]
     use crate::member::{
-        leave_outcome, parent_sentinel, request_stop, stop_requested, usable_cpus,
+        family_secret, leave_outcome, parent_sentinel, request_stop, stop_requested, usable_cpus,
     };
     #[pymodule_export]
     use crate::payload::{Payload, Task};
+    #[pymodule_export]
+    use crate::pickle::pickle_by_program;
     #[pymodule_export]
     use crate::pool::{
         ApplyResult, Feeder, IMapIterator, IMapUnorderedIterator, MapResult, Pool, PoolWorker,
@@ -81,17 +98,22 @@ mod _procession {
     #[pymodule_export]
     use crate::semaphore::Semaphore;
     #[pymodule_export]
-    use crate::spawn::{booted, end_spares, join, spare_pids, spawn};
+    use crate::spawn::{booted, end_spares, join, spare_pids, spawn, spawn_by};
     #[pymodule_export]
     use crate::usage::usage;
     #[pymodule_export]
-    use crate::wait::wait;
+    use crate::wait::{bells_must_be_allowed, readable_now, wait};
+
+    /// The version of the package, which is that of the workspace.
+    #[pymodule_export]
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
     const SEM_VALUE_MAX: u32 = crate::semaphore::SEM_VALUE_MAX;
 
     #[pymodule_init]
     fn finish(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::interpreter::require_main()?;
         crate::quick::add_to(module.py())
     }
 }

@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Handle;
-use procession_engine::channel::{self, LineHandle, Received, TrackHandle};
-use procession_engine::os::time::Deadline;
+use procession_engine::channel::{self, PipeHandle, RpcHandle, RpcReceived};
+use procession_engine::shm::Handle;
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -27,7 +27,7 @@ type LineNumbers = (u128, (u64, u64), (u64, u64, u8));
 
 /// One end of a line that has no socket yet.
 #[pyclass(frozen, module = "procession._procession")]
-pub struct LineEnd(Mutex<Option<channel::LineEnd>>);
+pub struct LineEnd(Mutex<Option<channel::RpcEnd>>);
 
 #[pymethods]
 impl LineEnd {
@@ -36,15 +36,15 @@ impl LineEnd {
     #[pyo3(signature = (offered=None))]
     fn new(offered: Option<LineNumbers>) -> PyResult<Self> {
         let end = match offered {
-            None => channel::LineEnd::create(),
+            None => channel::RpcEnd::create(),
             Some((family, (offset, serial), (at, track, side))) => {
                 let places = Handle { offset, serial };
                 let object = Handle {
                     offset: at,
                     serial: track,
                 };
-                let track = TrackHandle { object, side };
-                channel::LineEnd::attach(LineHandle {
+                let track = PipeHandle { object, side };
+                channel::RpcEnd::attach(RpcHandle {
                     family,
                     places,
                     track,
@@ -75,12 +75,12 @@ impl LineEnd {
         let end = self.lock().take().ok_or_else(opened)?;
         // SAFETY: see the head of this file.
         let socket = unsafe { OwnedFd::from_raw_fd(handle) };
-        Ok(Line(Mutex::new(Some(end.open(socket)))))
+        Ok(Line(Mutex::new(Some(end.open(socket).or_raise()?))))
     }
 }
 
 impl LineEnd {
-    fn lock(&self) -> MutexGuard<'_, Option<channel::LineEnd>> {
+    fn lock(&self) -> MutexGuard<'_, Option<channel::RpcEnd>> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -93,7 +93,7 @@ fn opened() -> PyErr {
 
 /// Asks and answers in turn; has what a connection has, as far as that goes.
 #[pyclass(frozen, weakref, module = "procession._procession")]
-pub struct Line(Mutex<Option<channel::Line>>);
+pub struct Line(Mutex<Option<channel::RpcChannel>>);
 
 #[pymethods]
 impl Line {
@@ -197,15 +197,16 @@ impl Line {
             }
         }
         match py.detach(|| line.take()) {
-            Ok(Received::Here(bytes)) => Ok(Arrived::Small(bytes.to_vec())),
-            Ok(Received::Elsewhere(message)) => Ok(Arrived::Large(message)),
+            Ok(RpcReceived::Here(bytes)) => Ok(Arrived::Small(bytes.to_vec())),
+            Ok(RpcReceived::Elsewhere(message)) => Ok(Arrived::Large(message)),
             Err(error) if error.kind() == ErrorKind::Closed => Err(end_of_file()),
             Err(error) => Err(to_python(error)),
         }
     }
 
-    /// Takes the line for a call. The GIL is held: nobody waits for another here.
-    fn take(&self) -> PyResult<MutexGuard<'_, Option<channel::Line>>> {
+    /// Takes the line for a call. Each thread has a line of its own: nobody waits for
+    /// another here, attached to the interpreter as it is.
+    fn take(&self) -> PyResult<MutexGuard<'_, Option<channel::RpcChannel>>> {
         match self.0.try_lock() {
             Ok(guard) => Ok(guard),
             Err(std::sync::TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),

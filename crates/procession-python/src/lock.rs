@@ -1,13 +1,13 @@
 //! A lock that anybody may release.
 
-use procession_engine::arena::Family;
+use procession_engine::shm::Family;
 use procession_engine::sync;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::IntoPython;
 use crate::held::{self, Held};
-use crate::shared::{Numbers, Shared};
+use crate::shared::{HandleParts, Shared};
 
 /// A lock that anybody may release; the base of the class in `synchronize`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -22,7 +22,7 @@ impl Lock {
     pub fn take_quickly(&self) -> bool {
         let taken = matches!(self.lock.get().map(sync::Lock::try_acquire_free), Ok(true));
         if taken {
-            self.held.took();
+            self.held.took_alone();
         }
         taken
     }
@@ -30,11 +30,9 @@ impl Lock {
     /// Frees the lock if somebody has it.
     #[inline]
     pub fn give_quickly(&self) -> bool {
-        let given = matches!(self.lock.get().map(sync::Lock::release), Ok(Ok(())));
-        if given {
-            self.held.gave();
-        }
-        given
+        // If it turns out to be free, there was nothing to count.
+        self.held.gives_alone();
+        matches!(self.lock.get().map(sync::Lock::release), Ok(Ok(())))
     }
 }
 
@@ -54,11 +52,11 @@ impl Lock {
         self.lock.set(sync::Lock::create().or_raise()?)
     }
 
-    fn _attach(&self, handle: Numbers) -> PyResult<()> {
+    fn _attach(&self, handle: HandleParts) -> PyResult<()> {
         self.lock.set(sync::Lock::attach(handle.into()).or_raise()?)
     }
 
-    fn _lend(&self) -> PyResult<Numbers> {
+    fn _lend(&self) -> PyResult<HandleParts> {
         Ok(self.lock.get()?.lend().into())
     }
 
@@ -68,15 +66,14 @@ impl Lock {
         let once = || lock.try_acquire();
         let taken = held::acquire(py, block, timeout, once, |end| lock.acquire(end))?;
         if taken {
-            self.held.took();
+            self.held.took_alone();
         }
         Ok(taken)
     }
 
     fn _release(&self) -> PyResult<()> {
-        self.lock.get()?.release().or_raise()?;
-        self.held.gave();
-        Ok(())
+        self.held.gives_alone();
+        self.lock.get()?.release().or_raise()
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {

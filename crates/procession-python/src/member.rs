@@ -2,9 +2,9 @@
 
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
-use procession_engine::arena::{Family, Stamp};
-use procession_engine::primitive::Ordering;
-use procession_engine::process::{Payload, me};
+use procession_engine::process::{Payload, current};
+use procession_engine::shm::{Family, Stamp};
+use procession_engine::sys::primitive::Ordering;
 use procession_engine::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::pickle::Pickled;
 /// Asks this process itself to stop.
 #[pyfunction]
 pub fn request_stop() -> PyResult<()> {
-    let family = Family::get().or_raise()?;
+    let family = procession_engine::family().or_raise()?;
     family.member(family.me()).stop.store(1, Ordering::Release);
     Ok(())
 }
@@ -22,7 +22,7 @@ pub fn request_stop() -> PyResult<()> {
 /// Returns whether this process was asked to stop.
 #[pyfunction]
 pub fn stop_requested() -> bool {
-    me::stop_requested()
+    current::stop_requested()
 }
 
 /// Returns whether another process was asked to stop.
@@ -37,7 +37,13 @@ pub fn stop_requested_of(stamp: Stamp) -> bool {
 #[pyfunction]
 pub fn leave_outcome(outcome: &Bound<'_, PyAny>) -> PyResult<()> {
     let (block, len) = Pickled::block(outcome)?;
-    me::publish_outcome(Payload::new(block, len)).or_raise()
+    current::publish_outcome(Payload::new(block, len)).or_raise()
+}
+
+/// Returns what only processes of this family know, if this process is of one.
+#[pyfunction]
+pub fn family_secret() -> Option<[u8; 16]> {
+    Family::existing().map(Family::secret)
 }
 
 /// Returns a descriptor that is readable once the parent has ended; the caller
@@ -48,8 +54,8 @@ pub fn parent_sentinel() -> PyResult<RawFd> {
 }
 
 fn open_parent() -> Result<OwnedFd> {
-    match me::open_parent() {
-        Ok(pidfd) => Ok(pidfd.into_fd()),
+    match current::open_parent() {
+        Ok(pidfd) => pidfd.into_fd(),
         // It has ended already: so has a pipe that nobody holds open.
         Err(error) if error.kind() == ErrorKind::Dead => {
             let (ended, _) = std::io::pipe().map_err(no_descriptor)?;
@@ -66,5 +72,5 @@ fn no_descriptor(error: std::io::Error) -> Error {
 /// Returns how many CPUs this process may use.
 #[pyfunction]
 pub fn usable_cpus() -> usize {
-    procession_engine::os::cpu::usable_cpus()
+    procession_engine::sys::limits::cpu::usable_cpus()
 }

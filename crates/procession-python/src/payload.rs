@@ -7,9 +7,9 @@
 use std::os::fd::{IntoRawFd, RawFd};
 use std::sync::{Mutex, PoisonError};
 
-use procession_engine::arena::Block;
+use procession_engine::launch::Inherited;
 use procession_engine::process;
-use procession_engine::start::Received;
+use procession_engine::shm::Block;
 use pyo3::prelude::*;
 
 use crate::error::{IntoPython, value_error};
@@ -24,12 +24,15 @@ impl Payload {
     #[new]
     fn new(preparation: &Bound<'_, PyAny>, process: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = process.py();
-        let (first, mut loans) = Pickled::lending(preparation)?;
-        let (second, more) = Pickled::lending(process)?;
+        let (first, mut loans) = Pickled::preparing(preparation)?;
+        let (second, more) = Pickled::starting(process)?;
         loans.append(more);
         let (first_len, second_len) = (first.len(py), second.len(py));
         let start = second_start(first_len);
-        let mut block = Block::new((start + second_len) as u64).or_raise()?;
+        let mut block = procession_engine::family()
+            .or_raise()?
+            .alloc((start + second_len) as u64)
+            .or_raise()?;
         block[..8].copy_from_slice(&(first_len as u64).to_le_bytes());
         first.copy_to(py, &mut block[ALIGNMENT..ALIGNMENT + first_len]);
         second.copy_to(py, &mut block[start..start + second_len]);
@@ -42,9 +45,9 @@ impl Payload {
     /// Takes the payload out, for the one child that it is for.
     pub fn take(&self) -> PyResult<process::Payload> {
         let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        place
-            .take()
-            .ok_or_else(|| value_error("a payload starts one process only"))
+        place.take().ok_or_else(|| {
+            value_error("this payload has started a process already: it is for one only")
+        })
     }
 
     /// Puts back what was taken, after a start that came to nothing.
@@ -66,7 +69,7 @@ pub struct Task {
 
 impl Task {
     /// Takes over what this process was handed.
-    pub fn new(received: Received) -> Self {
+    pub fn new(received: Inherited) -> Self {
         Self {
             payload: Mutex::new(received.payload.map(process::Payload::into_parts)),
             fds: received
@@ -85,7 +88,7 @@ impl Task {
         let payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
         let (block, len) = payload.as_ref().ok_or_else(nothing)?;
         let end = ALIGNMENT + first_len(block);
-        pickle::load(py, block.get(ALIGNMENT..end.min(*len)).ok_or_else(nothing)?)
+        pickle::load_started(py, block.get(ALIGNMENT..end.min(*len)).ok_or_else(nothing)?)
     }
 
     /// Unpickles the second object, once.
@@ -97,7 +100,7 @@ impl Task {
             .take();
         let (block, len) = payload.ok_or_else(nothing)?;
         let start = second_start(first_len(&block));
-        pickle::load_block(py, block, start, len.saturating_sub(start))
+        pickle::load_started_block(py, block, start, len.saturating_sub(start))
     }
 }
 

@@ -6,6 +6,10 @@
 //! at a multiple of [`ALIGNMENT`]. Nothing is put together here: the parts are
 //! handed to the engine one by one, which copies each once, into the arena.
 //!
+//! A program may have put something of its own in the place of `ForkingPickler`, or on
+//! it. Then messages are written and read by that (`reduction.dumps` and `loads`), and
+//! one whose first byte is not a pickle's has the byte [`FOREIGN`] before it.
+//!
 //! The picklers are C picklers that are used again and again, because making
 //! one costs more than pickling a small object. They share the table of
 //! reducers of `ForkingPickler`.
@@ -17,21 +21,48 @@
 #![expect(unsafe_code, reason = "reads buffers that Python keeps alive")]
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::buffer::BlockView;
+use crate::buffer::{BlockView, Copied};
 use crate::error::{IntoPython, value_error};
 
 use std::sync::Arc;
 
-use procession_engine::arena::{self, Loans, loans};
+use procession_engine::shm::transfer::loans;
+use procession_engine::shm::{self, Loans};
 
 /// First byte of a message with buffers; no pickle begins with it.
 const BESIDE: u8 = 0x05;
+
+/// First byte of a message that is no pickle, but what a program's own pickler wrote.
+const FOREIGN: u8 = 0x06;
+
+/// First byte of a pickle.
+const PICKLE: u8 = 0x80;
+
+/// Whether a program has replaced how messages are pickled; it says so by
+/// [`pickle_by_program`].
+static REPLACED: AtomicBool = AtomicBool::new(false);
+
+/// Has messages written and read by what the program has put in the place of ours, or by
+/// ours again.
+#[pyfunction]
+pub fn pickle_by_program(is_replaced: bool) {
+    // Relaxed: whoever must see it was told by other means that it holds.
+    REPLACED.store(is_replaced, Ordering::Relaxed);
+}
+
+/// Tells whether the program pickles messages by itself.
+pub fn is_replaced() -> bool {
+    // Relaxed: pairs with nothing, see `pickle_by_program`.
+    REPLACED.load(Ordering::Relaxed)
+}
 
 /// Bytes from which on a buffer goes beside the pickle. Below, the view that
 /// the receiver needs costs more than copying (found by trial, numpy arrays).
@@ -42,6 +73,9 @@ pub const ALIGNMENT: usize = 64;
 
 /// Bytes of a number in a message's head.
 const NUMBER: usize = 8;
+
+/// Set in the length of a buffer that was read-only where it came from.
+const READ_ONLY: u64 = 1 << 63;
 
 /// Holds a pickled object as the parts of a message, in order.
 pub struct Pickled {
@@ -58,34 +92,44 @@ enum Chunk {
 }
 
 impl Pickled {
-    /// Pickles an object. The handles in it are lent until somebody unpickles it, and
-    /// if nobody does, for ever.
-    pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let (pickled, loans) = Self::lending(object)?;
-        loans.leave();
-        Ok(pickled)
-    }
-
-    /// Pickles an object; returns the handles that are in it, too. Where pickling
-    /// fails, none of them is lent any more.
-    pub fn lending(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
-        let (pickled, loans) = loans::collect(|| Self::dump(object));
-        Ok((pickled?, loans))
-    }
-
-    /// Pickles an object into a block; returns how many of its bytes count, too. What is
-    /// lent goes with the block.
-    pub fn block(object: &Bound<'_, PyAny>) -> PyResult<(arena::Block, usize)> {
-        let (pickled, loans) = Self::lending(object)?;
-        pickled.ride(object.py(), loans)
-    }
-
     /// Copies the message into a block that carries what was lent with it; returns how
     /// many of its bytes count, too.
-    pub fn ride(&self, py: Python<'_>, loans: Loans) -> PyResult<(arena::Block, usize)> {
+    pub fn ride(&self, py: Python<'_>, loans: Loans) -> PyResult<(shm::Block, usize)> {
         let len = self.len(py);
-        let block = self.with_parts(py, |parts| loans.ride_with(parts, len));
+        let block = self.with_parts(py, |parts| {
+            loans.into_message(procession_engine::family()?, parts, len)
+        });
         Ok((block.or_raise()?, len))
+    }
+
+    /// Pickles an object as pickle does. A program that pickles by itself does so by one of
+    /// the functions of `reduction`.
+    pub fn plain(object: &Bound<'_, PyAny>, function: &str) -> PyResult<Self> {
+        if is_replaced() {
+            Self::by_program(object, function)
+        } else {
+            Self::dump(object)
+        }
+    }
+
+    /// Tells whether the pickle has a name in it, or the same bytes as something else.
+    pub fn names(&self, py: Python<'_>, name: &[u8]) -> bool {
+        let has = |chunk: &Chunk| chunk.bytes(py).windows(name.len()).any(|part| part == name);
+        self.pickle.iter().any(has)
+    }
+
+    /// Has the program's own pickler write an object.
+    fn by_program(object: &Bound<'_, PyAny>, function: &str) -> PyResult<Self> {
+        let written = reduction(object.py())?.call_method1(function, (object,))?;
+        let mut bytes = bytes_of(&PyBuffer::get(&written)?).to_vec();
+        if bytes.first() != Some(&PICKLE) {
+            bytes.insert(0, FOREIGN);
+        }
+        Ok(Self {
+            head: Vec::new(),
+            pickle: vec![Chunk::Written(bytes)],
+            buffers: Vec::new(),
+        })
     }
 
     fn dump(object: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -97,20 +141,22 @@ impl Pickled {
         // An encoder whose pickler has failed is not used again.
         encoder.dump.call1(py, (object,))?;
         encoder.clear_memo.call0(py)?;
-        let mut sink = encoder.sink.borrow_mut(py);
-        let pickle = std::mem::take(&mut sink.pickle);
-        let buffers = std::mem::take(&mut sink.buffers);
-        drop(sink);
+        let pickled = Self::of_sink(py, &mut encoder.sink.borrow_mut(py));
         IDLE.with_borrow_mut(|idle| idle.push(encoder));
+        Ok(pickled)
+    }
+
+    /// Takes what a pickler has written.
+    pub fn of_sink(py: Python<'_>, sink: &mut Sink) -> Self {
         let mut pickled = Self {
             head: Vec::new(),
-            pickle,
-            buffers,
+            pickle: std::mem::take(&mut sink.pickle),
+            buffers: std::mem::take(&mut sink.buffers),
         };
         if !pickled.buffers.is_empty() {
             pickled.head = pickled.write_head(py);
         }
-        Ok(pickled)
+        pickled
     }
 
     /// Says how long the pickle and each buffer are, and pads for the first buffer.
@@ -121,15 +167,16 @@ impl Pickled {
         head.extend_from_slice(&(self.buffers.len() as u64).to_le_bytes());
         head.extend_from_slice(&(pickle_len as u64).to_le_bytes());
         for buffer in &self.buffers {
-            head.extend_from_slice(&(buffer.len_bytes() as u64).to_le_bytes());
+            let read_only = u64::from(buffer.readonly()) * READ_ONLY;
+            head.extend_from_slice(&(buffer.len_bytes() as u64 | read_only).to_le_bytes());
         }
         head
     }
 
     /// Calls `send` with the parts, the filling between them included.
     ///
-    /// The memory is the objects' own: `send` copies it while the GIL is held, or
-    /// takes what another thread changes meanwhile, as with any buffer.
+    /// The memory is the objects' own: `send` takes what another thread changes
+    /// meanwhile, as with any buffer.
     pub fn with_parts<T>(&self, py: Python<'_>, send: impl FnOnce(&[&[u8]]) -> T) -> T {
         if self.head.is_empty()
             && let [chunk] = self.pickle.as_slice()
@@ -184,6 +231,18 @@ impl Chunk {
 
 /// Returns the object of a message that lies in memory of ours.
 pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(&first) = message.first()
+        && first != BESIDE
+        && (first == FOREIGN || is_replaced())
+    {
+        let start = usize::from(first == FOREIGN);
+        return load_by_program(PyBytes::new(py, &message[start..]).into_any());
+    }
+    load_started(py, message)
+}
+
+/// As [`load`], for what a process was started with.
+pub fn load_started<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     if message.first() != Some(&BESIDE) {
         return loads(py)?.call1((PyBytes::new(py, message),));
     }
@@ -191,9 +250,13 @@ pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>>
     // buffers: they get memory of the interpreter's.
     let layout = Layout::read(message)?;
     let buffers = PyList::empty(py);
-    for (start, len) in layout.buffers {
-        let copy = pyo3::types::PyByteArray::new(py, part(message, start, len)?);
-        buffers.append(copy)?;
+    for (start, len, read_only) in layout.buffers {
+        let bytes = part(message, start, len)?;
+        if read_only {
+            buffers.append(Py::new(py, Copied::new(bytes))?)?;
+        } else {
+            buffers.append(pyo3::types::PyByteArray::new(py, bytes))?;
+        }
     }
     let pickle = PyBytes::new(py, part(message, layout.pickle.0, layout.pickle.1)?);
     load_beside(py, pickle.as_any(), buffers)
@@ -203,7 +266,7 @@ pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>>
 /// lent with it if there is none.
 pub fn receive<'py>(
     py: Python<'py>,
-    block: impl Into<Arc<arena::Block>>,
+    block: impl Into<Arc<shm::Block>>,
     len: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
     let block = block.into();
@@ -213,7 +276,27 @@ pub fn receive<'py>(
 /// Returns the object of a message that begins at `start` in a block of ours.
 pub fn load_block<'py>(
     py: Python<'py>,
-    block: impl Into<Arc<arena::Block>>,
+    block: impl Into<Arc<shm::Block>>,
+    start: usize,
+    len: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let block = block.into();
+    let message = part(&block, start, len)?;
+    if let Some(&first) = message.first()
+        && first != BESIDE
+        && (first == FOREIGN || is_replaced())
+    {
+        let skipped = usize::from(first == FOREIGN);
+        let view = Py::new(py, BlockView::new(block, start + skipped, len - skipped))?;
+        return load_by_program(view.into_bound(py).into_any());
+    }
+    load_started_block(py, block, start, len)
+}
+
+/// As [`load_block`], for what a process was started with.
+pub fn load_started_block<'py>(
+    py: Python<'py>,
+    block: impl Into<Arc<shm::Block>>,
     start: usize,
     len: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -224,19 +307,22 @@ pub fn load_block<'py>(
         return loads(py)?.call1((view,));
     }
     let layout = Layout::read(message)?;
-    let ends = layout.buffers.iter().chain([&layout.pickle]);
-    if ends
-        .into_iter()
-        .any(|&(at, size)| at.checked_add(size).is_none_or(|end| end > len))
-    {
+    let (pickle_at, pickle_len) = layout.pickle;
+    let pickle = (pickle_at, pickle_len, false);
+    let is_outside =
+        |&(at, size, _): &(usize, usize, bool)| at.checked_add(size).is_none_or(|end| end > len);
+    if is_outside(&pickle) || layout.buffers.iter().any(is_outside) {
         return Err(value_error("a message is shorter than its head says"));
     }
-    let view = |(at, size)| Py::new(py, BlockView::new(block.clone(), start + at, size));
+    let view = |(at, size, read_only)| {
+        let view = BlockView::new(block.clone(), start + at, size);
+        Py::new(py, view.read_only(read_only))
+    };
     let buffers = PyList::empty(py);
     for place in layout.buffers {
         buffers.append(view(place)?)?;
     }
-    load_beside(py, view(layout.pickle)?.bind(py), buffers)
+    load_beside(py, view(pickle)?.bind(py), buffers)
 }
 
 fn load_beside<'py>(
@@ -249,19 +335,21 @@ fn load_beside<'py>(
     loads(py)?.call((pickle,), Some(&keywords))
 }
 
-/// Tells where the parts of a message with buffers lie, as (start, length).
+/// Tells where the parts of a message with buffers lie, as (start, length), and which
+/// buffers were read-only.
 struct Layout {
     pickle: (usize, usize),
-    buffers: Vec<(usize, usize)>,
+    buffers: Vec<(usize, usize, bool)>,
 }
 
 impl Layout {
     fn read(message: &[u8]) -> PyResult<Self> {
-        let number = |index: usize| -> PyResult<usize> {
+        let word = |index: usize| -> PyResult<u64> {
             let bytes = part(message, index * NUMBER, NUMBER)?;
             let bytes = <[u8; NUMBER]>::try_from(bytes).expect("`part` returns what was asked");
-            usize::try_from(u64::from_le_bytes(bytes)).map_err(|_| too_short())
+            Ok(u64::from_le_bytes(bytes))
         };
+        let number = |index| usize::try_from(word(index)?).map_err(|_| too_short());
         let count = number(1)?;
         // A count that the message is too short for fails at the first `number`.
         let mut at = count
@@ -273,8 +361,9 @@ impl Layout {
         let mut buffers = Vec::new();
         for index in 0..count {
             at = at.checked_add(filling(at).len()).ok_or_else(too_short)?;
-            let len = number(3 + index)?;
-            buffers.push((at, len));
+            let word = word(3 + index)?;
+            let len = usize::try_from(word & !READ_ONLY).map_err(|_| too_short())?;
+            buffers.push((at, len, word & READ_ONLY != 0));
             at = at.checked_add(len).ok_or_else(too_short)?;
         }
         Ok(Self { pickle, buffers })
@@ -340,7 +429,7 @@ impl Encoder {
 /// Collects what a pickler writes.
 #[pyclass(module = "procession._procession")]
 #[derive(Default)]
-struct Sink {
+pub struct Sink {
     pickle: Vec<Chunk>,
     buffers: Vec<PyBuffer<u8>>,
 }
@@ -366,15 +455,33 @@ impl Sink {
         let raw = match buffer.call_method0(pyo3::intern!(buffer.py(), "raw")) {
             Ok(raw) => raw,
             // Not in one piece: the pickler says so itself.
-            Err(_) => return Ok(true),
+            Err(error) if error.is_instance_of::<PyBufferError>(buffer.py()) => return Ok(true),
+            Err(error) => return Err(error),
         };
         let bytes = PyBuffer::<u8>::get(&raw)?;
-        if bytes.len_bytes() < BESIDE_FROM {
+        // In the pickle it would become bytes, on which nothing can be built that may be
+        // written to; where it is bytes itself, that is as it should be.
+        let becomes_fixed = || -> PyResult<bool> {
+            let of = raw.getattr(pyo3::intern!(buffer.py(), "obj"))?;
+            Ok(bytes.readonly() && !of.is_instance_of::<PyBytes>())
+        };
+        if bytes.len_bytes() < BESIDE_FROM && !becomes_fixed()? {
             return Ok(true);
         }
         self.buffers.push(bytes);
         Ok(false)
     }
+}
+
+/// Has the program's own function read a message.
+fn load_by_program(message: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    let py = message.py();
+    reduction(py)?.call_method1(pyo3::intern!(py, "loads"), (message,))
+}
+
+/// Returns the module that knows what the program has replaced.
+pub fn reduction(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import(pyo3::intern!(py, "procession.reduction"))
 }
 
 /// Returns `_pickle.loads`.

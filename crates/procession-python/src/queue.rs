@@ -1,25 +1,25 @@
 //! A queue of pickled objects.
 //!
 //! `put` and `get` are all that a program's hot loop calls, so the classes in
-//! Python inherit them as they are. What can be done at once is done without
-//! letting go of the GIL.
+//! Python inherit them as they are. What can be done at once is done
+//! attached to the interpreter.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Block;
 use procession_engine::channel::{self, Message};
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::Block;
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
+use crate::blocking::{deadline, deadline_of, waiting, waiting_raising};
 use crate::error::{self, IntoPython, to_python, value_error};
 use crate::pickle::{self, Pickled, bytes_of};
-use crate::shared::{Numbers, Shared};
-use crate::wait::{deadline, deadline_of, waiting};
+use crate::shared::{HandleParts, Shared};
 
 /// A queue of pickled objects; the base of the classes in `queues`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -57,18 +57,14 @@ impl Queue {
         match queue.put(parts, Deadline::now()) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Full => {}
-            Err(error) => return Err(to_python(error)),
+            Err(error) => return Err(raised(error)),
         }
         if !block {
-            return Err(error::full());
+            return Err(full(queue, None));
         }
         let end = deadline(timeout)?;
-        let put = waiting(py, end, |end| queue.put(parts, end))?;
-        if put.is_some() {
-            Ok(())
-        } else {
-            Err(error::full())
-        }
+        let put = waiting_raising(py, end, raised, |end| queue.put(parts, end))?;
+        put.ok_or_else(|| full(queue, timeout))
     }
 
     /// Puts a block of which so many bytes are a message.
@@ -81,7 +77,7 @@ impl Queue {
     ) -> PyResult<()> {
         let end = deadline_of(block, timeout)?;
         let message = Mutex::new(Some(message));
-        let put = waiting(py, end, |end| {
+        let put = waiting_raising(py, end, raised, |end| {
             let mut message = message.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(block) = message.take() else {
                 return Ok(());
@@ -91,7 +87,7 @@ impl Queue {
                 back.error
             })
         })?;
-        put.ok_or_else(error::full)
+        put.ok_or_else(|| full(queue, timeout.filter(|_| block)))
     }
 
     fn get_message(
@@ -100,15 +96,68 @@ impl Queue {
         block: bool,
         timeout: Option<f64>,
     ) -> PyResult<Message> {
-        if let Some(message) = queue.try_get().or_raise()? {
+        if let Some(message) = queue.try_get().map_err(raised)? {
             return Ok(message);
         }
         if !block {
-            return Err(error::empty());
+            return Err(empty(queue, None));
         }
         let end = deadline(timeout)?;
-        let message = waiting(py, end, |end| queue.get(end))?;
-        message.ok_or_else(error::empty)
+        let message = waiting_raising(py, end, raised, |end| queue.get(end))?;
+        message.ok_or_else(|| empty(queue, timeout))
+    }
+
+    /// Puts messages that are in no block, and forgets them first: what raises in the middle
+    /// must not have some of them put again.
+    fn put_batch(py: Python<'_>, queue: &channel::Queue, batch: &mut Vec<Vec<u8>>) -> PyResult<()> {
+        let batch = std::mem::take(batch);
+        let mut rest: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+        while !rest.is_empty() {
+            let end = Deadline::NEVER;
+            let done = waiting_raising(py, end, raised, |end| queue.put_many(&rest, end))?;
+            rest.drain(..done.ok_or_else(|| full(queue, None))?);
+        }
+        Ok(())
+    }
+
+    fn load<'py>(py: Python<'py>, message: Message) -> PyResult<Bound<'py, PyAny>> {
+        match message.into_block() {
+            Ok((block, len)) => pickle::receive(py, block, len),
+            Err(message) => pickle::load(py, &message),
+        }
+    }
+}
+
+/// Messages that are put in one step; those are found by trial: more gain little.
+const BATCH: usize = 64;
+
+/// Returns what Python is told by: a queue that is closed for all was shut down.
+fn raised(error: procession_engine::Error) -> PyErr {
+    match error.kind() {
+        ErrorKind::Closed => error::shut_down(),
+        _ => to_python(error),
+    }
+}
+
+/// Returns the Full of a queue, for who has waited so many seconds or not at all.
+fn full(queue: &channel::Queue, waited: Option<f64>) -> PyErr {
+    let (was, most) = (state("full", waited), queue.maxsize());
+    let number = queue.handle().serial;
+    error::full(format!(
+        "queue #{number} {was}: it holds at most {most} items"
+    ))
+}
+
+/// As [`full`], its Empty.
+fn empty(queue: &channel::Queue, waited: Option<f64>) -> PyErr {
+    let number = queue.handle().serial;
+    error::empty(format!("queue #{number} {}", state("empty", waited)))
+}
+
+fn state(what: &str, waited: Option<f64>) -> String {
+    match waited {
+        Some(seconds) if seconds > 0.0 => format!("was {what} for {seconds} s"),
+        _ => format!("is {what}"),
     }
 }
 
@@ -129,11 +178,11 @@ impl Queue {
         self.queue.set(channel::Queue::create(maxsize).or_raise()?)
     }
 
-    fn _lend(&self) -> PyResult<Numbers> {
+    fn _lend(&self) -> PyResult<HandleParts> {
         Ok(self.queue.get()?.lend().into())
     }
 
-    fn _attach(&self, handle: Numbers) -> PyResult<()> {
+    fn _attach(&self, handle: HandleParts) -> PyResult<()> {
         self.queue
             .set(channel::Queue::attach(handle.into()).or_raise()?)
     }
@@ -194,11 +243,75 @@ impl Queue {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let message = Self::get_message(py, Self::open(slf)?, block, timeout)?;
-        match message.into_block() {
-            Ok((block, len)) => pickle::receive(py, block, len),
-            Err(message) => pickle::load(py, &message),
-        }
+        Self::load(py, Self::get_message(py, Self::open(slf)?, block, timeout)?)
+    }
+
+    fn put_many(slf: &Bound<'_, Self>, items: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let queue = Self::open(slf)?;
+        let mut batch = Vec::new();
+        slf.get().fed.store(true, Ordering::Relaxed);
+        let result = (|| {
+            for item in items.try_iter()? {
+                let (pickled, loans) = Pickled::lending(&item?)?;
+                if loans.is_empty() {
+                    batch.push(pickled.with_parts(py, |parts| parts.concat()));
+                    if batch.len() == BATCH {
+                        Self::put_batch(py, queue, &mut batch)?;
+                    }
+                } else {
+                    // What goes with it is in a block of its own.
+                    Self::put_batch(py, queue, &mut batch)?;
+                    let (message, len) = pickled.ride(py, loans)?;
+                    Self::put_block(py, queue, (message, len as u64), true, None)?;
+                }
+            }
+            Ok(())
+        })();
+        // Those that came before the one that failed are put all the same.
+        result.and(Self::put_batch(py, queue, &mut batch))
+    }
+
+    #[pyo3(signature = (max, block=true, timeout=None))]
+    fn get_many<'py>(
+        slf: &Bound<'py, Self>,
+        max: usize,
+        block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let queue = Self::open(slf)?;
+        let end = deadline_of(block, timeout)?;
+        let messages = waiting_raising(py, end, raised, |end| queue.get_many(max, end))?;
+        messages
+            .ok_or_else(|| empty(queue, timeout.filter(|_| block)))?
+            .into_iter()
+            .map(|message| Self::load(py, message))
+            .collect()
+    }
+
+    fn _shut_down(&self, py: Python<'_>, immediate: bool) -> PyResult<()> {
+        let queue = self.queue.get()?;
+        py.detach(|| match immediate {
+            true => queue.close_now(),
+            false => queue.close(),
+        })
+        .or_raise()
+    }
+
+    fn _unfinished(&self) -> PyResult<u64> {
+        Ok(self.queue.get()?.unfinished())
+    }
+
+    fn _task_done(&self) -> PyResult<()> {
+        self.queue.get()?.task_done().or_raise()
+    }
+
+    /// Tells whether all tasks were done in time.
+    #[pyo3(signature = (timeout=None))]
+    fn _join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let queue = self.queue.get()?;
+        Ok(waiting(py, deadline(timeout)?, |end| queue.join(end))?.is_some())
     }
 
     fn get_nowait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

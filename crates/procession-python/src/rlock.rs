@@ -1,13 +1,13 @@
 //! A lock that its owner may take again.
 
-use procession_engine::arena::Family;
+use procession_engine::shm::Family;
 use procession_engine::sync;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::IntoPython;
 use crate::held;
-use crate::shared::{Numbers, Shared};
+use crate::shared::{HandleParts, Shared};
 
 /// A lock that its owner may take again; the base of the class in `synchronize`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -29,12 +29,12 @@ impl RLock {
         self.lock.set(sync::RLock::create().or_raise()?)
     }
 
-    fn _attach(&self, handle: Numbers) -> PyResult<()> {
+    fn _attach(&self, handle: HandleParts) -> PyResult<()> {
         self.lock
             .set(sync::RLock::attach(handle.into()).or_raise()?)
     }
 
-    fn _lend(&self) -> PyResult<Numbers> {
+    fn _lend(&self) -> PyResult<HandleParts> {
         Ok(self.lock.get()?.lend().into())
     }
 

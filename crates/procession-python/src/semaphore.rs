@@ -1,13 +1,13 @@
 //! A number of permits.
 
-use procession_engine::primitive::{AtomicU32, Ordering};
 use procession_engine::sync;
+use procession_engine::sys::primitive::{AtomicU32, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::error::{IntoPython, value_error};
 use crate::held::{self, Held};
-use crate::shared::{Numbers, Shared};
+use crate::shared::{HandleParts, Shared};
 
 /// What `kind` is of a lock that its owner may take again.
 pub const RECURSIVE_MUTEX: u32 = 0;
@@ -52,13 +52,13 @@ impl Semaphore {
             .set(sync::Semaphore::create(value, bound).or_raise()?)
     }
 
-    fn _attach(&self, handle: Numbers, maxvalue: u32) -> PyResult<()> {
+    fn _attach(&self, handle: HandleParts, maxvalue: u32) -> PyResult<()> {
         self.maxvalue.store(maxvalue, Ordering::Relaxed);
         self.semaphore
             .set(sync::Semaphore::attach(handle.into()).or_raise()?)
     }
 
-    fn _lend(&self) -> PyResult<Numbers> {
+    fn _lend(&self) -> PyResult<HandleParts> {
         Ok(self.semaphore.get()?.lend().into())
     }
 
@@ -74,9 +74,13 @@ impl Semaphore {
     }
 
     fn release(&self) -> PyResult<()> {
-        self.semaphore.get()?.release().or_raise()?;
-        self.held.gave();
-        Ok(())
+        let semaphore = self.semaphore.get()?;
+        let had = self.held.gives();
+        let given = semaphore.release().or_raise();
+        if had && given.is_err() {
+            self.held.kept();
+        }
+        given
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {

@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use procession_engine::arena::Handle;
+use procession_engine::shm::Handle;
 use pyo3::prelude::*;
 
 use crate::error::value_error;
@@ -41,16 +41,16 @@ fn uninitialised() -> PyErr {
 
 /// A handle as Python passes it on: offset and serial.
 #[derive(FromPyObject, IntoPyObject)]
-pub struct Numbers(u64, u64);
+pub struct HandleParts(u64, u64);
 
-impl From<Handle> for Numbers {
+impl From<Handle> for HandleParts {
     fn from(handle: Handle) -> Self {
         Self(handle.offset, handle.serial)
     }
 }
 
-impl From<Numbers> for Handle {
-    fn from(numbers: Numbers) -> Self {
+impl From<HandleParts> for Handle {
+    fn from(numbers: HandleParts) -> Self {
         Self {
             offset: numbers.0,
             serial: numbers.1,

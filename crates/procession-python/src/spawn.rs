@@ -9,21 +9,26 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use procession_engine::start::introduction::Introduction;
-use procession_engine::start::{self, Joined, Orders, Program, spawn_spares};
+use procession_engine::launch;
+use procession_engine::launch::bootstrap::BootstrapArgument;
+use procession_engine::launch::{LaunchSpec, Program};
+use procession_engine::standby::{self, Joined, prebooted};
+use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 
 use crate::child::Child;
 use crate::error::{IntoPython, value_error};
+use crate::launch::started;
 use crate::payload::{Payload, Task};
 
 /// Starts a program that calls [`join`] with the last of its arguments; `env` is
-/// what it has in its environment besides what is in ours.
+/// what it has in its environment besides what is in ours. Only with `ahead` it may have
+/// been booted before.
 #[pyfunction]
-#[pyo3(signature = (exe, argv, name, daemon, payload, fds, env=None))]
+#[pyo3(signature = (exe, argv, name, daemon, payload, fds, env=None, ahead=true))]
 #[expect(clippy::too_many_arguments, reason = "they are what a start needs")]
 pub fn spawn(
     py: Python<'_>,
@@ -34,8 +39,10 @@ pub fn spawn(
     payload: &Payload,
     fds: Vec<i32>,
     env: Option<Vec<(Vec<u8>, Vec<u8>)>>,
-) -> PyResult<Child> {
-    // Looked at with the GIL, under which Python changes it.
+    ahead: bool,
+) -> PyResult<Py<Child>> {
+    // Looked at while attached: with a GIL, nobody changes it from Python meanwhile.
+    // Without one it is as for any program: the C library keeps what it once pointed to.
     let ours = std::env::vars_os();
     let orders = orders(name, daemon, Some(payload), &fds)?;
     let program = |env| Program {
@@ -43,23 +50,63 @@ pub fn spawn(
         ..program(exe, argv)
     };
     let child = match env {
-        None => {
+        None if ahead => {
             let program = program(ours.collect());
-            py.detach(|| start::spawn_ahead(&program, orders))
+            py.detach(|| standby::spawn_ahead(&program, orders))
         }
-        Some(env) => {
+        env => {
             let mut all: BTreeMap<_, _> = ours.collect();
             let text = OsString::from_vec;
             all.extend(
                 env.into_iter()
+                    .flatten()
                     .map(|(name, value)| (text(name), text(value))),
             );
             // Nothing that was booted ahead has this environment.
             let program = program(all.into_iter().collect());
-            py.detach(|| start::spawn(&program, orders))
+            py.detach(|| launch::spawn(&program, orders))
         }
     };
-    child.or_raise().map(Child::new)
+    started(py, child.or_raise()?)
+}
+
+/// Starts a child by a function of Python: it is called with the last argument of the
+/// child's command line and the descriptors that the child must have, and returns a pid.
+#[pyfunction]
+pub fn spawn_by(
+    start: &Bound<'_, PyAny>,
+    name: String,
+    daemon: bool,
+    payload: &Payload,
+    fds: Vec<i32>,
+) -> PyResult<Py<Child>> {
+    let orders = orders(name, daemon, Some(payload), &fds)?;
+    let child = calling(start, |start| launch::spawn_by(start, orders))?;
+    started(start.py(), child)
+}
+
+/// Calls what starts a child by a function of Python; its exception comes first.
+pub fn calling<T>(
+    start: &Bound<'_, PyAny>,
+    spawn: impl FnOnce(&mut launch::Starter<'_>) -> procession_engine::Result<T>,
+) -> PyResult<T> {
+    let mut raised = None;
+    let mut starter = |argument: &str, keep: &[BorrowedFd<'_>]| {
+        let keep: Vec<i32> = keep.iter().map(|fd| fd.as_raw_fd()).collect();
+        let called = start.call1((argument, keep));
+        called.and_then(|pid| pid.extract()).map_err(|error| {
+            raised = Some(error);
+            Error::new(
+                ErrorKind::Invalid,
+                "the function that starts processes failed",
+            )
+        })
+    };
+    let spawned = spawn(&mut starter);
+    match raised {
+        Some(error) => Err(error),
+        None => spawned.or_raise(),
+    }
 }
 
 /// Joins the family that a parent's argument names; returns what there is to
@@ -67,13 +114,14 @@ pub fn spawn(
 /// was booted ahead, `ahead` is called before it waits.
 #[pyfunction]
 pub fn join(py: Python<'_>, argument: &str, ahead: &Bound<'_, PyAny>) -> PyResult<Option<Task>> {
-    let introduction = Introduction::parse(argument).or_raise()?;
-    let received = match start::join(&introduction).or_raise()? {
+    let introduction = BootstrapArgument::parse(argument).or_raise()?;
+    let received = match standby::join(&introduction).or_raise()? {
         Joined::Process(received) => Some(received),
         Joined::Spare(spare) => {
             ahead.call0()?;
             py.detach(|| spare.park()).or_raise()?
         }
+        Joined::Unneeded => None,
         Joined::Server(_) => return Err(value_error("this process was started as a server")),
     };
     Ok(received.map(Task::new))
@@ -82,19 +130,19 @@ pub fn join(py: Python<'_>, argument: &str, ahead: &Bound<'_, PyAny>) -> PyResul
 /// Ends the interpreters that were booted ahead.
 #[pyfunction]
 pub fn end_spares(py: Python<'_>) {
-    py.detach(spawn_spares::clear);
+    py.detach(prebooted::clear);
 }
 
 /// Returns the process ids of the interpreters that were booted ahead.
 #[pyfunction]
 pub fn spare_pids() -> Vec<u32> {
-    spawn_spares::pids()
+    prebooted::pids()
 }
 
 /// Says that this process has got through its start.
 #[pyfunction]
 pub fn booted() {
-    start::booted();
+    launch::booted();
 }
 
 /// Returns the program that a fresh interpreter is.
@@ -112,11 +160,11 @@ pub fn orders<'a>(
     daemon: bool,
     payload: Option<&Payload>,
     fds: &'a [i32],
-) -> PyResult<Orders<'a>> {
+) -> PyResult<LaunchSpec<'a>> {
     let payload = payload.map(Payload::take).transpose()?;
     // SAFETY: the process object that holds the descriptors outlives the start.
     let borrow = |&fd: &i32| unsafe { BorrowedFd::borrow_raw(fd) };
-    Ok(Orders {
+    Ok(LaunchSpec {
         name,
         daemon,
         payload,

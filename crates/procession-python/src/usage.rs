@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use procession_engine::arena::{Family, ObjectKind};
+use procession_engine::shm::ObjectKind;
 use pyo3::prelude::*;
 
 use crate::error::IntoPython;
@@ -12,8 +12,8 @@ use crate::error::IntoPython;
 /// What the dead held is given back first.
 #[pyfunction]
 pub fn usage() -> PyResult<HashMap<&'static str, u64>> {
-    let family = Family::get().or_raise()?;
-    family.bury_all();
+    let family = procession_engine::family().or_raise()?;
+    family.reclaim_all();
     let usage = family.usage();
     let mut told = HashMap::from([
         ("blocks", usage.blocks),

@@ -1,8 +1,4 @@
-//! Waits that Python can interrupt, and its way of giving timeouts.
-//!
-//! A wait lets other threads run. When a signal arrives the engine returns
-//! `Interrupted`; Python's handler then runs here, and unless it raises the
-//! wait goes on with what is left of the time.
+//! Waiting for the first of several things.
 //!
 //! # Safety
 //! Python passes descriptors as plain numbers. Polling one that is closed, or
@@ -11,123 +7,23 @@
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
 use procession_engine::channel::{self, Waitable};
-use procession_engine::os::thread;
-use procession_engine::os::time::Deadline;
-use procession_engine::{Error, ErrorKind, Result};
+use procession_engine::sys::sandbox::{Need, must_allow};
+use procession_engine::sys::wait::poll::{PollFd, PollFlags, poll};
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 
+use crate::blocking::{deadline, nothing_yet, waiting};
 use crate::error::{to_python, value_error};
 use crate::event::Event;
 use crate::queue::Queue;
 
-/// Runs a call of the engine that may block, without holding the GIL.
-pub fn detached<T: Send>(py: Python<'_>, call: impl Fn() -> Result<T> + Sync) -> PyResult<T> {
-    loop {
-        match py.detach(&call) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
-            result => return result.map_err(to_python),
-        }
-    }
-}
-
-/// Runs a wait of the engine that ends at a deadline and may be begun anew,
-/// without holding the GIL; `None` when the time is over.
-///
-/// A signal interrupts only who sleeps already. One that arrives a moment
-/// earlier would go unnoticed until the end, so the sleep has breaks, after
-/// which Python looks for signals: soon at first, because what wakes another
-/// process often makes it send one.
-pub fn waiting<T: Send>(
-    py: Python<'_>,
-    end: Deadline,
-    wait: impl Fn(Deadline) -> Result<T> + Sync,
-) -> PyResult<Option<T>> {
-    let mut breaks = Breaks::new();
-    loop {
-        let until = breaks.next(end);
-        match py.detach(|| wait(until)) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
-            Err(error) if is_over(&error) => {
-                if end.has_passed() {
-                    return Ok(None);
-                }
-                py.check_signals()?;
-            }
-            result => return result.map(Some).map_err(to_python),
-        }
-    }
-}
-
-/// The longest sleep of the thread that Python runs handlers of signals in: so late
-/// Ctrl-C may come in the worst case.
-const LONGEST: Duration = Duration::from_millis(100);
-
-/// The longest sleep of any other thread. The first one is Python's main thread in all
-/// programs but those that embed it elsewhere.
-const LONGEST_ELSEWHERE: Duration = Duration::from_secs(1);
-
-/// Says when a sleep has its next break.
-pub struct Breaks {
-    last: Duration,
-    longest: Duration,
-}
-
-impl Breaks {
-    /// Begins a sleep.
-    pub fn new() -> Self {
-        Self {
-            last: Duration::from_millis(1),
-            longest: match thread::is_first() {
-                true => LONGEST,
-                false => LONGEST_ELSEWHERE,
-            },
-        }
-    }
-
-    /// Returns the next break of a sleep that ends at `end`.
-    pub fn next(&mut self, end: Deadline) -> Deadline {
-        self.last = (self.last * 4).min(self.longest);
-        end.within(self.last)
-    }
-}
-
-fn is_over(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::TimedOut | ErrorKind::Empty | ErrorKind::Full
-    )
-}
-
-/// Returns the error with which a wait of the engine ends that has found nothing.
-pub fn nothing_yet() -> Error {
-    Error::new(ErrorKind::TimedOut, "nothing is ready yet")
-}
-
-/// Returns the end of a timeout in seconds: `None` is never, less than 0 is now.
-pub fn deadline(timeout: Option<f64>) -> PyResult<Deadline> {
-    let Some(seconds) = timeout else {
-        return Ok(Deadline::NEVER);
-    };
-    if seconds.is_nan() {
-        return Err(value_error("timeout must be a number"));
-    }
-    if seconds <= 0.0 {
-        return Ok(Deadline::now());
-    }
-    // More than the clock can count is as good as for ever.
-    Ok(Duration::try_from_secs_f64(seconds).map_or(Deadline::NEVER, Deadline::after))
-}
-
-/// Returns the end of a wait as `acquire`, `get` and `put` are told of it.
-pub fn deadline_of(block: bool, timeout: Option<f64>) -> PyResult<Deadline> {
-    if block {
-        deadline(timeout)
-    } else {
-        Ok(Deadline::now())
-    }
+/// Raises an error where a sandbox keeps this process from waiting for what others do
+/// together with descriptors.
+#[pyfunction]
+pub fn bells_must_be_allowed() -> PyResult<()> {
+    must_allow(Need::Bells).map_err(to_python)
 }
 
 /// Something that the package waits for.
@@ -148,6 +44,23 @@ impl Thing<'_> {
             Self::Event(event) => event.get().engine().map(Waitable::Event),
         }
     }
+}
+
+/// Returns the places of those descriptors that are readable now, or are none any more.
+#[pyfunction]
+pub fn readable_now(fds: Vec<i32>) -> PyResult<Vec<usize>> {
+    let mut polled: Vec<_> = fds
+        .iter()
+        // SAFETY: not negative, and only polled.
+        .map(|fd| unsafe { BorrowedFd::borrow_raw((*fd).max(0)) })
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+        .collect();
+    poll(&mut polled, Deadline::now()).map_err(to_python)?;
+    let ready = polled.iter().enumerate();
+    Ok(ready
+        .filter(|(_, fd)| !fd.revents().is_empty())
+        .map(|(place, _)| place)
+        .collect())
 }
 
 /// Returns the places of those that are ready, once any is or the time is over.

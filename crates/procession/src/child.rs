@@ -6,16 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::os::exit_status::ExitStatus;
-use procession_engine::os::time::Deadline;
 use procession_engine::process as engine;
+use procession_engine::sys::process::exit_status::ExitStatus;
+use procession_engine::sys::wait::time::Deadline;
 use serde::de::DeserializeOwned;
 
-use crate::context::StartMethod;
 use crate::current;
 use crate::error::{Death, Error, Result};
 use crate::launch::Launch;
 use crate::outcome;
+use crate::start_method::StartMethod;
 
 /// A process that was started: to follow, to stop, and to get its result from.
 ///

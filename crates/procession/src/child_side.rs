@@ -1,17 +1,16 @@
 //! What a started process does: its role, and then its end.
 
-use std::io::Write as _;
-
-use procession_engine::os::environment;
-use procession_engine::process::me;
+use procession_engine::process::current as process;
+use procession_engine::sys::attributes::environment;
+use procession_engine::sys::fd::stderr;
 
 use crate::codec::{self, Encoded};
-use crate::context::{self, StartMethod};
 use crate::current::{self, Identity};
 use crate::error::{Error, Result};
 use crate::function::{EntryRef, Input};
 use crate::launch::{Launch, Role};
-use crate::outcome::{self, Ending, Voice};
+use crate::outcome::{self, Ending, PanicOutput};
+use crate::start_method::{self, StartMethod};
 use crate::{pool, server};
 
 /// Exit code of a process whose function failed, as in `multiprocessing`.
@@ -30,9 +29,9 @@ pub fn run_payload(payload: Option<&[u8]>) -> ! {
 
 /// Is what `launch` says, until the process ends.
 pub fn run(launch: &Launch, input: &[u8]) -> ! {
-    context::inherit(launch.default_method);
+    start_method::inherit(launch.default_method);
     if launch.method != StartMethod::Fork {
-        // A forked copy has its parent's.
+        // A copy by fork was told before.
         server::inherit(launch.server);
     }
     current::become_process(Identity {
@@ -60,7 +59,7 @@ pub fn run(launch: &Launch, input: &[u8]) -> ! {
 
 fn run_task(entry: EntryRef, input: &[u8], name: &str) -> ! {
     let (bytes, ending) = match entry.resolve() {
-        Ok(entry) => outcome::run(entry, Input::Lent(input), name, Voice::Loud),
+        Ok(entry) => outcome::run(entry, Input::Lent(input), name, PanicOutput::Loud),
         Err(error) => (outcome::refuse(&error), Ending::Failed),
     };
     if let Err(error) = publish(bytes) {
@@ -73,19 +72,19 @@ fn run_task(entry: EntryRef, input: &[u8], name: &str) -> ! {
 }
 
 fn publish(outcome: Encoded) -> Result<()> {
-    Ok(me::publish_outcome(outcome.into_payload()?)?)
+    Ok(process::publish_outcome(outcome.into_payload()?)?)
 }
 
 /// Ends this process because it cannot do what it was started for; there is
 /// nobody but stderr to tell.
 pub fn give_up(error: &Error) -> ! {
     let own = std::process::id();
-    eprintln!("procession: process {own} cannot do what it was started for: {error}");
+    let text = format!("procession: process {own} cannot do what it was started for: {error}\n");
+    stderr::write(text.as_bytes());
     end(FAILED)
 }
 
 fn end(code: i32) -> ! {
-    // A broken stdout is the end of the output, not of the news about it.
-    let _ = std::io::stdout().flush();
+    // It writes out what stdout has, unless that is locked for ever.
     std::process::exit(code)
 }

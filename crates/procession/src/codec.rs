@@ -1,21 +1,31 @@
 //! Values to bytes and back: serde with postcard.
 //!
-//! Postcard is compact and has a stable format, but does not describe itself:
-//! types with `#[serde(flatten)]` or untagged enums cannot cross.
+//! Postcard is compact and has a stable format, but does not describe itself; that a
+//! value is read as it was written is watched over in `codec/write.rs` and
+//! `codec/read.rs`. Here is where the bytes lie.
 
+mod fault;
+mod mark;
+mod read;
+mod write;
+
+use std::any::type_name;
 use std::cell::Cell;
 use std::fmt::{self, Display};
 use std::ops::Deref;
 
 use postcard::ser_flavors::Flavor;
 use procession_engine as engine;
-use procession_engine::arena::{Block, Loans, loans};
 use procession_engine::process::Payload;
+use procession_engine::shm::transfer::loans;
+use procession_engine::shm::{Block, Loans};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::handle;
+
+pub use fault::Fault;
 
 /// Turns a value into bytes; `what` names it in the error.
 pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<Encoded> {
@@ -31,10 +41,13 @@ pub fn lending(encode: impl FnOnce() -> Result<Encoded>) -> Result<Encoded> {
     let (mut encoded, loans) = collecting(encode)?;
     if !loans.is_empty() {
         encoded.many = Some(match encoded.many.take() {
-            Some((block, len)) => (loans.ride(block, len as u64)?, len),
+            Some((block, len)) => (loans.attach_to_message(block, len as u64)?, len),
             None => {
                 let len = encoded.few.len();
-                (loans.ride_with(&[&encoded.few], len)?, len)
+                (
+                    loans.into_message(procession_engine::family()?, &[&encoded.few], len)?,
+                    len,
+                )
             }
         });
         encoded.rides = true;
@@ -61,23 +74,35 @@ pub fn encode_after<A: Serialize, T: Serialize + ?Sized>(
 
 /// Turns bytes back into the value; `what` names it in the error.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<T> {
-    handle::take_refusal();
-    postcard::from_bytes(bytes).map_err(|source| unread(source, &what))
+    let (value, rest) = decode_first(bytes, &what)?;
+    match rest.len() {
+        0 => Ok(value),
+        left => {
+            let fault = Fault::told(format!(
+                "leftover bytes ({left} of {}): the type's Deserialize reads less than its \
+                 Serialize wrote, as with an implementation by hand",
+                bytes.len()
+            ));
+            Err(unread::<T>(fault, &what))
+        }
+    }
 }
 
 /// As [`decode`], and returns the bytes that follow the value.
 pub fn decode_first<T: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<(T, &[u8])> {
     handle::take_refusal();
-    postcard::take_from_bytes(bytes).map_err(|source| unread(source, &what))
+    read::read(bytes).map_err(|fault| unread::<T>(fault, &what))
 }
 
 /// Says why bytes could not be read: a handle of what is gone, or the wrong bytes.
-fn unread(source: postcard::Error, what: &dyn Display) -> Error {
-    handle::take_refusal().unwrap_or_else(|| Error::codec(cannot("deserialise", what), source))
+#[cold]
+fn unread<T>(fault: Fault, what: &dyn Display) -> Error {
+    let cannot = || cannot("deserialise", what, type_name::<T>());
+    handle::take_refusal().unwrap_or_else(|| Error::codec(cannot(), fault))
 }
 
-fn cannot(verb: &str, what: &dyn Display) -> String {
-    format!("cannot {verb} {what}")
+fn cannot(verb: &str, what: &dyn Display, kind: &str) -> String {
+    format!("cannot {verb} {what} ({kind})")
 }
 
 /// Bytes that stay in this process's memory; more go straight to the arena,
@@ -124,10 +149,10 @@ impl Encoded {
     }
 
     fn append<T: Serialize + ?Sized>(&mut self, value: &T, what: &dyn Display) -> Result<()> {
-        let written = postcard::serialize_with_flavor(value, Writer(self));
-        written.map_err(|source| match self.failure.take() {
+        let written = write::write(value, Output(self));
+        written.map_err(|fault| match self.failure.take() {
             Some(failure) => failure.into(),
-            None => Error::codec(cannot("serialise", what), source),
+            None => Error::codec(cannot("serialise", what, type_name::<T>()), fault),
         })
     }
 
@@ -135,10 +160,11 @@ impl Encoded {
     fn flush(&mut self, more: usize) -> engine::Result<()> {
         let needed = self.few.len() + more;
         let (mut block, mut len) = match self.many.take() {
-            None => (Block::new(with_reserve(needed))?, 0),
+            None => (procession_engine::family()?.alloc(with_reserve(needed))?, 0),
             Some((block, len)) if len + needed <= block.len() => (block, len),
             Some((block, len)) => {
-                let mut larger = Block::new(with_reserve(len + needed).max(2 * block.capacity()))?;
+                let mut larger = procession_engine::family()?
+                    .alloc(with_reserve(len + needed).max(2 * block.capacity()))?;
                 larger[..len].copy_from_slice(&block[..len]);
                 (larger, len)
             }
@@ -214,9 +240,9 @@ impl fmt::Debug for Encoded {
 }
 
 /// Writes what postcard says.
-struct Writer<'a>(&'a mut Encoded);
+struct Output<'a>(&'a mut Encoded);
 
-impl Flavor for Writer<'_> {
+impl Flavor for Output<'_> {
     type Output = ();
 
     #[inline]

@@ -1,10 +1,19 @@
 //! The process that runs this code, its parent and its children.
+//!
+//! # Safety
+//! A copy by fork has one thread when it begins its list anew.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+#![expect(
+    unsafe_code,
+    reason = "a list that another thread may have been changing"
+)]
+
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use procession_engine::os::time::Deadline;
-use procession_engine::process::me;
+use procession_engine::process::current;
+use procession_engine::sys::fork_safe::mutex::ForkMutex;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::child::Started;
 use crate::error::{Error, Result};
@@ -40,7 +49,7 @@ const MAIN: &str = "MainProcess";
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
 /// Children of this process that somebody still holds.
-static CHILDREN: Mutex<Vec<Weak<Started>>> = Mutex::new(Vec::new());
+static CHILDREN: ForkMutex<Vec<Weak<Started>>> = ForkMutex::new(Vec::new());
 
 /// Returns the process that runs this code.
 #[must_use]
@@ -98,7 +107,7 @@ impl CurrentProcess {
     /// ```
     #[must_use]
     pub fn stop_requested(self) -> bool {
-        me::stop_requested()
+        current::stop_requested()
     }
 
     /// Blocks until the parent asks this process to stop, for at most
@@ -125,7 +134,7 @@ impl CurrentProcess {
     pub fn wait_for_stop(self, timeout: Duration) -> Result<bool> {
         let deadline = Deadline::after(timeout);
         loop {
-            match me::wait_stop(deadline).map_err(Error::from) {
+            match current::wait_stop(deadline).map_err(Error::from) {
                 Err(error) if error.is_interrupted() => {}
                 result => return result,
             }
@@ -158,7 +167,7 @@ pub struct ParentProcess {
 /// ```
 #[must_use]
 pub fn parent_process() -> Option<ParentProcess> {
-    let parent = me::parent()?;
+    let parent = current::parent()?;
     Some(ParentProcess {
         name: parent.name,
         pid: parent.pid?,
@@ -224,21 +233,35 @@ pub fn active_children() -> Vec<ActiveChild> {
 /// Writes the first process's name where its children find it.
 pub(crate) fn introduce_main() -> Result<()> {
     if IDENTITY.get().is_none() {
-        me::set_name(MAIN)?;
+        current::set_name(MAIN)?;
     }
     Ok(())
 }
 
 /// Adds a child to those that [`active_children`] looks at.
 pub(crate) fn remember(child: &Arc<Started>) {
-    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut children = CHILDREN.lock();
     children.retain(|known| known.strong_count() > 0);
     children.push(Arc::downgrade(child));
 }
 
 fn children() -> Vec<Arc<Started>> {
-    let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    let children = CHILDREN.lock();
     children.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Forgets, in a copy by fork, the children of its original.
+///
+/// # Safety
+/// This is the only thread, right after the fork.
+pub(crate) unsafe fn forget_children() {
+    // SAFETY: no other thread uses the list, the caller says.
+    unsafe { CHILDREN.renew(Vec::new()) };
+}
+
+/// Tells whether this process was started by another one of the family.
+pub(crate) fn is_started() -> bool {
+    IDENTITY.get().is_some()
 }
 
 /// Tells a started process who it is.

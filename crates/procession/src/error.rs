@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use procession_engine::ErrorKind;
 
+use crate::codec::Fault;
+
 /// Shorthand for a result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -34,16 +36,9 @@ enum Cause {
     Panic(PanicInfo),
     Died(Death),
     Overrun(Overrun),
-    Cancelled {
-        what: String,
-    },
-    Codec {
-        what: String,
-        source: postcard::Error,
-    },
-    Refused {
-        message: String,
-    },
+    Cancelled { what: String },
+    Codec { what: String, source: Fault },
+    Refused { message: String },
 }
 
 /// What is known of a panic in another process.
@@ -128,9 +123,18 @@ impl Error {
         }
     }
 
-    pub(crate) fn codec(what: impl Into<String>, source: postcard::Error) -> Self {
+    pub(crate) fn codec(what: impl Into<String>, source: Fault) -> Self {
         let what = what.into();
         Self(Box::new(Cause::Codec { what, source }))
+    }
+
+    /// Returns the error of a deadline with words that tell what was late, and any other
+    /// as it is.
+    pub(crate) fn or_late(self, what: impl fmt::Display) -> Self {
+        match self.is_kind(ErrorKind::TimedOut) {
+            true => procession_engine::Error::new(ErrorKind::TimedOut, what.to_string()).into(),
+            false => self,
+        }
     }
 
     fn is_kind(&self, kind: ErrorKind) -> bool {

@@ -18,20 +18,40 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::loans;
-use procession_engine::os::image::{Image, main_image};
+use procession_engine::shm::transfer::loans;
+use procession_engine::sys::process::image::{Image, main_image};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
 use crate::error::{Error, Result};
-use crate::outcome;
+use crate::outcome::{self, ItemOutcome};
+
+/// Refuses to be compiled for what has captured something, or is only an address.
+///
+/// It is asked in each public method that takes a function, so that the compiler names the
+/// line of whoever calls it.
+pub(crate) const fn must_be_bare<F>() {
+    assert!(
+        size_of::<F>() == 0,
+        "only a function itself or a closure without captures can cross to another process: \
+         pass what it captures as arguments, and `f` rather than `f as fn(..)`"
+    );
+}
 
 /// Can run in another process: every `fn` and every closure without captures
 /// whose arguments and result are serde types.
 ///
 /// Implemented for up to eight arguments. One argument is passed as itself,
 /// several as a tuple, none as `()`. `M` only tells the implementations apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called in another process",
+    label = "it cannot be called in another process",
+    note = "the types of its arguments and of its result must be owned and implement serde's \
+            `Serialize` and `Deserialize`: put `#[derive(serde::Serialize, serde::Deserialize)]` \
+            on them, and take `String` rather than `&str`",
+    note = "it may be an `fn` or a closure that captures nothing, with eight arguments at most"
+)]
 pub trait Callable<M>: Copy + Send + Sync + 'static {
     /// What is passed in.
     type Input: Serialize + DeserializeOwned + Send + 'static;
@@ -112,7 +132,7 @@ impl Input<'_> {
     fn decode<T: DeserializeOwned>(self, what: impl Display) -> Result<T> {
         match self {
             Self::Lent(bytes) => codec::decode(bytes, what),
-            Self::Kept(bytes) => loans::visiting(|| codec::decode(bytes, what)),
+            Self::Kept(bytes) => loans::reading_untracked(|| codec::decode(bytes, what)),
         }
     }
 }
@@ -130,15 +150,20 @@ impl EntryRef {
     /// # Errors
     /// `Unsupported` when the function lies in a shared library.
     pub(crate) fn of<F: Callable<M>, M>(function: F) -> Result<Self> {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "only a function itself or a closure without captures can cross to another \
-                 process: pass what it captures as arguments, and `f` rather than `f as fn(..)`"
-            );
-        }
+        const { must_be_bare::<F>() };
         let _ = function;
-        let address = run::<F, M> as Entry as usize;
+        Self::to::<F>(run::<F, M>)
+    }
+
+    /// Refers to what calls a function for each of several inputs, in one task.
+    pub(crate) fn of_chunk<F: Callable<M>, M>(function: F) -> Result<Self> {
+        const { must_be_bare::<F>() };
+        let _ = function;
+        Self::to::<F>(run_chunk::<F, M>)
+    }
+
+    fn to<F>(entry: Entry) -> Result<Self> {
+        let address = entry as usize;
         let image = image();
         if !image.code.contains(&address) {
             return Err(procession_engine::Error::new(
@@ -170,7 +195,7 @@ impl EntryRef {
                  run the same executable",
             ));
         }
-        // SAFETY: `of` made the offset from an `Entry` of this very build.
+        // SAFETY: `to` made the offset from an `Entry` of this very build.
         Ok(unsafe { std::mem::transmute::<usize, Entry>(address) })
     }
 }
@@ -178,11 +203,30 @@ impl EntryRef {
 fn run<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
     let what = std::any::type_name::<F>();
     let input = input.decode(format_args!("the arguments of {what}"))?;
-    // SAFETY: `F` has no bytes (checked where the reference was made), and a
-    // value of it existed there; a dangling but aligned pointer reads nothing.
-    let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
+    // SAFETY: whoever made the reference had the function.
+    let function = unsafe { bare_value::<F>() };
     let output = function.call(input);
     outcome::done(&output, format_args!("the result of {what}"))
+}
+
+fn run_chunk<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
+    let what = std::any::type_name::<F>();
+    let inputs: Vec<F::Input> = input.decode(format_args!("the arguments of {what}"))?;
+    // SAFETY: whoever made the reference had the function.
+    let function = unsafe { bare_value::<F>() };
+    let call = |input| ItemOutcome::of(|| function.call(input));
+    let outputs: Vec<ItemOutcome<F::Output>> = inputs.into_iter().map(call).collect();
+    outcome::done(&outputs, format_args!("the results of {what}"))
+}
+
+/// Makes a function that has no bytes of its type.
+///
+/// # Safety
+/// `F` has no bytes, which is checked where a reference to it is made, and a value of it
+/// exists in the process that made the reference.
+unsafe fn bare_value<F>() -> F {
+    // SAFETY: a dangling but aligned pointer to no bytes may be read.
+    unsafe { std::ptr::NonNull::<F>::dangling().read() }
 }
 
 /// Returns this program's image, which is looked at once.

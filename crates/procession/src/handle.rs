@@ -6,13 +6,13 @@
 
 use std::cell::Cell;
 
-use procession_engine::arena::Handle;
+use procession_engine::shm::Handle;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 
-#[derive(Serialize, Deserialize)]
-struct Numbers(u64, u64);
+/// Offset and serial.
+type HandleParts = (u64, u64);
 
 thread_local! {
     /// Why the latest handle could not be attached to.
@@ -26,7 +26,7 @@ pub fn take_refusal() -> Option<Error> {
 
 /// Writes a handle that was lent for this message.
 pub fn serialize<S: Serializer>(lent: Handle, serializer: S) -> Result<S::Ok, S::Error> {
-    Numbers(lent.offset, lent.serial).serialize(serializer)
+    (lent.offset, lent.serial).serialize(serializer)
 }
 
 /// Reads a handle and attaches with it.
@@ -38,7 +38,7 @@ where
     D: Deserializer<'de>,
     E: Into<Error>,
 {
-    let Numbers(offset, serial) = Numbers::deserialize(deserializer)?;
+    let (offset, serial) = HandleParts::deserialize(deserializer)?;
     attach(Handle { offset, serial }).map_err(|error| refuse(error.into()))
 }
 

@@ -11,14 +11,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use procession_engine::os::prctl::set_name;
-use procession_engine::start::introduction::Introduction;
-use procession_engine::start::{Joined, Program, join};
+use procession_engine::launch::Program;
+use procession_engine::launch::bootstrap::BootstrapArgument;
+use procession_engine::standby::{Joined, join};
+use procession_engine::sys::attributes::prctl::set_name;
 use procession_engine::{Error as EngineError, ErrorKind};
 
 use crate::child_side;
 use crate::error::{Error, Result};
-use crate::server;
+use crate::{function, server};
 
 /// Arguments with which the program reaches `init` when it is started anew.
 static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
@@ -66,6 +67,16 @@ pub fn init_in_test() {
 
 /// Tells whether processes can be started.
 pub fn check() -> Result<()> {
+    if !function::image().code.contains(&(init as fn() as usize)) {
+        return Err(EngineError::new(
+            ErrorKind::Unsupported,
+            "procession is part of a shared library here: a process that it starts would be the \
+             program that has loaded the library, which would run anew instead of turning into \
+             its task; start processes from a program of its own (in Python, by the package \
+             procession)",
+        )
+        .into());
+    }
     if ARGUMENTS.get().is_some() {
         return Ok(());
     }
@@ -101,7 +112,7 @@ fn name_of_program() -> OsString {
 fn ready(arguments: Vec<OsString>) {
     // Several tests of one program each call this; any one of them will do.
     let _ = ARGUMENTS.set(arguments);
-    if let Some(introduction) = Introduction::find(std::env::args_os()) {
+    if let Some(introduction) = BootstrapArgument::find(std::env::args_os()) {
         become_the_task(&introduction);
     }
 }
@@ -119,7 +130,7 @@ extern "C" fn before_main() {
     }
 }
 
-fn become_the_task(introduction: &Introduction) -> ! {
+fn become_the_task(introduction: &BootstrapArgument) -> ! {
     // The kernel has called it after the link that it was started by. Only for
     // those who look at it: a sandbox may forbid to change it.
     if let Some(name) = Path::new(&name_of_program()).file_name() {
@@ -128,7 +139,7 @@ fn become_the_task(introduction: &Introduction) -> ! {
     match join(introduction).map_err(Error::from) {
         Ok(Joined::Process(received)) => child_side::run_payload(received.payload.as_deref()),
         Ok(Joined::Server(server)) => server::serve(server),
-        Ok(Joined::Spare(_)) => child_side::give_up(&Error::invalid(
+        Ok(Joined::Spare(_) | Joined::Unneeded) => child_side::give_up(&Error::invalid(
             "this program keeps no spares of its own, and yet was started as one",
         )),
         Err(error) => child_side::give_up(&error),

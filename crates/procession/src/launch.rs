@@ -6,13 +6,13 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
-use procession_engine::start::{Orders, Program, spawn};
+use procession_engine::launch::{LaunchSpec, Program, spawn};
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
-use crate::context::StartMethod;
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
+use crate::start_method::StartMethod;
 use crate::{current, init, server};
 
 /// Comes first in a child's payload; what its role needs follows.
@@ -29,7 +29,7 @@ pub struct Launch {
     /// The start method that it uses when it starts others.
     pub default_method: StartMethod,
     /// The fork server that it starts others by, if there is one.
-    pub server: Option<server::Numbers>,
+    pub server: Option<server::ServerHandle>,
     /// What is in its environment besides what is in its parent's.
     pub env: Vec<(OsString, OsString)>,
 }
@@ -74,7 +74,7 @@ pub fn start<I: Serialize>(
     };
     let (encoded, loans) = codec::collecting(|| codec::encode_after(&launch, input, what))?;
     let payload = encoded.into_payload()?.with_loans(loans);
-    let orders = Orders {
+    let orders = LaunchSpec {
         name: launch.name.clone(),
         daemon: launch.daemon,
         payload: Some(payload),

@@ -35,7 +35,7 @@
 //! - Starting: [`Process`], [`Run`], [`Child`], [`StartMethod`], [`Context`].
 //! - Who is who: [`current_process`], [`parent_process`], [`active_children`].
 //! - Many tasks: [`Pool`].
-//! - Talking: [`Queue`], [`pipe`], [`Shared`], [`SharedArray`].
+//! - Talking: [`Queue`], [`JoinableQueue`], [`pipe`], [`Shared`], [`SharedArray`].
 //! - Waiting: [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`],
 //!   [`Barrier`], and [`wait()`] for the first of several.
 //!
@@ -43,7 +43,23 @@
 //!
 //! A started process is this program again, up to the line where it turns into
 //! its task: `procession::init()`, or [`#[procession::main]`](main) which puts
-//! it first in `main`. Forgetting it is an error at the first start.
+//! it first in `main`. Forgetting it is an error at the first start. In a shared
+//! library (a `cdylib`) there is no such program, and every start is refused.
+//!
+//! # What can cross
+//!
+//! Arguments, results and messages are types of serde that are read as they are
+//! written: all that `#[derive(Serialize, Deserialize)]` makes, with names, defaults and
+//! fields or variants that are skipped on both sides (`#[serde(skip)]`), and what the
+//! standard library has. They cross in postcard's form, which is compact and does not say
+//! what is in it. So these are refused, with [`Error::is_codec`] and the reason: `flatten`,
+//! `untagged` and `tag`; a value of which `skip_serializing_if` leaves
+//! something out; what is skipped on one side only; sequences and maps that do not know
+//! their length. Wrap them in [`SelfDescribing`], or send what they are made of.
+//!
+//! What borrows (`&str`) has to be owned; a number, a `char` or a float that is no number
+//! arrives bit by bit as it was. Pointers, files and mutexes of `std` mean nothing elsewhere
+//! and have no form; [`Lock`], [`Queue`] and their like are what crosses in their place.
 //!
 //! # When a process dies
 //!
@@ -76,9 +92,12 @@ mod handle;
 
 mod process;
 mod run;
+mod self_describing;
 
 mod context;
+mod cpu_count;
 mod init;
+mod start_method;
 
 mod child;
 mod current;
@@ -92,6 +111,8 @@ mod pool;
 
 mod pipe;
 mod queue;
+
+mod joinable_queue;
 mod shared;
 
 mod sync;
@@ -101,20 +122,24 @@ mod wait;
 mod decoders;
 
 pub use child::{Child, State};
-pub use context::{Context, StartMethod, cpu_count, set_start_method, start_method};
+pub use context::Context;
+pub use cpu_count::cpu_count;
 pub use current::{
     ActiveChild, CurrentProcess, ParentProcess, active_children, current_process, parent_process,
 };
 pub use error::{Error, PanicInfo, Result};
 pub use function::Callable;
 pub use init::{init, init_in_test};
+pub use joinable_queue::JoinableQueue;
 pub use pipe::{Pipe, pipe};
 pub use pool::{AsyncResult, Calls, Imap, Pool, PoolBuilder, WorkerInfo};
 pub use process::{Given, Missing, Process};
 pub use procession_macros::{main, test};
 pub use queue::{Items, PutError, Queue};
 pub use run::{Run, RunOf, Running};
+pub use self_describing::SelfDescribing;
 pub use shared::{Shared, SharedArray, SharedGuard};
+pub use start_method::{StartMethod, set_start_method, start_method};
 pub use sync::{
     Arrival, Barrier, Condition, Event, Guard, Lock, LockGuard, Permit, RLock, RLockGuard,
     Semaphore,

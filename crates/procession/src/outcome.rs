@@ -3,16 +3,17 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
-use std::io::Write as _;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use procession_engine::ErrorKind;
+use procession_engine::sys::fd::stderr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
-use crate::current::current_process;
+use crate::current::{self, current_process};
 use crate::error::{Error, PanicInfo, Result};
 use crate::function::{Entry, Input};
 
@@ -53,7 +54,7 @@ pub enum Ending {
 }
 
 /// Runs an entry; returns the bytes to send home and how it ended.
-pub fn run(entry: Entry, input: Input<'_>, process: &str, voice: Voice) -> (Encoded, Ending) {
+pub fn run(entry: Entry, input: Input<'_>, process: &str, voice: PanicOutput) -> (Encoded, Ending) {
     watch_panics();
     VOICE.set(Some(voice));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| entry(input)));
@@ -74,6 +75,33 @@ pub fn done<R: Serialize>(result: &R, what: impl Display) -> Result<Encoded> {
 /// Turns a failure outside the function into bytes to send home.
 pub fn refuse(error: &Error) -> Encoded {
     failed(&Outcome::failed(error))
+}
+
+/// What became of one input of a task that has several.
+#[derive(Serialize, Deserialize)]
+pub enum ItemOutcome<R> {
+    Returned(R),
+    Panicked(PanicInfo),
+}
+
+impl<R> ItemOutcome<R> {
+    /// Calls a function for one input, within [`run`]: its panic is this input's alone.
+    pub fn of(call: impl FnOnce() -> R) -> Self {
+        match panic::catch_unwind(AssertUnwindSafe(call)) {
+            Ok(value) => Self::Returned(value),
+            Err(payload) => {
+                let process = current_process().name().to_owned();
+                Self::Panicked(panic_info(payload.as_ref(), &process))
+            }
+        }
+    }
+
+    pub fn into_result(self) -> Result<R> {
+        match self {
+            Self::Returned(value) => Ok(value),
+            Self::Panicked(info) => Err(Error::panic(info)),
+        }
+    }
 }
 
 impl Outcome {
@@ -142,7 +170,7 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> 
 
 /// What becomes of the text of a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub enum PanicOutput {
     /// It goes home, and to this process's stderr, as in `multiprocessing`.
     Loud,
     /// It only goes home: a task of a pool is waited for, and there may be
@@ -158,15 +186,29 @@ struct Seen {
 
 thread_local! {
     /// The voice of the entry that this thread runs, if it runs one.
-    static VOICE: Cell<Option<Voice>> = const { Cell::new(None) };
+    static VOICE: Cell<Option<PanicOutput>> = const { Cell::new(None) };
 
     /// The latest panic of this thread.
     static LATEST: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
+/// Whether locks of the standard library may be taken for ever: this is a copy by fork of a
+/// process with several threads.
+static LOCKED: AtomicBool = AtomicBool::new(false);
+
+/// Has panics of this process take no lock of the standard library's that another thread may
+/// have had when it was forked: those of stderr and of looking at the stack. Nor are hooks
+/// called that were there before, as most of them end in the standard library's own.
+pub fn avoid_locks() {
+    // Relaxed: this process has no other thread yet.
+    LOCKED.store(true, Ordering::Relaxed);
+}
+
 /// Notes each panic of an entry, and leaves those that are to be heard to the
 /// hook that was there before.
-fn watch_panics() {
+///
+/// The hooks have a lock, too. Whoever forks calls this before.
+pub fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
@@ -175,23 +217,36 @@ fn watch_panics() {
             if voice.is_some() {
                 LATEST.set(Some(see(info)));
             }
-            if voice != Some(Voice::Quiet) {
-                let own = current_process();
-                let heading = format!("\nin process {} (pid {}):", own.name(), own.pid());
-                // In one piece: several processes may write at a time.
-                let _ = std::io::stderr().write_all(heading.as_bytes());
-                before(info);
+            if voice != Some(PanicOutput::Quiet) {
+                if current::is_started() {
+                    let own = current_process();
+                    let heading = format!("\nin process {} (pid {}):", own.name(), own.pid());
+                    // In one piece: several processes may write at a time.
+                    stderr::write(heading.as_bytes());
+                }
+                if LOCKED.load(Ordering::Relaxed) {
+                    stderr::write(format!("\n{info}\n").as_bytes());
+                } else {
+                    before(info);
+                }
             }
         }));
     });
 }
 
 fn see(info: &PanicHookInfo<'_>) -> Seen {
-    let backtrace = Backtrace::capture();
     Seen {
         location: info.location().map(ToString::to_string),
-        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+        backtrace: backtrace(),
     }
+}
+
+fn backtrace() -> Option<String> {
+    if LOCKED.load(Ordering::Relaxed) {
+        return None;
+    }
+    let backtrace = Backtrace::capture();
+    (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string())
 }
 
 fn panic_info(payload: &(dyn std::any::Any + Send), process: &str) -> PanicInfo {

@@ -4,9 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use procession_engine::arena::Handle;
-use procession_engine::channel::{LinkEnd, LinkHandles, link};
-use procession_engine::os::time::Deadline;
+use procession_engine::channel::{DuplexEnd, DuplexHandles, duplex};
+use procession_engine::shm::Handle;
+use procession_engine::sys::wait::time::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -41,7 +41,7 @@ use crate::wait::{Target, Waitable};
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub struct Pipe<S, R> {
-    end: LinkEnd,
+    end: DuplexEnd,
     values: PhantomData<fn(S) -> R>,
 }
 
@@ -63,12 +63,12 @@ pub struct Pipe<S, R> {
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub fn pipe<S, R>() -> Result<(Pipe<S, R>, Pipe<R, S>)> {
-    let (first, second) = link()?;
+    let (first, second) = duplex()?;
     Ok((Pipe::of(first), Pipe::of(second)))
 }
 
 impl<S, R> Pipe<S, R> {
-    fn of(end: LinkEnd) -> Self {
+    fn of(end: DuplexEnd) -> Self {
         Self {
             end,
             values: PhantomData,
@@ -187,21 +187,21 @@ impl<S, R> fmt::Debug for Pipe<S, R> {
     }
 }
 
-type Numbers = [(u64, u64); 3];
+type PipeParts = [(u64, u64); 3];
 
 impl<S, R> Serialize for Pipe<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> std::result::Result<Z::Ok, Z::Error> {
-        let LinkHandles { end, out, incoming } = self.end.lend();
-        let numbers: Numbers = [end, out, incoming].map(|handle| (handle.offset, handle.serial));
+        let DuplexHandles { end, out, incoming } = self.end.lend();
+        let numbers: PipeParts = [end, out, incoming].map(|handle| (handle.offset, handle.serial));
         numbers.serialize(serializer)
     }
 }
 
 impl<'de, S, R> Deserialize<'de> for Pipe<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let numbers = Numbers::deserialize(deserializer)?;
+        let numbers = PipeParts::deserialize(deserializer)?;
         let [end, out, incoming] = numbers.map(|(offset, serial)| Handle { offset, serial });
-        LinkEnd::attach(LinkHandles { end, out, incoming })
+        DuplexEnd::attach(DuplexHandles { end, out, incoming })
             .map(Self::of)
             .map_err(|error| handle::refuse(error.into()))
     }

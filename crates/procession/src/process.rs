@@ -6,10 +6,10 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::child::Child;
-use crate::context::{self, StartMethod};
 use crate::error::Result;
-use crate::function::{Callable, EntryRef};
+use crate::function::{Callable, EntryRef, must_be_bare};
 use crate::launch::{self, Launch, Role};
+use crate::start_method::{self, StartMethod};
 
 /// A process that is yet to be started: its function, arguments and name.
 ///
@@ -83,6 +83,7 @@ impl<F: Callable<M>, M> Process<F, M, Missing> {
     /// Prepares a process that runs `function`: an `fn`, or a closure that
     /// captures nothing.
     pub fn new(function: F) -> Self {
+        const { must_be_bare::<F>() };
         Self {
             function,
             arguments: Missing,
@@ -188,8 +189,11 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
             role: Role::Task(EntryRef::of(self.function)?),
             name: launch::process_name(self.options.name.clone()),
             daemon: self.options.daemon,
-            method: self.options.method.unwrap_or_else(context::start_method),
-            default_method: context::start_method(),
+            method: self
+                .options
+                .method
+                .unwrap_or_else(start_method::start_method),
+            default_method: start_method::start_method(),
             server: None,
             env: Vec::new(),
         })

@@ -4,9 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use procession_engine::arena::Handle;
 use procession_engine::channel as engine;
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::Handle;
+use procession_engine::sys::wait::time::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -117,6 +117,24 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Returns the number of values that the queue holds at most; `None` without bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// assert_eq!(Queue::<u8>::bounded(3)?.capacity(), Some(3));
+    /// assert_eq!(Queue::<u8>::new()?.capacity(), None);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> Option<usize> {
+        match self.engine.maxsize() {
+            0 => None,
+            some => Some(some as usize),
+        }
+    }
+
     /// Returns the number of values in the queue, exactly as of now.
     ///
     /// # Examples
@@ -167,15 +185,34 @@ impl<T> Queue<T> {
         Ok(self.engine.close()?)
     }
 
+    /// Closes the queue for all at once: what is in it is thrown away.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put(1)?;
+    /// queue.close_now()?;
+    /// assert!(queue.get().unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close_now(&self) -> Result<()> {
+        Ok(self.engine.close_now()?)
+    }
+
     pub(crate) fn engine(&self) -> &engine::Queue {
         &self.engine
     }
 
-    fn lend(&self) -> Handle {
+    pub(crate) fn lend(&self) -> Handle {
         self.engine.lend()
     }
 
-    fn attach(handle: Handle) -> procession_engine::Result<Self> {
+    pub(crate) fn attach(handle: Handle) -> procession_engine::Result<Self> {
         engine::Queue::attach(handle).map(Self::of)
     }
 }
@@ -394,7 +431,38 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn get_many(&self, most: usize) -> Result<Vec<T>> {
-        let messages = uninterrupted(|| self.engine.get_many(most, Deadline::NEVER))?;
+        self.get_many_until(most, Deadline::NEVER)
+    }
+
+    /// As [`get_many`](Self::get_many), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and `is_timeout` when none came.
+    pub fn get_many_timeout(&self, most: usize, timeout: Duration) -> Result<Vec<T>> {
+        self.get_many_until(most, Deadline::after(timeout))
+    }
+
+    /// Takes up to `most` of the values that are there now.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and `is_empty` when there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// assert!(queue.try_get_many(10).unwrap_err().is_empty());
+    /// queue.put_many([1, 2])?;
+    /// assert_eq!(queue.try_get_many(10)?, [1, 2]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn try_get_many(&self, most: usize) -> Result<Vec<T>> {
+        self.get_many_until(most, Deadline::now())
+    }
+
+    fn get_many_until(&self, most: usize, deadline: Deadline) -> Result<Vec<T>> {
+        let messages = uninterrupted(|| self.engine.get_many(most, deadline))?;
         messages
             .iter()
             .map(|message| message.read(|bytes| codec::decode(bytes, ITEM)))

@@ -4,35 +4,39 @@
 //! there. Processes that are started find the family's server by its handle.
 //!
 //! # Safety
-//! The server forks with one thread, which the engine checks before each fork.
+//! The server forks with one thread, which the engine checks before each fork. A copy by
+//! fork has one thread when it comes to know the server anew.
 
-#![expect(unsafe_code, reason = "the server forks")]
+#![expect(
+    unsafe_code,
+    reason = "the server forks, and is known to copies by fork"
+)]
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use procession_engine::arena::Handle;
-use procession_engine::os::fork::fork;
+use procession_engine::launch::LaunchSpec;
 use procession_engine::process::Child;
-use procession_engine::start::{ForkServer, Orders, Server};
+use procession_engine::shm::Handle;
+use procession_engine::standby::{ForkServer, Server};
+use procession_engine::sys::fork_safe::mutex::{ForkGuard, ForkMutex};
+use procession_engine::sys::process::fork::fork;
 
 use crate::child_side;
 use crate::error::{Error, Result};
 use crate::{function, init};
 
 /// The server that this process starts others by.
-static SERVER: Mutex<Known> = Mutex::new(Known {
+static SERVER: ForkMutex<Known> = ForkMutex::new(Known {
     told: None,
     found: None,
 });
 
 /// A server's handle, as it crosses to a child.
-pub type Numbers = (u64, u64);
+pub type ServerHandle = (u64, u64);
 
 /// What this process knows of a server.
 struct Known {
     /// What its parent told it. Most children start nobody: they look for the
     /// server when they need it.
-    told: Option<Numbers>,
+    told: Option<ServerHandle>,
     found: Option<ForkServer>,
 }
 
@@ -51,7 +55,7 @@ impl Known {
 }
 
 /// Starts the server if it does not run; returns its handle.
-pub fn ensure() -> Result<Option<Numbers>> {
+pub fn ensure() -> Result<Option<ServerHandle>> {
     let mut known = locked();
     let server = known.server();
     server.ensure(&init::program()?, server_orders)?;
@@ -59,24 +63,38 @@ pub fn ensure() -> Result<Option<Numbers>> {
 }
 
 /// Starts a process by the server.
-pub fn start(orders: Orders<'static>) -> Result<Child> {
+pub fn start(orders: LaunchSpec<'static>) -> Result<Child> {
     let mut known = locked();
     let server = known.server();
     Ok(server.start(&init::program()?, server_orders, orders)?)
 }
 
 /// Returns the handle of the server, if one runs.
-pub fn numbers() -> Option<Numbers> {
+pub fn numbers() -> Option<ServerHandle> {
     let known = locked();
     known.found.as_ref().map_or(known.told, numbers_of)
 }
 
 /// Uses the server that the parent uses, as long as it lives.
-pub fn inherit(numbers: Option<Numbers>) {
+pub fn inherit(numbers: Option<ServerHandle>) {
     *locked() = Known {
         told: numbers,
         found: None,
     };
+}
+
+/// As [`inherit`], in a copy by fork, whose original may have been starting the server.
+///
+/// # Safety
+/// This is the only thread, right after the fork.
+pub unsafe fn inherit_by_fork(numbers: Option<ServerHandle>) {
+    // SAFETY: no other thread uses it, the caller says.
+    unsafe {
+        SERVER.renew(Known {
+            told: numbers,
+            found: None,
+        });
+    }
 }
 
 /// Is the server: forks others until it is ended.
@@ -92,20 +110,20 @@ pub fn serve(server: Server) -> ! {
     }
 }
 
-fn server_orders() -> procession_engine::Result<Orders<'static>> {
-    Ok(Orders {
+fn server_orders() -> procession_engine::Result<LaunchSpec<'static>> {
+    Ok(LaunchSpec {
         name: "ForkServer".to_owned(),
         daemon: true,
-        ..Orders::default()
+        ..LaunchSpec::default()
     })
 }
 
-fn numbers_of(server: &ForkServer) -> Option<Numbers> {
+fn numbers_of(server: &ForkServer) -> Option<ServerHandle> {
     let handle = server.handle()?;
     Some((handle.offset, handle.serial))
 }
 
 /// Locks what is sound after any panic: every change is one assignment.
-fn locked() -> MutexGuard<'static, Known> {
-    SERVER.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked() -> ForkGuard<'static, Known> {
+    SERVER.lock()
 }

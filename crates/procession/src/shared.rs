@@ -12,11 +12,11 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
-use procession_engine::arena::{
-    Acquired, Family, Handle, NotAcquired, Object, ObjectKind, RawLock,
+use procession_engine::shm::{
+    Acquired, Handle, NotAcquired, ObjectKind, RawLock, SharedBody, SharedObject,
 };
-use procession_engine::os::time::Deadline;
-use procession_engine::primitive::{AtomicU64, Ordering};
+use procession_engine::sys::primitive::{AtomicU64, Ordering};
+use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{Error as EngineError, ErrorKind};
 
 use crate::error::{Error, Result};
@@ -127,7 +127,7 @@ impl<T: Pod + fmt::Debug> fmt::Debug for Shared<T> {
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub struct SharedArray<T: Pod> {
-    object: Object,
+    object: SharedObject<Head>,
     items: PhantomData<T>,
 }
 
@@ -137,6 +137,11 @@ struct Head {
     lock: RawLock,
     len: AtomicU64,
     item_size: AtomicU64,
+}
+
+// SAFETY: a lock word and atomics, in the order of C.
+unsafe impl SharedBody for Head {
+    const KIND: ObjectKind = ObjectKind::Array;
 }
 
 impl<T: Pod> SharedArray<T> {
@@ -162,9 +167,8 @@ impl<T: Pod> SharedArray<T> {
         }
         let bytes = (size_of::<T>() as u64)
             .checked_mul(len as u64)
-            .and_then(|bytes| bytes.checked_add(size_of::<Head>() as u64))
             .ok_or_else(|| Error::invalid(format!("an array of {len} items cannot be")))?;
-        let object = Object::create(ObjectKind::Array, bytes)?;
+        let object = SharedObject::create(procession_engine::family()?, bytes)?;
         let array = Self {
             object,
             items: PhantomData,
@@ -237,7 +241,7 @@ impl<T: Pod> SharedArray<T> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn lock(&self) -> Result<SharedGuard<'_, T>> {
-        let family = Family::get()?;
+        let family = procession_engine::family()?;
         loop {
             let lock = &self.head().lock;
             match lock.lock_until(family.me(), family, Deadline::NEVER) {
@@ -261,7 +265,7 @@ impl<T: Pod> SharedArray<T> {
     }
 
     fn head(&self) -> &Head {
-        self.object.body::<Head>()
+        self.object.body()
     }
 
     fn handle(&self) -> Handle {
@@ -273,7 +277,7 @@ impl<T: Pod> SharedArray<T> {
     }
 
     fn attach(handle: Handle) -> Result<Self> {
-        let object = Object::attach(handle, ObjectKind::Array)?;
+        let object = SharedObject::attach(procession_engine::family()?, handle)?;
         let array = Self {
             object,
             items: PhantomData,
@@ -291,9 +295,8 @@ impl<T: Pod> SharedArray<T> {
     }
 
     fn items(&self) -> *mut T {
-        let offset = self.object.view().body_offset() + size_of::<Head>() as u64;
         let bytes = (self.len() * size_of::<T>()) as u64;
-        self.object.family().pointer(offset, bytes).as_ptr().cast()
+        self.object.view().behind(0, bytes).as_ptr().cast()
     }
 }
 

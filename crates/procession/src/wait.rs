@@ -4,11 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use procession_engine::channel::{self as engine, Waitable as Engine};
-use procession_engine::os::time::Deadline;
 use procession_engine::sync;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::child::Child;
 use crate::error::Result;
+use crate::joinable_queue::JoinableQueue;
 use crate::queue::Queue;
 use crate::sync::{Event, uninterrupted};
 
@@ -72,6 +73,12 @@ impl<R> Waitable for Child<R> {
 }
 
 impl<T> Waitable for Queue<T> {
+    fn waitable(&self) -> Target<'_> {
+        Target::Queue(self.engine())
+    }
+}
+
+impl<T> Waitable for JoinableQueue<T> {
     fn waitable(&self) -> Target<'_> {
         Target::Queue(self.engine())
     }

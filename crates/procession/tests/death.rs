@@ -7,8 +7,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use procession::{
-    Barrier, Child, Condition, Event, Lock, Pool, Process, Queue, RLock, Semaphore, Shared,
-    SharedArray, StartMethod, Waitable, wait,
+    Barrier, Child, Condition, Event, JoinableQueue, Lock, Pool, Process, Queue, RLock, Semaphore,
+    Shared, SharedArray, StartMethod, Waitable, wait,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,40 @@ fn must_be_next((number, bytes): (u64, Vec<u8>), expected: &mut u64, size: usize
     assert_eq!(number, *expected);
     assert!(bytes == vec![number as u8; size]);
     *expected += 1;
+}
+
+#[procession::test]
+fn a_killed_worker_leaves_no_more_undone_than_it_had_in_hand() {
+    let _watchdog = watch();
+    let tasks = JoinableQueue::new().unwrap();
+    tasks.put_many(0..20_000).unwrap();
+    let begun = Event::new().unwrap();
+    let process = Process::new(|tasks: JoinableQueue<u32>, begun: Event| {
+        for number in &tasks {
+            tasks.task_done().unwrap();
+            if number.unwrap() == 100 {
+                begun.set();
+            }
+        }
+    });
+    let child = process
+        .args((tasks.clone(), begun.clone()))
+        .start()
+        .unwrap();
+    begun.wait().unwrap();
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap(), -9);
+    while tasks.try_get().is_ok() {
+        tasks.task_done().unwrap();
+    }
+    let in_hand = tasks.unfinished();
+    assert!(in_hand <= 1, "{in_hand}");
+    if in_hand == 1 {
+        assert!(tasks.join_timeout(Duration::ZERO).unwrap_err().is_timeout());
+        tasks.task_done().unwrap();
+    }
+    tasks.join().unwrap();
+    assert!(tasks.task_done().unwrap_err().is_invalid());
 }
 
 #[procession::test]

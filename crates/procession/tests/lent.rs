@@ -10,7 +10,6 @@ mod watchdog;
 
 use alone::alone;
 use procession::{Event, Lock, Pool, Process, Queue, StartMethod, active_children, pipe, wait};
-use procession_engine::arena::Family;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Deserializer, Serialize};
 use watchdog::watch;
@@ -44,7 +43,7 @@ impl<'de> Deserialize<'de> for DeadlyOnce {
 type Message = (Deadly, Lock);
 
 fn objects() -> u64 {
-    Family::get().unwrap().usage().objects
+    procession_engine::family().unwrap().usage().objects
 }
 
 fn read(queue: Queue<Message>) {

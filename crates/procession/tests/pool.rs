@@ -123,6 +123,66 @@ fn a_dead_worker_costs_one_task() {
 }
 
 #[procession::test]
+fn a_result_that_is_late_comes_when_it_is_asked_for_again() {
+    let _watchdog = watch();
+    let pool = pool(StartMethod::ForkServer, 2);
+    let go = Event::new().unwrap();
+    let wait = |go: Option<Event>| go.is_none_or(|go| go.wait_timeout(SOON).unwrap());
+    let mut results = pool.imap(wait, [Some(go.clone()), None]);
+    for _ in 0..2 {
+        let late = results.next_timeout(Duration::from_millis(10)).unwrap();
+        let error = late.unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        assert!(error.to_string().contains("10ms"), "{error}");
+    }
+    go.set();
+    assert!(results.next_timeout(SOON).unwrap().unwrap());
+    assert!(results.next_timeout(SOON).unwrap().unwrap());
+    assert!(results.next_timeout(SOON).is_none());
+}
+
+fn hold(begun: Queue<u32>, go: Event) -> u32 {
+    begun.put(std::process::id()).unwrap();
+    go.wait().unwrap();
+    std::process::id()
+}
+
+#[procession::test]
+fn a_pool_that_grew_has_more_at_work_and_one_that_shrank_loses_no_task() {
+    let _watchdog = watch();
+    for method in METHODS {
+        let pool = pool(method, 1);
+        pool.resize(3).unwrap();
+        let (begun, go) = (Queue::new().unwrap(), Event::new().unwrap());
+        let held = [(); 3].map(|()| pool.apply_async(hold, (begun.clone(), go.clone())).unwrap());
+        let pids: BTreeSet<u32> = [(); 3].map(|()| begun.get_timeout(SOON).unwrap()).into();
+        let workers = pool.workers();
+        assert!(
+            pids.iter()
+                .copied()
+                .eq(workers.iter().map(|w| w.pid).collect::<BTreeSet<_>>())
+        );
+        pool.resize(1).unwrap();
+        assert_eq!(pool.workers().len(), 3);
+        go.set();
+        let done: BTreeSet<u32> = held.map(|held| held.get_timeout(SOON).unwrap()).into();
+        assert_eq!(done, pids);
+        let left = [workers[0].pid; 20];
+        assert_eq!(pool.map(|_: u32| std::process::id(), 0..20).unwrap(), left);
+        assert_eq!(pool.workers().len(), 1);
+    }
+}
+
+#[procession::test]
+fn a_pool_of_none_and_a_closed_one_are_not_resized() {
+    let _watchdog = watch();
+    let pool = pool(StartMethod::ForkServer, 1);
+    assert!(pool.resize(0).unwrap_err().is_invalid());
+    pool.close();
+    assert!(pool.resize(2).unwrap_err().is_closed());
+}
+
+#[procession::test]
 fn results_may_be_asked_for_later_and_in_any_order() {
     let _watchdog = watch();
     let pool = pool(StartMethod::ForkServer, 2);
@@ -139,7 +199,14 @@ fn results_may_be_asked_for_later_and_in_any_order() {
     assert_eq!(quick.get().unwrap(), 8);
     assert!(!slow.is_ready());
     let error = slow.get_timeout(Duration::from_millis(1)).unwrap_err();
-    assert!(error.is_timeout());
+    assert!(
+        error.is_timeout() && error.to_string().contains("after 1ms"),
+        "{error}"
+    );
+    pool.close();
+    let error = pool.join_timeout(Duration::from_millis(1)).unwrap_err();
+    let told = error.to_string().contains("had not ended after 1ms");
+    assert!(error.is_timeout() && told, "{error}");
     go.set();
     assert_eq!(slow.get_timeout(SOON).unwrap(), Ok(()));
     assert!(slow.get_timeout(SOON).unwrap_err().is_invalid());

@@ -5,8 +5,8 @@ mod watchdog;
 use std::time::Duration;
 
 use procession::{
-    Barrier, Condition, Error, Event, Lock, Pipe, Process, Queue, RLock, Semaphore, Shared,
-    SharedArray, pipe, wait,
+    Barrier, Condition, Error, Event, JoinableQueue, Lock, Pipe, Process, Queue, RLock, Semaphore,
+    Shared, SharedArray, pipe, wait,
 };
 use serde::{Deserialize, Serialize};
 use watchdog::watch;
@@ -94,6 +94,73 @@ fn a_closed_queue_is_emptied_and_then_ends() {
     let rest: Vec<i32> = queue.iter().collect::<Result<_, Error>>().unwrap();
     assert_eq!(rest, [1]);
     assert!(queue.get().unwrap_err().is_closed());
+}
+
+#[procession::test]
+fn what_a_queue_had_is_gone_when_it_is_closed_at_once() {
+    let _watchdog = watch();
+    let queue = Queue::new().unwrap();
+    let child = Process::new(|queue: Queue<Item>| queue.iter().map(Result::unwrap).count());
+    let child = child.args(queue.clone()).start().unwrap();
+    queue.put_many((0..1000).map(|n| item(n, 500))).unwrap();
+    queue.close_now().unwrap();
+    assert!(queue.is_empty());
+    assert!(queue.get().unwrap_err().is_closed());
+    assert!(child.join().unwrap() <= 1000);
+}
+
+#[procession::test]
+fn many_values_are_waited_for_as_one_is() {
+    let _watchdog = watch();
+    let queue = Queue::new().unwrap();
+    assert!(queue.try_get_many(2).unwrap_err().is_empty());
+    let moment = Duration::from_millis(1);
+    assert!(queue.get_many_timeout(2, moment).unwrap_err().is_timeout());
+    queue.put_many([1, 2, 3]).unwrap();
+    assert_eq!(queue.try_get_many(2).unwrap(), [1, 2]);
+    assert_eq!(queue.get_many_timeout(2, SOON).unwrap(), [3]);
+}
+
+fn do_tasks(tasks: JoinableQueue<Item>, done: Queue<u64>) {
+    for task in &tasks {
+        done.put(task.unwrap().number).unwrap();
+        tasks.task_done().unwrap();
+    }
+}
+
+#[procession::test]
+fn who_joins_a_queue_waits_until_all_of_it_is_done() {
+    let _watchdog = watch();
+    let (tasks, done) = (JoinableQueue::bounded(10).unwrap(), Queue::new().unwrap());
+    let children = [(); 2].map(|()| {
+        let process = Process::new(do_tasks).args((tasks.clone(), done.clone()));
+        process.start().unwrap()
+    });
+    tasks.put_many((0..100).map(|n| item(n, 500))).unwrap();
+    tasks.join().unwrap();
+    assert_eq!((tasks.unfinished(), done.len()), (0, 100));
+    let error = tasks.task_done().unwrap_err();
+    assert!(error.is_invalid(), "{error}");
+    assert!(error.to_string().contains("too many times"), "{error}");
+    tasks.close().unwrap();
+    for child in children {
+        child.join().unwrap();
+    }
+}
+
+#[procession::test]
+fn what_was_thrown_away_has_not_to_be_done() {
+    let _watchdog = watch();
+    let tasks = JoinableQueue::new().unwrap();
+    tasks.put_many([1, 2, 3]).unwrap();
+    assert_eq!(tasks.get().unwrap(), 1);
+    let joiner = Process::new(|tasks: JoinableQueue<u32>| tasks.join().unwrap());
+    let joiner = joiner.args(tasks.clone()).start().unwrap();
+    tasks.close_now().unwrap();
+    let late = tasks.join_timeout(Duration::from_millis(1)).unwrap_err();
+    assert!(late.is_timeout(), "{late}");
+    tasks.task_done().unwrap();
+    joiner.join().unwrap();
 }
 
 #[procession::test]

@@ -79,7 +79,7 @@ class DummyProcess(threading.Thread):
         target: Callable[..., object] | None = None,
         name: str | None = None,
         args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] = {},
+        kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(group, target, name, args, kwargs)
         self._pid = None
@@ -151,7 +151,16 @@ class Value:
 
     def __init__(self, typecode: str, value: Any, lock: bool = True) -> None:
         self._typecode = typecode
-        self.value = value
+        self._value = value
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        return self._value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._value = value
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._typecode!r}, {self.value!r})>"

@@ -12,13 +12,22 @@ import unittest
 def classes(module) -> dict:
     """Returns the test classes of a module by their names."""
     return {
-        name: {"method": getattr(each, "start_method", None), "tests": tests}
+        name: {"method": method_of(each), "tests": tests}
         for name, each in sorted(vars(module).items())
         if isinstance(each, type)
         and issubclass(each, unittest.TestCase)
         and each.__module__ == module.__name__
         and (tests := unittest.defaultTestLoader.getTestCaseNames(each))
     }
+
+
+def method_of(cls) -> str | None:
+    """Returns the start method that the tests of a class are for, if they say so."""
+    for name in ("start_method", "ctx"):
+        method = getattr(cls, name, None)
+        if isinstance(method, str):
+            return method
+    return None
 
 
 if __name__ == "__main__":

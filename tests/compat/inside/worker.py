@@ -21,6 +21,10 @@ from pathlib import Path
 # Characters of a failure that are told; the end says most.
 LONGEST = 8000
 
+# Before the name of a module whose tests are to make everything on the contexts of
+# procession, which is not installed there.
+ON_CONTEXTS = "on-contexts:"
+
 # The signal on which this process and its forked children show their stacks.
 SHOW_STACKS = signal.SIGRTMAX
 
@@ -120,6 +124,7 @@ def subject() -> dict:
         "library": module.__name__,
         "file": module.__file__,
         "foreign": sorted({each for each in files if each and folder in each}),
+        "on_contexts": module.__name__ != "procession" and "procession" in sys.modules,
     }
 
 
@@ -131,7 +136,7 @@ def main(descriptor: str, module_name: str, *names: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     try:
-        module = importlib.import_module(module_name)
+        module = import_tests(module_name)
         tests = [load(module, name) for name in names]
     except BaseException:
         voice.tell("broken", message=traceback.format_exc()[-LONGEST:])
@@ -145,6 +150,22 @@ def main(descriptor: str, module_name: str, *names: str) -> None:
     voice.tell("done", altered=support.environment_altered, **subject())
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def import_tests(name: str):
+    """Imports a module of tests, and gives it the contexts that it is to use."""
+    if not name.startswith(ON_CONTEXTS):
+        return importlib.import_module(name)
+    name = name.removeprefix(ON_CONTEXTS)
+    module = importlib.import_module(name)
+    # After the standard library's, whose key it then shares: as in most programs.
+    import procession
+
+    for each in (module, sys.modules.get(f"{name.rpartition('.')[0]}.util")):
+        for alias in ("multiprocessing", "mp"):
+            if hasattr(each, alias):
+                setattr(each, alias, procession)
+    return module
 
 
 def load(module, name: str) -> unittest.TestCase:

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::arena::{Block, loans};
+use procession_shm::Block;
+use procession_shm::transfer::loans;
 
 /// Bytes that a message holds without memory of its own.
 const SHORT: usize = 110;

@@ -6,42 +6,29 @@
 
 pub mod queue;
 
-mod body;
-
-mod head;
-mod tail;
-
-mod intent;
-mod segment;
-mod state;
-
 mod parking;
-mod spin;
 
 pub mod message;
-mod returned;
 
-mod link;
+mod duplex;
 
-mod pipe;
-mod track;
-pub mod wire;
+pub mod pipe;
 
-mod line;
+mod rpc;
 
-mod wait;
+mod select;
 
-pub use line::{Line, LineEnd, LineHandle, ROOM as LINE_ROOM, Received};
-pub use link::{LinkEnd, LinkHandles, link};
-pub use pipe::{PipeEnd, one_way_pipe, pipe};
-pub use track::{Track, TrackHandle};
-pub use wait::{Waitable, wait};
+pub use duplex::{DuplexEnd, DuplexHandles, duplex};
+pub use pipe::pipe;
+pub use pipe::shared::{PipeHandle, PipeShared};
+pub use rpc::{ROOM as LINE_ROOM, RpcChannel, RpcEnd, RpcHandle, RpcReceived};
+pub use select::{Waitable, wait};
 
-pub(crate) use link::LINK_HOOKS;
-pub(crate) use track::HOOKS as PIPE_HOOKS;
+pub(crate) use duplex::DuplexLayout;
+pub(crate) use pipe::shared::PipeLayout;
 
 pub use message::Message;
 pub use queue::Queue;
-pub use returned::Returned;
+pub use queue::put_error::PutError;
 
-pub(crate) use body::HOOKS as QUEUE_HOOKS;
+pub(crate) use queue::layout::QueueLayout;

@@ -16,24 +16,20 @@
 //!   itself off only if the epoch is still that of its registration: then
 //!   nothing has been taken off since. So the count is never too low.
 //! - *The woken waiter dies* before it does what it was woken for. Nobody else
-//!   is woken for it; the others park in slices, and burial wakes one.
+//!   is woken for it; the others park in slices, and reclaim wakes one.
 
-use std::time::Duration;
-
-use crate::os::futex::Woken;
-use crate::os::time::Deadline;
-use crate::primitive::{AtomicU32, Ordering, fence, futex_wait, futex_wake};
+use procession_sys::primitive::{AtomicU32, Ordering, fence, futex_wait, futex_wake};
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::time::Deadline;
+use procession_sys::wait::wait_slices::WaitSlices;
 
 const COUNT: u32 = (1 << 12) - 1;
 const ONE_EPOCH: u32 = 1 << 12;
 
-/// First and longest time between two looks at what is waited for.
-const FIRST_SLICE: Duration = Duration::from_millis(16);
-const LONGEST_SLICE: Duration = Duration::from_millis(512);
-
 /// Parks threads of any process.
 #[derive(Debug)]
 #[repr(transparent)]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub struct Parking {
     word: AtomicU32,
 }
@@ -84,20 +80,20 @@ impl Parking {
     /// Parks until woken, the deadline, or `look` says in one of the slices
     /// that there is something to do.
     pub fn park(&self, ticket: Ticket, deadline: Deadline, look: impl Fn() -> bool) -> Parked {
-        let mut slice = FIRST_SLICE;
+        let mut slices = WaitSlices::for_change();
         loop {
             let word = self.word.load(Ordering::Relaxed);
             if word & !COUNT != ticket.epoch {
                 return Parked::Look;
             }
-            match futex_wait(&self.word, word, deadline.within(slice)) {
+            match futex_wait(&self.word, word, slices.end(deadline)) {
                 Woken::Changed => {}
                 Woken::Interrupted => {
                     self.leave(ticket);
                     return Parked::Interrupted;
                 }
                 Woken::TimedOut => {
-                    slice = (slice * 2).min(LONGEST_SLICE);
+                    slices.grow();
                     if look() {
                         self.leave(ticket);
                         return Parked::Look;
@@ -146,7 +142,7 @@ mod loom_tests {
     use loom::thread;
 
     use super::*;
-    use crate::primitive::AtomicU64;
+    use procession_sys::primitive::AtomicU64;
 
     #[test]
     fn loom_no_item_is_slept_through() {

@@ -1,24 +1,34 @@
 //! A queue from any processes to any others.
 //!
 //! `README.md` beside this file tells how it survives kills at any
-//! instruction. What a message means, and tasks that are done or not, are the
-//! faces' business.
+//! instruction. What a message means is the faces' business.
+
+pub(crate) mod layout;
+
+mod consumer;
+mod producer;
+
+mod commit;
+mod segment;
+mod undo;
+mod unfinished;
+
+pub(crate) mod put_error;
 
 use std::sync::Arc;
 
-use crate::arena::{Block, Family, Handle, Object, ObjectKind};
-use crate::channel::body::Body;
 use crate::channel::message::Message;
 use crate::channel::parking::{Parked, Parking};
-use crate::channel::returned::Returned;
-use crate::channel::segment;
-use crate::channel::spin::Spin;
-use crate::channel::tail::{Payload, Put};
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::time::Deadline;
-use crate::primitive::{Ordering, fence};
-use crate::sync::bells::OwnBell;
-use crate::sync::{ReadableFd, Waiting};
+use crate::channel::queue::layout::QueueLayout;
+use crate::channel::queue::producer::{Item, Put};
+use crate::channel::queue::put_error::PutError;
+use crate::family;
+use crate::sync::notify::OwnDoorbell;
+use crate::sync::{BlockedOn, ReadableFd, attachable};
+use procession_shm::{Block, Family, Handle, SharedObject};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::wait::adaptive_spin::AdaptiveSpin;
+use procession_sys::wait::time::Deadline;
 
 /// Items that are moved under one taking of a guard, at the most: others want
 /// it too.
@@ -29,16 +39,19 @@ const BATCH: usize = 64;
 /// Cloning is cheap and gives the same queue. It lives while any process has
 /// it, and no item is lost with a process but those that it has in its hands.
 #[derive(Clone, Debug)]
-pub struct Queue(Arc<Attached>);
+pub struct Queue(Arc<QueueAttachment>);
 
 /// This process's use of a queue.
 #[derive(Debug)]
-struct Attached {
-    object: Object,
-    getters: Spin,
-    putters: Spin,
-    bell: OwnBell,
+struct QueueAttachment {
+    object: SharedObject<QueueLayout>,
+    getters: AdaptiveSpin,
+    putters: AdaptiveSpin,
+    joiners: AdaptiveSpin,
+    bell: OwnDoorbell,
 }
+
+attachable!(Queue, 0.object);
 
 impl Queue {
     /// Makes a queue that holds up to `maxsize` items; 0 is any number.
@@ -46,47 +59,27 @@ impl Queue {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub fn create(maxsize: u64) -> Result<Self> {
-        let object = Object::create(ObjectKind::Queue, size_of::<Body>() as u64)?;
+        let object: SharedObject<QueueLayout> = SharedObject::create(family()?, 0)?;
         let first = object.family().alloc(segment::SIZES[0])?;
-        let body = object.body::<Body>();
+        let body = object.body();
         body.begin(maxsize, first.offset(), first.capacity());
         first.disown()?;
-        Ok(Self::from_object(object))
-    }
-
-    /// Attaches to the queue that a handle names.
-    ///
-    /// # Errors
-    /// `Stale` when every process that had it dropped it or ended.
-    pub fn attach(handle: Handle) -> Result<Self> {
-        Object::attach(handle, ObjectKind::Queue).map(Self::from_object)
+        Ok(Self::of(object))
     }
 
     /// Attaches by a handle that was not lent for this.
-    pub(super) fn visit(handle: Handle) -> Result<Self> {
-        Object::visit(handle, ObjectKind::Queue).map(Self::from_object)
+    pub(crate) fn visit(handle: Handle) -> Result<Self> {
+        SharedObject::attach_untracked(family()?, handle).map(Self::of)
     }
 
-    fn from_object(object: Object) -> Self {
-        Self(Arc::new(Attached {
+    fn of(object: SharedObject<QueueLayout>) -> Self {
+        Self(Arc::new(QueueAttachment {
             object,
-            getters: Spin::new(),
-            putters: Spin::new(),
-            bell: OwnBell::default(),
+            getters: AdaptiveSpin::new(),
+            putters: AdaptiveSpin::new(),
+            joiners: AdaptiveSpin::new(),
+            bell: OwnDoorbell::default(),
         }))
-    }
-
-    /// Returns the numbers by which any member may attach.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.0.object.handle()
-    }
-
-    /// Returns the handle for a message, and keeps the queue alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> Handle {
-        self.0.object.lend()
     }
 
     /// Returns how many items there may be; 0 is any number.
@@ -124,17 +117,46 @@ impl Queue {
     /// # Errors
     /// When this process could not join its family.
     pub fn close(&self) -> Result<()> {
-        let (body, family) = (self.body(), Family::get()?);
+        let (body, family) = (self.body(), family()?);
         body.tail.lock(family).close();
         body.items.wake_all();
         body.space.wake_all();
         if body.bells.any() {
-            body.bells.ring(family);
+            body.bells.ring(family, || true);
         }
         Ok(())
     }
 
-    fn body(&self) -> &Body {
+    /// Lets nothing in from now on, and throws away what is in; tasks among it are as
+    /// good as done.
+    ///
+    /// # Errors
+    /// When this process could not join its family.
+    pub fn close_now(&self) -> Result<()> {
+        self.close()?;
+        let (body, family) = (self.body(), family()?);
+        body.head.lock(family).cut();
+        body.joiners().wake_all();
+        loop {
+            // Dropped without the guard: what goes with a message may end with it.
+            let mut thrown_away = Vec::with_capacity(BATCH);
+            let getting = body.head.lock(family);
+            while thrown_away.len() < BATCH {
+                let mut emptied = None;
+                match getting.take(&mut emptied, || body.tail.count()) {
+                    Ok(Some(message)) => thrown_away.push((message, emptied)),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            drop(getting);
+            if thrown_away.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    #[inline]
+    fn body(&self) -> &QueueLayout {
         self.0.object.body()
     }
 }
@@ -150,10 +172,10 @@ impl Queue {
     pub fn put(&self, parts: &[&[u8]], deadline: Deadline) -> Result<()> {
         let len = parts.iter().map(|part| part.len()).sum();
         if len <= segment::INLINE {
-            return self.put_payload(&Payload::Inline(parts, len), deadline);
+            return self.put_payload(&Item::Inline(parts, len), deadline);
         }
-        let block = Block::of(parts, len as u64)?;
-        self.put_payload(&Payload::Apart(&block, len as u64), deadline)?;
+        let block = Block::of(family()?, parts, len as u64)?;
+        self.put_payload(&Item::Apart(&block, len as u64), deadline)?;
         let _ = block.leak();
         Ok(())
     }
@@ -167,14 +189,14 @@ impl Queue {
         block: Block,
         len: u64,
         deadline: Deadline,
-    ) -> std::result::Result<(), Returned> {
+    ) -> std::result::Result<(), PutError> {
         let len = len.min(block.capacity());
-        match self.put_payload(&Payload::Apart(&block, len), deadline) {
+        match self.put_payload(&Item::Apart(&block, len), deadline) {
             Ok(()) => {
                 let _ = block.leak();
                 Ok(())
             }
-            Err(error) => Err(Returned { error, block }),
+            Err(error) => Err(PutError { error, block }),
         }
     }
 
@@ -205,8 +227,8 @@ impl Queue {
         Ok(done)
     }
 
-    fn put_payload(&self, payload: &Payload<'_>, deadline: Deadline) -> Result<()> {
-        let family = Family::get()?;
+    fn put_payload(&self, payload: &Item<'_>, deadline: Deadline) -> Result<()> {
+        let family = family()?;
         let body = self.body();
         let mut segment = None;
         let mut timed_out = false;
@@ -223,7 +245,10 @@ impl Queue {
                 Put::Closed => return Err(self.closed()),
                 Put::NeedsSegment(size) => segment = Some(family.alloc(size)?),
                 Put::Full if timed_out => {
-                    return Err(self.error(ErrorKind::TimedOut, "had no room in time"));
+                    return Err(self.error(
+                        ErrorKind::TimedOut,
+                        &format!("had {} until the deadline", self.no_room()),
+                    ));
                 }
                 Put::Full => {
                     let room = || body.has_room() || body.tail.is_closed();
@@ -231,7 +256,12 @@ impl Queue {
                     match self.wait(family, &body.space, spin, room, deadline)? {
                         Waited::Look => {}
                         Waited::TimedOut => timed_out = true,
-                        Waited::NotAtAll => return Err(self.error(ErrorKind::Full, "is full")),
+                        Waited::NotAtAll => {
+                            return Err(self.error(
+                                ErrorKind::Full,
+                                &format!("is full: it has {}", self.no_room()),
+                            ));
+                        }
                     }
                 }
             }
@@ -240,13 +270,13 @@ impl Queue {
 
     /// Puts as many in as there is room for, without waiting.
     fn put_batch(&self, messages: &[&[u8]]) -> Result<usize> {
-        let family = Family::get()?;
+        let family = family()?;
         let body = self.body();
         let mut blocks = Vec::new();
         for message in messages {
             let apart = message.len() > segment::INLINE;
             blocks.push(if apart {
-                Some(Block::of(&[message], message.len() as u64)?)
+                Some(Block::of(family, &[message], message.len() as u64)?)
             } else {
                 None
             });
@@ -261,8 +291,8 @@ impl Queue {
             while done < messages.len() && matches!(outcome, Ok(Put::Done)) {
                 let parts = [messages[done]];
                 let payload = match &blocks[done] {
-                    Some(block) => Payload::Apart(block, messages[done].len() as u64),
-                    None => Payload::Inline(&parts, messages[done].len()),
+                    Some(block) => Item::Apart(block, messages[done].len() as u64),
+                    None => Item::Inline(&parts, messages[done].len()),
                 };
                 outcome = putting.put(&payload, &mut segment, body.limit(), || body.head.count());
                 if matches!(outcome, Ok(Put::Done)) {
@@ -331,7 +361,7 @@ impl Queue {
         deadline: Deadline,
         each: &mut dyn FnMut(Message),
     ) -> Result<()> {
-        let family = Family::get()?;
+        let family = family()?;
         let body = self.body();
         let mut timed_out = false;
         loop {
@@ -343,7 +373,7 @@ impl Queue {
                 }
                 Taken::Nothing => {}
             }
-            let item = || body.has_items() || body.tail.is_closed();
+            let item = || body.has_end_or_items();
             match self.wait(family, &body.items, &self.0.getters, item, deadline)? {
                 Waited::Look => {}
                 Waited::TimedOut => timed_out = true,
@@ -354,7 +384,7 @@ impl Queue {
 
     /// Takes up to `max` out, without waiting.
     fn take(&self, max: usize, each: &mut dyn FnMut(Message)) -> Result<Taken> {
-        let family = Family::get()?;
+        let family = family()?;
         let body = self.body();
         let mut done = 0;
         while done < max {
@@ -396,17 +426,27 @@ impl Queue {
         Ok(Taken::Some)
     }
 
-    /// Returns a descriptor that is readable while there is something to get;
-    /// spuriously now and then, when another process was faster.
+    /// Returns a descriptor that is readable while there is something to get.
+    ///
+    /// It stays so when another process gets the last item, until this process
+    /// finds none or asks for the descriptor again; what this process gets
+    /// itself leaves no trace.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left.
     pub fn readable_fd(&self) -> Result<ReadableFd> {
-        let (body, family) = (self.body(), Family::get()?);
-        let fd = self.0.bell.get_or_hang_up(&body.bells, family)?;
-        if body.has_items() || body.tail.is_closed() {
-            fd.ring(family);
-        }
+        let (fd, family) = (self.bell()?, family()?);
+        let body = self.body();
+        fd.clear(&body.bells, family, || body.has_end_or_items());
+        Ok(fd)
+    }
+
+    /// Returns the descriptor for who looks at the queue whenever it is
+    /// readable.
+    pub(crate) fn bell(&self) -> Result<ReadableFd> {
+        let (body, family) = (self.body(), family()?);
+        let fd = self.0.bell.get_or_register(&body.bells, family)?;
+        fd.ring(&body.bells, family, || body.has_end_or_items());
         Ok(fd)
     }
 
@@ -416,15 +456,55 @@ impl Queue {
             return;
         };
         let body = self.body();
-        if closed || body.has_items() {
-            return;
+        if !closed && !body.has_items() {
+            fd.clear(&body.bells, family, || body.has_end_or_items());
         }
-        fd.drain();
-        // SeqCst: drain before look; pairs with the fence of whoever puts.
-        fence(Ordering::SeqCst);
-        if body.has_items() || body.tail.is_closed() {
-            fd.ring(family);
+    }
+}
+
+/// Tasks: items that somebody has to say are done.
+impl Queue {
+    /// Returns how many tasks are unfinished: items that were put, and of which
+    /// nobody has said that they are done.
+    #[must_use]
+    pub fn unfinished(&self) -> u64 {
+        self.body().unfinished()
+    }
+
+    /// Says that a task is done.
+    ///
+    /// # Errors
+    /// `Invalid` when none is unfinished.
+    pub fn task_done(&self) -> Result<()> {
+        if self.body().finish_task() {
+            return Ok(());
         }
+        Err(self.error(
+            ErrorKind::Invalid,
+            "has no unfinished task: task_done() called too many times",
+        ))
+    }
+
+    /// Waits until no task is unfinished, or the deadline.
+    ///
+    /// # Errors
+    /// `TimedOut`, `Interrupted`.
+    pub fn join(&self, deadline: Deadline) -> Result<()> {
+        let (body, family) = (self.body(), family()?);
+        let all_done = || body.unfinished() == 0;
+        let mut in_time = true;
+        while !all_done() {
+            if !in_time {
+                let what = format!("still had {} unfinished tasks", body.unfinished());
+                return Err(self.error(ErrorKind::TimedOut, &what));
+            }
+            let spin = &self.0.joiners;
+            in_time = match self.wait(family, body.joiners(), spin, all_done, deadline)? {
+                Waited::Look => true,
+                Waited::TimedOut | Waited::NotAtAll => false,
+            };
+        }
+        Ok(())
     }
 }
 
@@ -446,14 +526,14 @@ impl Queue {
         &self,
         family: &Family,
         parking: &Parking,
-        spin: &Spin,
+        spin: &AdaptiveSpin,
         ready: impl Fn() -> bool,
         deadline: Deadline,
     ) -> Result<Waited> {
         if deadline.has_passed() {
             return Ok(Waited::NotAtAll);
         }
-        if spin.until(&ready) {
+        if spin.spin(&ready) {
             return Ok(Waited::Look);
         }
         let ticket = parking.register();
@@ -461,7 +541,7 @@ impl Queue {
             parking.leave(ticket);
             return Ok(Waited::Look);
         }
-        let waiting = Waiting::on(&self.0.object, ObjectKind::Queue, family.me());
+        let waiting = BlockedOn::on(&self.0.object, family.me());
         let parked = parking.park(ticket, deadline, ready);
         drop(waiting);
         match parked {
@@ -474,6 +554,10 @@ impl Queue {
         }
     }
 
+    fn no_room(&self) -> String {
+        format!("no room for more than {} items", self.maxsize())
+    }
+
     fn closed(&self) -> Error {
         self.error(ErrorKind::Closed, "was closed")
     }
@@ -483,9 +567,9 @@ impl Queue {
     }
 }
 
-impl Drop for Attached {
+impl Drop for QueueAttachment {
     fn drop(&mut self) {
-        let body = self.object.body::<Body>();
-        self.bell.take_down(&body.bells, self.object.family());
+        let bells = &self.object.body().bells;
+        self.bell.unregister(bells, self.object.family());
     }
 }

@@ -1,46 +1,23 @@
-//! Pools of worker processes, each with a lane of its own.
+//! Pools of worker processes, each with a channel of its own.
 //!
-//! `README.md` beside this file tells the protocol. In reading order: the
+//! `README.md` beside this file describes the protocol. In reading order: the
 //! shared memory, the worker's side, the owner's side.
 
-pub mod reply_words;
-pub mod ring;
-pub mod window;
+pub mod shm;
 
-mod lane;
-mod record;
-mod since;
-
-mod pace;
-
-mod bounds;
 mod worker;
 
-mod outcome;
-mod starter;
-mod task;
+mod api;
 
-mod seat;
+mod owner;
 
-mod cancel;
-mod dispatch;
-mod supervise;
-
-mod budget;
-
-mod collector;
-mod drive;
-mod lead;
-#[expect(clippy::module_inception, reason = "the module's one public noun")]
-mod pool;
-
-pub use bounds::Bounds;
-pub use budget::Restarts;
-pub use cancel::Running;
-#[cfg(not(loom))]
-pub(crate) use lane::HOOKS;
-pub use outcome::{Body, Death, Ending, Outcome, Overrun, PoolEnd, Sink};
-pub use pool::{Config, Pool, WorkerView};
-pub use starter::{Opening, WorkerProcess, WorkerStarter};
-pub use task::{Job, Payload, Source, Supply, Task, Terms};
-pub use worker::{Taken, Worker};
+pub use api::limits::WorkerLimits;
+pub use api::outcome::{Death, Ending, Outcome, Overrun, ResultBytes, Sink};
+pub use api::pool_end::PoolEnd;
+pub use api::starter::{WorkerProcess, WorkerSpec, WorkerStarter};
+pub use api::task::{Job, Source, SourceStatus, Task, TaskBytes, TaskPolicy};
+pub use owner::cancel::RunningTasks;
+pub use owner::pool::{Config, Pool, WorkerView};
+pub use owner::restart_budget::Restarts;
+pub(crate) use shm::worker_channel::ChannelHeader;
+pub use worker::{TakenTask, Worker};

@@ -1,59 +1,73 @@
-//! The worker's side of a pool: takes tasks, gives results.
+//! The worker's side of a pool: takes tasks and replies to them.
 //!
-//! What a task is, and how it is run, is the face's business: it calls
-//! [`Worker::next`] and [`Worker::reply`] in turn until there is no next task.
+//! The face runs the tasks: it calls [`Worker::next`] and [`Worker::reply`] in turn until
+//! there is no next task.
+//!
+//! # Safety
+//! The pool keeps a task's record, its block and its job's prologue as they are until the task
+//! has a reply. So their bytes are lent for the running task only, and no longer than until
+//! the worker replies, for which it must not be borrowed. There is one worker for a channel.
 
-use crate::arena::{Block, Family, Handle, Stamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::doorbell;
-use crate::os::futex::Woken;
-use crate::os::last_words;
-use crate::os::liveness::boot_time;
-use crate::os::patience::Patience;
-use crate::os::time::Deadline;
-use crate::pool::bounds::Bounds;
-use crate::pool::lane::{Lane, bytes_at, prologue_at};
-use crate::pool::record::{Content, INLINE, Kind, TaskRecord, read_task, write_reply};
-use crate::pool::ring::Ring;
-use crate::primitive::Ordering;
+#![expect(
+    unsafe_code,
+    reason = "bytes in rings and blocks are borrowed by the protocol"
+)]
 
-/// The longest that a result waits unannounced when the pool sleeps and wants
-/// only some rings, in nanoseconds.
+use crate::family;
+use crate::pool::api::limits::WorkerLimits;
+use crate::pool::shm::record::{Content, INLINE, ReplyKind, TaskRecord, read_task, write_reply};
+use crate::pool::shm::ring::Ring;
+use crate::pool::shm::worker_channel::{WorkerChannel, bytes_at, prologue_at};
+use procession_shm::{Block, Family, Handle, Stamp};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::mem::out_of_memory;
+use procession_sys::primitive::Ordering;
+use procession_sys::process::liveness::boot_time;
+use procession_sys::wait::adaptive_spin::AdaptiveSpin;
+use procession_sys::wait::doorbell;
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::time::Deadline;
+
+/// How long a reply may stay unannounced while the pool sleeps and asks for
+/// [`Bell::Some`](crate::pool::shm::reply_queue::Bell::Some), in nanoseconds.
 const UNANNOUNCED: u64 = 300_000;
 
-/// Runs the tasks of one lane.
+/// Takes the tasks of one channel and replies to them.
 #[derive(Debug)]
 pub struct Worker {
-    lane: Lane,
+    channel: WorkerChannel,
     tasks: Ring,
     results: Ring,
     pool: Stamp,
-    doorbell: u32,
-    /// Where the next task lies.
+    /// The position of the next task.
     position: u64,
     /// How many tasks were taken.
     taken: u64,
-    /// What was published, and what the pool had read of it when last seen.
+    /// How many bytes were published.
     tail: u64,
+    /// How many of them the pool had read at the last look.
     head: u64,
-    /// The time: when the last reply was given, or the running task began.
+    /// When the running task began, or else when the last reply was published.
     now: u64,
-    /// When the oldest result that was not announced was published, or 0.
+    /// When the oldest unannounced reply was published; 0 if there is none.
     unannounced: u64,
+    /// The number of the running task, from 1; 0 while none runs.
+    running: u64,
     /// Whether the running task's block has been claimed.
     claimed: bool,
-    bounds: Bounds,
-    patience: Patience,
+    limits: WorkerLimits,
+    spin: AdaptiveSpin,
 }
 
-/// A task that was taken and is to be replied to.
+/// A task that was taken and not yet replied to.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "the pool waits for a reply"]
-pub struct Taken {
+pub struct TakenTask {
     record: TaskRecord,
+    number: u64,
 }
 
-impl Taken {
+impl TakenTask {
     /// Returns the number of the job that the task belongs to; see
     /// [`Worker::prologue`].
     #[must_use]
@@ -87,67 +101,67 @@ impl Taken {
 }
 
 impl Worker {
-    /// Joins the pool that started this process, by the handle it was given.
+    /// Joins the pool that started this process, by the channel's handle.
     ///
     /// # Errors
     /// `Stale` when the pool is gone.
     pub fn attach(handle: Handle) -> Result<Self> {
-        let lane = Lane::attach(handle)?;
+        let channel = WorkerChannel::attach(handle)?;
         doorbell::prepare()?;
         Ok(Self {
-            tasks: lane.tasks(),
-            results: lane.results(),
-            pool: Stamp::from_raw(lane.pool.load(Ordering::Relaxed)),
-            doorbell: lane.doorbell.load(Ordering::Relaxed),
+            tasks: channel.tasks(),
+            results: channel.results(),
+            pool: Stamp::from_raw(channel.pool.load(Ordering::Relaxed)),
             position: 0,
             taken: 0,
             tail: 0,
             head: 0,
             now: boot_time(),
             unannounced: 0,
+            running: 0,
             claimed: false,
-            bounds: Bounds::default(),
-            patience: Patience::default(),
-            lane,
+            limits: WorkerLimits::default(),
+            spin: AdaptiveSpin::default(),
+            channel,
         })
     }
 
     /// Returns the worker's place in the pool, from 0.
     #[must_use]
     pub fn index(&self) -> u32 {
-        self.lane.index.load(Ordering::Relaxed)
+        self.channel.index.load(Ordering::Relaxed)
     }
 
-    /// Binds this process to what it may use, before it sets itself up.
+    /// Limits this process, before it sets itself up.
     ///
     /// # Errors
-    /// `Invalid` when it has more memory than it may have already, or the
-    /// processors are not there.
-    pub fn confine(&mut self, bounds: Bounds) -> Result<()> {
-        bounds.apply()?;
-        if bounds.memory.is_some() {
-            self.lane.leave_last_words()?;
+    /// `Invalid` when the process has more memory than its limit already, or the
+    /// processors do not exist.
+    pub fn confine(&mut self, limits: WorkerLimits) -> Result<()> {
+        limits.apply()?;
+        if limits.memory.is_some() {
+            self.channel.report_out_of_memory()?;
         }
-        self.bounds = bounds;
+        self.limits = limits;
         Ok(())
     }
 
-    /// Calls `report`, which tells of a task that was refused memory, with what
-    /// memory there is.
+    /// Calls `report`, which reports that a task was refused memory, without the memory
+    /// limit.
     ///
     /// # Errors
     /// When the kernel does not change the limit.
     pub fn with_memory<T>(&mut self, report: impl FnOnce(&mut Self) -> T) -> Result<T> {
-        self.bounds.relax()?;
+        self.limits.relax()?;
         let result = report(self);
-        self.bounds.restrict()?;
+        self.limits.restrict()?;
         Ok(result)
     }
 
-    /// Tells whether this worker may have only so much memory.
+    /// Returns how much private memory this worker may have, if that is limited.
     #[must_use]
     pub fn memory_limit(&self) -> Option<u64> {
-        self.bounds.memory
+        self.limits.memory
     }
 
     /// Tells the pool that this worker has set itself up.
@@ -155,49 +169,49 @@ impl Worker {
     /// # Errors
     /// When the pool's doorbell cannot be rung.
     pub fn ready(&mut self) -> Result<()> {
-        self.publish(Kind::Ready, Content::Inline(&[]))
+        self.publish(ReplyKind::Ready, Content::Inline(&[]))
     }
 
-    /// Tells the pool that this worker could not set itself up, and why; the
-    /// process is to end now. The pool fails with it.
+    /// Tells the pool that this worker could not set itself up, and why. The pool ends with
+    /// that error, and this process has to end now.
     ///
     /// # Errors
     /// `OutOfMemory` when the reason is long and the arena is full.
     pub fn failed(&mut self, reason: &[u8]) -> Result<()> {
-        self.send(Kind::Failed, &[reason])
+        self.send(ReplyKind::Failed, &[reason])
     }
 
-    /// Blocks until there is a task; `None` when there will be no more, and the
-    /// process is to end.
+    /// Blocks until there is a task. Returns `None` when there will be no more, and the
+    /// process has to end.
     ///
     /// # Errors
     /// `Interrupted` when a signal arrived first, `TimedOut` at the deadline;
-    /// `Invalid` or `Stale` when what the pool wrote is no task.
-    pub fn next(&mut self, deadline: Deadline) -> Result<Option<Taken>> {
-        if self.taken > 0 && self.bounds.is_outgrown() {
-            // What is queued here goes to others when this process has ended.
+    /// `Invalid` or `Stale` when there is no valid task in the ring.
+    pub fn next(&mut self, deadline: Deadline) -> Result<Option<TakenTask>> {
+        if self.taken > 0 && self.limits.is_outgrown() {
+            // The tasks queued here go to other workers when this process has ended.
             return Ok(None);
         }
         loop {
-            if self.lane.window.take() {
+            if self.channel.task_queue.take() {
                 return self.begin().map(Some);
             }
-            if self.lane.window.is_closed() {
+            if self.channel.task_queue.is_closed() {
                 // Tasks that were posted before the closing come first.
-                let one_more = self.lane.window.take();
+                let one_more = self.channel.task_queue.take();
                 return one_more.then(|| self.begin()).transpose();
             }
-            let window = &self.lane.window;
-            if self.patience.spin(|| window.has_news()) {
+            let queue = &self.channel.task_queue;
+            if self.spin.spin(|| queue.is_ready()) {
                 self.now = boot_time();
                 continue;
             }
-            let woken = window.park(deadline);
+            let woken = queue.park(deadline);
             self.now = boot_time();
             match woken {
                 Woken::Changed => {}
                 Woken::TimedOut => {
-                    if !window.has_news() {
+                    if !queue.is_ready() {
                         return Err(Error::new(ErrorKind::TimedOut, "no task has come in time"));
                     }
                 }
@@ -211,31 +225,40 @@ impl Worker {
         }
     }
 
-    /// Returns the bytes of the running task.
+    /// Returns the bytes of the running task; none if its block was claimed.
     #[must_use]
-    pub fn bytes(&self, task: &Taken) -> &[u8] {
-        // That they are there was seen when the task began.
-        bytes_at(self.family(), self.tasks, task.record.place).unwrap_or_default()
+    pub fn bytes(&self, task: &TakenTask) -> &[u8] {
+        if task.number != self.running || self.claimed {
+            return &[];
+        }
+        // SAFETY: the task runs, and has no reply before the borrow ends; nor is its block
+        // claimed before.
+        let bytes = unsafe { bytes_at(self.family(), self.tasks, task.record.place) };
+        // `begin` has checked that they are there.
+        bytes.unwrap_or_default()
     }
 
-    /// Returns what all tasks of the running task's job have in common; empty
-    /// for a task without a job. Read it once per job: the bytes go away when
+    /// Returns the prologue of the running task's job, the bytes that all its tasks have in
+    /// common; empty for a task without a job. Read it once per job: the bytes are freed when
     /// the job's last task is done.
     #[must_use]
-    pub fn prologue(&self, task: &Taken) -> &[u8] {
-        let Some(job) = task.record.job else {
-            return &[];
-        };
-        prologue_at(self.family(), job.offset).unwrap_or_default()
+    pub fn prologue(&self, task: &TakenTask) -> &[u8] {
+        match task.record.job {
+            Some(job) if task.number == self.running => {
+                // SAFETY: the task runs, and has no reply before the borrow ends.
+                unsafe { prologue_at(self.family(), job.offset) }.unwrap_or_default()
+            }
+            _ => &[],
+        }
     }
 
-    /// Makes the running task's block this process's own, to keep for as long
-    /// as it likes.
+    /// Takes over the running task's block, which this process may then keep for as long as it
+    /// likes.
     ///
     /// # Errors
-    /// `Invalid` when the task's bytes do not lie in a block that may be
-    /// claimed, or were claimed.
-    pub fn claim(&mut self, task: &Taken) -> Result<Block> {
+    /// `Invalid` when the task's bytes are not in a block that may be claimed, or the block
+    /// was claimed already.
+    pub fn claim(&mut self, task: &TakenTask) -> Result<Block> {
         let place = task.record.place;
         if !task.is_claimable() || self.claimed {
             return Err(Error::new(
@@ -243,9 +266,9 @@ impl Worker {
                 "the task has no block to claim",
             ));
         }
-        // Three steps that a kill may separate, see README.md, "Blocks of
-        // tasks". Release: they are seen in this order.
-        let claim = &self.lane.claim;
+        // A kill may come between these three steps, see README.md, "Blocks of
+        // tasks". Release: the pool sees them in this order.
+        let claim = &self.channel.claim;
         claim.store(2 * self.taken, Ordering::Release);
         let block = Block::claim(place.at, self.pool)?;
         claim.store(2 * self.taken + 1, Ordering::Release);
@@ -253,100 +276,133 @@ impl Worker {
         Ok(block)
     }
 
-    /// Gives the result of the running task: a code of the face's choice, and
-    /// bytes in parts.
+    /// Replies to the running task with a code of the face's choice, and the parts of a
+    /// result.
     ///
-    /// Blocks while the pool has no room for results.
+    /// Blocks while the reply ring is full.
     ///
     /// # Errors
-    /// `OutOfMemory` when the result is long and the arena is full; the task is
-    /// then still to be replied to.
+    /// `OutOfMemory` when the result needs a block and the arena is full; then the task still
+    /// has no reply.
     pub fn reply(&mut self, code: u8, parts: &[&[u8]]) -> Result<()> {
-        self.send(Kind::Reply(code), parts)
+        self.send(ReplyKind::Reply(code), parts)
     }
 
-    /// Gives the result of the running task in a block, of which `len` bytes count.
+    /// Replies to the running task with a result in a block, of which `len` bytes count.
     ///
     /// # Errors
     /// When the pool's doorbell cannot be rung.
     pub fn reply_block(&mut self, code: u8, block: Block, len: u64) -> Result<()> {
-        // Ours until the pool claims it: if we die now, burial frees it; if
-        // after publishing, it gives it to the pool.
-        self.publish(Kind::Reply(code), Content::Block(block.leak(), len))
+        // The block is ours until the pool claims it. If this process dies before the reply
+        // is published, reclaim frees the block; after that, it gives the block to the pool.
+        self.publish(ReplyKind::Reply(code), Content::Block(block.leak(), len))
     }
 
-    fn begin(&mut self) -> Result<Taken> {
+    fn begin(&mut self) -> Result<TakenTask> {
         let (record, next) = read_task(self.tasks, self.position)?;
-        bytes_at(self.family(), self.tasks, record.place)?;
+        // SAFETY: the task was taken and has no reply; the borrow ends here.
+        unsafe { bytes_at(self.family(), self.tasks, record.place) }?;
         if let Some(job) = record.job {
-            prologue_at(self.family(), job.offset)?;
+            // SAFETY: the same.
+            unsafe { prologue_at(self.family(), job.offset) }?;
         }
         self.position = next;
         self.taken += 1;
+        self.running = self.taken;
         self.claimed = false;
-        self.lane.since.store(self.taken, self.now);
-        Ok(Taken { record })
+        self.channel.task_clock.store(self.taken, self.now);
+        let number = self.running;
+        Ok(TakenTask { record, number })
     }
 
-    fn send(&mut self, kind: Kind, parts: &[&[u8]]) -> Result<()> {
+    fn send(&mut self, kind: ReplyKind, parts: &[&[u8]]) -> Result<()> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         if len <= INLINE {
             return self.publish(kind, Content::Inline(parts));
         }
-        let block = Block::of(parts, len as u64)?;
+        let block = Block::of(family()?, parts, len as u64)?;
         self.publish(kind, Content::Block(block.leak(), len as u64))
     }
 
-    fn publish(&mut self, kind: Kind, content: Content<'_>) -> Result<()> {
+    fn publish(&mut self, kind: ReplyKind, content: Content<'_>) -> Result<()> {
         let now = boot_time();
         let about = (kind, now.saturating_sub(self.now), self.claimed);
         self.now = now;
         let capacity = self.results.capacity();
         let end = loop {
             let limit = self.head + capacity;
-            if let Some(end) = write_reply(self.results, self.tail, limit, about, content) {
+            // SAFETY: only this worker writes replies, and nobody looks at what is between the
+            // last one that was published and the oldest one that was not yet read.
+            let range = unsafe { self.results.writable(self.tail, limit) };
+            if let Some(end) = write_reply(range, about, content) {
                 break end;
             }
-            let head = self.lane.replies.head();
+            let head = self.channel.reply_queue.head();
             if head == self.head {
                 self.ring(true)?;
-                self.lane.replies.park_for_room(head, Deadline::NEVER);
+                self.channel
+                    .reply_queue
+                    .park_for_room(head, Deadline::NEVER);
             }
-            self.head = self.lane.replies.head();
+            self.head = self.channel.reply_queue.head();
         };
         self.tail = end;
+        self.running = 0;
         self.claimed = false;
-        self.lane.replies.publish(end);
+        self.channel.reply_queue.publish(end);
         let oldest = match self.unannounced {
             0 => now,
             oldest => oldest,
         };
         let soon = now - oldest > UNANNOUNCED
             || end - self.head > capacity / 2
-            || self.lane.window.counts().queued() <= self.lane.low.load(Ordering::Relaxed);
+            || self.channel.task_queue.counts().queued()
+                <= self.channel.low.load(Ordering::Relaxed);
         self.unannounced = oldest;
         self.ring(soon)
     }
 
-    /// Rings the pool's doorbell, if the pool is asleep and wants it.
+    /// Rings the pool's doorbell, if the pool is asleep and has asked for it.
     fn ring(&mut self, soon: bool) -> Result<()> {
         if soon {
             self.unannounced = 0;
         }
-        if self.lane.replies.take_ring(soon) {
+        if self.channel.reply_queue.take_ring(soon) {
             self.unannounced = 0;
-            doorbell::ring(self.family().id(), self.pool.raw(), self.doorbell)?;
+            // Read each time: the pool may have had to replace its doorbell.
+            let number = self.channel.doorbell.load(Ordering::Relaxed);
+            doorbell::ring(self.family().id(), self.pool.raw(), number)?;
         }
         Ok(())
     }
 
     fn family(&self) -> &'static Family {
-        self.lane.family()
+        self.channel.family()
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        last_words::forget();
+        out_of_memory::forget();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::pool::shm::record::write_task;
+
+    #[test]
+    fn bytes_are_lent_until_the_reply_and_no_longer() {
+        let channel = WorkerChannel::create().unwrap();
+        let mut worker = Worker::attach(channel.handle()).unwrap();
+        // SAFETY: the worker has not been posted anything.
+        let range = unsafe { channel.tasks().writable(0, channel.tasks().capacity()) };
+        write_task(range, None, Content::Inline(&[b"input"])).unwrap();
+        channel.task_queue.post(1);
+        let task = worker.next(Deadline::NEVER).unwrap().unwrap();
+        assert_eq!(worker.bytes(&task), b"input");
+        worker.reply(0, &[]).unwrap();
+        assert_eq!(worker.bytes(&task), b"");
     }
 }

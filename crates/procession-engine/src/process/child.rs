@@ -4,34 +4,33 @@
 //! did it for us and then records the exit in the member table. Either way the
 //! end itself is noticed on the child's own descriptor.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arena::member::{Member, WATCHED};
-use crate::arena::{Block, Family, Stamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::doorbell;
-use crate::os::exit_status::ExitStatus;
-use crate::os::fork_mutex::ForkMutex;
-use crate::os::futex::Woken;
-use crate::os::pidfd::PidFd;
-use crate::os::time::Deadline;
-use crate::primitive::{Ordering, futex_wait, futex_wake, relax};
-use crate::process::detached;
+use crate::family;
+use crate::process::detached::{self, Detached};
 use crate::process::payload::Payload;
 use crate::process::state::State;
 use crate::process::tree;
+use procession_shm::member::table::{Member, WATCHED};
+use procession_shm::{Family, Stamp};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::fork_safe::mutex::ForkMutex;
+use procession_sys::primitive::{Ordering, futex_wait, futex_wake};
+use procession_sys::process::exit_status::ExitStatus;
+use procession_sys::process::pidfd::PidFd;
+use procession_sys::wait::adaptive_spin::AdaptiveSpin;
+use procession_sys::wait::doorbell;
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::time::Deadline;
+use procession_sys::wait::wait_slices::WaitSlices;
 
 /// What a process's end is said to be when nobody can know it (as CPython does).
 pub const UNKNOWN: ExitStatus = ExitStatus::from_code(255);
 
 /// The number of the doorbell of a keeper that reaps for others.
 pub(crate) const KEEPER_BELL: u32 = 0;
-
-/// How often a process that waits for an exit's record asks whether the one
-/// that is to record it still lives.
-const SLICE: Duration = Duration::from_millis(20);
 
 /// How long a look that does not wait gives the keeper to record an end that
 /// was already seen.
@@ -41,21 +40,17 @@ const GRACE: Duration = Duration::from_secs(1);
 /// the pid is nobody's when it goes on.
 const LAST_RITES: Duration = Duration::from_millis(20);
 
-/// Turns of a spin loop, some microseconds: the keeper of a child that has
-/// ended was woken at the same instant as we were.
-const SPINS: u32 = 2_000;
-
 /// Holds a process that this one has asked for.
 ///
 /// Dropping it lets the process run on; it is still reaped when it ends. In a
 /// forked copy of the parent it is a stranger's child: it can be looked at and
 /// sent signals, but not waited for.
 #[derive(Debug)]
-pub struct Child(Arc<Process>);
+pub struct Child(Arc<ChildRecord>);
 
 /// What is known of a child. Lives on in the list of those detached.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct ChildRecord {
     stamp: Stamp,
     /// Who may wait for it and gives its slot back.
     parent: Stamp,
@@ -74,7 +69,7 @@ impl Child {
 
     /// Takes charge of a child that `keeper` reaps.
     pub(crate) fn kept_by(family: &Family, stamp: Stamp, pidfd: PidFd, keeper: Stamp) -> Self {
-        Self(Arc::new(Process {
+        Self(Arc::new(ChildRecord {
             stamp,
             parent: family.me(),
             keeper,
@@ -95,16 +90,45 @@ impl Child {
         self.0.stamp
     }
 
-    /// Returns a descriptor that is readable once the process has ended.
+    /// Returns a descriptor that is readable once the process has ended, unless
+    /// the program has closed it.
     #[must_use]
     pub fn sentinel(&self) -> BorrowedFd<'_> {
-        self.0.pidfd.as_fd()
+        self.0.pidfd.unverified()
+    }
+
+    /// As [`sentinel`](Self::sentinel), but another one if the program has closed
+    /// that.
+    ///
+    /// # Errors
+    /// `Dead` when it has, and the process has ended and been reaped; `Limit` when
+    /// no descriptor is left.
+    pub fn watch(&self) -> Result<BorrowedFd<'_>> {
+        self.0.pidfd.fd()
+    }
+
+    /// Tells whether the [`sentinel`](Self::sentinel) is open still.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.0.pidfd.is_intact()
+    }
+
+    /// Tells whether the process has ended.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.0.pidfd.is_dead()
     }
 
     /// Tells whether this process is the one that may wait for the child.
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.0.is_ours()
+    }
+
+    /// Tells whether the system knows it as a child of this process, that runs or
+    /// has not been reaped.
+    pub(crate) fn is_reapable(&self) -> bool {
+        self.0.pidfd.is_child()
     }
 
     /// Returns how the process ended, or `None` if it still runs.
@@ -201,7 +225,7 @@ impl Child {
                 self.0.pidfd.exit_info().unwrap_or(UNKNOWN),
             ));
         }
-        let family = Family::get()?;
+        let family = family()?;
         Ok(State::of_running(self.pid(), self.0.member(family)))
     }
 
@@ -214,25 +238,25 @@ impl Child {
         if self.try_wait()?.is_none() {
             return Ok(None);
         }
-        Ok(self.0.take_outcome(Family::get()?))
+        Ok(self.0.take_outcome(family()?))
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         if self.is_ours() {
-            detached::add(Arc::clone(&self.0));
+            detached::add(Arc::<ChildRecord>::clone(&self.0));
         }
     }
 }
 
-impl Process {
-    pub(super) fn is_ours(&self) -> bool {
+impl Detached for ChildRecord {
+    fn is_ours(&self) -> bool {
         Family::existing().is_some_and(|family| family.me() == self.parent)
     }
 
-    /// Gives the slot back if the process has ended; tells whether it has.
-    pub(super) fn finish(&self) -> bool {
+    /// Gives the slot back, and the outcome, which nobody will ask for.
+    fn finish(&self) -> bool {
         let Ok(Some(_)) = self.try_wait() else {
             return false;
         };
@@ -242,9 +266,11 @@ impl Process {
         }
         true
     }
+}
 
+impl ChildRecord {
     fn must_be_ours(&self) -> Result<&'static Family> {
-        let family = Family::get()?;
+        let family = family()?;
         if family.me() == self.parent {
             return Ok(family);
         }
@@ -303,7 +329,7 @@ impl Process {
         };
         if let Some(status) = told {
             self.tell_keeper(family, status);
-            family.bury(self.stamp);
+            family.reclaim(self.stamp);
             *self.status.lock() = Some(status);
         }
         Ok(told)
@@ -350,7 +376,7 @@ impl Process {
             }
             Err(error) => return Err(error),
         };
-        family.bury(self.stamp);
+        family.reclaim(self.stamp);
         Ok(Some(status))
     }
 
@@ -361,18 +387,18 @@ impl Process {
             let word = member.exit.status(self.stamp.generation())?;
             Some(ExitStatus::from_wait_status(i32::try_from(word).ok()?))
         };
-        for _ in 0..SPINS {
-            if let Some(status) = recorded() {
-                return Ok(Some(status));
-            }
-            relax();
+        // The keeper of a child that has ended was woken at the same instant as we were.
+        AdaptiveSpin::new().spin(|| recorded().is_some());
+        if let Some(status) = recorded() {
+            return Ok(Some(status));
         }
         // The keeper may be in the middle of a fork; the kernel knows, too.
         if let Some(status) = self.pidfd.exit_info() {
             return Ok(Some(status));
         }
         loop {
-            let woken = futex_wait(member.exit.futex(), 0, deadline.within(SLICE));
+            let slice = WaitSlices::for_answer().end(deadline);
+            let woken = futex_wait(member.exit.futex(), 0, slice);
             if let Some(status) = recorded() {
                 return Ok(Some(status));
             }
@@ -410,9 +436,8 @@ impl Process {
             return None;
         }
         let len = member.outcome_len.load(Ordering::Relaxed);
-        // Burial has made it ours.
-        let block = Block::claim(offset, family.me()).ok()?;
-        Some(Payload::new(block, usize::try_from(len).ok()?))
+        // Reclaim has made it ours.
+        Payload::claim((offset, len)).ok()
     }
 }
 

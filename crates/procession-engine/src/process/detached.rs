@@ -6,14 +6,22 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::os::atfork;
-use crate::os::fork_mutex::ForkMutex;
-use crate::process::child::Process;
+use procession_sys::fork_safe::atfork;
+use procession_sys::fork_safe::mutex::ForkMutex;
 
-static DETACHED: ForkMutex<Vec<Arc<Process>>> = ForkMutex::new(Vec::new());
+/// A child that may be left here.
+pub(crate) trait Detached: Send + Sync {
+    /// Tells whether it is a child of this process, and not of the one that this is a copy of.
+    fn is_ours(&self) -> bool;
+
+    /// Gives back what it had if it has ended; tells whether it has.
+    fn finish(&self) -> bool;
+}
+
+static DETACHED: ForkMutex<Vec<Arc<dyn Detached>>> = ForkMutex::new(Vec::new());
 
 /// Keeps a child that was dropped until it has ended.
-pub(super) fn add(process: Arc<Process>) {
+pub(crate) fn add(process: Arc<dyn Detached>) {
     if process.finish() {
         return;
     }

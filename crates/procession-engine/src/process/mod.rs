@@ -1,13 +1,13 @@
 //! Processes of the family as others see them, and as they see themselves.
 //!
 //! A [`Child`] is what the process that asked for another holds of it; how it
-//! was started is the business of [`start`](crate::start). [`me`] is the other
+//! was started is the business of [`launch`](crate::launch). [`current`] is the other
 //! side: what a process knows of itself and of its parent.
 
 pub mod child;
 pub mod state;
 
-pub mod me;
+pub mod current;
 
 pub mod payload;
 
@@ -15,9 +15,9 @@ mod detached;
 mod tree;
 
 pub use child::Child;
-pub use me::Me;
+pub use current::CurrentProcess;
 pub use payload::Payload;
 pub use state::State;
 
-pub use crate::os::exit_status::ExitStatus;
 pub(crate) use detached::sweep;
+pub use procession_sys::process::exit_status::ExitStatus;

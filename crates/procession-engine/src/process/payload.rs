@@ -2,9 +2,10 @@
 
 use std::ops::Deref;
 
-use crate::arena::loans::{self, Handed, Loans};
-use crate::arena::{Block, Stamp};
-use crate::error;
+use crate::family;
+use procession_shm::transfer::loans::{self, Handed, Loans};
+use procession_shm::{Block, Stamp};
+use procession_sys::error;
 
 /// Owns the bytes at the beginning of a block, and the handles among them.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Payload {
     /// # Errors
     /// `OutOfMemory` when the arena or the machine is full.
     pub fn copy_of(bytes: &[u8]) -> error::Result<Self> {
-        let block = Block::of(&[bytes], bytes.len() as u64)?;
+        let block = Block::of(family()?, &[bytes], bytes.len() as u64)?;
         Ok(Self::new(block, bytes.len()))
     }
 
@@ -51,8 +52,18 @@ impl Payload {
     /// Returns the block and how many of its bytes are the payload.
     #[must_use]
     pub fn into_parts(self) -> (Block, usize) {
-        self.loans.leave();
+        self.loans.send_untracked();
         (self.block, self.len)
+    }
+
+    /// Takes over what was given to this process: its place and its length, as
+    /// [`give`](Self::give) has returned them.
+    ///
+    /// # Errors
+    /// `Stale` when this process does not own such a block.
+    pub(crate) fn claim((offset, len): (u64, u64)) -> error::Result<Self> {
+        let block = Block::claim(offset, family()?.me())?;
+        Ok(Self::new(block, usize::try_from(len).unwrap_or(0)))
     }
 
     /// Gives all to a member that is about to start; returns where it lies and how

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use crate::arena::ObjectKind;
-use crate::arena::member::Member;
-use crate::os::exit_status::ExitStatus;
-use crate::os::proc_status::{self, ProcStatus};
-use crate::primitive::Ordering;
+use procession_shm::ObjectKind;
+use procession_shm::member::table::Member;
+use procession_sys::primitive::Ordering;
+use procession_sys::process::exit_status::ExitStatus;
+use procession_sys::procfs::status::{self, ProcStatus};
 
 /// Says what a process is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const SERIAL_BITS: u32 = 56;
 impl State {
     /// Finds out what a process does that has not ended; `member` is its entry
     /// in the family's table while it has one.
-    pub(super) fn of_running(pid: u32, member: Option<&Member>) -> Self {
+    pub(crate) fn of_running(pid: u32, member: Option<&Member>) -> Self {
         // A hint that is believed only while the process sleeps: one that was
         // just woken has not taken it back yet.
         let waiting_on = member.map_or(0, |member| member.waiting_on.load(Ordering::Relaxed));
@@ -45,7 +45,7 @@ impl State {
         if waiting_on != 0 {
             return Self::Blocked(object_name(waiting_on));
         }
-        let channel = proc_status::wait_channel(pid);
+        let channel = status::wait_channel(pid);
         Self::Blocked(channel.map_or_else(
             || "sleeping".into(),
             |function| format!("sleeping in {function}"),
@@ -75,7 +75,7 @@ impl fmt::Display for State {
 }
 
 fn any_thread(pid: u32, test: impl Fn(ProcStatus) -> bool) -> bool {
-    proc_status::thread_ids(pid)
+    status::thread_ids(pid)
         .into_iter()
         .any(|thread| ProcStatus::of_thread(pid, thread).is_some_and(&test))
 }

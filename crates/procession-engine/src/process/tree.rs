@@ -11,14 +11,14 @@
 //! Missed are those whose parent had ended before: the system has given them to
 //! init, and nothing tells whose they were.
 
-use crate::arena::member::Stage;
-use crate::arena::{Family, Stamp};
-use crate::error::Result;
-use crate::os::pidfd::PidFd;
-use crate::os::proc_status::{ProcStatus, child_pids};
-use crate::os::signals;
-use crate::os::time::Deadline;
-use crate::primitive::{Ordering, relax};
+use procession_shm::member::table::Stage;
+use procession_shm::{Family, Stamp};
+use procession_sys::error::Result;
+use procession_sys::primitive::{Ordering, relax};
+use procession_sys::process::pidfd::PidFd;
+use procession_sys::procfs::status::{ProcStatus, child_pids};
+use procession_sys::signals;
+use procession_sys::wait::time::Deadline;
 
 /// How long a process may take to stop; one in the middle of a long system call
 /// takes until its end, and starts nobody meanwhile.
@@ -29,7 +29,7 @@ const TO_STOP: std::time::Duration = std::time::Duration::from_millis(100);
 ///
 /// # Errors
 /// When it is another user's by now.
-pub(super) fn signal(root: &PidFd, stamp: Stamp, number: i32) -> Result<bool> {
+pub(crate) fn signal(root: &PidFd, stamp: Stamp, number: i32) -> Result<bool> {
     let mut tree: Vec<(PidFd, Stamp)> = Vec::new();
     if !root.send_signal(signals::STOP)? {
         return Ok(false);

@@ -3,18 +3,18 @@
 //! Leaves out the action that the last to come may run: the face runs it, as
 //! [`Leader`], before it lets the others go.
 
-use std::time::Duration;
+pub(crate) mod state;
 
-use crate::arena::{Handle, Object, ObjectKind, Stamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::futex::Woken;
-use crate::os::time::Deadline;
-use crate::sync::gate::{Arrival, Gate, Inner, LEN, Status};
-use crate::sync::{Waiting, interrupted, me, named, timed_out};
+use std::time::Instant;
 
-/// First and longest time between two looks whether the leader lives.
-const FIRST_SLICE: Duration = Duration::from_millis(4);
-const LONGEST_SLICE: Duration = Duration::from_millis(256);
+use crate::family;
+use crate::sync::barrier::state::{Arrival, BarrierLayout, BarrierState, Cause, Gate, Status};
+use crate::sync::{BlockedOn, attachable, interrupted, me, named, timed_out};
+use procession_shm::{SharedObject, Stamp};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::time::Deadline;
+use procession_sys::wait::wait_slices::WaitSlices;
 
 /// Lets a number of processes go on once all of them have come.
 ///
@@ -23,7 +23,7 @@ const LONGEST_SLICE: Duration = Duration::from_millis(256);
 /// while it waits has come, and counts.
 ///
 /// ```
-/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sys::wait::time::Deadline;
 /// use procession_engine::sync::Barrier;
 ///
 /// let barrier = Barrier::create(2)?;
@@ -35,15 +35,15 @@ const LONGEST_SLICE: Duration = Duration::from_millis(256);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Barrier {
-    object: Object,
-    inner: Inner<'static>,
+    object: SharedObject<BarrierLayout>,
+    inner: BarrierState<'static>,
 }
 
 /// Says what is left to do for one who has come.
 ///
 /// # Example: an action before anybody goes on
 /// ```
-/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sys::wait::time::Deadline;
 /// use procession_engine::sync::{Barrier, Role};
 ///
 /// let barrier = Barrier::create(1)?;
@@ -67,6 +67,8 @@ pub enum Role<'a> {
     Follower(Follower<'a>),
 }
 
+attachable!(Barrier, object);
+
 impl Barrier {
     /// Makes a barrier for that many processes (or threads, or both).
     ///
@@ -79,35 +81,14 @@ impl Barrier {
                 "a barrier needs at least one party",
             ));
         }
-        let barrier = Object::create(ObjectKind::Barrier, LEN).map(Self::of)?;
+        let barrier = SharedObject::create(family()?, 0).map(Self::of)?;
         barrier.inner.set_parties(parties);
         Ok(barrier)
     }
 
-    /// Attaches to the barrier that a handle names.
-    ///
-    /// # Errors
-    /// `Stale` when it is gone, `Invalid` when the handle is not a barrier's.
-    pub fn attach(handle: Handle) -> Result<Self> {
-        Object::attach(handle, ObjectKind::Barrier).map(Self::of)
-    }
-
-    fn of(object: Object) -> Self {
-        let inner = Inner::of(object.view());
+    fn of(object: SharedObject<BarrierLayout>) -> Self {
+        let inner = BarrierState::of(object.view());
         Self { object, inner }
-    }
-
-    /// Returns the numbers by which any member may attach.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.object.handle()
-    }
-
-    /// Returns the handle for a message, and keeps the barrier alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> Handle {
-        self.object.lend()
     }
 
     /// Comes to the barrier and waits for the others; returns how many had
@@ -149,10 +130,11 @@ impl Barrier {
                         barrier: self,
                         me,
                         generation: Some(generation),
+                        came: Instant::now(),
                         index,
                     }));
                 }
-                Arrival::Broken => return Err(self.is_broken()),
+                Arrival::Broken(generation) => return Err(self.is_broken(generation)),
                 Arrival::Early(gate) => self.await_change(gate, me, deadline)?,
             }
         }
@@ -164,7 +146,7 @@ impl Barrier {
     /// `Limit` in a forked process that found no place in the family.
     pub fn reset(&self) -> Result<()> {
         let me = me(&self.object)?;
-        self.inner.change(me, |gate, arrived| {
+        self.inner.change(me, Cause::Reset, |gate, arrived| {
             let untouched = gate.status == Status::Filling && arrived == 0;
             (!untouched).then_some(gate.next())
         });
@@ -177,7 +159,8 @@ impl Barrier {
     /// `Limit` in a forked process that found no place in the family.
     pub fn abort(&self) -> Result<()> {
         let me = me(&self.object)?;
-        self.inner.change(me, |gate, _| Some(gate.broken()));
+        let broken = |gate: Gate, _| Some(gate.broken());
+        self.inner.change(me, Cause::Aborted, broken);
         Ok(())
     }
 
@@ -205,10 +188,10 @@ impl Barrier {
 
     /// Parks until the gate changes, or something must be looked at anew.
     fn await_change(&self, gate: Gate, me: Stamp, deadline: Deadline) -> Result<()> {
-        let _waiting = Waiting::on(&self.object, ObjectKind::Barrier, me);
-        let mut slice = FIRST_SLICE;
+        let _waiting = BlockedOn::on(&self.object, me);
+        let mut slices = WaitSlices::for_holders();
         while self.inner.gate() == gate {
-            match self.inner.park(gate, deadline.within(slice)) {
+            match self.inner.park(gate, slices.end(deadline)) {
                 Woken::Changed => {}
                 Woken::Interrupted if self.inner.gate() == gate => {
                     return Err(interrupted(&self.object));
@@ -221,18 +204,34 @@ impl Barrier {
                     if deadline.has_passed() && self.inner.gate() == gate {
                         return Err(timed_out(&self.object));
                     }
-                    slice = (slice * 2).min(LONGEST_SLICE);
+                    slices.grow();
                 }
             }
         }
         Ok(())
     }
 
-    fn is_broken(&self) -> Error {
-        Error::new(
-            ErrorKind::Broken,
-            format!("{} is broken", named(&self.object)),
-        )
+    /// Makes the error that tells why a generation ended broken.
+    fn is_broken(&self, generation: u32) -> Error {
+        let mut text = format!("{} is broken", named(&self.object));
+        if let Some(why) = self.inner.why(generation) {
+            let pid = why.pid;
+            text += &match why.cause {
+                Cause::Aborted => format!(": process {pid} aborted it"),
+                Cause::Reset => format!(" for those who waited: process {pid} reset it"),
+                Cause::TimedOut => format!(
+                    ": process {pid} waited until its timeout, and {} of {} had come",
+                    self.inner.arrived(generation),
+                    self.parties()
+                ),
+                Cause::ActionFailed => format!(": the action of process {pid} failed"),
+                Cause::LeaderDied => format!(": process {pid} died before all could go on"),
+            };
+        }
+        if self.broken() {
+            text += "; reset it before it is used again";
+        }
+        Error::new(ErrorKind::Broken, text)
     }
 }
 
@@ -259,10 +258,11 @@ impl Leader<'_> {
     /// # Errors
     /// `Broken` when somebody reset or aborted the barrier in the meantime.
     pub fn open(mut self) -> Result<()> {
+        let generation = self.generation;
         if self.end(Gate::next, true) {
             return Ok(());
         }
-        Err(self.barrier.is_broken())
+        Err(self.barrier.is_broken(generation.unwrap_or_default()))
     }
 
     /// Breaks the barrier, because the action failed.
@@ -278,9 +278,10 @@ impl Leader<'_> {
             generation,
             status: Status::Acting,
         };
-        self.barrier
-            .inner
-            .change_to(self.me, well, |gate, _| (gate == acting).then(|| to(gate)))
+        let broken_by = (!well).then_some((Cause::ActionFailed, self.me));
+        self.barrier.inner.change_to(self.me, broken_by, |gate, _| {
+            (gate == acting).then(|| to(gate))
+        })
     }
 }
 
@@ -301,6 +302,7 @@ pub struct Follower<'a> {
     me: Stamp,
     /// None once told how it ended.
     generation: Option<u32>,
+    came: Instant,
     index: u32,
 }
 
@@ -329,10 +331,12 @@ impl Follower<'_> {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_with_break(&mut self, deadline: Deadline, pause: Deadline) -> Result<()> {
-        let Some(generation) = self.generation else {
-            return Err(self.barrier.is_broken());
-        };
         let barrier = self.barrier;
+        let Some(generation) = self.generation else {
+            let message = format!("this wait at {} has ended", named(&barrier.object));
+            return Err(Error::new(ErrorKind::Broken, message));
+        };
+        let mut gave_up = None;
         loop {
             let gate = barrier.inner.gate();
             if let Some(well) = barrier.inner.end_of(generation, gate) {
@@ -340,7 +344,13 @@ impl Follower<'_> {
                 return if well {
                     Ok(())
                 } else {
-                    Err(barrier.is_broken())
+                    let error = barrier.is_broken(generation);
+                    Err(match gave_up {
+                        Some(seconds) => {
+                            error.context(format_args!("this wait took longer than {seconds:.3} s"))
+                        }
+                        None => error,
+                    })
                 };
             }
             let until = match gate.status {
@@ -354,7 +364,9 @@ impl Follower<'_> {
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     // Unless the last came in this instant.
                     let broke = |now: Gate, _| (now == gate).then(|| gate.broken());
-                    barrier.inner.change(self.me, broke);
+                    if barrier.inner.change(self.me, Cause::TimedOut, broke) {
+                        gave_up = Some(self.came.elapsed().as_secs_f64());
+                    }
                 }
                 result => result?,
             }

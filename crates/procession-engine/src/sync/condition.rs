@@ -6,20 +6,17 @@
 //! [`Lock`]: crate::sync::Lock
 //! [`RLock`]: crate::sync::RLock
 
-use std::time::Duration;
+pub(crate) mod wait_list;
 
-use crate::arena::{Handle, Hooks, Object, ObjectKind, Stamp};
-use crate::error::Result;
-use crate::os::futex::Woken;
-use crate::os::time::Deadline;
-use crate::primitive::futex_wait;
-use crate::sync::waiters::{Entry, LEN, WAITING, Waiters};
-use crate::sync::{Waiting, interrupted, me};
-
-/// First and longest time between two looks for notifications that went to
-/// the dead.
-const FIRST_SLICE: Duration = Duration::from_millis(4);
-const LONGEST_SLICE: Duration = Duration::from_millis(64);
+use crate::family;
+use crate::sync::condition::wait_list::{WAITING, WaitEntry, WaitList, WaitListLayout};
+use crate::sync::{BlockedOn, attachable, interrupted, me};
+use procession_shm::{SharedObject, Stamp};
+use procession_sys::error::Result;
+use procession_sys::primitive::futex_wait;
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::time::Deadline;
+use procession_sys::wait::wait_slices::WaitSlices;
 
 /// Lets processes wait for a change that others announce.
 ///
@@ -28,7 +25,7 @@ const LONGEST_SLICE: Duration = Duration::from_millis(64);
 ///
 /// # Example: a turn that is waited for
 /// ```
-/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sys::wait::time::Deadline;
 /// use procession_engine::sync::{Condition, Lock};
 ///
 /// let (lock, changed) = (Lock::create()?, Condition::create()?);
@@ -49,8 +46,10 @@ const LONGEST_SLICE: Duration = Duration::from_millis(64);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Condition {
-    object: Object,
+    object: SharedObject<WaitListLayout>,
 }
+
+attachable!(Condition, object);
 
 impl Condition {
     /// Makes a condition that nobody waits for.
@@ -58,30 +57,11 @@ impl Condition {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub fn create() -> Result<Self> {
-        let object = Object::create(ObjectKind::Condition, LEN)?;
-        Ok(Self { object })
+        SharedObject::create(family()?, 0).map(Self::of)
     }
 
-    /// Attaches to the condition that a handle names.
-    ///
-    /// # Errors
-    /// `Stale` when it is gone, `Invalid` when the handle is not a condition's.
-    pub fn attach(handle: Handle) -> Result<Self> {
-        let object = Object::attach(handle, ObjectKind::Condition)?;
-        Ok(Self { object })
-    }
-
-    /// Returns the numbers by which any member may attach.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.object.handle()
-    }
-
-    /// Returns the handle for a message, and keeps the condition alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> Handle {
-        self.object.lend()
+    fn of(object: SharedObject<WaitListLayout>) -> Self {
+        Self { object }
     }
 
     /// Joins the end of the line. Call it with the lock held, let the lock go,
@@ -146,8 +126,8 @@ impl Condition {
         self.waiters().count()
     }
 
-    fn waiters(&self) -> Waiters<'static> {
-        Waiters::of(self.object.view())
+    fn waiters(&self) -> WaitList<'static> {
+        WaitList::of(self.object.view())
     }
 }
 
@@ -156,7 +136,7 @@ impl Condition {
 /// A notification that it got and did not report goes to the next in line.
 ///
 /// ```
-/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sys::wait::time::Deadline;
 /// use procession_engine::sync::Condition;
 ///
 /// let changed = Condition::create()?;
@@ -173,7 +153,7 @@ pub struct Waiter<'a> {
     condition: &'a Condition,
     me: Stamp,
     /// None once the notification was reported, or the place given up.
-    entry: Option<&'static Entry>,
+    entry: Option<&'static WaitEntry>,
 }
 
 impl Waiter<'_> {
@@ -195,14 +175,14 @@ impl Waiter<'_> {
             return Ok(false);
         };
         let object = &self.condition.object;
-        let _waiting = Waiting::on(object, ObjectKind::Condition, self.me);
-        let mut slice = FIRST_SLICE;
+        let _waiting = BlockedOn::on(object, self.me);
+        let mut slices = WaitSlices::for_holder();
         loop {
             if entry.leave_if_notified(self.me) {
                 self.entry = None;
                 return Ok(true);
             }
-            match futex_wait(entry.futex(), WAITING, deadline.within(slice)) {
+            match futex_wait(entry.futex(), WAITING, slices.end(deadline)) {
                 Woken::Changed => {}
                 Woken::Interrupted => {
                     if !entry.leave_if_notified(self.me) {
@@ -213,7 +193,7 @@ impl Waiter<'_> {
                 }
                 Woken::TimedOut => {
                     self.condition.waiters().bury_notified();
-                    slice = (slice * 2).min(LONGEST_SLICE);
+                    slices.grow();
                     if deadline.has_passed() {
                         self.entry = None;
                         // Who cannot leave as waiting was notified just now.
@@ -244,8 +224,3 @@ impl Drop for Waiter<'_> {
         }
     }
 }
-
-pub(crate) const HOOKS: Hooks = Hooks {
-    on_death: |view, dead| Waiters::of(view).bury(dead),
-    on_destroy: |view| Waiters::of(view).destroy(),
-};

@@ -2,17 +2,22 @@
 //!
 //! Leaves out waiting for several things at once: `channel::wait` does that,
 //! by the descriptor that an event can have.
+//!
+//! # Safety
+//! What is shared is made of atomics, and any bytes are a value of it.
 
+#![expect(unsafe_code, reason = "the form of what is shared")]
+
+use crate::family;
+use crate::sync::notify::{NotifyList, OwnDoorbell, ReadableFd};
+use crate::sync::{BlockedOn, attachable, interrupted, me, named};
+use procession_shm::{BodyView, ObjectKind, SharedBody, SharedObject, Stamp};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::primitive::{AtomicU32, Ordering, futex_wait, futex_wake};
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::time::Deadline;
+use procession_sys::wait::wait_slices::WaitSlices;
 use std::sync::Arc;
-use std::time::Duration;
-
-use crate::arena::{Family, Handle, Hooks, Object, ObjectKind};
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::futex::Woken;
-use crate::os::time::Deadline;
-use crate::primitive::{AtomicU32, Ordering, futex_wait, futex_wake};
-use crate::sync::bells::{Bells, OwnBell, ReadableFd};
-use crate::sync::{Waiting, interrupted, me, named};
 
 /// The event is set.
 const SET: u32 = 1;
@@ -23,15 +28,10 @@ const BELLS: u32 = 4;
 /// Counts in the remaining bits how often the event was set.
 const ONCE: u32 = 8;
 
-/// First and longest time between two looks at the word: only a process that
-/// was killed inside `set` makes them necessary.
-const FIRST_SLICE: Duration = Duration::from_millis(64);
-const LONGEST_SLICE: Duration = Duration::from_secs(1);
-
 /// Tells any number of processes that something has happened.
 ///
 /// ```
-/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sys::wait::time::Deadline;
 /// use procession_engine::sync::Event;
 ///
 /// let event = Event::create()?;
@@ -44,25 +44,27 @@ const LONGEST_SLICE: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Event {
-    attached: Arc<Attached>,
-    body: &'static Body,
+    attached: Arc<EventAttachment>,
+    body: &'static EventLayout,
 }
 
 /// This process's use of an event.
 #[derive(Debug)]
-struct Attached {
-    object: Object,
-    bell: OwnBell,
+struct EventAttachment {
+    object: SharedObject<EventLayout>,
+    bell: OwnDoorbell,
 }
 
 /// What an event keeps in the arena.
 #[derive(Debug)]
 #[repr(C)]
-struct Body {
+pub(crate) struct EventLayout {
     word: AtomicU32,
     spare: AtomicU32,
-    bells: Bells,
+    bells: NotifyList,
 }
+
+attachable!(Event, attached.object);
 
 impl Event {
     /// Makes an event that is not set.
@@ -70,37 +72,16 @@ impl Event {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub fn create() -> Result<Self> {
-        Object::create(ObjectKind::Event, size_of::<Body>() as u64).map(Self::of)
+        SharedObject::create(family()?, 0).map(Self::of)
     }
 
-    /// Attaches to the event that a handle names.
-    ///
-    /// # Errors
-    /// `Stale` when it is gone, `Invalid` when the handle is not an event's.
-    pub fn attach(handle: Handle) -> Result<Self> {
-        Object::attach(handle, ObjectKind::Event).map(Self::of)
-    }
-
-    fn of(object: Object) -> Self {
-        let body = object.view().body();
-        let bell = OwnBell::default();
+    fn of(object: SharedObject<EventLayout>) -> Self {
+        let body = object.body();
+        let bell = OwnDoorbell::default();
         Self {
-            attached: Arc::new(Attached { object, bell }),
+            attached: Arc::new(EventAttachment { object, bell }),
             body,
         }
-    }
-
-    /// Returns the numbers by which any member may attach.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.attached.object.handle()
-    }
-
-    /// Returns the handle for a message, and keeps the event alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> Handle {
-        self.attached.object.lend()
     }
 
     /// Sets the event and lets go all who wait for it, even if it is cleared
@@ -138,7 +119,8 @@ impl Event {
             futex_wake(&self.body.word, u32::MAX);
         }
         if word & BELLS != 0 {
-            self.body.bells.ring(self.attached.object.family());
+            let family = self.attached.object.family();
+            self.body.bells.ring(family, || self.has_been_set());
         }
     }
 
@@ -161,36 +143,47 @@ impl Event {
     }
 
     /// Returns a descriptor that is readable while the event is set, and after
-    /// another process cleared it until this one looks ([`Event::is_set`]).
+    /// another process cleared it until this one looks ([`Event::is_set`]) or
+    /// asks for the descriptor again.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left.
     pub fn readable_fd(&self) -> Result<ReadableFd> {
-        let family = Family::get()?;
+        let fd = self.bell()?;
+        self.silence(&fd);
+        Ok(fd)
+    }
+
+    /// Returns the descriptor for who looks at the event whenever it is
+    /// readable.
+    pub(crate) fn bell(&self) -> Result<ReadableFd> {
+        let family = family()?;
         let bells = &self.body.bells;
-        let fd = self.attached.bell.get_or_hang_up(bells, family)?;
+        let fd = self.attached.bell.get_or_register(bells, family)?;
         // Release pairs with the Acquire in `set`: an update that comes after
         // this one finds our bell, and we find one that came before.
-        let word = self.body.word.fetch_or(BELLS, Ordering::AcqRel);
-        if word & SET != 0 {
-            fd.ring(family);
-        }
+        self.body.word.fetch_or(BELLS, Ordering::AcqRel);
+        fd.ring(bells, family, || self.has_been_set());
         Ok(fd)
     }
 
     /// Makes the descriptor unreadable, if there is one and the event unset.
     #[cold]
     fn quieten(&self) {
-        let family = self.attached.object.family();
-        let Some(fd) = self.attached.bell.get(family) else {
-            return;
-        };
-        fd.drain();
-        // An update, so that it comes after that of whoever has just rung: it
-        // may be this ring that was drained.
-        if self.body.word.fetch_or(0, Ordering::AcqRel) & SET != 0 {
-            fd.ring(family);
+        if let Some(fd) = self.attached.bell.get(self.attached.object.family()) {
+            self.silence(&fd);
         }
+    }
+
+    fn silence(&self, fd: &ReadableFd) {
+        let family = self.attached.object.family();
+        fd.clear(&self.body.bells, family, || self.has_been_set());
+    }
+
+    /// Tells whether it is set, by an update that changes nothing: it comes
+    /// after those of all who have rung under the guard.
+    fn has_been_set(&self) -> bool {
+        self.body.word.fetch_or(0, Ordering::AcqRel) & SET != 0
     }
 
     /// Blocks until the event is set.
@@ -217,13 +210,10 @@ impl Event {
     /// # Errors
     /// `TimedOut`, `Interrupted`.
     pub fn wait_since(&self, times: u32, deadline: Deadline) -> Result<()> {
-        let _waiting = Waiting::on(
-            &self.attached.object,
-            ObjectKind::Event,
-            me(&self.attached.object)?,
-        );
+        let object = &self.attached.object;
+        let _waiting = BlockedOn::on(object, me(object)?);
         let mut word = self.body.word.load(Ordering::Acquire);
-        let mut slice = FIRST_SLICE;
+        let mut slices = WaitSlices::for_change();
         while word & SET == 0 && word / ONCE == times {
             if deadline.has_passed() {
                 return Err(Error::new(
@@ -243,9 +233,9 @@ impl Event {
                     .compare_exchange(word, parked, Ordering::Relaxed, Ordering::Relaxed)
                     .is_ok();
             if marked {
-                match futex_wait(&self.body.word, parked, deadline.within(slice)) {
+                match futex_wait(&self.body.word, parked, slices.end(deadline)) {
                     Woken::Changed => {}
-                    Woken::TimedOut => slice = (slice * 2).min(LONGEST_SLICE),
+                    Woken::TimedOut => slices.grow(),
                     Woken::Interrupted if self.body.word.load(Ordering::Relaxed) == parked => {
                         return Err(interrupted(&self.attached.object));
                     }
@@ -258,16 +248,19 @@ impl Event {
     }
 }
 
-impl Drop for Attached {
+impl Drop for EventAttachment {
     fn drop(&mut self) {
-        let body = self.object.body::<Body>();
-        self.bell.take_down(&body.bells, self.object.family());
+        let bells = &self.object.body().bells;
+        self.bell.unregister(bells, self.object.family());
     }
 }
 
-pub(crate) const HOOKS: Hooks = Hooks {
-    on_death: |view, dead| {
-        let (body, family) = (view.body::<Body>(), view.family());
+// SAFETY: atomics, in the order of C.
+unsafe impl SharedBody for EventLayout {
+    const KIND: ObjectKind = ObjectKind::Event;
+
+    fn recover(view: BodyView<'_, Self>, dead: Stamp) {
+        let (body, family) = (view.body(), view.family());
         body.bells.forget(family, dead);
         // The dead member may have set the event, which takes the mark of the
         // waiters away, and told nobody.
@@ -276,8 +269,12 @@ pub(crate) const HOOKS: Hooks = Hooks {
             futex_wake(&body.word, u32::MAX);
         }
         if word & SET != 0 {
-            body.bells.ring(family);
+            let set = || body.word.load(Ordering::Acquire) & SET != 0;
+            body.bells.ring(family, set);
         }
-    },
-    on_destroy: |view| view.body::<Body>().bells.destroy(),
-};
+    }
+
+    fn destroy(view: BodyView<'_, Self>) {
+        view.body().bells.destroy(view.family());
+    }
+}

@@ -2,12 +2,20 @@
 //!
 //! Leaves out recursion (`rlock.rs`) and guards that release on drop: the faces
 //! have them.
+//!
+//! # Safety
+//! What is shared is made of atomics, and any bytes are a value of it.
 
-use crate::arena::{Acquired, Handle, Hooks, NotAcquired, Object, ObjectKind, RawLock, Stamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::time::Deadline;
-use crate::sync::glance::seen_alive;
-use crate::sync::{Waiting, interrupted, me, named, owner_died, timed_out};
+#![expect(unsafe_code, reason = "the form of what is shared")]
+
+use crate::family;
+use crate::sync::liveness_cache::seen_alive;
+use crate::sync::{BlockedOn, attachable, interrupted, me, named, owner_died, timed_out};
+use procession_shm::{
+    Acquired, BodyView, NotAcquired, ObjectKind, RawLock, SharedBody, SharedObject, Stamp,
+};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::wait::time::Deadline;
 
 /// Lets one holder in at a time, whatever process it is in.
 ///
@@ -16,7 +24,7 @@ use crate::sync::{Waiting, interrupted, me, named, owner_died, timed_out};
 /// takes or waits for it is told (`OwnerDied`), and the lock is free again.
 ///
 /// ```
-/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sys::wait::time::Deadline;
 /// use procession_engine::sync::Lock;
 ///
 /// let lock = Lock::create()?;
@@ -28,9 +36,24 @@ use crate::sync::{Waiting, interrupted, me, named, owner_died, timed_out};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Lock {
-    object: Object,
-    raw: &'static RawLock,
+    object: SharedObject<LockLayout>,
 }
+
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct LockLayout(RawLock);
+
+// SAFETY: one lock word.
+unsafe impl SharedBody for LockLayout {
+    const KIND: ObjectKind = ObjectKind::Lock;
+
+    fn recover(view: BodyView<'_, Self>, dead: Stamp) {
+        // The dead stamp stays in the word, so that exactly one waiter is told.
+        view.body().0.wake_if_held_by(dead);
+    }
+}
+
+attachable!(Lock, object);
 
 impl Lock {
     /// Makes a free lock.
@@ -38,33 +61,16 @@ impl Lock {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub fn create() -> Result<Self> {
-        Object::create(ObjectKind::Lock, size_of::<RawLock>() as u64).map(Self::of)
+        SharedObject::create(family()?, 0).map(Self::of)
     }
 
-    /// Attaches to the lock that a handle names.
-    ///
-    /// # Errors
-    /// `Stale` when it is gone, `Invalid` when the handle is not a lock's.
-    pub fn attach(handle: Handle) -> Result<Self> {
-        Object::attach(handle, ObjectKind::Lock).map(Self::of)
+    fn of(object: SharedObject<LockLayout>) -> Self {
+        Self { object }
     }
 
-    fn of(object: Object) -> Self {
-        let raw = object.view().body();
-        Self { object, raw }
-    }
-
-    /// Returns the numbers by which any member may attach.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.object.handle()
-    }
-
-    /// Returns the handle for a message, and keeps the lock alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> Handle {
-        self.object.lend()
+    #[inline]
+    fn raw(&self) -> &RawLock {
+        &self.object.body().0
     }
 
     /// Takes the lock, waiting for it until the deadline.
@@ -77,7 +83,7 @@ impl Lock {
     #[inline]
     pub fn acquire(&self, deadline: Deadline) -> Result<()> {
         let me = me(&self.object)?;
-        if self.raw.try_lock(me) {
+        if self.raw().try_lock(me) {
             return Ok(());
         }
         self.acquire_slowly(me, deadline)
@@ -89,7 +95,7 @@ impl Lock {
     #[must_use]
     pub fn try_acquire_free(&self) -> bool {
         let me = self.object.family().me();
-        !me.is_nobody() && self.raw.try_lock(me)
+        !me.is_nobody() && self.raw().try_lock(me)
     }
 
     /// Takes the lock if it is free; tells whether it did.
@@ -102,10 +108,10 @@ impl Lock {
     /// held by the caller.
     pub fn try_acquire(&self) -> Result<bool> {
         let me = me(&self.object)?;
-        if self.raw.try_lock(me) {
+        if self.raw().try_lock(me) {
             return Ok(true);
         }
-        if let Some(holder) = self.raw.holder()
+        if let Some(holder) = self.raw().holder()
             && seen_alive(&self.object, holder)
         {
             return Ok(false);
@@ -119,14 +125,14 @@ impl Lock {
 
     #[cold]
     fn acquire_slowly(&self, me: Stamp, deadline: Deadline) -> Result<()> {
-        let _waiting = Waiting::on(&self.object, ObjectKind::Lock, me);
+        let _waiting = BlockedOn::on(&self.object, me);
         let family = self.object.family();
-        match self.raw.lock_until(me, family, deadline) {
+        match self.raw().lock_until(me, family, deadline) {
             Ok(Acquired::Free) => Ok(()),
             Ok(Acquired::FromDead(owner)) => {
                 let error = owner_died(&self.object, owner);
-                self.raw.unlock();
-                family.bury(owner);
+                self.raw().unlock();
+                family.reclaim(owner);
                 Err(error)
             }
             Err(NotAcquired::TimedOut) => Err(timed_out(&self.object)),
@@ -140,7 +146,7 @@ impl Lock {
     /// `Invalid` when it is free already.
     #[inline]
     pub fn release(&self) -> Result<()> {
-        if self.raw.unlock().is_nobody() {
+        if self.raw().unlock().is_nobody() {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format!("{} was released too many times", named(&self.object)),
@@ -152,18 +158,12 @@ impl Lock {
     /// Tells whether somebody holds the lock now.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.raw.holder().is_some()
+        self.raw().holder().is_some()
     }
 
     /// Returns the process that took the lock and has not released it.
     #[must_use]
     pub fn holder(&self) -> Option<Stamp> {
-        self.raw.holder()
+        self.raw().holder()
     }
 }
-
-pub(crate) const HOOKS: Hooks = Hooks {
-    // The dead stamp stays in the word, so that exactly one waiter is told.
-    on_death: |view, dead| view.body::<RawLock>().wake_if_held_by(dead),
-    on_destroy: |_| {},
-};

@@ -6,27 +6,24 @@
 //! instruction. Waits end at a deadline (`TimedOut`) and when a signal arrives
 //! (`Interrupted`: handle it, then wait again).
 
-mod glance;
-mod waiting;
+mod attachable;
+mod blocked_on;
+mod liveness_cache;
 
-pub(crate) mod bells;
+pub(crate) mod notify;
 
 mod lock;
 mod rlock;
 
 mod event;
 
-mod permit_table;
-mod permits;
 mod semaphore;
 
 mod condition;
-mod waiters;
 
 mod barrier;
-mod gate;
 
-pub use bells::ReadableFd;
+pub use notify::ReadableFd;
 
 pub use barrier::{Barrier, Follower, Leader, Role};
 pub use condition::{Condition, Waiter};
@@ -35,17 +32,19 @@ pub use lock::Lock;
 pub use rlock::RLock;
 pub use semaphore::Semaphore;
 
-pub(crate) use waiting::Waiting;
+pub(crate) use attachable::attachable;
+pub(crate) use blocked_on::BlockedOn;
 
-pub(crate) use condition::HOOKS as CONDITION_HOOKS;
-pub(crate) use event::HOOKS as EVENT_HOOKS;
-pub(crate) use gate::HOOKS as BARRIER_HOOKS;
-pub(crate) use lock::HOOKS as LOCK_HOOKS;
-pub(crate) use permits::HOOKS as SEMAPHORE_HOOKS;
-pub(crate) use rlock::HOOKS as RLOCK_HOOKS;
+pub(crate) use barrier::state::BarrierLayout;
+pub(crate) use condition::wait_list::WaitListLayout;
+pub(crate) use event::EventLayout;
+pub(crate) use lock::LockLayout;
+pub(crate) use rlock::RLockLayout;
+pub(crate) use semaphore::holders::SemaphoreWords;
 
-use crate::arena::{Family, Object, Stamp};
-use crate::error::{Error, ErrorKind, Result};
+use crate::family;
+use procession_shm::{Object, Stamp};
+use procession_sys::error::{Error, ErrorKind, Result};
 
 /// Returns this process's stamp.
 ///
@@ -56,7 +55,7 @@ pub(crate) fn me(object: &Object) -> Result<Stamp> {
     let me = object.family().me();
     if me.is_nobody() {
         // Fails with the reason.
-        Family::get()?;
+        family()?;
     }
     Ok(me)
 }

@@ -1,13 +1,21 @@
 //! A lock that its holder may take again, and only its holder may release.
 //!
 //! Leaves out guards that release on drop: the faces have them.
+//!
+//! # Safety
+//! What is shared is made of atomics, and any bytes are a value of it.
 
-use crate::arena::{Acquired, Handle, Hooks, NotAcquired, Object, ObjectKind, RawLock, Stamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::time::Deadline;
-use crate::primitive::{AtomicU32, AtomicU64, Ordering};
-use crate::sync::glance::seen_alive;
-use crate::sync::{Waiting, interrupted, me, named, owner_died, timed_out};
+#![expect(unsafe_code, reason = "the form of what is shared")]
+
+use crate::family;
+use crate::sync::liveness_cache::seen_alive;
+use crate::sync::{BlockedOn, attachable, interrupted, me, named, owner_died, timed_out};
+use procession_shm::{
+    Acquired, BodyView, NotAcquired, ObjectKind, RawLock, SharedBody, SharedObject, Stamp,
+};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
+use procession_sys::wait::time::Deadline;
 
 thread_local! {
     /// Its address names the thread within its process.
@@ -16,7 +24,7 @@ thread_local! {
 
 #[repr(C)]
 #[derive(Debug)]
-struct Body {
+pub(crate) struct RLockLayout {
     raw: RawLock,
     /// How often the holder has taken it.
     count: AtomicU32,
@@ -31,7 +39,7 @@ struct Body {
 /// that ends holding it leaves it held.
 ///
 /// ```
-/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sys::wait::time::Deadline;
 /// use procession_engine::sync::RLock;
 ///
 /// let lock = RLock::create()?;
@@ -47,9 +55,10 @@ struct Body {
 /// ```
 #[derive(Clone, Debug)]
 pub struct RLock {
-    object: Object,
-    body: &'static Body,
+    object: SharedObject<RLockLayout>,
 }
+
+attachable!(RLock, object);
 
 impl RLock {
     /// Makes a free lock.
@@ -57,33 +66,11 @@ impl RLock {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub fn create() -> Result<Self> {
-        Object::create(ObjectKind::RLock, size_of::<Body>() as u64).map(Self::of)
+        SharedObject::create(family()?, 0).map(Self::of)
     }
 
-    /// Attaches to the lock that a handle names.
-    ///
-    /// # Errors
-    /// `Stale` when it is gone, `Invalid` when the handle is not such a lock's.
-    pub fn attach(handle: Handle) -> Result<Self> {
-        Object::attach(handle, ObjectKind::RLock).map(Self::of)
-    }
-
-    fn of(object: Object) -> Self {
-        let body = object.view().body();
-        Self { object, body }
-    }
-
-    /// Returns the numbers by which any member may attach.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.object.handle()
-    }
-
-    /// Returns the handle for a message, and keeps the lock alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> Handle {
-        self.object.lend()
+    fn of(object: SharedObject<RLockLayout>) -> Self {
+        Self { object }
     }
 
     /// Takes the lock, once more if this thread holds it already.
@@ -113,7 +100,7 @@ impl RLock {
         if self.enter(me)? {
             return Ok(true);
         }
-        if let Some(holder) = self.body.raw.holder()
+        if let Some(holder) = self.object.body().raw.holder()
             && seen_alive(&self.object, holder)
         {
             return Ok(false);
@@ -129,7 +116,7 @@ impl RLock {
     #[inline]
     fn enter(&self, me: Stamp) -> Result<bool> {
         if self.is_held_by(me) {
-            let count = self.body.count.load(Ordering::Relaxed);
+            let count = self.object.body().count.load(Ordering::Relaxed);
             let more = count.checked_add(1).ok_or_else(|| {
                 Error::new(
                     ErrorKind::Limit,
@@ -139,29 +126,29 @@ impl RLock {
                     ),
                 )
             })?;
-            self.body.count.store(more, Ordering::Relaxed);
+            self.object.body().count.store(more, Ordering::Relaxed);
             return Ok(true);
         }
-        let taken = self.body.raw.try_lock(me);
+        let taken = self.object.body().raw.try_lock(me);
         if taken {
-            self.body.hold();
+            self.object.body().hold();
         }
         Ok(taken)
     }
 
     #[cold]
     fn acquire_slowly(&self, me: Stamp, deadline: Deadline) -> Result<()> {
-        let _waiting = Waiting::on(&self.object, ObjectKind::RLock, me);
+        let _waiting = BlockedOn::on(&self.object, me);
         let family = self.object.family();
-        match self.body.raw.lock_until(me, family, deadline) {
+        match self.object.body().raw.lock_until(me, family, deadline) {
             Ok(Acquired::Free) => {
-                self.body.hold();
+                self.object.body().hold();
                 Ok(())
             }
             Ok(Acquired::FromDead(owner)) => {
                 let error = owner_died(&self.object, owner);
-                self.body.let_go();
-                family.bury(owner);
+                self.object.body().let_go();
+                family.reclaim(owner);
                 Err(error)
             }
             Err(NotAcquired::TimedOut) => Err(timed_out(&self.object)),
@@ -182,11 +169,11 @@ impl RLock {
                 format!("{} is not held by this thread", named(&self.object)),
             )),
             1 => {
-                self.body.let_go();
+                self.object.body().let_go();
                 Ok(())
             }
             _ => {
-                self.body.count.store(count - 1, Ordering::Relaxed);
+                self.object.body().count.store(count - 1, Ordering::Relaxed);
                 Ok(())
             }
         }
@@ -196,7 +183,7 @@ impl RLock {
     #[must_use]
     pub fn count(&self) -> u32 {
         if self.is_held_by(self.object.family().me()) {
-            self.body.count.load(Ordering::Relaxed)
+            self.object.body().count.load(Ordering::Relaxed)
         } else {
             0
         }
@@ -211,24 +198,35 @@ impl RLock {
     /// Tells whether somebody holds the lock now.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.body.raw.holder().is_some()
+        self.object.body().raw.holder().is_some()
     }
 
     /// Returns the process whose thread holds the lock.
     #[must_use]
     pub fn holder(&self) -> Option<Stamp> {
-        self.body.raw.holder()
+        self.object.body().raw.holder()
     }
 
     #[inline]
     fn is_held_by(&self, me: Stamp) -> bool {
         // Relaxed: what this thread wrote itself it sees, and no other thread
         // of this process writes this thread's address.
-        self.body.raw.holder() == Some(me) && self.body.thread.load(Ordering::Relaxed) == thread()
+        self.object.body().raw.holder() == Some(me)
+            && self.object.body().thread.load(Ordering::Relaxed) == thread()
     }
 }
 
-impl Body {
+// SAFETY: a lock word and atomics, in the order of C.
+unsafe impl SharedBody for RLockLayout {
+    const KIND: ObjectKind = ObjectKind::RLock;
+
+    fn recover(view: BodyView<'_, Self>, dead: Stamp) {
+        // The dead stamp stays in the word, so that exactly one waiter is told.
+        view.body().raw.wake_if_held_by(dead);
+    }
+}
+
+impl RLockLayout {
     #[inline]
     fn hold(&self) {
         self.count.store(1, Ordering::Relaxed);
@@ -248,9 +246,3 @@ impl Body {
 fn thread() -> u64 {
     HERE.with(|here| std::ptr::from_ref(here).addr() as u64)
 }
-
-pub(crate) const HOOKS: Hooks = Hooks {
-    // The dead stamp stays in the word, so that exactly one waiter is told.
-    on_death: |view, dead| view.body::<Body>().raw.wake_if_held_by(dead),
-    on_destroy: |_| {},
-};

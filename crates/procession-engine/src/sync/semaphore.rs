@@ -1,25 +1,21 @@
 //! A number of permits, which come back when their holder dies.
 //!
-//! `permit_table.rs` counts them, and knows who holds them.
+//! `holders.rs` counts them, and knows who holds them.
 
-use std::time::Duration;
+pub(crate) mod holders;
+pub(crate) mod permits;
 
-use crate::arena::{Handle, Object, ObjectKind, Stamp};
-use crate::error::{Error, ErrorKind, Result};
-use crate::os::futex::Woken;
-use crate::os::time::Deadline;
-use crate::primitive::relax;
-use crate::sync::glance::asked_lately;
-use crate::sync::permits::{self, Inner};
-use crate::sync::{Waiting, interrupted, me, named, timed_out};
-
-/// Looks at the value this often before parking; found by trial on a two-core
-/// machine, with two processes passing one permit to and fro.
-const SPINS: u32 = 100;
-
-/// First and longest time between two looks whether the holders live.
-const FIRST_SLICE: Duration = Duration::from_millis(4);
-const LONGEST_SLICE: Duration = Duration::from_millis(256);
+use crate::family;
+use crate::sync::liveness_cache::asked_lately;
+use crate::sync::semaphore::holders::SemaphoreWords;
+use crate::sync::semaphore::permits::Permits;
+use crate::sync::{BlockedOn, attachable, interrupted, me, named, timed_out};
+use procession_shm::{SharedObject, Stamp};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::wait::adaptive_spin::spin_briefly;
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::time::Deadline;
+use procession_sys::wait::wait_slices::WaitSlices;
 
 /// Gives out a number of permits.
 ///
@@ -32,7 +28,7 @@ const LONGEST_SLICE: Duration = Duration::from_millis(256);
 /// several hold some: nobody knows then whose permit it was.
 ///
 /// ```
-/// use procession_engine::os::time::Deadline;
+/// use procession_engine::sys::wait::time::Deadline;
 /// use procession_engine::sync::Semaphore;
 ///
 /// let seats = Semaphore::create(2, Some(2))?;
@@ -44,9 +40,11 @@ const LONGEST_SLICE: Duration = Duration::from_millis(256);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Semaphore {
-    object: Object,
-    pub(super) inner: Inner<'static>,
+    object: SharedObject<SemaphoreWords>,
+    pub(crate) inner: Permits<'static>,
 }
+
+attachable!(Semaphore, object);
 
 impl Semaphore {
     /// The most permits there can be at a time, as with POSIX semaphores.
@@ -65,35 +63,15 @@ impl Semaphore {
                 format!("a semaphore of at most {bound} permits cannot begin with {value}"),
             ));
         }
-        let object = Object::create(ObjectKind::Semaphore, permits::len(value))?;
-        permits::init(&object, value, bound);
+        let object: SharedObject<SemaphoreWords> =
+            SharedObject::create(family()?, permits::table_len(value))?;
+        object.body().init(value, bound);
         Ok(Self::of(object))
     }
 
-    /// Attaches to the semaphore that a handle names.
-    ///
-    /// # Errors
-    /// `Stale` when it is gone, `Invalid` when the handle is not a semaphore's.
-    pub fn attach(handle: Handle) -> Result<Self> {
-        Object::attach(handle, ObjectKind::Semaphore).map(Self::of)
-    }
-
-    fn of(object: Object) -> Self {
-        let inner = Inner::of(object.view());
+    fn of(object: SharedObject<SemaphoreWords>) -> Self {
+        let inner = Permits::of(object.view());
         Self { object, inner }
-    }
-
-    /// Returns the numbers by which any member may attach.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        self.object.handle()
-    }
-
-    /// Returns the handle for a message, and keeps the semaphore alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> Handle {
-        self.object.lend()
     }
 
     /// Takes a permit, waiting for one until the deadline.
@@ -121,26 +99,23 @@ impl Semaphore {
         if self.inner.take(me, false) {
             return Ok(true);
         }
-        // Any holder may have died; what burial returns is there already.
+        // Any holder may have died; what reclaim returns is there already.
         let found = !asked_lately(&self.object) && self.inner.bury_holders(me);
         Ok(found && self.inner.take(me, false))
     }
 
     #[cold]
     fn acquire_slowly(&self, me: Stamp, deadline: Deadline) -> Result<()> {
-        let _waiting = Waiting::on(&self.object, ObjectKind::Semaphore, me);
-        for _ in 0..SPINS {
-            if self.value() > 0 && self.inner.take(me, false) {
-                return Ok(());
-            }
-            relax();
+        let _waiting = BlockedOn::on(&self.object, me);
+        if spin_briefly(|| self.value() > 0 && self.inner.take(me, false)) {
+            return Ok(());
         }
-        let mut slice = FIRST_SLICE;
+        let mut slices = WaitSlices::for_holders();
         loop {
             if self.inner.take(me, true) {
                 return Ok(());
             }
-            match self.inner.park(deadline.within(slice)) {
+            match self.inner.park(slices.end(deadline)) {
                 Woken::Changed => {}
                 Woken::Interrupted => return Err(interrupted(&self.object)),
                 Woken::TimedOut => {
@@ -153,7 +128,7 @@ impl Semaphore {
                         }
                         return Err(timed_out(&self.object));
                     }
-                    slice = (slice * 2).min(LONGEST_SLICE);
+                    slices.grow();
                 }
             }
         }

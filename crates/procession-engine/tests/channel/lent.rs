@@ -1,10 +1,11 @@
 //! What messages of a queue carry handles of, and what becomes of it.
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Family, Handle, Object, ObjectKind, loans};
 use procession_engine::channel::{Message, Queue};
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::transfer::loans;
+use procession_engine::shm::{Handle, Object, ObjectKind};
 use procession_engine::sync::Lock;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::alone;
 use crate::family::{killed_after, watchdog};
@@ -15,7 +16,9 @@ fn put_lock(queue: &Queue) -> Handle {
     let (handle, loans) = loans::collect(|| lock.lend());
     let bytes = [handle.offset.to_le_bytes(), handle.serial.to_le_bytes()];
     let parts = [&bytes[0][..], &bytes[1][..]];
-    let block = loans.ride_with(&parts, 16).unwrap();
+    let block = loans
+        .into_message(procession_engine::family().unwrap(), &parts, 16)
+        .unwrap();
     queue.put_block(block, 16, watchdog()).unwrap();
     handle
 }
@@ -36,7 +39,11 @@ fn attach(message: &Message) -> Lock {
 
 fn is_gone(handle: Handle) -> bool {
     // Attaching would use up what keeps it alive.
-    let visit = Object::visit(handle, ObjectKind::Lock);
+    let visit = Object::attach_untracked(
+        procession_engine::family().unwrap(),
+        handle,
+        ObjectKind::Lock,
+    );
     visit.is_err_and(|error| error.kind() == ErrorKind::Stale)
 }
 
@@ -44,7 +51,7 @@ fn is_gone(handle: Handle) -> bool {
 fn who_reads_a_message_has_what_it_carried() {
     let _alone = alone();
     let queue = Queue::create(0).unwrap();
-    let before = Family::get().unwrap().usage();
+    let before = procession_engine::family().unwrap().usage();
     let handle = put_lock(&queue);
     let message = queue.get(Deadline::now()).unwrap();
     let lock = attach(&message);
@@ -53,7 +60,7 @@ fn who_reads_a_message_has_what_it_carried() {
     assert_eq!(lock.handle(), handle);
     drop(lock);
     assert!(is_gone(handle));
-    assert_eq!(Family::get().unwrap().usage(), before);
+    assert_eq!(procession_engine::family().unwrap().usage(), before);
 }
 
 #[test]
@@ -62,7 +69,7 @@ fn a_thousand_messages_whose_readers_die_leave_nothing() {
     let queue = Queue::create(0).unwrap();
     put_lock(&queue);
     drop(attach(&queue.get(Deadline::now()).unwrap()));
-    let before = Family::get().unwrap().usage();
+    let before = procession_engine::family().unwrap().usage();
     for reader in 0..100 {
         let handles: Vec<_> = (0..10).map(|_| put_lock(&queue)).collect();
         let reader = killed_after(|| {
@@ -72,10 +79,10 @@ fn a_thousand_messages_whose_readers_die_leave_nothing() {
             std::mem::forget((messages, locks));
         });
         assert!(!handles.iter().any(|&handle| is_gone(handle)));
-        reader.bury();
+        reader.reclaim();
         assert!(handles.iter().all(|&handle| is_gone(handle)));
     }
-    let after = Family::get().unwrap().usage();
+    let after = procession_engine::family().unwrap().usage();
     // The queue's own segments have become larger.
     assert_eq!(
         (after.blocks, after.objects),
@@ -86,12 +93,12 @@ fn a_thousand_messages_whose_readers_die_leave_nothing() {
 #[test]
 fn a_queue_that_ends_with_messages_in_it_gives_back_what_they_carry() {
     let _alone = alone();
-    let before = Family::get().unwrap().usage();
+    let before = procession_engine::family().unwrap().usage();
     let queue = Queue::create(0).unwrap();
     let handles: Vec<_> = (0..100).map(|_| put_lock(&queue)).collect();
     drop(queue);
     assert!(handles.into_iter().all(is_gone));
-    assert_eq!(Family::get().unwrap().usage(), before);
+    assert_eq!(procession_engine::family().unwrap().usage(), before);
 }
 
 #[test]
@@ -125,7 +132,9 @@ fn a_message_that_is_refused_gives_back_what_it_carries() {
     let lock = Lock::create().unwrap();
     let handle = lock.handle();
     let (_, loans) = loans::collect(|| lock.lend());
-    let block = loans.ride_with(&[b"no room"], 7).unwrap();
+    let block = loans
+        .into_message(procession_engine::family().unwrap(), &[b"no room"], 7)
+        .unwrap();
     drop(lock);
     let refused = queue.put_block(block, 7, Deadline::now()).unwrap_err();
     assert_eq!(refused.error.kind(), ErrorKind::Full);

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use procession_engine::channel::{LINE_ROOM as ROOM, Line, LineEnd, Received};
-use procession_engine::os::socket;
-use procession_engine::os::time::Deadline;
+use procession_engine::channel::{LINE_ROOM as ROOM, RpcChannel, RpcEnd, RpcReceived};
+use procession_engine::sys::socket::io;
+use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{ErrorKind, Result};
 
 use crate::alone;
 use crate::family::watchdog;
 
-fn line() -> (Line, Line) {
-    let (ours, theirs) = socket::stream_pair().unwrap();
-    let end = LineEnd::create().unwrap();
-    let other = LineEnd::attach(end.handle()).unwrap();
-    (end.open(ours), other.open(theirs))
+fn line() -> (RpcChannel, RpcChannel) {
+    let (ours, theirs) = io::stream_pair().unwrap();
+    let end = RpcEnd::create().unwrap();
+    let other = RpcEnd::attach(end.handle()).unwrap();
+    (end.open(ours).unwrap(), other.open(theirs).unwrap())
 }
 
-fn recv(line: &mut Line, deadline: Deadline) -> Result<Vec<u8>> {
+fn recv(line: &mut RpcChannel, deadline: Deadline) -> Result<Vec<u8>> {
     while !line.look() {
         match line.wait(deadline) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -25,8 +25,8 @@ fn recv(line: &mut Line, deadline: Deadline) -> Result<Vec<u8>> {
         }
     }
     line.take().map(|received| match received {
-        Received::Here(bytes) => bytes.to_vec(),
-        Received::Elsewhere(message) => message.to_vec(),
+        RpcReceived::Here(bytes) => bytes.to_vec(),
+        RpcReceived::Elsewhere(message) => message.to_vec(),
     })
 }
 
@@ -97,9 +97,9 @@ fn the_end_of_the_other_side_is_told_after_its_last_message() {
 #[test]
 fn a_stranger_cannot_attach() {
     let _alone = alone();
-    let end = LineEnd::create().unwrap();
+    let end = RpcEnd::create().unwrap();
     let mut handle = end.handle();
     handle.family ^= 1;
-    let error = LineEnd::attach(handle).unwrap_err();
+    let error = RpcEnd::attach(handle).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }

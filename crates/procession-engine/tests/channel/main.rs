@@ -2,6 +2,8 @@
 
 #[path = "../family/mod.rs"]
 mod family;
+#[path = "../family/pipe_end.rs"]
+mod pipe_end;
 #[path = "../family/segments.rs"]
 mod segments;
 
@@ -19,7 +21,7 @@ mod wait;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use procession_engine::arena::{Family, Object, ObjectKind};
+use procession_engine::shm::SharedObject;
 
 use family::watchdog;
 
@@ -39,13 +41,14 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// Words that the test and its children share.
-fn words(count: u64) -> Object {
-    Family::get().unwrap();
-    Object::create(ObjectKind::Array, count * 8).unwrap()
+type Words = SharedObject<[AtomicU64; 4096]>;
+
+fn words() -> Words {
+    SharedObject::create(procession_engine::family().unwrap(), 0).unwrap()
 }
 
-fn word(words: &Object, index: usize) -> &AtomicU64 {
-    &words.body::<[AtomicU64; 4096]>()[index]
+fn word(words: &Words, index: usize) -> &AtomicU64 {
+    &words.body()[index]
 }
 
 /// Numbers that look random and are the same in every run.

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Family;
-use procession_engine::channel::wire::{Receiving, Sending};
-use procession_engine::channel::{PipeEnd, Waitable, one_way_pipe, pipe, wait};
-use procession_engine::os::socket;
-use procession_engine::os::time::Deadline;
+use procession_engine::channel::pipe::framing::{Receiving, Sending};
+use procession_engine::channel::{Waitable, wait};
+use procession_engine::sys::socket::io;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::family::{fork, killed_after, listen_to_signals, watchdog};
+use crate::pipe_end::{PipeEnd, pipe_ends};
 use crate::stepping::killed_after as stopped_after;
 use crate::{Random, alone, until, word, words};
 
@@ -45,8 +45,8 @@ fn recv(end: &PipeEnd) -> u64 {
 #[test]
 fn messages_of_every_size_come_in_order_and_leave_nothing_behind() {
     let _alone = alone();
-    let before = Family::get().unwrap().usage();
-    let (here, there) = pipe().unwrap();
+    let before = procession_engine::family().unwrap().usage();
+    let (here, there) = pipe_ends();
     let sizes = [8, 2040, 2050, 40_000, MEDIUM, LARGE, 3 << 20];
     let echo = fork(|| {
         for _ in 0..sizes.len() * 3 {
@@ -64,30 +64,24 @@ fn messages_of_every_size_come_in_order_and_leave_nothing_behind() {
     here.send(&[], watchdog()).unwrap();
     assert_eq!(&*there.recv(watchdog()).unwrap(), b"");
     drop((here, there));
-    assert_eq!(Family::get().unwrap().usage(), before);
+    assert_eq!(procession_engine::family().unwrap().usage(), before);
 }
 
 #[test]
-fn a_one_way_pipe_goes_one_way() {
+fn an_end_is_readable_while_there_is_a_message() {
     let _alone = alone();
-    let (receiver, sender) = one_way_pipe().unwrap();
-    send(&sender, 1, 8);
-    assert_eq!(
-        wait(&[Waitable::Fd(receiver.as_fd())], watchdog()).unwrap(),
-        [0]
-    );
-    assert_eq!(recv(&receiver), 1);
-    assert!(!receiver.poll(Deadline::now()).unwrap());
-    let error = receiver.send(&[b"x"], watchdog()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
-    let error = sender.recv(watchdog()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let (here, there) = pipe_ends();
+    send(&here, 1, 8);
+    let ready = wait(&[Waitable::Fd(there.as_fd())], watchdog()).unwrap();
+    assert_eq!(ready, [0]);
+    assert_eq!(recv(&there), 1);
+    assert!(!there.is_readable());
 }
 
 #[test]
 fn a_stranger_gets_plain_bytes_and_is_understood() {
     let _alone = alone();
-    let (ours, theirs) = socket::stream_pair().unwrap();
+    let (ours, theirs) = io::stream_pair().unwrap();
     let bytes = message(5, LARGE);
     let child = fork(|| {
         let parts = [&bytes[..]];
@@ -96,11 +90,11 @@ fn a_stranger_gets_plain_bytes_and_is_understood() {
             .unwrap();
     });
     let mut head = [0; 4];
-    socket::recv_exact(&theirs, &mut head, &mut 0, watchdog()).unwrap();
+    io::recv_exact(&theirs, &mut head, &mut 0, watchdog()).unwrap();
     assert_eq!(i32::from_be_bytes(head), LARGE as i32);
     let mut got = Vec::new();
     while got.len() < LARGE {
-        let _ = socket::recv_vec(&theirs, &mut got, LARGE, watchdog());
+        let _ = io::recv_vec(&theirs, &mut got, LARGE, watchdog());
     }
     assert_eq!(number(&got), 5);
     child.join();
@@ -108,13 +102,13 @@ fn a_stranger_gets_plain_bytes_and_is_understood() {
         &[0, 0, 0, 2][..],
         &[255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 2],
     ] {
-        socket::send_all(&theirs, &[head, b"hi"], &mut 0, watchdog()).unwrap();
+        io::send_all(&theirs, &[head, b"hi"], &mut 0, watchdog()).unwrap();
         let got = Receiving::new(ours.as_fd(), None, 2).go_on(watchdog());
         assert_eq!(&*got.unwrap(), b"hi");
     }
     // What only relatives may say, and what is longer than it may be.
     for (head, most) in [([255, 255, 255, 254], usize::MAX), ([0, 0, 0, 3], 2)] {
-        socket::send_all(&theirs, &[&head], &mut 0, watchdog()).unwrap();
+        io::send_all(&theirs, &[&head], &mut 0, watchdog()).unwrap();
         let mut receiving = Receiving::new(ours.as_fd(), None, most);
         let error = receiving.go_on(watchdog()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit);
@@ -125,7 +119,7 @@ fn a_stranger_gets_plain_bytes_and_is_understood() {
 #[test]
 fn nothing_is_sent_or_received_at_a_deadline() {
     let _alone = alone();
-    let (here, there) = pipe().unwrap();
+    let (here, there) = pipe_ends();
     let (begin, time) = (Instant::now(), Duration::from_millis(20));
     let error = there.recv(Deadline::after(time)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -141,7 +135,7 @@ fn nothing_is_sent_or_received_at_a_deadline() {
     for i in 0..sent {
         assert_eq!(recv(&there), i);
     }
-    assert!(!there.poll(Deadline::now()).unwrap());
+    assert!(!there.is_readable());
     send(&here, sent, LARGE);
     assert_eq!(recv(&there), sent);
 }
@@ -149,9 +143,9 @@ fn nothing_is_sent_or_received_at_a_deadline() {
 #[test]
 fn a_sender_that_waits_for_room_learns_that_the_receiver_has_gone() {
     let _alone = alone();
-    let before = Family::get().unwrap().usage();
-    let (here, there) = pipe().unwrap();
-    let ready = words(1);
+    let before = procession_engine::family().unwrap().usage();
+    let (here, there) = pipe_ends();
+    let ready = words();
     let receiver = fork(move || {
         assert_eq!(recv(&there), 0);
         word(&ready, 0).store(1, Ordering::Release);
@@ -169,16 +163,16 @@ fn a_sender_that_waits_for_room_learns_that_the_receiver_has_gone() {
         assert_eq!(error.kind(), ErrorKind::Closed);
     });
     sender.await_parked(true);
-    receiver.bury();
+    receiver.reclaim();
     sender.join();
     drop(here);
-    assert_eq!(Family::get().unwrap().usage(), before);
+    assert_eq!(procession_engine::family().unwrap().usage(), before);
 }
 
 #[test]
 fn messages_of_several_senders_never_mix() {
     let _alone = alone();
-    let (receiver, sender) = one_way_pipe().unwrap();
+    let (receiver, sender) = pipe_ends();
     let senders: Vec<_> = (0..3)
         .map(|who| {
             let sender = &sender;
@@ -198,12 +192,12 @@ fn messages_of_several_senders_never_mix() {
 #[test]
 fn a_message_cut_by_a_kill_is_an_error_though_others_hold_the_end() {
     let _alone = alone();
-    let before = Family::get().unwrap().usage();
+    let before = procession_engine::family().unwrap().usage();
     let mut random = Random(0xc0ffee);
     let mut cuts = 0;
     for _ in 0..60 {
         // The sending end is open here all the time.
-        let (receiver, sender) = one_way_pipe().unwrap();
+        let (receiver, sender) = pipe_ends();
         let victim = fork(|| (0..u64::MAX).for_each(|i| send(&sender, i, MEDIUM)));
         let mut next = 0;
         while next < random.below(8) {
@@ -214,7 +208,7 @@ fn a_message_cut_by_a_kill_is_an_error_though_others_hold_the_end() {
             std::hint::spin_loop();
         }
         victim.kill();
-        let unburied = Some(victim).filter(|_| random.below(2) == 0);
+        let unreclaimed = Some(victim).filter(|_| random.below(2) == 0);
         let late = fork(|| {
             if let Err(error) = sender.send(&[&message(u64::MAX, MEDIUM)], watchdog()) {
                 assert_eq!(error.kind(), ErrorKind::Closed);
@@ -238,20 +232,20 @@ fn a_message_cut_by_a_kill_is_an_error_though_others_hold_the_end() {
             assert_eq!(again.kind(), ErrorKind::Closed);
         }
         late.join();
-        drop(unburied);
+        drop(unreclaimed);
     }
     assert!(cuts > 0, "no message was ever cut");
-    assert_eq!(Family::get().unwrap().usage(), before);
+    assert_eq!(procession_engine::family().unwrap().usage(), before);
 }
 
 #[test]
 fn a_sender_killed_at_any_instruction_leaves_no_block_behind() {
     let _alone = alone();
-    let before = Family::get().unwrap().usage();
+    let before = procession_engine::family().unwrap().usage();
     let mut random = Random(0xabcd);
     let mut total = 0;
     for round in 0..6 {
-        let (receiver, sender) = one_way_pipe().unwrap();
+        let (receiver, sender) = pipe_ends();
         let count = if round == 0 {
             u64::MAX
         } else {
@@ -263,9 +257,9 @@ fn a_sender_killed_at_any_instruction_leaves_no_block_behind() {
         let (_, count, dead) = stopped_after(count, || sender.send(&parts, watchdog()).unwrap());
         total = total.max(count);
         if random.below(2) == 0 {
-            dead.bury();
+            dead.reclaim();
         }
-        if receiver.poll(Deadline::now()).unwrap() {
+        if receiver.is_readable() {
             assert_eq!(recv(&receiver), 7);
         }
         // Others are not kept from sending, even large messages.
@@ -273,30 +267,30 @@ fn a_sender_killed_at_any_instruction_leaves_no_block_behind() {
         (0..20).for_each(|i| assert_eq!(recv(&receiver), i));
         next.join();
     }
-    Family::get().unwrap().bury_all();
-    assert_eq!(Family::get().unwrap().usage(), before);
+    procession_engine::family().unwrap().reclaim_all();
+    assert_eq!(procession_engine::family().unwrap().usage(), before);
 }
 
 #[test]
 fn blocks_that_nobody_receives_go_with_the_pipe() {
     let _alone = alone();
-    let before = Family::get().unwrap().usage();
-    let (receiver, sender) = one_way_pipe().unwrap();
+    let before = procession_engine::family().unwrap().usage();
+    let (receiver, sender) = pipe_ends();
     (0..5).for_each(|i| send(&sender, i, LARGE));
     // One takes its message with it into death.
     let dead = killed_after(|| std::mem::forget(receiver.recv(watchdog()).unwrap()));
     assert_eq!(recv(&receiver), 1);
-    dead.bury();
+    dead.reclaim();
     drop((receiver, sender));
-    assert_eq!(Family::get().unwrap().usage(), before);
+    assert_eq!(procession_engine::family().unwrap().usage(), before);
 }
 
 #[test]
 fn a_signal_ends_a_wait_at_either_end() {
     let _alone = alone();
-    let (here, _there) = pipe().unwrap();
+    let (here, _there) = pipe_ends();
     for sends in [true, false] {
-        let began = words(1);
+        let began = words();
         let child = fork(|| {
             listen_to_signals();
             word(&began, 0).store(1, Ordering::Release);

@@ -1,7 +1,5 @@
 //! Queues whose users are killed after each number of instructions.
 
-use procession_engine::arena::Family;
-
 use crate::family::watchdog;
 use crate::segments::{LARGE, almost_full_segment, large_item_in_second_segment};
 use crate::stepping::{Stepped, killed_after, killed_after_meanwhile};
@@ -36,7 +34,7 @@ fn at_many_points(seed: u64, mut round: impl FnMut(u64, &mut Random) -> (Stepped
 #[test]
 fn a_putter_killed_at_any_instruction_has_put_its_item_or_not() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     at_many_points(0x1111, |count, random| {
         let queue = almost_full_segment();
@@ -65,7 +63,7 @@ fn a_putter_killed_at_any_instruction_has_put_its_item_or_not() {
 #[test]
 fn a_getter_killed_at_any_instruction_has_its_item_or_leaves_it() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     at_many_points(0x2222, |count, random| {
         let queue = large_item_in_second_segment();
@@ -91,7 +89,7 @@ fn a_getter_killed_at_any_instruction_has_its_item_or_leaves_it() {
 #[test]
 fn whoever_repairs_may_be_killed_at_any_instruction_too() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     let mut random = Random(0x3333);
     for _ in 0..points() {
@@ -125,12 +123,12 @@ fn whoever_repairs_may_be_killed_at_any_instruction_too() {
 #[test]
 fn whoever_destroys_a_queue_may_be_killed_at_any_instruction() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     at_many_points(0x4444, |count, _| {
         let queue = almost_full_segment();
         queue.put(&[&LARGE], watchdog()).unwrap();
-        // The child is the last that has it, or its burial is.
+        // The child is the last that has it, or its reclaim is.
         let last = std::cell::Cell::new(Some(queue));
         let (stepped, count, dead) =
             killed_after_meanwhile(count, || drop(last.take()), || drop(last.take()));

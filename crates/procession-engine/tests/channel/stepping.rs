@@ -15,7 +15,7 @@ pub enum Stepped {
 }
 
 /// Runs `work` in a child, instruction by instruction, and kills it after
-/// `count` of them, or at its end; returns how many it were. Leaves its burial
+/// `count` of them, or at its end; returns how many it were. Leaves its reclaim
 /// to whoever notices.
 pub fn killed_after(count: u64, work: impl FnOnce()) -> (Stepped, u64, Relative) {
     killed_after_meanwhile(count, || (), work)

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Family;
 use procession_engine::channel::{Queue, Waitable, wait};
-use procession_engine::os::pidfd::PidFd;
-use procession_engine::os::time::Deadline;
-use procession_engine::os::{poll, socket};
 use procession_engine::sync::Event;
+use procession_engine::sys::process::pidfd::PidFd;
+use procession_engine::sys::socket::io;
+use procession_engine::sys::wait::poll;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::family::{Relative, fork, killed_after, listen_to_signals, watchdog};
 use crate::stepping::{Stepped, killed_after as stopped_after};
@@ -24,7 +24,7 @@ fn now(things: &[Waitable<'_>]) -> Vec<usize> {
 fn each_kind_is_ready_when_its_time_has_come() {
     let _alone = alone();
     let (queue, event) = (Queue::create(0).unwrap(), Event::create().unwrap());
-    let (ours, theirs) = socket::stream_pair().unwrap();
+    let (ours, theirs) = io::stream_pair().unwrap();
     let go = Event::create().unwrap();
     let child = fork(|| go.wait(watchdog()).unwrap());
     let pidfd = PidFd::open(child.pid().cast_unsigned()).unwrap();
@@ -32,14 +32,14 @@ fn each_kind_is_ready_when_its_time_has_come() {
         Waitable::Queue(&queue),
         Waitable::Event(&event),
         Waitable::Fd(ours.as_fd()),
-        Waitable::Fd(pidfd.as_fd()),
+        Waitable::Fd(pidfd.unverified()),
     ];
     assert_eq!(now(&things), []);
     queue.put(&[b"x"], Deadline::now()).unwrap();
     assert_eq!(wait(&things, watchdog()).unwrap(), [0]);
     event.set();
     assert_eq!(wait(&things, watchdog()).unwrap(), [0, 1]);
-    socket::send_all(&theirs, &[b"x"], &mut 0, watchdog()).unwrap();
+    io::send_all(&theirs, &[b"x"], &mut 0, watchdog()).unwrap();
     assert_eq!(wait(&things, watchdog()).unwrap(), [0, 1, 2]);
     queue.get(Deadline::now()).unwrap();
     event.clear();
@@ -67,7 +67,7 @@ fn nothing_is_ready_at_the_deadline_and_not_before() {
 fn another_process_ends_the_wait_by_a_put_or_a_set() {
     let _alone = alone();
     let (queue, event) = (Queue::create(0).unwrap(), Event::create().unwrap());
-    let began = words(1);
+    let began = words();
     let waiting = |place: usize| {
         let before = word(&began, 0).load(Ordering::Acquire);
         let waiter = fork(|| {
@@ -118,6 +118,7 @@ fn a_bell_that_rang_for_an_item_somebody_else_took_is_no_news() {
     let _alone = alone();
     let (queue, event) = (Queue::create(0).unwrap(), Event::create().unwrap());
     let things = [Waitable::Queue(&queue), Waitable::Event(&event)];
+    let bell = queue.readable_fd().unwrap();
     assert_eq!(now(&things), []);
     fork(|| {
         queue.put(&[b"x"], Deadline::now()).unwrap();
@@ -126,12 +127,31 @@ fn a_bell_that_rang_for_an_item_somebody_else_took_is_no_news() {
         event.clear();
     })
     .join();
-    let bell = queue.readable_fd().unwrap();
     assert!(poll::is_readable(&bell).unwrap());
     let (begin, time) = (Instant::now(), Duration::from_millis(20));
     assert_eq!(wait(&things, Deadline::after(time)).unwrap(), []);
     assert!(begin.elapsed() >= time);
     assert!(!poll::is_readable(&bell).unwrap());
+}
+
+#[test]
+fn who_asks_for_the_descriptor_again_gets_no_old_news() {
+    let _alone = alone();
+    let (queue, event) = (Queue::create(0).unwrap(), Event::create().unwrap());
+    let bells = [queue.readable_fd().unwrap(), event.readable_fd().unwrap()];
+    fork(|| {
+        queue.put(&[b"x"], Deadline::now()).unwrap();
+        queue.get(Deadline::now()).unwrap();
+        event.set();
+        event.clear();
+    })
+    .join();
+    for bell in &bells {
+        assert!(poll::is_readable(bell).unwrap());
+    }
+    for bell in [queue.readable_fd().unwrap(), event.readable_fd().unwrap()] {
+        assert!(!poll::is_readable(&bell).unwrap());
+    }
 }
 
 #[test]
@@ -163,8 +183,8 @@ fn what_a_killed_process_put_or_set_is_found_at_whatever_instruction_it_died() {
             assert_eq!(wait(&things, watchdog()).unwrap(), expected);
         }
         total = total.max(count);
-        // By its burial, whoever has only the descriptor is told, too.
-        dead.bury();
+        // By its reclaim, whoever has only the descriptor is told, too.
+        dead.reclaim();
         let bells = [queue.readable_fd().unwrap(), event.readable_fd().unwrap()];
         for place in expected {
             assert!(poll::is_readable(&bells[place]).unwrap());
@@ -175,7 +195,7 @@ fn what_a_killed_process_put_or_set_is_found_at_whatever_instruction_it_died() {
 #[test]
 fn bells_of_the_dead_are_forgotten() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     let (queue, event) = (Queue::create(0).unwrap(), Event::create().unwrap());
     // More than the table has room for.
@@ -184,7 +204,7 @@ fn bells_of_the_dead_are_forgotten() {
             let things = [Waitable::Queue(&queue), Waitable::Event(&event)];
             assert_eq!(now(&things), []);
         })
-        .bury();
+        .reclaim();
     }
     event.set();
     assert_eq!(

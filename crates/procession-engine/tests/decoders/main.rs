@@ -5,14 +5,14 @@
 use std::os::fd::AsFd;
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Stamp;
-use procession_engine::channel::Track;
-use procession_engine::channel::wire::{Receiving, Sending};
-use procession_engine::os::fd_passing::recv_with_fds;
-use procession_engine::os::mailbox::{self, Mailbox};
-use procession_engine::os::socket;
-use procession_engine::os::time::Deadline;
-use procession_engine::start::introduction::Introduction;
+use procession_engine::channel::PipeShared;
+use procession_engine::channel::pipe::framing::{Receiving, Sending};
+use procession_engine::launch::bootstrap::BootstrapArgument;
+use procession_engine::shm::Stamp;
+use procession_engine::sys::socket::fd_passing::recv_with_fds;
+use procession_engine::sys::socket::io;
+use procession_engine::sys::socket::mailbox::{self, Mailbox};
+use procession_engine::sys::wait::time::Deadline;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -58,10 +58,10 @@ fn stamp() -> impl Strategy<Value = u32> {
 
 /// Sends bytes and ends; receives messages until one is refused. Tells how many bytes
 /// they were, together.
-fn received(bytes: &[u8], track: Option<&Track>, most: usize) -> usize {
-    let (here, there) = socket::stream_pair().unwrap();
+fn received(bytes: &[u8], track: Option<&PipeShared>, most: usize) -> usize {
+    let (here, there) = io::stream_pair().unwrap();
     let mut sent = 0;
-    socket::send_all(&there, &[bytes], &mut sent, watchdog()).unwrap();
+    io::send_all(&there, &[bytes], &mut sent, watchdog()).unwrap();
     drop(there);
     let mut count = 0;
     loop {
@@ -91,7 +91,7 @@ proptest! {
 
     #[test]
     fn frames_of_a_relative_are_messages_or_an_error(bytes in stream()) {
-        let (here, _there) = Track::pair().unwrap();
+        let (here, _there) = PipeShared::pair().unwrap();
         // No block is on its way, whatever place a frame names.
         prop_assert!(received(&bytes, Some(&here), 500) <= bytes.len());
     }
@@ -100,7 +100,7 @@ proptest! {
     fn what_was_sent_comes_whole_behind_what_is_refused_nothing_does(
         messages in vec(vec(any::<u8>(), 0..3_000), 1..5),
     ) {
-        let (here, there) = socket::stream_pair().unwrap();
+        let (here, there) = io::stream_pair().unwrap();
         for message in &messages {
             let parts: [&[u8]; 1] = [message];
             Sending::new(there.as_fd(), None, &parts).go_on(watchdog()).unwrap();
@@ -116,8 +116,8 @@ proptest! {
 
     #[test]
     fn an_argument_introduces_or_does_not(text in "(procession:)?[a-z]{0,8}(=[0-9+]{0,22}|,|[a-z]+=|\\PC){0,12}") {
-        if let Ok(introduction) = Introduction::parse(&text) {
-            let again = Introduction::parse(&introduction.to_string()).unwrap();
+        if let Ok(introduction) = BootstrapArgument::parse(&text) {
+            let again = BootstrapArgument::parse(&introduction.to_string()).unwrap();
             prop_assert_eq!(again, introduction);
         }
     }
@@ -127,27 +127,27 @@ proptest! {
         (family, stamp) in (0..i32::MAX, stamp()),
         payload in any::<Option<(u64, u64)>>(),
         fds in vec(0..i32::MAX, 0..4),
-        cell in any::<Option<u32>>(),
+        slot in any::<Option<u32>>(),
     ) {
         let mut text = format!("procession:family={family},stamp={stamp}");
         if let Some((offset, len)) = payload {
             text += &format!(",payload={offset}+{len}");
         }
-        if let Some(cell) = cell {
-            text += &format!(",cell={cell}");
+        if let Some(slot) = slot {
+            text += &format!(",slot={slot}");
         }
         if !fds.is_empty() {
             let fds: Vec<_> = fds.iter().map(i32::to_string).collect();
             text += &format!(",fds={}", fds.join("+"));
         }
-        let introduction = Introduction::parse(&text).unwrap();
-        prop_assert_eq!(Introduction::parse(&introduction.to_string()).unwrap(), introduction);
+        let introduction = BootstrapArgument::parse(&text).unwrap();
+        prop_assert_eq!(BootstrapArgument::parse(&introduction.to_string()).unwrap(), introduction);
     }
 
     #[test]
     fn bytes_without_descriptors_pass_no_descriptors(bytes in vec(any::<u8>(), 1..200), room in 1..300_usize) {
-        let (here, there) = socket::stream_pair().unwrap();
-        socket::send_all(&there, &[&bytes], &mut 0, watchdog()).unwrap();
+        let (here, there) = io::stream_pair().unwrap();
+        io::send_all(&there, &[&bytes], &mut 0, watchdog()).unwrap();
         let mut buffer = vec![0; room];
         let (count, fds) = recv_with_fds(&here, &mut buffer, watchdog()).unwrap();
         prop_assert_eq!(count, room.min(bytes.len()));
@@ -159,7 +159,7 @@ proptest! {
     fn a_mailbox_takes_only_what_begins_with_its_secret(wrong in vec(any::<u64>(), 0..4), stamp in stamp()) {
         let family = u128::from(std::process::id()) << 64 | 0xdec0;
         let mailbox = Mailbox::bind(family, stamp).unwrap();
-        let (here, there) = socket::stream_pair().unwrap();
+        let (here, there) = io::stream_pair().unwrap();
         let secret = mailbox::secret().unwrap();
         for strange in wrong.into_iter().filter(|&strange| strange != secret) {
             mailbox::post(family, stamp, strange, &[there.as_fd()], watchdog()).unwrap();

@@ -11,8 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use procession_engine::arena::{Family, Stamp};
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::Stamp;
+use procession_engine::sys::wait::time::Deadline;
 
 /// How long a test waits before it says that something hangs.
 pub fn watchdog() -> Deadline {
@@ -27,7 +27,7 @@ pub struct Relative {
 
 /// Forks a member that runs `work` and exits with 0, or 101 if it panics.
 pub fn fork(work: impl FnOnce()) -> Relative {
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let stamp = family.prepare_fork().unwrap();
     // SAFETY: see the head of this file.
     let pid = unsafe { libc::fork() };
@@ -45,7 +45,7 @@ pub fn fork(work: impl FnOnce()) -> Relative {
 
 /// Forks a member that runs `work`, and kills it when that is done.
 ///
-/// It is a zombie to be buried by whoever first needs to.
+/// It is a zombie to be reclaimed by whoever first needs to.
 pub fn killed_after(work: impl FnOnce()) -> Relative {
     let relative = fork(|| {
         work();
@@ -65,7 +65,7 @@ impl Relative {
     /// Blocks until the member is parked, or no longer parked, in `sync`.
     pub fn await_parked(&self, parked: bool) {
         let end = watchdog();
-        let member = Family::get().unwrap().member(self.stamp);
+        let member = procession_engine::family().unwrap().member(self.stamp);
         while (member.waiting_on.load(Ordering::Relaxed) != 0) != parked {
             assert!(!end.has_passed(), "the child does not wait");
             std::thread::yield_now();
@@ -167,8 +167,8 @@ impl Relative {
         assert_eq!(status, 0, "the child failed");
     }
 
-    /// Kills the member if need be, and buries it.
-    pub fn bury(self) {
+    /// Kills the member if need be, and reclaims it.
+    pub fn reclaim(self) {
         drop(self);
     }
 
@@ -188,7 +188,9 @@ impl Drop for Relative {
             self.signal(libc::SIGKILL);
             self.reap();
         }
-        Family::get().unwrap().release_member(self.stamp);
+        procession_engine::family()
+            .unwrap()
+            .release_member(self.stamp);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Queues that are about to begin another segment: where a kill is worst.
 
 use procession_engine::channel::Queue;
-use procession_engine::os::time::Deadline;
+use procession_engine::sys::wait::time::Deadline;
 
 /// A message that takes a block of its own.
 pub const LARGE: [u8; 2000] = [7; 2000];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use procession_engine::pool::Running;
+use procession_engine::pool::RunningTasks;
 
 use crate::workers::{Bench, Endless, Got, leaving_nothing};
 
@@ -17,8 +17,11 @@ fn a_task_in_line_is_cancelled_and_others_are_not() {
         }
         bench.gate.await_arrivals(1);
         let picked = |token: &u64| token % 2 == 1;
-        assert_eq!(bench.pool.cancel(&picked, Running::Spared).unwrap(), 10);
-        assert_eq!(bench.pool.cancel(&picked, Running::Killed).unwrap(), 0);
+        assert_eq!(
+            bench.pool.cancel(&picked, RunningTasks::Spared).unwrap(),
+            10
+        );
+        assert_eq!(bench.pool.cancel(&picked, RunningTasks::Killed).unwrap(), 0);
         // Those have their outcome without anybody driving.
         assert_eq!(bench.count(), 10);
         bench.gate.open();
@@ -40,8 +43,20 @@ fn a_task_that_runs_is_spared_or_killed() {
         }
         bench.submit(2, &[b"e"]);
         bench.gate.await_arrivals(2);
-        assert_eq!(bench.pool.cancel(&|n| *n == 0, Running::Spared).unwrap(), 0);
-        assert_eq!(bench.pool.cancel(&|n| *n == 0, Running::Killed).unwrap(), 1);
+        assert_eq!(
+            bench
+                .pool
+                .cancel(&|n| *n == 0, RunningTasks::Spared)
+                .unwrap(),
+            0
+        );
+        assert_eq!(
+            bench
+                .pool
+                .cancel(&|n| *n == 0, RunningTasks::Killed)
+                .unwrap(),
+            1
+        );
         bench.drive(2);
         assert_eq!(bench.got(0), Got::Cancelled);
         assert_eq!(bench.got(2), Got::Reply(7, vec![]));
@@ -58,7 +73,10 @@ fn what_is_done_is_not_cancelled() {
         let bench = Bench::new(1);
         bench.submit(0, &[b"e"]);
         bench.drive(1);
-        assert_eq!(bench.pool.cancel(&|_| true, Running::Killed).unwrap(), 0);
+        assert_eq!(
+            bench.pool.cancel(&|_| true, RunningTasks::Killed).unwrap(),
+            0
+        );
         assert_eq!(bench.got(0), Got::Reply(7, vec![]));
         bench.finish();
     });
@@ -75,7 +93,7 @@ fn a_cancelled_source_makes_no_more_tasks() {
         cancelled.store(true, Ordering::SeqCst);
         let count = bench
             .pool
-            .cancel(&|n| *n >= Endless::FIRST, Running::Spared);
+            .cancel(&|n| *n >= Endless::FIRST, RunningTasks::Spared);
         assert!(count.unwrap() >= 1);
         assert!(told.load(Ordering::SeqCst));
         bench.submit(0, &[b"e"]);
@@ -93,9 +111,9 @@ fn cancelling_races_with_running_and_every_task_has_one_outcome() {
             scope.spawn(|| {
                 for n in 0..400 {
                     let running = if n % 16 == 0 {
-                        Running::Killed
+                        RunningTasks::Killed
                     } else {
-                        Running::Spared
+                        RunningTasks::Spared
                     };
                     bench
                         .pool
@@ -114,6 +132,22 @@ fn cancelling_races_with_running_and_every_task_has_one_outcome() {
                 got => assert_eq!(got, Got::Reply(7, vec![])),
             }
         }
+        bench.finish();
+    });
+}
+
+#[test]
+fn a_task_is_running_from_when_a_worker_has_begun_with_it() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        bench.submit(0, &[b"g"]);
+        bench.submit(1, &[b"e"]);
+        bench.gate.await_arrivals(1);
+        assert!(bench.pool.is_running(&|n| *n == 0));
+        assert!(!bench.pool.is_running(&|n| *n == 1));
+        bench.gate.open();
+        bench.drive(2);
+        assert!(!bench.pool.is_running(&|_| true));
         bench.finish();
     });
 }

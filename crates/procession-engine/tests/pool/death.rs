@@ -1,7 +1,7 @@
 //! Workers that die cost the task they were running, and nothing else.
 
-use procession_engine::os::pidfd::PidFd;
 use procession_engine::pool::{Config, Restarts};
+use procession_engine::sys::process::pidfd::PidFd;
 
 use crate::workers::{Bench, Got, Setup, leaving_nothing};
 
@@ -200,8 +200,9 @@ fn idle_workers_that_die_over_and_over_spend_the_budget() {
         let deadline = crate::workers::watchdog();
         while bench.pool.end().is_none() {
             assert!(!deadline.has_passed());
-            let soon =
-                procession_engine::os::time::Deadline::after(std::time::Duration::from_millis(20));
+            let soon = procession_engine::sys::wait::time::Deadline::after(
+                std::time::Duration::from_millis(20),
+            );
             for worker in bench.pool.workers() {
                 if let Ok(process) = PidFd::open(worker.pid) {
                     let _ = process.send_signal(libc::SIGKILL);

@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::Loans;
-use procession_engine::os::time::Deadline;
-use procession_engine::pool::{Job, PoolEnd, Source, Supply, Task};
+use procession_engine::pool::{Job, PoolEnd, Source, SourceStatus, Task};
+use procession_engine::shm::Loans;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::workers::{Bench, Got, leaving_nothing, task, watchdog};
 
@@ -107,15 +107,15 @@ struct Numbers {
 }
 
 impl Source<u64> for Numbers {
-    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, most: usize) -> Supply {
+    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, most: usize) -> SourceStatus {
         for _ in 0..most.min(self.most_at_once) {
             if self.next == self.end {
-                return Supply::Done;
+                return SourceStatus::Done;
             }
             tasks.push(task(None, self.next, &[b"e", &self.next.to_le_bytes()]));
             self.next += 1;
         }
-        Supply::More
+        SourceStatus::More
     }
 
     fn end(self: Box<Self>, _end: &PoolEnd) {}
@@ -140,8 +140,8 @@ fn a_source_is_asked_until_it_is_done() {
 struct Endless(Arc<AtomicBool>);
 
 impl Source<u64> for Endless {
-    fn fill(&mut self, _tasks: &mut Vec<Task<u64>>, _most: usize) -> Supply {
-        Supply::Later
+    fn fill(&mut self, _tasks: &mut Vec<Task<u64>>, _most: usize) -> SourceStatus {
+        SourceStatus::Later
     }
 
     fn end(self: Box<Self>, end: &PoolEnd) {
@@ -167,14 +167,14 @@ fn a_source_is_told_of_the_end_of_its_pool() {
 /// Tells when it is asked, and waits for a word before it answers.
 struct Slow {
     asked: Sender<()>,
-    answer: Receiver<Supply>,
+    answer: Receiver<SourceStatus>,
 }
 
 impl Source<u64> for Slow {
-    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, _most: usize) -> Supply {
+    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, _most: usize) -> SourceStatus {
         self.asked.send(()).unwrap();
         let supply = self.answer.recv().unwrap();
-        if supply == Supply::Done {
+        if supply == SourceStatus::Done {
             tasks.push(task(None, 1, &[b"e"]));
         }
         supply
@@ -194,7 +194,7 @@ fn tasks_made_while_the_pool_ends_fail_like_all_others() {
             scope.spawn(|| bench.try_drive(&|| bench.count() == 1, watchdog()));
             was_asked.recv().unwrap();
             bench.pool.terminate();
-            may_answer.send(Supply::Done).unwrap();
+            may_answer.send(SourceStatus::Done).unwrap();
         });
         assert_eq!(bench.got(1), Got::Ended("the pool was terminated".into()));
     });
@@ -211,8 +211,8 @@ fn a_source_that_gets_more_while_it_says_that_it_has_nothing_is_asked_again() {
             scope.spawn(|| bench.drive(1));
             was_asked.recv().unwrap();
             bench.pool.resume_sources().unwrap();
-            may_answer.send(Supply::Later).unwrap();
-            may_answer.send(Supply::Done).unwrap();
+            may_answer.send(SourceStatus::Later).unwrap();
+            may_answer.send(SourceStatus::Done).unwrap();
         });
         bench.finish();
     });
@@ -269,7 +269,7 @@ fn results_arrive_though_nobody_waits() {
         for n in 0..1000 {
             bench.submit(n, &[b"e"]);
         }
-        bench.pool.attend().unwrap();
+        bench.pool.deliver_in_background().unwrap();
         let deadline = watchdog();
         while bench.count() < 1000 {
             assert!(!deadline.has_passed());
@@ -287,7 +287,7 @@ fn results_arrive_when_who_led_is_gone() {
     leaving_nothing(|| {
         let bench = Bench::new(2);
         bench.submit(9_999, &[b"g"]);
-        bench.pool.attend().unwrap();
+        bench.pool.deliver_in_background().unwrap();
         for n in 0..100 {
             // Some lead for so long that the collector rests, some for less.
             lead_for(&bench, Duration::from_micros(n * 50));
@@ -309,7 +309,7 @@ fn the_collector_rests_while_somebody_leads() {
     leaving_nothing(|| {
         let bench = Bench::new(1);
         bench.submit(1, &[b"g"]);
-        bench.pool.attend().unwrap();
+        bench.pool.deliver_in_background().unwrap();
         let before = sleeps_of_collectors();
         lead_for(&bench, Duration::from_millis(500));
         // Once for each millisecond, if it looked again and again.

@@ -5,12 +5,13 @@
 
 #![expect(unsafe_code, reason = "fork in a test")]
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::os::fork::{Forked, fork};
-use procession_engine::os::pidfd::PidFd;
 use procession_engine::pool::Config;
+use procession_engine::sys::process::fork::{Forked, fork};
+use procession_engine::sys::process::pidfd::PidFd;
 
 use crate::workers::{Bench, Got, Setup, leaving_nothing, task, watchdog};
 
@@ -135,12 +136,86 @@ fn a_pool_grows_and_shrinks() {
     leaving_nothing(|| {
         let bench = Bench::new(1);
         bench.pool.resize(3).unwrap();
-        bench.drive_until(&|| bench.pool.workers().len() == 3);
+        bench.pool.start().unwrap();
+        assert_eq!(bench.pool.workers().len(), 3);
         bench.pool.resize(1).unwrap();
+        let workers = bench.pool.workers();
+        let left = workers.iter().filter(|worker| !worker.is_ending);
+        assert!(left.map(|worker| worker.index).eq([0]));
         bench.drive_until(&|| bench.pool.workers().len() == 1);
         bench.submit(1, &[b"e"]);
         bench.drive(1);
         bench.finish();
+    });
+}
+
+#[test]
+fn a_pool_that_shrinks_ends_no_task_that_runs() {
+    leaving_nothing(|| {
+        let bench = Bench::new(3);
+        for n in 0..3 {
+            bench.submit(n, &[b"g"]);
+        }
+        bench.drive_until(&|| bench.pool.workers().iter().all(|worker| worker.load > 0));
+        bench.gate.await_arrivals(3);
+        for n in 3..20 {
+            bench.submit(n, &[b"i"]);
+        }
+        // Has some of them queued behind those that run.
+        bench.drive_until(&|| bench.pool.workers().iter().any(|worker| worker.load > 1));
+        bench.pool.resize(1).unwrap();
+        assert_eq!(bench.count(), 0);
+        let workers = bench.pool.workers();
+        assert!(workers.iter().all(|worker| !worker.is_ending));
+        let loads = workers.iter().map(|worker| (worker.index, worker.load));
+        assert!(loads.filter(|&(index, _)| index > 0).eq([(1, 1), (2, 1)]));
+        bench.gate.open();
+        bench.drive(20);
+        for n in 0..3 {
+            assert_eq!(bench.got(n), Got::Reply(0, Vec::new()));
+        }
+        for n in 3..20 {
+            assert_eq!(bench.got(n), Got::Reply(0, 0_u32.to_le_bytes().to_vec()));
+        }
+        bench.drive_until(&|| bench.pool.workers().len() == 1);
+        bench.finish();
+    });
+}
+
+#[test]
+fn a_pool_that_grows_again_before_its_workers_have_ended_has_all_it_should() {
+    leaving_nothing(|| {
+        let bench = Bench::new(2);
+        for n in 0..2 {
+            bench.submit(n, &[b"g"]);
+        }
+        bench.drive_until(&|| bench.pool.workers().iter().all(|worker| worker.load > 0));
+        bench.gate.await_arrivals(2);
+        bench.pool.resize(1).unwrap();
+        bench.pool.resize(2).unwrap();
+        assert_eq!(bench.pool.workers().len(), 2);
+        bench.gate.open();
+        bench.drive(2);
+        let staying = || {
+            let workers = bench.pool.workers();
+            workers.iter().filter(|worker| !worker.is_ending).count()
+        };
+        bench.drive_until(&|| staying() == 2);
+        assert_eq!(bench.started.load(Ordering::SeqCst), 3);
+        bench.finish();
+    });
+}
+
+#[test]
+fn only_a_pool_that_runs_is_resized_and_never_to_nothing() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        let error = bench.pool.resize(0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        bench.pool.close();
+        let error = bench.pool.resize(2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        bench.join().unwrap();
     });
 }
 

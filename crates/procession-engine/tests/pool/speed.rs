@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use procession_engine::arena::Loans;
-use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task, Terms};
+use procession_engine::pool::{Job, PoolEnd, Source, SourceStatus, Task, TaskBytes, TaskPolicy};
+use procession_engine::shm::Loans;
 
 use crate::workers::{Bench, alone};
 
@@ -13,21 +13,21 @@ struct Tiny {
 }
 
 impl Source<u64> for Tiny {
-    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, most: usize) -> Supply {
+    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, most: usize) -> SourceStatus {
         for _ in 0..most {
             if self.left == 0 {
-                return Supply::Done;
+                return SourceStatus::Done;
             }
             self.left -= 1;
             tasks.push(Task {
                 token: self.left,
-                payload: Payload::new(&[b"e", &self.left.to_le_bytes()]).unwrap(),
+                payload: TaskBytes::new(&[b"e", &self.left.to_le_bytes()]).unwrap(),
                 job: Some(self.job.clone()),
-                terms: Terms::default(),
+                policy: TaskPolicy::default(),
                 loans: Loans::default(),
             });
         }
-        Supply::More
+        SourceStatus::More
     }
 
     fn end(self: Box<Self>, _end: &PoolEnd) {}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use procession_engine::pool::Terms;
+use procession_engine::pool::TaskPolicy;
 
 use crate::workers::{Bench, Endless, Got, leaving_nothing};
 
@@ -11,17 +11,17 @@ const LIMIT: Duration = Duration::from_millis(30);
 /// The arena's way of a task: more than fits a ring.
 const LONG: usize = 100_000;
 
-fn within(timeout: Duration) -> Terms {
-    Terms {
+fn within(timeout: Duration) -> TaskPolicy {
+    TaskPolicy {
         timeout: Some(timeout),
-        ..Terms::default()
+        ..TaskPolicy::default()
     }
 }
 
-fn retried(retries: u32) -> Terms {
-    Terms {
+fn retried(retries: u32) -> TaskPolicy {
+    TaskPolicy {
         retries,
-        ..Terms::default()
+        ..TaskPolicy::default()
     }
 }
 
@@ -88,7 +88,7 @@ fn a_deadline_is_kept_though_nobody_waits() {
     leaving_nothing(|| {
         let bench = Bench::new(1);
         bench.submit_on(within(LIMIT), 1, &[b"g"]);
-        bench.pool.attend().unwrap();
+        bench.pool.deliver_in_background().unwrap();
         while bench.count() == 0 {
             std::thread::yield_now();
         }
@@ -157,7 +157,7 @@ fn a_task_that_may_be_tried_again_keeps_its_block() {
 fn a_task_that_took_too_long_is_not_tried_again() {
     leaving_nothing(|| {
         let bench = Bench::new(1);
-        let terms = Terms {
+        let terms = TaskPolicy {
             timeout: Some(LIMIT),
             retries: 5,
         };

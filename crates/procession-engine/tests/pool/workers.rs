@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use procession_engine::arena::{Block, Family, Loans, Object, ObjectKind};
-use procession_engine::os::fork::fork;
-use procession_engine::os::time::Deadline;
+use procession_engine::launch::{Forked, LaunchSpec, fork_with};
 use procession_engine::pool::{
-    Config, Ending, Job, Opening, Outcome, Payload, Pool, PoolEnd, Sink, Source, Supply, Task,
-    Terms, Worker, WorkerProcess, WorkerStarter,
+    Config, Ending, Job, Outcome, Pool, PoolEnd, Sink, Source, SourceStatus, Task, TaskBytes,
+    TaskPolicy, Worker, WorkerProcess, WorkerSpec, WorkerStarter,
 };
-use procession_engine::primitive::{futex_wait, futex_wake};
-use procession_engine::start::{Forked, Orders, fork_with};
+use procession_engine::shm::{Block, Loans, SharedObject};
+use procession_engine::sys::primitive::{futex_wait, futex_wake};
+use procession_engine::sys::process::fork::fork;
+use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{ErrorKind, Result};
 
 /// Leftovers are counted, and forks copy what other tests have: one at a time.
@@ -37,11 +37,11 @@ pub fn watchdog() -> Deadline {
 
 /// A word that processes wait on until the test opens it, and counters.
 #[derive(Clone)]
-pub struct Gate(Object);
+pub struct Gate(SharedObject<[AtomicU32; 4]>);
 
 impl Gate {
     pub fn new() -> Self {
-        Self(Object::create(ObjectKind::Array, 16).unwrap())
+        Self(SharedObject::create(procession_engine::family().unwrap(), 0).unwrap())
     }
 
     fn words(&self) -> &[AtomicU32; 4] {
@@ -99,11 +99,11 @@ pub struct Forker {
 }
 
 impl WorkerStarter for Forker {
-    fn start(&self, opening: Opening) -> Result<Box<dyn WorkerProcess>> {
-        let orders = Orders {
+    fn start(&self, opening: WorkerSpec) -> Result<Box<dyn WorkerProcess>> {
+        let orders = LaunchSpec {
             name: format!("worker {}", opening.index),
             daemon: true,
-            ..Orders::default()
+            ..LaunchSpec::default()
         };
         self.started.fetch_add(1, Ordering::SeqCst);
         // SAFETY: see the head of this file.
@@ -128,8 +128,8 @@ pub fn die_by(signal: i32) {
     unsafe { libc::raise(signal) };
 }
 
-fn work(opening: Opening, gate: &Gate, setup: Setup) -> i32 {
-    let mut worker = Worker::attach(opening.lane).unwrap();
+fn work(opening: WorkerSpec, gate: &Gate, setup: Setup) -> i32 {
+    let mut worker = Worker::attach(opening.channel).unwrap();
     match setup {
         Setup::Fine => worker.ready().unwrap(),
         Setup::Fails => {
@@ -297,9 +297,9 @@ impl Bench {
         self.pool.submit(task(job, token, parts)).unwrap();
     }
 
-    pub fn submit_on(&self, terms: Terms, token: u64, parts: &[&[u8]]) {
+    pub fn submit_on(&self, policy: TaskPolicy, token: u64, parts: &[&[u8]]) {
         let task = task(None, token, parts);
-        self.pool.submit(Task { terms, ..task }).unwrap();
+        self.pool.submit(Task { policy, ..task }).unwrap();
     }
 
     pub fn count(&self) -> usize {
@@ -361,9 +361,9 @@ fn uninterrupted(call: impl Fn() -> Result<()>) -> Result<()> {
 pub fn task(job: Option<Job>, token: u64, parts: &[&[u8]]) -> Task<u64> {
     Task {
         token,
-        payload: Payload::new(parts).unwrap(),
+        payload: TaskBytes::new(parts).unwrap(),
         job,
-        terms: Terms::default(),
+        policy: TaskPolicy::default(),
         loans: Loans::default(),
     }
 }
@@ -383,12 +383,12 @@ impl Endless {
 }
 
 impl Source<u64> for Endless {
-    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, most: usize) -> Supply {
+    fn fill(&mut self, tasks: &mut Vec<Task<u64>>, most: usize) -> SourceStatus {
         for _ in 0..most {
             tasks.push(task(None, Self::FIRST + self.made, &[b"e"]));
             self.made += 1;
         }
-        Supply::More
+        SourceStatus::More
     }
 
     fn end(self: Box<Self>, _end: &PoolEnd) {}
@@ -407,7 +407,7 @@ pub fn leaving_nothing(test: impl FnOnce()) {
     let _alone = alone();
     // The first fork opens what stays open.
     Bench::new(1).finish();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     procession_engine_sweep();
     let before = family.usage();
     test();
@@ -415,7 +415,7 @@ pub fn leaving_nothing(test: impl FnOnce()) {
     assert_eq!(family.usage(), before);
 }
 
-/// Members that ended are buried by whoever starts the next; do it now.
+/// Members that ended are reclaimed by whoever starts the next; do it now.
 fn procession_engine_sweep() {
-    Family::get().unwrap().bury_all();
+    procession_engine::family().unwrap().reclaim_all();
 }

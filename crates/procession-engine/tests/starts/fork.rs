@@ -5,16 +5,16 @@
 
 #![expect(unsafe_code, reason = "fork and _exit")]
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Family, Object, ObjectKind};
-use procession_engine::os::fork::{Forked as Side, fork};
-use procession_engine::os::pidfd::PidFd;
-use procession_engine::os::time::Deadline;
-use procession_engine::process::{Child, ExitStatus, Payload, State, me};
-use procession_engine::start::{Forked, Orders, PreparedFork, fork_with};
+use procession_engine::launch::{Forked, LaunchSpec, PreparedFork, fork_with};
+use procession_engine::process::{Child, ExitStatus, Payload, State, current};
+use procession_engine::shm::{ObjectKind, SharedObject};
+use procession_engine::sys::process::fork::{Forked as Side, fork};
+use procession_engine::sys::process::pidfd::PidFd;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::harness::{soon, tests};
 use crate::role;
@@ -26,6 +26,7 @@ tests![
     a_stop_request_is_seen,
     a_sleeper_is_blocked_and_a_worker_runs,
     a_failed_fork_leaves_nothing,
+    a_child_that_was_lost_on_its_way_is_ended_and_not_buried_alive,
     a_copy_of_a_child_is_inert_in_a_forked_sibling,
     a_detached_child_runs_on_and_is_reaped_later,
     a_daemon_ends_with_its_killed_parent,
@@ -34,7 +35,7 @@ tests![
 ];
 
 /// Forks a child that runs `body` and exits with what it returns.
-pub fn forked(orders: &Orders<'_>, body: impl FnOnce() -> i32) -> Child {
+pub fn forked(orders: &LaunchSpec<'_>, body: impl FnOnce() -> i32) -> Child {
     // SAFETY: this program has one thread.
     match fork_with(orders, || unsafe { fork() }).unwrap() {
         Forked::Parent(child) => child,
@@ -46,17 +47,17 @@ pub fn forked(orders: &Orders<'_>, body: impl FnOnce() -> i32) -> Child {
     }
 }
 
-fn named(name: &str) -> Orders<'_> {
-    Orders {
+fn named(name: &str) -> LaunchSpec<'_> {
+    LaunchSpec {
         name: name.into(),
-        ..Orders::default()
+        ..LaunchSpec::default()
     }
 }
 
 fn a_forked_child_is_reaped_with_its_code() {
-    let parent = Family::get().unwrap().me();
+    let parent = procession_engine::family().unwrap().me();
     let child = forked(&named("worker-7"), || {
-        let me = me::current().unwrap();
+        let me = current::current().unwrap();
         let known = me.parent.unwrap().stamp == parent && !me.is_daemon;
         if me.name == "worker-7" && known {
             42
@@ -75,7 +76,7 @@ fn a_forked_child_is_reaped_with_its_code() {
 
 fn a_wait_ends_at_its_deadline() {
     let child = forked(&named("sleeper"), || {
-        i32::from(!me::wait_stop(soon()).unwrap())
+        i32::from(!current::wait_stop(soon()).unwrap())
     });
     let error = child
         .wait(Deadline::after(Duration::from_millis(2)))
@@ -88,8 +89,8 @@ fn a_wait_ends_at_its_deadline() {
 
 fn an_outcome_reaches_the_parent_even_from_the_killed() {
     let child = forked(&named("worker"), || {
-        me::publish_outcome(Payload::copy_of(b"first thought").unwrap()).unwrap();
-        me::publish_outcome(Payload::copy_of(b"last words").unwrap()).unwrap();
+        current::publish_outcome(Payload::copy_of(b"first thought").unwrap()).unwrap();
+        current::publish_outcome(Payload::copy_of(b"last words").unwrap()).unwrap();
         // SAFETY: ends this process.
         unsafe { libc::raise(libc::SIGKILL) }
     });
@@ -100,10 +101,10 @@ fn an_outcome_reaches_the_parent_even_from_the_killed() {
 }
 
 fn a_stop_request_is_seen() {
-    assert!(!me::stop_requested());
+    assert!(!current::stop_requested());
     let child = forked(&named("worker"), || {
-        assert!(me::wait_stop(soon()).unwrap());
-        i32::from(!me::stop_requested())
+        assert!(current::wait_stop(soon()).unwrap());
+        i32::from(!current::stop_requested())
     });
     child.request_stop();
     assert!(child.wait(soon()).unwrap().is_success());
@@ -111,12 +112,12 @@ fn a_stop_request_is_seen() {
 
 fn a_sleeper_is_blocked_and_a_worker_runs() {
     let sleeper = forked(&named("sleeper"), || {
-        i32::from(!me::wait_stop(soon()).unwrap())
+        i32::from(!current::wait_stop(soon()).unwrap())
     });
     while !matches!(sleeper.state().unwrap(), State::Blocked(_)) {
         std::thread::yield_now();
     }
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let waiting_on = (ObjectKind::Lock as u64) << 56 | 12;
     let member = family.member(sleeper.stamp());
     member.waiting_on.store(waiting_on, Ordering::Relaxed);
@@ -135,7 +136,8 @@ fn a_sleeper_is_blocked_and_a_worker_runs() {
 }
 
 fn a_failed_fork_leaves_nothing() {
-    let _shared = Object::create(ObjectKind::Array, 8).unwrap();
+    let _shared =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
     let error = fork_with(&named("nobody"), || {
         Err(procession_engine::Error::new(ErrorKind::Limit, "no more"))
     })
@@ -144,9 +146,39 @@ fn a_failed_fork_leaves_nothing() {
     PreparedFork::new(&named("nobody")).unwrap().cancel();
 }
 
+fn a_child_that_was_lost_on_its_way_is_ended_and_not_buried_alive() {
+    let mut lost = 0;
+    // SAFETY: this program has one thread.
+    let forked = fork_with(&named("lost"), || match unsafe { fork() }? {
+        Side::Parent(pid) => {
+            lost = pid;
+            // Before and after the child has joined, as it happens to be.
+            Err(procession_engine::Error::new(ErrorKind::Limit, "lost"))
+        }
+        side @ Side::Child => Ok(side),
+    });
+    match forked {
+        Ok(_) => {
+            // Neither killed nor refused: the test fails by its own wait.
+            let _ = current::wait_stop(Deadline::NEVER);
+            unreachable!("nobody asks it to stop");
+        }
+        Err(_) if lost == 0 => {
+            // In the child, which finds its place gone.
+            // SAFETY: ends the copy without running the program's own ends.
+            unsafe { libc::_exit(0) }
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Limit),
+    }
+    // It was reaped, or ends by itself.
+    // SAFETY: a null status is allowed.
+    unsafe { libc::waitpid(lost.cast_signed(), std::ptr::null_mut(), 0) };
+    assert_eq!(PidFd::open(lost).unwrap_err().kind(), ErrorKind::Dead);
+}
+
 fn a_copy_of_a_child_is_inert_in_a_forked_sibling() {
     let first = forked(&named("first"), || {
-        i32::from(!me::wait_stop(soon()).unwrap())
+        i32::from(!current::wait_stop(soon()).unwrap())
     });
     let second = forked(&named("second"), || {
         let refused = first.try_wait().unwrap_err().kind() == ErrorKind::NotOwner
@@ -162,7 +194,7 @@ fn a_copy_of_a_child_is_inert_in_a_forked_sibling() {
 
 fn a_detached_child_runs_on_and_is_reaped_later() {
     let child = forked(&named("detached"), || {
-        i32::from(!me::wait_stop(soon()).unwrap())
+        i32::from(!current::wait_stop(soon()).unwrap())
     });
     let watch = PidFd::open(child.pid()).unwrap();
     child.request_stop();
@@ -176,12 +208,12 @@ fn a_detached_child_runs_on_and_is_reaped_later() {
 fn a_daemon_ends_with_its_killed_parent() {
     let (read, write) = std::io::pipe().unwrap();
     let parent = forked(&named("parent"), || {
-        let daemon = Orders {
+        let daemon = LaunchSpec {
             daemon: true,
             ..named("daemon")
         };
         let child = forked(&daemon, || {
-            role::act(procession_engine::start::Received {
+            role::act(procession_engine::launch::Inherited {
                 payload: role::payload("spin"),
                 fds: vec![write.try_clone().unwrap().into()],
             })
@@ -242,8 +274,11 @@ fn somebody_elses_reaping_is_survived() {
     // 7 where the kernel still tells, else what CPython says.
     let code = child.wait(soon()).unwrap().code();
     assert!(code == 7 || code == 255, "{code}");
-    assert!(matches!(
-        fork_with(&Orders::default(), || Ok(Side::Parent(u32::MAX))),
-        Err(error) if error.kind() == ErrorKind::Dead
-    ));
+    // One that was reaped before it could be opened has ended, too.
+    let forked = fork_with(&LaunchSpec::default(), || Ok(Side::Parent(u32::MAX)));
+    let Ok(Forked::Parent(child)) = forked else {
+        panic!("a start fails because its process is gone already");
+    };
+    assert_eq!(child.wait(soon()).unwrap().code(), 255);
+    assert!(!child.kill().unwrap());
 }

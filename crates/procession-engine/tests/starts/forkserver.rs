@@ -4,20 +4,20 @@ use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use procession_engine::arena::Family;
-use procession_engine::os::pidfd::PidFd;
-use procession_engine::os::time::Deadline;
-use procession_engine::process::{Child, me};
-use procession_engine::start::{ForkServer, Orders};
+use procession_engine::launch::LaunchSpec;
+use procession_engine::process::{Child, current};
+use procession_engine::standby::ForkServer;
+use procession_engine::sys::process::pidfd::PidFd;
+use procession_engine::sys::procfs::status::ProcStatus;
+use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{ErrorKind, Result};
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process, prlimit, waitid,
-};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use crate::fork::forked;
 use crate::harness::{AT_FIRST, soon, tests};
 use crate::role::payload;
-use crate::spawn::{outcome, program, told};
+use crate::spawn::{get_descriptors_in_order, outcome, program, told};
 
 tests![
     a_served_child_is_ours_and_its_exit_arrives,
@@ -28,6 +28,7 @@ tests![
     a_stopped_server_holds_no_join_back,
     a_killed_server_is_replaced_and_its_children_live_on,
     no_start_is_lost_with_a_killed_server,
+    a_child_that_comes_after_its_servers_end_touches_no_other_servers_spares,
     a_server_that_ends_at_once_is_an_error,
     a_server_with_threads_does_not_fork,
     a_spare_that_cannot_be_watched_is_not_to_be_had,
@@ -41,14 +42,14 @@ tests![
     ended_children_of_a_killed_parent_are_reaped,
 ];
 
-fn nothing() -> Result<Orders<'static>> {
-    Ok(Orders {
+fn nothing() -> Result<LaunchSpec<'static>> {
+    Ok(LaunchSpec {
         name: "server".into(),
-        ..Orders::default()
+        ..LaunchSpec::default()
     })
 }
 
-fn start(server: &mut ForkServer, orders: Orders<'_>) -> Child {
+fn start(server: &mut ForkServer, orders: LaunchSpec<'_>) -> Child {
     server.start(&program(), nothing, orders).unwrap()
 }
 
@@ -78,23 +79,11 @@ fn a_served_child_is_ours_and_its_exit_arrives() {
 
 fn a_served_child_gets_descriptors_in_order() {
     let mut server = ForkServer::new();
-    let (mut first, to_first) = std::io::pipe().unwrap();
-    let (mut second, to_second) = std::io::pipe().unwrap();
-    for daemon in [false, true] {
-        let orders = Orders {
-            daemon,
-            fds: vec![to_second.as_fd(), to_first.as_fd(), to_second.as_fd()],
-            ..told("write x")
-        };
-        let child = start(&mut server, orders);
-        assert_eq!(ended(&child), 0);
-    }
-    drop((to_first, to_second));
-    let mut text = String::new();
-    first.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "1x1x");
-    second.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "1x1x0x2x0x2x");
+    let mut daemons = [false, true].into_iter();
+    get_descriptors_in_order(2, |spec| {
+        let daemon = daemons.next().unwrap();
+        start(&mut server, LaunchSpec { daemon, ..spec })
+    });
 }
 
 fn a_served_child_has_no_descriptor_that_is_not_its_own() {
@@ -109,7 +98,9 @@ fn a_served_child_has_no_descriptor_that_is_not_its_own() {
         .lines()
         .filter(|fd| !AT_FIRST.get().unwrap().iter().any(|known| known == fd))
         .collect();
-    assert_eq!(own.len(), 2, "not only memory and lifeline: {text}");
+    let what = "not only memory, lifeline, and what it rings by";
+    assert_eq!(own.len(), 3, "{what}: {text}");
+    assert!(text.contains("socket:"), "{what}: {text}");
     for child in _others {
         assert_eq!(ended(&child), 0);
     }
@@ -130,12 +121,14 @@ fn bursts_are_served_and_leave_nothing() {
 /// Returns the pids of the members called `spare`.
 fn spares() -> Vec<u32> {
     let mut pids = Vec::new();
-    Family::get().unwrap().for_each_member(|_, member| {
-        let pid = member.pid();
-        if member.name() == "spare" && pid != 0 {
-            pids.push(pid);
-        }
-    });
+    procession_engine::family()
+        .unwrap()
+        .for_each_member(|_, member| {
+            let pid = member.pid();
+            if member.name() == "spare" && pid != 0 {
+                pids.push(pid);
+            }
+        });
     pids
 }
 
@@ -201,15 +194,55 @@ fn no_start_is_lost_with_a_killed_server() {
         assert!([code, 255].contains(&ended(&second)));
         first.request_stop();
         assert!([0, 255].contains(&ended(&first)));
+        assert!(before.wait(soon()).unwrap());
+    }
+}
+
+fn a_child_that_comes_after_its_servers_end_touches_no_other_servers_spares() {
+    let mut killed = ForkServer::new();
+    let halting = || {
+        Ok(LaunchSpec {
+            payload: payload("halt"),
+            ..nothing()?
+        })
+    };
+    killed.ensure(&program(), halting).unwrap();
+    while children(&killed).is_empty() {
+        std::thread::yield_now();
+    }
+    // So that it has no more of them.
+    let process = PidFd::open(killed.pid().unwrap()).unwrap();
+    process.send_signal(libc::SIGSTOP).unwrap();
+    let is_stopped = |pid: &u32| ProcStatus::of(*pid).is_some_and(|status| status.state == 'T');
+    while !is_stopped(&process.pid()) || !children(&killed).iter().all(is_stopped) {
+        std::thread::yield_now();
+    }
+    let late: Vec<PidFd> = children(&killed)
+        .into_iter()
+        .map(|pid| PidFd::open(pid).unwrap())
+        .collect();
+    process.send_signal(libc::SIGKILL).unwrap();
+    assert!(process.wait(soon()).unwrap());
+    drop(killed);
+    // Most likely the memory of its table is the same.
+    let mut server = ForkServer::new();
+    assert_eq!(ended(&start(&mut server, told("exit 3"))), 3);
+    for child in &late {
+        child.send_signal(libc::SIGCONT).unwrap();
+        assert!(child.wait(soon()).unwrap());
+    }
+    for code in 0..20 {
+        let child = start(&mut server, told(&format!("exit {code}")));
+        assert_eq!(ended(&child), code);
     }
 }
 
 fn a_server_that_ends_at_once_is_an_error() {
     let mut server = ForkServer::new();
     let exits = || {
-        Ok(Orders {
+        Ok(LaunchSpec {
             payload: payload("exit"),
-            ..Orders::default()
+            ..LaunchSpec::default()
         })
     };
     let error = server.start(&program(), exits, told("exit 0")).unwrap_err();
@@ -220,9 +253,9 @@ fn a_server_that_ends_at_once_is_an_error() {
 fn a_server_with_threads_does_not_fork() {
     let mut server = ForkServer::new();
     let threads = || {
-        Ok(Orders {
+        Ok(LaunchSpec {
             payload: payload("threads"),
-            ..Orders::default()
+            ..LaunchSpec::default()
         })
     };
     let error = server
@@ -239,14 +272,14 @@ fn with_an_unwatched_spare<T>(
     meanwhile: impl FnOnce(&ForkServer) -> T,
 ) -> (T, u32) {
     let stops = || {
-        Ok(Orders {
+        Ok(LaunchSpec {
             payload: payload("stop"),
-            ..Orders::default()
+            ..LaunchSpec::default()
         })
     };
     server.ensure(&program(), stops).unwrap();
     let pid = Pid::from_raw(server.pid().unwrap() as i32).unwrap();
-    waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
+    stopped(pid);
     let value = meanwhile(server);
     let spare = PidFd::open(children(server)[0]).unwrap();
     let allowed = getrlimit(Resource::Nofile);
@@ -259,8 +292,28 @@ fn with_an_unwatched_spare<T>(
     assert!(spare.wait(soon()).unwrap());
     let error = server.claim(true, soon()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+    // A spare has the limit of the moment in which it was forked. So the server stops
+    // between two forks, and those that it has are given what it is given.
+    kill_process(pid, Signal::STOP).unwrap();
+    stopped(pid);
     prlimit(Some(pid), Resource::Nofile, allowed).unwrap();
+    for child in children(server) {
+        let child = Pid::from_raw(child as i32).unwrap();
+        match prlimit(Some(child), Resource::Nofile, allowed) {
+            Ok(_) | Err(Errno::SRCH) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    kill_process(pid, Signal::CONT).unwrap();
     (value, spare.pid())
+}
+
+/// Returns when that process is stopped. It is no child of ours, so no event tells.
+fn stopped(pid: Pid) {
+    let pid = pid.as_raw_nonzero().get() as u32;
+    while ProcStatus::of(pid).unwrap().state != 'T' {
+        std::thread::yield_now();
+    }
 }
 
 fn a_spare_that_cannot_be_watched_is_not_to_be_had() {
@@ -284,8 +337,8 @@ fn a_served_daemon_ends_with_its_killed_parent() {
     let mut server = ForkServer::new();
     assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
     let (mut read, write) = std::io::pipe().unwrap();
-    let parent = forked(&Orders::default(), || {
-        let orders = Orders {
+    let parent = forked(&LaunchSpec::default(), || {
+        let orders = LaunchSpec {
             daemon: true,
             fds: vec![write.as_fd()],
             ..told("spin")
@@ -316,7 +369,7 @@ fn relatives_share_a_server() {
     let mut server = ForkServer::new();
     assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
     let handle = server.handle().unwrap();
-    let relative = forked(&Orders::default(), || {
+    let relative = forked(&LaunchSpec::default(), || {
         let mut shared = ForkServer::attach(handle).unwrap();
         let same = shared.pid() == server.pid();
         let child = start(&mut shared, told("exit 6"));
@@ -332,7 +385,7 @@ fn relatives_share_a_server() {
 
 fn a_server_ends_with_who_started_it() {
     let (mut read, write) = std::io::pipe().unwrap();
-    let parent = forked(&Orders::default(), || {
+    let parent = forked(&LaunchSpec::default(), || {
         let mut server = ForkServer::new();
         assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
         let pids: Vec<_> = spares().into_iter().chain(server.pid()).collect();
@@ -340,7 +393,7 @@ fn a_server_ends_with_who_started_it() {
             std::io::Write::write_all(&mut &write, &pid.to_ne_bytes()).unwrap();
         }
         std::io::Write::write_all(&mut &write, &[0; 4]).unwrap();
-        me::wait_stop(soon()).unwrap();
+        current::wait_stop(soon()).unwrap();
         1
     });
     drop(write);
@@ -439,11 +492,11 @@ fn ended_children_of_a_killed_parent_are_reaped() {
     assert_eq!(ended(&start(&mut server, told("exit 0"))), 0);
     let handle = server.handle().unwrap();
     let (mut read, write) = std::io::pipe().unwrap();
-    let parent = forked(&Orders::default(), || {
+    let parent = forked(&LaunchSpec::default(), || {
         let mut shared = ForkServer::attach(handle).unwrap();
         let _children: Vec<_> = (0..3).map(|_| start_unseen(&mut shared)).collect();
         std::io::Write::write_all(&mut &write, b"!").unwrap();
-        me::wait_stop(soon()).unwrap();
+        current::wait_stop(soon()).unwrap();
         1
     });
     read.read_exact(&mut [0]).unwrap();
@@ -457,5 +510,5 @@ fn ended_children_of_a_killed_parent_are_reaped() {
 
 /// Waits for a child's end without seeing it.
 fn poll(child: &Child) -> bool {
-    procession_engine::os::poll::wait_readable(child.sentinel(), soon()).unwrap()
+    procession_engine::sys::wait::poll::wait_readable(child.sentinel(), soon()).unwrap()
 }

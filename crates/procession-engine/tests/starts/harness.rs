@@ -8,8 +8,8 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use procession_engine::arena::{Family, Usage};
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::Usage;
+use procession_engine::sys::wait::time::Deadline;
 
 /// A test's name and what it does; it panics if the promise is broken.
 pub type Test = (&'static str, fn());
@@ -73,9 +73,9 @@ struct Traces {
 
 impl Traces {
     fn now() -> Self {
-        let family = Family::get().expect("there is a family");
+        let family = procession_engine::family().expect("there is a family");
         // Children of killed children have no parent to clear away after them.
-        family.bury_all();
+        family.reclaim_all();
         let mut members = 0;
         family.for_each_member(|_, _| members += 1);
         let me = std::process::id();

@@ -6,20 +6,21 @@
 mod fork;
 mod forkserver;
 mod harness;
+mod prebooted;
 mod role;
 mod spawn;
-mod spawn_spares;
 
-use procession_engine::start::introduction::Introduction;
+use procession_engine::launch::bootstrap::BootstrapArgument;
 
 fn main() {
-    if let Some(introduction) = Introduction::find(std::env::args_os()) {
+    if let Some(introduction) = BootstrapArgument::find(std::env::args_os()) {
+        role::register_halt();
         role::play(&introduction);
     }
     harness::run(&[
         fork::TESTS,
         spawn::TESTS,
         forkserver::TESTS,
-        spawn_spares::TESTS,
+        prebooted::TESTS,
     ]);
 }

@@ -7,12 +7,14 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use procession_engine::os::fork::{Forked, fork};
-use procession_engine::os::time::Deadline;
-use procession_engine::process::{Payload, me};
-use procession_engine::start::introduction::Introduction;
-use procession_engine::start::{Joined, Received, Server, join};
+use procession_engine::launch::Inherited;
+use procession_engine::launch::bootstrap::BootstrapArgument;
+use procession_engine::process::{Payload, current};
+use procession_engine::standby::{Joined, Server, join};
+use procession_engine::sys::process::fork::{Forked, fork};
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::harness;
 
@@ -21,12 +23,29 @@ pub fn payload(words: &str) -> Option<Payload> {
     Some(Payload::copy_of(words.as_bytes()).expect("the arena has room"))
 }
 
+/// Whether children of this process stop before they do anything.
+static HALTS: AtomicBool = AtomicBool::new(false);
+
+/// Has children stop if [`HALTS`] says so, before what the engine does in them: handlers are
+/// called in the order in which they were registered.
+pub fn register_halt() {
+    extern "C" fn halt() {
+        if HALTS.load(Ordering::Relaxed) {
+            // SAFETY: there are no handlers.
+            unsafe { libc::raise(libc::SIGSTOP) };
+        }
+    }
+    // SAFETY: the handler makes one system call.
+    assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(halt)) }, 0);
+}
+
 /// Turns a fresh image into what it was started for; never returns.
-pub fn play(introduction: &Introduction) -> ! {
+pub fn play(introduction: &BootstrapArgument) -> ! {
     match join(introduction) {
         Ok(Joined::Process(received)) => std::process::exit(act(received)),
         Ok(Joined::Spare(spare)) => end(spare.park()),
         Ok(Joined::Server(server)) => serve(server),
+        Ok(Joined::Unneeded) => std::process::exit(0),
         Err(error) => {
             eprintln!("cannot join: {error}");
             std::process::exit(99)
@@ -40,9 +59,10 @@ fn serve(mut server: Server) -> ! {
     let received = server.take_received();
     match received.payload.as_deref() {
         Some(b"threads") => {
-            std::thread::spawn(|| me::wait_stop(Deadline::NEVER));
+            std::thread::spawn(|| current::wait_stop(Deadline::NEVER));
         }
         Some(b"exit") => std::process::exit(4),
+        Some(b"halt") => HALTS.store(true, Ordering::Relaxed),
         _ => {}
     }
     let mut stops = received.payload.as_deref() == Some(b"stop");
@@ -58,7 +78,7 @@ fn serve(mut server: Server) -> ! {
     end(server.serve(&mut forks))
 }
 
-fn end(orders: procession_engine::Result<Option<Received>>) -> ! {
+fn end(orders: procession_engine::Result<Option<Inherited>>) -> ! {
     match orders {
         Ok(Some(received)) => std::process::exit(act(received)),
         Ok(None) => std::process::exit(0),
@@ -70,7 +90,7 @@ fn end(orders: procession_engine::Result<Option<Received>>) -> ! {
 }
 
 /// Does what the payload says; returns the exit code.
-pub fn act(received: Received) -> i32 {
+pub fn act(received: Inherited) -> i32 {
     let payload = received.payload.as_deref().unwrap_or_default();
     let words = String::from_utf8_lossy(payload).into_owned();
     let mut files: Vec<File> = received.fds.into_iter().map(File::from).collect();
@@ -78,7 +98,7 @@ pub fn act(received: Received) -> i32 {
         ("exit", code) => code.parse().unwrap_or(98),
         ("report", what) => {
             let text = match what {
-                "me" => format!("{:?}", me::current()),
+                "me" => format!("{:?}", current::current()),
                 "descriptors" => {
                     drop(files);
                     drop(received.payload);
@@ -86,7 +106,7 @@ pub fn act(received: Received) -> i32 {
                 }
                 other => std::env::var(other).unwrap_or_else(|_| "unset".into()),
             };
-            me::publish_outcome(Payload::copy_of(text.as_bytes()).unwrap()).unwrap();
+            current::publish_outcome(Payload::copy_of(text.as_bytes()).unwrap()).unwrap();
             0
         }
         ("write", text) => {
@@ -95,7 +115,7 @@ pub fn act(received: Received) -> i32 {
             }
             0
         }
-        ("stop", _) => i32::from(!me::wait_stop(harness::soon()).unwrap()),
+        ("stop", _) => i32::from(!current::wait_stop(harness::soon()).unwrap()),
         // Says its number by the first descriptor, then works for ever.
         ("spin", _) => {
             files[0]
@@ -109,7 +129,7 @@ pub fn act(received: Received) -> i32 {
             files[0]
                 .write_all(&std::process::id().to_ne_bytes())
                 .unwrap();
-            let _ = me::wait_stop(Deadline::NEVER);
+            let _ = current::wait_stop(Deadline::NEVER);
             0
         }
         (other, _) => {

@@ -5,9 +5,9 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use procession_engine::ErrorKind;
-use procession_engine::os::pidfd::PidFd;
+use procession_engine::launch::{LaunchSpec, Program, spawn};
 use procession_engine::process::Child;
-use procession_engine::start::{Orders, Program, spawn};
+use procession_engine::sys::process::pidfd::PidFd;
 
 use crate::fork::forked;
 use crate::harness::{soon, tests};
@@ -32,11 +32,11 @@ pub fn program() -> Program {
     }
 }
 
-pub fn told(words: &str) -> Orders<'static> {
-    Orders {
+pub fn told(words: &str) -> LaunchSpec<'static> {
+    LaunchSpec {
         name: "told".into(),
         payload: payload(words),
-        ..Orders::default()
+        ..LaunchSpec::default()
     }
 }
 
@@ -58,20 +58,28 @@ fn a_fresh_image_gets_its_payload_and_gives_an_outcome() {
 }
 
 fn descriptors_arrive_in_order() {
+    get_descriptors_in_order(1, |spec| spawn(&program(), spec).unwrap());
+}
+
+/// Checks that each of some children that are started has the descriptors that it was given,
+/// by the order in which they were.
+pub fn get_descriptors_in_order(children: usize, mut start: impl FnMut(LaunchSpec<'_>) -> Child) {
     let (mut first, to_first) = std::io::pipe().unwrap();
     let (mut second, to_second) = std::io::pipe().unwrap();
-    let orders = Orders {
-        fds: vec![to_second.as_fd(), to_first.as_fd(), to_second.as_fd()],
-        ..told("write x")
-    };
-    let child = spawn(&program(), orders).unwrap();
-    assert!(child.wait(soon()).unwrap().is_success());
+    for _ in 0..children {
+        let child = start(LaunchSpec {
+            fds: vec![to_second.as_fd(), to_first.as_fd(), to_second.as_fd()],
+            ..told("write x")
+        });
+        assert!(child.wait(soon()).unwrap().is_success());
+    }
     drop((to_first, to_second));
     let mut text = String::new();
     first.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "1x");
+    assert_eq!(text, "1x".repeat(children));
+    text.clear();
     second.read_to_string(&mut text).unwrap();
-    assert_eq!(text, "1x0x2x");
+    assert_eq!(text, "0x2x".repeat(children));
 }
 
 fn a_fresh_image_has_no_descriptor_that_is_not_its_own() {
@@ -80,8 +88,10 @@ fn a_fresh_image_has_no_descriptor_that_is_not_its_own() {
     // Whatever else this program was started with: only the standard streams.
     let streams = (0..3).filter(|number| Path::new(&format!("/proc/self/fd/{number}")).exists());
     let own = text.lines().count().checked_sub(streams.count());
-    assert_eq!(own, Some(1), "not only the family's memory: {text}");
+    assert_eq!(own, Some(2), "not only the family's two: {text}");
     assert!(text.contains("/memfd:procession"), "{text}");
+    // By which it rings in the network namespace in which it began.
+    assert!(text.contains("socket:"), "{text}");
 }
 
 fn the_environment_is_the_one_given_and_tells_nothing_of_procession() {
@@ -105,8 +115,8 @@ fn a_program_that_is_not_there_leaves_nothing() {
 
 fn a_fresh_daemon_ends_with_its_killed_parent() {
     let (mut read, write) = std::io::pipe().unwrap();
-    let parent = forked(&Orders::default(), || {
-        let orders = Orders {
+    let parent = forked(&LaunchSpec::default(), || {
+        let orders = LaunchSpec {
             daemon: true,
             fds: vec![write.as_fd()],
             ..told("spin")
@@ -130,7 +140,7 @@ fn hundreds_of_starts_leave_nothing() {
         assert_eq!(child.wait(soon()).unwrap().code(), code);
     }
     for code in 0..100 {
-        let child = forked(&Orders::default(), || code);
+        let child = forked(&LaunchSpec::default(), || code);
         assert_eq!(child.wait(soon()).unwrap().code(), code);
     }
 }

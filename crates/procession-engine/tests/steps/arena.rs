@@ -6,14 +6,18 @@
 #![expect(unsafe_code, reason = "forks that procession is not told of")]
 
 use std::cell::Cell;
+use std::sync::atomic::AtomicU64;
 
-use procession_engine::arena::member::Stage;
-use procession_engine::arena::{Block, Family, Object, ObjectKind};
-use procession_engine::os::steps;
+use procession_engine::shm::member::table::Stage;
+use procession_engine::shm::{Block, SharedObject};
 use procession_engine::sync::Semaphore;
+use procession_engine::sys::steps;
 
 use crate::family::{Relative, fork, killed_after};
 use crate::{alone, at_every_step, at_every_step_after, stopped_at_every_step};
+
+/// An object that is nothing but bytes.
+type Bytes = SharedObject<[AtomicU64; 0]>;
 
 /// From the least class to several chunks.
 const SIZES: [u64; 4] = [1, 5_000, 60_000, 300_000];
@@ -22,13 +26,17 @@ fn nothing() {}
 
 /// Allocates a block that its owner's death frees.
 fn leak(size: u64) {
-    let _ = Block::new(size).unwrap().leak();
+    let _ = procession_engine::family()
+        .unwrap()
+        .alloc(size)
+        .unwrap()
+        .leak();
 }
 
 /// Allocates and frees a block of each size, which takes each lock of the allocator.
 fn use_allocator() {
     for size in SIZES {
-        drop(Block::new(size).unwrap());
+        drop(procession_engine::family().unwrap().alloc(size).unwrap());
     }
 }
 
@@ -39,7 +47,13 @@ fn who_allocates() {
         nothing,
         |()| {
             SIZES
-                .map(|size| Block::new(size).unwrap().leak())
+                .map(|size| {
+                    procession_engine::family()
+                        .unwrap()
+                        .alloc(size)
+                        .unwrap()
+                        .leak()
+                })
                 .into_iter()
                 .for_each(drop)
         },
@@ -63,7 +77,7 @@ fn who_gives_a_block_away() {
         "give",
         || fork(|| ()),
         |other| {
-            let block = Block::new(100).unwrap();
+            let block = procession_engine::family().unwrap().alloc(100).unwrap();
             block.give(other.stamp).unwrap();
         },
         |_, _| use_allocator(),
@@ -75,7 +89,7 @@ fn who_makes_and_drops_an_object() {
     at_every_step(
         "object",
         nothing,
-        |()| drop(Object::create(ObjectKind::Array, 100).unwrap()),
+        |()| drop(Bytes::create(procession_engine::family().unwrap(), 100).unwrap()),
         |(), _| use_allocator(),
     );
 }
@@ -85,7 +99,7 @@ fn who_drops_the_last_of_an_object_that_many_used() {
     at_every_step_after(
         "destroy",
         || {
-            let object = Object::create(ObjectKind::Array, 100).unwrap();
+            let object = Bytes::create(procession_engine::family().unwrap(), 100).unwrap();
             // More than the header has cells for.
             let others: Vec<_> = (0..8).map(|_| fork(|| ())).collect();
             others.into_iter().for_each(Relative::join);
@@ -101,11 +115,11 @@ fn who_drops_the_last_of_an_object_that_many_used() {
 fn who_starts_a_relative_and_gives_it_up() {
     at_every_step(
         "member",
-        || Object::create(ObjectKind::Array, 100).unwrap(),
+        || Bytes::create(procession_engine::family().unwrap(), 100).unwrap(),
         |_| {
-            let family = Family::get().unwrap();
+            let family = procession_engine::family().unwrap();
             let stamp = family.prepare_fork().unwrap();
-            family.cancel_fork(stamp);
+            assert_eq!(family.cancel_fork(stamp), None);
         },
         |_, _| fork(|| ()).join(),
     );
@@ -114,17 +128,17 @@ fn who_starts_a_relative_and_gives_it_up() {
 #[test]
 fn who_buries() {
     at_every_step(
-        "bury",
+        "reclaim",
         || {
             killed_after(|| {
-                let object = Object::create(ObjectKind::Array, 1000).unwrap();
+                let object = Bytes::create(procession_engine::family().unwrap(), 1000).unwrap();
                 std::mem::forget(object);
                 SIZES.into_iter().for_each(leak);
             })
         },
-        |dead| Family::get().unwrap().bury(dead.stamp),
+        |dead| procession_engine::family().unwrap().reclaim(dead.stamp),
         |dead, _| {
-            Family::get().unwrap().bury(dead.stamp);
+            procession_engine::family().unwrap().reclaim(dead.stamp);
             use_allocator();
         },
     );
@@ -136,14 +150,14 @@ fn a_place_that_is_being_set_aside_is_not_taken_for_a_dead_ones() {
         "set aside",
         nothing,
         |()| {
-            let family = Family::get().unwrap();
+            let family = procession_engine::family().unwrap();
             let stamp = family.prepare_fork().unwrap();
             assert_eq!(family.member(stamp).stage(), Stage::Reserved);
             steps::stop_counting();
-            family.cancel_fork(stamp);
+            assert_eq!(family.cancel_fork(stamp), None);
         },
         |()| {
-            Family::get().unwrap().bury_all();
+            procession_engine::family().unwrap().reclaim_all();
         },
         |()| (),
     );
@@ -160,11 +174,11 @@ impl Scene {
     fn new(dead_one_used_it: bool) -> Self {
         let before = (!dead_one_used_it).then(|| killed_after(|| ()));
         let semaphore = Semaphore::create(2, None).unwrap();
-        let family = Family::get().unwrap();
+        let family = procession_engine::family().unwrap();
         let others = [(); 8].map(|()| family.prepare_fork().unwrap());
         others
             .into_iter()
-            .for_each(|other| family.cancel_fork(other));
+            .for_each(|other| assert_eq!(family.cancel_fork(other), None));
         let dead = before.unwrap_or_else(|| killed_after(|| ()));
         Self {
             semaphore: Cell::new(Some(semaphore)),
@@ -177,7 +191,7 @@ impl Scene {
     fn reuse_memory(&self, number: u32) {
         drop(self.semaphore.take());
         let fill = |size| {
-            let mut block = Block::new(size).unwrap();
+            let mut block = procession_engine::family().unwrap().alloc(size).unwrap();
             block
                 .chunks_exact_mut(4)
                 .for_each(|word| word.copy_from_slice(&number.to_ne_bytes()));
@@ -206,11 +220,13 @@ fn a_burial_leaves_alone_what_takes_the_place_of_an_object() {
     for dead_one_used_it in [true, false] {
         for number in [|_: &Scene| 0, |scene: &Scene| scene.dead.stamp.raw()] {
             stopped_at_every_step(
-                "bury while objects are destroyed",
+                "reclaim while objects are destroyed",
                 || Scene::new(dead_one_used_it),
                 |scene| {
                     drop(scene.semaphore.take());
-                    Family::get().unwrap().bury(scene.dead.stamp);
+                    procession_engine::family()
+                        .unwrap()
+                        .reclaim(scene.dead.stamp);
                 },
                 |scene| scene.reuse_memory(number(scene)),
                 |scene| scene.check_memory(number(scene)),
@@ -220,9 +236,9 @@ fn a_burial_leaves_alone_what_takes_the_place_of_an_object() {
 }
 
 /// Has a process fork another, which is stopped after so many steps of its joining, and
-/// dies and is buried; returns the other, and whether it was stopped.
+/// dies and is reclaimed; returns the other, and whether it was stopped.
 fn orphan_stopped_after(steps: u64, at_work: impl Fn()) -> (libc::pid_t, bool) {
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let parent = fork(|| {
         family.prepare_fork().unwrap();
         steps::stop_after(steps);
@@ -231,7 +247,7 @@ fn orphan_stopped_after(steps: u64, at_work: impl Fn()) -> (libc::pid_t, bool) {
             steps::stop_counting();
             at_work();
             let me = family.me();
-            let standing = family.member(me).standing();
+            let standing = family.member(me).state();
             let lives = (standing.stage, standing.generation) == (Stage::Alive, me.generation());
             // SAFETY: ends the copy without running the test's destructors.
             unsafe { libc::_exit(i32::from(!lives)) };
@@ -242,7 +258,7 @@ fn orphan_stopped_after(steps: u64, at_work: impl Fn()) -> (libc::pid_t, bool) {
     });
     let (child, was_stopped) = parent.stopped_child();
     parent.kill();
-    parent.bury();
+    parent.reclaim();
     (child, was_stopped)
 }
 
@@ -261,7 +277,7 @@ fn a_fork_whose_parent_is_buried_while_it_joins_uses_what_is_there_still() {
     let _alone = alone();
     // SAFETY: orphans become this process's.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     for is_still_there in [true, false] {
         for count in 0.. {
@@ -283,7 +299,7 @@ fn a_fork_whose_parent_is_buried_while_it_joins_uses_what_is_there_still() {
                 scene.check_memory(0);
             }
             drop(scene);
-            family.bury_all();
+            family.reclaim_all();
             assert_eq!(family.usage(), before, "after {count} steps");
             if !was_stopped {
                 assert!(count > 0, "joining has no steps");

@@ -1,8 +1,9 @@
 //! Handles in messages.
 
 use procession_engine::Result;
-use procession_engine::arena::{Family, Handle, loans};
 use procession_engine::channel::{Message, Queue};
+use procession_engine::shm::Handle;
+use procession_engine::shm::transfer::loans;
 use procession_engine::sync::Lock;
 
 use crate::family::{killed_after, watchdog};
@@ -13,7 +14,9 @@ fn put_lock(queue: &Queue) {
     let lock = Lock::create().unwrap();
     let (handle, loans) = loans::collect(|| lock.lend());
     let bytes = [handle.offset.to_le_bytes(), handle.serial.to_le_bytes()].concat();
-    let block = loans.ride_with(&[&bytes], bytes.len()).unwrap();
+    let block = loans
+        .into_message(procession_engine::family().unwrap(), &[&bytes], bytes.len())
+        .unwrap();
     queue.put_block(block, 16, watchdog()).unwrap();
 }
 
@@ -102,19 +105,19 @@ fn who_drops_the_last_of_a_queue_with_locks() {
 #[test]
 fn who_buries_one_that_had_locks_in_its_hands() {
     at_every_step(
-        "bury a reader of locks",
+        "reclaim a reader of locks",
         || {
             let queue = queue_of_locks();
             killed_after(|| std::mem::forget(queue.get_many(2, watchdog()).unwrap()))
         },
-        |dead| Family::get().unwrap().bury(dead.stamp),
-        |dead, _| Family::get().unwrap().bury(dead.stamp),
+        |dead| procession_engine::family().unwrap().reclaim(dead.stamp),
+        |dead, _| procession_engine::family().unwrap().reclaim(dead.stamp),
     );
 }
 
 /// Counts anew what nobody but messages keeps alive.
 fn recount() {
-    Family::get().unwrap().bury_all();
+    procession_engine::family().unwrap().reclaim_all();
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A process is killed at each step of each operation, and the others go on.
 //!
-//! A step is a write that others can see (`os/steps.rs`), so these are all the states in
+//! A step is a write that others can see (`procession-sys/src/steps.rs`), so these are all the states in
 //! which a death can leave what is shared. What follows each death: nobody hangs, items,
 //! permits and blocks come back, and the arena holds what it held before.
 
 #[path = "../family/mod.rs"]
 mod family;
+#[path = "../family/pipe_end.rs"]
+mod pipe_end;
 #[path = "../family/segments.rs"]
 mod segments;
 
@@ -18,15 +20,14 @@ mod sync;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use procession_engine::arena::Family;
-use procession_engine::os::steps;
 use procession_engine::sync::Event;
+use procession_engine::sys::steps;
 
 use family::{Relative, fork, watchdog};
 
-/// When the dead one is buried.
+/// When the dead one is reclaimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Burial {
+enum Reclaim {
     /// By its parent, before anybody needs what it held.
     AtOnce,
     /// By whoever needs what it held.
@@ -54,9 +55,9 @@ fn at_every_step_after<T>(
     go_on: impl Fn(&T, bool),
 ) {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
-    for burial in [Burial::AtOnce, Burial::WhenNoticed] {
+    for when in [Reclaim::AtOnce, Reclaim::WhenNoticed] {
         let mut count = 0;
         loop {
             let things = set_up();
@@ -71,14 +72,14 @@ fn at_every_step_after<T>(
             go.set();
             let was_killed = child.was_killed();
             drop(go);
-            let unburied = bury(child, burial);
+            let unreclaimed = reclaim(child, when);
             go_on(&things, was_killed);
-            drop(unburied);
+            drop(unreclaimed);
             drop(things);
             let after = family.usage();
             assert_eq!(
                 after, before,
-                "{what}: killed after {count} steps, {burial:?}"
+                "{what}: killed after {count} steps, {when:?}"
             );
             if !was_killed {
                 break;
@@ -86,7 +87,7 @@ fn at_every_step_after<T>(
             count += 1;
         }
         assert!(count > 0, "{what} has no steps");
-        println!("{what}: {count} steps, burial {burial:?}");
+        println!("{what}: {count} steps, reclaim {when:?}");
     }
 }
 
@@ -101,7 +102,7 @@ fn stopped_at_every_step<T>(
     check: impl Fn(&T),
 ) {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let before = family.usage();
     let mut count = 0;
     loop {
@@ -139,12 +140,12 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn bury(child: Relative, burial: Burial) -> Option<Relative> {
-    match burial {
-        Burial::AtOnce => {
-            child.bury();
+fn reclaim(child: Relative, reclaim: Reclaim) -> Option<Relative> {
+    match reclaim {
+        Reclaim::AtOnce => {
+            child.reclaim();
             None
         }
-        Burial::WhenNoticed => Some(child),
+        Reclaim::WhenNoticed => Some(child),
     }
 }

@@ -2,10 +2,9 @@
 
 use std::cell::Cell;
 
-use procession_engine::channel::{PipeEnd, one_way_pipe};
-
 use crate::at_every_step;
 use crate::family::watchdog;
+use crate::pipe_end::{PipeEnd, pipe_ends};
 
 /// Bytes that go through the socket at once, in several steps, and through the arena.
 const SIZES: [usize; 3] = [100, 40_000, 200_000];
@@ -17,7 +16,7 @@ struct Ends {
 }
 
 fn ends() -> Ends {
-    let (receiver, sender) = one_way_pipe().unwrap();
+    let (receiver, sender) = pipe_ends();
     Ends {
         receiver: Cell::new(Some(receiver)),
         sender: Cell::new(Some(sender)),

@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use procession_engine::arena::{Family, Loans};
-use procession_engine::os::fork::fork;
-use procession_engine::os::steps;
+use procession_engine::launch::{Forked, LaunchSpec, fork_with};
 use procession_engine::pool::{
-    Config, Ending, Opening, Outcome, Payload, Pool, Sink, Task, Terms, Worker, WorkerProcess,
-    WorkerStarter,
+    Config, Ending, Outcome, Pool, Sink, Task, TaskBytes, TaskPolicy, Worker, WorkerProcess,
+    WorkerSpec, WorkerStarter,
 };
-use procession_engine::start::{Forked, Orders, fork_with};
+use procession_engine::shm::Loans;
+use procession_engine::sys::process::fork::fork;
+use procession_engine::sys::steps;
 use procession_engine::{ErrorKind, Result};
 
 use crate::alone;
@@ -32,10 +32,10 @@ struct Starter {
 }
 
 impl WorkerStarter for Starter {
-    fn start(&self, opening: Opening) -> Result<Box<dyn WorkerProcess>> {
-        let orders = Orders {
+    fn start(&self, opening: WorkerSpec) -> Result<Box<dyn WorkerProcess>> {
+        let orders = LaunchSpec {
             daemon: true,
-            ..Orders::default()
+            ..LaunchSpec::default()
         };
         let is_first = self.started.fetch_add(1, Ordering::SeqCst) == 0;
         // SAFETY: see the head of this file.
@@ -54,8 +54,8 @@ impl WorkerStarter for Starter {
 }
 
 /// Replies to each task with its own bytes.
-fn work(opening: Opening) -> Result<()> {
-    let mut worker = Worker::attach(opening.lane)?;
+fn work(opening: WorkerSpec) -> Result<()> {
+    let mut worker = Worker::attach(opening.channel)?;
     worker.ready()?;
     while let Some(task) = worker.next(watchdog())? {
         let bytes = worker.bytes(&task).to_vec();
@@ -99,12 +99,12 @@ fn run_tasks(steps: u64) -> (usize, usize) {
     );
     let pool = pool.unwrap();
     for (token, size) in SIZES.into_iter().enumerate() {
-        let payload = Payload::new(&[&vec![token as u8; size]]).unwrap();
+        let payload = TaskBytes::new(&[&vec![token as u8; size]]).unwrap();
         let task = Task {
             token,
             payload,
             job: None,
-            terms: Terms::default(),
+            policy: TaskPolicy::default(),
             loans: Loans::default(),
         };
         pool.submit(task).unwrap();
@@ -132,7 +132,7 @@ fn to_the_end(call: impl Fn() -> Result<()>) {
 struct Shared(Arc<Starter>);
 
 impl WorkerStarter for Shared {
-    fn start(&self, opening: Opening) -> Result<Box<dyn WorkerProcess>> {
+    fn start(&self, opening: WorkerSpec) -> Result<Box<dyn WorkerProcess>> {
         self.0.start(opening)
     }
 }
@@ -140,15 +140,15 @@ impl WorkerStarter for Shared {
 #[test]
 fn a_worker_killed_at_any_step_costs_one_task_at_most() {
     let _alone = alone();
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     run_tasks(u64::MAX - 1);
-    family.bury_all();
+    family.reclaim_all();
     let before = family.usage();
     let mut steps = 0;
     loop {
         let (died, workers) = run_tasks(steps);
         assert!(died <= 1, "{died} tasks died");
-        family.bury_all();
+        family.reclaim_all();
         assert_eq!(family.usage(), before, "after {steps} steps");
         if workers == 1 {
             break;

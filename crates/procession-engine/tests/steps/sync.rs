@@ -1,12 +1,14 @@
 //! Locks and the rest to wait on.
 
 use std::cell::Cell;
+use std::thread;
 
 use procession_engine::ErrorKind;
 use procession_engine::sync::{Barrier, Condition, Event, Lock, RLock, Role, Semaphore};
+use procession_engine::sys::wait::poll;
 
-use crate::at_every_step;
 use crate::family::{Relative, fork, killed_after, watchdog};
+use crate::{at_every_step, stopped_at_every_step};
 
 /// Acquires twice; tells whether the first time the owner was found dead.
 fn acquire_twice(acquire: impl Fn() -> procession_engine::Result<()>, release: impl Fn()) -> bool {
@@ -163,7 +165,9 @@ fn who_makes_and_drops_one_of_each() {
             let waiters: Vec<_> = (0..70).map(|_| condition.enlist().unwrap()).collect();
             drop(waiters);
             drop(condition);
-            drop((Event::create().unwrap(), Barrier::create(2).unwrap()));
+            let event = Event::create().unwrap();
+            drop((event.readable_fd().unwrap(), event));
+            drop(Barrier::create(2).unwrap());
         },
         |(), _| drop(Condition::create().unwrap()),
     );
@@ -217,6 +221,41 @@ fn who_notifies() {
                 condition.notify(1).unwrap();
             }
             sleeper.take().unwrap().join();
+        },
+    );
+}
+
+#[test]
+fn a_ring_that_comes_late_leaves_no_cleared_event_readable() {
+    stopped_at_every_step(
+        "set, ring late",
+        || {
+            let event = Event::create().unwrap();
+            (event.readable_fd().unwrap(), event, Cell::new(None))
+        },
+        |(_, event, _)| event.set(),
+        |(_, event, clearer)| {
+            // Where the one that is stopped holds the guard, it has to wait for it.
+            let event = event.clone();
+            let times = event.times_set();
+            let thread = thread::spawn(move || {
+                if times > 0 {
+                    event.clear();
+                }
+            });
+            for _ in 0..10_000 {
+                if thread.is_finished() {
+                    break;
+                }
+                thread::yield_now();
+            }
+            clearer.set(Some((thread, times)));
+        },
+        |(fd, event, clearer)| {
+            let (thread, times) = clearer.take().unwrap();
+            thread.join().unwrap();
+            assert_eq!(poll::is_readable(fd).unwrap(), times == 0);
+            assert_eq!(event.is_set(), times == 0);
         },
     );
 }

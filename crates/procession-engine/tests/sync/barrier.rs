@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Object, ObjectKind};
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::SharedObject;
 use procession_engine::sync::{Barrier, Role};
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::family::{fork, killed_after, listen_to_signals, watchdog};
 
@@ -19,15 +19,16 @@ fn lead(barrier: &Barrier) -> procession_engine::sync::Leader<'_> {
 #[test]
 fn all_go_on_when_all_have_come_again_and_again() {
     let barrier = Barrier::create(3).unwrap();
-    let sum = Object::create(ObjectKind::Array, 8).unwrap();
+    let sum =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
     let work = || {
         for round in 1..=200_u64 {
             let index = barrier.wait(watchdog()).unwrap();
             assert!(index < 3);
-            let seen = sum.body::<AtomicU64>().fetch_add(1, Ordering::Relaxed) + 1;
+            let seen = sum.body()[0].fetch_add(1, Ordering::Relaxed) + 1;
             assert!(seen <= round * 3, "somebody went on before all had come");
             barrier.wait(watchdog()).unwrap();
-            assert_eq!(sum.body::<AtomicU64>().load(Ordering::Relaxed), round * 3);
+            assert_eq!(sum.body()[0].load(Ordering::Relaxed), round * 3);
             barrier.wait(watchdog()).unwrap();
         }
     };
@@ -39,16 +40,17 @@ fn all_go_on_when_all_have_come_again_and_again() {
 #[test]
 fn the_others_wait_for_the_leaders_action() {
     let barrier = Barrier::create(2).unwrap();
-    let acted = Object::create(ObjectKind::Array, 8).unwrap();
+    let acted =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
     let child = fork(|| {
         barrier.wait(watchdog()).unwrap();
-        assert_eq!(acted.body::<AtomicU64>().load(Ordering::Relaxed), 1);
+        assert_eq!(acted.body()[0].load(Ordering::Relaxed), 1);
     });
     child.await_parked(true);
     assert_eq!(barrier.n_waiting(), 1);
     let leader = lead(&barrier);
     assert_eq!(leader.index(), 1);
-    acted.body::<AtomicU64>().store(1, Ordering::Relaxed);
+    acted.body()[0].store(1, Ordering::Relaxed);
     leader.open().unwrap();
     child.join();
     assert_eq!(barrier.n_waiting(), 0);
@@ -134,7 +136,7 @@ fn a_waiter_that_dies_has_come() {
     });
     child.await_parked(true);
     child.kill();
-    child.bury();
+    child.reclaim();
     assert_eq!(barrier.wait(watchdog()).unwrap(), 1);
 }
 
@@ -204,8 +206,9 @@ fn a_barrier_for_nobody_is_refused() {
 #[test]
 fn kills_at_any_instant_leave_a_barrier_that_can_be_reset() {
     let barrier = Barrier::create(2).unwrap();
-    let rounds = Object::create(ObjectKind::Array, 8).unwrap();
-    let cell = || rounds.body::<AtomicU64>();
+    let rounds =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
+    let cell = || &rounds.body()[0];
     for round in 0..40 {
         let work = || {
             while barrier.wait(watchdog()).is_ok() {
@@ -220,7 +223,7 @@ fn kills_at_any_instant_leave_a_barrier_that_can_be_reset() {
         }
         let [first, second] = children;
         first.kill();
-        first.bury();
+        first.reclaim();
         // The second waits for one that will not come, or found a dead leader.
         barrier.abort().unwrap();
         second.join();

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Family, Object, ObjectKind};
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::SharedObject;
 use procession_engine::sync::{Condition, RLock};
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::family::{Relative, fork, killed_after, listen_to_signals, watchdog};
 
@@ -38,8 +38,9 @@ fn the_lock_is_let_go_during_the_wait_and_held_after_it() {
 #[test]
 fn as_many_wake_as_were_notified_in_the_order_they_came() {
     let condition = Condition::create().unwrap();
-    let order = Object::create(ObjectKind::Array, 8).unwrap();
-    let cell = || order.body::<AtomicU64>();
+    let order =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
+    let cell = || &order.body()[0];
     let children: Vec<_> = (0..4_u64)
         .map(|i| waiter(&condition, || assert_eq!(cell().load(Ordering::Relaxed), i)))
         .collect();
@@ -102,7 +103,7 @@ fn the_notification_of_a_dead_waiter_goes_to_a_live_one() {
 fn a_buried_waiter_is_not_in_line_any_more() {
     let condition = Condition::create().unwrap();
     let dead = killed_after(|| std::mem::forget(condition.enlist().unwrap()));
-    dead.bury();
+    dead.reclaim();
     let child = waiter(&condition, || {});
     assert_eq!(condition.notify(1).unwrap(), 1);
     child.join();
@@ -137,7 +138,7 @@ fn a_signal_ends_the_wait_but_not_the_place_in_line() {
 
 #[test]
 fn pages_that_the_dead_added_stay_and_go_with_the_condition() {
-    let family = Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let condition = Condition::create().unwrap();
     let handle = condition.handle();
     let dead = killed_after(|| {
@@ -145,7 +146,7 @@ fn pages_that_the_dead_added_stay_and_go_with_the_condition() {
             std::mem::forget(condition.enlist().unwrap());
         }
     });
-    dead.bury();
+    dead.reclaim();
     let mut waiters: Vec<_> = (0..100).map(|_| condition.enlist().unwrap()).collect();
     assert_eq!(condition.notify(100).unwrap(), 100);
     assert!(waiters.iter_mut().all(|w| w.wait(Deadline::now()).unwrap()));
@@ -162,8 +163,9 @@ fn pages_that_the_dead_added_stay_and_go_with_the_condition() {
 #[test]
 fn kills_at_any_instant_lose_no_notification() {
     let condition = Condition::create().unwrap();
-    let rounds = Object::create(ObjectKind::Array, 8).unwrap();
-    let cell = || rounds.body::<AtomicU64>();
+    let rounds =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
+    let cell = || &rounds.body()[0];
     for round in 0..40 {
         // One that is killed somewhere in waiting and notifying.
         let busy = fork(|| {
@@ -181,7 +183,7 @@ fn kills_at_any_instant_lose_no_notification() {
         }
         busy.kill();
         // What it was notified of and did not notice must not go to the next.
-        busy.bury();
+        busy.reclaim();
         let child = waiter(&condition, || {});
         assert_eq!(condition.notify(1).unwrap(), 1);
         child.join();

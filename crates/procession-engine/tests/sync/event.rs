@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::os::time::Deadline;
 use procession_engine::sync::Event;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::family::{fork, watchdog};
 
@@ -86,7 +86,7 @@ fn kills_of_the_setter_at_any_instant_lose_no_wake_up() {
         }
         // As often as not between its store and its wake-up.
         setter.kill();
-        setter.bury();
+        setter.reclaim();
         waiter.join();
     }
 }

@@ -4,21 +4,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Object, ObjectKind};
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::{ObjectKind, SharedObject};
 use procession_engine::sync::Lock;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::family::{fork, killed_after, watchdog};
 
 #[test]
 fn one_holder_at_a_time() {
     let lock = Lock::create().unwrap();
-    let count = Object::create(ObjectKind::Array, 8).unwrap();
+    let count =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
     let add = || {
         for _ in 0..20_000 {
             lock.acquire(watchdog()).unwrap();
             // Not one atomic addition: the lock must make it one.
-            let cell = count.body::<AtomicU64>();
+            let cell = &count.body()[0];
             let seen = cell.load(Ordering::Relaxed);
             cell.store(seen + 1, Ordering::Relaxed);
             lock.release().unwrap();
@@ -27,7 +28,7 @@ fn one_holder_at_a_time() {
     let children = [fork(add), fork(add), fork(add)];
     add();
     children.into_iter().for_each(|child| child.join());
-    assert_eq!(count.body::<AtomicU64>().load(Ordering::Relaxed), 80_000);
+    assert_eq!(count.body()[0].load(Ordering::Relaxed), 80_000);
 }
 
 #[test]
@@ -72,15 +73,15 @@ fn a_dead_holder_is_reported_once_and_the_lock_is_free() {
     assert_eq!(error.kind(), ErrorKind::OwnerDied);
     assert!(!lock.is_locked());
     lock.acquire(watchdog()).unwrap();
-    dead.bury();
-    assert!(lock.is_locked(), "burial leaves the living holder alone");
+    dead.reclaim();
+    assert!(lock.is_locked(), "reclaim leaves the living holder alone");
 }
 
 #[test]
 fn trying_reports_a_dead_holder_too() {
     let lock = Lock::create().unwrap();
     let dead = killed_after(|| lock.acquire(Deadline::NEVER).unwrap());
-    dead.bury();
+    dead.reclaim();
     let error = lock.try_acquire().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OwnerDied);
     assert!(lock.try_acquire().unwrap());
@@ -89,7 +90,8 @@ fn trying_reports_a_dead_holder_too() {
 #[test]
 fn of_many_waiters_exactly_one_learns_of_the_death() {
     let lock = Lock::create().unwrap();
-    let told = Object::create(ObjectKind::Array, 8).unwrap();
+    let told =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
     let holder = fork(|| {
         lock.acquire(Deadline::NEVER).unwrap();
         let _ = lock.acquire(watchdog());
@@ -100,7 +102,7 @@ fn of_many_waiters_exactly_one_learns_of_the_death() {
             fork(|| {
                 if let Err(error) = lock.acquire(watchdog()) {
                     assert_eq!(error.kind(), ErrorKind::OwnerDied);
-                    told.body::<AtomicU64>().fetch_add(1, Ordering::Relaxed);
+                    told.body()[0].fetch_add(1, Ordering::Relaxed);
                     lock.acquire(watchdog()).unwrap();
                 }
                 lock.release().unwrap();
@@ -110,7 +112,7 @@ fn of_many_waiters_exactly_one_learns_of_the_death() {
     waiters.iter().for_each(|child| child.await_parked(true));
     holder.kill();
     waiters.into_iter().for_each(|child| child.join());
-    assert_eq!(told.body::<AtomicU64>().load(Ordering::Relaxed), 1);
+    assert_eq!(told.body()[0].load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn a_waiting_process_says_what_it_waits_for() {
     lock.acquire(Deadline::NEVER).unwrap();
     let child = fork(|| lock.acquire(watchdog()).unwrap());
     child.await_parked(true);
-    let family = procession_engine::arena::Family::get().unwrap();
+    let family = procession_engine::family().unwrap();
     let published = family
         .member(child.stamp)
         .waiting_on
@@ -177,8 +179,9 @@ fn a_lent_lock_is_the_same_lock() {
 #[test]
 fn kills_at_any_instant_leave_a_lock_that_works() {
     let lock = Lock::create().unwrap();
-    let count = Object::create(ObjectKind::Array, 8).unwrap();
-    let cell = || count.body::<AtomicU64>();
+    let count =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
+    let cell = || &count.body()[0];
     for round in 0..60 {
         let work = || {
             loop {

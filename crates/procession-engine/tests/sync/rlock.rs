@@ -3,8 +3,8 @@
 use std::sync::mpsc::channel;
 
 use procession_engine::ErrorKind;
-use procession_engine::os::time::Deadline;
 use procession_engine::sync::RLock;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::family::{fork, killed_after, watchdog};
 

@@ -4,22 +4,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Object, ObjectKind};
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::SharedObject;
 use procession_engine::sync::Semaphore;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::family::{fork, killed_after, watchdog};
 
 #[test]
 fn as_many_get_in_as_there_are_permits() {
     let permits = Semaphore::create(2, None).unwrap();
-    let inside = Object::create(ObjectKind::Array, 8).unwrap();
+    let inside =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
     let work = || {
         for _ in 0..10_000 {
             permits.acquire(watchdog()).unwrap();
-            let before = inside.body::<AtomicU64>().fetch_add(1, Ordering::Relaxed);
+            let before = inside.body()[0].fetch_add(1, Ordering::Relaxed);
             assert!(before < 2);
-            inside.body::<AtomicU64>().fetch_sub(1, Ordering::Relaxed);
+            inside.body()[0].fetch_sub(1, Ordering::Relaxed);
             permits.release().unwrap();
         }
     };
@@ -74,7 +75,7 @@ fn the_permits_of_a_dead_holder_come_back() {
     permits.acquire(Deadline::NEVER).unwrap();
     assert_eq!(permits.value(), 0);
     permits.acquire(watchdog()).unwrap();
-    dead.bury();
+    dead.reclaim();
     assert_eq!(permits.value(), 1);
     assert!(permits.try_acquire().unwrap());
     assert!(!permits.try_acquire().unwrap());
@@ -107,7 +108,7 @@ fn permits_that_another_process_released_do_not_come_back_twice() {
     let dead = killed_after(|| permits.acquire(Deadline::NEVER).unwrap());
     permits.release().unwrap();
     permits.acquire(Deadline::NEVER).unwrap();
-    dead.bury();
+    dead.reclaim();
     assert_eq!(permits.value(), 0);
 }
 
@@ -118,9 +119,9 @@ fn a_permit_whose_holder_is_uncertain_never_makes_one_too_many() {
     permits.release().unwrap();
     permits.acquire(Deadline::NEVER).unwrap();
     let [first, second] = dead;
-    first.bury();
+    first.reclaim();
     assert_eq!(permits.value(), 0);
-    second.bury();
+    second.reclaim();
     assert_eq!(permits.value(), 1);
 }
 
@@ -129,7 +130,7 @@ fn a_semaphore_for_signals_gets_nothing_back() {
     let signals = Semaphore::create(0, None).unwrap();
     signals.release().unwrap();
     let dead = killed_after(|| signals.acquire(Deadline::NEVER).unwrap());
-    dead.bury();
+    dead.reclaim();
     assert_eq!(signals.value(), 0);
 }
 
@@ -149,8 +150,9 @@ fn more_holders_than_places_still_work() {
 #[test]
 fn kills_at_any_instant_keep_the_number_of_permits() {
     let permits = Semaphore::create(2, None).unwrap();
-    let count = Object::create(ObjectKind::Array, 8).unwrap();
-    let cell = || count.body::<AtomicU64>();
+    let count =
+        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
+    let cell = || &count.body()[0];
     for round in 0..100 {
         let child = fork(|| {
             loop {
@@ -165,7 +167,7 @@ fn kills_at_any_instant_keep_the_number_of_permits() {
             std::hint::spin_loop();
         }
         child.kill();
-        child.bury();
+        child.reclaim();
         assert_eq!(permits.value(), 2, "after round {round}");
     }
 }

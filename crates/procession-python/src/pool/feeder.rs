@@ -7,17 +7,19 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use procession_engine::arena::Loans;
-use procession_engine::os::time::Deadline;
-use procession_engine::pool::{Job, Payload, PoolEnd, Source, Supply, Task, Terms};
+use procession_engine::pool::{Job, PoolEnd, Source, SourceStatus, Task, TaskBytes, TaskPolicy};
+use procession_engine::shm::Loans;
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 
 use crate::error::value_error;
+use crate::pool::arrival::Arrival;
 use crate::pool::core::Core;
+use crate::pool::driver::Driver as _;
 use crate::pool::imap::IMapIterator;
 use crate::pool::message;
 use crate::pool::signal::Signal;
-use crate::pool::sink::{Arrival, Call, Token};
+use crate::pool::sink::{Call, Token};
 use crate::pool::source::Inputs;
 
 /// How many tasks wait in the buffer at the most.
@@ -32,13 +34,13 @@ pub struct Feeder {
     core: Arc<Core>,
     stream: Py<IMapIterator>,
     job: Job,
-    terms: Terms,
+    terms: TaskPolicy,
     inputs: Mutex<Option<Inputs>>,
-    shared: Arc<Shared>,
+    shared: Arc<FeederState>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct FeederState {
     buffer: Mutex<Buffer>,
     /// Tells the thread that there is room.
     room: Signal,
@@ -58,7 +60,7 @@ struct Buffer {
     ended: bool,
 }
 
-impl Shared {
+impl FeederState {
     fn lock(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,10 +71,10 @@ impl Feeder {
     pub fn new(
         core: Arc<Core>,
         stream: Py<IMapIterator>,
-        (job, terms): (Job, Terms),
+        (job, terms): (Job, TaskPolicy),
         inputs: Inputs,
     ) -> procession_engine::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(FeederState::default());
         core.engine.submit_source(Box::new(Fed {
             shared: Arc::clone(&shared),
             stream: Python::attach(|py| stream.clone_ref(py)),
@@ -106,7 +108,8 @@ impl Feeder {
                 return self.complete(py, inputs.taken() + 1);
             }
         };
-        match message::task(&chunk) {
+        let task = || self.stream.get().name(py, index);
+        match inputs.pickle((index, &chunk), task) {
             Ok(task) => self.put(py, (index, chunk), task),
             Err(error) => {
                 failed(index, error);
@@ -120,7 +123,7 @@ impl Feeder {
         &self,
         py: Python<'py>,
         (index, chunk): (usize, Bound<'py, PyAny>),
-        (payload, loans): (Payload, Loans),
+        (payload, loans): (TaskBytes, Loans),
     ) -> PyResult<bool> {
         let has_room = || {
             let buffer = self.shared.lock();
@@ -143,7 +146,7 @@ impl Feeder {
             },
             payload,
             job: Some(self.job.clone()),
-            terms: self.terms,
+            policy: self.terms,
             loans,
         });
         self.resume(buffer)?;
@@ -171,6 +174,20 @@ impl Feeder {
     }
 }
 
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        let inputs = self
+            .inputs
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if inputs.take().is_none() {
+            return;
+        }
+        // Its thread was never started: there are no inputs to wait for.
+        let _ = Python::try_attach(|py| self.complete(py, 0));
+    }
+}
+
 #[pymethods]
 impl Feeder {
     /// Feeds the pool until the inputs or the pool have ended.
@@ -180,7 +197,9 @@ impl Feeder {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let mut inputs = inputs.ok_or_else(|| value_error("a feeder runs once"))?;
+        let mut inputs = inputs.ok_or_else(|| {
+            value_error("this feeder has run already: a feeder runs once, make another")
+        })?;
         while self.feed(py, &mut inputs)? {}
         Ok(())
     }
@@ -188,14 +207,14 @@ impl Feeder {
 
 /// The buffer as the pool sees it.
 struct Fed {
-    shared: Arc<Shared>,
+    shared: Arc<FeederState>,
     stream: Py<IMapIterator>,
 }
 
 impl Source<Token> for Fed {
-    fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> Supply {
+    fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> SourceStatus {
         if self.stream.get().is_full() {
-            return Supply::Later;
+            return SourceStatus::Later;
         }
         let mut buffer = self.shared.lock();
         let count = most.min(buffer.tasks.len());
@@ -206,12 +225,12 @@ impl Source<Token> for Fed {
             .map(|task| message::length(&task.payload))
             .sum();
         let supply = match (buffer.tasks.is_empty(), buffer.complete) {
-            (true, true) => Supply::Done,
+            (true, true) => SourceStatus::Done,
             (true, false) => {
                 buffer.paused = true;
-                Supply::Later
+                SourceStatus::Later
             }
-            (false, _) => Supply::More,
+            (false, _) => SourceStatus::More,
         };
         drop(buffer);
         if count > 0 {
@@ -225,7 +244,7 @@ impl Source<Token> for Fed {
     }
 
     fn cancel(self: Box<Self>) {
-        self.stop(Arrival::cancelled);
+        self.stop(|py, call, index| Arrival::cancelled(py, &call.name(py, index)));
     }
 
     fn end(self: Box<Self>, end: &PoolEnd) {

@@ -6,33 +6,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::PyDict;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
 
+use crate::blocking::deadline;
 use crate::error;
-use crate::pool::core::Core;
-use crate::pool::made::Made;
+use crate::interrupt::let_interrupt_come;
+use crate::pool::arrival::Arrival;
+use crate::pool::callback::wake_all;
+use crate::pool::driver::Driver;
+use crate::pool::gc_guard::GcGuard;
 use crate::pool::place::Place;
-use crate::pool::result::next_job;
+use crate::pool::result::{generic_alias, next_job};
 use crate::pool::signal::Signal;
-use crate::pool::sink::Arrival;
-use crate::wait::deadline;
 
 /// The results of `imap`, in the order of the inputs.
 #[pyclass(frozen, subclass, weakref, dict, module = "procession.pool")]
 pub struct IMapIterator {
     /// Absent where threads bring the results, not processes.
-    core: Option<Arc<Core>>,
+    core: Option<Arc<dyn Driver>>,
     job: u64,
-    made: Made,
+    made: GcGuard,
     signal: Signal,
-    state: Mutex<State>,
+    state: Mutex<ImapState>,
 }
 
 /// The results of `imap_unordered`, as they come.
 #[pyclass(frozen, extends = IMapIterator, module = "procession.pool")]
 pub struct IMapUnorderedIterator;
 
-struct State {
+struct ImapState {
     /// The pool must live until all results are there, though the user drops it.
     pool: Option<Py<PyAny>>,
     cache: Py<PyDict>,
@@ -44,6 +47,8 @@ struct State {
     items: VecDeque<Item>,
     /// What has to wait for results before it, by place.
     unsorted: HashMap<usize, Item>,
+    /// They are called when there is news: for who does not wait, but awaits it.
+    wakers: Vec<Py<PyAny>>,
     /// Bytes of `items` and `unsorted`.
     bytes: usize,
     /// There are so many results that no more tasks are made for now.
@@ -75,7 +80,12 @@ const MOST: usize = 1024;
 /// How many bytes of them are.
 const MOST_BYTES: usize = 16 << 20;
 
-impl State {
+impl ImapState {
+    /// Tells whether there is a result to fetch, or will never be one.
+    fn has_news(&self) -> bool {
+        !self.items.is_empty() || self.closed || self.length == Some(self.index)
+    }
+
     /// Tells whether there is room for `1 / part` of the results that are kept.
     fn has_room(&self, part: usize) -> bool {
         let count = self.items.len() + self.unsorted.len();
@@ -86,7 +96,7 @@ impl State {
 impl IMapIterator {
     /// Makes an iterator and puts it into the pool's cache.
     pub fn create<'py>(
-        core: Option<Arc<Core>>,
+        core: Option<Arc<dyn Driver>>,
         pool: &Bound<'py, PyAny>,
         cache: &Bound<'py, PyDict>,
         (function, chunk): (&Bound<'py, PyAny>, usize),
@@ -110,7 +120,7 @@ impl IMapIterator {
     }
 
     fn new(
-        core: Option<Arc<Core>>,
+        core: Option<Arc<dyn Driver>>,
         pool: &Bound<'_, PyAny>,
         cache: &Bound<'_, PyDict>,
         ordered: bool,
@@ -118,9 +128,9 @@ impl IMapIterator {
         Self {
             core,
             job: next_job(),
-            made: Made::default(),
+            made: GcGuard::default(),
             signal: Signal::default(),
-            state: Mutex::new(State {
+            state: Mutex::new(ImapState {
                 pool: Some(pool.clone().unbind()),
                 cache: cache.clone().unbind(),
                 function: None,
@@ -128,6 +138,7 @@ impl IMapIterator {
                 ordered,
                 items: VecDeque::new(),
                 unsorted: HashMap::new(),
+                wakers: Vec::new(),
                 bytes: 0,
                 paused: false,
                 cancelled: false,
@@ -140,7 +151,7 @@ impl IMapIterator {
     }
 
     /// No code of Python runs while it is locked.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ImapState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,6 +170,7 @@ impl IMapIterator {
 
     /// Takes what came of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
+        let arrival = arrival.translated(slf.py(), slf.get().core.as_ref());
         let mut state = slf.get().state();
         if state.closed {
             state.index += 1;
@@ -200,6 +212,11 @@ impl IMapIterator {
         self.state().cancelled
     }
 
+    /// Says that the tasks that were not made yet are not wanted.
+    pub fn set_cancelled(&self) {
+        self.state().cancelled = true;
+    }
+
     /// Ends it with an error at `index`, unless its end is known: no more will come.
     pub fn cut_off(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         if slf.get().state().length.is_none() {
@@ -208,7 +225,7 @@ impl IMapIterator {
         }
     }
 
-    fn announce(slf: &Bound<'_, Self>, mut state: MutexGuard<'_, State>) {
+    fn announce(slf: &Bound<'_, Self>, mut state: MutexGuard<'_, ImapState>) {
         let py = slf.py();
         let complete = state.length == Some(state.index);
         let (pool, function) = match complete {
@@ -216,8 +233,13 @@ impl IMapIterator {
             false => (None, None),
         };
         let cache = complete.then(|| state.cache.clone_ref(py));
+        let wakers = match state.has_news() {
+            true => std::mem::take(&mut state.wakers),
+            false => Vec::new(),
+        };
         drop(state);
         slf.get().signal.notify();
+        wake_all(py, wakers);
         if let Some(cache) = cache {
             // A cache that the user has emptied is no reason to fail.
             let _ = cache.bind(py).del_item(slf.get().job);
@@ -242,7 +264,7 @@ impl IMapIterator {
     }
 
     /// Has the pool make tasks again, if it has stopped for want of room.
-    fn resume(&self, mut state: MutexGuard<'_, State>) -> PyResult<()> {
+    fn resume(&self, mut state: MutexGuard<'_, ImapState>) -> PyResult<()> {
         let core = self.core.as_ref().filter(|_| state.paused);
         state.paused = false;
         drop(state);
@@ -253,8 +275,7 @@ impl IMapIterator {
     }
 
     fn has_news(&self) -> bool {
-        let state = self.state();
-        !state.items.is_empty() || state.closed || state.length == Some(state.index)
+        self.state().has_news()
     }
 
     fn fetch(&self) -> PyResult<Option<Item>> {
@@ -267,9 +288,7 @@ impl IMapIterator {
                 }
                 Ok(Some(item))
             }
-            None if state.closed || state.length == Some(state.index) => {
-                Err(PyStopIteration::new_err(()))
-            }
+            None if state.has_news() => Err(PyStopIteration::new_err(())),
             None => Ok(None),
         }
     }
@@ -284,6 +303,14 @@ impl IMapIterator {
         Ok(Self::new(None, pool, &cache, true))
     }
 
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        generic_alias(cls, item)
+    }
+
     /// Errors that were raised know the frame that holds the iterator.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         if !self.made.is_made() {
@@ -296,6 +323,9 @@ impl IMapIterator {
         visit.call(&state.cache)?;
         visit.call(&state.pool)?;
         visit.call(&state.function)?;
+        for waker in &state.wakers {
+            visit.call(waker)?;
+        }
         for item in state.items.iter().chain(state.unsorted.values()) {
             visit.call(&item.object)?;
         }
@@ -309,9 +339,33 @@ impl IMapIterator {
             state.function.take(),
             std::mem::take(&mut state.items),
             std::mem::take(&mut state.unsorted),
+            std::mem::take(&mut state.wakers),
         );
         drop(state);
         drop(dropped);
+    }
+
+    fn __aiter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// Waits in a loop of asyncio.
+    fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static NEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let next = NEXT.import(slf.py(), "procession._awaiting", "next_of")?;
+        next.call1((slf, slf))
+    }
+
+    /// Has a function, if there is one, called when `next` does not have to wait; false if
+    /// it does not have to now.
+    #[pyo3(signature = (waker=None))]
+    fn _notify(&self, waker: Option<Py<PyAny>>) -> bool {
+        let mut state = self.state();
+        let waits = !state.has_news();
+        if waits {
+            state.wakers.extend(waker);
+        }
+        waits
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -330,8 +384,9 @@ impl IMapIterator {
                 Some(item) if item.success => return Ok(item.object),
                 Some(item) => {
                     // As in `ApplyResult::open`.
-                    py.check_signals()?;
-                    return Err(PyErr::from_value(item.object.into_bound(py)));
+                    let error = item.object.into_bound(py);
+                    let_interrupt_come(py, &error)?;
+                    return Err(PyErr::from_value(error));
                 }
                 None => {}
             }
@@ -341,7 +396,7 @@ impl IMapIterator {
             };
             // Another thread may fetch what has come, so it is looked for again.
             if !driven && !self.signal.wait(py, &|| self.has_news(), end)? {
-                return Err(error::timed_out());
+                return Err(error::timed_out("the next result", timeout));
             }
         }
     }
@@ -370,8 +425,10 @@ impl IMapIterator {
         let unsorted = std::mem::take(&mut state.unsorted);
         // They have come, though nobody fetches them.
         state.index += unsorted.len();
+        let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         drop((items, unsorted));
+        wake_all(slf.py(), wakers);
         match this.core {
             Some(_) => Self::cancel(slf, false).map(drop),
             None => Ok(()),
@@ -385,6 +442,7 @@ impl IMapIterator {
             object,
             told: true,
             size: 0,
+            loss: None,
         };
         Self::arrive(slf, i, arrival);
     }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use procession_engine::arena::{Loans, loans};
-use procession_engine::pool::{Job, Payload, Terms};
+use procession_engine::pool::{Job, TaskBytes, TaskPolicy};
+use procession_engine::shm::Loans;
+use procession_engine::shm::transfer::loans;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
+use crate::by_value::{Reader, explain};
 use crate::error::{IntoPython, value_error};
 use crate::pickle::{self, Pickled};
 
@@ -44,18 +47,18 @@ impl Shape {
 }
 
 /// A time and a number of retries as Python gives them, for [`terms`].
-pub type Numbers = Option<(Option<f64>, u32)>;
+pub type PolicyParts = Option<(Option<f64>, u32)>;
 
 /// Returns the terms of a task.
-pub fn terms(numbers: Numbers) -> PyResult<Terms> {
+pub fn terms(numbers: PolicyParts) -> PyResult<TaskPolicy> {
     let Some((timeout, retries)) = numbers else {
-        return Ok(Terms::default());
+        return Ok(TaskPolicy::default());
     };
     let duration = |seconds| {
         Duration::try_from_secs_f64(seconds)
             .map_err(|_| value_error(format!("a task cannot take {seconds} s")))
     };
-    Ok(Terms {
+    Ok(TaskPolicy {
         timeout: timeout.map(duration).transpose()?,
         retries,
     })
@@ -79,33 +82,72 @@ pub fn name(function: &Bound<'_, PyAny>) -> String {
 }
 
 /// Returns how many bytes a task has.
-pub fn length(payload: &Payload) -> usize {
+pub fn length(payload: &TaskBytes) -> usize {
     match payload {
-        Payload::Inline(bytes) => bytes.len(),
-        Payload::Block(_, len) => *len as usize,
+        TaskBytes::Inline(bytes) => bytes.len(),
+        TaskBytes::Block(_, len) => *len as usize,
     }
 }
 
 /// Pickles what a task is, into the arena if it is long; returns what it has handles
 /// of, too.
-pub fn task(object: &Bound<'_, PyAny>) -> PyResult<(Payload, Loans)> {
+pub fn task(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(TaskBytes, Loans)> {
     let py = object.py();
-    let (pickled, loans) = Pickled::lending(object)?;
+    let (pickled, loans) = Pickled::lending_to(reader, object)?;
     let payload = pickled.with_parts(py, |parts| {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         if len < LONG {
-            Payload::new(parts).or_raise()
+            TaskBytes::new(parts).or_raise()
         } else {
-            py.detach(|| Payload::new(parts)).or_raise()
+            py.detach(|| TaskBytes::new(parts)).or_raise()
         }
     });
     Ok((payload?, loans))
 }
 
+/// The task of a single call, and what it was made of if it may be tried again.
+pub type CallParts = ((TaskBytes, Loans), Option<Py<PyAny>>);
+
+/// Pickles a single call, as a worker reads it.
+pub fn call(
+    (func, args, kwds): (&Bound<'_, PyAny>, &Bound<'_, PyAny>, &Bound<'_, PyAny>),
+    reader: Reader,
+    is_kept: bool,
+) -> PyResult<CallParts> {
+    let py = func.py();
+    let call = PyTuple::new(py, [func, args, kwds])?.into_any();
+    let made = task(&call, reader).map_err(|error| {
+        explain(py, error, "explain_call", |error| {
+            (error, func, args, kwds, name(func), reader.word()).into_pyobject(py)
+        })
+    })?;
+    Ok((made, is_kept.then(|| call.unbind())))
+}
+
+/// Pickles an input of a job, or several, the first of which has a place among all inputs;
+/// `name` tells what the task is called.
+pub fn input(
+    object: &Bound<'_, PyAny>,
+    (first, is_chunk): (usize, bool),
+    reader: Reader,
+    name: impl FnOnce() -> String,
+) -> PyResult<(TaskBytes, Loans)> {
+    let py = object.py();
+    task(object, reader).map_err(|error| {
+        explain(py, error, "explain_inputs", |error| {
+            (error, object, first, is_chunk, name(), reader.word()).into_pyobject(py)
+        })
+    })
+}
+
 /// Pickles the function that all tasks of a job call.
-pub fn job(function: &Bound<'_, PyAny>, shape: Shape) -> PyResult<Job> {
+pub fn job(function: &Bound<'_, PyAny>, shape: Shape, reader: Reader) -> PyResult<Job> {
     let py = function.py();
-    let (pickled, loans) = Pickled::lending(function)?;
+    let (pickled, loans) = Pickled::lending_to(reader, function).map_err(|error| {
+        explain(py, error, "explain_call", |error| {
+            (error, function, (), (), name(function), reader.word()).into_pyobject(py)
+        })
+    })?;
     let mut bytes = vec![0; 1 + pickled.len(py)];
     bytes[0] = shape.byte();
     pickled.copy_to(py, &mut bytes[1..]);
@@ -117,6 +159,6 @@ pub fn load_job<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<(Shape, Bound<'p
     let (&shape, pickle) = bytes
         .split_first()
         .ok_or_else(|| value_error("a job without a function"))?;
-    let function = loans::visiting(|| pickle::load(py, pickle))?;
+    let function = loans::reading_untracked(|| pickle::load(py, pickle))?;
     Ok((Shape::from_byte(shape), function))
 }

@@ -1,12 +1,17 @@
 //! A pool of worker processes, as Python sees it.
 //!
-//! `core` drives the engine's pool while Python waits; `sink` makes Python objects
-//! of what comes home and hands them to `result` and `imap`, which the user holds.
+//! `core` drives the engine's pool while Python waits, as its results ask it to
+//! (`driver`); `sink` makes Python objects of what comes home (`arrival`) and hands
+//! them to `result` and `imap`, which the user holds. What Python raises meanwhile
+//! is put off (`callback`).
 //! `source` and `feeder` make tasks as workers need them: the one of inputs that
 //! are at hand, the other of an iterator that may block. `worker` is the other side.
 
+mod arrival;
+mod callback;
 mod core;
-mod made;
+mod driver;
+mod gc_guard;
 mod message;
 mod place;
 mod signal;
@@ -19,6 +24,7 @@ mod feeder;
 mod source;
 
 mod owner;
+mod size;
 mod starter;
 
 mod worker;

@@ -6,16 +6,21 @@ use procession_engine::pool as engine;
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyIterator, PyTuple};
+use pyo3::types::{PyDict, PyIterator};
 
+use crate::by_value::Reader;
 use crate::error::{IntoPython, to_python};
+use crate::interrupt::raise_interrupt;
+use crate::pool::arrival::Arrival;
 use crate::pool::core::Core;
+use crate::pool::driver::Driver;
 use crate::pool::feeder::Feeder;
 use crate::pool::imap::IMapIterator;
 use crate::pool::message::{self, Shape};
 use crate::pool::result::{ApplyResult, Callbacks};
-use crate::pool::sink::{Arrival, Call, Deliver, Token};
-use crate::pool::source::{Foregone, Inputs, Items};
+use crate::pool::sink::{Call, Deliver, Token};
+use crate::pool::size::Size;
+use crate::pool::source::{FailedCall, Inputs, Items};
 use crate::pool::starter::{Failure, Starter};
 
 /// The workers of a `Pool` and what they have to do.
@@ -24,22 +29,32 @@ use crate::pool::starter::{Failure, Starter};
 #[pyclass(frozen, weakref, module = "procession._procession")]
 pub struct Pool {
     core: Arc<Core>,
+    failure: Failure,
+    size: Size,
+    /// What the workers can read.
+    reader: Reader,
     #[pyo3(get)]
     cache: Py<PyDict>,
 }
 
 #[pymethods]
 impl Pool {
-    /// Starts the workers by calling `start` for each, with its lane and its place in
-    /// the pool.
+    /// Makes a pool that has no workers yet; `start` makes their processes.
     #[new]
-    #[pyo3(signature = (start, size, tasks_per_worker=None, memory_limit=None))]
+    #[pyo3(signature = (
+        start, size, tasks_per_worker=None, memory_limit=None, errors=None, most=None,
+        by_name_only=false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are those of a pool")]
     fn new(
         py: Python<'_>,
         start: Py<PyAny>,
         size: usize,
         tasks_per_worker: Option<u64>,
         memory_limit: Option<u64>,
+        errors: Option<Py<PyAny>>,
+        most: Option<usize>,
+        by_name_only: bool,
     ) -> PyResult<Self> {
         let config = engine::Config {
             tasks_per_worker: tasks_per_worker.map(|tasks| tasks.try_into().unwrap_or(u32::MAX)),
@@ -47,13 +62,32 @@ impl Pool {
         };
         let failure = Failure::default();
         let starter = Box::new(Starter::new(start, failure.clone()));
-        let sink = Deliver { memory_limit };
-        let engine = py.detach(|| engine::Pool::new(config, sink, starter));
-        let engine = engine.map_err(|error| failure.take().unwrap_or_else(|| to_python(error)))?;
+        let sink = Deliver {
+            memory_limit,
+            errors,
+        };
+        let engine = engine::Pool::without_workers(config, sink, starter).or_raise()?;
         Ok(Self {
             core: Arc::new(Core { engine }),
+            failure,
+            size: Size::new(size, most.unwrap_or(size)),
+            reader: Reader::of_pool(by_name_only),
             cache: PyDict::new(py).unbind(),
         })
+    }
+
+    /// Starts the workers. If one cannot be started, or a signal's handler raises, the
+    /// pool ends.
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        let started = match self.failure.of(|| self.core.start(py)) {
+            (Ok(Ok(())), None) => return Ok(()),
+            (Err(put_off), _) => put_off,
+            (_, Some(failure)) => failure,
+            (Ok(Err(error)), None) => to_python(error),
+        };
+        // That one is told; what is put off meanwhile is of the same kind.
+        let _ = self.core.terminate(py);
+        Err(started)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -68,7 +102,7 @@ impl Pool {
         func: &Bound<'_, PyAny>,
         args: &Bound<'_, PyAny>,
         kwds: &Bound<'_, PyAny>,
-        terms: message::Numbers,
+        terms: message::PolicyParts,
     ) -> PyResult<Py<PyAny>> {
         let py = pool.py();
         let terms = message::terms(terms)?;
@@ -76,8 +110,10 @@ impl Pool {
             function: Some(func.clone().unbind()),
             ..Callbacks::default()
         };
+        let task = message::call((func, args, kwds), self.reader, terms.retries > 0);
+        raise_interrupt(py, &task)?;
         let result = self.result(pool, callbacks)?;
-        self.submit(&result, call(func, args, kwds), terms)?;
+        self.submit_or_tell(&result, task, terms)?;
         self.wait_for(py, &result)
     }
 
@@ -92,17 +128,51 @@ impl Pool {
         kwds: &Bound<'py, PyAny>,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
-        terms: message::Numbers,
+        terms: message::PolicyParts,
     ) -> PyResult<Bound<'py, ApplyResult>> {
         let terms = message::terms(terms)?;
         let callbacks = Callbacks {
             function: Some(func.clone().unbind()),
             success: callback,
             error: error_callback,
+            listener: None,
         };
+        let task = message::call((func, args, kwds), self.reader, terms.retries > 0);
+        raise_interrupt(pool.py(), &task)?;
         let result = self.result(pool, callbacks)?;
-        self.submit(&result, call(func, args, kwds), terms)?;
-        self.core.engine.attend().or_raise()?;
+        self.submit_or_tell(&result, task, terms)?;
+        self.core.engine.deliver_in_background().or_raise()?;
+        Ok(result)
+    }
+
+    /// Has a function called in a worker; its future is told by `_settle`. Raises if the
+    /// pool takes no more tasks.
+    #[pyo3(signature = (pool, future, func, args, kwds, terms=None))]
+    fn submit<'py>(
+        &self,
+        pool: &Bound<'py, PyAny>,
+        future: Py<PyAny>,
+        func: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyAny>,
+        kwds: &Bound<'py, PyAny>,
+        terms: message::PolicyParts,
+    ) -> PyResult<Bound<'py, ApplyResult>> {
+        let py = pool.py();
+        let terms = message::terms(terms)?;
+        let callbacks = Callbacks {
+            function: Some(func.clone().unbind()),
+            listener: Some(future),
+            ..Callbacks::default()
+        };
+        let task = message::call((func, args, kwds), self.reader, terms.retries > 0);
+        raise_interrupt(py, &task)?;
+        let result = self.result(pool, callbacks)?;
+        if let Err(error) = self.hand_in(&result, task, terms) {
+            result.get().withdraw(py);
+            return Err(to_python(error));
+        }
+        self.core.engine.deliver_in_background().or_raise()?;
+        self.grow(py, self.core.engine.outstanding())?;
         Ok(result)
     }
 
@@ -116,7 +186,7 @@ impl Pool {
         items: &Bound<'_, PyAny>,
         chunksize: usize,
         star: bool,
-        terms: message::Numbers,
+        terms: message::PolicyParts,
     ) -> PyResult<Py<PyAny>> {
         let way = Way {
             chunk: chunksize,
@@ -141,12 +211,13 @@ impl Pool {
         star: bool,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
-        terms: message::Numbers,
+        terms: message::PolicyParts,
     ) -> PyResult<Bound<'py, ApplyResult>> {
         let callbacks = Callbacks {
             function: None,
             success: callback,
             error: error_callback,
+            listener: None,
         };
         let way = Way {
             chunk: chunksize,
@@ -154,13 +225,17 @@ impl Pool {
             terms: message::terms(terms)?,
         };
         let result = self.begin_map(pool, func, items, way, callbacks)?;
-        self.core.engine.attend().or_raise()?;
+        self.core.engine.deliver_in_background().or_raise()?;
         Ok(result)
     }
 
     /// Has a function called with what an iterable yields; returns the results one
-    /// by one, and what is to be run in a thread if the iterable may block.
-    #[pyo3(signature = (pool, func, iterable, chunksize, ordered, terms=None))]
+    /// by one, and what is to be run in a thread if the iterable may block. What it yields
+    /// may be the arguments of a call each, and results may be made that nobody fetches.
+    #[pyo3(signature = (
+        pool, func, iterable, chunksize, ordered, terms=None, star=false, unbounded=false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are those of `imap`")]
     fn imap<'py>(
         &self,
         pool: &Bound<'py, PyAny>,
@@ -168,29 +243,38 @@ impl Pool {
         iterable: &Bound<'py, PyAny>,
         chunksize: usize,
         ordered: bool,
-        terms: message::Numbers,
+        terms: message::PolicyParts,
+        star: bool,
+        unbounded: bool,
     ) -> PyResult<(Bound<'py, IMapIterator>, Option<Feeder>)> {
         let py = pool.py();
         let cache = self.cache.bind(py);
         let iterator = iterable.try_iter()?;
-        let core = Some(Arc::clone(&self.core));
+        let core = Some(self.core.driver());
         let terms = message::terms(terms)?;
-        let stream = IMapIterator::create(core, pool, cache, (func, chunksize), ordered)?;
-        let call = Call::Stream(stream.clone().unbind());
         let shape = Shape {
             chunked: chunksize > 1,
-            star: false,
+            star,
         };
-        let job = match message::job(func, shape) {
+        let job = message::job(func, shape, self.reader);
+        raise_interrupt(py, &job)?;
+        let at_hand = is_at_hand(&iterator)?;
+        let inputs = Inputs::new(iterator, chunksize, self.reader)?;
+        // From here on no code of Python runs in which a handler might raise: somebody
+        // has to have the results, or nobody must wait for them.
+        let stream = IMapIterator::create(core, pool, cache, (func, chunksize), ordered)?;
+        if unbounded {
+            stream.get().make_all()?;
+        }
+        let call = Call::Stream(stream.clone().unbind());
+        let job = match job {
             Ok(job) => job,
             Err(error) => {
                 self.foregone(call, Arrival::error(py, error))?;
-                self.core.engine.attend().or_raise()?;
+                self.core.engine.deliver_in_background().or_raise()?;
                 return Ok((stream, None));
             }
         };
-        let at_hand = is_at_hand(&iterator)?;
-        let inputs = Inputs::new(iterator, chunksize);
         let submitted = if at_hand {
             let items = Items {
                 call,
@@ -209,7 +293,7 @@ impl Pool {
         };
         match submitted {
             Ok(feeder) => {
-                self.core.engine.attend().or_raise()?;
+                self.core.engine.deliver_in_background().or_raise()?;
                 Ok((stream, feeder))
             }
             Err(error) => {
@@ -220,19 +304,70 @@ impl Pool {
         }
     }
 
-    /// Replaces workers that have ended.
-    fn replenish(&self, py: Python<'_>) -> PyResult<()> {
+    /// Replaces workers that have ended, and has as many as the pool of Python says.
+    fn populate(&self, pool: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = pool.py();
         let asked = std::sync::atomic::AtomicBool::new(false);
         let again = || asked.swap(true, std::sync::atomic::Ordering::Relaxed);
-        self.core
-            .drive(py, &again, procession_engine::os::time::Deadline::NEVER)?;
-        Ok(())
+        self.core.drive(
+            py,
+            &again,
+            procession_engine::sys::wait::time::Deadline::NEVER,
+        )?;
+        let size = pool.getattr(pyo3::intern!(py, "_processes"))?.extract()?;
+        match self.size.change(py, &self.core, &self.failure, size)? {
+            // It needs none any more.
+            Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+            result => result.or_raise(),
+        }
+    }
+
+    /// Changes the number of workers. Raises why one could not be started; it is tried again
+    /// later.
+    fn resize(&self, py: Python<'_>, size: usize) -> PyResult<()> {
+        self.size
+            .change(py, &self.core, &self.failure, size)?
+            .or_raise()
+    }
+
+    /// Returns of each worker its place, its process id, and how many tasks it has done.
+    fn worker_views(&self) -> Vec<(u32, u32, u64)> {
+        let view = |worker: engine::WorkerView| (worker.index, worker.pid, worker.done);
+        let workers = self.core.engine.workers().into_iter();
+        workers
+            .filter(|worker| !worker.is_ending)
+            .map(view)
+            .collect()
+    }
+
+    /// Has more workers, as many as there are tasks, within its bounds.
+    fn grow(&self, py: Python<'_>, tasks: usize) -> PyResult<()> {
+        self.size.grow(py, &self.core, tasks)
+    }
+
+    /// Cancels all that has not begun.
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        for call in self.cache.bind(py).values() {
+            if let Ok(stream) = call.cast::<IMapIterator>() {
+                stream.get().set_cancelled();
+            }
+        }
+        self.core.cancel_all(py)
+    }
+
+    /// Returns why it runs no more tasks, if nobody has asked for its end.
+    fn broken(&self) -> Option<String> {
+        let end = self.core.engine.end()?;
+        match *end {
+            engine::PoolEnd::Closed | engine::PoolEnd::Terminated => None,
+            engine::PoolEnd::Initializer(_) | engine::PoolEnd::Workers(_) => Some(end.to_string()),
+        }
     }
 
     /// Takes no more tasks; the workers end when they have done what they have.
     fn close(&self) -> PyResult<()> {
         self.core.engine.close();
-        match self.core.engine.attend() {
+        match self.core.engine.deliver_in_background() {
             // A forked copy of the process has no pool to close.
             Err(error) if error.kind() == ErrorKind::NotOwner => Ok(()),
             result => result.or_raise(),
@@ -262,27 +397,39 @@ impl Pool {
         pool: &Bound<'py, PyAny>,
         callbacks: Callbacks,
     ) -> PyResult<Bound<'py, ApplyResult>> {
-        let core = Some(Arc::clone(&self.core));
+        let core = Some(self.core.driver());
         ApplyResult::create(core, pool, self.cache.bind(pool.py()), callbacks)
     }
 
-    fn submit(
+    fn submit_or_tell(
         &self,
         result: &Bound<'_, ApplyResult>,
-        task: PyResult<Bound<'_, PyAny>>,
-        terms: engine::Terms,
+        task: PyResult<message::CallParts>,
+        terms: engine::TaskPolicy,
     ) -> PyResult<()> {
-        let py = result.py();
+        match self.hand_in(result, task, terms) {
+            Ok(()) => Ok(()),
+            Err(error) => self.refused(result.py(), Call::Result(result.clone().unbind()), error),
+        }
+    }
+
+    /// Submits the task of a result, or has it told why there is none.
+    fn hand_in(
+        &self,
+        result: &Bound<'_, ApplyResult>,
+        task: PyResult<message::CallParts>,
+        terms: engine::TaskPolicy,
+    ) -> procession_engine::Result<()> {
         let call = Call::Result(result.clone().unbind());
-        let made = task.and_then(|task| {
-            let made = message::task(&task)?;
-            Ok((made, (terms.retries > 0).then(|| task.unbind())))
-        });
-        let ((payload, loans), input) = match made {
+        let ((payload, loans), input) = match task {
             Ok(made) => made,
-            Err(error) => return self.foregone(call, Arrival::error(py, error)),
+            Err(error) => {
+                let arrival = Arrival::error(result.py(), error);
+                let failed = Box::new(FailedCall { call, arrival });
+                return self.core.engine.submit_source(failed);
+            }
         };
-        let submitted = self.core.engine.submit(engine::Task {
+        self.core.engine.submit(engine::Task {
             token: Token {
                 call,
                 index: 0,
@@ -290,13 +437,9 @@ impl Pool {
             },
             payload,
             job: None,
-            terms,
+            policy: terms,
             loans,
-        });
-        match submitted {
-            Ok(()) => Ok(()),
-            Err(error) => self.refused(py, Call::Result(result.clone().unbind()), error),
-        }
+        })
     }
 
     fn begin_map<'py>(
@@ -311,18 +454,21 @@ impl Pool {
         let Way { chunk, star, terms } = way;
         let length = items.len()?;
         callbacks.function = Some(func.clone().unbind());
-        let core = Some(Arc::clone(&self.core));
+        let shape = Shape {
+            chunked: chunk > 1,
+            star,
+        };
+        let job = message::job(func, shape, self.reader);
+        raise_interrupt(py, &job)?;
+        let inputs = Inputs::of(items, chunk, self.reader)?;
+        let core = Some(self.core.driver());
         let cache = self.cache.bind(py);
         let result = ApplyResult::create_map(core, pool, cache, callbacks, (chunk, length))?;
         if length == 0 {
             return Ok(result);
         }
         let call = Call::Result(result.clone().unbind());
-        let shape = Shape {
-            chunked: chunk > 1,
-            star,
-        };
-        let job = match message::job(func, shape) {
+        let job = match job {
             Ok(job) => job,
             Err(error) => {
                 self.foregone(call, Arrival::error(py, error))?;
@@ -333,7 +479,7 @@ impl Pool {
             call,
             job,
             terms,
-            inputs: Inputs::of(items, chunk)?,
+            inputs,
             total: Some(length.div_ceil(chunk.max(1))),
         };
         result.get().set_fed(true);
@@ -344,10 +490,10 @@ impl Pool {
     }
 
     fn wait_for(&self, py: Python<'_>, result: &Bound<'_, ApplyResult>) -> PyResult<Py<PyAny>> {
-        let end = procession_engine::os::time::Deadline::NEVER;
+        let end = procession_engine::sys::wait::time::Deadline::NEVER;
         if let Err(error) = result.get().wait_until(py, end) {
-            // Nobody will ask for it any more.
-            self.core.engine.attend().or_raise()?;
+            // Nobody will ask for it any more. If that fails, the next call tells.
+            let _ = self.core.engine.deliver_in_background();
             return Err(error);
         }
         result.get().open(py)
@@ -355,7 +501,7 @@ impl Pool {
 
     /// Has it told that a call failed before it became a task.
     fn foregone(&self, call: Call, arrival: Arrival) -> PyResult<()> {
-        let py_call = Foregone { call, arrival };
+        let py_call = FailedCall { call, arrival };
         self.core.engine.submit_source(Box::new(py_call)).or_raise()
     }
 
@@ -365,7 +511,7 @@ impl Pool {
             return Err(to_python(error));
         };
         let arrival = Arrival::ended(py, &end);
-        Foregone { call, arrival }.tell(py);
+        FailedCall { call, arrival }.tell(py);
         Ok(())
     }
 }
@@ -377,7 +523,7 @@ struct Way {
     chunk: usize,
     /// They are the arguments of a call each.
     star: bool,
-    terms: engine::Terms,
+    terms: engine::TaskPolicy,
 }
 
 impl Drop for Pool {
@@ -385,15 +531,6 @@ impl Drop for Pool {
         // Its collector may be waiting for the GIL.
         Python::try_attach(|py| py.detach(|| self.core.engine.terminate()));
     }
-}
-
-/// Returns a single call as a worker reads it.
-fn call<'py>(
-    func: &Bound<'py, PyAny>,
-    args: &Bound<'py, PyAny>,
-    kwds: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    Ok(PyTuple::new(func.py(), [func, args, kwds])?.into_any())
 }
 
 /// Tells whether an iterator is one of those of the interpreter that yield what is

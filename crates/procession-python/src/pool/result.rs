@@ -3,39 +3,43 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use procession_engine::os::time::Deadline;
+use procession_engine::sys::wait::time::Deadline;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PySequence, PyType};
 
+use crate::blocking::deadline;
 use crate::error::{self, value_error};
-use crate::pool::core::{Core, put_off};
-use crate::pool::made::Made;
+use crate::interrupt::let_interrupt_come;
+use crate::pool::arrival::Arrival;
+use crate::pool::callback::{is_waiting, put_off, uninterrupted, wake_all};
+use crate::pool::driver::Driver;
+use crate::pool::gc_guard::GcGuard;
 use crate::pool::place::Place;
 use crate::pool::signal::Signal;
-use crate::pool::sink::Arrival;
-use crate::wait::deadline;
 
 /// The result of `apply_async`; the base of that of `map_async`.
 #[pyclass(frozen, subclass, weakref, dict, module = "procession.pool")]
 pub struct ApplyResult {
     /// Absent where threads bring the result, not processes.
-    core: Option<Arc<Core>>,
+    core: Option<Arc<dyn Driver>>,
     job: u64,
-    made: Made,
+    made: GcGuard,
     done: AtomicBool,
     /// Tasks are still being made of the inputs.
     is_fed: AtomicBool,
     cancelled: AtomicBool,
     signal: Signal,
-    state: Mutex<State>,
+    state: Mutex<ResultState>,
 }
 
 /// The result of `map_async`.
 #[pyclass(frozen, extends = ApplyResult, module = "procession.pool")]
 pub struct MapResult;
 
-struct State {
+struct ResultState {
     /// The pool must live until the result is there, though the user drops it.
     pool: Option<Py<PyAny>>,
     cache: Py<PyDict>,
@@ -43,6 +47,9 @@ struct State {
     function: Option<Py<PyAny>>,
     callback: Option<Py<PyAny>>,
     error_callback: Option<Py<PyAny>>,
+    listener: Option<Py<PyAny>>,
+    /// They are called when the result is there: for who does not wait, but awaits it.
+    wakers: Vec<Py<PyAny>>,
     success: bool,
     value: Option<Py<PyAny>>,
     map: Option<Map>,
@@ -62,12 +69,15 @@ pub struct Callbacks {
     pub function: Option<Py<PyAny>>,
     pub success: Option<Py<PyAny>>,
     pub error: Option<Py<PyAny>>,
+    /// Its `_settle` is told in any case, and while others have the result already: the
+    /// future that users have in the place of this result.
+    pub listener: Option<Py<PyAny>>,
 }
 
 impl ApplyResult {
     /// Makes the result of one call and puts it into the pool's cache.
     pub fn create<'py>(
-        core: Option<Arc<Core>>,
+        core: Option<Arc<dyn Driver>>,
         pool: &Bound<'py, PyAny>,
         cache: &Bound<'py, PyDict>,
         callbacks: Callbacks,
@@ -80,7 +90,7 @@ impl ApplyResult {
 
     /// Makes the result of a map of `length` inputs in chunks.
     pub fn create_map<'py>(
-        core: Option<Arc<Core>>,
+        core: Option<Arc<dyn Driver>>,
         pool: &Bound<'py, PyAny>,
         cache: &Bound<'py, PyDict>,
         callbacks: Callbacks,
@@ -109,7 +119,7 @@ impl ApplyResult {
     }
 
     fn new(
-        core: Option<Arc<Core>>,
+        core: Option<Arc<dyn Driver>>,
         pool: &Bound<'_, PyAny>,
         cache: &Bound<'_, PyDict>,
         callbacks: Callbacks,
@@ -118,17 +128,19 @@ impl ApplyResult {
         Self {
             core,
             job: next_job(),
-            made: Made::default(),
+            made: GcGuard::default(),
             done: AtomicBool::new(false),
             is_fed: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             signal: Signal::default(),
-            state: Mutex::new(State {
+            state: Mutex::new(ResultState {
                 pool: Some(pool.clone().unbind()),
                 cache: cache.clone().unbind(),
                 function: callbacks.function,
                 callback: callbacks.success,
                 error_callback: callbacks.error,
+                listener: callbacks.listener,
+                wakers: Vec::new(),
                 success: true,
                 value: None,
                 map,
@@ -137,7 +149,7 @@ impl ApplyResult {
     }
 
     /// No code of Python runs while it is locked.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ResultState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,8 +159,7 @@ impl ApplyResult {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Says that tasks are being made, or no longer. It is called with the GIL
-    /// held, as `cancel` is.
+    /// Says that tasks are being made, or no longer.
     pub fn set_fed(&self, is_fed: bool) {
         self.is_fed.store(is_fed, Ordering::Relaxed);
     }
@@ -176,13 +187,13 @@ impl ApplyResult {
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         let py = slf.py();
         let this = slf.get();
-        let mut state = this.state();
         let Arrival {
             success,
             object,
             told,
             ..
-        } = arrival;
+        } = arrival.translated(py, this.core.as_ref());
+        let mut state = this.state();
         let Some(map) = &mut state.map else {
             state.success = success;
             state.value = Some(object);
@@ -240,6 +251,14 @@ impl ApplyResult {
             .filter(|_| told)
             .zip(state.value.as_ref())
             .map(|(callback, value)| (callback.clone_ref(py), value.clone_ref(py)));
+        let listener = state.listener.take();
+        let outcome = (
+            state.success,
+            listener
+                .as_ref()
+                .and(state.value.as_ref())
+                .map(|value| value.clone_ref(py)),
+        );
         let pool = state.pool.take();
         let function = state.function.take();
         let cache = state.cache.clone_ref(py);
@@ -254,7 +273,34 @@ impl ApplyResult {
         // Release pairs with the Acquire in `is_done`.
         this.done.store(true, Ordering::Release);
         this.signal.notify();
-        drop((callbacks, pool, function));
+        let wakers = std::mem::take(&mut this.state().wakers);
+        wake_all(py, wakers);
+        if let Some(listener) = &listener {
+            // What it calls may wait for a thread that waits for this result.
+            if let Some(core) = &this.core {
+                core.notify();
+            }
+            let name = intern!(py, "_settle");
+            let settle = || {
+                let told = (outcome.0, outcome.1.as_ref(), is_waiting());
+                listener.call_method1(py, name, told)
+            };
+            if let Err(error) = uninterrupted(py, settle) {
+                put_off(py, error, listener.bind(py));
+            }
+        }
+        drop((callbacks, pool, function, listener));
+    }
+
+    /// Takes a result that never became a task out of the pool's cache.
+    pub fn withdraw(&self, py: Python<'_>) {
+        let mut state = self.state();
+        let (pool, listener) = (state.pool.take(), state.listener.take());
+        let cache = state.cache.clone_ref(py);
+        drop(state);
+        // A cache that the user has emptied is no reason to fail.
+        let _ = cache.bind(py).del_item(self.job);
+        drop((pool, listener));
     }
 
     /// Waits until the result is there; tells whether it is.
@@ -282,8 +328,9 @@ impl ApplyResult {
             return Ok(value);
         }
         // Who interrupts a program interrupts its workers: their errors are not the news.
-        py.check_signals()?;
-        Err(PyErr::from_value(value.into_bound(py)))
+        let value = value.into_bound(py);
+        let_interrupt_come(py, &value)?;
+        Err(PyErr::from_value(value))
     }
 }
 
@@ -327,6 +374,7 @@ impl ApplyResult {
             function: None,
             success: callback,
             error: error_callback,
+            listener: None,
         };
         Ok(Self::new(None, pool, &cache, callbacks, None))
     }
@@ -341,11 +389,15 @@ impl ApplyResult {
             return Ok(());
         };
         visit.call(&state.cache)?;
+        for waker in &state.wakers {
+            visit.call(waker)?;
+        }
         for object in [
             &state.pool,
             &state.function,
             &state.callback,
             &state.error_callback,
+            &state.listener,
             &state.value,
         ] {
             visit.call(object)?;
@@ -360,7 +412,9 @@ impl ApplyResult {
             state.function.take(),
             state.callback.take(),
             state.error_callback.take(),
+            state.listener.take(),
             state.value.take(),
+            std::mem::take(&mut state.wakers),
         );
         drop(state);
         drop(dropped);
@@ -385,7 +439,7 @@ impl ApplyResult {
     #[pyo3(signature = (timeout=None))]
     fn get(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         if !self.wait_until(py, deadline(timeout)?)? {
-            return Err(error::timed_out());
+            return Err(error::timed_out("the result", timeout));
         }
         self.open(py)
     }
@@ -403,6 +457,32 @@ impl ApplyResult {
         Ok(was_fed || count > 0)
     }
 
+    /// Waits in a loop of asyncio.
+    fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        static OUTCOME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let outcome = OUTCOME.import(slf.py(), "procession._awaiting", "outcome")?;
+        outcome.call1((slf,))
+    }
+
+    /// Has a function called when the result is there; false if it is there.
+    fn _notify(&self, waker: Py<PyAny>) -> bool {
+        let mut state = self.state();
+        // `finish` says that it is there before it takes the wakers, by this lock.
+        let is_done = self.is_done();
+        if !is_done {
+            state.wakers.push(waker);
+        }
+        !is_done
+    }
+
+    /// Tells whether a worker has begun with its task, or with one of its tasks, and not
+    /// ended it.
+    fn running(slf: &Bound<'_, Self>) -> bool {
+        let this = slf.get();
+        let core = this.core.as_ref().filter(|_| !this.is_done());
+        core.is_some_and(|core| core.is_running(slf.py(), slf.as_ptr() as usize))
+    }
+
     fn cancelled(&self, py: Python<'_>) -> PyResult<bool> {
         if !self.is_done() {
             return Ok(false);
@@ -418,6 +498,7 @@ impl ApplyResult {
             object,
             told: true,
             size: 0,
+            loss: None,
         };
         Self::arrive(slf, i, arrival);
     }
@@ -427,8 +508,7 @@ impl ApplyResult {
         cls: &Bound<'py, PyType>,
         item: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let alias = cls.py().import("types")?.getattr("GenericAlias")?;
-        alias.call1((cls, item))
+        generic_alias(cls, item)
     }
 
     #[getter]
@@ -496,4 +576,13 @@ impl MapResult {
         let state = slf.as_super().get().state();
         state.map.as_ref().map_or(0, |map| map.chunk)
     }
+}
+
+/// Returns what a class is with a type for its parameter: `ApplyResult[int]`.
+pub fn generic_alias<'py>(
+    cls: &Bound<'py, PyType>,
+    item: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let alias = cls.py().import("types")?.getattr("GenericAlias")?;
+    alias.call1((cls, item))
 }

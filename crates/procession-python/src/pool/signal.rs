@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use procession_engine::os::futex::{self, Scope, Woken};
-use procession_engine::os::time::Deadline;
+use procession_engine::sys::wait::futex::{self, Scope, Woken};
+use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 
-use crate::wait::{nothing_yet, waiting};
+use crate::blocking::{nothing_yet, waiting};
 
 /// Wakes threads of this process that wait for a change.
 #[derive(Default)]

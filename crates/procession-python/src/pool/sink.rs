@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use procession_engine::pool::{Body, Ending, Outcome, PoolEnd, Sink};
-use pyo3::exceptions::PyKeyboardInterrupt;
+use procession_engine::pool::{Ending, Outcome, ResultBytes, Sink};
 use pyo3::prelude::*;
 
 use crate::error::{self, to_python};
 use crate::pickle;
-use crate::pool::core::uninterrupted;
+use crate::pool::arrival::{Arrival, Loss, unpack};
+use crate::pool::callback::uninterrupted;
 use crate::pool::imap::IMapIterator;
 use crate::pool::message;
 use crate::pool::result::ApplyResult;
@@ -17,6 +17,9 @@ use crate::pool::result::ApplyResult;
 pub struct Deliver {
     /// How many bytes of memory a worker may have, for the text of errors.
     pub memory_limit: Option<u64>,
+    /// Makes the errors of tasks that have no reply into those that the user is to get; it
+    /// is given the name of the [`Loss`] and the error.
+    pub errors: Option<Py<PyAny>>,
 }
 
 /// What a task is known by: whose it is, and its place there.
@@ -32,16 +35,6 @@ pub struct Token {
 pub enum Call {
     Result(Py<ApplyResult>),
     Stream(Py<IMapIterator>),
-}
-
-/// What came of a task, for the user.
-pub struct Arrival {
-    pub success: bool,
-    pub object: Py<PyAny>,
-    /// Whether the user is told by a callback, too.
-    pub told: bool,
-    /// How many bytes it came in.
-    pub size: usize,
 }
 
 impl Sink for Deliver {
@@ -74,7 +67,7 @@ impl Sink for Deliver {
 
 impl Deliver {
     /// Says that a task was refused memory in a worker that lives.
-    fn starved(&self, py: Python<'_>, body: Body<'_>, token: &Token) -> Arrival {
+    fn starved(&self, py: Python<'_>, body: ResultBytes<'_>, token: &Token) -> Arrival {
         let text = load(py, body).and_then(|packed| packed.get_item(3)?.extract::<String>());
         let task = token.call.name(py, token.index);
         let limit = self.memory_limit.unwrap_or_default();
@@ -129,64 +122,7 @@ impl Call {
     }
 }
 
-impl Arrival {
-    pub fn value(object: Bound<'_, PyAny>) -> Self {
-        Self {
-            success: true,
-            object: object.unbind(),
-            told: true,
-            size: 0,
-        }
-    }
-
-    pub fn error(py: Python<'_>, error: PyErr) -> Self {
-        Self {
-            success: false,
-            object: error.into_value(py).into_any(),
-            told: true,
-            size: 0,
-        }
-    }
-
-    /// As [`error`](Self::error), with one that this module makes itself: its class is
-    /// written in Python, and an interrupt may come in the place of the instance.
-    fn made(py: Python<'_>, make: impl Fn() -> PyErr) -> Self {
-        let make = || {
-            let error = make();
-            match error.is_instance_of::<PyKeyboardInterrupt>(py) {
-                true => Err(error),
-                false => Ok(error),
-            }
-        };
-        Self::error(py, uninterrupted(py, make).unwrap_or_else(|error| error))
-    }
-
-    /// Says that a task was cancelled.
-    pub fn cancelled(py: Python<'_>, call: &Call, index: usize) -> Self {
-        let name = call.name(py, index);
-        Self::made(py, || error::cancelled(name.clone()))
-    }
-
-    /// Says why a task of a pool that has ended will never run.
-    pub fn ended(py: Python<'_>, end: &PoolEnd) -> Self {
-        match end {
-            PoolEnd::Initializer(bytes) => {
-                let packed = uninterrupted(py, || pickle::load(py, bytes));
-                Self::error(py, unpack(py, packed))
-            }
-            PoolEnd::Terminated | PoolEnd::Closed => Self {
-                // As ever, who ends a pool is not called back for it.
-                told: false,
-                ..Self::made(py, || {
-                    error::process_error(format!("{end}, without this result"))
-                })
-            },
-            PoolEnd::Workers(_) => Self::made(py, || error::process_error(end.to_string())),
-        }
-    }
-}
-
-fn open(py: Python<'_>, code: u8, body: Body<'_>) -> Arrival {
+fn open(py: Python<'_>, code: u8, body: ResultBytes<'_>) -> Arrival {
     let size = body.len();
     let loaded = load(py, body);
     if code == message::ERROR {
@@ -205,9 +141,12 @@ fn open(py: Python<'_>, code: u8, body: Body<'_>) -> Arrival {
 fn failure(py: Python<'_>, ending: Ending<'_>, token: &Token) -> Arrival {
     let task = || token.call.name(py, token.index);
     match ending {
-        Ending::Died(death) => Arrival::made(py, || error::worker_died(death, task())),
+        Ending::Died(death) => Arrival {
+            loss: Some(Loss::Died),
+            ..Arrival::made(py, || error::worker_died(death, task()))
+        },
         Ending::TimedOut(overrun) => Arrival::made(py, || error::task_timeout(overrun, task())),
-        Ending::Cancelled => Arrival::cancelled(py, &token.call, token.index),
+        Ending::Cancelled => Arrival::cancelled(py, &task()),
         Ending::Lost(error) => Arrival::made(py, || to_python(error.clone())),
         Ending::Ended(end) => Arrival::ended(py, &end),
         Ending::Reply { .. } => {
@@ -216,23 +155,12 @@ fn failure(py: Python<'_>, ending: Ending<'_>, token: &Token) -> Arrival {
     }
 }
 
-fn load<'py>(py: Python<'py>, body: Body<'_>) -> PyResult<Bound<'py, PyAny>> {
+fn load<'py>(py: Python<'py>, body: ResultBytes<'_>) -> PyResult<Bound<'py, PyAny>> {
     match body {
-        Body::Inline(bytes) => uninterrupted(py, || pickle::load(py, bytes)),
-        Body::Block(block, len) => {
+        ResultBytes::Inline(bytes) => uninterrupted(py, || pickle::load(py, bytes)),
+        ResultBytes::Block(block, len) => {
             let block = Arc::new(block);
             uninterrupted(py, || pickle::receive(py, Arc::clone(&block), len))
         }
     }
-}
-
-/// Returns the exception that was packed in a worker.
-fn unpack(py: Python<'_>, packed: PyResult<Bound<'_, PyAny>>) -> PyErr {
-    let unpacked = packed.and_then(|packed| {
-        uninterrupted(py, || {
-            py.import("procession._outcome")?
-                .call_method1("unpack_error", (&packed,))
-        })
-    });
-    unpacked.map_or_else(|error| error, PyErr::from_value)
 }

@@ -1,15 +1,18 @@
 //! Tasks made of inputs that are at hand, as workers need them.
 
-use procession_engine::pool::{Job, PoolEnd, Source, Supply, Task, Terms};
+use procession_engine::pool::{Job, PoolEnd, Source, SourceStatus, Task, TaskBytes, TaskPolicy};
+use procession_engine::shm::Loans;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyIterator, PyList, PyRange, PySequence, PyTuple};
+use pyo3::types::{PyIterator, PyList, PyRange, PySlice, PyTuple};
 
-use crate::pool::core::uninterrupted;
+use crate::by_value::Reader;
+use crate::pool::arrival::Arrival;
+use crate::pool::callback::uninterrupted;
 use crate::pool::imap::IMapIterator;
 use crate::pool::message;
 use crate::pool::result::ApplyResult;
-use crate::pool::sink::{Arrival, Call, Token};
+use crate::pool::sink::{Call, Token};
 
 /// Bytes of tasks that are made before workers get them: with many there is much to
 /// do for who gets the first.
@@ -21,37 +24,45 @@ pub struct Inputs {
     /// How many inputs make a chunk; with 1 they are not chunked.
     chunk: usize,
     next: usize,
+    /// Who gets them.
+    reader: Reader,
 }
 
 enum Origin {
     Iterator(Py<PyIterator>),
     /// A list, tuple or range, of which slices are taken: that of a range is as small
     /// as a range.
-    Sequence(Py<PySequence>),
+    Sequence(Py<PyAny>),
 }
 
 impl Inputs {
     /// Takes inputs one by one, or in chunks of `chunk`.
-    pub fn new(iterator: Bound<'_, PyIterator>, chunk: usize) -> Self {
-        Self {
+    pub fn new(iterator: Bound<'_, PyIterator>, chunk: usize, reader: Reader) -> PyResult<Self> {
+        if chunk > 1 {
+            // Imported where that may fail.
+            islice(iterator.py())?;
+        }
+        Ok(Self {
             origin: Origin::Iterator(iterator.unbind()),
             chunk,
             next: 0,
-        }
+            reader,
+        })
     }
 
     /// Takes the items of a sequence one by one, or in chunks of `chunk`.
-    pub fn of(items: &Bound<'_, PyAny>, chunk: usize) -> PyResult<Self> {
+    pub fn of(items: &Bound<'_, PyAny>, chunk: usize, reader: Reader) -> PyResult<Self> {
         let can_be_sliced = items.is_exact_instance_of::<PyList>()
             || items.is_exact_instance_of::<PyTuple>()
             || items.is_exact_instance_of::<PyRange>();
         if chunk <= 1 || !can_be_sliced {
-            return Ok(Self::new(items.try_iter()?, chunk));
+            return Self::new(items.try_iter()?, chunk, reader);
         }
         Ok(Self {
-            origin: Origin::Sequence(items.cast::<PySequence>()?.clone().unbind()),
+            origin: Origin::Sequence(items.clone().unbind()),
             chunk,
             next: 0,
+            reader,
         })
     }
 
@@ -67,12 +78,9 @@ impl Inputs {
             }
             Origin::Sequence(items) => {
                 let start = self.next * self.chunk;
-                Some(
-                    items
-                        .bind(py)
-                        .get_slice(start, start + self.chunk)?
-                        .into_any(),
-                )
+                let end = start + self.chunk;
+                let slice = PySlice::new(py, start.cast_signed(), end.cast_signed(), 1);
+                Some(items.bind(py).get_item(slice)?)
             }
         };
         if self.chunk > 1
@@ -85,6 +93,21 @@ impl Inputs {
             self.next += 1;
             (self.next - 1, chunk)
         }))
+    }
+
+    /// Pickles a chunk for whom it is for; `name` tells what the task is called.
+    pub fn pickle(
+        &self,
+        (index, chunk): (usize, &Bound<'_, PyAny>),
+        name: impl FnOnce() -> String,
+    ) -> PyResult<(TaskBytes, Loans)> {
+        message::input(chunk, self.place(index), self.reader, name)
+    }
+
+    /// Returns the place of a chunk's first input among all inputs, and whether it is a
+    /// sequence of inputs.
+    fn place(&self, index: usize) -> (usize, bool) {
+        (index * self.chunk.max(1), self.chunk > 1)
     }
 
     /// Returns how many chunks were taken.
@@ -102,7 +125,7 @@ fn islice(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 pub struct Items {
     pub call: Call,
     pub job: Job,
-    pub terms: Terms,
+    pub terms: TaskPolicy,
     pub inputs: Inputs,
     /// How many chunks there are, where that is known.
     pub total: Option<usize>,
@@ -124,7 +147,8 @@ impl Items {
                 return false;
             }
         };
-        match uninterrupted(py, || message::task(&chunk)) {
+        let task = || self.call.name(py, index);
+        match uninterrupted(py, || self.inputs.pickle((index, &chunk), task)) {
             Ok((payload, loans)) => tasks.push(Task {
                 token: Token {
                     call: self.call.clone_ref(py),
@@ -133,7 +157,7 @@ impl Items {
                 },
                 payload,
                 job: Some(self.job.clone()),
-                terms: self.terms,
+                policy: self.terms,
                 loans,
             }),
             Err(error) => self.call.arrive(py, index, Arrival::error(py, error)),
@@ -164,11 +188,11 @@ impl Items {
 }
 
 impl Source<Token> for Items {
-    fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> Supply {
+    fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> SourceStatus {
         if let Call::Stream(stream) = &self.call
             && stream.get().is_full()
         {
-            return Supply::Later;
+            return SourceStatus::Later;
         }
         let more = Python::try_attach(|py| {
             let mut bytes = 0;
@@ -188,8 +212,8 @@ impl Source<Token> for Items {
             true
         });
         match more {
-            Some(true) => Supply::More,
-            _ => Supply::Done,
+            Some(true) => SourceStatus::More,
+            _ => SourceStatus::Done,
         }
     }
 
@@ -200,7 +224,7 @@ impl Source<Token> for Items {
     fn cancel(self: Box<Self>) {
         Python::try_attach(|py| {
             let taken = self.inputs.taken();
-            let arrival = Arrival::cancelled(py, &self.call, taken);
+            let arrival = Arrival::cancelled(py, &self.call.name(py, taken));
             self.forsake(py, arrival);
         });
     }
@@ -214,15 +238,15 @@ impl Source<Token> for Items {
 
 /// Hands in an outcome that was known before there was a task: the leader tells
 /// it, as it tells all others.
-pub struct Foregone {
+pub struct FailedCall {
     pub call: Call,
     pub arrival: Arrival,
 }
 
-impl Source<Token> for Foregone {
-    fn fill(&mut self, _tasks: &mut Vec<Task<Token>>, _most: usize) -> Supply {
+impl Source<Token> for FailedCall {
+    fn fill(&mut self, _tasks: &mut Vec<Task<Token>>, _most: usize) -> SourceStatus {
         Python::try_attach(|py| self.tell(py));
-        Supply::Done
+        SourceStatus::Done
     }
 
     fn end(self: Box<Self>, _end: &PoolEnd) {
@@ -230,7 +254,7 @@ impl Source<Token> for Foregone {
     }
 }
 
-impl Foregone {
+impl FailedCall {
     /// Tells it now.
     pub fn tell(&self, py: Python<'_>) {
         let arrival = Arrival {

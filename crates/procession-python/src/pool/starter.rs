@@ -3,32 +3,58 @@
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use procession_engine::arena::Stamp;
-use procession_engine::pool::{Opening, WorkerProcess, WorkerStarter};
+use procession_engine::pool::{WorkerProcess, WorkerSpec, WorkerStarter};
 use procession_engine::process::ExitStatus;
+use procession_engine::shm::Stamp;
 use procession_engine::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
 use crate::child::Child;
-use crate::pool::core::was_interrupted;
-use crate::shared::Numbers;
+use crate::pool::callback::{uninterrupted, was_interrupted};
+use crate::shared::HandleParts;
 
-/// Why the last worker could not be started.
+/// Why the first worker that could not be started was not, for who asks for it.
+///
+/// What nobody takes is not kept: its traceback may know the pool, which would never end.
 #[derive(Clone, Default)]
-pub struct Failure(Arc<Mutex<Option<PyErr>>>);
+pub struct Failure(Arc<Mutex<Awaited>>);
+
+#[derive(Default)]
+enum Awaited {
+    /// Nobody asks.
+    #[default]
+    No,
+    /// Somebody does, and all went well so far.
+    Yes,
+    Came(PyErr),
+}
 
 impl Failure {
-    /// Takes the exception out.
-    pub fn take(&self) -> Option<PyErr> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Runs what starts workers; returns also the first exception of one that failed.
+    pub fn of<T>(&self, start: impl FnOnce() -> T) -> (T, Option<PyErr>) {
+        drop(self.replace(Awaited::Yes));
+        let result = start();
+        match self.replace(Awaited::No) {
+            Awaited::Came(error) => (result, Some(error)),
+            Awaited::No | Awaited::Yes => (result, None),
+        }
     }
 
     fn set(&self, error: PyErr) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        let mut awaited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*awaited, Awaited::Yes) {
+            *awaited = Awaited::Came(error);
+        }
+    }
+
+    fn replace(&self, by: Awaited) -> Awaited {
+        let mut awaited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *awaited, by)
     }
 }
 
-/// Starts workers by a function of Python, which takes a lane and a place and returns a `Child`.
+/// Starts workers by an object of Python: its `make` returns the process for a lane and a
+/// place, its `note` is told of one that has started.
 pub struct Starter {
     start: Py<PyAny>,
     failure: Failure,
@@ -38,29 +64,47 @@ impl Starter {
     pub fn new(start: Py<PyAny>, failure: Failure) -> Self {
         Self { start, failure }
     }
+
+    fn start_one(&self, py: Python<'_>, opening: WorkerSpec) -> PyResult<Py<Child>> {
+        let start = self.start.bind(py);
+        let process =
+            start.call_method1("make", (HandleParts::from(opening.channel), opening.index))?;
+        let child = || {
+            let child = process.getattr("_popen")?.getattr("_child")?;
+            Ok::<_, PyErr>(child.extract::<Py<Child>>()?)
+        };
+        let noted = process.call_method0("start").and_then(|_| {
+            let child = child()?;
+            start.call_method1("note", (&process,))?;
+            Ok(child)
+        });
+        // One that runs, but of which the pool will not know, must not be left.
+        if noted.is_err()
+            && let Ok(child) = child()
+        {
+            child.get().end(py);
+        }
+        noted
+    }
 }
 
 impl WorkerStarter for Starter {
-    fn start(&self, opening: Opening) -> Result<Box<dyn WorkerProcess>> {
+    fn start(&self, opening: WorkerSpec) -> Result<Box<dyn WorkerProcess>> {
         let started = Python::try_attach(|py| {
-            let child = self
-                .start
-                .call1(py, (Numbers::from(opening.lane), opening.index))
-                .and_then(|child| Ok(child.extract::<Py<Child>>(py)?));
-            child.map_err(|error| {
-                let message = error.to_string();
-                if !was_interrupted(py, &error) {
-                    self.failure.set(error);
+            self.start_one(py, opening).map_err(|error| {
+                if was_interrupted(py, &error) {
+                    return Error::new(ErrorKind::Interrupted, "a signal arrived");
                 }
-                message
+                let value = error.value(py);
+                let text = uninterrupted(py, || value.str().map(|text| text.to_string()));
+                self.failure.set(error.clone_ref(py));
+                let text = text.unwrap_or_else(|_| "its error cannot be told".to_owned());
+                Error::new(ErrorKind::Limit, format!("cannot start a worker: {text}"))
             })
         });
-        let failed = |message| Error::new(ErrorKind::Limit, message);
-        match started {
-            Some(Ok(child)) => Ok(Box::new(Process(child))),
-            Some(Err(message)) => Err(failed(format!("cannot start a worker: {message}"))),
-            None => Err(failed("the interpreter ends".to_owned())),
-        }
+        let ends = || Error::new(ErrorKind::Limit, "the interpreter ends");
+        let child = started.ok_or_else(ends)??;
+        Ok(Box::new(Process(child)))
     }
 }
 
@@ -76,8 +120,16 @@ impl WorkerProcess for Process {
         self.0.get().engine().pid()
     }
 
-    fn sentinel(&self) -> BorrowedFd<'_> {
-        self.0.get().engine().sentinel()
+    fn watch(&self) -> Result<BorrowedFd<'_>> {
+        self.0.get().engine().watch()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.0.get().engine().is_watched()
+    }
+
+    fn is_dead(&self) -> bool {
+        self.0.get().engine().is_dead()
     }
 
     fn try_wait(&self) -> Result<Option<ExitStatus>> {

@@ -3,18 +3,20 @@
 use std::sync::{Mutex, PoisonError};
 
 use procession_engine::ErrorKind;
-use procession_engine::arena::{Block, Loans, loans};
-use procession_engine::os::time::Deadline;
-use procession_engine::pool::{Bounds, Taken, Worker};
+use procession_engine::pool::{TakenTask, Worker, WorkerLimits};
+use procession_engine::shm::Loans;
+use procession_engine::shm::transfer::loans;
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyModule, PyTuple, PyType};
 
-use crate::error::{IntoPython, to_python, value_error};
+use crate::by_value::Reader;
+use crate::error::{IntoPython, to_python, type_error, value_error};
 use crate::pickle::{self, Pickled};
 use crate::pool::message::{self, Shape};
-use crate::shared::Numbers;
+use crate::shared::HandleParts;
 
 /// A worker, in its own process.
 #[pyclass(frozen, module = "procession._procession")]
@@ -24,7 +26,7 @@ pub struct PoolWorker(Mutex<Option<Worker>>);
 impl PoolWorker {
     /// Joins the pool that a lane belongs to.
     #[new]
-    fn new(lane: Numbers) -> PyResult<Self> {
+    fn new(lane: HandleParts) -> PyResult<Self> {
         let worker = Worker::attach(lane.into()).or_raise()?;
         Ok(Self(Mutex::new(Some(worker))))
     }
@@ -37,7 +39,7 @@ impl PoolWorker {
         resident: Option<u64>,
         cpus: Option<Vec<usize>>,
     ) -> PyResult<()> {
-        let bounds = Bounds {
+        let bounds = WorkerLimits {
             memory,
             resident,
             cpus,
@@ -45,7 +47,7 @@ impl PoolWorker {
         let mut worker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match worker.as_mut() {
             Some(worker) => worker.confine(bounds).or_raise(),
-            None => Err(value_error("a worker works once")),
+            None => Err(works_once()),
         }
     }
 
@@ -57,13 +59,25 @@ impl PoolWorker {
         self.take()?.failed(&bytes).or_raise()
     }
 
+    /// Tells the same, where an error cannot even be packed.
+    fn fail_briefly(&self) -> PyResult<()> {
+        let brief = brief("the initializer of a worker, nor for the text of its error");
+        self.take()?.failed(&brief).or_raise()
+    }
+
     /// Works until there are no more tasks. `pack` makes an error, and the value
     /// that could not be sent if that is the matter, into what can be sent.
-    fn run(&self, py: Python<'_>, pack: Py<PyAny>) -> PyResult<()> {
-        let mut desk = Desk {
+    #[pyo3(signature = (pack, by_name_only=false))]
+    fn run(&self, py: Python<'_>, pack: Py<PyAny>, by_name_only: bool) -> PyResult<()> {
+        let mut desk = WorkerLoop {
             worker: self.take()?,
             pack,
             function: None,
+            reader: if by_name_only {
+                Reader::ByNameOnly
+            } else {
+                Reader::Anybody
+            },
         };
         match desk.work(py) {
             // Not in a task: it is the end of a worker that was idle, in silence.
@@ -76,19 +90,28 @@ impl PoolWorker {
 impl PoolWorker {
     fn take(&self) -> PyResult<Worker> {
         let worker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        worker.ok_or_else(|| value_error("a worker works once"))
+        worker.ok_or_else(works_once)
     }
 }
 
+fn works_once() -> PyErr {
+    value_error(format!(
+        "process {} has worked for its pool already: a worker works once, start another process",
+        std::process::id()
+    ))
+}
+
 /// What a worker works with.
-struct Desk {
+struct WorkerLoop {
     worker: Worker,
     pack: Py<PyAny>,
+    /// Who gets the values.
+    reader: Reader,
     /// The function of the last job, if it may be kept between tasks.
     function: Option<(u64, Shape, Py<PyAny>)>,
 }
 
-impl Desk {
+impl WorkerLoop {
     fn work(&mut self, py: Python<'_>) -> PyResult<()> {
         self.worker.ready().or_raise()?;
         while let Some(task) = self.next(py)? {
@@ -98,7 +121,7 @@ impl Desk {
         Ok(())
     }
 
-    fn next(&mut self, py: Python<'_>) -> PyResult<Option<Taken>> {
+    fn next(&mut self, py: Python<'_>) -> PyResult<Option<TakenTask>> {
         loop {
             let worker = &mut self.worker;
             match py.detach(|| worker.next(Deadline::NEVER)) {
@@ -108,7 +131,7 @@ impl Desk {
         }
     }
 
-    fn call<'py>(&mut self, py: Python<'py>, task: &Taken) -> PyResult<Bound<'py, PyAny>> {
+    fn call<'py>(&mut self, py: Python<'py>, task: &TakenTask) -> PyResult<Bound<'py, PyAny>> {
         let Some(job) = task.job() else {
             let call = self.load(py, task)?.cast_into::<PyTuple>()?;
             let function = call.get_item(0)?;
@@ -133,18 +156,21 @@ impl Desk {
     }
 
     /// Unpickles the task's bytes; what lies in a block of its own stays there.
-    fn load<'py>(&mut self, py: Python<'py>, task: &Taken) -> PyResult<Bound<'py, PyAny>> {
-        loans::visiting(|| self.unpickle(py, task))
+    fn load<'py>(&mut self, py: Python<'py>, task: &TakenTask) -> PyResult<Bound<'py, PyAny>> {
+        loans::reading_untracked(|| self.unpickle(py, task))
     }
 
-    fn unpickle<'py>(&mut self, py: Python<'py>, task: &Taken) -> PyResult<Bound<'py, PyAny>> {
+    fn unpickle<'py>(&mut self, py: Python<'py>, task: &TakenTask) -> PyResult<Bound<'py, PyAny>> {
         if task.is_block() {
             let len = task.len() as usize;
             let block = if task.is_claimable() {
                 self.worker.claim(task).or_raise()?
             } else {
                 // It may be needed again, by another worker.
-                let mut copy = Block::new(task.len()).or_raise()?;
+                let mut copy = procession_engine::family()
+                    .or_raise()?
+                    .alloc(task.len())
+                    .or_raise()?;
                 copy[..len].copy_from_slice(self.worker.bytes(task));
                 copy
             };
@@ -158,7 +184,7 @@ impl Desk {
     fn function<'py>(
         &mut self,
         py: Python<'py>,
-        task: &Taken,
+        task: &TakenTask,
         job: u64,
     ) -> PyResult<(Shape, Bound<'py, PyAny>)> {
         if let Some((kept, shape, function)) = &self.function
@@ -174,7 +200,9 @@ impl Desk {
     }
 
     fn reply(&mut self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
-        let (error, value) = match outcome.map(|value| (Pickled::lending(&value), value)) {
+        let reader = self.reader;
+        let pickled = |value| (Pickled::lending_to(reader, &value), value);
+        let (error, value) = match outcome.map(pickled) {
             Ok((Ok(pickled), value)) => match send(py, &mut self.worker, message::VALUE, pickled) {
                 Ok(()) => return Ok(()),
                 Err(error) => (error, Some(value)),
@@ -185,6 +213,24 @@ impl Desk {
             Ok((Err(error), value)) => (error, Some(value)),
             Err(error) => (error, None),
         };
+        match self.tell(py, error, value) {
+            Err(error) if !error.is_instance_of::<PyKeyboardInterrupt>(py) => {
+                // No room for that either: what is left needs none.
+                let brief = brief("the result of a task, nor for the text of its error");
+                let told = py.detach(|| self.worker.reply(message::ERROR, &[&brief]));
+                told.map_err(|_| error)
+            }
+            told => told,
+        }
+    }
+
+    /// Tells why a task has no value.
+    fn tell(
+        &mut self,
+        py: Python<'_>,
+        error: PyErr,
+        value: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let packed = self.pack.bind(py).call1((error.into_value(py), value))?;
         let pickled = Pickled::lending(&packed)?;
         send(py, &mut self.worker, message::ERROR, pickled)
@@ -204,6 +250,27 @@ impl Desk {
         };
         self.worker.with_memory(report).or_raise()?
     }
+}
+
+/// Returns a MemoryError as `_outcome` packs and pickles one, made without Python.
+fn brief(of_what: &str) -> Vec<u8> {
+    let message = format!("there is no memory for {of_what}");
+    let text = format!("MemoryError: {message}\n");
+    let error = format!("cbuiltins\nMemoryError\n(V{message}\ntR.");
+    let mut pickle = b"\x80\x04(".to_vec();
+    let parts = [
+        (b'B', error.as_str()),
+        (b'X', "MemoryError"),
+        (b'X', &message),
+        (b'X', &text),
+    ];
+    for (kind, part) in parts {
+        pickle.push(kind);
+        pickle.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        pickle.extend_from_slice(part.as_bytes());
+    }
+    pickle.extend_from_slice(b"t.");
+    pickle
 }
 
 fn send(
@@ -254,7 +321,14 @@ fn apply<'py>(
             Ok(dict) => Some(dict),
             Err(error) => {
                 let dict = PyDict::new(function.py());
-                dict.update(error.into_inner().cast::<pyo3::types::PyMapping>()?)?;
+                let mapping = error.into_inner();
+                // What the class is registered as is not asked: that may run anything.
+                if !mapping.hasattr("keys")? {
+                    let kind = mapping.get_type().fully_qualified_name()?;
+                    let message = format!("keywords must be a mapping, not {kind}");
+                    return Err(type_error(message));
+                }
+                dict.call_method1("update", (mapping,))?;
                 Some(dict)
             }
         },
@@ -266,7 +340,10 @@ fn apply<'py>(
 /// Tells whether a function is all in its name, so that unpickling it again would
 /// give the very same object.
 fn is_plain(function: &Bound<'_, PyAny>) -> PyResult<bool> {
-    if function.is_exact_instance_of::<PyFunction>() || function.is_instance_of::<PyType>() {
+    if function.is_exact_instance_of::<PyFunction>() {
+        return is_of_its_module(function);
+    }
+    if function.is_instance_of::<PyType>() {
         return Ok(true);
     }
     if !function.is_exact_instance_of::<PyCFunction>() {
@@ -274,4 +351,19 @@ fn is_plain(function: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
     let owner = function.getattr("__self__")?;
     Ok(owner.is_none() || owner.is_instance_of::<PyModule>())
+}
+
+/// Tells whether a function uses the globals of the module that it says it is of. One that
+/// came by value has globals of its own, and maybe cells.
+fn is_of_its_module(function: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = function.py();
+    let name = function.getattr(pyo3::intern!(py, "__module__"))?;
+    let modules = py.import("sys")?.getattr("modules")?;
+    let Ok(module) = modules.get_item(name) else {
+        return Ok(false);
+    };
+    let globals = function.getattr(pyo3::intern!(py, "__globals__"))?;
+    Ok(module
+        .getattr(pyo3::intern!(py, "__dict__"))
+        .is_ok_and(|dict| dict.is(&globals)))
 }

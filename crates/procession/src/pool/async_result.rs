@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::os::time::Deadline;
-use procession_engine::pool::{Running, Terms};
+use procession_engine::pool::{RunningTasks, TaskPolicy};
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::Result;
 use crate::pool::call::{Pending, Token};
@@ -67,7 +67,11 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<R> {
-        self.wait_until(Deadline::after(timeout))?;
+        self.wait_until(Deadline::after(timeout)).map_err(|error| {
+            error.or_late(format_args!(
+                "the result was not there after {timeout:?}: its task may still come to an end"
+            ))
+        })?;
         self.call.take()
     }
 
@@ -133,7 +137,7 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn cancel(&self) -> Result<bool> {
-        self.cancel_with(Running::Spared)
+        self.cancel_with(RunningTasks::Spared)
     }
 
     /// As [`cancel`](Self::cancel), but kills tasks that run, with their
@@ -155,13 +159,13 @@ impl<R> AsyncResult<R> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn kill(&self) -> Result<bool> {
-        self.cancel_with(Running::Killed)
+        self.cancel_with(RunningTasks::Killed)
     }
 
-    fn cancel_with(&self, running: Running) -> Result<bool> {
+    fn cancel_with(&self, running: RunningTasks) -> Result<bool> {
         let call = Arc::as_ptr(&self.call).cast::<()>();
         let which = |token: &Token| std::ptr::eq(token.call(), call);
-        let count = Calls::new(&self.pool, Terms::default()).cancel(&which, running)?;
+        let count = Calls::new(&self.pool, TaskPolicy::default()).cancel(&which, running)?;
         Ok(count > 0)
     }
 

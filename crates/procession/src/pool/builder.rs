@@ -4,21 +4,22 @@ use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
-use procession_engine::arena::{Loans, Stamp};
-use procession_engine::os::environment;
-use procession_engine::os::exit_status::ExitStatus;
 use procession_engine::pool as engine;
 use procession_engine::process;
+use procession_engine::shm::{Loans, Stamp};
+use procession_engine::sys::attributes::environment;
+use procession_engine::sys::process::exit_status::ExitStatus;
 
 use crate::codec;
-use crate::context::{self, StartMethod};
+use crate::cpu_count::cpu_count;
 use crate::error::{Error, Result};
-use crate::function::{Callable, EntryRef};
+use crate::function::{Callable, EntryRef, must_be_bare};
 use crate::init;
 use crate::launch::{self, Launch, Role};
 use crate::pool::call::Deliver;
 use crate::pool::pool::Pool;
 use crate::pool::worker::Setup;
+use crate::start_method::{self, StartMethod};
 
 /// Says how a pool is to be.
 ///
@@ -44,8 +45,8 @@ pub struct PoolBuilder {
     method: Option<StartMethod>,
     tasks_per_worker: Option<u32>,
     initializer: Option<Result<Initializer>>,
-    terms: engine::Terms,
-    bounds: engine::Bounds,
+    terms: engine::TaskPolicy,
+    bounds: engine::WorkerLimits,
     affinity: Option<PerWorker<usize>>,
     env: Option<PerWorker<(OsString, OsString)>>,
 }
@@ -139,6 +140,7 @@ impl PoolBuilder {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn initializer<F: Callable<M>, M>(mut self, function: F, arguments: F::Input) -> Self {
+        const { must_be_bare::<F>() };
         self.initializer = Some(Initializer::new(function, &arguments));
         self
     }
@@ -240,14 +242,14 @@ impl PoolBuilder {
     pub fn start(self) -> Result<Pool> {
         let initializer = self.initializer.transpose()?;
         let starter = Starter {
-            method: self.method.unwrap_or_else(context::start_method),
+            method: self.method.unwrap_or_else(start_method::start_method),
             initializer,
             bounds: self.bounds,
             affinity: self.affinity,
             env: self.env,
         };
         let memory_limit = starter.bounds.memory;
-        let size = self.workers.unwrap_or_else(|| context::cpu_count().get());
+        let size = self.workers.unwrap_or_else(|| cpu_count().get());
         let config = engine::Config {
             tasks_per_worker: self.tasks_per_worker,
             ..engine::Config::new(size)
@@ -283,7 +285,7 @@ impl Initializer {
 struct Starter {
     method: StartMethod,
     initializer: Option<Initializer>,
-    bounds: engine::Bounds,
+    bounds: engine::WorkerLimits,
     affinity: Option<PerWorker<usize>>,
     env: Option<PerWorker<(OsString, OsString)>>,
 }
@@ -291,9 +293,9 @@ struct Starter {
 impl engine::WorkerStarter for Starter {
     fn start(
         &self,
-        opening: engine::Opening,
+        opening: engine::WorkerSpec,
     ) -> procession_engine::Result<Box<dyn engine::WorkerProcess>> {
-        let bounds = engine::Bounds {
+        let bounds = engine::WorkerLimits {
             cpus: self.affinity.as_ref().map(|cpus| (cpus.0)(opening.index)),
             ..self.bounds.clone()
         };
@@ -303,26 +305,26 @@ impl engine::WorkerStarter for Starter {
             .map_or_else(Vec::new, |env| (env.0)(opening.index));
         environment::check(&env)?;
         let initializer = self.initializer.as_ref().map(|it| it.call.clone());
-        let setup = Setup::new(opening.lane, initializer, bounds);
+        let setup = Setup::new(opening.channel, initializer, bounds);
         let launch = Launch {
             role: Role::Worker(opening.index),
             name: format!("PoolWorker-{}", opening.index + 1),
             daemon: true,
             method: self.method,
-            default_method: context::start_method(),
+            default_method: start_method::start_method(),
             server: None,
             env,
         };
         launch::start(&launch, &setup, "a worker's set-up")
-            .map(|child| Box::new(Process(child)) as Box<dyn engine::WorkerProcess>)
+            .map(|child| Box::new(PoolProcess(child)) as Box<dyn engine::WorkerProcess>)
             .map_err(Error::into_engine)
     }
 }
 
 /// A worker's process, as the engine's pool wants to see it.
-struct Process(process::Child);
+struct PoolProcess(process::Child);
 
-impl engine::WorkerProcess for Process {
+impl engine::WorkerProcess for PoolProcess {
     fn stamp(&self) -> Stamp {
         self.0.stamp()
     }
@@ -331,8 +333,16 @@ impl engine::WorkerProcess for Process {
         self.0.pid()
     }
 
-    fn sentinel(&self) -> BorrowedFd<'_> {
-        self.0.sentinel()
+    fn watch(&self) -> procession_engine::Result<BorrowedFd<'_>> {
+        self.0.watch()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.0.is_watched()
+    }
+
+    fn is_dead(&self) -> bool {
+        self.0.is_dead()
     }
 
     fn try_wait(&self) -> procession_engine::Result<Option<ExitStatus>> {

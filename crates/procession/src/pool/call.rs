@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use procession_engine::pool::{Body, Ending, Outcome, PoolEnd, Sink};
+use procession_engine::pool::{Ending, Outcome, PoolEnd, ResultBytes, Sink};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Death, Error, Overrun, Result};
-use crate::outcome;
+use crate::outcome::{self, ItemOutcome};
 
 /// Hands each outcome to the call that waits for it.
 #[derive(Debug)]
@@ -16,19 +16,68 @@ pub struct Deliver {
     pub memory_limit: Option<u64>,
 }
 
-/// What a task is known by: its call and its place in it.
+/// Which inputs of a call make a task.
+#[derive(Clone, Copy, Debug)]
+pub enum Inputs {
+    /// The one at this place.
+    One(usize),
+    /// A chunk, from this place on, and how many it has. The reply has an outcome for each.
+    Chunk(usize, usize),
+}
+
+impl Inputs {
+    /// Yields each input's place and result. What ended the task as a whole is the outcome of
+    /// each of its inputs.
+    fn results<R: DeserializeOwned>(
+        self,
+        outcome: Result<&ResultBytes<'_>>,
+        what: &str,
+    ) -> impl Iterator<Item = (usize, Result<R>)> {
+        let (first, one, many) = match self {
+            Self::One(index) => {
+                let result = outcome.and_then(|body| read(body, what));
+                (index, Some(result), Vec::new())
+            }
+            Self::Chunk(first, count) => (first, None, of_chunk(outcome, count, what)),
+        };
+        (first..).zip(one.into_iter().chain(many))
+    }
+}
+
+/// Returns the results of the inputs of a chunk.
+fn of_chunk<R: DeserializeOwned>(
+    outcome: Result<&ResultBytes<'_>>,
+    count: usize,
+    what: &str,
+) -> Vec<Result<R>> {
+    let whole = outcome.and_then(|body| read::<Vec<ItemOutcome<R>>>(body, what));
+    let whole = whole.and_then(|items| match items.len() {
+        len if len == count => Ok(items),
+        len => Err(Error::refused(format!(
+            "a task of {count} inputs of {what} came back with {len} results"
+        ))),
+    });
+    match whole {
+        Ok(items) => items.into_iter().map(ItemOutcome::into_result).collect(),
+        Err(error) => std::iter::repeat_with(|| Err(error.clone()))
+            .take(count)
+            .collect(),
+    }
+}
+
+/// What a task is known by: its call and its inputs.
 pub struct Token {
     call: Arc<dyn Collect>,
-    index: usize,
+    inputs: Inputs,
     /// Bytes of its input.
     size: usize,
 }
 
 impl Token {
-    pub fn new(call: Arc<dyn Collect>, index: usize) -> Self {
+    pub fn new(call: Arc<dyn Collect>, inputs: Inputs) -> Self {
         Self {
             call,
-            index,
+            inputs,
             size: 0,
         }
     }
@@ -75,7 +124,7 @@ pub trait Collect: Send + Sync {
     fn ahead(&self) -> &Ahead;
 
     /// Takes the outcome of one task: the bytes that came home, or why none did.
-    fn collect(&self, index: usize, outcome: Result<&Body<'_>>);
+    fn collect(&self, inputs: Inputs, outcome: Result<&ResultBytes<'_>>);
 }
 
 impl Sink for Deliver {
@@ -83,11 +132,11 @@ impl Sink for Deliver {
 
     fn deliver(&self, outcomes: &mut dyn Iterator<Item = Outcome<'_, Token>>) {
         for Outcome { token, ending } in outcomes {
-            let Token { call, index, size } = token;
+            let Token { call, inputs, size } = token;
             call.ahead().remove(size);
             match ending {
-                Ending::Reply { body, .. } => call.collect(index, Ok(&body)),
-                ending => call.collect(index, Err(self.failure(ending, call.what()))),
+                Ending::Reply { body, .. } => call.collect(inputs, Ok(&body)),
+                ending => call.collect(inputs, Err(self.failure(ending, call.what()))),
             }
         }
     }
@@ -146,11 +195,11 @@ pub trait Pending<R>: Send + Sync {
 pub struct Call<R> {
     what: &'static str,
     ahead: Ahead,
-    result: Mutex<State<R>>,
+    result: Mutex<CallState<R>>,
 }
 
 #[derive(Debug)]
-enum State<R> {
+enum CallState<R> {
     Waiting,
     Here(Result<R>),
     Taken,
@@ -161,27 +210,27 @@ impl<R> Call<R> {
         Self {
             what,
             ahead: Ahead::default(),
-            result: Mutex::new(State::Waiting),
+            result: Mutex::new(CallState::Waiting),
         }
     }
 }
 
 impl<R: Send> Pending<R> for Call<R> {
     fn is_done(&self) -> bool {
-        !matches!(*locked(&self.result), State::Waiting)
+        !matches!(*locked(&self.result), CallState::Waiting)
     }
 
     fn is_successful(&self) -> bool {
-        matches!(*locked(&self.result), State::Here(Ok(_)))
+        matches!(*locked(&self.result), CallState::Here(Ok(_)))
     }
 
     fn take(&self) -> Result<R> {
         let mut state = locked(&self.result);
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Here(result) => result,
-            State::Taken => Err(Error::invalid("the result was fetched before")),
-            State::Waiting => {
-                *state = State::Waiting;
+        match std::mem::replace(&mut *state, CallState::Taken) {
+            CallState::Here(result) => result,
+            CallState::Taken => Err(Error::invalid("the result was fetched before")),
+            CallState::Waiting => {
+                *state = CallState::Waiting;
                 Err(Error::closed("the pool has ended without this result"))
             }
         }
@@ -197,9 +246,10 @@ impl<R: DeserializeOwned + Send> Collect for Call<R> {
         &self.ahead
     }
 
-    fn collect(&self, _index: usize, outcome: Result<&Body<'_>>) {
-        let result = outcome.and_then(|body| read(body, self.what));
-        *locked(&self.result) = State::Here(result);
+    fn collect(&self, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
+        if let Some((_, result)) = inputs.results(outcome, self.what).next() {
+            *locked(&self.result) = CallState::Here(result);
+        }
     }
 }
 
@@ -221,6 +271,25 @@ struct Results<R> {
     failure: Option<(usize, Error)>,
     /// Nobody wants what is in, and what is still to come.
     abandoned: bool,
+}
+
+impl<R> Results<R> {
+    fn put(&mut self, index: usize, result: Result<R>) {
+        if self.abandoned {
+            return;
+        }
+        if self.values.len() <= index {
+            self.values.resize_with(index + 1, || None);
+        }
+        match result {
+            Ok(value) => self.values[index] = Some(value),
+            Err(error) => {
+                if self.failure.as_ref().is_none_or(|(at, _)| index < *at) {
+                    self.failure = Some((index, error));
+                }
+            }
+        }
+    }
 }
 
 impl<R> MapCall<R> {
@@ -294,31 +363,24 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
         &self.ahead
     }
 
-    fn collect(&self, index: usize, outcome: Result<&Body<'_>>) {
-        let result = outcome.and_then(|body| read(body, self.what));
+    fn collect(&self, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
+        // Read before the lock is taken: what reads is the program's code.
+        let collected = inputs.results(outcome, self.what);
         let mut results = locked(&self.results);
-        if !results.abandoned {
-            if results.values.len() <= index {
-                results.values.resize_with(index + 1, || None);
-            }
-            match result {
-                Ok(value) => results.values[index] = Some(value),
-                Err(error) => {
-                    if results.failure.as_ref().is_none_or(|(at, _)| index < *at) {
-                        results.failure = Some((index, error));
-                    }
-                }
-            }
+        let mut count = 0;
+        for (index, result) in collected {
+            results.put(index, result);
+            count += 1;
         }
         drop(results);
         // Release pairs with the Acquire in `done`.
-        self.done.fetch_add(1, Ordering::Release);
+        self.done.fetch_add(count, Ordering::Release);
     }
 }
 
 /// A result with its place, and how many bytes it came in.
 #[derive(Debug)]
-pub struct Arrival<R> {
+pub struct CollectedResult<R> {
     pub index: usize,
     pub size: usize,
     pub result: Result<R>,
@@ -329,7 +391,7 @@ pub struct Arrival<R> {
 pub struct StreamCall<R> {
     what: &'static str,
     ahead: Ahead,
-    arrived: Mutex<Vec<Arrival<R>>>,
+    arrived: Mutex<Vec<CollectedResult<R>>>,
     count: AtomicUsize,
 }
 
@@ -350,7 +412,7 @@ impl<R> StreamCall<R> {
     }
 
     /// Returns what has come since the last time.
-    pub fn take(&self) -> Vec<Arrival<R>> {
+    pub fn take(&self) -> Vec<CollectedResult<R>> {
         let mut arrived = locked(&self.arrived);
         self.count.store(0, Ordering::Relaxed);
         std::mem::take(&mut *arrived)
@@ -366,23 +428,23 @@ impl<R: DeserializeOwned + Send> Collect for StreamCall<R> {
         &self.ahead
     }
 
-    fn collect(&self, index: usize, outcome: Result<&Body<'_>>) {
-        // It counts as ahead until it is fetched.
-        let size = outcome.as_ref().map_or(0, |body| body.len());
+    fn collect(&self, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
+        // It counts as ahead until it is fetched; a chunk until its first result is.
+        let mut size = outcome.as_ref().map_or(0, |body| body.len());
         self.ahead.add(size);
-        let result = outcome.and_then(|body| read(body, self.what));
+        let collected = inputs.results(outcome, self.what);
         let mut arrived = locked(&self.arrived);
-        arrived.push(Arrival {
+        arrived.extend(collected.map(|(index, result)| CollectedResult {
             index,
-            size,
+            size: std::mem::take(&mut size),
             result,
-        });
+        }));
         // Release pairs with the Acquire in `has_arrivals`.
         self.count.store(arrived.len(), Ordering::Release);
     }
 }
 
-fn read<R: DeserializeOwned>(body: &Body<'_>, what: &str) -> Result<R> {
+fn read<R: DeserializeOwned>(body: &ResultBytes<'_>, what: &str) -> Result<R> {
     body.read(|bytes| outcome::read(bytes, what))
 }
 

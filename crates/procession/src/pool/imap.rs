@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
-use procession_engine::os::time::Deadline;
-use procession_engine::pool::Running;
+use procession_engine::pool::RunningTasks;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::Result;
 use crate::function::Callable;
-use crate::pool::call::{Ahead, Arrival, Collect as _, StreamCall, Token};
-use crate::pool::calls::{BYTES_AHEAD, Calls, LOOK_AHEAD};
+use crate::pool::call::{Ahead, Collect as _, CollectedResult, StreamCall, Token};
+use crate::pool::calls::{BYTES_AHEAD, Calls};
 
 /// In which order results are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,9 @@ pub struct Imap<'a, F: Callable<M>, M, I> {
     order: Order,
     /// Results from the next to fetch on; `None` where one is to come.
     waiting: VecDeque<Option<Waiting<F::Output>>>,
-    /// So many may be ahead whatever their size, or workers would be idle.
+    /// How many inputs may be ahead whatever their size, and if they are small.
     least: usize,
+    most: usize,
     handed_in: usize,
     arrived: usize,
     fetched: usize,
@@ -50,6 +52,7 @@ where
     I: Iterator<Item = F::Input>,
 {
     pub(crate) fn new(calls: Calls<'a>, function: F, inputs: I, order: Order) -> Self {
+        let (least, most) = calls.bounds_ahead();
         Self {
             calls,
             function,
@@ -57,7 +60,8 @@ where
             call: Arc::new(StreamCall::new(std::any::type_name::<F>())),
             order,
             waiting: VecDeque::new(),
-            least: 2 * calls.workers(),
+            least,
+            most,
             handed_in: 0,
             arrived: 0,
             fetched: 0,
@@ -73,25 +77,79 @@ where
     fn has_room(&self, part: usize) -> bool {
         let ahead = self.handed_in - self.fetched;
         let is_small = self.ahead().bytes() < BYTES_AHEAD / part;
-        ahead < LOOK_AHEAD / part && (is_small || ahead < self.least)
+        ahead < self.most / part && (is_small || ahead < self.least)
     }
 
     /// Hands in as many inputs as may be ahead.
     fn fill(&mut self) -> Result<()> {
         while self.has_room(1) {
-            let Some(input) = self.inputs.as_mut().and_then(Iterator::next) else {
-                self.inputs = None;
+            let Some(inputs) = &mut self.inputs else {
                 return Ok(());
             };
-            let token = Token::new(self.call.clone(), self.handed_in);
-            self.calls.submit(self.function, input, token)?;
-            self.handed_in += 1;
+            let token = |inputs| Token::new(self.call.clone(), inputs);
+            let count = self
+                .calls
+                .submit_next(self.function, inputs, self.handed_in, token)?;
+            if count == 0 {
+                self.inputs = None;
+            }
+            self.handed_in += count;
         }
         Ok(())
     }
 
+    /// As `next`, for at most `timeout`: then it is an error with `is_timeout`, after which
+    /// one may ask again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let go = Event::new()?;
+    /// let mut results = pool.imap(|go: Event| go.wait().is_ok(), [go.clone()]);
+    /// let late = results.next_timeout(Duration::from_millis(1)).unwrap();
+    /// assert!(late.unwrap_err().is_timeout());
+    /// go.set();
+    /// assert!(results.next_timeout(Duration::from_secs(60)).unwrap()?);
+    /// assert!(results.next().is_none());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<F::Output>> {
+        let next = self.next_until(Deadline::after(timeout))?;
+        Some(next.map_err(|error| {
+            error.or_late(format_args!(
+                "the next result was not there after {timeout:?}: its task may still come to an end"
+            ))
+        }))
+    }
+
+    fn next_until(&mut self, deadline: Deadline) -> Option<Result<F::Output>> {
+        loop {
+            if let Some((size, result)) = self.waiting.front_mut().and_then(Option::take) {
+                self.waiting.pop_front();
+                self.fetched += 1;
+                self.ahead().remove(size);
+                return Some(result);
+            }
+            match self.arrivals(deadline) {
+                Ok(None) => return None,
+                Ok(Some(arrivals)) => self.sort_in(arrivals),
+                Err(error) if error.is_timeout() => return Some(Err(error)),
+                Err(error) => {
+                    // No more is to come.
+                    self.inputs = None;
+                    self.arrived = self.handed_in;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+
     /// Waits for arrivals; `None` when no more are to come.
-    fn arrivals(&mut self) -> Result<Option<Vec<Arrival<F::Output>>>> {
+    fn arrivals(&mut self, deadline: Deadline) -> Result<Option<Vec<CollectedResult<F::Output>>>> {
         // Half of the room is kept in reserve: filling by single inputs would
         // interrupt the fetching each time.
         if self.has_room(2) {
@@ -101,13 +159,13 @@ where
             return Ok(None);
         }
         let call = &self.call;
-        self.calls.drive(&|| call.has_arrivals(), Deadline::NEVER)?;
+        self.calls.drive(&|| call.has_arrivals(), deadline)?;
         let arrivals = self.call.take();
         self.arrived += arrivals.len();
         Ok(Some(arrivals))
     }
 
-    fn sort_in(&mut self, arrivals: Vec<Arrival<F::Output>>) {
+    fn sort_in(&mut self, arrivals: Vec<CollectedResult<F::Output>>) {
         for arrival in arrivals {
             let place = match self.order {
                 Order::OfInputs => arrival.index - self.fetched,
@@ -129,24 +187,7 @@ where
     type Item = Result<F::Output>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some((size, result)) = self.waiting.front_mut().and_then(Option::take) {
-                self.waiting.pop_front();
-                self.fetched += 1;
-                self.ahead().remove(size);
-                return Some(result);
-            }
-            match self.arrivals() {
-                Ok(None) => return None,
-                Ok(Some(arrivals)) => self.sort_in(arrivals),
-                Err(error) => {
-                    // No more is to come.
-                    self.inputs = None;
-                    self.arrived = self.handed_in;
-                    return Some(Err(error));
-                }
-            }
-        }
+        self.next_until(Deadline::NEVER)
     }
 }
 
@@ -171,7 +212,7 @@ impl<F: Callable<M>, M, I> Imap<'_, F, M, I> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn cancel(&mut self) -> Result<bool> {
-        self.cancel_with(Running::Spared)
+        self.cancel_with(RunningTasks::Spared)
     }
 
     /// As [`cancel`](Self::cancel), but kills tasks that run, with their workers.
@@ -203,10 +244,10 @@ impl<F: Callable<M>, M, I> Imap<'_, F, M, I> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn kill(&mut self) -> Result<bool> {
-        self.cancel_with(Running::Killed)
+        self.cancel_with(RunningTasks::Killed)
     }
 
-    fn cancel_with(&mut self, running: Running) -> Result<bool> {
+    fn cancel_with(&mut self, running: RunningTasks) -> Result<bool> {
         let was_open = self.inputs.take().is_some();
         let call = Arc::as_ptr(&self.call).cast::<()>();
         let which = |token: &Token| std::ptr::eq(token.call(), call);
@@ -219,7 +260,7 @@ impl<F: Callable<M>, M, I> Drop for Imap<'_, F, M, I> {
     fn drop(&mut self) {
         if self.arrived < self.handed_in {
             // In a forked copy there is nothing to cancel.
-            let _ = self.cancel_with(Running::Spared);
+            let _ = self.cancel_with(RunningTasks::Spared);
         }
     }
 }

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use procession_engine::arena::Loans;
-use procession_engine::os::time::Deadline;
 use procession_engine::pool as engine;
+use procession_engine::shm::Loans;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::codec;
 use crate::error::Result;
-use crate::function::{Callable, EntryRef};
+use crate::function::{Callable, EntryRef, must_be_bare};
 use crate::pool::async_result::AsyncResult;
 use crate::pool::builder::PoolBuilder;
 use crate::pool::call::Deliver;
@@ -56,7 +56,7 @@ pub struct Pool {
 pub(crate) struct Inner {
     pub(crate) engine: engine::Pool<Deliver>,
     /// On what terms tasks run of which nothing else is said.
-    pub(crate) terms: engine::Terms,
+    pub(crate) terms: engine::TaskPolicy,
     /// Jobs by function: workers keep what they have learnt of one.
     jobs: Mutex<HashMap<EntryRef, engine::Job>>,
 }
@@ -82,7 +82,7 @@ impl Pool {
         Self::builder().workers(workers).start()
     }
 
-    pub(super) fn of(engine: engine::Pool<Deliver>, terms: engine::Terms) -> Self {
+    pub(super) fn of(engine: engine::Pool<Deliver>, terms: engine::TaskPolicy) -> Self {
         let jobs = Mutex::default();
         Self {
             inner: Arc::new(Inner {
@@ -153,6 +153,32 @@ impl Pool {
         self.calls().retries(times)
     }
 
+    /// Returns the pool's calls with chunks: so many inputs of a map make one task, which a
+    /// worker takes and answers at once. That is quicker where a call takes less than some
+    /// microseconds; otherwise leave the size at 1, so that no worker is idle while another
+    /// has the rest of a chunk before it.
+    ///
+    /// Each input has a result of its own, and a panic is that of its input alone. What
+    /// ends a task ends its chunk: a timeout is that of all its calls together, and when a
+    /// worker dies, or a result does not cross, all inputs of the chunk fail with that.
+    ///
+    /// # Errors
+    /// A size of 0 is refused by the call that is made so, with `is_invalid`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let squares = pool.chunk_size(100).map(|n: u64| n * n, 0..1000)?;
+    /// assert_eq!(squares[999], 998_001);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn chunk_size(&self, inputs: usize) -> Calls<'_> {
+        self.calls().chunk_size(inputs)
+    }
+
     /// Runs a function in a worker and returns its result.
     ///
     /// # Errors
@@ -171,6 +197,7 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn apply<F: Callable<M>, M>(&self, function: F, arguments: F::Input) -> Result<F::Output> {
+        const { must_be_bare::<F>() };
         self.calls().apply(function, arguments)
     }
 
@@ -196,6 +223,7 @@ impl Pool {
         function: F,
         arguments: F::Input,
     ) -> Result<AsyncResult<F::Output>> {
+        const { must_be_bare::<F>() };
         self.calls().apply_async(function, arguments)
     }
 
@@ -223,6 +251,7 @@ impl Pool {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
+        const { must_be_bare::<F>() };
         self.calls().map(function, inputs)
     }
 
@@ -248,6 +277,7 @@ impl Pool {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
+        const { must_be_bare::<F>() };
         self.calls().map_async(function, inputs)
     }
 
@@ -274,6 +304,7 @@ impl Pool {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
+        const { must_be_bare::<F>() };
         self.calls().imap(function, inputs)
     }
 
@@ -300,6 +331,7 @@ impl Pool {
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
+        const { must_be_bare::<F>() };
         self.calls().imap_unordered(function, inputs)
     }
 
@@ -323,7 +355,33 @@ impl Pool {
             pid: view.pid,
             tasks_done: view.done,
         };
-        self.inner.engine.workers().into_iter().map(info).collect()
+        let workers = self.inner.engine.workers().into_iter();
+        workers.filter(|view| !view.is_ending).map(info).collect()
+    }
+
+    /// Changes the number of workers; tasks go on. Missing workers are started; one that cannot
+    /// be is tried again while there is something to do. Of those that are too many idle ones
+    /// end, and otherwise each that runs a task ends when that is done.
+    ///
+    /// # Errors
+    /// `is_invalid` for 0 workers, `is_closed` when the pool takes no more tasks; when none
+    /// of its workers lives and none can be started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// pool.resize(3)?;
+    /// assert_eq!(pool.workers().len(), 3);
+    /// pool.resize(1)?;
+    /// assert_eq!(pool.workers().len(), 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn resize(&self, workers: usize) -> Result<()> {
+        self.inner.engine.resize(workers)?;
+        uninterrupted(|| self.inner.engine.start())
     }
 
     /// Takes no more tasks; the workers end when they have done what they have.
@@ -378,7 +436,13 @@ impl Pool {
     /// As [`join`](Self::join), and `is_timeout`.
     pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
         let deadline = Deadline::after(timeout);
-        uninterrupted(|| self.inner.engine.join(deadline))
+        uninterrupted(|| self.inner.engine.join(deadline)).map_err(|error| {
+            let left = self.inner.engine.workers().len();
+            error.or_late(format_args!(
+                "{left} workers of the pool had not ended after {timeout:?}: wait longer, or \
+                 terminate it"
+            ))
+        })
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use procession_engine::arena::Handle;
-use procession_engine::os::time::Deadline;
-use procession_engine::pool::{Bounds, Worker};
+use procession_engine::pool::{Worker, WorkerLimits};
+use procession_engine::shm::Handle;
+use procession_engine::sys::wait::time::Deadline;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
 use crate::error::Result;
 use crate::function::{Entry, EntryRef, Input};
-use crate::outcome::{self, Ending, Voice};
+use crate::outcome::{self, Ending, PanicOutput};
 use crate::sync::uninterrupted;
 
 /// What a worker is told.
@@ -23,7 +23,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn new(lane: Handle, initializer: Option<(EntryRef, Vec<u8>)>, bounds: Bounds) -> Self {
+    pub fn new(
+        lane: Handle,
+        initializer: Option<(EntryRef, Vec<u8>)>,
+        bounds: WorkerLimits,
+    ) -> Self {
         Self {
             lane: (lane.offset, lane.serial),
             initializer,
@@ -38,7 +42,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
     let (offset, serial) = setup.lane;
     let mut worker = Worker::attach(Handle { offset, serial })?;
     let (memory, resident, cpus) = setup.bounds;
-    let bounds = Bounds {
+    let bounds = WorkerLimits {
         memory,
         resident,
         cpus,
@@ -51,7 +55,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
             entry.resolve()?,
             Input::Kept(&arguments),
             name,
-            Voice::Quiet,
+            PanicOutput::Quiet,
         );
         if ending == Ending::Failed {
             return Ok(worker.failed(&bytes)?);
@@ -73,7 +77,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
         let outcome = match entry {
             Ok(entry) => {
                 let input = Input::Kept(worker.bytes(&task));
-                outcome::run(entry, input, name, Voice::Quiet).0
+                outcome::run(entry, input, name, PanicOutput::Quiet).0
             }
             Err(error) => outcome::refuse(&error),
         };

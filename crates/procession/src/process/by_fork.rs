@@ -7,18 +7,19 @@
 #![expect(unsafe_code, reason = "fork is the caller's risk")]
 
 use procession_engine as engine;
-use procession_engine::arena::Loans;
-use procession_engine::os::fork::fork;
-use procession_engine::start::{Forked, Orders, fork_with};
+use procession_engine::launch::{Forked, LaunchSpec, fork_with};
+use procession_engine::shm::Loans;
+use procession_engine::sys::process::fork::fork;
+use procession_engine::sys::procfs::status::thread_ids;
 
 use super::{Given, Process};
 use crate::child::Child;
 use crate::codec;
-use crate::context::StartMethod;
 use crate::error::Result;
 use crate::function::Callable;
 use crate::launch::Launch;
-use crate::{child_side, current};
+use crate::start_method::StartMethod;
+use crate::{child_side, current, outcome, server};
 
 impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// Starts the process as a copy of this one, by `fork`.
@@ -30,7 +31,16 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// The child is a copy with one thread, the calling one. The caller makes
     /// sure that the function uses nothing that another thread may have been
     /// changing at that instant: in a process with several threads not even
-    /// the allocator's locks are sure to be free outside glibc.
+    /// the allocator's locks are sure to be free outside glibc, nor is stdout.
+    ///
+    /// What the child itself needs is free: it panics and ends also if other
+    /// threads were panicking, printing or starting processes. A panic's text
+    /// goes to stderr without a backtrace then, and past hooks that were set
+    /// before. For one thing the standard library has no means: if a thread
+    /// was in the middle of `panic::set_hook` or `take_hook`, a panic of the
+    /// child waits for ever; and one that replaces the hook later, without calling
+    /// the one it took, brings back the standard library's, with its locks. So set
+    /// hooks before there are threads and before the first start.
     ///
     /// # Examples
     ///
@@ -60,17 +70,28 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
 /// # Safety
 /// As for [`fork`].
 unsafe fn start(launch: &Launch, input: &[u8], loans: Loans) -> Result<engine::process::Child> {
-    let orders = Orders {
+    let orders = LaunchSpec {
         name: launch.name.clone(),
         daemon: launch.daemon,
-        ..Orders::default()
+        ..LaunchSpec::default()
     };
     current::introduce_main()?;
+    // What the child can no longer do, as it may find the locks taken.
+    outcome::watch_panics();
+    let told = server::numbers();
+    let alone = thread_ids(std::process::id()).len() == 1;
     // SAFETY: the caller answers for what the copy may find half changed.
     let forked = fork_with(&orders, || unsafe { fork() })?;
     match forked {
         Forked::Parent(child) => Ok(child),
         Forked::Child => {
+            if !alone {
+                outcome::avoid_locks();
+            }
+            // SAFETY: this is the copy's only thread.
+            unsafe { current::forget_children() };
+            // SAFETY: as above.
+            unsafe { server::inherit_by_fork(told) };
             // A copy is attached to all that its original is.
             loans.hold();
             child_side::run(launch, input)

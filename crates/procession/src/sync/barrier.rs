@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use procession_engine::arena::Handle;
-use procession_engine::os::time::Deadline;
+use procession_engine::shm::Handle;
 use procession_engine::sync as engine;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::Result;
 use crate::handle::travels;

@@ -20,7 +20,7 @@ pub use semaphore::{Permit, Semaphore};
 
 use std::time::Duration;
 
-use procession_engine::os::time::Deadline;
+use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::{Error, Result};
 

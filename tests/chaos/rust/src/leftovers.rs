@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use procession_engine::arena::{Family, ObjectKind};
-use procession_engine::start::spawn_spares;
+use procession_engine::shm::{Family, ObjectKind};
+use procession_engine::standby::prebooted;
 
 use crate::actors::pass;
 
@@ -36,7 +36,7 @@ impl Leftovers {
             }
         }
         if let Some(family) = Family::existing() {
-            family.bury_all();
+            family.reclaim_all();
             family.for_each_object(|object| {
                 let kind = object.kind().map_or("unknown", ObjectKind::name);
                 *counts.entry(kind.replace(' ', "_")).or_default() += 1;
@@ -50,7 +50,7 @@ impl Leftovers {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let _ = procession::active_children();
-            spawn_spares::clear();
+            prebooted::clear();
             let left: Vec<_> = Self::look()
                 .0
                 .into_iter()

@@ -1,0 +1,444 @@
+//! What the two ends of a pipe share beside their sockets.
+//!
+//! `README.md` beside this file tells what it is good for: senders that take
+//! turns, a message cut by a kill that is noticed, and blocks on their way
+//! that are never lost. What goes over the sockets is `framing.rs`.
+//!
+//! # Safety
+//! What is shared is made of atomics, and any bytes are a value of it.
+
+#![expect(unsafe_code, reason = "the form of what is shared")]
+
+use std::os::fd::BorrowedFd;
+
+use crate::channel::parking::{Parked, Parking};
+use crate::family;
+use crate::sync::BlockedOn;
+use procession_shm::{
+    Block, BodyView, Family, Handle, ObjectKind, SharedBody, SharedObject, Stamp,
+};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, futex_wait, futex_wake};
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::poll::is_hung_up;
+use procession_sys::wait::time::Deadline;
+use procession_sys::wait::wait_slices::WaitSlices;
+
+/// Bytes from which on a message is large, and lies in the arena.
+pub const LARGE: u64 = 128 * 1024;
+
+/// Large messages that may be on their way in one direction.
+const MOST_LARGE: usize = 8;
+
+/// Bytes in them; a single one may be larger. Found by trial: with more, messages of
+/// 16 MiB find their memory less often in use lately.
+const MOST_IN_FLIGHT: u64 = 48 << 20;
+
+/// Blocks that may be on their way in one direction: more than a socket has room for
+/// notes of them (278 where it holds 208 KiB, the kernel's own choice).
+const FLIGHTS: usize = 288;
+
+/// Set in a sender's mark when another waits for its turn; never in a stamp.
+const WAITERS: u32 = 1 << 31;
+
+/// No message is half sent.
+const WHOLE: u32 = 0;
+/// The message being sent may have left in part.
+const MAY_BE_CUT: u32 = 1;
+/// A message has been left in part by one that sends no more.
+const BROKEN: u32 = 2;
+
+/// One end's view of what both ends of a pipe share.
+#[derive(Clone, Debug)]
+pub struct PipeShared {
+    object: SharedObject<PipeLayout>,
+    side: usize,
+}
+
+/// Names one end's view in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PipeHandle {
+    /// What is shared.
+    pub object: Handle,
+    /// Which end it is: 0 or 1.
+    pub side: u8,
+}
+
+#[repr(C)]
+pub(crate) struct PipeLayout {
+    /// What the end of that number sends into.
+    lanes: [Direction; 2],
+}
+
+/// One direction.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Direction {
+    /// Who is sending, or nobody.
+    sender: AtomicU32,
+    /// Whether what it sends is cut if it ends now.
+    cut: AtomicU32,
+    /// Senders that wait for a flight.
+    space: Parking,
+    /// How many of the flights, from the first on, were ever taken.
+    reach: AtomicU32,
+    flights: [InFlight; FLIGHTS],
+}
+
+/// A block on its way; free while `block` is 0.
+#[derive(Debug)]
+#[repr(C)]
+struct InFlight {
+    block: AtomicU64,
+    len: AtomicU64,
+    sender: AtomicU32,
+    spare: AtomicU32,
+}
+
+impl PipeShared {
+    /// Makes the views of both ends.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn pair() -> Result<(Self, Self)> {
+        let object = SharedObject::create(family()?, 0)?;
+        let other = object.clone();
+        Ok((
+            Self { object, side: 0 },
+            Self {
+                object: other,
+                side: 1,
+            },
+        ))
+    }
+
+    /// Attaches to the view that a message names.
+    ///
+    /// # Errors
+    /// `Stale` when it is gone, `Invalid` when it is none.
+    pub fn attach(handle: PipeHandle) -> Result<Self> {
+        if handle.side > 1 {
+            let message = format!("a pipe has no end number {}", handle.side);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        Ok(Self {
+            object: SharedObject::attach(family()?, handle.object)?,
+            side: usize::from(handle.side),
+        })
+    }
+
+    /// Returns the handle for a message, and keeps what is shared alive until
+    /// somebody attaches with it.
+    #[must_use]
+    pub fn lend(&self) -> PipeHandle {
+        PipeHandle {
+            object: self.object.lend(),
+            side: self.side as u8,
+        }
+    }
+
+    /// Returns the handle while whoever attaches with it knows that this view is
+    /// held.
+    #[must_use]
+    pub fn handle(&self) -> PipeHandle {
+        PipeHandle {
+            object: self.object.handle(),
+            side: self.side as u8,
+        }
+    }
+
+    pub(crate) fn out(&self) -> &Direction {
+        &self.object.body().lanes[self.side]
+    }
+
+    pub(crate) fn incoming(&self) -> &Direction {
+        &self.object.body().lanes[1 - self.side]
+    }
+
+    /// Waits until there is a flight for `len` bytes; tells whether there is,
+    /// or the message had better go as bytes.
+    pub(crate) fn wait_for_flight(
+        &self,
+        len: u64,
+        fd: BorrowedFd<'_>,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        let (lane, family) = (self.out(), family()?);
+        loop {
+            if lane.has_flight(len) {
+                return Ok(true);
+            }
+            if is_hung_up(fd)? {
+                return Ok(false);
+            }
+            let ticket = lane.space.register();
+            if lane.has_flight(len) {
+                lane.space.leave(ticket);
+                return Ok(true);
+            }
+            let waiting = BlockedOn::on(&self.object, family.me());
+            let suspect = || lane.has_suspect(family);
+            let look = || lane.has_flight(len) || is_hung_up(fd).unwrap_or(true) || suspect();
+            let parked = lane.space.park(ticket, deadline, look);
+            drop(waiting);
+            match parked {
+                // One that is killed between its notes and its words leaves a
+                // flight that never arrives: nobody shall wait for that.
+                Parked::Look if !lane.has_flight(len) && suspect() => return Ok(false),
+                Parked::Look => {}
+                Parked::TimedOut => return Err(too_late()),
+                Parked::Interrupted => return Err(interrupted()),
+            }
+        }
+    }
+}
+
+/// Holds the right to send; given back when dropped.
+#[derive(Debug)]
+pub struct SenderLock<'a>(&'a Direction);
+
+impl Direction {
+    /// Waits for the right to send.
+    ///
+    /// # Errors
+    /// `Closed` when a message was left in part, `TimedOut`, `Interrupted`.
+    pub fn take_turn(&self, deadline: Deadline) -> Result<SenderLock<'_>> {
+        let family = family()?;
+        let me = family.me().raw();
+        let mut suspicious = false;
+        let mut slices = WaitSlices::for_holder();
+        loop {
+            // Acquire pairs with the Release of whoever sent last.
+            let mark =
+                match self
+                    .sender
+                    .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed)
+                {
+                    Ok(_) => break,
+                    Err(mark) => mark,
+                };
+            let sender = Stamp::from_raw(mark & !WAITERS);
+            if suspicious && family.is_dead(sender) {
+                self.release_dead(sender);
+                continue;
+            }
+            if deadline.has_passed() {
+                return Err(too_late());
+            }
+            let parked = mark | WAITERS;
+            // Relaxed: the park compares the word.
+            if mark != parked
+                && self
+                    .sender
+                    .compare_exchange(mark, parked, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_err()
+            {
+                continue;
+            }
+            match futex_wait(&self.sender, parked, slices.end(deadline)) {
+                Woken::Changed => suspicious = false,
+                Woken::TimedOut => {
+                    slices.grow();
+                    suspicious = true;
+                }
+                Woken::Interrupted => return Err(interrupted()),
+            }
+        }
+        let turn = SenderLock(self);
+        if self.is_broken() {
+            return Err(broken());
+        }
+        Ok(turn)
+    }
+
+    /// Tells whether no message will ever come whole any more.
+    pub fn is_broken(&self) -> bool {
+        self.cut.load(Ordering::Acquire) == BROKEN
+    }
+
+    /// Tells whether the message that is being received will never be whole.
+    pub fn is_cut(&self, family: &Family) -> bool {
+        if self.is_broken() {
+            return true;
+        }
+        let sender = Stamp::from_raw(self.sender.load(Ordering::Acquire) & !WAITERS);
+        if sender.is_nobody() || !family.is_dead(sender) {
+            return false;
+        }
+        self.release_dead(sender);
+        self.is_broken()
+    }
+
+    /// Notes that a message has been left in part.
+    pub fn break_off(&self) {
+        self.cut.store(BROKEN, Ordering::Release);
+    }
+
+    /// Ends the turn of one that died in it.
+    fn release_dead(&self, dead: Stamp) {
+        let mark = self.sender.load(Ordering::Acquire);
+        if mark & !WAITERS != dead.raw() {
+            return;
+        }
+        // Before the turn is free. Twice does no harm; while the dead has the
+        // turn nobody else begins a message.
+        let _ = self
+            .cut
+            .compare_exchange(MAY_BE_CUT, BROKEN, Ordering::AcqRel, Ordering::Relaxed);
+        let update = |mark: u32| (mark & !WAITERS == dead.raw()).then_some(0);
+        if self
+            .sender
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, update)
+            .is_ok()
+        {
+            futex_wake(&self.sender, u32::MAX);
+        }
+    }
+
+    /// Tells whether a block with a message of so many bytes can depart.
+    pub fn has_flight(&self, len: u64) -> bool {
+        let (mut used, mut large, mut bytes) = (0, 0, 0);
+        for flight in self.taken_once() {
+            // Acquire: a flight is free after its block was taken.
+            if flight.block.load(Ordering::Acquire) != 0 {
+                used += 1;
+                let len = flight.len.load(Ordering::Relaxed);
+                if len >= LARGE {
+                    large += 1;
+                    bytes += len;
+                }
+            }
+        }
+        let may_be_as_large = large == 0 || large < MOST_LARGE && bytes + len <= MOST_IN_FLIGHT;
+        used < FLIGHTS && (len < LARGE || may_be_as_large)
+    }
+
+    /// Returns the flights that may be in use.
+    fn taken_once(&self) -> &[InFlight] {
+        // Acquire pairs with the Release in `depart`. Whoever looks for a block was told
+        // of it after that.
+        let reach = self.reach.load(Ordering::Acquire) as usize;
+        &self.flights[..reach.min(FLIGHTS)]
+    }
+
+    /// Tells whether a block is on its way that nobody living has sent.
+    fn has_suspect(&self, family: &Family) -> bool {
+        self.taken_once().iter().any(|flight| {
+            let sender = Stamp::from_raw(flight.sender.load(Ordering::Relaxed));
+            flight.block.load(Ordering::Acquire) != 0 && family.is_dead(sender)
+        })
+    }
+
+    /// Notes a block as being on its way, and makes it the family's; for whoever
+    /// has the turn. Gives it back when there is no flight.
+    pub fn depart(&self, family: &Family, block: Block, len: u64) -> Result<Option<u64>> {
+        let free = |flight: &InFlight| flight.block.load(Ordering::Acquire) == 0;
+        let Some(at) = self.flights.iter().position(free) else {
+            return Ok(None);
+        };
+        // Release: within reach before it is noted.
+        self.reach.fetch_max(at as u32 + 1, Ordering::Release);
+        let flight = &self.flights[at];
+        flight.len.store(len, Ordering::Relaxed);
+        flight.sender.store(family.me().raw(), Ordering::Relaxed);
+        // Release: whoever finds the block finds the rest. Killed after this
+        // line, we leave a note of a block that is ours: see `recover`.
+        flight.block.store(block.offset(), Ordering::Release);
+        let offset = block.offset();
+        if let Err(error) = block.disown() {
+            flight.block.store(0, Ordering::Release);
+            return Err(error);
+        }
+        Ok(Some(offset))
+    }
+
+    /// Takes over a block that has arrived, or was never told of.
+    ///
+    /// # Errors
+    /// `Stale` when no such block is on its way.
+    pub fn arrive(&self, offset: u64) -> Result<Block> {
+        let flight = self
+            .taken_once()
+            .iter()
+            .find(|flight| offset != 0 && flight.block.load(Ordering::Acquire) == offset);
+        let Some(flight) = flight else {
+            let message = "a message is said to lie in a block that was not sent";
+            return Err(Error::new(ErrorKind::Stale, message));
+        };
+        let block = Block::claim(offset, Stamp::NOBODY)?;
+        // Release: the block is ours before the flight is free.
+        flight.block.store(0, Ordering::Release);
+        self.space.wake(1);
+        Ok(block)
+    }
+
+    /// Forgets flights whose block is the dead's, not yet away or just arrived:
+    /// reclaim is going to free it.
+    fn forget(&self, family: &Family, dead: Stamp) {
+        for flight in self.taken_once() {
+            let offset = flight.block.load(Ordering::Acquire);
+            // Changes nothing, and tells whose it is.
+            if offset != 0 && family.change_owner(offset, dead, dead).is_ok() {
+                flight.block.store(0, Ordering::Release);
+            }
+        }
+        self.space.wake(1);
+    }
+}
+
+impl SenderLock<'_> {
+    /// Says that from here on the message may have left in part.
+    pub fn may_be_cut(&self) {
+        self.0.cut.store(MAY_BE_CUT, Ordering::Release);
+    }
+}
+
+impl Drop for SenderLock<'_> {
+    fn drop(&mut self) {
+        let lane = self.0;
+        if !lane.is_broken() {
+            lane.cut.store(WHOLE, Ordering::Release);
+        }
+        if lane.sender.swap(0, Ordering::Release) & WAITERS != 0 {
+            futex_wake(&lane.sender, u32::MAX);
+        }
+    }
+}
+
+// SAFETY: atomics, in the order of C.
+unsafe impl SharedBody for PipeLayout {
+    const KIND: ObjectKind = ObjectKind::Pipe;
+
+    fn recover(view: BodyView<'_, Self>, dead: Stamp) {
+        for lane in &view.body().lanes {
+            lane.release_dead(dead);
+            lane.forget(view.family(), dead);
+        }
+    }
+
+    fn destroy(view: BodyView<'_, Self>) {
+        for lane in &view.body().lanes {
+            for flight in lane.taken_once() {
+                // First ours, then forgotten, then freed: see `UndoRecord`.
+                let block = Block::claim(flight.block.load(Ordering::Acquire), Stamp::NOBODY);
+                flight.block.store(0, Ordering::Release);
+                drop(block);
+            }
+        }
+    }
+}
+
+fn broken() -> Error {
+    let message = "a process ended in the middle of a message to the pipe, which is unusable now";
+    Error::new(ErrorKind::Closed, message)
+}
+
+fn too_late() -> Error {
+    let message = "the pipe took no message before the deadline";
+    Error::new(ErrorKind::TimedOut, message)
+}
+
+fn interrupted() -> Error {
+    let message = "a signal arrived during the wait to send into a pipe";
+    Error::new(ErrorKind::Interrupted, message)
+}

@@ -1,0 +1,157 @@
+//! What a queue keeps in the arena, and what becomes of it when a member dies.
+//!
+//! # Safety
+//! What is shared is made of atomics, and any bytes are a value of it.
+
+#![expect(unsafe_code, reason = "the form of what is shared")]
+
+use crate::channel::parking::Parking;
+use crate::channel::queue::consumer::ConsumerState;
+use crate::channel::queue::producer::ProducerState;
+use crate::channel::queue::unfinished::Unfinished;
+use crate::sync::notify::NotifyList;
+use procession_shm::{BodyView, Family, ObjectKind, SharedBody, Stamp};
+use procession_sys::primitive::{AtomicU64, Ordering};
+
+/// The two ends, each for its own side to write, and what both rarely change.
+#[derive(Debug)]
+#[repr(C)]
+pub struct QueueLayout {
+    /// Where items go in.
+    pub tail: ProducerState,
+    /// Where items come out.
+    pub head: ConsumerState,
+    /// Those that wait for an item.
+    pub items: Parking,
+    /// Those that wait for room.
+    pub space: Parking,
+    /// Those that wait for an item by descriptor.
+    pub bells: NotifyList,
+    limit: AtomicU64,
+    /// The tasks that are done, and those that wait for all to be.
+    tasks: Unfinished,
+}
+
+impl QueueLayout {
+    /// Sets up a zeroed one around its first segment, still the caller's own.
+    pub fn begin(&self, limit: u64, segment: u64, capacity: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.head.begin(segment);
+        self.tail.begin(segment, capacity);
+    }
+
+    /// Returns how many items there may be; 0 is any number.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many items there were at one moment of the call.
+    pub fn len(&self) -> u64 {
+        if self.head.cut().is_some() {
+            return 0;
+        }
+        loop {
+            let taken = self.head.count();
+            let put = self.tail.count();
+            // No item was taken out in between: both were true at once.
+            if self.head.count() == taken {
+                return put - taken;
+            }
+        }
+    }
+
+    /// Tells whether there was an item at one moment of the call.
+    pub fn has_items(&self) -> bool {
+        self.head.count() != self.tail.count() && self.head.cut().is_none()
+    }
+
+    /// Tells whether there is something to get: an item, or the end.
+    pub fn has_end_or_items(&self) -> bool {
+        self.has_items() || self.tail.is_closed()
+    }
+
+    /// Tells whether there was room at one moment of the call.
+    pub fn has_room(&self) -> bool {
+        let limit = self.limit();
+        limit == 0 || self.len() < limit
+    }
+
+    /// Returns how many of all items that were ever put have to be done.
+    fn owed(&self) -> u64 {
+        self.head.cut().unwrap_or_else(|| self.tail.count())
+    }
+
+    /// Returns how many tasks were not done at one moment of the call.
+    pub fn unfinished(&self) -> u64 {
+        self.tasks.count(|| self.owed())
+    }
+
+    /// Notes that a task is done; tells whether one was unfinished.
+    pub fn finish_task(&self) -> bool {
+        self.tasks.finish_one(|| self.owed())
+    }
+
+    /// Returns where those are parked who wait for all tasks.
+    pub fn joiners(&self) -> &Parking {
+        self.tasks.joiners()
+    }
+
+    /// Tells those who wait for items that `count` were put after the first
+    /// `before` of all.
+    pub fn tell_of_items(&self, family: &Family, before: u64, count: u32) {
+        self.items.wake(count);
+        // The fence in `wake` lies between our change and these looks. If
+        // items are left from before, their bells still ring.
+        if self.bells.any() && self.head.count() >= before {
+            self.bells.ring(family, || self.has_items());
+        }
+    }
+}
+
+// SAFETY: lock words and atomics, in the order of C.
+unsafe impl SharedBody for QueueLayout {
+    const KIND: ObjectKind = ObjectKind::Queue;
+
+    fn recover(view: BodyView<'_, Self>, dead: Stamp) {
+        let (body, family) = (view.body(), view.family());
+        // To take a guard is to set right what a dead holder left. It is taken in
+        // any case: who holds it now may have got it from the dead, and be at it.
+        drop(body.tail.lock(family));
+        drop(body.head.lock(family));
+        body.bells.forget(family, dead);
+        // The dead may have been woken for what it now never does, or have put
+        // what it then told nobody.
+        if body.tail.is_closed() {
+            body.items.wake_all();
+            body.space.wake_all();
+        }
+        if body.has_items() {
+            body.items.wake(1);
+        }
+        body.bells.ring(family, || body.has_end_or_items());
+        if body.has_room() {
+            body.space.wake(1);
+        }
+        if body.unfinished() == 0 {
+            body.joiners().wake_all();
+        }
+    }
+
+    fn destroy(view: BodyView<'_, Self>) {
+        let (body, family) = (view.body(), view.family());
+        loop {
+            let mut emptied = None;
+            let getting = body.head.lock(family);
+            let item = getting.take(&mut emptied, || body.tail.count());
+            drop(getting);
+            if !matches!(item, Ok(Some(_))) {
+                break;
+            }
+        }
+        let getting = body.head.lock(family);
+        let segment = getting.take_segment();
+        drop(getting);
+        drop(segment);
+        body.bells.destroy(view.family());
+    }
+}

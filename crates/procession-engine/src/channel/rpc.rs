@@ -1,0 +1,387 @@
+//! A socket between two relatives whose messages lie in shared memory.
+//!
+//! For those who ask and answer in turn, such as a manager's clients and its
+//! server: each end sends its next message only when it has received the
+//! other's, so that a place for one message each way is all they need. While
+//! both are awake, no system call is made.
+//!
+//! A receiver that has looked in vain for a while says in the word `asleep` how
+//! it sleeps: first on that word, and when that has taken long on the socket,
+//! which tells when the other end is gone. Whoever sends takes the word back,
+//! and wakes it, or sends one byte. Each puts a sequentially consistent fence
+//! between its store and its look, so one of the two sees the other. A message
+//! that the place is too small for goes through the socket, as over a
+//! [`pipe`](super::pipe()).
+//!
+//! # Safety
+//! A place is a part of an object that lives while it is attached. The sender
+//! writes it while the message before was answered, the receiver reads it
+//! after the count has told of it; relatives keep to their turns.
+
+#![expect(unsafe_code, reason = "messages are bytes of the arena")]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::channel::message::Message;
+use crate::channel::pipe::framing::{Receiving, Sending};
+use crate::channel::pipe::shared::{PipeHandle, PipeShared};
+use crate::family;
+use procession_shm::{Handle, ObjectKind, SharedBody, SharedObject};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::fd::kept_fd::KeptFd;
+use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake};
+use procession_sys::socket::io;
+use procession_sys::wait::adaptive_spin::AdaptiveSpin;
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::time::Deadline;
+
+/// Bytes of a place.
+pub const ROOM: usize = 3968;
+
+/// Nobody sleeps.
+const AWAKE: u32 = 0;
+/// The receiver is parked on the word.
+const ON_WORD: u32 = 1;
+/// The receiver waits for a byte from the socket.
+const ON_SOCKET: u32 = 2;
+
+/// How long a receiver sleeps on the word: it costs half of what a sleep on the
+/// socket does, and does not show that the other end is gone.
+const SHORT: Duration = Duration::from_millis(50);
+
+/// In the place of a length: the message goes through the socket.
+const ELSEWHERE: u32 = u32::MAX;
+
+#[repr(C)]
+struct RpcLayout {
+    /// What the end of that number sends into.
+    places: [MessageBuffer; 2],
+}
+
+// SAFETY: atomics, in the order of C.
+unsafe impl SharedBody for RpcLayout {
+    const KIND: ObjectKind = ObjectKind::Rpc;
+}
+
+/// Where the messages of one direction lie, one at a time.
+#[repr(C, align(64))]
+struct MessageBuffer {
+    /// How many messages were sent.
+    count: AtomicU32,
+    /// How the receiver sleeps, if it does.
+    asleep: AtomicU32,
+    /// The length of the last one.
+    len: AtomicU32,
+    spare: AtomicU32,
+    bytes: [AtomicU64; ROOM / 8],
+}
+
+/// Names what the ends of a line share, for the one that attaches to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RpcHandle {
+    /// Whose members may attach.
+    pub family: u128,
+    /// The two places.
+    pub places: Handle,
+    /// What large messages need.
+    pub track: PipeHandle,
+}
+
+/// What one end of a line shares with the other, as long as it has no socket.
+#[derive(Debug)]
+pub struct RpcEnd {
+    object: SharedObject<RpcLayout>,
+    track: PipeShared,
+    side: usize,
+    /// The other end's, until it has attached.
+    theirs: Option<PipeShared>,
+}
+
+impl RpcEnd {
+    /// Makes the end that offers.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create() -> Result<Self> {
+        let (track, theirs) = PipeShared::pair()?;
+        Ok(Self {
+            object: SharedObject::create(family()?, 0)?,
+            track,
+            side: 0,
+            theirs: Some(theirs),
+        })
+    }
+
+    /// Returns what the other end attaches to, while this one is held.
+    #[must_use]
+    pub fn handle(&self) -> RpcHandle {
+        RpcHandle {
+            family: self.object.family().id(),
+            places: self.object.handle(),
+            track: self.theirs.as_ref().unwrap_or(&self.track).handle(),
+        }
+    }
+
+    /// Attaches to what a relative offers.
+    ///
+    /// # Errors
+    /// `Stale` when it is gone, `Invalid` when it is of another family.
+    pub fn attach(handle: RpcHandle) -> Result<Self> {
+        if family()?.id() != handle.family {
+            let message = "a line was offered by a process that is no relative";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        Ok(Self {
+            object: SharedObject::attach(family()?, handle.places)?,
+            track: PipeShared::attach(handle.track)?,
+            side: 1,
+            theirs: None,
+        })
+    }
+
+    /// Puts the end to use, over its end of a connected socket.
+    ///
+    /// # Errors
+    /// `Limit` when the socket has to be moved and no descriptor is left.
+    pub fn open(self, socket: OwnedFd) -> Result<RpcChannel> {
+        let socket = KeptFd::keep(socket).map_err(|e| Error::os("keep a line's socket", e))?;
+        Ok(RpcChannel {
+            socket,
+            object: self.object,
+            track: self.track,
+            side: self.side,
+            sent: 0,
+            received: 0,
+            asleep: AWAKE,
+            spin: AdaptiveSpin::in_turns(),
+            waiting_since: None,
+        })
+    }
+}
+
+/// One end of a line, held by one thread.
+#[derive(Debug)]
+pub struct RpcChannel {
+    socket: KeptFd,
+    object: SharedObject<RpcLayout>,
+    track: PipeShared,
+    side: usize,
+    sent: u32,
+    received: u32,
+    /// What we have put into `asleep` and not taken back.
+    asleep: u32,
+    spin: AdaptiveSpin,
+    /// When the wait for the next message began, if that was not here at once.
+    waiting_since: Option<Instant>,
+}
+
+/// A received message.
+#[derive(Debug)]
+pub enum RpcReceived<'a> {
+    /// It lies in its place until the answer is sent.
+    Here(&'a [u8]),
+    /// It came through the socket.
+    Elsewhere(Message),
+}
+
+impl RpcChannel {
+    /// Sends a message, its bytes taken from the parts in turn.
+    ///
+    /// # Errors
+    /// `Closed` when the other end is known to be gone; an end that is not is
+    /// told of by the next [`wait`](Self::wait).
+    pub fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        let fits = len <= ROOM;
+        if fits {
+            self.write(parts);
+        }
+        self.sent = self.sent.wrapping_add(1);
+        let place = self.place(self.side);
+        let told = if fits { len as u32 } else { ELSEWHERE };
+        // Relaxed: the count tells of it.
+        place.len.store(told, Ordering::Relaxed);
+        // Release pairs with the Acquire in `has_news`.
+        place.count.store(self.sent, Ordering::Release);
+        // Pairs with the fence in `wait`.
+        fence(Ordering::SeqCst);
+        if place.asleep.load(Ordering::Relaxed) != AWAKE {
+            match place.asleep.swap(AWAKE, Ordering::AcqRel) {
+                ON_WORD => futex_wake(&place.asleep, 1),
+                ON_SOCKET => {
+                    io::send_all(self.socket()?, &[b"!"], &mut 0, Deadline::NEVER)?;
+                }
+                _ => {}
+            }
+        }
+        if fits {
+            return Ok(());
+        }
+        let mut sending = Sending::new(self.socket()?, Some(&self.track), parts);
+        loop {
+            match sending.go_on(Deadline::NEVER) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Looks for the next message for as long as that seems wise; tells whether
+    /// it is here.
+    pub fn look(&mut self) -> bool {
+        if self.has_news() {
+            return true;
+        }
+        // Once for each message.
+        if self.asleep != AWAKE || self.waiting_since.is_some() {
+            return false;
+        }
+        self.waiting_since = Some(Instant::now());
+        self.spin.spin(|| self.has_news())
+    }
+
+    /// Sleeps until the next message is here, which [`take`](Self::take) returns.
+    ///
+    /// # Errors
+    /// `Closed` when the other end is gone; `TimedOut` at the deadline and
+    /// `Interrupted`: call again.
+    pub fn wait(&mut self, deadline: Deadline) -> Result<()> {
+        while !self.has_news() {
+            match self.asleep {
+                AWAKE => {
+                    // Relaxed: the fence orders it before the next look.
+                    self.incoming().asleep.store(ON_WORD, Ordering::Relaxed);
+                    fence(Ordering::SeqCst);
+                    self.asleep = ON_WORD;
+                }
+                ON_WORD => self.sleep_on_word(deadline)?,
+                _ => {
+                    // The byte comes after the news.
+                    io::recv_exact(self.socket()?, &mut [0], &mut 0, deadline)?;
+                    self.asleep = AWAKE;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sleep_on_word(&mut self, deadline: Deadline) -> Result<()> {
+        let asleep = &self.object.body().places[1 - self.side].asleep;
+        match futex_wait(asleep, ON_WORD, deadline.within(SHORT)) {
+            Woken::Changed => {
+                if asleep.load(Ordering::Acquire) == AWAKE {
+                    self.asleep = AWAKE;
+                }
+            }
+            Woken::Interrupted => {
+                let message = "a signal arrived during the wait for the other end of a line";
+                return Err(Error::new(ErrorKind::Interrupted, message));
+            }
+            Woken::TimedOut => {
+                // SeqCst: what was sent before is seen by the next look.
+                let changed =
+                    asleep.compare_exchange(ON_WORD, ON_SOCKET, Ordering::SeqCst, Ordering::SeqCst);
+                self.asleep = if changed.is_ok() { ON_SOCKET } else { AWAKE };
+                if self.has_news() {
+                    return Ok(());
+                }
+                if deadline.has_passed() {
+                    let message = "the other end of the line has sent nothing in time";
+                    return Err(Error::new(ErrorKind::TimedOut, message));
+                }
+                // The sleep that follows has no end of its own, and a signal
+                // may have come just now.
+                let message = "a wait for the other end of a line stopped to look for signals";
+                return Err(Error::new(ErrorKind::Interrupted, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the message that was waited for.
+    ///
+    /// # Errors
+    /// `Closed` when the other end ended before it was all here.
+    pub fn take(&mut self) -> Result<RpcReceived<'_>> {
+        if self.asleep != AWAKE {
+            let left = self.incoming().asleep.swap(AWAKE, Ordering::AcqRel);
+            // Whoever took that one back has sent a byte.
+            if left == AWAKE && self.asleep == ON_SOCKET {
+                self.take_byte()?;
+            }
+            self.asleep = AWAKE;
+        }
+        self.received = self.received.wrapping_add(1);
+        let waited = self.waiting_since.take().map(|since| since.elapsed());
+        self.spin.learn(waited.unwrap_or_default());
+        match self.incoming().len.load(Ordering::Relaxed) {
+            ELSEWHERE => self.recv_elsewhere(),
+            len => Ok(RpcReceived::Here(self.read(len as usize))),
+        }
+    }
+
+    /// Lends the socket; it is used only by who has slept long, or sends much.
+    fn socket(&self) -> Result<BorrowedFd<'_>> {
+        self.socket.ours().ok_or_else(|| {
+            let message = "the program has closed the socket of a line to a manager";
+            Error::new(ErrorKind::Closed, message)
+        })
+    }
+
+    fn has_news(&self) -> bool {
+        self.incoming().count.load(Ordering::Acquire) != self.received
+    }
+
+    /// Receives the byte that was sent to wake this end.
+    fn take_byte(&self) -> Result<()> {
+        loop {
+            match io::recv_exact(self.socket()?, &mut [0], &mut 0, Deadline::NEVER) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn recv_elsewhere(&self) -> Result<RpcReceived<'_>> {
+        let mut receiving = Receiving::new(self.socket()?, Some(&self.track), usize::MAX);
+        loop {
+            match receiving.go_on(Deadline::NEVER) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result.map(RpcReceived::Elsewhere),
+            }
+        }
+    }
+
+    fn place(&self, side: usize) -> &MessageBuffer {
+        &self.object.body().places[side]
+    }
+
+    fn incoming(&self) -> &MessageBuffer {
+        self.place(1 - self.side)
+    }
+
+    fn write(&self, parts: &[&[u8]]) {
+        let mut at = self.place(self.side).bytes.as_ptr().cast::<u8>().cast_mut();
+        for part in parts {
+            // SAFETY: the parts fit, as the caller has looked; nobody reads the
+            // place before the count tells of them.
+            unsafe { at.copy_from_nonoverlapping(part.as_ptr(), part.len()) };
+            // SAFETY: still inside the place, or one past its end.
+            at = unsafe { at.add(part.len()) };
+        }
+    }
+
+    fn read(&self, len: usize) -> &[u8] {
+        let at = self.incoming().bytes.as_ptr().cast::<u8>();
+        // SAFETY: no more than the place has; the sender writes it again when
+        // it has our answer, which takes this line for itself.
+        unsafe { std::slice::from_raw_parts(at, len.min(ROOM)) }
+    }
+}
+
+impl AsFd for RpcChannel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.unverified()
+    }
+}

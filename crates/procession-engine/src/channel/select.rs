@@ -1,0 +1,100 @@
+//! Waiting for the first of several things.
+//!
+//! Everything is waited for by descriptor: a queue or event by a doorbell, as
+//! `README.md` beside this file tells. A bell says "look", and what is seen
+//! decides. Since whoever should have rung may have been killed just before,
+//! those that have bells are looked at now and then in any case.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::channel::Queue;
+use crate::family;
+use crate::sync::{Event, ReadableFd};
+use procession_shm::Family;
+use procession_sys::error::Result;
+use procession_sys::wait::poll::{PollFd, PollFlags, poll};
+use procession_sys::wait::time::Deadline;
+use procession_sys::wait::wait_slices::WaitSlices;
+
+/// A thing to wait for.
+#[derive(Clone, Copy, Debug)]
+pub enum Waitable<'a> {
+    /// Ready when it can be read, or its other end is gone; a process's pidfd
+    /// when that has ended.
+    Fd(BorrowedFd<'a>),
+    /// Ready when there is something to get, or it is closed.
+    Queue(&'a Queue),
+    /// Ready while it is set.
+    Event(&'a Event),
+}
+
+/// Blocks until at least one of `things` is ready or the deadline passes;
+/// returns the places of all that are ready, in order, none if the time is up.
+///
+/// # Errors
+/// `Interrupted` when a signal arrived first; `Limit` when no descriptor is
+/// left, or too many processes wait for one queue in this way.
+pub fn wait(things: &[Waitable<'_>], deadline: Deadline) -> Result<Vec<usize>> {
+    let family = family()?;
+    let by: Vec<By<'_>> = things.iter().map(Waitable::by).collect::<Result<_>>()?;
+    let mut fds: Vec<_> = by.iter().map(|by| PollFd::new(by, PollFlags::IN)).collect();
+    let bells = by.iter().any(|by| matches!(by, By::Bell(_)));
+    let mut slices = WaitSlices::for_change();
+    loop {
+        let end = if bells {
+            slices.end(deadline)
+        } else {
+            deadline
+        };
+        poll(&mut fds, end)?;
+        let ready: Vec<_> = (0..things.len())
+            .filter(|&place| things[place].is_ready(!fds[place].revents().is_empty(), family))
+            .collect();
+        if !ready.is_empty() || deadline.has_passed() {
+            return Ok(ready);
+        }
+        slices.grow();
+    }
+}
+
+impl Waitable<'_> {
+    fn by(&self) -> Result<By<'_>> {
+        Ok(match self {
+            Self::Fd(fd) => By::Fd(*fd),
+            Self::Queue(queue) => By::Bell(queue.bell()?),
+            Self::Event(event) => By::Bell(event.bell()?),
+        })
+    }
+
+    /// Tells whether it is ready, given whether its descriptor says so. A bell
+    /// that rang for what is over by now is silenced.
+    fn is_ready(&self, rung: bool, family: &Family) -> bool {
+        match self {
+            Self::Fd(_) => rung,
+            // This silences it, too.
+            Self::Event(event) => event.is_set(),
+            Self::Queue(queue) => {
+                let ready = !queue.is_empty() || queue.is_closed();
+                if !ready && rung {
+                    queue.quieten(family, false);
+                }
+                ready
+            }
+        }
+    }
+}
+
+/// The descriptor that a thing is waited for by.
+enum By<'a> {
+    Fd(BorrowedFd<'a>),
+    Bell(ReadableFd),
+}
+
+impl AsFd for By<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Fd(fd) => *fd,
+            Self::Bell(bell) => bell.as_fd(),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Tasks as the face hands them in, and what tasks of one job share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::family;
+use crate::pool::api::pool_end::PoolEnd;
+use crate::pool::shm::record::{INLINE, JobName};
+use procession_shm::{Block, Loans};
+use procession_sys::error::Result;
+
+/// One piece of work for a worker.
+#[derive(Debug)]
+pub struct Task<T> {
+    /// Returned to the face with the outcome.
+    pub token: T,
+    /// The bytes that the worker reads.
+    pub payload: TaskBytes,
+    /// The job that the task belongs to, if any.
+    pub job: Option<Job>,
+    /// How long it may take, and how often it is tried.
+    pub policy: TaskPolicy,
+    /// The objects whose handles are in the payload, kept alive until the outcome is in. The
+    /// worker reads the payload with
+    /// [`reading_untracked`](procession_shm::transfer::loans::reading_untracked).
+    pub loans: Loans,
+}
+
+/// How long a task may take, and how often it may be tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskPolicy {
+    /// How long it may run before its worker is killed; `None` for any time.
+    pub timeout: Option<Duration>,
+    /// How often it is run again after its worker has died in it. The pool keeps its block
+    /// for that, so the worker cannot claim the block.
+    pub retries: u32,
+}
+
+/// The bytes of a task.
+#[derive(Debug)]
+pub enum TaskBytes {
+    /// A few bytes, which are copied into the worker's ring.
+    Inline(Box<[u8]>),
+    /// A block, and how many of its bytes count.
+    Block(Block, u64),
+}
+
+impl TaskBytes {
+    /// Makes a payload of the parts, inline or in a block as their length demands.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when a block is needed and the arena is full.
+    pub fn new(parts: &[&[u8]]) -> Result<Self> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if len <= INLINE {
+            let mut bytes = Vec::with_capacity(len);
+            for part in parts {
+                bytes.extend_from_slice(part);
+            }
+            return Ok(Self::Inline(bytes.into()));
+        }
+        Ok(Self::Block(
+            Block::of(family()?, parts, len as u64)?,
+            len as u64,
+        ))
+    }
+}
+
+/// A job: its prologue, the bytes that its tasks have in common. Each worker reads it once.
+#[derive(Clone, Debug)]
+pub struct Job(Arc<JobHeader>);
+
+#[derive(Debug)]
+struct JobHeader {
+    id: u64,
+    block: Block,
+    /// The objects whose handles are in the prologue.
+    _loans: Loans,
+}
+
+impl Job {
+    /// Makes a job of its prologue and the objects whose handles are in it. A worker reads the
+    /// prologue at its first task of the job, with
+    /// [`reading_untracked`](procession_shm::transfer::loans::reading_untracked).
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn new(prologue: &[u8], loans: Loans) -> Result<Self> {
+        let family = family()?;
+        let len = prologue.len();
+        let mut block = family.alloc(len as u64 + 8)?;
+        block[..8].copy_from_slice(&(len as u64).to_le_bytes());
+        block[8..8 + len].copy_from_slice(prologue);
+        let id = family.next_serial();
+        Ok(Self(Arc::new(JobHeader {
+            id,
+            block,
+            _loans: loans,
+        })))
+    }
+
+    /// Returns a number that no other job of the family has.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    pub(crate) fn name(&self) -> JobName {
+        JobName {
+            id: self.0.id,
+            offset: self.0.block.offset(),
+        }
+    }
+}
+
+/// Makes tasks as the workers need them, so that a long job is neither held in
+/// memory nor made before the first task runs.
+pub trait Source<T>: Send {
+    /// Appends up to `most` tasks. The leader calls it without holding any lock of the pool;
+    /// no two threads call it at once.
+    fn fill(&mut self, tasks: &mut Vec<Task<T>>, most: usize) -> SourceStatus;
+
+    /// Is called when the pool has ended before the source was used up.
+    fn end(self: Box<Self>, end: &PoolEnd);
+
+    /// Tells whether the source is to be dropped at the next
+    /// [`cancel`](crate::pool::Pool::cancel).
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    /// Is called when the source was dropped for that reason.
+    fn cancel(self: Box<Self>) {}
+}
+
+/// Says what a source has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceStatus {
+    /// More, perhaps; ask again when workers need it.
+    More,
+    /// Nothing for now; ask again after
+    /// [`resume_sources`](crate::pool::Pool::resume_sources).
+    Later,
+    /// Nothing; drop the source.
+    Done,
+}

@@ -1,0 +1,128 @@
+//! Cancelling tasks, on request or because they take too long.
+//!
+//! A running task can only be ended by killing its worker. `README.md`, "Deadlines
+//! and cancelling", says how no other task is harmed.
+
+use std::time::Duration;
+
+use crate::pool::api::outcome::{KillReason, Outbox, Sink};
+use crate::pool::api::task::Source;
+use crate::pool::owner::core::PoolCore;
+use crate::pool::owner::scheduler::{Phase, PoolState, QueueEntry};
+use procession_sys::error::Result;
+use procession_sys::process::liveness::boot_time;
+
+/// The shortest sleep until a deadline; the task may have yet to begin.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+impl<T> PoolState<T> {
+    /// Returns the time until the next deadline of a task.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let now = boot_time();
+        let left = self.slots.iter().filter_map(|slot| slot.time_left(now));
+        left.min().map(|left| left.max(SHORTEST))
+    }
+
+    /// Kills the workers whose tasks have taken too long. The caller has read all replies that
+    /// have arrived.
+    pub(crate) fn kill_overdue(&mut self) {
+        let now = boot_time();
+        let mut back = Vec::new();
+        for slot in &mut self.slots {
+            if let Some(limit) = slot.overdue(now) {
+                back.append(&mut slot.kill_running_task(KillReason::TimedOut(limit)));
+            }
+        }
+        self.requeue(back);
+    }
+
+    /// Removes the tasks that `which` selects, and kills those that run if `running` says so;
+    /// returns how many tasks and sources were cancelled, and the sources.
+    fn cancel(
+        &mut self,
+        which: &dyn Fn(&T) -> bool,
+        running: RunningTasks,
+        outbox: &mut Outbox<T>,
+    ) -> (usize, Vec<Box<dyn Source<T>>>) {
+        let mut killed = 0;
+        for slot in &mut self.slots {
+            if !slot.tokens().any(which) {
+                continue;
+            }
+            // Tasks that have not begun are requeued, and looked at below.
+            let kill =
+                running == RunningTasks::Killed && !slot.is_being_killed() && slot.runs(which);
+            let back = if kill {
+                slot.kill_running_task(KillReason::Cancelled)
+            } else {
+                slot.take_back()
+            };
+            killed += usize::from(kill && slot.is_being_killed());
+            for task in back {
+                self.requeued.insert(task.number, task);
+            }
+        }
+        let mut tasks: Vec<_> = self
+            .requeued
+            .extract_if(.., |_, task| which(&task.token))
+            .map(|(_, task)| task)
+            .collect();
+        let mut sources: Vec<_> = self
+            .idle_sources
+            .extract_if(.., |source| source.is_cancelled())
+            .collect();
+        for entry in std::mem::take(&mut self.queue) {
+            match entry {
+                QueueEntry::Task(task) if which(&task.token) => tasks.push(task),
+                QueueEntry::Source(source) if source.is_cancelled() => sources.push(source),
+                entry => self.queue.push_back(entry),
+            }
+        }
+        let count = killed + tasks.len() + sources.len();
+        for task in tasks {
+            self.outstanding.remove(task.policy);
+            outbox.cancelled(task.token);
+        }
+        self.dispatch();
+        (count, sources)
+    }
+}
+
+/// What happens to running tasks that are cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunningTasks {
+    /// They run on.
+    Spared,
+    /// They are killed, with their workers.
+    Killed,
+}
+
+impl<S: Sink> PoolCore<S> {
+    pub(crate) fn cancel(
+        &self,
+        which: &dyn Fn(&S::Token) -> bool,
+        running: RunningTasks,
+    ) -> Result<usize> {
+        let mut outbox = Outbox::default();
+        let mut state = self.lock();
+        if matches!(state.phase, Phase::Ended(_)) {
+            return Ok(0);
+        }
+        // A task that is done already is not cancelled.
+        let end = state.read(&mut outbox);
+        let (count, sources) = state.cancel(which, running, &mut outbox);
+        drop(state);
+        for source in sources {
+            source.cancel();
+        }
+        outbox.deliver(&self.sink);
+        if let Some(end) = end {
+            self.finish(end);
+        }
+        self.lead.notify_followers();
+        let state = self.lock();
+        self.wake_leader(&state);
+        drop(state);
+        Ok(count)
+    }
+}

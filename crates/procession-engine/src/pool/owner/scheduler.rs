@@ -1,0 +1,396 @@
+//! The queue of tasks, and their assignment to workers.
+//!
+//! All of this runs under the pool's mutex and calls no face.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::pool::api::outcome::{Lost, Outbox};
+use crate::pool::api::pool_end::PoolEnd;
+use crate::pool::api::task::{Source, SourceStatus, Task, TaskPolicy};
+use crate::pool::owner::prefetch::PrefetchEstimate;
+use crate::pool::owner::restart_budget::RestartBudget;
+use crate::pool::owner::watch::Watch;
+use crate::pool::owner::worker_slot::{QueuedTask, WorkerSlot, WorkerState};
+use crate::pool::shm::reply_queue::Bell;
+use crate::pool::shm::worker_channel::WorkerChannel;
+
+/// The most tasks requested of a source at once, so that a poll does not delay the
+/// delivery of results for long.
+const MOST_AT_ONCE: u32 = 128;
+
+/// The phase of a pool's life.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// It takes tasks.
+    Running,
+    /// It takes no more tasks, and ends when it has done those that it has.
+    Closed,
+    /// It has ended.
+    Ended(Arc<PoolEnd>),
+}
+
+/// The state of a pool, under its mutex.
+pub(crate) struct PoolState<T> {
+    pub phase: Phase,
+    /// How many workers there should be.
+    pub size: usize,
+    pub slots: Vec<WorkerSlot<T>>,
+    /// Workers being started right now.
+    pub starting: usize,
+    /// Channels of dead workers, for later ones.
+    pub spare_channels: Vec<WorkerChannel>,
+    pub dead_workers: Vec<DeadWorker<T>>,
+    /// Keys of the slots whose workers' exits were reported and not yet handled.
+    pub exits: Vec<u64>,
+    /// The descriptors that the leader sleeps on.
+    pub watch: Arc<Watch>,
+    pub restart_budget: RestartBudget,
+    /// Until when no worker is started, as the last one could not be.
+    pub no_start_before: Option<Instant>,
+    pub prefetch: PrefetchEstimate,
+    pub outstanding: Outstanding,
+    /// Tasks that go before all of `queue`, by number.
+    pub(crate) requeued: BTreeMap<u64, QueuedTask<T>>,
+    pub(crate) queue: VecDeque<QueueEntry<T>>,
+    /// Sources that had nothing for now.
+    pub(crate) idle_sources: Vec<Box<dyn Source<T>>>,
+    /// How many sources are being polled right now.
+    polled_sources: usize,
+    /// Whether sources were resumed during a poll: a polled source that then reports
+    /// [`SourceStatus::Later`] is queued again, as it may have more by now.
+    woken_source: bool,
+    next_number: u64,
+    tick: u64,
+    pub next_key: u64,
+    /// Whether the collector has the lead and is parked in epoll; then it may lose the lead.
+    pub collector_parked: bool,
+    /// Whether the collector has to deliver results while no caller waits.
+    pub collector_wanted: bool,
+    pub collector_runs: bool,
+}
+
+/// A worker that has died, while its exit status is not known yet.
+pub(crate) struct DeadWorker<T> {
+    pub slot: WorkerSlot<T>,
+    /// The task that it was running, if it was.
+    pub lost: Vec<Lost<T>>,
+    pub noticed: Instant,
+}
+
+/// An entry of the queue.
+pub(crate) enum QueueEntry<T> {
+    Task(QueuedTask<T>),
+    Source(Box<dyn Source<T>>),
+}
+
+/// Counts the tasks that were submitted and have no outcome yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outstanding {
+    pub tasks: usize,
+    /// How many of them have a deadline.
+    pub timed: usize,
+}
+
+impl Outstanding {
+    fn add(&mut self, policy: TaskPolicy) {
+        self.tasks += 1;
+        self.timed += usize::from(policy.timeout.is_some());
+    }
+
+    pub(crate) fn remove(&mut self, policy: TaskPolicy) {
+        self.tasks -= 1;
+        self.timed -= usize::from(policy.timeout.is_some());
+    }
+}
+
+impl<T> PoolState<T> {
+    pub(crate) fn new(size: usize, budget: RestartBudget, watch: Watch) -> Self {
+        Self {
+            phase: Phase::Running,
+            size,
+            slots: Vec::new(),
+            starting: 0,
+            spare_channels: Vec::new(),
+            dead_workers: Vec::new(),
+            exits: Vec::new(),
+            watch: Arc::new(watch),
+            restart_budget: budget,
+            no_start_before: None,
+            prefetch: PrefetchEstimate::default(),
+            outstanding: Outstanding::default(),
+            requeued: BTreeMap::new(),
+            queue: VecDeque::new(),
+            idle_sources: Vec::new(),
+            polled_sources: 0,
+            woken_source: false,
+            next_number: 0,
+            tick: 0,
+            // 0 is the doorbell.
+            next_key: 1,
+            collector_parked: false,
+            collector_wanted: false,
+            collector_runs: false,
+        }
+    }
+
+    /// Tells whether there is nothing left to do.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.is_quiet() && self.idle_sources.is_empty()
+    }
+
+    /// Tells whether there is nothing to do until a source is resumed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.outstanding.tasks == 0
+            && self.polled_sources == 0
+            && self.queue.is_empty()
+            && self.dead_workers.is_empty()
+    }
+
+    /// Tells whether tasks wait for a worker, or sources for a poll.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.requeued.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Queues a task, or assigns it to a worker at once.
+    pub(crate) fn submit(&mut self, task: Task<T>) {
+        let queued = self.enqueue(task);
+        if self.is_waiting() {
+            self.queue.push_back(QueueEntry::Task(queued));
+            return;
+        }
+        match self.pick_worker() {
+            Some(slot) => self.assign(slot, queued),
+            None => self.queue.push_back(QueueEntry::Task(queued)),
+        }
+        self.post();
+    }
+
+    /// Queues a source.
+    pub(crate) fn submit_source(&mut self, source: Box<dyn Source<T>>) {
+        self.queue.push_back(QueueEntry::Source(source));
+    }
+
+    /// Queues tasks again, at the place that they had.
+    pub(crate) fn requeue(&mut self, tasks: Vec<QueuedTask<T>>) {
+        for task in tasks {
+            self.requeued.insert(task.number, task);
+        }
+    }
+
+    /// Assigns waiting tasks to workers; tells whether it assigned any.
+    pub(crate) fn dispatch(&mut self) -> bool {
+        let mut assigned = false;
+        while self.is_waiting() {
+            if self.requeued.is_empty() && matches!(self.queue.front(), Some(QueueEntry::Source(_)))
+            {
+                break;
+            }
+            let Some(slot) = self.pick_worker() else {
+                break;
+            };
+            let next = self.requeued.pop_first().map(|(_, task)| task);
+            let next = next.or_else(|| match self.queue.pop_front() {
+                Some(QueueEntry::Task(task)) => Some(task),
+                _ => None,
+            });
+            if let Some(task) = next {
+                self.assign(slot, task);
+                assigned = true;
+            }
+        }
+        self.post();
+        assigned
+    }
+
+    /// Takes the source at the queue's front out of the queue, if it is next and workers need
+    /// more tasks; returns it and how many tasks to request.
+    pub(crate) fn poll_source(&mut self) -> Option<(Box<dyn Source<T>>, usize)> {
+        if !self.requeued.is_empty() || !matches!(self.queue.front(), Some(QueueEntry::Source(_))) {
+            return None;
+        }
+        let mut room = 0;
+        let mut needed = false;
+        for slot in &self.slots {
+            let most = slot.most(self.prefetch);
+            let load = slot.load();
+            if load < most {
+                room += most - load;
+                // Not for each single task: only when half are done.
+                needed |= load <= most / 2;
+            }
+        }
+        if !needed {
+            return None;
+        }
+        let Some(QueueEntry::Source(source)) = self.queue.pop_front() else {
+            return None;
+        };
+        self.polled_sources += 1;
+        self.woken_source = false;
+        Some((source, room.min(MOST_AT_ONCE) as usize))
+    }
+
+    /// Accepts the tasks of a polled source, and queues the source again. Returns the source if
+    /// it is used up: the caller drops it without the lock.
+    pub(crate) fn accept_batch(
+        &mut self,
+        tasks: &mut Vec<Task<T>>,
+        source: Box<dyn Source<T>>,
+        status: SourceStatus,
+    ) -> Option<Box<dyn Source<T>>> {
+        self.polled_sources -= 1;
+        for task in tasks.drain(..) {
+            let queued = self.enqueue(task);
+            match self.pick_worker() {
+                Some(slot) if self.requeued.is_empty() => self.assign(slot, queued),
+                _ => {
+                    self.requeued.insert(queued.number, queued);
+                }
+            }
+        }
+        match status {
+            SourceStatus::More => self.queue.push_front(QueueEntry::Source(source)),
+            SourceStatus::Later if self.woken_source => {
+                self.queue.push_back(QueueEntry::Source(source))
+            }
+            SourceStatus::Later => self.idle_sources.push(source),
+            SourceStatus::Done => {
+                self.dispatch();
+                return Some(source);
+            }
+        }
+        self.dispatch();
+        None
+    }
+
+    /// Notes that a polled source was dropped.
+    pub(crate) fn forget_polled(&mut self) {
+        self.polled_sources -= 1;
+    }
+
+    /// Queues the idle sources again; tells whether there were any.
+    pub(crate) fn resume(&mut self) -> bool {
+        let any = !self.idle_sources.is_empty();
+        self.woken_source = self.polled_sources > 0;
+        for source in self.idle_sources.drain(..) {
+            self.queue.push_back(QueueEntry::Source(source));
+        }
+        any
+    }
+
+    /// Takes back the tasks that are stuck behind a long one, and assigns them anew.
+    pub(crate) fn rebalance(&mut self) {
+        let mut back = Vec::new();
+        for slot in &mut self.slots {
+            if slot.taken() == slot.taken_before_sleep && slot.queued() > 0 {
+                slot.slow = true;
+                back.append(&mut slot.take_back());
+            }
+        }
+        self.requeue(back);
+        self.dispatch();
+    }
+
+    /// Tells whether a worker is idle while tasks are queued on others.
+    pub(crate) fn is_uneven(&self) -> bool {
+        self.slots.iter().any(WorkerSlot::is_idle)
+            && self.slots.iter().any(|slot| slot.queued() > 0)
+    }
+
+    /// Tells whether workers need not ring for each reply.
+    pub(crate) fn may_batch(&self) -> bool {
+        let low = self.prefetch.at_hand() / 4;
+        self.prefetch.is_fast() && self.slots.iter().any(|slot| slot.load() > low.max(4))
+    }
+
+    /// Sets when all workers are to ring.
+    pub(crate) fn request(&self, bell: Bell) {
+        for slot in &self.slots {
+            slot.channel.reply_queue.ask(bell);
+        }
+    }
+
+    /// Tells whether there are replies to read.
+    pub(crate) fn has_replies(&self) -> bool {
+        self.slots.iter().any(WorkerSlot::has_replies)
+    }
+
+    /// Empties the queue when the pool has ended: adds outcomes for its tasks, and returns its
+    /// sources.
+    pub(crate) fn clear(
+        &mut self,
+        outbox: &mut Outbox<T>,
+        end: &Arc<PoolEnd>,
+    ) -> Vec<Box<dyn Source<T>>> {
+        let mut sources = std::mem::take(&mut self.idle_sources);
+        for (_, task) in std::mem::take(&mut self.requeued) {
+            outbox.ended(task.token, end);
+        }
+        for entry in std::mem::take(&mut self.queue) {
+            match entry {
+                QueueEntry::Task(task) => outbox.ended(task.token, end),
+                QueueEntry::Source(source) => sources.push(source),
+            }
+        }
+        sources
+    }
+
+    fn enqueue(&mut self, task: Task<T>) -> QueuedTask<T> {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.outstanding.add(task.policy);
+        QueuedTask {
+            number,
+            token: task.token,
+            payload: task.payload,
+            job: task.job,
+            policy: task.policy,
+            loans: task.loans,
+            deaths: 0,
+        }
+    }
+
+    /// Returns the worker for the next task: the one with the fewest tasks, and of several
+    /// the one that was used last, because its caches are warm and it may still be spinning.
+    fn pick_worker(&self) -> Option<usize> {
+        let mut best: Option<(usize, (u32, bool, u64))> = None;
+        for (at, slot) in self.slots.iter().enumerate() {
+            let load = slot.load();
+            if load >= slot.most(self.prefetch) {
+                continue;
+            }
+            // Smaller is better.
+            let rank = (
+                load,
+                slot.life != WorkerState::Ready,
+                u64::MAX - slot.last_used,
+            );
+            if best.is_none_or(|(_, other)| rank < other) {
+                best = Some((at, rank));
+            }
+        }
+        best.map(|(at, _)| at)
+    }
+
+    fn assign(&mut self, at: usize, task: QueuedTask<T>) {
+        self.tick += 1;
+        let tick = self.tick;
+        let slot = &mut self.slots[at];
+        slot.last_used = tick;
+        if let Err(task) = slot.write(task) {
+            // The ring has no room until the worker replies.
+            self.requeued.insert(task.number, task);
+        }
+    }
+
+    fn post(&mut self) {
+        for slot in &mut self.slots {
+            slot.post(self.prefetch);
+            if slot.tasks_left == Some(0) {
+                slot.retire();
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The first steps of a fresh image: it joins the family that started it.
+
+use std::time::Duration;
+
+use crate::SCHEMA;
+use crate::launch::boot::{hold_for_life, pid_to_end_with};
+use crate::launch::bootstrap::BootstrapArgument;
+use crate::launch::spec::Inherited;
+use crate::process::Payload;
+use crate::standby::claim::{KeeperTie, Spare, Spares, no_slot};
+use crate::standby::interrupts::{self, Interrupts};
+use crate::standby::server::Server;
+use procession_shm::{Family, Stamp};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::fd::inherited;
+use procession_sys::primitive::Ordering;
+use procession_sys::process::lifeline::Lifeline;
+
+/// The purpose of a fresh image.
+#[derive(Debug)]
+pub enum Joined {
+    /// To run what it has inherited.
+    Process(Inherited),
+    /// To keep spares for the family, by forking itself.
+    Server(Server),
+    /// To wait for a launch spec.
+    Spare(Box<Spare>),
+    /// None any more: it was to be a spare, which is not needed by now. It has to end.
+    Unneeded,
+}
+
+/// Joins the family that the bootstrap argument names, and finds what the process inherits. A
+/// daemon ends with its parent from here on.
+///
+/// # Errors
+/// When the parent has given up the start or has ended, or no descriptor is left.
+/// Then the process has to end.
+pub fn join(argument: &BootstrapArgument) -> Result<Joined> {
+    match join_as_told(argument) {
+        // The reservation or the object of spares has gone while the spare booted. Nobody
+        // waits for it, so this is not reported as an error.
+        Err(error) if error.kind() == ErrorKind::Stale && argument.slot.is_some() => {
+            Ok(Joined::Unneeded)
+        }
+        joined => joined,
+    }
+}
+
+fn join_as_told(argument: &BootstrapArgument) -> Result<Joined> {
+    let mut numbers = vec![argument.family];
+    numbers.extend(argument.lifeline);
+    numbers.extend(&argument.fds);
+    let mut taken = inherited::take(&numbers)?.into_iter();
+    let missing = || Error::new(ErrorKind::Invalid, "the family's descriptor is missing");
+    let family = Family::adopt(taken.next().ok_or_else(missing)?, argument.stamp, &SCHEMA)?;
+    let lifeline = match argument.lifeline {
+        // The parent by the member table, not by `getppid`, which may be a guardian.
+        Some(_) => {
+            let parent = Stamp::from_raw(family.member(family.me()).parent.load(Ordering::Relaxed));
+            let pid = pid_to_end_with(family, parent)?;
+            taken
+                .next()
+                .map(|end| Lifeline::hold(end, pid))
+                .transpose()?
+        }
+        None => None,
+    };
+    let spares = argument.spares.map(Spares::attach).transpose()?;
+    if let (Some(spares), Some(slot)) = (&spares, argument.slot) {
+        let line = lifeline
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "a spare needs its user's lifeline"))?;
+        let patience = argument.patience.map(Duration::from_millis);
+        let word = spares.slot(slot);
+        interrupts::begin(word.ok_or_else(|| no_slot(slot))?);
+        let interrupts = Interrupts::pass_by()?;
+        let tie = KeeperTie::ToUser(line);
+        let spare = Spare::new(spares.clone(), slot, tie, interrupts, patience)?;
+        return Ok(Joined::Spare(Box::new(spare)));
+    }
+    if let Some(lifeline) = lifeline {
+        hold_for_life(lifeline);
+    }
+    let payload = argument.payload.map(Payload::claim).transpose()?;
+    let fds = taken.collect();
+    let received = Inherited { payload, fds };
+    Ok(match spares {
+        Some(spares) => Joined::Server(Server::new(spares, received)),
+        None => Joined::Process(received),
+    })
+}

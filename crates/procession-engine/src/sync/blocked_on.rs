@@ -1,0 +1,33 @@
+//! Publishing what this process is parked on, for whoever asks for its state.
+//!
+//! Leaves out what the number means to people: `process::State` words it. With
+//! several threads parked, the last to park is the one that is seen.
+
+use procession_shm::{SharedBody, SharedObject, Stamp};
+use procession_sys::primitive::{AtomicU64, Ordering};
+
+/// Says that this process waits on an object, until dropped.
+pub(crate) struct BlockedOn<'a> {
+    cell: &'a AtomicU64,
+    value: u64,
+}
+
+impl BlockedOn<'static> {
+    /// Publishes that `me` waits on `object`.
+    pub(crate) fn on<B: SharedBody>(object: &SharedObject<B>, me: Stamp) -> Self {
+        let cell = &object.family().member(me).waiting_on;
+        let value = (B::KIND as u64) << 56 | object.handle().serial;
+        // Relaxed: read for display alone.
+        cell.store(value, Ordering::Relaxed);
+        Self { cell, value }
+    }
+}
+
+impl Drop for BlockedOn<'_> {
+    fn drop(&mut self) {
+        // Another thread may have said something newer.
+        let _ = self
+            .cell
+            .compare_exchange(self.value, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}

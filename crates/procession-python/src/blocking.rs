@@ -1,0 +1,131 @@
+//! Waits that Python can interrupt, and its way of giving timeouts.
+//!
+//! A wait lets other threads run. When a signal arrives the engine returns
+//! `Interrupted`; Python's handler then runs here, and unless it raises the
+//! wait goes on with what is left of the time.
+
+use std::time::Duration;
+
+use procession_engine::sys::attributes::thread;
+use procession_engine::sys::wait::time::Deadline;
+use procession_engine::{Error, ErrorKind, Result};
+use pyo3::prelude::*;
+
+use crate::error::{to_python, value_error};
+
+/// Runs a call of the engine that may block, detached from the interpreter.
+pub fn detached<T: Send>(py: Python<'_>, call: impl Fn() -> Result<T> + Sync) -> PyResult<T> {
+    loop {
+        match py.detach(&call) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
+            result => return result.map_err(to_python),
+        }
+    }
+}
+
+/// Runs a wait of the engine that ends at a deadline and may be begun anew,
+/// without holding the GIL; `None` when the time is over.
+///
+/// A signal interrupts only who sleeps already. One that arrives a moment
+/// earlier would go unnoticed until the end, so the sleep has breaks, after
+/// which Python looks for signals: soon at first, because what wakes another
+/// process often makes it send one.
+pub fn waiting<T: Send>(
+    py: Python<'_>,
+    end: Deadline,
+    wait: impl Fn(Deadline) -> Result<T> + Sync,
+) -> PyResult<Option<T>> {
+    waiting_raising(py, end, to_python, wait)
+}
+
+/// As [`waiting`], for those who have an exception of their own for an error of the engine.
+pub fn waiting_raising<T: Send>(
+    py: Python<'_>,
+    end: Deadline,
+    raised: impl Fn(Error) -> PyErr,
+    wait: impl Fn(Deadline) -> Result<T> + Sync,
+) -> PyResult<Option<T>> {
+    let mut breaks = Breaks::new();
+    loop {
+        let until = breaks.next(end);
+        match py.detach(|| wait(until)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
+            Err(error) if is_over(&error) => {
+                if end.has_passed() {
+                    return Ok(None);
+                }
+                py.check_signals()?;
+            }
+            result => return result.map(Some).map_err(raised),
+        }
+    }
+}
+
+/// The longest sleep of the thread that Python runs handlers of signals in: so late
+/// Ctrl-C may come in the worst case.
+const LONGEST: Duration = Duration::from_millis(100);
+
+/// The longest sleep of any other thread. The first one is Python's main thread in all
+/// programs but those that embed it elsewhere.
+const LONGEST_ELSEWHERE: Duration = Duration::from_secs(1);
+
+/// Says when a sleep has its next break.
+pub struct Breaks {
+    last: Duration,
+    longest: Duration,
+}
+
+impl Breaks {
+    /// Begins a sleep.
+    pub fn new() -> Self {
+        Self {
+            last: Duration::from_millis(1),
+            longest: match thread::is_first() {
+                true => LONGEST,
+                false => LONGEST_ELSEWHERE,
+            },
+        }
+    }
+
+    /// Returns the next break of a sleep that ends at `end`.
+    pub fn next(&mut self, end: Deadline) -> Deadline {
+        self.last = (self.last * 4).min(self.longest);
+        end.within(self.last)
+    }
+}
+
+fn is_over(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::TimedOut | ErrorKind::Empty | ErrorKind::Full
+    )
+}
+
+/// Returns the error with which a wait of the engine ends that has found nothing.
+pub fn nothing_yet() -> Error {
+    Error::new(ErrorKind::TimedOut, "nothing is ready yet")
+}
+
+/// Returns the end of a timeout in seconds: `None` is never, less than 0 is now.
+pub fn deadline(timeout: Option<f64>) -> PyResult<Deadline> {
+    let Some(seconds) = timeout else {
+        return Ok(Deadline::NEVER);
+    };
+    if seconds.is_nan() {
+        return Err(value_error("timeout must be a number"));
+    }
+    if seconds <= 0.0 {
+        return Ok(Deadline::now());
+    }
+    // More than the clock can count is as good as for ever.
+    Ok(Duration::try_from_secs_f64(seconds).map_or(Deadline::NEVER, Deadline::after))
+}
+
+/// Returns the end of a wait as `acquire`, `get` and `put` are told of it.
+pub fn deadline_of(block: bool, timeout: Option<f64>) -> PyResult<Deadline> {
+    if block {
+        deadline(timeout)
+    } else {
+        Ok(Deadline::now())
+    }
+}

@@ -1,0 +1,295 @@
+//! What cannot be found by its name elsewhere: it is pickled by value, where plain pickling
+//! has failed or has written a name that means nothing to who reads it.
+//!
+//! Which functions and classes these are, and how they are written, `_by_value` knows, in
+//! Python. Here is when it is asked: never for what plain pickling does well. A function
+//! that plain pickling refuses is seen by the error; one of a main module that has no file
+//! (a notebook, `python -c`, standard input) is written by name all the same, so there, and
+//! only there, each pickle is searched for the name of that module.
+//!
+//! Then the object is pickled a second time. The handles that the first pickle has lent are
+//! given back, and what else was done for it is undone, if it said how by
+//! [`undo_unless_sent`]: a descriptor that was duplicated for a child, say, which would
+//! otherwise get it twice, and never close the second.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use procession_engine::shm::transfer::loans;
+use procession_engine::shm::{self, Loans};
+use pyo3::exceptions::PyAttributeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyTuple, PyType};
+
+use crate::pickle::{Pickled, Sink, is_replaced, reduction};
+
+impl Pickled {
+    /// Pickles an object. The handles in it are lent until somebody unpickles it, and
+    /// if nobody does, for ever.
+    pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let (pickled, loans) = Self::lending(object)?;
+        loans.send_untracked();
+        Ok(pickled)
+    }
+
+    /// Pickles an object; returns the handles that are in it, too. Where pickling
+    /// fails, none of them is lent any more.
+    pub fn lending(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
+        Self::lending_to(Reader::Anybody, object)
+    }
+
+    /// As [`lending`](Self::lending), where it is known who reads it.
+    pub fn lending_to(reader: Reader, object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
+        make(object, reader).map(|(pickled, loans, _done)| (pickled, loans))
+    }
+
+    /// As [`lending`](Self::lending), for a process that starts.
+    pub fn starting(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
+        Self::lending_to(Reader::Child, object)
+    }
+
+    /// As [`starting`](Self::starting), for what a process is told before it can import
+    /// anything: nothing in there is by value.
+    pub fn preparing(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
+        let (pickled, loans) = loans::collect(|| Self::plain(object, Reader::Child.function()));
+        Ok((pickled?, loans))
+    }
+
+    /// Pickles an object into a block; returns how many of its bytes count, too. What is
+    /// lent goes with the block.
+    pub fn block(object: &Bound<'_, PyAny>) -> PyResult<(shm::Block, usize)> {
+        let (pickled, loans) = Self::lending(object)?;
+        pickled.ride(object.py(), loans)
+    }
+}
+
+/// Who will read what is pickled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Whoever gets the message; that may be this process.
+    Anybody,
+    /// A worker of a pool.
+    Worker,
+    /// Somebody who is sent nothing by value: so a pool may have been told.
+    ByNameOnly,
+    /// The process that is being started, which is a fresh interpreter.
+    Child,
+}
+
+impl Reader {
+    /// The word by which `_by_value` knows it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Anybody => "anybody",
+            Self::Worker => "worker",
+            Self::ByNameOnly => "by name only",
+            Self::Child => "child",
+        }
+    }
+
+    /// Returns that of a worker, or of one that is sent nothing by value.
+    pub fn of_pool(by_name_only: bool) -> Self {
+        if by_name_only {
+            Self::ByNameOnly
+        } else {
+            Self::Worker
+        }
+    }
+
+    /// The function of `reduction` by which a program that pickles by itself does so.
+    fn function(self) -> &'static str {
+        match self {
+            Self::Anybody | Self::Worker | Self::ByNameOnly => "dumps",
+            Self::Child => "dump_to_bytes",
+        }
+    }
+}
+
+/// Whether other processes can read the main module: not known yet, yes, no.
+static MAIN: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const READABLE: u8 = 1;
+const OURS_ALONE: u8 = 2;
+
+/// Notes whether other processes can read the main module; `reduction` looks.
+#[pyfunction]
+pub fn main_is_readable(is_readable: bool) {
+    // Relaxed: it stands for itself, as in `main_is_ours_alone`.
+    MAIN.store(
+        if is_readable { READABLE } else { OURS_ALONE },
+        Ordering::Relaxed,
+    );
+}
+
+fn main_is_ours_alone(py: Python<'_>) -> PyResult<bool> {
+    match MAIN.load(Ordering::Relaxed) {
+        UNKNOWN => {
+            let looked = reduction(py)?.call_method0("look_at_main")?;
+            Ok(!looked.extract::<bool>()?)
+        }
+        known => Ok(known == OURS_ALONE),
+    }
+}
+
+thread_local! {
+    /// What undoes what was done for the message that this thread pickles, if it does.
+    static DONE: RefCell<Option<Vec<Py<PyAny>>>> = const { RefCell::new(None) };
+}
+
+/// Has something called if the message that this thread is pickling is not sent as it is:
+/// what the caller has done for it is done for nothing then.
+#[pyfunction]
+pub fn undo_unless_sent(undo: Py<PyAny>) {
+    DONE.with_borrow_mut(|done| {
+        if let Some(done) = done {
+            done.push(undo);
+        }
+    });
+}
+
+/// Pickles an object for a reader, by its word, and sends it to nobody.
+#[pyfunction]
+pub fn try_to_pickle(object: &Bound<'_, PyAny>, reader: &str) -> PyResult<()> {
+    let reader = [Reader::Worker, Reader::ByNameOnly, Reader::Child]
+        .into_iter()
+        .find(|known| known.word() == reader)
+        .unwrap_or(Reader::Anybody);
+    let (_pickled, _loans, done) = make(object, reader)?;
+    undo(object.py(), done);
+    Ok(())
+}
+
+/// Calls a function of `_by_value` that notes with an error what could not be pickled.
+pub fn explain<'py>(
+    py: Python<'py>,
+    error: PyErr,
+    function: &str,
+    of_what: impl FnOnce(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>>,
+) -> PyErr {
+    let noted = of_what(error.value(py).clone().into_any()).and_then(|arguments| {
+        py.import("procession._by_value")?
+            .call_method1(function, arguments)
+    });
+    match noted {
+        Ok(_) => error,
+        Err(other) => other,
+    }
+}
+
+/// What undoes what was done for a message.
+type Done = Vec<Py<PyAny>>;
+
+fn make(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(Pickled, Loans, Done)> {
+    let py = object.py();
+    let plainly = || noting(|| loans::collect(|| Pickled::plain(object, reader.function())));
+    let ((plain, lent), done) = plainly();
+    let stands = match &plain {
+        // What a program pickles by itself is its own business.
+        _ if is_replaced() || reader == Reader::ByNameOnly => true,
+        Ok(pickled) => !main_is_ours_alone(py)? || !pickled.names(py, b"__main__"),
+        Err(error) => !is_of_a_name(py, error)?,
+    };
+    if stands {
+        return settle(py, plain, lent, done);
+    }
+    let refusal = plain.as_ref().err().map(|error| error.value(py).clone());
+    // The descriptors for a child are numbered in the order in which they are found: those
+    // of the first time go before there is a second.
+    let first = match plain {
+        Ok(pickled) if reader != Reader::Child => Ok(Some((pickled, lent, done))),
+        other => {
+            drop(lent);
+            undo(py, done);
+            other.map(|_| None)
+        }
+    };
+    let ((anew, lent), done) =
+        noting(|| loans::collect(|| write(object, reader, refusal.as_ref())));
+    if let Ok(Some(by_value)) = anew {
+        if let Ok(Some((_, _lent, done))) = first {
+            undo(py, done);
+        }
+        return Ok((by_value, lent, done));
+    }
+    drop(lent);
+    undo(py, done);
+    match (anew, first) {
+        (Ok(_), Ok(Some(first))) => Ok(first),
+        (Ok(_), Ok(None)) => {
+            let ((plain, lent), done) = plainly();
+            settle(py, plain, lent, done)
+        }
+        (Ok(_), Err(refusal)) => Err(refusal),
+        (Err(error), first) => {
+            if let Ok(Some((_, _lent, done))) = first {
+                undo(py, done);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Returns what was made, or undoes what was done for what was not.
+fn settle(
+    py: Python<'_>,
+    made: PyResult<Pickled>,
+    loans: Loans,
+    done: Done,
+) -> PyResult<(Pickled, Loans, Done)> {
+    match made {
+        Ok(pickled) => Ok((pickled, loans, done)),
+        Err(error) => {
+            drop(loans);
+            undo(py, done);
+            Err(error)
+        }
+    }
+}
+
+/// Has `_by_value` write an object; None if what plain pickling has made of it stands.
+fn write(
+    object: &Bound<'_, PyAny>,
+    reader: Reader,
+    refusal: Option<&Bound<'_, pyo3::exceptions::PyBaseException>>,
+) -> PyResult<Option<Pickled>> {
+    let py = object.py();
+    let sink = Bound::new(py, Sink::default())?;
+    let take = sink.getattr("take")?;
+    let is_written = py
+        .import("procession._by_value")?
+        .call_method1("write", (object, &sink, take, reader.word(), refusal))?;
+    if !is_written.extract::<bool>()? {
+        return Ok(None);
+    }
+    let pickled = Pickled::of_sink(py, &mut sink.borrow_mut());
+    Ok(Some(pickled))
+}
+
+/// Tells whether plain pickling has found no name for something: the pickler itself has
+/// said so, and no code of the program, as the missing traceback shows.
+fn is_of_a_name(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    static REFUSAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    if error.traceback(py).is_some() {
+        return Ok(false);
+    }
+    let refusal = REFUSAL.import(py, "_pickle", "PicklingError")?;
+    Ok(error.is_instance(py, refusal) || error.is_instance_of::<PyAttributeError>(py))
+}
+
+/// Runs `work`, and returns what would undo what was done for it, too.
+fn noting<T>(work: impl FnOnce() -> T) -> (T, Done) {
+    let outer = DONE.replace(Some(Vec::new()));
+    let made = work();
+    let done = DONE.replace(outer).unwrap_or_default();
+    (made, done)
+}
+
+/// Undoes, the latest first.
+fn undo(py: Python<'_>, done: Done) {
+    for each in done.into_iter().rev() {
+        if let Err(error) = each.call0(py) {
+            error.write_unraisable(py, Some(each.bind(py)));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The interpreter that the module is imported by: the process's main one, or none.
+//!
+//! Since 3.12 Python itself refuses a module to interpreters that it was not made for,
+//! unless they share their GIL with the main one; before, nobody did.
+//!
+//! # Safety
+//! Both calls need a thread that is attached to the interpreter, which runs an import.
+
+#![expect(unsafe_code, reason = "PyO3 has no call for it")]
+
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// Refuses any interpreter but the main one.
+pub fn require_main() -> PyResult<()> {
+    // SAFETY: see the head of this file.
+    let interpreter = unsafe { ffi::PyInterpreterState_Get() };
+    // SAFETY: as above; it is the interpreter of this thread.
+    match unsafe { ffi::PyInterpreterState_GetID(interpreter) } {
+        0 => Ok(()),
+        number => Err(PyImportError::new_err(format!(
+            "procession was imported by interpreter {number} of this process"
+        ))),
+    }
+}

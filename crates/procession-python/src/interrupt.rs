@@ -1,0 +1,116 @@
+//! Exceptions that come from a signal, and not from what was called when it came.
+//!
+//! A handler of a signal runs between any two steps of Python, and may raise: Ctrl-C,
+//! a timeout by SIGALRM. Where native code deals with the errors of what it has called,
+//! it must tell those apart: they belong to whoever waits, whatever it waits for.
+
+use std::time::Duration;
+
+use procession_engine::sys::wait::poll::poll;
+use procession_engine::sys::wait::time::Deadline;
+use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// Tells whether an exception was raised by a handler of a signal.
+///
+/// The interpreter calls a handler with the number of the signal and the frame that it
+/// has interrupted, which is also the one that the handler's own frame returns to.
+pub fn is_interrupt(py: Python<'_>, error: &PyErr) -> bool {
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return true;
+    }
+    let mut next = error.traceback(py).map(Bound::into_any);
+    while let Some(entry) = next {
+        let Ok(frame) = entry.getattr("tb_frame") else {
+            return false;
+        };
+        if is_of_handler(&frame).unwrap_or(false) {
+            return true;
+        }
+        next = entry.getattr("tb_next").ok().filter(|next| !next.is_none());
+    }
+    false
+}
+
+/// Raises what a handler of a signal has raised: it is not the error of the call that was
+/// being made.
+pub fn raise_interrupt<T>(py: Python<'_>, made: &PyResult<T>) -> PyResult<()> {
+    match made {
+        Err(error) if is_interrupt(py, error) => Err(error.clone_ref(py)),
+        _ => Ok(()),
+    }
+}
+
+/// Tells the same of an exception, for code of Python that deals with the errors of what
+/// it has called.
+#[pyfunction(name = "is_interrupt")]
+pub fn is_interrupt_of_python(error: Bound<'_, PyAny>) -> bool {
+    let py = error.py();
+    is_interrupt(py, &PyErr::from_value(error))
+}
+
+/// Has an interrupt of the whole group of processes come to this one, when another of them
+/// was interrupted before: then it is no news what became of that one.
+pub fn let_interrupt_come(py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+    let is_of_another = error.get_type().name()? == "RemoteError"
+        && error.getattr("type_name")?.eq("KeyboardInterrupt")?;
+    if !is_of_another {
+        return py.check_signals();
+    }
+    let latest = Deadline::after(LATEST);
+    while !latest.has_passed() {
+        py.check_signals()?;
+        // The signal itself ends it: unless it came a moment before.
+        let _ = py.detach(|| poll(&mut [], latest.within(GLANCE)));
+    }
+    py.check_signals()
+}
+
+/// How much later the last process of a group may be sent its signal, where others run
+/// meanwhile.
+const LATEST: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether it has come.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// Calls `begin`, then `act` with arguments; if that raises, it calls `undo`.
+///
+/// As in a `try` statement, but what a handler raises when `act` has returned comes after
+/// all of this, and undoes nothing.
+#[pyfunction]
+pub fn with_undo<'py>(
+    begin: &Bound<'py, PyAny>,
+    act: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, PyTuple>,
+    undo: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    begin.call0()?;
+    let result = act.call1(arguments);
+    if result.is_err() {
+        undo.call0()?;
+    }
+    result
+}
+
+/// Tells whether a frame is that of a function that was called as handlers are: its own
+/// arguments are a number, and right after it the frame that it was called in.
+fn is_of_handler(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let caller = frame.getattr("f_back")?;
+    if caller.is_none() {
+        return Ok(false);
+    }
+    let code = frame.getattr("f_code")?;
+    let names = code.getattr("co_varnames")?;
+    let count: usize = code.getattr("co_argcount")?.extract()?;
+    let locals = frame.getattr("f_locals")?;
+    for index in 1..count {
+        // Absent where the handler has deleted it.
+        if let Ok(value) = locals.get_item(names.get_item(index)?)
+            && value.is(&caller)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

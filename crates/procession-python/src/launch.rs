@@ -1,0 +1,54 @@
+//! The start of a process object, all of it or nothing.
+//!
+//! Most of a start is code of Python, in which a handler of a signal may raise: also when
+//! the process runs already, and nobody holds it yet. Then it is ended before the exception
+//! travels on.
+
+use std::cell::RefCell;
+
+use procession_engine::process;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PySet;
+
+use crate::child::Child;
+
+thread_local! {
+    /// What the innermost start of this thread has brought into the world so far.
+    static SHOWN: RefCell<Option<Py<Child>>> = const { RefCell::new(None) };
+}
+
+/// Wraps a child that was just started, and shows it to the start that this is a part of.
+pub fn started(py: Python<'_>, child: process::Child) -> PyResult<Py<Child>> {
+    let child = Py::new(py, Child::of(child))?;
+    let before = SHOWN.replace(Some(child.clone_ref(py)));
+    // Only a start that makes several has one; the last is the one that it keeps.
+    drop(before);
+    Ok(child)
+}
+
+/// Starts a process object by its `_Popen`, and notes that it was and that it is one of
+/// `children`. If that fails, it was not started.
+#[pyfunction]
+pub fn launch(process: &Bound<'_, PyAny>, children: &Bound<'_, PySet>) -> PyResult<()> {
+    let py = process.py();
+    let outer = SHOWN.take();
+    let made = process.call_method1(intern!(py, "_Popen"), (process,));
+    let child = SHOWN.replace(outer);
+    let noted = made.and_then(|popen| {
+        let sentinel = popen.getattr(intern!(py, "sentinel"))?;
+        process.setattr(intern!(py, "_sentinel"), sentinel)?;
+        process.setattr(intern!(py, "_popen"), popen)?;
+        children.add(process)
+    });
+    if let Err(error) = noted {
+        // One whose class hides these has not been started either.
+        let _ = process.setattr("_popen", py.None());
+        let _ = children.discard(process);
+        if let Some(child) = child {
+            child.get().end(py);
+        }
+        return Err(error);
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! What came of a task, as an object of Python.
+
+use std::sync::Arc;
+
+use procession_engine::pool::PoolEnd;
+use pyo3::prelude::*;
+
+use crate::error;
+use crate::interrupt::is_interrupt;
+use crate::pickle;
+use crate::pool::callback::uninterrupted;
+use crate::pool::driver::Driver;
+
+/// What came of a task, for the user.
+pub struct Arrival {
+    pub success: bool,
+    pub object: Py<PyAny>,
+    /// Whether the user is told by a callback, too.
+    pub told: bool,
+    /// How many bytes it came in.
+    pub size: usize,
+    /// Why there was no reply, if there was none for one of these reasons.
+    pub loss: Option<Loss>,
+}
+
+/// Why a task has no reply.
+#[derive(Clone, Copy, Debug)]
+pub enum Loss {
+    /// Its worker died.
+    Died,
+    /// It was cancelled.
+    Cancelled,
+    /// The pool has ended.
+    Ended,
+}
+
+impl Loss {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Died => "died",
+            Self::Cancelled => "cancelled",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl Arrival {
+    pub fn value(object: Bound<'_, PyAny>) -> Self {
+        Self {
+            success: true,
+            object: object.unbind(),
+            told: true,
+            size: 0,
+            loss: None,
+        }
+    }
+
+    pub fn error(py: Python<'_>, error: PyErr) -> Self {
+        Self {
+            success: false,
+            object: error.into_value(py).into_any(),
+            told: true,
+            size: 0,
+            loss: None,
+        }
+    }
+
+    /// Has the pool's own function make the error of a task that was lost.
+    pub fn translated(self, py: Python<'_>, pool: Option<&Arc<dyn Driver>>) -> Self {
+        let (Some(loss), Some(pool)) = (self.loss, pool) else {
+            return self;
+        };
+        let Some(errors) = pool.errors() else {
+            return self;
+        };
+        let object = uninterrupted(py, || errors.call1(py, (loss.name(), &self.object)))
+            .unwrap_or_else(|error| error.into_value(py).into_any());
+        Self { object, ..self }
+    }
+
+    /// As [`error`](Self::error), with one that this module makes itself: its class is
+    /// written in Python, and an interrupt may come in the place of the instance.
+    pub fn made(py: Python<'_>, make: impl Fn() -> PyErr) -> Self {
+        let make = || {
+            let error = make();
+            match is_interrupt(py, &error) {
+                true => Err(error),
+                false => Ok(error),
+            }
+        };
+        Self::error(py, uninterrupted(py, make).unwrap_or_else(|error| error))
+    }
+
+    /// Says that a task of that name was cancelled.
+    pub fn cancelled(py: Python<'_>, name: &str) -> Self {
+        Self {
+            loss: Some(Loss::Cancelled),
+            ..Self::made(py, || error::cancelled(name.to_owned()))
+        }
+    }
+
+    /// Says why a task of a pool that has ended will never run.
+    pub fn ended(py: Python<'_>, end: &PoolEnd) -> Self {
+        let arrival = match end {
+            PoolEnd::Initializer(bytes) => {
+                let packed = uninterrupted(py, || pickle::load(py, bytes));
+                Self::error(py, unpack(py, packed))
+            }
+            PoolEnd::Terminated | PoolEnd::Closed => Self {
+                // As ever, who ends a pool is not called back for it.
+                told: false,
+                ..Self::made(py, || {
+                    error::process_error(format!("{end}, without this result"))
+                })
+            },
+            PoolEnd::Workers(_) => Self::made(py, || error::process_error(end.to_string())),
+        };
+        Self {
+            loss: Some(Loss::Ended),
+            ..arrival
+        }
+    }
+}
+
+/// Returns the exception that was packed in a worker.
+pub fn unpack(py: Python<'_>, packed: PyResult<Bound<'_, PyAny>>) -> PyErr {
+    let unpacked = packed.and_then(|packed| {
+        uninterrupted(py, || {
+            py.import("procession._outcome")?
+                .call_method1("unpack_error", (&packed,))
+        })
+    });
+    unpacked.map_or_else(|error| error, PyErr::from_value)
+}

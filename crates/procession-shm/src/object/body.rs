@@ -1,0 +1,207 @@
+//! What the objects of each kind keep behind their header, and one type for all of them.
+//!
+//! Leaves out how an object lives and ends (`shared.rs`), and what its words mean: the
+//! kinds are those of the crate above.
+//!
+//! # Safety
+//! Nothing here casts an object to a type before it has looked whether the object is of
+//! that type's kind and large enough; that any bytes are a value is what the kind promised.
+
+#![expect(unsafe_code, reason = "typed views of arena memory")]
+
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::family::Family;
+use crate::member::stamp::Stamp;
+use crate::object::hooks::{Hooks, ObjectKind};
+use crate::object::shared::{HEADER, Handle, Object, View};
+use procession_sys::error::{Error, ErrorKind, Result};
+
+/// What an object of one kind keeps in shared memory, and what it does at its two ends.
+///
+/// # Safety
+/// The type is `repr(C)` or `repr(transparent)`, any bytes are a valid value of it, all of
+/// them zero included, and it is made of atomics: others write to it at any time.
+pub unsafe trait SharedBody: Sized + Sync + 'static {
+    /// The kind of the objects that have such a body.
+    const KIND: ObjectKind;
+
+    /// Sets right what a dead member left in mid-change and returns what it
+    /// held. Runs in whoever reclaims; may run twice.
+    fn recover(_view: BodyView<'_, Self>, _dead: Stamp) {}
+
+    /// Frees what the object owns besides its own block. Runs once nobody is
+    /// attached; if its runner dies in it, it runs again from the start.
+    fn destroy(_view: BodyView<'_, Self>) {}
+}
+
+// SAFETY: an array of atomics.
+unsafe impl<const N: usize> SharedBody for [AtomicU32; N] {
+    const KIND: ObjectKind = ObjectKind::Array;
+}
+
+// SAFETY: an array of atomics.
+unsafe impl<const N: usize> SharedBody for [AtomicU64; N] {
+    const KIND: ObjectKind = ObjectKind::Array;
+}
+
+impl Hooks {
+    /// Returns those of the objects with such a body.
+    #[must_use]
+    pub const fn of<B: SharedBody>() -> Self {
+        Self {
+            kind: B::KIND,
+            recover: recover::<B>,
+            destroy: destroy::<B>,
+        }
+    }
+}
+
+fn recover<B: SharedBody>(view: View<'_>, dead: Stamp) {
+    if let Some(view) = BodyView::of(view) {
+        B::recover(view, dead);
+    }
+}
+
+fn destroy<B: SharedBody>(view: View<'_>) {
+    if let Some(view) = BodyView::of(view) {
+        B::destroy(view);
+    }
+}
+
+/// Looks at the body of an object without being attached to it.
+#[derive(Debug)]
+pub struct BodyView<'a, B> {
+    family: &'a Family,
+    body: &'a B,
+}
+
+impl<'a, B: SharedBody> BodyView<'a, B> {
+    /// Looks at an object as one of that kind; `None` when it is not, or is too small.
+    pub(crate) fn of(view: View<'a>) -> Option<Self> {
+        const { assert!(align_of::<B>() as u64 <= HEADER) }
+        let (family, len) = (view.family(), size_of::<B>() as u64);
+        let capacity = family.capacity_at(view.offset()).ok()?;
+        if view.kind() != Some(B::KIND) || HEADER + len > capacity {
+            return None;
+        }
+        let at = family.pointer(view.offset() + HEADER, len).cast::<B>();
+        // SAFETY: inside the object's block, which is aligned as its header is, and any
+        // bytes are a body; the mapping outlives the family's references.
+        let body = unsafe { at.as_ref() };
+        Some(Self { family, body })
+    }
+
+    /// Returns the body.
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> &'a B {
+        self.body
+    }
+
+    /// Returns the family.
+    #[inline]
+    #[must_use]
+    pub fn family(&self) -> &'a Family {
+        self.family
+    }
+
+    /// Returns the address of `len` bytes that lie `skip` bytes behind the body.
+    #[must_use]
+    pub fn behind(&self, skip: u64, len: u64) -> NonNull<u8> {
+        let body = self.family.offset_of(std::ptr::from_ref(self.body).cast());
+        let end = body + size_of::<B>() as u64;
+        self.family.pointer(end + skip, len)
+    }
+}
+
+/// Uses an object whose body is a `B`, and keeps it alive, from this process.
+pub struct SharedObject<B: 'static> {
+    object: Object,
+    body: &'static B,
+}
+
+impl<B: SharedBody> SharedObject<B> {
+    /// Makes an object whose body is all zero, with `extra` bytes behind it.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create(family: &'static Family, extra: u64) -> Result<Self> {
+        let len = (size_of::<B>() as u64).saturating_add(extra);
+        Object::create(family, B::KIND, len).and_then(Self::of)
+    }
+
+    /// Attaches to the object that a handle names, as one for whom it was lent.
+    ///
+    /// # Errors
+    /// `Stale` when the object is gone, `Invalid` when it is of another kind.
+    pub fn attach(family: &'static Family, handle: Handle) -> Result<Self> {
+        Object::attach(family, handle, B::KIND).and_then(Self::of)
+    }
+
+    /// Attaches to an object by a handle that was not lent for this.
+    ///
+    /// # Errors
+    /// As [`SharedObject::attach`].
+    pub fn attach_untracked(family: &'static Family, handle: Handle) -> Result<Self> {
+        Object::attach_untracked(family, handle, B::KIND).and_then(Self::of)
+    }
+
+    fn of(object: Object) -> Result<Self> {
+        match BodyView::of(object.view()) {
+            Some(BodyView { body, .. }) => Ok(Self { object, body }),
+            None => Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "object #{} is too small to be a {}",
+                    object.handle().serial,
+                    B::KIND.name()
+                ),
+            )),
+        }
+    }
+
+    /// Returns the body. It stays what it is while this process is attached.
+    #[inline]
+    #[must_use]
+    pub fn body(&self) -> &'static B {
+        self.body
+    }
+
+    /// Returns the view of the body.
+    #[inline]
+    #[must_use]
+    pub fn view(&self) -> BodyView<'static, B> {
+        BodyView {
+            family: self.object.family(),
+            body: self.body,
+        }
+    }
+}
+
+impl<B> Deref for SharedObject<B> {
+    type Target = Object;
+
+    #[inline]
+    fn deref(&self) -> &Object {
+        &self.object
+    }
+}
+
+impl<B> Clone for SharedObject<B> {
+    fn clone(&self) -> Self {
+        Self {
+            object: self.object.clone(),
+            body: self.body,
+        }
+    }
+}
+
+impl<B> fmt::Debug for SharedObject<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.object.fmt(f)
+    }
+}

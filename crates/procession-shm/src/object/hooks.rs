@@ -1,0 +1,100 @@
+//! What the kinds of object do when a member dies and when they are destroyed.
+//!
+//! Members are reclaimed and objects destroyed without knowing what a queue or a lock is:
+//! whoever founds a family, or joins it, says so, in one [`Schema`].
+
+use crate::member::stamp::Stamp;
+use crate::object::shared::View;
+
+/// What an object is. The numbers go into its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum ObjectKind {
+    /// `sync::Lock`
+    Lock = 1,
+    /// `sync::RLock`
+    RLock,
+    /// `sync::Semaphore`
+    Semaphore,
+    /// `sync::Condition`
+    Condition,
+    /// `sync::Event`
+    Event,
+    /// `sync::Barrier`
+    Barrier,
+    /// `channel::Queue`
+    Queue,
+    /// `channel::Pipe`
+    Pipe,
+    /// Plain shared bytes: values and arrays.
+    Array,
+    /// `pool::Pool`
+    Pool,
+    /// `start::Spares`
+    Spares,
+    /// An end of a `channel::link`
+    Duplex,
+    /// `channel::Line`
+    Rpc,
+}
+
+impl ObjectKind {
+    /// Reads a kind back from a header.
+    #[must_use]
+    pub fn from_raw(raw: u32) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Lock,
+            2 => Self::RLock,
+            3 => Self::Semaphore,
+            4 => Self::Condition,
+            5 => Self::Event,
+            6 => Self::Barrier,
+            7 => Self::Queue,
+            8 => Self::Pipe,
+            9 => Self::Array,
+            10 => Self::Pool,
+            11 => Self::Spares,
+            12 => Self::Duplex,
+            13 => Self::Rpc,
+            _ => return None,
+        })
+    }
+
+    /// Returns the word for it in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lock => "lock",
+            Self::RLock => "re-entrant lock",
+            Self::Semaphore => "semaphore",
+            Self::Condition => "condition",
+            Self::Event => "event",
+            Self::Barrier => "barrier",
+            Self::Queue => "queue",
+            Self::Pipe => "pipe",
+            Self::Array => "array",
+            Self::Pool => "pool",
+            Self::Spares => "set of standby processes",
+            Self::Duplex => "end of a pipe",
+            Self::Rpc => "line to a manager",
+        }
+    }
+}
+
+/// What the crate above says of what lies in a family's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// Which build reads and writes it. Members of one family run the same, as they read
+    /// one another's structures.
+    pub build: u64,
+    /// What objects do at their two ends; kinds that are not among them do nothing.
+    pub hooks: &'static [Hooks],
+}
+
+/// What the objects of one kind do at the two ends; `body.rs` makes it of what their body says.
+#[derive(Clone, Copy, Debug)]
+pub struct Hooks {
+    pub(crate) kind: ObjectKind,
+    pub(crate) recover: fn(View<'_>, Stamp),
+    pub(crate) destroy: fn(View<'_>),
+}

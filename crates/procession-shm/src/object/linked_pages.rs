@@ -1,0 +1,216 @@
+//! Pages that an object gets when its own block has no room left, one linked to the other.
+//!
+//! A page is a block of the arena. It is the family's, whoever has linked it, and stays until
+//! the object is destroyed.
+//!
+//! # The races that it must survive
+//! Linking and owning are two words, and a member can be killed in between. So:
+//! - *A page is linked while it is its maker's, and disowned after that.* Before it is linked
+//!   nobody knows of it, and if its maker dies it is freed with all that the dead owned.
+//!   Killed after the linking, the maker leaves a linked page that would be freed, too. So
+//!   reclaim calls [`disown_of`](LinkedPages::disown_of) for each object first, which finishes
+//!   that, and frees what the dead owns only then. Disowning twice does nothing.
+//! - *A page is owned while it is linked, then unlinked, then freed*, from the first to the
+//!   last. Killed before the unlinking, who destroys leaves a linked page of its own: either
+//!   it is disowned like one that was just made, and whoever destroys the object next owns
+//!   it in turn; or it stays the dead's, is unlinked by that one, and freed with all that the
+//!   dead owned. Killed after the unlinking, it leaves a page that is freed so at once. No
+//!   link ever names what has become another's block.
+//! - *Two link at once.* Links change from 0 by one compare-exchange; who loses goes on to
+//!   the page that has won.
+//!
+//! # Safety
+//! A link is only set to a block that has the size of a page and was zeroed, which is a page
+//! by what [`SharedPage`] promises.
+
+#![expect(unsafe_code, reason = "typed views of arena memory")]
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::alloc::block::Block;
+use crate::family::Family;
+use crate::member::stamp::Stamp;
+use procession_sys::error::Result;
+use procession_sys::primitive::{AtomicU64, Ordering, fence};
+
+/// What a page keeps.
+///
+/// # Safety
+/// The type is `repr(C)` or `repr(transparent)`, all bytes zero are a valid value of it, and
+/// it is made of atomics: others write to it at any time.
+pub unsafe trait SharedPage: Sized + Sync + 'static {}
+
+/// The link to the first of an object's pages; with all bytes zero there is none.
+#[repr(transparent)]
+pub struct LinkedPages<P> {
+    first: AtomicU64,
+    pages: PhantomData<fn() -> P>,
+}
+
+/// A page as it lies in the arena.
+#[repr(C)]
+struct LinkedPage<P> {
+    next: LinkedPages<P>,
+    page: P,
+}
+
+impl<P: SharedPage> LinkedPages<P> {
+    /// Tells whether there is no page.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        // Relaxed: a hint, before anything is looked at.
+        self.first.load(Ordering::Relaxed) == 0
+    }
+
+    /// Returns the first page.
+    #[must_use]
+    pub fn first<'a>(&self, family: &'a Family) -> Option<&'a P> {
+        self.next(family).map(|linked| &linked.page)
+    }
+
+    /// Yields all pages; for who is attached to the object.
+    pub fn iter<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = &'a P> {
+        let linked = std::iter::successors(self.next(family), |linked| linked.next.next(family));
+        linked.map(|linked| &linked.page)
+    }
+
+    /// Yields pages for as long as they are still linked and `is_there`; for who is not
+    /// attached. The object may be destroyed meanwhile, which unlinks its pages before it
+    /// frees them: what was read is believed only if that has not begun afterwards.
+    pub(crate) fn iter_while<'a>(
+        &'a self,
+        family: &'a Family,
+        is_there: impl Fn() -> bool,
+    ) -> impl Iterator<Item = &'a P> {
+        // Acquire here and below pairs with the Release in `link`.
+        let first = self.first.load(Ordering::Acquire);
+        let still_linked = move || {
+            // Acquire: the looks below come after that which they are to confirm.
+            fence(Ordering::Acquire);
+            self.first.load(Ordering::Acquire) == first && is_there()
+        };
+        let mut offset = first;
+        std::iter::from_fn(move || {
+            if offset == 0 || !still_linked() {
+                return None;
+            }
+            let linked = page_at::<P>(family, offset);
+            offset = linked.next.first.load(Ordering::Acquire);
+            still_linked().then_some(&linked.page)
+        })
+    }
+
+    /// Links another page, of zeros, to the last.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn add(&self, family: &Family) -> Result<()> {
+        self.add_by(family, Family::alloc)
+    }
+
+    /// Links another page, from the allocator that the caller can use.
+    pub(crate) fn add_by(
+        &self,
+        family: &Family,
+        alloc: fn(&Family, u64) -> Result<Block>,
+    ) -> Result<()> {
+        let block = zeroed::<P>(family, alloc)?;
+        let mut link = self;
+        while let Err(next) = link.link(&block) {
+            link = &page_at::<P>(family, next).next;
+        }
+        block.disown()?;
+        Ok(())
+    }
+
+    /// Returns the first page, and links one if there is none.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn first_or_add<'a>(&self, family: &'a Family) -> Result<&'a P> {
+        if let Some(page) = self.first(family) {
+            return Ok(page);
+        }
+        let block = zeroed::<P>(family, Family::alloc)?;
+        let offset = match self.link(&block) {
+            Ok(()) => block.disown()?,
+            Err(theirs) => theirs,
+        };
+        Ok(&page_at::<P>(family, offset).page)
+    }
+
+    /// Makes those pages the family's that a dead member had linked and not disowned, or was
+    /// about to free; for reclaim, before it frees what the dead owned.
+    pub fn disown_of(&self, family: &Family, dead: Stamp) {
+        let mut offset = self.first.load(Ordering::Acquire);
+        while offset != 0 {
+            // Fails for all that are the family's already.
+            let _ = family.change_owner(offset, dead, Stamp::NOBODY);
+            offset = page_at::<P>(family, offset)
+                .next
+                .first
+                .load(Ordering::Acquire);
+        }
+    }
+
+    /// Frees the pages; for who destroys the object. If it dies in that, who destroys the
+    /// object after it goes on.
+    pub fn destroy(&self, family: &Family) {
+        loop {
+            let offset = self.first.load(Ordering::Acquire);
+            if offset == 0 {
+                return;
+            }
+            // Fails where somebody who destroyed the object has died, and then the page is
+            // freed with all that the dead owned.
+            let _ = family.change_owner(offset, Stamp::NOBODY, family.me());
+            let next = page_at::<P>(family, offset)
+                .next
+                .first
+                .load(Ordering::Acquire);
+            // Release: who sees it unlinked does not believe what it reads there.
+            self.first.store(next, Ordering::Release);
+            family.free(offset);
+        }
+    }
+
+    /// Makes a block the page that this link names, or returns which is.
+    fn link(&self, block: &Block) -> std::result::Result<(), u64> {
+        // Release: whoever follows the link finds the page zeroed.
+        self.first
+            .compare_exchange(0, block.offset(), Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+    }
+
+    fn next<'a>(&self, family: &'a Family) -> Option<&'a LinkedPage<P>> {
+        // Acquire pairs with the Release in `link`.
+        let offset = self.first.load(Ordering::Acquire);
+        (offset != 0).then(|| page_at(family, offset))
+    }
+}
+
+/// Makes a block of this process's that is a page once it is linked.
+fn zeroed<P>(family: &Family, alloc: fn(&Family, u64) -> Result<Block>) -> Result<Block> {
+    let mut block = alloc(family, size_of::<LinkedPage<P>>() as u64)?;
+    block.fill(0);
+    Ok(block)
+}
+
+/// Returns the page at an offset that was read from a link.
+fn page_at<P: SharedPage>(family: &Family, offset: u64) -> &LinkedPage<P> {
+    // Blocks are aligned to 64 bytes and more.
+    const { assert!(align_of::<LinkedPage<P>>() <= 64) }
+    let len = size_of::<LinkedPage<P>>() as u64;
+    let at = family.pointer(offset, len).cast::<LinkedPage<P>>();
+    // SAFETY: see the head of this file. It may have been freed since, where the caller looks
+    // whether it is still linked; then these are atomics over whatever lies there now.
+    unsafe { at.as_ref() }
+}
+
+impl<P> fmt::Debug for LinkedPages<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LinkedPages").field(&self.first).finish()
+    }
+}

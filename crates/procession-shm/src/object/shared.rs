@@ -1,0 +1,618 @@
+//! Objects: blocks that several members use, and that live while any of them does.
+//!
+//! # Protocol
+//! An object's header has a set of cells; a member is attached while its stamp
+//! is in one. Cells change by one compare-exchange each, so a kill leaves the
+//! set sound, and reclaim takes the dead member's stamps out.
+//!
+//! *Handles in messages.* Between the pickling of a handle and its unpickling
+//! nobody may be attached but the sender, who may drop it or exit. `listed` and
+//! `lends` count the handles on their way, in messages that list what they carry
+//! (`transfer/carrier.rs`) and in others; attaching uses one up. Who gives that back if nobody
+//! reads the message depends on the way it goes, and is told in `transfer/loans.rs`. Where nobody
+//! does, the object lives as long as the family: late, never early. Where it is known
+//! who will read the message, a *promise* takes the place of the count: a cell with that
+//! member's stamp and a mark, which attaching uses up, or its reclaim.
+//!
+//! *Destroying* is decided, and done, by a member that *holds* the object: its stamp
+//! is in the block's word, which lies outside the block and counts how often the
+//! block was used. So nobody writes to what has become another's block meanwhile.
+//! Who leaves an object, or has looked after it, tries to hold it and destroys it if
+//! nobody is attached. Who attaches holds it, too. If it is held, who leaves need
+//! not wait: whoever lets go of an object looks once more whether it is abandoned.
+//! If the holder dies, its reclaim lets go, and looks; if it was destroying
+//! (`destroyer`), reclaim does all of that again.
+//!
+//! *Reclaim* looks at all objects of the family, and may have to wait for others in
+//! some. While it does it is attached, like anybody who uses an object.
+//!
+//! # Safety
+//! Views of headers are references into the never-unmapped arena; a view is only
+//! made of blocks whose state word says that an object begins there, and headers
+//! are made of atomics. Bodies have types in `body.rs`.
+
+#![expect(unsafe_code, reason = "typed views of arena memory")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use crate::alloc::block::Block;
+use crate::family::Family;
+use crate::member::stamp::Stamp;
+use crate::object::hooks::{Hooks, ObjectKind};
+use crate::object::linked_pages::{LinkedPages, SharedPage};
+use crate::transfer::{carrier, loans};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
+
+/// Bytes of a header; the body follows.
+pub const HEADER: u64 = 64;
+
+/// Set in a cell that keeps an object alive for a member which has yet to attach.
+const PROMISED: u32 = 1 << 31;
+
+const INLINE_CELLS: usize = 7;
+const OVERFLOW_CELLS: usize = 62;
+
+/// Names an object to any member; plain numbers that may travel anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// Where the object lies.
+    pub offset: u64,
+    /// Which of all the objects that ever lay there is meant.
+    pub serial: u64,
+}
+
+#[repr(C)]
+struct ObjectHeader {
+    serial: AtomicU64,
+    kind: AtomicU32,
+    destroyer: AtomicU32,
+    lends: AtomicU32,
+    cells: [AtomicU32; INLINE_CELLS],
+    overflow: LinkedPages<CellPage>,
+    listed: AtomicU32,
+    spare: AtomicU32,
+}
+
+/// More cells, for an object that many use.
+#[repr(transparent)]
+struct CellPage([AtomicU32; OVERFLOW_CELLS]);
+
+// SAFETY: an array of atomics.
+unsafe impl SharedPage for CellPage {}
+
+/// Looks at an object without being attached to it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    family: &'a Family,
+    offset: u64,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(family: &'a Family, offset: u64) -> Self {
+        Self { family, offset }
+    }
+
+    /// Returns the family.
+    #[must_use]
+    pub fn family(self) -> &'a Family {
+        self.family
+    }
+
+    /// Returns where the object lies in the arena.
+    pub(crate) fn offset(self) -> u64 {
+        self.offset
+    }
+
+    fn header(self) -> &'a ObjectHeader {
+        let at = self
+            .family
+            .pointer(self.offset, HEADER)
+            .cast::<ObjectHeader>();
+        // SAFETY: inside the object's block, which begins with a header of atomics; the
+        // mapping outlives the family's references.
+        unsafe { at.as_ref() }
+    }
+
+    /// Returns the object's kind.
+    #[must_use]
+    pub fn kind(self) -> Option<ObjectKind> {
+        ObjectKind::from_raw(self.header().kind.load(Ordering::Relaxed))
+    }
+
+    fn hooks(self) -> Option<&'static Hooks> {
+        self.kind().and_then(|kind| self.family.hooks_of(kind))
+    }
+
+    /// Returns the object's handle.
+    #[must_use]
+    pub fn handle(self) -> Handle {
+        Handle {
+            offset: self.offset,
+            serial: self.header().serial.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Calls `visit` with each cell's offset and value until it returns true.
+    fn any_cell(self, mut visit: impl FnMut(&'a AtomicU32) -> bool) -> bool {
+        if self.header().cells.iter().any(&mut visit) {
+            return true;
+        }
+        self.overflow().any(|page| page.0.iter().any(&mut visit))
+    }
+
+    /// Yields the pages of further cells, for as long as this is the object that it was.
+    fn overflow(self) -> impl Iterator<Item = &'a CellPage> {
+        let header = self.header();
+        let serial = header.serial.load(Ordering::Acquire);
+        let is_there =
+            move || serial != 0 && header.serial.load(Ordering::Acquire) == serial && self.is_one();
+        header.overflow.iter_while(self.family, is_there)
+    }
+
+    /// Tells whether the block is still an object's, or is about to become one.
+    fn is_one(self) -> bool {
+        self.family.is_object_or_ours(self.offset)
+    }
+
+    /// Puts a stamp into a free cell.
+    fn place(self, stamp: Stamp) -> Result<&'a AtomicU32> {
+        self.place_raw(stamp.raw())
+    }
+
+    fn place_raw(self, stamp: u32) -> Result<&'a AtomicU32> {
+        self.place_with(stamp, Family::alloc)
+    }
+
+    fn place_with(
+        self,
+        stamp: u32,
+        alloc: fn(&Family, u64) -> Result<Block>,
+    ) -> Result<&'a AtomicU32> {
+        let mut found = None;
+        loop {
+            // SeqCst: pairs with `is_abandoned`.
+            self.any_cell(|cell| {
+                let taken = cell.load(Ordering::Relaxed) == 0
+                    && cell
+                        .compare_exchange(0, stamp, Ordering::SeqCst, Ordering::Relaxed)
+                        .is_ok();
+                if taken {
+                    found = Some(cell);
+                }
+                taken
+            });
+            if let Some(cell) = found {
+                return Ok(cell);
+            }
+            self.header().overflow.add_by(self.family, alloc)?;
+        }
+    }
+
+    /// Attaches a member to the object, if it is still the one that is meant.
+    fn attach(self, handle: Handle, member: Stamp) -> Result<Option<&'a AtomicU32>> {
+        if handle.serial == 0 || !self.family.hold_object(self.offset, true) {
+            return Ok(None);
+        }
+        // One whose destroyer was killed is beyond use, and reclaim does the rest.
+        let is_there =
+            self.handle() == handle && self.header().destroyer.load(Ordering::Acquire) == 0;
+        // Not by `alloc`, which reclaims when memory is short: it would wait for us.
+        let place = || self.place_with(member.raw(), Family::try_alloc);
+        let cell = is_there.then(place).transpose();
+        self.family.let_go_of_object(self.offset);
+        if !matches!(cell, Ok(Some(_))) {
+            self.destroy_if_abandoned();
+        }
+        cell
+    }
+
+    /// Takes a dead member out, and destroys the object if it was the last.
+    pub(crate) fn reclaim_from(self, dead: Stamp) {
+        // If it died while it held it.
+        let _ = self.family.change_owner(self.offset, dead, Stamp::NOBODY);
+        if !self.family.hold_object(self.offset, true) {
+            return;
+        }
+        let header = self.header();
+        header.overflow.disown_of(self.family, dead);
+        if header.destroyer.load(Ordering::Acquire) != 0 {
+            // The dead one was at it.
+            return self.destroy();
+        }
+        // Without memory for a cell it goes on all the same.
+        let pin = self.place_with(self.family.me().raw(), Family::try_alloc);
+        self.family.let_go_of_object(self.offset);
+        if let Some(hooks) = self.hooks() {
+            (hooks.recover)(self, dead);
+        }
+        self.clear_cells(dead);
+        if let Ok(pin) = pin {
+            pin.store(0, Ordering::SeqCst);
+        }
+        self.destroy_if_abandoned();
+    }
+
+    /// Empties the cells of a dead member; for who is attached.
+    pub(crate) fn clear_cells(self, dead: Stamp) {
+        self.any_cell(|cell| {
+            // Most are others', and there may be as many as members at as many objects.
+            let stamp = cell.load(Ordering::SeqCst);
+            if stamp & !PROMISED == dead.raw() {
+                let _ = cell.compare_exchange(stamp, 0, Ordering::SeqCst, Ordering::Relaxed);
+            }
+            false
+        });
+    }
+
+    /// Tells whether nobody is attached or about to be.
+    fn is_abandoned(self) -> bool {
+        let header = self.header();
+        !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
+            && header.lends.load(Ordering::SeqCst) == 0
+            && header.listed.load(Ordering::SeqCst) == 0
+    }
+
+    /// Tells whether nothing but lists of messages keeps it alive.
+    pub(crate) fn lives_by_lists(self) -> bool {
+        let header = self.header();
+        header.listed.load(Ordering::SeqCst) != 0
+            && header.lends.load(Ordering::SeqCst) == 0
+            && header.destroyer.load(Ordering::SeqCst) == 0
+            && !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
+    }
+
+    /// Returns on how many lists it is counted to be.
+    pub(crate) fn listed(self) -> u32 {
+        self.header().listed.load(Ordering::SeqCst)
+    }
+
+    /// Uses up a promise to a member; tells whether there was one.
+    fn redeem(self, stamp: Stamp) -> bool {
+        let promise = stamp.raw() | PROMISED;
+        self.any_cell(|cell| {
+            cell.load(Ordering::Relaxed) == promise
+                && cell
+                    .compare_exchange(promise, 0, Ordering::SeqCst, Ordering::Relaxed)
+                    .is_ok()
+        })
+    }
+
+    /// Keeps the object alive until a lend is used up.
+    pub(crate) fn count_lend(self) {
+        self.header().lends.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn use_lend_up(self) {
+        decrement(&self.header().lends);
+    }
+
+    /// Keeps the object alive until it is off a list again.
+    pub(crate) fn list(self) {
+        self.header().listed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts an entry no more; for who is attached, or has counted a lend instead.
+    pub(crate) fn unlist(self) {
+        decrement(&self.header().listed);
+    }
+
+    /// Has an entry taken off its list and counts it no more, and destroys the object if
+    /// nothing else kept it. Meanwhile nobody recounts.
+    pub(crate) fn unlist_held(self, handle: Handle, take_off: impl FnOnce()) {
+        if !self.family.hold_object(self.offset, true) {
+            return take_off();
+        }
+        take_off();
+        // What its destroyer left is for reclaim.
+        if self.handle() == handle && self.header().destroyer.load(Ordering::Acquire) == 0 {
+            self.unlist();
+        }
+        self.family.let_go_of_object(self.offset);
+        self.destroy_if_abandoned();
+    }
+
+    /// Counts the lists that it is on; see `transfer/carrier.rs`. If somebody is at it, the next
+    /// reclaim looks again.
+    pub(crate) fn recount(self, handle: Handle) {
+        if !self.family.hold_object(self.offset, false) {
+            return;
+        }
+        let header = self.header();
+        if self.handle() == handle && self.lives_by_lists() {
+            let before = self.listed();
+            let entries = carrier::count_entries(self.family, handle);
+            // After the lists: who emptied an entry for later has counted a lend before.
+            if entries < before && header.lends.load(Ordering::SeqCst) == 0 {
+                let listed = &header.listed;
+                let _ =
+                    listed.compare_exchange(before, entries, Ordering::SeqCst, Ordering::Relaxed);
+            }
+        }
+        self.family.let_go_of_object(self.offset);
+        self.destroy_if_abandoned();
+    }
+
+    /// Destroys what lies here if it is an object to which nobody is attached, or about
+    /// to be.
+    fn destroy_if_abandoned(self) {
+        // The first look may be at what has become another's block. It changes nothing,
+        // and the second is at an object that nobody else destroys.
+        while self.is_abandoned() && self.family.hold_object(self.offset, false) {
+            if self.is_abandoned() {
+                return self.destroy();
+            }
+            self.family.let_go_of_object(self.offset);
+            // Whoever left in between found it held.
+        }
+    }
+
+    /// Destroys the object, which is held and abandoned.
+    fn destroy(self) {
+        let (me, header) = (self.family.me(), self.header());
+        header.destroyer.store(me.raw(), Ordering::Release);
+        if let Some(hooks) = self.hooks() {
+            (hooks.destroy)(self);
+        }
+        header.overflow.destroy(self.family);
+        // Release: a stale handle finds no serial, or another's.
+        header.serial.store(0, Ordering::SeqCst);
+        self.family.free_of(self.offset, me);
+    }
+}
+
+/// This process's place in an object's cells.
+#[derive(Debug)]
+struct Attachment {
+    handle: Handle,
+    /// Addresses of cells as offsets: ours, and one set aside for a child
+    /// that is about to be forked.
+    cell: AtomicU64,
+    child_cell: AtomicU64,
+}
+
+/// Knows every object this process is attached to.
+#[derive(Debug, Default)]
+pub struct Registry {
+    attached: HashMap<u64, Weak<Attachment>>,
+}
+
+impl Registry {
+    /// Returns all that is attached now. The result must be dropped when the
+    /// registry's lock is free: it may hold an attachment's last reference,
+    /// whose drop takes the lock.
+    pub(crate) fn attachments(&self) -> Attachments {
+        Attachments(self.attached.values().filter_map(Weak::upgrade).collect())
+    }
+}
+
+/// Objects that this process is attached to, kept so for the moment.
+#[derive(Debug)]
+pub struct Attachments(Vec<Arc<Attachment>>);
+
+/// Keeps an object alive, from this process, whatever it is; [`SharedObject`] uses it.
+///
+/// [`SharedObject`]: crate::SharedObject
+#[derive(Clone, Debug)]
+pub struct Object {
+    attachment: Arc<Attachment>,
+    family: &'static Family,
+}
+
+impl Object {
+    /// Makes an object with a zeroed body of `len` bytes.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub(crate) fn create(family: &'static Family, kind: ObjectKind, len: u64) -> Result<Self> {
+        // No arena has as much as no number tells.
+        let len = len.saturating_add(HEADER);
+        let mut block = family.alloc(len)?;
+        block[..len as usize].fill(0);
+        let handle = Handle {
+            offset: block.offset(),
+            serial: family.next_serial(),
+        };
+        let view = View::new(family, handle.offset);
+        view.header().kind.store(kind as u32, Ordering::Relaxed);
+        view.header().serial.store(handle.serial, Ordering::Release);
+        let cell = view.place(family.me())?;
+        family.publish_object(block.leak());
+        Ok(Self::register(family, handle, cell))
+    }
+
+    /// Attaches to the object that a handle names, as one for whom it was lent.
+    ///
+    /// # Errors
+    /// `Stale` when the object is gone, `Invalid` when it is of another kind.
+    pub fn attach(family: &'static Family, handle: Handle, kind: ObjectKind) -> Result<Self> {
+        let object = Self::attach_untracked(family, handle, kind)?;
+        let view = object.view();
+        let has_come = loans::is_kept()
+            || loans::is_held(&handle)
+            || view.redeem(object.family.me())
+            || loans::take_off_list(handle);
+        if !has_come {
+            view.use_lend_up();
+        }
+        Ok(object)
+    }
+
+    /// Attaches to an object by a handle that was not lent for this.
+    ///
+    /// # Errors
+    /// As [`Object::attach`].
+    pub fn attach_untracked(
+        family: &'static Family,
+        handle: Handle,
+        kind: ObjectKind,
+    ) -> Result<Self> {
+        let stale = || {
+            Error::new(
+                ErrorKind::Stale,
+                format!(
+                    "the {} #{} is gone: every process that used it has dropped it or ended",
+                    kind.name(),
+                    handle.serial
+                ),
+            )
+        };
+        if !family.is_object(handle.offset) {
+            return Err(stale());
+        }
+        let view = View::new(family, handle.offset);
+        let known = {
+            let registry = family.registry().lock();
+            registry
+                .attached
+                .get(&handle.serial)
+                .and_then(Weak::upgrade)
+                .filter(|attachment| attachment.handle == handle)
+        };
+        let object = if let Some(attachment) = known {
+            Self { attachment, family }
+        } else {
+            let cell = view.attach(handle, family.me())?.ok_or_else(stale)?;
+            Self::register(family, handle, cell)
+        };
+        match view.kind() {
+            Some(found) if found == kind => Ok(object),
+            found => Err(Error::new(
+                ErrorKind::Invalid,
+                format!(
+                    "object #{} is not a {} but a {}",
+                    handle.serial,
+                    kind.name(),
+                    found.map_or("thing unknown to this build", ObjectKind::name)
+                ),
+            )),
+        }
+    }
+
+    fn register(family: &'static Family, handle: Handle, cell: &AtomicU32) -> Self {
+        let attachment = Arc::new(Attachment {
+            handle,
+            cell: AtomicU64::new(family.offset_of(std::ptr::from_ref(cell).cast())),
+            child_cell: AtomicU64::new(0),
+        });
+        family
+            .registry()
+            .lock()
+            .attached
+            .insert(handle.serial, Arc::downgrade(&attachment));
+        Self { attachment, family }
+    }
+
+    /// Returns the numbers by which any member may attach.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.attachment.handle
+    }
+
+    /// Returns the handle for a message, and keeps the object alive until
+    /// somebody attaches with it.
+    #[must_use]
+    pub fn lend(&self) -> Handle {
+        if !loans::note(self) {
+            self.view().count_lend();
+        }
+        self.handle()
+    }
+
+    /// Keeps the object alive until a member that is about to start attaches to it, or
+    /// is reclaimed. Without memory for that, until anybody attaches.
+    pub fn promise_to(&self, member: Stamp) {
+        if self.view().place_raw(member.raw() | PROMISED).is_err() {
+            self.view().count_lend();
+        }
+    }
+
+    /// Returns the object's view.
+    #[must_use]
+    pub fn view(&self) -> View<'static> {
+        View::new(self.family, self.attachment.handle.offset)
+    }
+
+    /// Returns the family.
+    #[must_use]
+    pub fn family(&self) -> &'static Family {
+        self.family
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        let Some(family) = Family::existing() else {
+            return;
+        };
+        {
+            let mut registry = family.registry().lock();
+            // Another attachment may have taken the place since.
+            if let Some(entry) = registry.attached.get(&self.handle.serial)
+                && entry.strong_count() == 0
+            {
+                registry.attached.remove(&self.handle.serial);
+            }
+        }
+        let offset = self.cell.load(Ordering::Relaxed);
+        if offset == 0 {
+            // A forked child for which no cell was to be had.
+            return;
+        }
+        let cell = cell_at(family, offset);
+        let me = family.me().raw();
+        if cell
+            .compare_exchange(me, 0, Ordering::SeqCst, Ordering::Relaxed)
+            .is_ok()
+        {
+            View::new(family, self.handle.offset).destroy_if_abandoned();
+        }
+    }
+}
+
+impl Attachments {
+    /// Stamps every attached object for a child that is about to be forked.
+    pub(crate) fn stamp_for_child(&self, family: &Family, child: Stamp) -> Result<()> {
+        for attachment in &self.0 {
+            let cell = View::new(family, attachment.handle.offset).place(child)?;
+            let offset = family.offset_of(std::ptr::from_ref(cell).cast());
+            attachment.child_cell.store(offset, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// In the child: makes the cells set aside its own, or finds new ones.
+    pub(crate) fn become_child(&self, family: &Family, child: Stamp) {
+        for attachment in &self.0 {
+            let mut offset = attachment.child_cell.swap(0, Ordering::Relaxed);
+            if offset == 0
+                // It may have ended with the parent.
+                && let Ok(Some(cell)) =
+                    View::new(family, attachment.handle.offset).attach(attachment.handle, child)
+            {
+                offset = family.offset_of(std::ptr::from_ref(cell).cast());
+            }
+            attachment.cell.store(offset, Ordering::Relaxed);
+        }
+    }
+
+    /// In the parent: forgets the cells set aside; they are the child's now.
+    pub(crate) fn stay_parent(&self) {
+        for attachment in &self.0 {
+            attachment.child_cell.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counts one down, unless there is none.
+fn decrement(count: &AtomicU32) {
+    let _ = count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
+}
+
+fn cell_at(family: &Family, offset: u64) -> &AtomicU32 {
+    let at = family.pointer(offset, 4).cast::<AtomicU32>();
+    // SAFETY: the offset was computed from a cell of an object's header or
+    // overflow page, which hold nothing but cells there.
+    unsafe { at.as_ref() }
+}

@@ -1,0 +1,4 @@
+//! Handles on their way in a message: what keeps an object alive until somebody has it.
+
+pub(crate) mod carrier;
+pub mod loans;

@@ -1,0 +1,146 @@
+//! What a process may set about itself: its name, its end, whom it adopts.
+
+use std::ffi::CString;
+
+use rustix::process::{
+    Signal, getpid, parent_process_death_signal, set_child_subreaper,
+    set_parent_process_death_signal,
+};
+
+use crate::denial::refused;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Sets the signal that this process gets when the *thread* that started it
+/// ends; `None` for none. Unlike a [lifeline] it dies with that thread, is
+/// forgotten by a fork, and kept by exec.
+///
+/// # Errors
+/// `Invalid` when there is no such signal.
+///
+/// [lifeline]: crate::process::lifeline
+pub fn set_death_signal(signal: Option<i32>) -> Result<()> {
+    let unknown = |number| {
+        let message = format!("there is no signal {number} to end by");
+        Error::new(ErrorKind::Invalid, message)
+    };
+    let signal = signal
+        .map(|number| Signal::from_named_raw(number).ok_or_else(|| unknown(number)))
+        .transpose()?;
+    set_parent_process_death_signal(signal).map_err(|e| refused("prctl", "set the death signal", e))
+}
+
+/// Returns the signal set by [`set_death_signal`].
+///
+/// # Errors
+/// When the kernel refuses (a sandbox).
+pub fn death_signal() -> Result<Option<i32>> {
+    parent_process_death_signal()
+        .map(|signal| signal.map(Signal::as_raw))
+        .map_err(|e| refused("prctl", "look at the death signal", e))
+}
+
+/// Returns the process that this one is a child of; `None` where a sandbox keeps that
+/// from it.
+#[must_use]
+pub fn parent() -> Option<u32> {
+    // A denial is a negative number, and this is all that is told of it.
+    i32::try_from(std::os::unix::process::parent_id())
+        .ok()
+        .map(i32::unsigned_abs)
+}
+
+/// Names the calling thread, as `ps` and `top` show it; the first thread's
+/// name is the process's. What is too long is cut.
+///
+/// # Errors
+/// When the kernel refuses (a sandbox).
+pub fn set_name(name: &str) -> Result<()> {
+    let mut cut = String::new();
+    for letter in name.chars().filter(|&letter| letter != '\0') {
+        if cut.len() + letter.len_utf8() > NAME_LENGTH {
+            break;
+        }
+        cut.push(letter);
+    }
+    let name = CString::new(cut)
+        .map_err(|_| Error::new(ErrorKind::Invalid, "a thread's name holds a NUL"))?;
+    rustix::thread::set_name(&name).map_err(|e| refused("prctl", "name this thread", e))
+}
+
+/// Returns the calling thread's name.
+///
+/// # Errors
+/// When the kernel refuses (a sandbox).
+pub fn name() -> Result<String> {
+    let name =
+        rustix::thread::name().map_err(|e| refused("prctl", "ask for this thread's name", e))?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// Bytes of a thread's name that the kernel keeps (`TASK_COMM_LEN` less the NUL).
+const NAME_LENGTH: usize = 15;
+
+/// Makes this process the parent of descendants whose own parent has ended.
+///
+/// # Errors
+/// When the kernel refuses (a sandbox).
+pub fn adopt_orphans(adopt: bool) -> Result<()> {
+    set_child_subreaper(adopt.then(getpid))
+        .map_err(|e| refused("prctl", "adopt orphaned processes", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::procfs::status::ProcStatus;
+    use crate::testing::{WATCHDOG, child};
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        let (process, _release) = child(|_| {
+            set_name("worker-1\0").unwrap();
+            assert_eq!(name().unwrap(), "worker-1");
+            set_name("vierzehn-chars\u{e4}").unwrap();
+            assert_eq!(name().unwrap(), "vierzehn-chars");
+            0
+        });
+        assert!(process.wait(WATCHDOG()).unwrap());
+        assert!(process.reap().unwrap().unwrap().is_success());
+    }
+
+    #[test]
+    fn a_death_signal_can_be_set_and_taken_back() {
+        let (process, _release) = child(|_| {
+            set_death_signal(Some(libc::SIGKILL)).unwrap();
+            assert_eq!(death_signal().unwrap(), Some(libc::SIGKILL));
+            set_death_signal(None).unwrap();
+            assert_eq!(death_signal().unwrap(), None);
+            let error = set_death_signal(Some(4_000)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            0
+        });
+        assert!(process.wait(WATCHDOG()).unwrap());
+        assert!(process.reap().unwrap().unwrap().is_success());
+    }
+
+    #[test]
+    fn orphans_are_adopted() {
+        let (process, _release) = child(|go| {
+            adopt_orphans(true).unwrap();
+            let (tell, heard) = rustix::pipe::pipe().map(|(r, w)| (w, r)).unwrap();
+            let (parent, _release) = child(|_| {
+                let (orphan, _kept) = child(|_| go.wait());
+                let pid = orphan.pid().to_ne_bytes();
+                i32::from(rustix::io::write(&tell, &pid) != Ok(4))
+            });
+            let mut pid = [0; 4];
+            rustix::io::read(&heard, &mut pid).unwrap();
+            assert!(parent.wait(WATCHDOG()).unwrap());
+            parent.reap().unwrap();
+            let orphan = ProcStatus::of(u32::from_ne_bytes(pid)).unwrap();
+            i32::from(orphan.parent != std::process::id())
+        });
+        assert!(process.wait(WATCHDOG()).unwrap());
+        assert!(process.reap().unwrap().unwrap().is_success());
+    }
+}

@@ -1,0 +1,186 @@
+//! Work in a thread that has a table of descriptors of its own.
+//!
+//! What a thread does of its own accord must not open a descriptor, not even in
+//! passing: the program may close all of its own in that very moment, and use the
+//! numbers, and then it is the program's file that the thread closes. So such work is
+//! done in a thread that leaves the program's table first: by one system call, which
+//! copies the standard streams and nothing else, so that what the program closes is
+//! closed, whatever this thread is doing. It ends with the work, and so does its table.
+//!
+//! What it needs of the program's descriptors it opens anew by the table of the thread
+//! that waits for it, which is the program's. What it opens must not be kept beyond
+//! its end, by number or otherwise: no function that keeps descriptors for the whole
+//! process may be called (to ring a doorbell, to sweep up children).
+//!
+//! # Safety
+//! One call that rustix lacks takes three numbers.
+
+#![expect(unsafe_code, reason = "close_range(2)")]
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::panic::resume_unwind;
+use std::thread;
+
+use rustix::fs::{Mode, OFlags, open, stat};
+use rustix::io::fcntl_dupfd_cloexec;
+
+use crate::denial::refused;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fd::kept_fd::{FileId, KeptFd, LAST_STREAM};
+use crate::process::fork::refusal;
+use crate::signals::BlockedSignals;
+use crate::signals::masked_thread::{self, STACK};
+
+/// What is being done, for errors.
+const WHAT: &str = "leave the program's table of descriptors";
+
+/// Lends what the program has open to a thread that has a table of its own.
+#[derive(Debug)]
+pub struct ProgramsTable {
+    /// The thread that waits for it.
+    thread: u32,
+}
+
+/// Does some work in a thread that has the standard streams as they are now, and no
+/// other descriptor of the program; blocks until it is done, and the thread gone.
+///
+/// # Errors
+/// When there can be no other thread, or a sandbox is in the way.
+pub fn with_own_table<T: Send>(
+    name: &str,
+    work: impl FnOnce(&ProgramsTable) -> Result<T> + Send,
+) -> Result<T> {
+    let table = ProgramsTable {
+        thread: masked_thread::own_number(),
+    };
+    let (done, number) = thread::scope(|scope| {
+        let builder = thread::Builder::new().name(name.into()).stack_size(STACK);
+        let held_back = BlockedSignals::all();
+        let started = builder.spawn_scoped(scope, || {
+            let done = leave().and_then(|()| work(&table));
+            (done, masked_thread::own_number())
+        });
+        drop(held_back);
+        let thread = started.map_err(|e| refusal(&format!("start thread {name}"), e))?;
+        Ok::<_, Error>(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })?;
+    masked_thread::wait_until_gone(number);
+    done
+}
+
+/// Leaves the table of descriptors that this thread shares with the one that waits for
+/// it, and all in it but the standard streams.
+fn leave() -> Result<()> {
+    let (first, last) = (LAST_STREAM + 1, libc::c_uint::MAX);
+    // SAFETY: it takes numbers only. The table is a copy, as another thread is alive
+    // that shares the original; nobody knows of a number in it.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            last,
+            libc::CLOSE_RANGE_UNSHARE,
+        )
+    };
+    match code {
+        0 => Ok(()),
+        _ => Err(refused(
+            "close_range",
+            WHAT,
+            std::io::Error::last_os_error(),
+        )),
+    }
+}
+
+impl ProgramsTable {
+    /// Tells whether the program has open what is kept.
+    #[must_use]
+    pub fn has(&self, kept: &KeptFd) -> bool {
+        let seen = stat(self.path(kept)).ok().map(FileId::from);
+        seen.is_some() && seen == kept.file()
+    }
+
+    fn path(&self, kept: &KeptFd) -> String {
+        let number = kept.unverified().as_raw_fd();
+        format!("/proc/self/task/{}/fd/{number}", self.thread)
+    }
+
+    /// Opens anew what the program has under a number that is kept, under the same
+    /// number: what is started from here is to be like what is started from there.
+    ///
+    /// # Errors
+    /// `Invalid` when the program has closed it.
+    pub fn open(&self, kept: &KeptFd, flags: OFlags) -> Result<OwnedFd> {
+        let lost = || Error::new(ErrorKind::Invalid, "the program has closed a descriptor");
+        // Before it is opened: of another's file that might do something.
+        if !self.has(kept) {
+            return Err(lost());
+        }
+        let path = self.path(kept);
+        let failed = |e| Error::os(format_args!("open {path}"), e);
+        let fd = open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        if FileId::of(&fd) != kept.file() {
+            return Err(lost());
+        }
+        fcntl_dupfd_cloexec(fd, kept.unverified().as_raw_fd()).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::{FromRawFd as _, IntoRawFd as _};
+
+    use super::*;
+    use crate::fd::streams;
+
+    fn numbers() -> Vec<i32> {
+        let entries = std::fs::read_dir("/proc/thread-self/fd").unwrap();
+        let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        entries.filter_map(|entry| number(entry.unwrap())).collect()
+    }
+
+    #[test]
+    fn it_has_the_streams_and_nothing_else_of_the_program() {
+        let (mut read, write) = std::io::pipe().unwrap();
+        let (number, before) = (write.into_raw_fd(), streams::look());
+        let looked = with_own_table("test", |_| {
+            assert_eq!(streams::look(), before);
+            // The listing has a descriptor, too.
+            let seen = numbers();
+            assert!(!seen.contains(&number) && seen.len() <= 4, "{seen:?}");
+            // SAFETY: the number means nothing here.
+            assert_eq!(unsafe { libc::close(number) }, -1);
+            Ok(())
+        });
+        looked.unwrap();
+        // SAFETY: it is the test's own.
+        let mut write = unsafe { std::io::PipeWriter::from_raw_fd(number) };
+        write.write_all(b"still open").unwrap();
+        drop(write);
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "still open");
+    }
+
+    #[test]
+    fn what_is_kept_is_opened_anew_unless_the_number_is_anothers() {
+        let (read, _write) = std::io::pipe().unwrap();
+        let kept = KeptFd::keep(read.into()).unwrap();
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let open = |kept: &KeptFd| {
+            with_own_table("test", |table| {
+                let file = FileId::of(table.open(kept, flags)?);
+                Ok(file.unwrap())
+            })
+        };
+        assert_eq!(Some(open(&kept).unwrap()), kept.file());
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let number = kept.unverified().as_raw_fd();
+        // SAFETY: a number of the test's own.
+        assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), number) }, number);
+        assert_eq!(open(&kept).unwrap_err().kind(), ErrorKind::Invalid);
+        // SAFETY: made just above; what is kept does not close it.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+}

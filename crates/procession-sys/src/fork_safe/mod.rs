@@ -1,0 +1,4 @@
+//! State of this process that stays sound when any of its threads forks.
+
+pub mod atfork;
+pub mod mutex;

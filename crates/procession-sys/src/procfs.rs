@@ -1,0 +1,63 @@
+//! Whether /proc shows the processes that our numbers mean.
+//!
+//! A process in a pid namespace of its own may find the /proc of another one, as
+//! after `unshare --fork --pid`: there a number is somebody else's. What /proc says
+//! of this process itself (`/proc/self`) is right wherever it is there at all.
+
+pub mod status;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+/// Returns the path of what /proc has of process `pid`, `file` of it; `None` where
+/// that would be another process's.
+#[must_use]
+pub fn path(pid: u32, file: &str) -> Option<String> {
+    if pid == std::process::id() {
+        return Some(format!("/proc/self/{file}"));
+    }
+    is_ours().then(|| format!("/proc/{pid}/{file}"))
+}
+
+/// Tells whether /proc is there and numbers processes as this one does. Not
+/// remembered: it may be mounted, and a child moved to another namespace, any time.
+#[must_use]
+pub fn is_ours() -> bool {
+    fs::read_link("/proc/self").is_ok_and(|link| {
+        link.to_str()
+            .is_some_and(|number| number.parse() == Ok(std::process::id()))
+    })
+}
+
+/// Returns the number of the pid namespace that this process lives in; 0 where
+/// there is no /proc to tell.
+#[must_use]
+pub fn pid_namespace() -> u32 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino() as u32)
+}
+
+/// Tells whether the calling thread has moved its children to another pid namespace;
+/// false where there is no /proc to tell.
+#[must_use]
+pub fn moves_children() -> bool {
+    let inode = |name: &str| {
+        let file = fs::metadata(format!("/proc/thread-self/ns/{name}"));
+        file.map(|file| file.ino()).ok()
+    };
+    // That of the children is not there before the first of them is.
+    inode("pid").is_some_and(|own| inode("pid_for_children") != Some(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_files_are_found_by_either_name() {
+        assert!(is_ours());
+        assert_eq!(path(std::process::id(), "stat").unwrap(), "/proc/self/stat");
+        assert_eq!(path(1, "stat").unwrap(), "/proc/1/stat");
+        assert_ne!(pid_namespace(), 0);
+        assert!(!moves_children());
+    }
+}

@@ -1,0 +1,34 @@
+//! Numbers that nobody else has.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::denial::{is_denied, refused};
+use crate::error::Result;
+
+/// Returns a random number.
+///
+/// # Errors
+/// When the kernel has no randomness to give.
+pub fn number() -> Result<u128> {
+    let mut bytes = [0; 16];
+    fill(&mut bytes)?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// Fills a few bytes with what strangers cannot guess.
+///
+/// # Errors
+/// As [`number`].
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<()> {
+    // Once its pool is initialised the kernel gives as few bytes as these in full.
+    match getrandom(&mut *bytes, GetRandomFlags::empty()) {
+        Ok(_) => Ok(()),
+        Err(denied) if is_denied(denied) => File::open("/dev/urandom")
+            .and_then(|mut file| file.read_exact(bytes))
+            .map_err(|_| refused("getrandom", "draw a random number", denied)),
+        Err(e) => Err(refused("getrandom", "draw a random number", e)),
+    }
+}

@@ -1,0 +1,102 @@
+//! System calls that a sandbox (seccomp, a container, an emulator) may deny.
+//!
+//! What has a fall-back uses it, where the call is made. What has none is tried
+//! out before the first thing that needs it, so that who asked is told by name
+//! what to allow, and nothing fails half way, in some other process.
+
+use std::os::fd::AsFd as _;
+use std::sync::OnceLock;
+
+use crate::denial::{is_denial, refused};
+use crate::error::Result;
+use crate::process::pidfd::PidFd;
+use crate::random;
+use crate::socket::io::{recv_exact, send_all, stream_pair};
+use crate::socket::mailbox::{self, Mailbox};
+use crate::wait::doorbell;
+use crate::wait::time::Deadline;
+
+/// What a program is about to do for which there is no other way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Start processes and wait for their ends.
+    Starts,
+    /// Wait for what other processes do together with descriptors.
+    Bells,
+    /// Hand descriptors to processes that run already.
+    Mail,
+    /// Send bytes through pipes.
+    Pipes,
+}
+
+/// Tells whether the sandbox lets this process do what it is about to do; asks
+/// once, and never again once the answer was yes.
+///
+/// # Errors
+/// When a system call is denied: which one, and what to do. Other troubles (no
+/// descriptor left) are left to those who will meet them.
+pub fn must_allow(need: Need) -> Result<()> {
+    static ALLOWED: [OnceLock<()>; 4] = [const { OnceLock::new() }; 4];
+    let allowed = &ALLOWED[need as usize];
+    if allowed.get().is_some() {
+        return Ok(());
+    }
+    match need.attempt() {
+        Err(error) if is_denial(error.errno()) => Err(error.context(need.refusal())),
+        Err(_) => Ok(()),
+        Ok(()) => {
+            allowed.get_or_init(|| ());
+            Ok(())
+        }
+    }
+}
+
+impl Need {
+    fn refusal(self) -> &'static str {
+        match self {
+            Self::Starts => "no process can be started here",
+            Self::Bells => "no wait for several things, and no pool, can be had here",
+            Self::Mail => "no process that runs already can be handed descriptors here",
+            Self::Pipes => "no pipe can be used here",
+        }
+    }
+
+    fn attempt(self) -> Result<()> {
+        match self {
+            Self::Starts => {
+                let myself = PidFd::open(std::process::id())?;
+                myself.wait(Deadline::now()).map(|_| ())
+            }
+            Self::Bells => doorbell::attempt(random::number()?),
+            Self::Mail => {
+                let (family, secret) = (random::number()?, 1);
+                let mailbox = Mailbox::bind(family, 0)?;
+                let (read, _write) =
+                    std::io::pipe().map_err(|e| refused("pipe2", "open a pipe", e))?;
+                let gift = [read.as_fd()];
+                mailbox::post(family, 0, secret, &gift, Deadline::now())?;
+                mailbox
+                    .receive(secret, gift.len(), Deadline::now())
+                    .map(|_| ())
+            }
+            Self::Pipes => {
+                let (ours, theirs) = stream_pair()?;
+                send_all(&ours, &[b"?"], &mut 0, Deadline::now())?;
+                recv_exact(&theirs, &mut [0], &mut 0, Deadline::now())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allowed_here_is_said_to_be() {
+        for need in [Need::Starts, Need::Bells, Need::Mail, Need::Pipes] {
+            need.attempt().unwrap();
+            must_allow(need).unwrap();
+        }
+    }
+}

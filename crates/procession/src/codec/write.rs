@@ -1,0 +1,334 @@
+//! Values to postcard's bytes, and to nothing where they would not come back.
+//!
+//! Postcard's format does not describe itself: who reads it knows from the type alone
+//! what comes next. So a type whose Serialize and Deserialize do not agree is read as
+//! something else, silently. What can be seen here is refused here: fields that are left
+//! out of this value, lengths that are not kept. For what cannot, a number of fields goes
+//! before each struct and a [`Mark`] beside each variant, which `read.rs` compares.
+
+use postcard::Serializer as Format;
+use postcard::ser_flavors::Flavor;
+use serde::ser::{
+    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+};
+
+use super::fault::{ADVICE, Fault};
+use super::mark::{Kind, Mark};
+
+type Result<T = ()> = std::result::Result<T, Fault>;
+
+/// Writes a value into `output`.
+pub fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, output: F) -> Result<F::Output> {
+    let mut writer = Writer {
+        format: Format { output },
+    };
+    value.serialize(&mut writer)?;
+    Ok(writer.format.output.finalize()?)
+}
+
+struct Writer<F: Flavor> {
+    format: Format<F>,
+}
+
+impl<F: Flavor> Writer<F> {
+    #[inline]
+    fn variant(&mut self, index: u32, name: &'static str, kind: Kind) -> Result {
+        (&mut self.format).serialize_u32(index)?;
+        Ok(self
+            .format
+            .output
+            .try_extend(&Mark::of(name, kind).bytes())?)
+    }
+
+    /// Begins what has a number of parts that its type knows.
+    #[inline]
+    fn parts(&mut self, name: &'static str, len: usize) -> PartsWriter<'_, F> {
+        PartsWriter {
+            writer: self,
+            name,
+            left: len,
+        }
+    }
+
+    /// As [`parts`](Self::parts), and writes how many there are.
+    #[inline]
+    fn counted(&mut self, name: &'static str, len: usize) -> Result<PartsWriter<'_, F>> {
+        (&mut self.format).serialize_u64(len as u64)?;
+        Ok(self.parts(name, len))
+    }
+}
+
+macro_rules! as_it_is {
+    ($($method:ident($type:ty)),* $(,)?) => {
+        $(#[inline]
+        fn $method(self, value: $type) -> Result {
+            Ok((&mut self.format).$method(value)?)
+        })*
+    };
+}
+
+impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
+    type Ok = ();
+    type Error = Fault;
+    type SerializeSeq = PartsWriter<'a, F>;
+    type SerializeTuple = PartsWriter<'a, F>;
+    type SerializeTupleStruct = PartsWriter<'a, F>;
+    type SerializeTupleVariant = PartsWriter<'a, F>;
+    type SerializeMap = PartsWriter<'a, F>;
+    type SerializeStruct = PartsWriter<'a, F>;
+    type SerializeStructVariant = PartsWriter<'a, F>;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    as_it_is!(
+        serialize_bool(bool),
+        serialize_i8(i8),
+        serialize_i16(i16),
+        serialize_i32(i32),
+        serialize_i64(i64),
+        serialize_i128(i128),
+        serialize_u8(u8),
+        serialize_u16(u16),
+        serialize_u32(u32),
+        serialize_u64(u64),
+        serialize_u128(u128),
+        serialize_f32(f32),
+        serialize_f64(f64),
+        serialize_char(char),
+        serialize_str(&str),
+        serialize_bytes(&[u8]),
+    );
+
+    #[inline]
+    fn serialize_none(self) -> Result {
+        Ok((&mut self.format).serialize_none()?)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result {
+        (&mut self.format).serialize_u8(1)?;
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _name: &'static str) -> Result {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(
+        self,
+        _name: &'static str,
+        index: u32,
+        variant: &'static str,
+    ) -> Result {
+        self.variant(index, variant, Kind::Unit)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        value: &T,
+    ) -> Result {
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result {
+        self.variant(index, variant, Kind::Newtype)?;
+        value.serialize(self)
+    }
+
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, F>> {
+        match len {
+            Some(len) => self.counted("a sequence", len),
+            None => Err(Fault::told(format!(
+                "a sequence does not say how many items it has (collect it first); {ADVICE}"
+            ))),
+        }
+    }
+
+    #[inline]
+    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, F>> {
+        Ok(self.parts("a tuple", len))
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, F>> {
+        self.counted(name, len)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<PartsWriter<'a, F>> {
+        self.variant(index, variant, Kind::Tuple)?;
+        self.counted(variant, len)
+    }
+
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, F>> {
+        match len {
+            Some(len) => self.counted("a map", len),
+            None => Err(Fault::told(format!(
+                "a map does not say how many entries it has, as with `#[serde(flatten)]`; {ADVICE}"
+            ))),
+        }
+    }
+
+    #[inline]
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, F>> {
+        self.counted(name, len)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        _name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<PartsWriter<'a, F>> {
+        self.variant(index, variant, Kind::Struct)?;
+        self.counted(variant, len)
+    }
+}
+
+/// What consists of parts, as many as were announced.
+struct PartsWriter<'a, F: Flavor> {
+    writer: &'a mut Writer<F>,
+    name: &'static str,
+    /// How many are to come; wraps where there are too many.
+    left: usize,
+}
+
+impl<F: Flavor> PartsWriter<'_, F> {
+    #[inline]
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+        self.left = self.left.wrapping_sub(1);
+        value.serialize(&mut *self.writer)
+    }
+
+    #[inline]
+    fn all(self) -> Result {
+        match self.left {
+            0 => Ok(()),
+            _ => Err(self.miscounted()),
+        }
+    }
+
+    #[cold]
+    fn miscounted(self) -> Fault {
+        let (left, name) = (self.left as isize, self.name);
+        let (count, verb) = (left.unsigned_abs(), if left > 0 { "fewer" } else { "more" });
+        Fault::told(format!(
+            "the Serialize of {name} wrote {count} {verb} parts than it had announced; {ADVICE}"
+        ))
+    }
+
+    #[cold]
+    fn skipped(&self, key: &'static str) -> Fault {
+        let name = self.name;
+        Fault::told(format!(
+            "`{key}` of {name} is left out of this value, as with \
+             `#[serde(skip_serializing_if = ..)]`, and whoever reads it could not know; {ADVICE}"
+        ))
+    }
+}
+
+macro_rules! parts {
+    ($($trait:ident::$method:ident),* $(,)?) => {
+        $(impl<F: Flavor> $trait for PartsWriter<'_, F> {
+            type Ok = ();
+            type Error = Fault;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+                self.part(value)
+            }
+
+            #[inline]
+            fn end(self) -> Result {
+                self.all()
+            }
+        })*
+    };
+}
+
+parts!(
+    SerializeSeq::serialize_element,
+    SerializeTuple::serialize_element,
+    SerializeTupleStruct::serialize_field,
+    SerializeTupleVariant::serialize_field,
+);
+
+macro_rules! named_parts {
+    ($($trait:ident),* $(,)?) => {
+        $(impl<F: Flavor> $trait for PartsWriter<'_, F> {
+            type Ok = ();
+            type Error = Fault;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                _key: &'static str,
+                value: &T,
+            ) -> Result {
+                self.part(value)
+            }
+
+            #[inline]
+            fn skip_field(&mut self, key: &'static str) -> Result {
+                Err(self.skipped(key))
+            }
+
+            #[inline]
+            fn end(self) -> Result {
+                self.all()
+            }
+        })*
+    };
+}
+
+named_parts!(SerializeStruct, SerializeStructVariant);
+
+impl<F: Flavor> SerializeMap for PartsWriter<'_, F> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result {
+        self.part(key)
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
+        value.serialize(&mut *self.writer)
+    }
+
+    #[inline]
+    fn end(self) -> Result {
+        self.all()
+    }
+}

@@ -1,0 +1,380 @@
+"""Functions and classes that other processes cannot find by name: they cross by value.
+
+That are lambdas, what is defined in a function, and what is defined in a main module that
+only this process has: that of a notebook, of a prompt, of `python -c` and of standard
+input. What is in them is written by `cloudpickle`, where it is installed; it is imported
+when there is something to write. All else in the same message is written as ever, with
+the reducers of `ForkingPickler`.
+
+The native module asks when plain pickling has failed or has named the main module, as
+its `by_value.rs` tells. So an object may be pickled twice, and its `__reduce__` be called
+twice; what it does besides returning something, it does twice then.
+
+Here is also what errors of pickling say of where the object is, and what to do.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import sys
+from _pickle import Pickler, PicklingError
+from types import FunctionType
+
+from . import _procession, _registry, reduction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+__all__ = ["dumps", "explain_call", "explain_inputs", "explain_start", "write"]
+
+# The protocol of messages.
+_PROTOCOL = 5
+
+# What cloudpickle can write that is neither a function nor a class, nor in one: as ever, it
+# is refused, or its own class knows better.
+_NOT_IN_FUNCTIONS = {"TextIOWrapper", "memoryview", "Logger", "RootLogger"}
+
+_WHAT_TO_DO = (
+    "Functions and classes that other processes cannot import cross by value where"
+    " cloudpickle is installed: pip install 'procession[cloudpickle]'. Without it, define"
+    " them at the top of a module."
+)
+
+
+def write(
+    obj: Any,
+    sink: Any,
+    take: Callable[[Any], Any],
+    reader: str,
+    refusal: BaseException | None,
+) -> bool:
+    """Pickles an object with by value what its readers do not find by name.
+
+    Args:
+        obj: The object.
+        sink: What is written to, as a file.
+        take: What is called with a buffer.
+        reader: Who reads it: "anybody", the "worker" of a pool, or a "child" that starts.
+        refusal: The error of plain pickling, if it has failed.
+
+    Returns:
+        Whether it was written; if not, what plain pickling has done stands.
+
+    Raises:
+        PicklingError: Plain pickling has named what its reader will not find.
+    """
+    made = _pickler_by_value()
+    if made is None:
+        if refusal is not None:
+            if _is_of_a_name(refusal):
+                refusal.add_note(_WHAT_TO_DO)
+        elif reader != "anybody":
+            # Whoever gets a message may have it all the same: this process, for one.
+            _Seeker(io.BytesIO(), _PROTOCOL).seek(obj, reader)
+        return False
+    pickler = made(sink, _PROTOCOL, take)
+    pickler.reader = reader
+    try:
+        pickler.dump(obj)
+    except Exception as error:
+        if _procession.is_interrupt(error):
+            raise
+        if refusal is not None:
+            if _text(error) != _text(refusal):
+                refusal.add_note(f"By value it cannot cross either: {_text(error)}")
+            return False
+        if pickler.lost is None or reader == "anybody":
+            return False
+        error.add_note(f"It was to cross by value: {_why_lost(pickler.lost, reader)}.")
+        raise
+    return refusal is not None or pickler.has_by_value
+
+
+def dumps(obj: Any, refusal: BaseException) -> bytes:
+    """Returns the pickle of an object that plain pickling has refused."""
+    buffer = io.BytesIO()
+    # Buffers stay inside.
+    if not write(obj, buffer, lambda _: True, "anybody", refusal):
+        raise refusal
+    return buffer.getvalue()
+
+
+# Which they are.
+
+
+def _is_found(obj: Any, reader: str) -> bool | None:
+    """Returns whether readers find a function or class of the main module by name.
+
+    Nobody but forked processes can, where that has no file; they find what was there when
+    they were forked, if it is still the same.
+
+    Returns:
+        None if some do and some do not, or if there is nobody yet.
+    """
+    if reduction.main_has_file():
+        return True
+    if reader == "child":
+        return False
+    name, _, _ = obj.__qualname__.partition(".")
+    readers: list[Any] = [*_registry.children]
+    if reader == "worker":
+        readers = [each for each in readers if each._pool_lane is not None]
+    elif _registry.parent is not None:
+        # Its parent knows what it has known when it was forked.
+        readers.append(_registry.current)
+    now = vars(sys.modules["__main__"]).get(name)
+    found = {_knows(each, name, now) for each in readers}
+    return found.pop() if len(found) == 1 else None
+
+
+def _knows(process: Any, name: str, now: Any) -> bool:
+    known = (process._found_by_name or {}).get(name)
+    return known is not None and known() is now
+
+
+def _is_named(obj: Any) -> bool:
+    """Returns whether plain pickling finds something by its name."""
+    found: Any = sys.modules.get(obj.__module__)
+    for part in obj.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def _why_lost(obj: Any, reader: str) -> str:
+    """Returns why a reader does not find a function or class of the main module."""
+    kind = "class" if isinstance(obj, type) else "function"
+    name = (
+        f"the {kind} {obj.__qualname__!r} is defined in a main module that has no file"
+    )
+    if reader == "worker" and any(each._found_by_name for each in _registry.children):
+        return f"{name}, after the processes were forked that are to find it there"
+    return f"{name}, so that no other process can import it"
+
+
+class _Seeker(Pickler):
+    """Looks for what a reader would not find, and writes for nobody."""
+
+    dispatch_table = reduction.ForkingPickler.dispatch_table
+    reader: str
+
+    def seek(self, obj: Any, reader: str) -> None:
+        """Raises a PicklingError that names what would not be found."""
+        self.reader = reader
+        self.dump(obj)
+
+    def reducer_override(self, obj: Any) -> Any:
+        if (
+            isinstance(obj, reduction.WITH_NAMES)
+            and obj.__module__ == "__main__"
+            and _is_named(obj)
+            and _is_found(obj, self.reader) is False
+        ):
+            error = PicklingError(
+                f"Can't pickle {obj!r}: {_why_lost(obj, self.reader)}"
+            )
+            error.add_note(_WHAT_TO_DO)
+            raise error
+        return NotImplemented
+
+
+def _pickler_by_value() -> Any:
+    """Returns the class of picklers that write functions and classes by value, or None."""
+    global _made
+    if _made is None:
+        try:
+            import cloudpickle  # type: ignore[import-untyped, unused-ignore]
+        except ImportError:
+            return None
+        _made = _make(cloudpickle.Pickler)
+    return _made
+
+
+_made: Any = None
+
+
+def _make(base: Any) -> Any:
+    ours = reduction.ForkingPickler.dispatch_table
+    theirs = {
+        kind: reduce
+        for kind, reduce in base.dispatch_table.items()
+        if kind.__name__ not in _NOT_IN_FUNCTIONS
+    }
+
+    class ByValue(base):  # type: ignore[misc]
+        """Writes by name what is found by name, and what is not, by value."""
+
+        dispatch_table = _Tables(ours, theirs)
+        reader: str
+        # The first of those that plain pickling would name in vain.
+        lost: Any = None
+        has_by_value = False
+
+        def reducer_override(self, obj: Any) -> Any:
+            if type(obj) is _CACHED:
+                return self._reduce_cached(obj)
+            if not isinstance(obj, (type, FunctionType)):
+                return NotImplemented
+            if self._stays_named(obj):
+                return NotImplemented
+            reduced = super().reducer_override(obj)
+            if reduced is not NotImplemented:
+                self.has_by_value = True
+            return reduced
+
+        def _reduce_cached(self, obj: Any) -> Any:
+            # As pickle does by itself, where that is of use.
+            if self._stays_named(obj) or (
+                obj.__module__ != "__main__" and _is_named(obj)
+            ):
+                return NotImplemented
+            self.has_by_value = True
+            parameters = obj.cache_parameters()
+            made = (parameters["maxsize"], parameters["typed"])
+            # Apart from what is made first: it may call itself.
+            return _make_cached, made, obj.__wrapped__, None, None, _fill_cached
+
+        def _stays_named(self, obj: Any) -> bool:
+            """Returns whether readers find something by its name in the main module."""
+            if obj.__module__ != "__main__" or not _is_named(obj):
+                return False
+            found = _is_found(obj, self.reader)
+            if found is False and self.lost is None:
+                self.lost = obj
+            return bool(found)
+
+    return ByValue
+
+
+_CACHED: Any = functools._lru_cache_wrapper
+
+
+def _make_cached(maxsize: int | None, typed: bool) -> Any:
+    """Returns an empty cache of `functools`, for a function that comes later."""
+    return functools.lru_cache(maxsize, typed)(_Later())
+
+
+def _fill_cached(cached: Any, function: Any) -> None:
+    cached.__wrapped__.function = function
+    functools.update_wrapper(cached, function)
+
+
+class _Later:
+    """Calls a function that it is told."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwds: Any) -> Any:
+        return self.function(*args, **kwds)
+
+
+class _Tables(dict["type", "Callable[[Any], Any]"]):
+    """The reducers of `ForkingPickler`, which may get more, and after them others."""
+
+    def __init__(self, first: Any, others: dict[type, Callable[[Any], Any]]) -> None:
+        super().__init__()
+        self._first = first
+        self._others = others
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        try:
+            reducer: Callable[[Any], Any] = self._first[kind]
+        except KeyError:
+            return self._others[kind]
+        return reducer
+
+
+# What errors say.
+
+
+def explain_start(error: BaseException, process: Any) -> None:
+    """Notes with an error which part of a process cannot be pickled."""
+    _note(error, _parts_of(process), f"process {process.name!r}", "child")
+
+
+def explain_call(
+    error: BaseException, func: Any, args: Any, kwds: Any, name: str, reader: str
+) -> None:
+    """Notes with an error which part of a call in a pool cannot be pickled."""
+    parts = [("the function", func), *_named("args", args), *_named("kwds", kwds)]
+    _note(error, iter(parts), f"a call of {name} in a pool", reader)
+
+
+def explain_inputs(
+    error: BaseException,
+    inputs: Any,
+    first: int,
+    is_chunk: bool,
+    task: str,
+    reader: str,
+) -> None:
+    """Notes with an error which input of a map cannot be pickled.
+
+    Args:
+        error: The error.
+        inputs: The input, or the inputs.
+        first: The place of the first one among all inputs.
+        is_chunk: Whether they are several.
+        task: What the task is called.
+        reader: Who was to read them: "worker", or "by name only".
+    """
+    items = enumerate(inputs if is_chunk else [inputs], first)
+    parts = ((f"input {place} (from 0)", item) for place, item in items)
+    _note(error, parts, task, reader)
+
+
+def _parts_of(process: Any) -> Iterator[tuple[str, Any]]:
+    target, args = process._target, process._args
+    if process._pool_lane is not None and len(args) >= 3:
+        # Of a worker the user knows no target.
+        yield "the initializer", args[1]
+        yield from _named("initargs", args[2])
+        return
+    yield "the target", target
+    yield from _named("args", args)
+    yield from _named("kwargs", process._kwargs)
+    for name, value in vars(process).items():
+        if name not in ("_target", "_args", "_kwargs"):
+            yield f"the attribute {name!r}", value
+
+
+def _named(name: str, values: Any) -> list[tuple[str, Any]]:
+    if isinstance(values, dict):
+        return [(f"{name}[{key!r}]", value) for key, value in values.items()]
+    if isinstance(values, (tuple, list)):
+        return [(f"{name}[{place}]", value) for place, value in enumerate(values)]
+    return [(name, values)]
+
+
+def _note(
+    error: BaseException, parts: Iterator[tuple[str, Any]], whole: str, reader: str
+) -> None:
+    """Says which part of a whole is the first that cannot be pickled.
+
+    It is found by trying, one by one: only here, where the pickling has failed.
+    """
+    if not isinstance(error, Exception) or _procession.is_interrupt(error):
+        return
+    for what, part in parts:
+        try:
+            _procession.try_to_pickle(part, reader)
+        except Exception as again:
+            if _procession.is_interrupt(again):
+                raise
+            error.add_note(f"What cannot be pickled is {what} of {whole}.")
+            return
+
+
+def _is_of_a_name(refusal: BaseException) -> bool:
+    """Returns whether pickle has looked for something by its name."""
+    text = str(refusal)
+    return any(
+        said in text
+        for said in ("local object", "lookup", "not found as", "not the same object")
+    )
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

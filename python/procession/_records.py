@@ -1,0 +1,123 @@
+"""Names the process in log records, where nobody else would.
+
+`logging` asks `sys.modules["multiprocessing"]` who this process is, and says
+"MainProcess" if there is no such module. A program that imports this package by its own
+name has none, or the standard library's, which is told (`_theirs`) once it is there.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from . import _registry, _theirs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+__all__ = ["name_processes", "name_this_child"]
+
+_ASKED = "multiprocessing"
+
+# Whether the records of this process do so already.
+_are_named = False
+
+
+def name_processes() -> None:
+    """Has the records of this process, and of those that it forks, name the process."""
+    global _are_named
+    logging = sys.modules.get("logging")
+    record = getattr(logging, "LogRecord", None)
+    if record is not None and "processName" not in vars(record):
+        record.processName = _ProcessName()
+    _are_named = record is not None
+
+
+def name_this_child() -> None:
+    """As `name_processes`, and also for what this child imports later.
+
+    What a forked child needs for it, its parent has made: each page that a child writes
+    to is copied.
+    """
+    modules = sys.modules
+    if _ASKED in modules:
+        return
+    if not _are_named and "logging" in modules:
+        name_processes()
+    # Elsewhere than first only if it was put there before, by a parent; twice is harmless.
+    finders = sys.meta_path
+    if not finders or finders[0] is not _awaiter:
+        finders.insert(0, _awaiter)
+
+
+class _ProcessName:
+    """The attribute of a record: what `logging` sets, or better."""
+
+    def __get__(self, record: Any, kind: type | None = None) -> Any:
+        if record is None:
+            return self
+        try:
+            return vars(record)["processName"]
+        except KeyError:
+            raise AttributeError("processName") from None
+
+    def __set__(self, record: Any, name: str | None) -> None:
+        if name == "MainProcess" and _ASKED not in sys.modules:
+            name = _registry.current_process().name
+        vars(record)["processName"] = name
+
+
+class _Awaiter:
+    """Does something as soon as a module has been imported, which others find."""
+
+    def __init__(self, awaited: dict[str, Callable[[ModuleType], None]]) -> None:
+        self._awaited = awaited
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        then = self._awaited.pop(fullname, None)
+        if then is None:
+            return None
+        for finder in sys.meta_path:
+            find: Any = getattr(finder, "find_spec", None)
+            spec: Any = find and finder is not self and find(fullname, path, target)
+            if spec:
+                spec.loader = _Then(spec.loader, then)
+                return spec  # type: ignore[no-any-return]
+        return None
+
+
+class _Then:
+    """A module's loader, and what is to be done once it is loaded."""
+
+    def __init__(self, loader: Any, then: Callable[[ModuleType], None]) -> None:
+        self._loader = loader
+        self._then = then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: Any) -> None:
+        # From here on it is as if nobody had been in between.
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        self._then(module)
+
+
+_awaiter = _Awaiter(
+    {
+        "logging": lambda _: name_processes(),
+        f"{_ASKED}.process": lambda _: _theirs.become(_registry.current_process()),
+    }
+)

@@ -1,0 +1,769 @@
+"""`concurrent.futures.ProcessPoolExecutor` on the native pool.
+
+The class takes the same arguments as the standard library's and means the same by them;
+where procession is installed, it is in that one's place. Its futures are those of
+`concurrent.futures`, so that `wait`, `as_completed` and `asyncio` take them.
+
+Beyond `concurrent.futures`: a worker that dies fails the one task that it ran, and is
+replaced; `Future.cancel` may kill a task that runs; and the executor, or a view of it by
+`with_options`, says how long a task may take and how often it is run again.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import itertools
+import logging
+import os
+import queue
+import threading
+import time
+import weakref
+from concurrent import futures as _base
+
+from . import _errors, _procession, get_context, util
+from ._thread_start import start_daemon
+from ._workers import Bounds, Starter
+from .context import BaseContext
+from .pool import Pool, _terms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from concurrent.futures.process import BrokenProcessPool
+    from typing import Any, ParamSpec, TypeVar
+
+    from .pool import Terms
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+    class WorkerDied(_errors.WorkerDied, BrokenProcessPool):
+        """A worker ended in a task; the executor goes on without it."""
+
+
+__all__ = [
+    "BrokenProcessPool",
+    "ExecutorView",
+    "Future",
+    "ProcessPoolExecutor",
+    "WorkerDied",
+]
+
+# The states of a future that is not done. They are read often, and without the lock: what is
+# done stays so.
+_OPEN = ("PENDING", "RUNNING")
+
+# That of `concurrent.futures`, as there.
+_logger = logging.getLogger("concurrent.futures")
+
+
+def __getattr__(name: str) -> Any:
+    """Makes the errors when they are first asked for.
+
+    The standard library's module that they come from imports its `multiprocessing`, which
+    a program that has no errors need not have.
+    """
+    if name not in ("BrokenProcessPool", "WorkerDied"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from concurrent.futures.process import BrokenProcessPool
+
+    members = {
+        "__module__": __name__,
+        "__doc__": "A worker ended in a task; the executor goes on without it.",
+    }
+    bases = (_errors.WorkerDied, BrokenProcessPool)
+    # Another thread may be about to make them, too: there is one of each.
+    globals().setdefault("BrokenProcessPool", BrokenProcessPool)
+    globals().setdefault("WorkerDied", type("WorkerDied", bases, members))
+    return globals()[name]
+
+
+class _Cancelled(_base.CancelledError):
+    """Tells a future that its task was cancelled, and not that a task has said so."""
+
+
+def _error_of(loss: str, error: Any) -> BaseException:
+    """Returns the error of a task that has no reply as `concurrent.futures` has it."""
+    if loss == "cancelled":
+        return _Cancelled()
+    if loss == "died":
+        died: BaseException = __getattr__("WorkerDied")(*error.args)
+        return died
+    broken: BaseException = __getattr__("BrokenProcessPool")(
+        f"the executor's workers have ended, and this task was not done: {error}"
+    )
+    broken.__cause__ = error
+    return broken
+
+
+class Future(_base.Future["T"]):
+    """The result of `submit`, as in `concurrent.futures`.
+
+    A future is running when a worker has begun with its task: before that it can be
+    cancelled, though it is on its way to a worker.
+    """
+
+    _call: _procession.ApplyResult[Any] | None = None
+    _caller: _Caller
+    _is_cancelling = False
+    _hands_over = False
+    # Of the base class, whose stubs do not have it.
+    _done_callbacks: list[Callable[[Future[T]], object]]
+
+    def cancel(self, kill: bool = False) -> bool:
+        """Cancels the task if it has not begun.
+
+        Args:
+            kill: Whether a task that runs is killed, with its worker. The other tasks do
+                not notice.
+
+        Returns:
+            Whether it is cancelled: a task that has begun is not, unless it is killed,
+            and one that is done never is.
+        """
+        call = self._call
+        if call is None or self.done():
+            return super().cancel()
+        # Who cancels a future calls its callbacks.
+        self._is_cancelling = True
+        try:
+            if call.cancel(kill):
+                # The worker that is killed may take a moment to end.
+                self._become_cancelled()
+        finally:
+            self._is_cancelling = False
+        return self.cancelled()
+
+    def running(self) -> bool:
+        """Returns whether a worker has begun with the task, and not ended it."""
+        return self._call is not None and not self.done() and self._call.running()
+
+    def result(self, timeout: float | None = None) -> T:
+        """Waits for the task, and returns its value or raises its error.
+
+        Args:
+            timeout: For how many seconds; by default for ever.
+
+        Raises:
+            TimeoutError: The time is over.
+            CancelledError: The task was cancelled.
+            WorkerDied: The worker died while it ran the task.
+            Exception: What the task raised, with the worker's traceback as its cause.
+        """
+        return super().result(self._wait(timeout))
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Waits for the task, and returns its error or None.
+
+        Args:
+            timeout: For how many seconds; by default for ever.
+
+        Raises:
+            TimeoutError: The time is over.
+            CancelledError: The task was cancelled.
+        """
+        return super().exception(self._wait(timeout))
+
+    def _wait(self, timeout: float | None) -> float | None:
+        """Runs the pool until the result is there; returns the seconds that are left."""
+        call = self._call
+        if call is None or self._state not in _OPEN:
+            return timeout
+        if timeout is None:
+            call.wait()
+            return None
+        end = time.monotonic() + timeout
+        call.wait(timeout)
+        return max(end - time.monotonic(), 0)
+
+    def _settle(self, success: bool, outcome: Any, waits: bool) -> None:
+        """Takes what came of the task; a second time, after an interrupt, it may go on.
+
+        Args:
+            success: Whether the task has a value.
+            outcome: The value, or the error.
+            waits: Whether this thread waits for a result. It may hold a lock that the
+                callbacks want, so that they are called in another.
+        """
+        self._hands_over = waits and not self._is_cancelling and not _exiting
+        if self._hands_over and self._done_callbacks:
+            self._caller.add(functools.partial(self._take, success, outcome, False))
+        else:
+            self._take(success, outcome, self._hands_over)
+
+    def _take(self, success: bool, outcome: Any, hands_over: bool) -> None:
+        self._hands_over = hands_over
+        try:
+            if self._state not in _OPEN:
+                # Those that an interrupt has kept from being called.
+                self._invoke_callbacks()
+            elif success:
+                self.set_result(outcome)
+            elif type(outcome) is _Cancelled:
+                self._become_cancelled()
+            else:
+                self.set_exception(outcome)
+        except _base.InvalidStateError:
+            pass  # It was cancelled meanwhile.
+        self._call = None
+
+    def _invoke_callbacks(self) -> None:
+        """Calls the callbacks, each once, or has them called; when done there are no more.
+
+        The base class calls this, too.
+        """
+        if self._hands_over and self._done_callbacks:
+            # They were added a moment ago.
+            self._caller.add(self._call_back)
+        else:
+            self._call_back()
+
+    def _call_back(self) -> None:
+        while True:
+            try:
+                callback = self._done_callbacks.pop(0)
+            except IndexError:
+                return
+            try:
+                callback(self)
+            except Exception:
+                _logger.exception("exception calling callback for %r", self)
+
+    def _become_cancelled(self) -> None:
+        # At once, and from any state: nobody else is to say that the task has begun.
+        with self._condition:
+            if self.done():
+                return
+            self._state = "CANCELLED_AND_NOTIFIED"
+            for waiter in self._waiters:
+                waiter.add_cancelled(self)
+            self._condition.notify_all()
+        self._invoke_callbacks()
+
+    def __repr__(self) -> str:
+        if self.running():
+            return f"<{type(self).__name__} at {id(self):#x} state=running>"
+        return super().__repr__()
+
+
+class _Caller:
+    """Does in a thread of its own what calls callbacks; the thread ends if idle for a while.
+
+    It has no lock that a handler of a signal which raises could leave locked.
+    """
+
+    # Seconds that the thread waits for more.
+    PATIENCE = 0.1
+
+    def __init__(self) -> None:
+        self._due: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.pid = os.getpid()
+        _callers.add(self)
+
+    def add(self, call: Callable[[], object]) -> None:
+        """Has something called; that may happen twice if this is interrupted."""
+        self._due.put(call)
+        if self._thread is None:
+            self._thread = start_daemon(self._run, "procession-callbacks")
+
+    def _run(self) -> None:
+        while True:
+            try:
+                call = self._due.get(timeout=self.PATIENCE)
+            except queue.Empty:
+                # Who adds something from here on starts another thread.
+                self._thread = None
+                if self._due.empty():
+                    return
+                continue
+            try:
+                call()
+            except BaseException:
+                # It is not the thread's; the others must be called nevertheless.
+                _logger.exception("a callback ended its thread")
+            del call
+
+    def flush(self) -> None:
+        """Waits until what was added has been called, unless that is who asks for it."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        called: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.add(functools.partial(called.put, None))
+        called.get()
+
+
+class _Workers:
+    """The workers of an executor. Results keep them, though nobody has the executor."""
+
+    def __init__(
+        self,
+        context: BaseContext,
+        most: int,
+        max_tasks: int | None,
+        setup: tuple[Callable[..., object] | None, Iterable[Any]],
+        bounds: Bounds,
+    ) -> None:
+        self.pid = os.getpid()
+        self.processes: list[Any] = []
+        self.caller = _Caller()
+        start = Starter(context, Pool.Process, self.processes, setup, bounds, True)
+        # A fork copies what other threads are about to do: all are forked at the beginning.
+        size = most if context.get_start_method() == "fork" else 1
+        self.engine = _procession.Pool(
+            start, size, max_tasks, bounds.memory_limit, _error_of, most
+        )
+        self._terminate = util.Finalize(self, self.engine.terminate, exitpriority=15)
+        try:
+            self.engine.start()
+        except BaseException:
+            self.terminate()
+            raise
+        _alive.add(self)
+
+    def close(self) -> None:
+        """Takes no more tasks; the workers end when they have done what they have."""
+        self.engine.close()
+
+    def terminate(self) -> None:
+        """Ends the workers, busy or not."""
+        self.engine.terminate()
+        self._terminate()
+
+    def join(self) -> None:
+        """Waits until the workers have ended, and callbacks were called.
+
+        In a forked copy there are none.
+        """
+        if self.pid != os.getpid():
+            return
+        self.engine.join()
+        for process in list(self.processes):
+            process.join()
+        self.caller.flush()
+
+
+_callers: weakref.WeakSet[_Caller] = weakref.WeakSet()
+_alive: weakref.WeakSet[_Workers] = weakref.WeakSet()
+_exiting = False
+
+
+def _end_all() -> None:
+    """Has each executor do what it has to do, and end, before the interpreter does."""
+    global _exiting
+    _exiting = True
+    for workers in list(_alive):
+        workers.close()
+    for workers in list(_alive):
+        workers.join()
+    # Those of executors that nobody has any more, too.
+    for caller in list(_callers):
+        if caller.pid == os.getpid():
+            caller.flush()
+
+
+# Before the threads of the program are joined, which may wait for a result: as in the
+# standard library.
+threading._register_atexit(_end_all)  # type: ignore[attr-defined]
+
+
+class ProcessPoolExecutor(_base.Executor):
+    """Worker processes that call functions, as in `concurrent.futures`.
+
+    Args:
+        max_workers: How many workers there may be; by default one for each usable CPU.
+            Under fork all are started with the first task, otherwise one when there is a
+            task and no worker idle.
+        mp_context: The context that the workers are started with.
+        initializer: What each worker calls before its first task. If it fails, the
+            executor is broken: each future has a `BrokenProcessPool`.
+        initargs: The arguments of the initializer.
+        max_tasks_per_child: After how many tasks a worker is replaced; by default never.
+            As in the standard library it goes with spawn, which then is the default, and
+            forkserver.
+        timeout: The seconds that a task may take once it runs. One that takes longer is
+            killed with its worker and fails with `procession.TaskTimeout`; nothing else is
+            lost. In a `map` it is the time of each chunk.
+        retries: How often a task is run again when its worker has died in it.
+        memory_limit: How many bytes of private memory a worker may have. A task that
+            needs more fails with `procession.MemoryLimitExceeded`.
+        max_memory_per_worker: A worker that has more bytes than this in RAM when its task
+            is done is replaced.
+        affinity: The CPUs that the workers run on, or a function of the worker's index.
+        env: What the workers have in their environment besides, or a function of the
+            worker's index.
+
+    What follows `max_tasks_per_child` is not in the standard library; `procession.Pool`
+    tells more of it. `timeout` and `retries` are for all tasks, those of a call are given
+    by `with_options`.
+
+    A worker that dies fails the task that it ran, with `WorkerDied`, which is a
+    `BrokenProcessPool`, too. It is replaced, and the other tasks do not notice.
+    """
+
+    _workers: _Workers | None = None
+    _shutdown_thread = False
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: BaseContext | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        memory_limit: int | None = None,
+        max_memory_per_worker: int | None = None,
+        affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
+        env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
+    ) -> None:
+        if max_workers is None:
+            max_workers = _procession.usable_cpus()
+        elif max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        self._max_workers = max_workers
+        if mp_context is None:
+            mp_context = get_context("spawn" if max_tasks_per_child else None)
+        elif not isinstance(mp_context, BaseContext):
+            raise TypeError(
+                f"mp_context must be a context of procession, not {mp_context!r}: "
+                "procession.get_context() returns one"
+            )
+        self._mp_context: BaseContext = mp_context
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._setup = initializer, initargs
+        if max_tasks_per_child is not None:
+            _check_max_tasks(max_tasks_per_child, mp_context)
+        self._max_tasks_per_child = max_tasks_per_child
+        self._bounds = Bounds(memory_limit, max_memory_per_worker, affinity, env)
+        self._options = timeout, retries
+        self._terms = _terms(timeout, retries) if self._options != (None, 0) else None
+        self._shutdown_lock = threading.Lock()
+
+    def __del__(self) -> None:
+        # What was submitted is done nevertheless.
+        if self._workers is not None:
+            self._workers.close()
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Has a function called in a worker; returns the future of the result.
+
+        Raises:
+            BrokenProcessPool: The workers cannot be set up, or die again and again.
+            RuntimeError: The executor was shut down, or the interpreter ends.
+        """
+        return self._submit(self._terms, fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Calls a function with an item of each iterable; yields the results in order.
+
+        Args:
+            fn: The function.
+            iterables: They are read at once, unless there is a `buffersize`.
+            timeout: The seconds, from now on, within which all results are to be there.
+            chunksize: How many calls make one task.
+            buffersize: How many tasks there may be whose results were not yet yielded.
+
+        Raises:
+            TimeoutError: The time is over; raised where a result is asked for.
+            BrokenProcessPool: As in `submit`.
+            RuntimeError: As in `submit`.
+        """
+        return self._map(self._terms, fn, iterables, (timeout, chunksize, buffersize))
+
+    def with_options(
+        self, *, timeout: float | None = None, retries: int | None = None
+    ) -> ExecutorView:
+        """Returns a view of the executor, which submits to the same workers.
+
+        Args:
+            timeout: The seconds that each task of it may take; by default those that the
+                executor says.
+            retries: How often a task of it is run again when its worker has died.
+        """
+        return ExecutorView(self, *self._options)._but(timeout, retries)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes no more tasks; the workers end when they have done what they have.
+
+        Args:
+            wait: Whether to wait for that.
+            cancel_futures: Whether tasks that have not begun are cancelled.
+        """
+        with self._shutdown_lock:
+            self._shutdown_thread = True
+            workers = self._workers
+        if workers is None or workers.pid != os.getpid():
+            return
+        if cancel_futures:
+            workers.engine.cancel()
+        workers.close()
+        if wait:
+            workers.join()
+
+    def terminate_workers(self) -> None:
+        """Shuts the executor down, and ends its workers with SIGTERM.
+
+        Tasks that have not begun are cancelled; those that run fail with a
+        `BrokenProcessPool`. A worker that is still there after a fifth of a second is
+        killed.
+        """
+        self._end_workers("terminate")
+
+    def kill_workers(self) -> None:
+        """Shuts the executor down, and kills its workers.
+
+        Tasks that have not begun are cancelled; those that run fail with a
+        `BrokenProcessPool`.
+        """
+        self._end_workers("kill")
+
+    def _end_workers(self, operation: str) -> None:
+        self.shutdown(wait=False, cancel_futures=True)
+        workers = self._workers
+        if workers is None or workers.pid != os.getpid():
+            return
+        for process in list(workers.processes):
+            if process.is_alive():
+                getattr(process, operation)()
+        workers.terminate()
+
+    def _submit(
+        self, terms: Terms | None, fn: Callable[..., T], args: Any, kwargs: Any
+    ) -> Future[T]:
+        workers = self._running()
+        future: Future[T] = Future()
+        future._caller = workers.caller
+        try:
+            call = workers.engine.submit(workers, future, fn, args, kwargs, terms)
+        except OSError:
+            # It may have ended meanwhile: then that is what there is to tell.
+            self._running()
+            raise
+        future._call = call
+        if future._state not in _OPEN:
+            # It may have been before: what it came from is not kept.
+            future._call = None
+        return future
+
+    def _map(
+        self,
+        terms: Terms | None,
+        fn: Callable[..., T],
+        iterables: tuple[Iterable[Any], ...],
+        options: tuple[float | None, int, int | None],
+    ) -> Iterator[T]:
+        timeout, chunksize, buffersize = options
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        end = None if timeout is None else time.monotonic() + timeout
+        if buffersize is not None:
+            if not isinstance(buffersize, int):
+                raise TypeError("buffersize must be an integer or None")
+            if buffersize < 1:
+                raise ValueError("buffersize must be None or > 0")
+            calls = zip(*iterables)
+            submitted = _Submitted(self, terms, fn, calls, chunksize, buffersize)
+            return submitted.results(end)
+        star = len(iterables) != 1
+        items: Any = zip(*iterables) if star else iterables[0]
+        if type(items) is not range:
+            items = list(items)
+        workers = self._running()
+        results, _ = workers.engine.imap(
+            workers, fn, items, chunksize, True, terms, star, True
+        )
+        workers.engine.grow(-(-len(items) // chunksize))
+        return _results(results, chunksize > 1, end)
+
+    def _running(self) -> _Workers:
+        """Returns the workers, which take tasks; starts them if there are none."""
+        if self._shutdown_thread:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if _exiting:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        workers = self._workers
+        if workers is None:
+            return self._start()
+        broken = workers.engine.broken()
+        if broken is not None:
+            error: BaseException = __getattr__("BrokenProcessPool")(
+                f"the executor takes no more tasks: {broken}"
+            )
+            raise error
+        return workers
+
+    def _start(self) -> _Workers:
+        with self._shutdown_lock:
+            if self._shutdown_thread:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._workers is None:
+                self._workers = _Workers(
+                    self._mp_context,
+                    self._max_workers,
+                    self._max_tasks_per_child,
+                    self._setup,
+                    self._bounds,
+                )
+            return self._workers
+
+    # Programs look into these of the standard library's, to find or to end the workers.
+
+    @property
+    def _processes(self) -> dict[int, Any]:
+        processes = [] if self._workers is None else list(self._workers.processes)
+        return {each.pid: each for each in processes if each.is_alive()}
+
+    @property
+    def _broken(self) -> str | bool:
+        return self._workers is not None and (self._workers.engine.broken() or False)
+
+
+class ExecutorView(_base.Executor):
+    """An executor with other options for its tasks, made by `with_options`.
+
+    It has no workers of its own: to shut it down is to shut the executor down.
+    """
+
+    def __init__(
+        self, executor: ProcessPoolExecutor, timeout: float | None, retries: int
+    ) -> None:
+        self._executor = executor
+        self._options = timeout, retries
+        self._terms = _terms(timeout, retries)
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """As `ProcessPoolExecutor.submit`."""
+        return self._executor._submit(self._terms, fn, args, kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """As `ProcessPoolExecutor.map`: `timeout` is that of all results."""
+        return self._executor._map(
+            self._terms, fn, iterables, (timeout, chunksize, buffersize)
+        )
+
+    def with_options(
+        self, *, timeout: float | None = None, retries: int | None = None
+    ) -> ExecutorView:
+        """As `ProcessPoolExecutor.with_options`; what is not given is as in this view."""
+        return self._but(timeout, retries)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Shuts the executor down."""
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _but(self, timeout: float | None, retries: int | None) -> ExecutorView:
+        return ExecutorView(
+            self._executor,
+            self._options[0] if timeout is None else timeout,
+            self._options[1] if retries is None else retries,
+        )
+
+
+def _check_max_tasks(max_tasks: object, context: BaseContext) -> None:
+    if not isinstance(max_tasks, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if max_tasks <= 0:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    if context.get_start_method() == "fork":
+        raise ValueError(
+            "max_tasks_per_child is incompatible with the 'fork' multiprocessing start "
+            "method; supply a different mp_context."
+        )
+
+
+def _results(
+    results: _procession.IMapIterator[Any], is_chunked: bool, end: float | None
+) -> Iterator[Any]:
+    """Yields the results of a map until its time is over; cancels what nobody wants."""
+    try:
+        while True:
+            try:
+                left = None if end is None else end - time.monotonic()
+                batch = results.next(left) if is_chunked else [results.next(left)]
+            except StopIteration:
+                return
+            except _Cancelled:
+                # Who gets it from here may be a task, which must not say that of itself.
+                raise _base.CancelledError from None
+            except _errors.TimeoutError:
+                if end is None or time.monotonic() < end:
+                    raise  # It is the task's.
+                raise TimeoutError from None
+            batch.reverse()
+            # Nothing that was yielded is kept.
+            while batch:
+                yield batch.pop()
+    finally:
+        results.close()
+
+
+class _Submitted:
+    """The tasks of a map that reads its inputs as results are asked for."""
+
+    def __init__(
+        self,
+        executor: ProcessPoolExecutor,
+        terms: Terms | None,
+        fn: Callable[..., Any],
+        calls: Iterator[tuple[Any, ...]],
+        chunksize: int,
+        buffersize: int,
+    ) -> None:
+        # It may end though somebody has the results.
+        self._executor = weakref.ref(executor)
+        self._terms = terms
+        self._call_chunk = functools.partial(_call_chunk, fn)
+        chunks = iter(lambda: tuple(itertools.islice(calls, chunksize)), ())
+        self._chunks = chunks
+        self._futures = collections.deque(
+            executor._submit(terms, self._call_chunk, (chunk,), {})
+            for chunk in itertools.islice(chunks, buffersize)
+        )
+
+    def results(self, end: float | None) -> Iterator[Any]:
+        try:
+            while self._futures:
+                executor = self._executor()
+                chunk = None if executor is None else next(self._chunks, None)
+                if executor is not None and chunk is not None:
+                    self._futures.append(
+                        executor._submit(self._terms, self._call_chunk, (chunk,), {})
+                    )
+                executor = None
+                left = None if end is None else end - time.monotonic()
+                results = self._futures[0].result(left)
+                self._futures.popleft()
+                results.reverse()
+                while results:
+                    yield results.pop()
+        finally:
+            for future in self._futures:
+                future.cancel()
+
+
+def _call_chunk(fn: Callable[..., T], chunk: tuple[tuple[Any, ...], ...]) -> list[T]:
+    return list(itertools.starmap(fn, chunk))

@@ -1,0 +1,211 @@
+"""Results of pools that are awaited in a loop of asyncio."""
+
+import asyncio
+import os
+
+import pytest
+from library import PATIENCE
+from targets import futures as targets
+from targets import pool as pool_targets
+
+pytestmark = pytest.mark.procession_only("there nothing can be awaited")
+
+
+@pytest.fixture
+def pool(mp):
+    with mp.Pool(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def gates(mp):
+    """Returns two semaphores: tasks tell that they have begun, and are told to end."""
+    gates = [mp.Semaphore(0), mp.Semaphore(0)]
+    yield gates
+    gates.clear()
+
+
+def run(coroutine):
+    return asyncio.run(asyncio.wait_for(coroutine, 2 * PATIENCE))
+
+
+async def wait_for(result):
+    return await result
+
+
+def test_awaited_result_is_the_value_or_raises_the_error(pool) -> None:
+    async def main() -> None:
+        assert await pool.apply_async(pool_targets.square, (7,)) == 49
+        assert await pool.map_async(pool_targets.square, range(10)) == [
+            number * number for number in range(10)
+        ]
+        assert await pool.map_async(pool_targets.square, []) == []
+        with pytest.raises(ValueError, match="on purpose"):
+            await pool.apply_async(pool_targets.fail)
+
+    run(main())
+
+
+def test_thousand_results_are_awaited_in_one_loop_without_threads(pool) -> None:
+    pool.apply_async(pool_targets.square, (1,)).get(PATIENCE)
+
+    async def square(number: int) -> int:
+        return await pool.apply_async(pool_targets.square, (number,))
+
+    async def main() -> None:
+        before = len(os.listdir("/proc/self/task"))
+        tasks = [asyncio.create_task(square(number)) for number in range(1000)]
+        await asyncio.sleep(0)
+        # The one that runs the pool may not have been there.
+        assert len(os.listdir("/proc/self/task")) <= before + 1
+        assert await asyncio.gather(*tasks) == [n * n for n in range(1000)]
+
+    run(main())
+
+
+def test_loop_goes_on_while_a_result_is_awaited(mp, gates) -> None:
+    async def main(pool) -> None:
+        result = pool.apply_async(targets.begin_and_wait, (3,))
+        # Two tasks may await the same.
+        tasks = [asyncio.create_task(wait_for(result)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in tasks)
+        gates[1].release()
+        assert await asyncio.gather(*tasks) == [3, 3]
+        assert await result == 3
+
+    with mp.Pool(1, pool_targets.initialize, gates) as pool:
+        run(main(pool))
+
+
+def test_cancelling_who_awaits_kills_the_task_that_runs_and_no_other(mp, gates) -> None:
+    async def main(pool) -> None:
+        loop = asyncio.get_running_loop()
+        (before,) = pool.workers()
+        victim = asyncio.create_task(wait_for(pool.apply_async(targets.begin_and_stay)))
+        waiting = asyncio.create_task(wait_for(pool.apply_async(os.getpid)))
+        given_up = asyncio.create_task(wait_for(pool.apply_async(targets.count)))
+        await loop.run_in_executor(None, gates[0].acquire)
+        for task in (given_up, victim):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await waiting != before.pid
+        assert not gates[0].acquire(block=False)
+
+    with mp.Pool(1, pool_targets.initialize, gates) as pool:
+        run(main(pool))
+
+
+def test_cancelling_who_awaits_the_next_of_many_cancels_what_is_left(mp, gates) -> None:
+    async def main(pool) -> None:
+        results = pool.imap(targets.begin_and_wait, range(1000))
+        gates[1].release()
+        assert await anext(results) == 0
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(results), 0.05)
+        # Nobody lets the others go on.
+        assert await pool.apply_async(pool_targets.square, (3,)) == 9
+
+    with mp.Pool(1, pool_targets.initialize, gates) as pool:
+        run(main(pool))
+
+
+@pytest.mark.parametrize("chunksize", [1, 7])
+@pytest.mark.parametrize("use", ["imap", "imap_unordered"])
+def test_results_are_iterated_over_as_they_come(pool, use, chunksize) -> None:
+    async def main() -> list[int]:
+        results = getattr(pool, use)(pool_targets.square, iter(range(500)), chunksize)
+        found = [await anext(results), next(results)]
+        found += [result async for result in results]
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
+        return found
+
+    squares = [number * number for number in range(500)]
+    found = run(main())
+    assert (found if use == "imap" else sorted(found)) == squares
+
+
+@pytest.mark.parametrize(
+    ("chunksize", "inputs", "outcomes"),
+    [
+        (1, [0, 1, 2, 3], [0, "1", 2, "3"]),
+        (2, [0, 1, 2, 4, 5, 6, 8, 10], ["1", 2, 4, "5", 8, 10]),
+    ],
+)
+def test_iteration_goes_on_behind_an_error(pool, chunksize, inputs, outcomes) -> None:
+    async def main() -> None:
+        results = pool.imap(pool_targets.fail_if_odd, inputs, chunksize)
+        for outcome in outcomes:
+            if isinstance(outcome, str):
+                with pytest.raises(ValueError, match=outcome):
+                    await anext(results)
+            else:
+                assert await anext(results) == outcome
+        with pytest.raises(StopAsyncIteration):
+            await anext(results)
+
+    run(main())
+
+
+def test_two_tasks_share_an_iterator(pool) -> None:
+    async def take(results) -> list[int]:
+        return [result async for result in results]
+
+    async def main() -> None:
+        results = pool.imap(pool_targets.same, range(200))
+        found = await asyncio.gather(take(results), take(results))
+        assert sorted(found[0] + found[1]) == list(range(200))
+
+    run(main())
+
+
+def test_pool_that_ends_tells_who_awaits(lib, mp, gates) -> None:
+    async def main(pool) -> None:
+        task = asyncio.ensure_future(wait_for(pool.apply_async(targets.begin_and_stay)))
+        await asyncio.sleep(0)
+        pool.terminate()
+        with pytest.raises(lib.ProcessError, match="terminated"):
+            await task
+
+    with mp.Pool(1, pool_targets.initialize, gates) as pool:
+        run(main(pool))
+
+
+def test_result_that_nobody_awaits_any_more_does_no_harm(mp, gates) -> None:
+    async def main(pool) -> object:
+        result = pool.apply_async(targets.begin_and_wait, (4,))
+        # The loop ends before the result is there.
+        await asyncio.wait([asyncio.ensure_future(ask(result))], timeout=0)
+        return result
+
+    async def ask(result):
+        return await result
+
+    with mp.Pool(1, pool_targets.initialize, gates) as pool:
+        loop = asyncio.new_event_loop()
+        result = loop.run_until_complete(main(pool))
+        pending = asyncio.all_tasks(loop)
+        loop.close()
+        gates[1].release()
+        assert result.get(PATIENCE) == 4
+        for task in pending:
+            task._log_destroy_pending = False
+
+
+@pytest.mark.methods("fork")
+def test_threads_are_awaited_too(lib) -> None:
+    async def main(pool) -> None:
+        assert await pool.apply_async(pool_targets.square, (7,)) == 49
+        found = [result async for result in pool.imap(pool_targets.square, range(9))]
+        assert found == [number * number for number in range(9)]
+
+    with lib.pool.ThreadPool(2) as pool:
+        run(main(pool))
+
+
+@pytest.mark.methods("fork")
+def test_nothing_is_awaited_without_a_loop(pool) -> None:
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        pool.apply_async(pool_targets.square, (7,)).__await__().send(None)

@@ -1,0 +1,175 @@
+"""What type checkers know of a program, which runs, too.
+
+Each `assert_type` is what they must infer.
+"""
+
+import asyncio
+import ctypes
+from typing import Any, assert_type
+
+import procession
+from procession.context import (
+    BaseContext,
+    ForkContext,
+    ForkServerContext,
+    SpawnContext,
+)
+from procession.futures import Future, ProcessPoolExecutor, WorkerDied
+from procession.managers import SyncManager
+from procession.pool import ApplyResult, AsyncResult, IMapIterator, MapResult, Pool
+from procession.queues import JoinableQueue, Queue, SimpleQueue
+from procession.sharedctypes import (
+    Synchronized,
+    SynchronizedArray,
+    SynchronizedString,
+    SynchronizedStructure,
+)
+
+
+def square(number: int) -> float:
+    return float(number * number)
+
+
+def repeat(word: str, times: int) -> str:
+    return word * times
+
+
+class Point(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_double), ("y", ctypes.c_double)]
+
+
+def pools() -> None:
+    with procession.Pool(2) as pool:
+        assert_type(pool, Pool)
+        assert_type(pool.map(square, [1, 2]), list[float])
+        assert_type(pool.map(square, range(3), 1, timeout=2.0, retries=1), list[float])
+        assert_type(pool.starmap(repeat, [("a", 2)]), list[str])
+        assert_type(pool.apply(repeat, ("a", 2)), str)
+        assert_type(pool.apply_async(repeat, ("a",), {"times": 2}), ApplyResult[str])
+        assert_type(pool.apply_async(square, (2,)).get(), float)
+        assert_type(pool.map_async(square, [1]), MapResult[float])
+        assert_type(pool.map_async(square, [1]).get(timeout=1), list[float])
+        assert_type(pool.starmap_async(repeat, [("a", 2)]).get(), list[str])
+        assert_type(pool.imap(square, [1]), IMapIterator[float])
+        assert_type(pool.imap(square, [1]).next(timeout=1), float)
+        assert_type(list(pool.imap_unordered(square, [1])), list[float])
+        assert_type(next(pool.imap(str, [1])), str)
+        later: AsyncResult[int] = pool.apply_async(len, ([],))
+        assert_type(later.cancel(kill=True), bool)
+        assert_type(pool.workers()[0].pid, int)
+
+
+def executors() -> None:
+    with ProcessPoolExecutor(2, retries=1) as executor:
+        future = executor.submit(repeat, "a", times=2)
+        assert_type(future, Future[str])
+        assert_type(future.result(timeout=60), str)
+        assert_type(future.cancel(kill=True), bool)
+        assert_type(list(executor.map(square, [1, 2])), list[float])
+        view = executor.with_options(timeout=60)
+        assert_type(view.submit(square, 2), Future[float])
+        assert_type(asyncio.run(awaited(executor)), float)
+        error = future.exception()
+        if isinstance(error, WorkerDied):
+            assert_type(error.pid, int | None)
+
+
+async def awaited(executor: ProcessPoolExecutor) -> float:
+    with procession.Pool(1) as pool:
+        assert_type(await pool.apply_async(repeat, ("a", 2)), str)
+        async for result in pool.imap(square, [1]):
+            assert_type(result, float)
+    return await asyncio.wrap_future(executor.submit(square, 2))
+
+
+def told(value: float) -> None:
+    assert value.is_integer()
+
+
+def callbacks(pool: Pool) -> None:
+    pool.apply_async(square, (2,), callback=told)
+    pool.map_async(square, [2], callback=lambda values: told(values[0]))
+    pool.apply_async(square, (2,), error_callback=lambda error: told(len(error.args)))
+
+
+def contexts(name: str) -> None:
+    assert_type(procession.get_context("fork"), ForkContext)
+    assert_type(procession.get_context("spawn"), SpawnContext)
+    assert_type(procession.get_context("forkserver"), ForkServerContext)
+    assert_type(procession.get_context(name), BaseContext)
+    assert_type(procession.get_context(), BaseContext)
+    assert_type(procession.get_start_method(), str)
+    assert_type(procession.get_start_method(allow_none=True), str | None)
+    spawn = procession.get_context("spawn")
+    assert_type(spawn.get_context("fork"), ForkContext)
+    process = spawn.Process(target=square, args=(2,))
+    assert_type(process.exitcode, int | None)
+    with procession.Manager() as manager:
+        assert_type(manager, SyncManager)
+
+
+def managed() -> None:
+    with procession.Manager() as manager:
+        ages = manager.dict({"a": 1})
+        assert_type(ages["a"], int)
+        assert_type(ages.items(), list[tuple[str, int]])
+        ages.update(b=2)
+        words = manager.list(["a", "b"])
+        assert_type(words[0], str)
+        assert_type(words[:1], list[str])
+        words.append("c")
+        assert_type(manager.set([1]).copy(), set[int])
+        assert_type(manager.Value("i", 3).value, int)
+        assert_type(manager.Lock().acquire(), bool)
+        manager.Queue(3).put(4)
+        manager.Namespace(x=1).y = 2
+
+
+def queues() -> None:
+    words: Queue[str] = procession.Queue(3)
+    words.put_many(["a", "b"])
+    assert_type(words.get(timeout=60), str)
+    assert_type(words.get_many(2), list[str])
+    numbers: JoinableQueue[int] = procession.JoinableQueue()
+    numbers.put(3)
+    assert_type(numbers.get_nowait(), int)
+    numbers.task_done()
+    simple: SimpleQueue[bytes] = procession.SimpleQueue()
+    simple.put(b"c")
+    assert_type(simple.get(), bytes)
+
+
+def values() -> None:
+    assert_type(procession.Value(ctypes.c_int, 3), Synchronized[int])
+    assert_type(procession.Value(ctypes.c_double).value, float)
+    assert_type(procession.Value("i", 3).value, int)
+    assert_type(procession.Value("d", 3), Synchronized[float])
+    assert_type(procession.Value("i", 3, lock=procession.Lock()), Synchronized[int])
+    assert_type(procession.Value(ctypes.c_int, 3, lock=False), ctypes.c_int)
+    assert_type(procession.Value(Point, 1, 2), SynchronizedStructure[Point])
+    procession.Value(Point, 1, 2).x = 3
+    assert_type(procession.Value(Point).get_obj(), Point)
+    assert_type(procession.RawValue(ctypes.c_int), ctypes.c_int)
+    assert_type(procession.RawValue("i"), Any)
+    assert_type(procession.Array(ctypes.c_int, 3), SynchronizedArray[int])
+    assert_type(procession.Array("d", [1, 2])[0], float)
+    assert_type(procession.Array("i", 3)[:2], list[int])
+    assert_type(procession.Array("c", b"abc"), SynchronizedString)
+    assert_type(procession.Array("c", 3).value, bytes)
+    assert_type(
+        procession.Array(ctypes.c_int, 3, lock=False), ctypes.Array[ctypes.c_int]
+    )
+    assert_type(procession.RawArray(ctypes.c_int, 3), ctypes.Array[ctypes.c_int])
+    with procession.Value("i") as held:
+        assert_type(held, bool)
+
+
+if __name__ == "__main__":
+    pools()
+    executors()
+    with procession.Pool(1) as workers:
+        callbacks(workers)
+    contexts("spawn")
+    managed()
+    queues()
+    values()

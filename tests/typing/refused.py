@@ -1,0 +1,47 @@
+"""What type checkers must refuse: each line that ends in `# refused`, and no other."""
+
+import procession
+from procession.futures import Future, ProcessPoolExecutor
+from procession.pool import AsyncResult, Pool
+from procession.queues import Queue
+
+
+def square(number: int) -> float:
+    return float(number * number)
+
+
+def told(value: str) -> None:
+    print(value)
+
+
+def pools(pool: Pool) -> None:
+    pool.map(square, ["a"])  # refused
+    pool.map(square, 3)  # refused
+    pool.map(square, [1], timeout="soon")  # refused
+    names: list[str] = pool.map(square, [1])  # refused
+    later: AsyncResult[str] = pool.apply_async(square, (1,))  # refused
+    pool.apply_async(square, (1,), callback=told)  # refused
+    pool.imap(square, [1]).next().upper()  # refused
+    pool.map(square)  # refused
+    pool.imap(square, [1], chunks=3)  # refused
+    print(names, later)
+
+
+def executors(executor: ProcessPoolExecutor) -> None:
+    executor.submit(square, "a")  # refused
+    later: Future[str] = executor.submit(square, 1)  # refused
+    executor.with_options(retries="often")  # refused
+    print(later)
+
+
+def rest() -> None:
+    words: Queue[str] = procession.Queue()
+    words.put(3)  # refused
+    procession.Value("i").value = "a"  # refused
+    procession.Array("i", 3)[0] = "a"  # refused
+    procession.Process(target=3)  # refused
+    procession.get_context(3)  # refused
+    procession.get_context("spawn").Pool("two")  # refused
+    procession.Manager().dictionary()  # refused
+    procession.Manager().list(["a"]).append(1)  # refused
+    procession.Manager().dict({"a": 1})[2] = 2  # refused
