@@ -190,6 +190,21 @@ def relay_logs() -> "LogRelay":
 
     Returns:
         What ends it: a context manager, with a method `stop`.
+
+    Example:
+        >>> import logging
+        >>> import procession
+        >>> import sys
+        >>> logging.basicConfig(
+        ...     stream=sys.stdout, format="%(processName)s: %(message)s"
+        ... )
+        >>> with procession.relay_logs():
+        ...     child = procession.Process(
+        ...         target=logging.warning, args=("low on fuel",), name="engine"
+        ...     )
+        ...     child.start()
+        ...     child.join()
+        engine: low on fuel
     """
     from ._log_relay import LogRelay
 
@@ -205,6 +220,13 @@ def __getattr__(name: str) -> "Any":
 
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Returns the public names: what is imported here for others' use is none."""
+    own = [name for name in globals() if name.startswith("__")]
+    more = ["SUBDEBUG", "SUBWARNING", "context", "process", "reduction"]
+    return [*own, *__all__, *_SUBMODULES, *more]
 
 
 # Children find the main module under this name, and so must what is pickled here.

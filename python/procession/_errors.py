@@ -27,7 +27,13 @@ __all__ = [
 
 
 class ProcessError(Exception):
-    """The base of all errors of the package, as in `multiprocessing`."""
+    """The base of all errors of the package, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> issubclass(procession.WorkerDied, procession.ProcessError)
+        True
+    """
 
     __module__ = "procession.context"
 
@@ -36,19 +42,60 @@ class BufferTooShort(ProcessError):
     """A message does not fit the buffer it was to be read into.
 
     `args[0]` is the message, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> here, there = procession.Pipe()
+        >>> here.send_bytes(b"six by six")
+        >>> try:
+        ...     there.recv_bytes_into(bytearray(4))
+        ... except procession.BufferTooShort as error:
+        ...     print(error.args[0])
+        b'six by six'
     """
 
     __module__ = "procession.context"
 
 
 class TimeoutError(ProcessError):
-    """The time given to a call is over, as in `multiprocessing`."""
+    """The time given to a call is over, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> import time
+        >>> with procession.Pool(1) as pool:
+        ...     slow = pool.apply_async(time.sleep, (60,))
+        ...     try:
+        ...         slow.get(timeout=0.01)
+        ...     except procession.TimeoutError:
+        ...         print("still running:", not slow.ready())
+        still running: True
+    """
 
     __module__ = "procession.context"
 
 
 class AuthenticationError(ProcessError):
-    """The other end of a connection does not know the key, as in `multiprocessing`."""
+    """The other end of a connection does not know the key, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> import threading
+        >>> from procession.connection import Client, Listener
+        >>> def accept(listener):
+        ...     try:
+        ...         listener.accept()
+        ...     except procession.AuthenticationError:
+        ...         print("a stranger was sent away")
+        >>> with Listener(authkey=b"ours") as listener:
+        ...     door = threading.Thread(target=accept, args=(listener,))
+        ...     door.start()
+        ...     try:
+        ...         Client(listener.address, authkey=b"a guess")
+        ...     except procession.AuthenticationError:
+        ...         door.join()
+        a stranger was sent away
+    """
 
     __module__ = "procession.context"
 
@@ -60,6 +107,20 @@ class OwnerDied(ProcessError, OSError):
     afterwards; what it guarded may be half changed. It is an `OSError` too, with
     `errno` EOWNERDEAD. `multiprocessing` has nothing like it: there the lock stays
     taken for ever.
+
+    Example:
+        >>> import procession
+        >>> lock = procession.Lock()
+        >>> child = procession.Process(target=lock.acquire)
+        >>> child.start()
+        >>> child.join()  # It has ended without a release.
+        >>> try:
+        ...     lock.acquire()
+        ... except procession.OwnerDied:
+        ...     print("what the lock guards may be half changed")
+        what the lock guards may be half changed
+        >>> lock.acquire()
+        True
     """
 
     __module__ = "procession.context"
@@ -86,6 +147,19 @@ class WorkerDied(ProcessError):
         task: What a worker of a pool was running, such as "module.function on input 3";
             None for other processes.
         tries: How many workers have died in that task, this one included.
+
+    Example:
+        >>> import os
+        >>> import procession
+        >>> with procession.Pool(2) as pool:
+        ...     lost = pool.apply_async(os._exit, (3,))
+        ...     try:
+        ...         lost.get()
+        ...     except procession.WorkerDied as error:
+        ...         print(error.exitcode, error.task)
+        ...     print(pool.map(abs, [-1, -2]))
+        3 posix._exit
+        [1, 2]
     """
 
     __module__ = "procession.context"
@@ -118,6 +192,16 @@ class TaskTimeout(TimeoutError):
         task: What it was, such as "module.function on input 3".
         limit: How many seconds it might take.
         pid: The process id of the worker.
+
+    Example:
+        >>> import procession
+        >>> import time
+        >>> with procession.Pool(1) as pool:
+        ...     try:
+        ...         pool.apply(time.sleep, (60,), timeout=0.1)
+        ...     except procession.TaskTimeout as error:
+        ...         print(error.task, error.limit)
+        time.sleep 0.1
     """
 
     __module__ = "procession.context"
@@ -147,6 +231,15 @@ class MemoryLimitExceeded(ProcessError, MemoryError):
     Attributes:
         task: What it was, such as "module.function on input 3".
         limit: How many bytes the worker may have.
+
+    Example:
+        >>> import procession
+        >>> with procession.Pool(1, memory_limit=1 << 30) as pool:
+        ...     try:
+        ...         pool.apply(bytes, (8 << 30,))
+        ...     except procession.MemoryLimitExceeded as error:
+        ...         print(error.task, error.limit == 1 << 30)
+        builtins.bytes True
     """
 
     __module__ = "procession.context"
@@ -163,7 +256,21 @@ class MemoryLimitExceeded(ProcessError, MemoryError):
 
 
 class CancelledError(ProcessError):
-    """A task of a pool was cancelled; `multiprocessing` has nothing like it."""
+    """A task of a pool was cancelled; `multiprocessing` has nothing like it.
+
+    Example:
+        >>> import procession
+        >>> import time
+        >>> with procession.Pool(1) as pool:
+        ...     running = pool.apply_async(time.sleep, (60,))
+        ...     running.cancel(kill=True)
+        ...     try:
+        ...         running.get()
+        ...     except procession.CancelledError:
+        ...         print("given up")
+        True
+        given up
+    """
 
     __module__ = "procession.context"
 
@@ -174,6 +281,20 @@ class RemoteError(ProcessError):
     Attributes:
         type_name: The qualified name of the exception's class.
         traceback: The text of its traceback, as the other process would print it.
+
+    Example:
+        >>> import procession
+        >>> class Refused(Exception):  # Its pickle has one argument, and it takes two.
+        ...     def __init__(self, code, reason):
+        ...         super().__init__(f"{reason} ({code})")
+        >>> def enter():
+        ...     raise Refused(403, "no shoes")
+        >>> with procession.Pool(1) as pool:
+        ...     try:
+        ...         pool.apply(enter)
+        ...     except procession.RemoteError as error:
+        ...         print(error)
+        __main__.Refused: no shoes (403)
     """
 
     __module__ = "procession.context"

@@ -40,6 +40,13 @@ def install() -> None:
     Raises:
         RuntimeError: The standard library's `multiprocessing` is in use: it has
             children, locks or queues, or it started this process.
+
+    Example:
+        >>> import procession
+        >>> procession.install()
+        >>> import multiprocessing
+        >>> multiprocessing is procession
+        True
     """
     if is_installed():
         return

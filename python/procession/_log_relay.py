@@ -63,6 +63,18 @@ class LogRelay:
 
     It can be used in a `with` statement. `procession.relay_logs` makes one for all children,
     a pool with `log_relay` one for its workers.
+
+    Example:
+        >>> import logging
+        >>> import procession
+        >>> import sys
+        >>> logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+        >>> with procession.relay_logs() as relay:
+        ...     child = procession.Process(target=logging.error, args=("no petrol",))
+        ...     child.start()
+        ...     child.join()
+        ...     relay.stop()  # So does the end of the block.
+        ERROR no petrol
     """
 
     def __init__(self) -> None:

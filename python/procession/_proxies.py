@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from . import process, util
+from ._completion import public_names
 from ._errors import AuthenticationError
 from ._manager_server import Token, convert_to_error, dispatch, listener_client
 from ._procession import Line, LineEnd, family_secret
@@ -68,6 +69,8 @@ class BaseProxy:
         incref: Whether to count as a reference.
         manager_owned: Whether the proxy is in the server itself.
     """
+
+    __dir__ = public_names
 
     __module__ = "procession.managers"
 

@@ -38,7 +38,13 @@ force_start_method: Callable[[str], None]
 
 
 def current_process() -> BaseProcess:
-    """Returns the object of the process that asks, as in `multiprocessing`."""
+    """Returns the object of the process that asks, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> procession.current_process().name
+        'MainProcess'
+    """
     # It is set while `process` is imported, before anybody can ask.
     return current  # type: ignore[return-value]
 
@@ -47,6 +53,17 @@ def parent_process() -> BaseProcess | None:
     """Returns the object of the parent, or None in the main process.
 
     As in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> def name_of_parent():
+        ...     return procession.parent_process().name
+        >>> procession.parent_process() is None
+        True
+        >>> child = procession.Process(target=name_of_parent)
+        >>> child.start()
+        >>> child.result()
+        'MainProcess'
     """
     return parent
 
@@ -55,6 +72,18 @@ def active_children() -> list[BaseProcess]:
     """Returns the children that still run; those that ended are joined by the way.
 
     As in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> go = procession.Event()
+        >>> child = procession.Process(target=go.wait)
+        >>> child.start()
+        >>> procession.active_children() == [child]
+        True
+        >>> go.set()
+        >>> child.join()
+        >>> procession.active_children()
+        []
     """
     forget_ended()
     return list(children)

@@ -26,6 +26,7 @@ from ._challenge import (
     answer_challenge,
     deliver_challenge,
 )
+from ._completion import public, public_names
 from ._descriptors import file_of, past_streams
 from ._errors import AuthenticationError, BufferTooShort
 
@@ -67,7 +68,19 @@ class Connection(_procession.Connection):
         handle: The descriptor, which the connection closes in the end.
         readable: Whether it may be read from.
         writable: Whether it may be written to.
+
+    Example:
+        >>> from procession.connection import Pipe
+        >>> reader, writer = Pipe(duplex=False)
+        >>> with reader, writer:
+        ...     writer.send([1, "two"])
+        ...     print(reader.recv(), reader.readable, reader.writable)
+        [1, 'two'] True False
+        >>> reader.closed
+        True
     """
+
+    __dir__ = public_names
 
     def __enter__(self) -> Self:
         return self
@@ -89,6 +102,13 @@ def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
 
     Args:
         duplex: Whether both ends can be written to; otherwise only the second can.
+
+    Example:
+        >>> from procession.connection import Pipe
+        >>> reader, writer = Pipe(duplex=False)
+        >>> writer.send({"speed": 88})
+        >>> reader.recv()
+        {'speed': 88}
     """
     return _procession.pipe(Connection, duplex)
 
@@ -98,6 +118,16 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
 
     An object is a descriptor, or has a `fileno()`: connections, sockets and sentinels
     as in `multiprocessing`, and processes, queues and events besides.
+
+    Example:
+        >>> import procession
+        >>> from procession.connection import wait
+        >>> child = procession.Process(target=abs, args=(-1,))
+        >>> reader, writer = procession.Pipe(duplex=False)
+        >>> child.start()
+        >>> wait([child, reader], timeout=30) == [child]  # Nobody has written.
+        True
+        >>> child.join()
     """
     objects = list(object_list)
     ready = _procession.wait([_thing_of(obj) for obj in objects], timeout)
@@ -132,7 +162,26 @@ class Listener:
         family: "AF_INET" or "AF_UNIX"; by default what the address looks like.
         backlog: How many may queue up to be accepted.
         authkey: The key that whoever connects must know; None to ask for none.
+
+    Example:
+        >>> import procession
+        >>> from procession.connection import Client, Listener
+        >>> def call(address):
+        ...     with Client(address, authkey=b"secret") as connection:
+        ...         connection.send("hello")
+        >>> with Listener(authkey=b"secret") as listener:
+        ...     child = procession.Process(target=call, args=(listener.address,))
+        ...     child.start()
+        ...     with listener.accept() as connection:
+        ...         print(connection.recv(), listener.is_open())
+        ...     print(listener.last_accepted in (None, "", b""))
+        ...     child.join()
+        hello True
+        True
+        >>> listener.close()  # A second time does nothing.
     """
+
+    __dir__ = public_names
 
     def __init__(
         self,
@@ -219,6 +268,21 @@ def Client(
 
     Raises:
         AuthenticationError: The listener does not know the key, or asks for another.
+
+    Example:
+        >>> import threading
+        >>> from procession.connection import Client, Listener
+        >>> def answer(listener):
+        ...     with listener.accept() as connection:
+        ...         connection.send(connection.recv().upper())
+        >>> with Listener(("localhost", 0)) as listener:
+        ...     server = threading.Thread(target=answer, args=(listener,))
+        ...     server.start()
+        ...     with Client(listener.address) as connection:
+        ...         connection.send("shout")
+        ...         print(connection.recv())
+        ...     server.join()
+        SHOUT
     """
     _validate_family(family or address_type(address))
     _check_authkey(authkey)
@@ -419,6 +483,10 @@ def __getattr__(name: str) -> Any:
 
         return getattr(_xml, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return public(globals())
 
 
 # Programs put a class of their own in its place.

@@ -14,6 +14,7 @@ import sys
 
 from . import _procession, _registry, process, reduction, util
 from . import reduction as _reduction
+from ._completion import public_names
 from ._errors import (
     AuthenticationError,
     BufferTooShort,
@@ -80,7 +81,20 @@ __all__ = [
 
 
 class BaseContext:
-    """The functions of the package for one start method, as in `multiprocessing`."""
+    """The functions of the package for one start method, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> context = procession.get_context("fork")
+        >>> queue = context.Queue()
+        >>> child = context.Process(target=queue.put, args=("by fork",))
+        >>> child.start()
+        >>> queue.get()
+        'by fork'
+        >>> child.join()
+    """
+
+    __dir__ = public_names
 
     ProcessError = ProcessError
     BufferTooShort = BufferTooShort
@@ -105,11 +119,27 @@ class BaseContext:
 
         `multiprocessing` returns how many the machine has; here the affinity mask and
         the quota of the control group, which containers set, count too.
+
+        Example:
+            >>> import procession
+            >>> procession.cpu_count() >= 1
+            True
         """
         return _procession.usable_cpus()
 
     def Manager(self) -> SyncManager:
-        """Returns a manager with a running server, as in `multiprocessing`."""
+        """Returns a manager with a running server, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> with procession.Manager() as manager:
+            ...     stock = manager.dict(apples=3)
+            ...     child = procession.Process(target=stock.update, args=({"pears": 5},))
+            ...     child.start()
+            ...     child.join()
+            ...     print(stock)
+            {'apples': 3, 'pears': 5}
+        """
         from .managers import SyncManager
 
         manager = SyncManager(ctx=self.get_context())
@@ -117,43 +147,107 @@ class BaseContext:
         return manager
 
     def Pipe(self, duplex: bool = True) -> tuple[Connection, Connection]:
-        """Returns the two ends of a pipe, as in `multiprocessing`."""
+        """Returns the two ends of a pipe, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> here, there = procession.Pipe()
+            >>> child = procession.Process(target=there.send, args=("from the child",))
+            >>> child.start()
+            >>> here.recv()
+            'from the child'
+            >>> child.join()
+        """
         from .connection import Pipe
 
         return Pipe(duplex)
 
     def Lock(self) -> Lock:
-        """Returns a lock, as in `multiprocessing`."""
+        """Returns a lock, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> lock = procession.Lock()
+            >>> with lock:
+            ...     print("one process at a time", lock.acquire(block=False))
+            one process at a time False
+        """
         from .synchronize import Lock
 
         return Lock(ctx=self.get_context())
 
     def RLock(self) -> RLock:
-        """Returns a lock that its owner may take again, as in `multiprocessing`."""
+        """Returns a lock that its owner may take again, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> lock = procession.RLock()
+            >>> with lock, lock:
+            ...     print("taken twice by one process")
+            taken twice by one process
+        """
         from .synchronize import RLock
 
         return RLock(ctx=self.get_context())
 
     def Condition(self, lock: Any = None) -> Condition:
-        """Returns a condition variable, as in `multiprocessing`."""
+        """Returns a condition variable, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> import threading
+            >>> ready = procession.Condition()
+            >>> def tell():
+            ...     with ready:
+            ...         ready.notify()
+            >>> with ready:
+            ...     threading.Thread(target=tell).start()
+            ...     print(ready.wait(timeout=30))
+            True
+        """
         from .synchronize import Condition
 
         return Condition(lock, ctx=self.get_context())
 
     def Semaphore(self, value: int = 1) -> Semaphore:
-        """Returns a semaphore, as in `multiprocessing`."""
+        """Returns a semaphore, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> places = procession.Semaphore(2)
+            >>> [places.acquire(block=False) for _ in range(3)]
+            [True, True, False]
+        """
         from .synchronize import Semaphore
 
         return Semaphore(value, ctx=self.get_context())
 
     def BoundedSemaphore(self, value: int = 1) -> BoundedSemaphore:
-        """Returns a semaphore that cannot rise above its first value."""
+        """Returns a semaphore that cannot rise above its first value.
+
+        Example:
+            >>> import procession
+            >>> places = procession.BoundedSemaphore(1)
+            >>> places.release()
+            Traceback (most recent call last):
+            ValueError: a semaphore was released more often than it was taken
+        """
         from .synchronize import BoundedSemaphore
 
         return BoundedSemaphore(value, ctx=self.get_context())
 
     def Event(self) -> Event:
-        """Returns an event, as in `multiprocessing`."""
+        """Returns an event, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> done = procession.Event()
+            >>> child = procession.Process(target=done.set)
+            >>> child.start()
+            >>> done.wait(timeout=30)
+            True
+            >>> child.join()
+        """
         from .synchronize import Event
 
         return Event(ctx=self.get_context())
@@ -164,25 +258,65 @@ class BaseContext:
         action: Callable[[], object] | None = None,
         timeout: float | None = None,
     ) -> Barrier:
-        """Returns a barrier, as in `multiprocessing`."""
+        """Returns a barrier, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> start_line = procession.Barrier(3)
+            >>> runners = [procession.Process(target=start_line.wait) for _ in range(2)]
+            >>> for runner in runners:
+            ...     runner.start()
+            >>> start_line.wait() in (0, 1, 2)
+            True
+            >>> for runner in runners:
+            ...     runner.join()
+        """
         from .synchronize import Barrier
 
         return Barrier(parties, action, timeout, ctx=self.get_context())
 
     def Queue(self, maxsize: int = 0) -> Queue[Any]:
-        """Returns a queue, as in `multiprocessing`."""
+        """Returns a queue, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> queue = procession.Queue(maxsize=10)
+            >>> child = procession.Process(target=queue.put, args=({"id": 7},))
+            >>> child.start()
+            >>> queue.get()
+            {'id': 7}
+            >>> child.join()
+        """
         from .queues import Queue
 
         return Queue(maxsize, ctx=self.get_context())
 
     def JoinableQueue(self, maxsize: int = 0) -> JoinableQueue[Any]:
-        """Returns a queue that can be joined, as in `multiprocessing`."""
+        """Returns a queue that can be joined, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> jobs = procession.JoinableQueue()
+            >>> jobs.put("wash up")
+            >>> jobs.get()
+            'wash up'
+            >>> jobs.task_done()
+            >>> jobs.join()
+        """
         from .queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context())
 
     def SimpleQueue(self) -> SimpleQueue[Any]:
-        """Returns a queue without limits and timeouts, as in `multiprocessing`."""
+        """Returns a queue without limits and timeouts, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> queue = procession.SimpleQueue()
+            >>> queue.put(2.5)
+            >>> queue.get(), queue.empty()
+            (2.5, True)
+        """
         from .queues import SimpleQueue
 
         return SimpleQueue(ctx=self.get_context())
@@ -204,7 +338,36 @@ class BaseContext:
     ) -> Pool:
         """Returns a pool of worker processes, as in `multiprocessing`.
 
-        What is to be given by name is told at the class `procession.pool.Pool`.
+        Args:
+            processes: How many workers; by default one for each usable CPU.
+            initializer: What each worker calls before its first task.
+            initargs: The arguments of the initializer.
+            maxtasksperchild: After how many tasks a worker is replaced; by default never.
+            retries: How often a task is run again when its worker has died in it.
+            memory_limit: The bytes of private memory that a worker may have; a task that
+                needs more fails with `MemoryLimitExceeded`.
+            max_memory_per_worker: The bytes in RAM above which a worker is replaced when its
+                task is done.
+            affinity: The CPUs that the workers run on, or a function of the worker's index.
+            env: What the workers have in their environment besides, or a function of the
+                worker's index.
+            log_relay: Whether this process handles what the workers log.
+            pickler: "auto" to have lambdas and what else cannot be imported cross by value;
+                "plain" to refuse them.
+
+        The methods of a pool are `apply`, `map`, `starmap`, each also with `_async`, `imap`
+        and `imap_unordered`, which all take a `timeout` and a number of `retries` for their
+        tasks; `workers`, `resize`, `close`, `terminate` and `join`. The class
+        `procession.pool.Pool` tells more of each.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(2) as pool:
+            ...     print(pool.map(abs, [-2, 0, 2]))
+            ...     later = pool.apply_async(pow, (2, 64))
+            ...     print(later.get(timeout=30))
+            [2, 0, 2]
+            18446744073709551616
         """
         from .pool import Pool
 
@@ -236,7 +399,15 @@ class BaseContext:
     else:
 
         def RawValue(self, typecode_or_type: str | type[Any], *args: Any) -> Any:
-            """Returns a shared ctypes object without a lock, as in `multiprocessing`."""
+            """Returns a shared ctypes object without a lock, as in `multiprocessing`.
+
+            Example:
+                >>> import procession
+                >>> level = procession.RawValue("d", 0.5)
+                >>> level.value *= 3
+                >>> level.value
+                1.5
+            """
             from .sharedctypes import RawValue
 
             return RawValue(typecode_or_type, *args)
@@ -246,7 +417,15 @@ class BaseContext:
             typecode_or_type: str | type[Any],
             size_or_initializer: int | Sequence[Any],
         ) -> ctypes.Array[Any]:
-            """Returns a shared ctypes array without a lock, as in `multiprocessing`."""
+            """Returns a shared ctypes array without a lock, as in `multiprocessing`.
+
+            Example:
+                >>> import procession
+                >>> samples = procession.RawArray("h", 4)
+                >>> samples[:2] = [7, 8]
+                >>> list(samples)
+                [7, 8, 0, 0]
+            """
             from .sharedctypes import RawArray
 
             return RawArray(typecode_or_type, size_or_initializer)
@@ -254,7 +433,25 @@ class BaseContext:
         def Value(
             self, typecode_or_type: str | type[Any], *args: Any, lock: Any = True
         ) -> Any:
-            """Returns a shared ctypes object with a lock, as in `multiprocessing`."""
+            """Returns a shared ctypes object with a lock, as in `multiprocessing`.
+
+            Example:
+                >>> import procession
+                >>> def count(counter):
+                ...     for _ in range(100):
+                ...         with counter.get_lock():
+                ...             counter.value += 1
+                >>> counter = procession.Value("i", 0)
+                >>> counters = [
+                ...     procession.Process(target=count, args=(counter,)) for _ in range(2)
+                ... ]
+                >>> for child in counters:
+                ...     child.start()
+                >>> for child in counters:
+                ...     child.join()
+                >>> counter.value
+                200
+            """
             from .sharedctypes import Value
 
             return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
@@ -266,7 +463,15 @@ class BaseContext:
             *,
             lock: Any = True,
         ) -> Any:
-            """Returns a shared ctypes array with a lock, as in `multiprocessing`."""
+            """Returns a shared ctypes array with a lock, as in `multiprocessing`.
+
+            Example:
+                >>> import procession
+                >>> squares = procession.Array("i", [1, 4, 9])
+                >>> squares[1] = 5
+                >>> len(squares), squares[:]
+                (3, [1, 5, 9])
+            """
             from .sharedctypes import Array
 
             return Array(
@@ -274,26 +479,56 @@ class BaseContext:
             )
 
     def freeze_support(self) -> None:
-        """Runs a child of a frozen program, if this is one, as in `multiprocessing`."""
+        """Runs a child of a frozen program, if this is one, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> procession.freeze_support()  # First in a program that is frozen.
+        """
         if getattr(sys, "frozen", False):
             from .spawn import freeze_support
 
             freeze_support()
 
     def get_logger(self) -> Logger:
-        """Returns the package's logger, as in `multiprocessing`."""
+        """Returns the package's logger, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> procession.get_logger().name
+            'multiprocessing'
+        """
         return util.get_logger()
 
     def log_to_stderr(self, level: int | str | None = None) -> Logger:
-        """Makes the package's logger print to stderr, as in `multiprocessing`."""
+        """Makes the package's logger print to stderr, as in `multiprocessing`.
+
+        Example:
+            >>> import logging
+            >>> import procession
+            >>> logger = procession.log_to_stderr(logging.WARNING)
+            >>> logger.isEnabledFor(logging.INFO), len(logger.handlers)
+            (False, 1)
+        """
         return util.log_to_stderr(level)
 
     def allow_connection_pickling(self) -> None:
-        """Makes connections picklable, as in `multiprocessing`; they always are."""
+        """Makes connections picklable, as in `multiprocessing`; they always are.
+
+        Example:
+            >>> import procession
+            >>> procession.allow_connection_pickling()  # Nothing is left to do.
+        """
         from . import connection  # noqa: F401
 
     def set_executable(self, executable: str | bytes | os.PathLike[str]) -> None:
-        """Sets the interpreter that starts spawned children, as in `multiprocessing`."""
+        """Sets the interpreter that starts spawned children, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> import sys
+            >>> procession.set_executable(sys.executable)
+        """
         from .spawn import set_executable
 
         set_executable(executable)
@@ -301,7 +536,12 @@ class BaseContext:
     def set_forkserver_preload(
         self, module_names: Sequence[str], *, on_error: str = "ignore"
     ) -> None:
-        """Sets what the fork server imports before it forks, as in `multiprocessing`."""
+        """Sets what the fork server imports before it forks, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> procession.set_forkserver_preload(["json", "decimal"])
+        """
         from .forkserver import set_forkserver_preload
 
         set_forkserver_preload(module_names, on_error=on_error)
@@ -328,6 +568,13 @@ class BaseContext:
 
         Raises:
             ValueError: There is no such start method.
+
+        Example:
+            >>> import procession
+            >>> spawn = procession.get_context("spawn")
+            >>> with spawn.Pool(1) as pool:
+            ...     print(spawn.get_start_method(), pool.apply(divmod, (17, 5)))
+            spawn (3, 2)
         """
         if method is None:
             return self._own()
@@ -355,7 +602,14 @@ class BaseContext:
 
     @property
     def reducer(self) -> Any:
-        """The module or object that pickles processes, as in `multiprocessing`."""
+        """The module or object that pickles processes, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> pickled = procession.reducer.ForkingPickler.dumps([1, 2])
+            >>> procession.reducer.ForkingPickler.loads(pickled)
+            [1, 2]
+        """
         return globals().get("reduction")
 
     @reducer.setter
@@ -419,7 +673,17 @@ class ForkServerProcess(process.BaseProcess):
 
 
 class Process(process.BaseProcess):
-    """A process that is started by the default start method, as in `multiprocessing`."""
+    """A process that is started by the default start method, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> child = procession.Process(target=pow, args=(2, 100), name="powerful")
+        >>> child.start()
+        >>> child.result()
+        1267650600228229401496703205376
+        >>> child.name, child.exitcode
+        ('powerful', 0)
+    """
 
     @staticmethod
     def _Popen(process_obj: Any) -> Popen:
@@ -471,6 +735,12 @@ class DefaultContext(BaseContext):
         Raises:
             RuntimeError: It is set already, and `force` is false.
             ValueError: There is no such start method.
+
+        Example:
+            >>> import procession
+            >>> procession.set_start_method("forkserver", force=True)
+            >>> procession.get_start_method()
+            'forkserver'
         """
         if self._actual_context is not None and not force:
             raise RuntimeError("context has already been set")
@@ -490,13 +760,24 @@ class DefaultContext(BaseContext):
         """Returns the name of the start method, as in `multiprocessing`.
 
         With `allow_none` it may be None, as long as nobody has set or used it.
+
+        Example:
+            >>> import procession
+            >>> procession.get_start_method() in procession.get_all_start_methods()
+            True
         """
         if self._actual_context is None and allow_none:
             return None
         return self.get_context()._name
 
     def get_all_start_methods(self) -> list[str]:
-        """Returns the names of the start methods, the default one first."""
+        """Returns the names of the start methods, the default one first.
+
+        Example:
+            >>> import procession
+            >>> sorted(procession.get_all_start_methods())
+            ['fork', 'forkserver', 'spawn']
+        """
         names = list(_concrete_contexts)
         names.remove(self._default_context._name)
         return [self._default_context._name, *names]

@@ -7,6 +7,8 @@ where procession is installed, it is in that one's place. Its futures are those 
 Beyond `concurrent.futures`: a worker that dies fails the one task that it ran, and is
 replaced; `Future.cancel` may kill a task that runs; and the executor, or a view of it by
 `with_options`, says how long a task may take and how often it is run again.
+
+Size: an executor, its futures and its views are one noun, and name one another.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import weakref
 from concurrent import futures as _base
 
 from . import _errors, _procession, get_context, util
+from ._completion import public, public_names
 from ._thread_start import start_daemon
 from ._workers import Bounds, Starter
 from .context import BaseContext
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
     class WorkerDied(_errors.WorkerDied, BrokenProcessPool):
-        """A worker ended in a task; the executor goes on without it."""
+        """As it is made below."""
 
 
 __all__ = [
@@ -59,6 +62,23 @@ _OPEN = ("PENDING", "RUNNING")
 _logger = logging.getLogger("concurrent.futures")
 
 
+_WORKER_DIED = """\
+A worker ended in a task; the executor goes on without it.
+
+Example:
+    >>> import os
+    >>> from procession.futures import BrokenProcessPool, ProcessPoolExecutor
+    >>> with ProcessPoolExecutor(1) as executor:
+    ...     try:
+    ...         executor.submit(os._exit, 9).result()
+    ...     except BrokenProcessPool as error:
+    ...         print(type(error).__name__, error.exitcode)
+    ...     print(executor.submit(len, "next").result())
+    WorkerDied 9
+    4
+"""
+
+
 def __getattr__(name: str) -> Any:
     """Makes the errors when they are first asked for.
 
@@ -71,7 +91,7 @@ def __getattr__(name: str) -> Any:
 
     members = {
         "__module__": __name__,
-        "__doc__": "A worker ended in a task; the executor goes on without it.",
+        "__doc__": _WORKER_DIED,
     }
     bases = (_errors.WorkerDied, BrokenProcessPool)
     # Another thread may be about to make them, too: there is one of each.
@@ -103,7 +123,16 @@ class Future(_base.Future["T"]):
 
     A future is running when a worker has begun with its task: before that it can be
     cancelled, though it is on its way to a worker.
+
+    Example:
+        >>> from procession.futures import ProcessPoolExecutor
+        >>> with ProcessPoolExecutor(1) as executor:
+        ...     future = executor.submit(divmod, 17, 5)
+        ...     print(future.result(timeout=30), future.exception(), future.running())
+        (3, 2) None False
     """
+
+    __dir__ = public_names
 
     _call: _procession.ApplyResult[Any] | None = None
     _caller: _Caller
@@ -122,6 +151,14 @@ class Future(_base.Future["T"]):
         Returns:
             Whether it is cancelled: a task that has begun is not, unless it is killed,
             and one that is done never is.
+
+        Example:
+            >>> import time
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> with ProcessPoolExecutor(1) as executor:
+            ...     endless = executor.submit(time.sleep, 3600)
+            ...     print(endless.cancel(kill=True), endless.cancelled())
+            True True
         """
         call = self._call
         if call is None or self.done():
@@ -401,7 +438,17 @@ class ProcessPoolExecutor(_base.Executor):
 
     A worker that dies fails the task that it ran, with `WorkerDied`, which is a
     `BrokenProcessPool`, too. It is replaced, and the other tasks do not notice.
+
+    Example:
+        >>> from concurrent.futures import as_completed
+        >>> from procession.futures import ProcessPoolExecutor
+        >>> with ProcessPoolExecutor(max_workers=2) as executor:
+        ...     futures = [executor.submit(pow, 2, n) for n in (3, 10)]
+        ...     print(sorted(future.result() for future in as_completed(futures)))
+        [8, 1024]
     """
+
+    __dir__ = public_names
 
     _workers: _Workers | None = None
     _shutdown_thread = False
@@ -482,6 +529,12 @@ class ProcessPoolExecutor(_base.Executor):
             TimeoutError: The time is over; raised where a result is asked for.
             BrokenProcessPool: As in `submit`.
             RuntimeError: As in `submit`.
+
+        Example:
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> with ProcessPoolExecutor(2) as executor:
+            ...     print(list(executor.map(max, [1, 9], [5, 5], chunksize=2)))
+            [5, 9]
         """
         return self._map(self._terms, fn, iterables, (timeout, chunksize, buffersize))
 
@@ -494,6 +547,16 @@ class ProcessPoolExecutor(_base.Executor):
             timeout: The seconds that each task of it may take; by default those that the
                 executor says.
             retries: How often a task of it is run again when its worker has died.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> with ProcessPoolExecutor(1) as executor:
+            ...     impatient = executor.with_options(timeout=0.1)
+            ...     error = impatient.submit(time.sleep, 60).exception()
+            ...     print(type(error) is procession.TaskTimeout)
+            True
         """
         return ExecutorView(self, *self._options)._but(timeout, retries)
 
@@ -503,6 +566,14 @@ class ProcessPoolExecutor(_base.Executor):
         Args:
             wait: Whether to wait for that.
             cancel_futures: Whether tasks that have not begun are cancelled.
+
+        Example:
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> executor = ProcessPoolExecutor(1)
+            >>> future = executor.submit(sum, [1, 2, 3])
+            >>> executor.shutdown()  # Waits for what was submitted.
+            >>> future.done(), future.result()
+            (True, 6)
         """
         with self._shutdown_lock:
             self._shutdown_thread = True
@@ -521,6 +592,17 @@ class ProcessPoolExecutor(_base.Executor):
         Tasks that have not begun are cancelled; those that run fail with a
         `BrokenProcessPool`. A worker that is still there after a fifth of a second is
         killed.
+
+        Example:
+            >>> import time
+            >>> from procession.futures import BrokenProcessPool, ProcessPoolExecutor
+            >>> executor = ProcessPoolExecutor(1)
+            >>> running = executor.submit(time.sleep, 60)
+            >>> while not running.running():
+            ...     time.sleep(0.01)
+            >>> executor.terminate_workers()
+            >>> isinstance(running.exception(), BrokenProcessPool)
+            True
         """
         self._end_workers("terminate")
 
@@ -529,6 +611,15 @@ class ProcessPoolExecutor(_base.Executor):
 
         Tasks that have not begun are cancelled; those that run fail with a
         `BrokenProcessPool`.
+
+        Example:
+            >>> import time
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> executor = ProcessPoolExecutor(1)
+            >>> running, waiting = (executor.submit(time.sleep, 60) for _ in range(2))
+            >>> executor.kill_workers()
+            >>> waiting.cancelled()
+            True
         """
         self._end_workers("kill")
 
@@ -637,7 +728,18 @@ class ExecutorView(_base.Executor):
     """An executor with other options for its tasks, made by `with_options`.
 
     It has no workers of its own: to shut it down is to shut the executor down.
+
+    Example:
+        >>> from procession.futures import ProcessPoolExecutor
+        >>> with ProcessPoolExecutor(1) as executor:
+        ...     careful = executor.with_options(retries=2)
+        ...     quick = careful.with_options(timeout=60)  # Retries twice, too.
+        ...     print(careful.submit(ord, "a").result(), list(quick.map(chr, [98])))
+        97 ['b']
+        >>> quick.shutdown()  # That of the executor, which is over already.
     """
+
+    __dir__ = public_names
 
     def __init__(
         self, executor: ProcessPoolExecutor, timeout: float | None, retries: int
@@ -767,3 +869,7 @@ class _Submitted:
 
 def _call_chunk(fn: Callable[..., T], chunk: tuple[tuple[Any, ...], ...]) -> list[T]:
     return list(itertools.starmap(fn, chunk))
+
+
+def __dir__() -> list[str]:
+    return public(globals())

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
 from . import connection, pool, process, reduction, shared_memory, util
+from ._completion import public, public_names
 from ._manager_server import (
     RemoteError,
     Server,
@@ -107,7 +108,21 @@ class BaseManager:
         serializer: How messages are written, "pickle" or "xmlrpclib".
         ctx: The context that starts the server.
         shutdown_timeout: Seconds that the server has to end before it is terminated.
+
+    Example:
+        >>> import collections
+        >>> from procession.managers import BaseManager
+        >>> class Tallies(BaseManager):
+        ...     pass
+        >>> Tallies.register("Tally", collections.Counter)
+        >>> with Tallies() as manager:
+        ...     tally = manager.Tally("banana")
+        ...     tally.update("bananas")
+        ...     print(tally.most_common(1))
+        [('a', 6)]
     """
+
+    __dir__ = public_names
 
     _registry: ClassVar[dict[str, Any]] = {}
     _Server: ClassVar[type[Server]] = Server
@@ -151,7 +166,24 @@ class BaseManager:
         )
 
     def connect(self) -> None:
-        """Uses the server that runs at the address."""
+        """Uses the server that runs at the address.
+
+        Example:
+            >>> from procession.managers import BaseManager
+            >>> class Server(BaseManager):
+            ...     pass
+            >>> class Client(BaseManager):
+            ...     pass
+            >>> words = []
+            >>> Server.register("words", lambda: words)
+            >>> Client.register("words")
+            >>> with Server(authkey=b"key") as server:
+            ...     client = Client(server.address, authkey=b"key")
+            ...     client.connect()
+            ...     client.words().append("hello")
+            ...     print(client.words().copy())
+            ['hello']
+        """
         with self._Client(self._address, authkey=self._authkey) as conn:
             dispatch(conn, None, "dummy")
         self._state.value = State.STARTED
@@ -170,6 +202,17 @@ class BaseManager:
         Raises:
             ProcessError: The manager was started before.
             EOFError: The server ended before it could tell its address.
+
+        Example:
+            >>> from procession.managers import SyncManager
+            >>> manager = SyncManager()
+            >>> manager.start()
+            >>> shared = manager.list([3, 1, 2])
+            >>> shared.sort()
+            >>> print(shared)
+            [1, 2, 3]
+            >>> manager.shutdown()
+            >>> manager.join(timeout=30)
         """
         self._require_initial()
         if initializer is not None and not callable(initializer):
@@ -389,6 +432,7 @@ def _creator(typeid: str, proxytype: Any) -> Callable[..., Any]:
         return proxy
 
     create.__name__ = create.__qualname__ = typeid
+    create.__doc__ = f"Makes a `{typeid}` in the server, and returns a proxy for it."
     return create
 
 
@@ -423,6 +467,40 @@ class SyncManager(BaseManager, Makes):
     """A manager of the types that threads and processes talk with.
 
     `procession.Manager()` returns one that is started.
+
+    Example:
+        >>> import procession
+        >>> with procession.Manager() as manager:
+        ...     board = manager.dict()
+        ...     with procession.Pool(2) as pool:
+        ...         pool.starmap(board.__setitem__, [("a", 1), ("b", 2)])
+        ...     print(sorted(board.items()))
+        [None, None]
+        [('a', 1), ('b', 2)]
+        >>> with procession.Manager() as manager:
+        ...     names, seen = manager.list(["b", "a"]), manager.set()
+        ...     names.sort()
+        ...     seen.update(names)
+        ...     jobs, results = manager.Queue(), manager.JoinableQueue()
+        ...     jobs.put("wash")
+        ...     results.put(jobs.get())
+        ...     here, row = manager.Namespace(x=1), manager.Array("i", [1, 2])
+        ...     score = manager.Value("i", 5)
+        ...     score.value += here.x + row[1]
+        ...     print(names, len(seen), results.get(), score.value)
+        ['a', 'b'] 2 wash 8
+        >>> with procession.Manager() as manager:
+        ...     with manager.Lock(), manager.RLock(), manager.Condition() as change:
+        ...         done = manager.Event()
+        ...         done.set()
+        ...     seats, last = manager.Semaphore(2), manager.BoundedSemaphore(1)
+        ...     print(done.wait(), seats.acquire(), last.acquire())
+        ...     print(manager.Barrier(1).wait())
+        ...     with manager.Pool(1) as pool:
+        ...         print(pool.map(abs, [-1, 2]))
+        True True True
+        0
+        [1, 2]
     """
 
 
@@ -484,7 +562,19 @@ class SharedMemoryServer(Server):
 
 
 class SharedMemoryManager(BaseManager):
-    """A manager of shared memory: what it makes is unlinked when it shuts down."""
+    """A manager of shared memory: what it makes is unlinked when it shuts down.
+
+    Example:
+        >>> from procession.managers import SharedMemoryManager
+        >>> with SharedMemoryManager() as manager:
+        ...     memory = manager.SharedMemory(size=16)
+        ...     memory.buf[:5] = b"hello"
+        ...     numbers = manager.ShareableList([1, 2.5, None])
+        ...     print(bytes(memory.buf[:5]), list(numbers))
+        ...     memory.close()
+        ...     numbers.shm.close()
+        b'hello' [1, 2.5, None]
+    """
 
     _Server = SharedMemoryServer
 
@@ -524,3 +614,7 @@ reduction.register(array.array, reduce_array)
 _nothing: dict[Any, Any] = {}
 for _view in (_nothing.keys(), _nothing.values(), _nothing.items()):
     reduction.register(type(_view), rebuild_as_list)
+
+
+def __dir__() -> list[str]:
+    return public(globals())

@@ -18,6 +18,7 @@ from collections import namedtuple
 
 from . import _procession, get_context, util
 from ._chunks import Items, mapstar, starmapstar  # noqa: F401
+from ._completion import public, public_names
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
 from ._outcome import rebuild_exc  # noqa: F401
 from ._procession import ApplyResult as ApplyResult  # noqa: PLC0414
@@ -70,7 +71,13 @@ else:
     # `typing` takes longer to import than all of this package.
     WorkerInfo = namedtuple("WorkerInfo", "number pid tasks_done", module=__name__)
     WorkerInfo.__doc__ = (
-        "One worker of a pool: its number, its pid, the tasks it has done."
+        "One worker of a pool: its number from 0, its pid, the tasks it has done.\n\n"
+        "Example:\n"
+        "    >>> import procession\n"
+        "    >>> with procession.Pool(2) as pool:\n"
+        "    ...     first, second = pool.workers()\n"
+        "    >>> first.number, second.number, first.tasks_done, first.pid == second.pid\n"
+        "    (0, 1, 0, False)\n"
     )
 
 
@@ -123,7 +130,17 @@ class Pool:
     never will, and those that run are killed if it is asked for.
 
     A pool whose subclass has queues of its own refuses all of this.
+
+    Example:
+        >>> import procession
+        >>> with procession.Pool(2) as pool:
+        ...     print(pool.map(len, ["one", "three", ""]))
+        ...     print(pool.apply(round, (2.567,), {"ndigits": 1}))
+        [3, 5, 0]
+        2.6
     """
+
+    __dir__ = public_names
 
     _wrap_exception = True
     # `__del__` asks for it, however far `__init__` got.
@@ -137,7 +154,13 @@ class Pool:
 
     @staticmethod
     def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
-        """Returns a new worker process, which is not started."""
+        """Returns a new worker process, which is not started.
+
+        Example:
+            >>> import procession
+            >>> procession.pool.Pool.Process(procession.get_context("fork"))
+            <ForkProcess name='ForkProcess-...' parent=... initial>
+        """
         return ctx.Process(*args, **kwds)
 
     def __init__(
@@ -302,7 +325,16 @@ class Pool:
         timeout: float | None = None,
         retries: int | None = None,
     ) -> T:
-        """Calls a function in a worker and returns the result."""
+        """Calls a function in a worker and returns the result.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(1) as pool:
+            ...     print(pool.apply(sorted, ([3, 1, 2],), {"reverse": True}))
+            ...     print(pool.apply(hex, (255,), timeout=60, retries=1))
+            [3, 2, 1]
+            0xff
+        """
         terms = self._terms
         if timeout is not None or retries is not None:
             terms = self._terms_of(timeout, retries)
@@ -329,7 +361,17 @@ class Pool:
         timeout: float | None = None,
         retries: int | None = None,
     ) -> ApplyResult[T]:
-        """Has a function called in a worker; returns the result to come."""
+        """Has a function called in a worker; returns the result to come.
+
+        Example:
+            >>> import procession
+            >>> heard = []
+            >>> with procession.Pool(2) as pool:
+            ...     first = pool.apply_async(pow, (2, 10))
+            ...     second = pool.apply_async(pow, (2, 11), callback=heard.append)
+            ...     print(first.get(), second.get(timeout=30), heard)
+            1024 2048 [2048]
+        """
         terms = self._terms_of(timeout, retries)
         self._check_running()
         return self._engine.apply_async(
@@ -345,7 +387,16 @@ class Pool:
         timeout: float | None = None,
         retries: int | None = None,
     ) -> list[T]:
-        """Calls a function with each item, in the workers; returns the results."""
+        """Calls a function with each item, in the workers; returns the results.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(2) as pool:
+            ...     print(pool.map(lambda x: x * x, range(5)))
+            ...     print(pool.map(str.upper, ["a", "b"], chunksize=1, timeout=60))
+            [0, 1, 4, 9, 16]
+            ['A', 'B']
+        """
         return self._map(func, iterable, chunksize, False, timeout, retries)
 
     def starmap(
@@ -357,7 +408,14 @@ class Pool:
         timeout: float | None = None,
         retries: int | None = None,
     ) -> list[T]:
-        """As `map`, with items that are the arguments of one call each."""
+        """As `map`, with items that are the arguments of one call each.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(2) as pool:
+            ...     print(pool.starmap(divmod, [(7, 2), (9, 4)]))
+            [(3, 1), (2, 1)]
+        """
         return self._map(func, iterable, chunksize, True, timeout, retries)
 
     def map_async(
@@ -371,7 +429,15 @@ class Pool:
         timeout: float | None = None,
         retries: int | None = None,
     ) -> MapResult[T]:
-        """As `map`, but returns the result to come."""
+        """As `map`, but returns the result to come.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(2) as pool:
+            ...     later = pool.map_async(abs, [-3, 2, -1])
+            ...     print(later.get(timeout=30))
+            [3, 2, 1]
+        """
         return self._map_async(
             func,
             iterable,
@@ -393,7 +459,16 @@ class Pool:
         timeout: float | None = None,
         retries: int | None = None,
     ) -> MapResult[T]:
-        """As `starmap`, but returns the result to come."""
+        """As `starmap`, but returns the result to come.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(2) as pool:
+            ...     later = pool.starmap_async(min, [(4, 2), (1, 8)])
+            ...     later.wait()
+            ...     print(later.ready(), later.get())
+            True [2, 1]
+        """
         return self._map_async(
             func,
             iterable,
@@ -413,7 +488,17 @@ class Pool:
         timeout: float | None = None,
         retries: int | None = None,
     ) -> IMapIterator[T]:
-        """As `map`, but yields the results one by one, as they come in their order."""
+        """As `map`, but yields the results one by one, as they come in their order.
+
+        Example:
+            >>> import itertools
+            >>> import procession
+            >>> with procession.Pool(2) as pool:
+            ...     roots = pool.imap(lambda n: n**0.5, itertools.count())
+            ...     print(list(itertools.islice(roots, 3)))
+            ...     roots.close()  # The inputs would never end.
+            [0.0, 1.0, 1.4142135623730951]
+        """
         results: IMapIterator[T] = self._imap(
             func, iterable, chunksize, True, timeout, retries
         )
@@ -428,7 +513,16 @@ class Pool:
         timeout: float | None = None,
         retries: int | None = None,
     ) -> IMapIterator[T]:
-        """As `imap`, but yields the results as they come."""
+        """As `imap`, but yields the results as they come.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(2) as pool:
+            ...     for number in sorted(pool.imap_unordered(int, ["10", "2"])):
+            ...         print(number)
+            2
+            10
+        """
         results: IMapIterator[T] = self._imap(
             func, iterable, chunksize, False, timeout, retries
         )
@@ -519,6 +613,15 @@ class Pool:
 
         Raises:
             ValueError: It is a pool of threads.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(1) as pool:
+            ...     pool.map(abs, range(4), chunksize=1)
+            ...     [worker] = pool.workers()
+            ...     print(worker.number, worker.tasks_done, worker.pid > 0)
+            [0, 1, 2, 3]
+            0 4 True
         """
         return [WorkerInfo(*worker) for worker in self._engine.worker_views()]
 
@@ -536,6 +639,13 @@ class Pool:
                 of its own.
             OSError: A worker could not be started. The pool goes on with those that it has,
                 and tries again while there is something to do.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(1) as pool:
+            ...     pool.resize(3)
+            ...     print(len(pool.workers()))
+            3
         """
         self._check_running()
         if processes < 1:
@@ -550,14 +660,35 @@ class Pool:
         resize(processes)
 
     def close(self) -> None:
-        """Takes no more tasks; the workers end when they have done what they have."""
+        """Takes no more tasks; the workers end when they have done what they have.
+
+        Example:
+            >>> import procession
+            >>> pool = procession.Pool(2)
+            >>> later = pool.map_async(ord, "procession")
+            >>> pool.close()  # No more tasks, but all that were given are done.
+            >>> pool.join()
+            >>> max(later.get())
+            115
+        """
         util.debug("closing pool")
         if self._state == RUN:
             self._state = CLOSE
             self._engine.close()
 
     def terminate(self) -> None:
-        """Ends the workers at once; what they have not done fails."""
+        """Ends the workers at once; what they have not done fails.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> pool = procession.Pool(1)
+            >>> endless = pool.apply_async(time.sleep, (3600,))
+            >>> pool.terminate()
+            >>> pool.join()
+            >>> endless.successful()
+            False
+        """
         util.debug("terminating pool")
         self._state = TERMINATE
         # First of all, and not only by the finalizer: one that was interrupted is spent.
@@ -569,6 +700,17 @@ class Pool:
 
         Raises:
             ValueError: The pool is still running.
+
+        Example:
+            >>> import procession
+            >>> pool = procession.Pool(1)
+            >>> try:
+            ...     pool.join()
+            ... except ValueError as error:
+            ...     print(error)
+            Pool is still running
+            >>> pool.terminate()
+            >>> pool.join()
         """
         util.debug("joining pool")
         if self._state == RUN:
@@ -618,6 +760,15 @@ class ThreadPool(Pool):
 
     A thread cannot be killed, nor does it die alone. So a `timeout`, `retries` and
     `cancel` are refused here, with a ValueError.
+
+    Example:
+        >>> from procession.pool import ThreadPool
+        >>> seen = []
+        >>> with ThreadPool(2) as pool:
+        ...     pool.map(seen.append, range(3))  # In this process.
+        [None, None, None]
+        >>> sorted(seen)
+        [0, 1, 2]
     """
 
     _wrap_exception = False
@@ -650,3 +801,7 @@ class ThreadPool(Pool):
             for _ in range(self._processes)
         ]
         return threads
+
+
+def __dir__() -> list[str]:
+    return public(globals())

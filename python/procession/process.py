@@ -16,6 +16,7 @@ import threading
 from weakref import WeakSet
 
 from . import _outcome, _procession, _registry, _theirs, util
+from ._completion import public_names
 from ._errors import TimeoutError, WorkerDied, describe_exit, signal_name
 from ._records import name_processes, name_this_child
 from ._registry import active_children, become, current_process, parent_process
@@ -50,7 +51,19 @@ class BaseProcess:
 
     Raises:
         TypeError: The target is not callable. `multiprocessing` fails in the child.
+
+    Example:
+        >>> import procession
+        >>> class Greeter(procession.Process):
+        ...     def run(self):
+        ...         return f"{self.name} says hello"
+        >>> greeter = Greeter(name="Ada")
+        >>> greeter.start()
+        >>> greeter.result()
+        'Ada says hello'
     """
+
+    __dir__ = public_names
 
     _start_method: str | None = None
     _target: Callable[..., Any] | None
@@ -113,6 +126,12 @@ class BaseProcess:
 
         A subclass overrides it, as in `multiprocessing`. What it returns is what
         `result` gives to the parent.
+
+        Example:
+            >>> import procession
+            >>> child = procession.Process(target=len, args=("three",))
+            >>> child.run()  # Here, and in no other process.
+            5
         """
         if self._target:
             return self._target(*self._args, **self._kwargs)
@@ -124,6 +143,16 @@ class BaseProcess:
         Raises:
             AssertionError: It was started before, or belongs to another process.
             ValueError: It is closed.
+
+        Example:
+            >>> import procession
+            >>> child = procession.Process(target=abs, args=(-1,))
+            >>> child.ident is None, child.pid is None
+            (True, True)
+            >>> child.start()
+            >>> child.ident == child.pid > 0
+            True
+            >>> child.join()
         """
         self._check_closed()
         _require(self._popen is None, "cannot start a process twice")
@@ -147,6 +176,16 @@ class BaseProcess:
                 whatever means, gets it too; `multiprocessing` cannot do that. Nobody
                 escapes by starting others meanwhile. Those whose own parent had ended
                 before are not found.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> child = procession.Process(target=time.sleep, args=(60,))
+            >>> child.start()
+            >>> child.terminate()
+            >>> child.join()
+            >>> child.exitcode
+            -15
         """
         popen = self._started("terminate")
         popen.terminate(tree) if tree else popen.terminate()
@@ -156,12 +195,40 @@ class BaseProcess:
 
         Args:
             tree: As for `terminate`.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> child = procession.Process(target=time.sleep, args=(60,))
+            >>> child.start()
+            >>> child.kill(tree=True)  # And all that it has started.
+            >>> child.join()
+            >>> child.exitcode
+            -9
         """
         popen = self._started("kill")
         popen.kill(tree) if tree else popen.kill()
 
     def interrupt(self) -> None:
-        """Sends SIGINT to the process, as in `multiprocessing` of Python 3.14."""
+        """Sends SIGINT to the process, as in `multiprocessing` of Python 3.14.
+
+        Example:
+            >>> import procession
+            >>> def work(began):
+            ...     try:
+            ...         began.set()
+            ...         procession.Event().wait()
+            ...     except KeyboardInterrupt:
+            ...         return "tidied up"
+            >>> began = procession.Event()
+            >>> child = procession.Process(target=work, args=(began,))
+            >>> child.start()
+            >>> began.wait()
+            True
+            >>> child.interrupt()
+            >>> child.result()
+            'tidied up'
+        """
         self._started("interrupt").interrupt()
 
     def join(self, timeout: float | None = None) -> None:
@@ -173,6 +240,17 @@ class BaseProcess:
         Raises:
             AssertionError: It was not started, or by another process.
             ValueError: It is closed.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> child = procession.Process(target=time.sleep, args=(60,))
+            >>> child.start()
+            >>> child.join(timeout=0.01)
+            >>> child.is_alive()  # The time was over first.
+            True
+            >>> child.kill()
+            >>> child.join()
         """
         self._check_closed()
         _require(self._parent_pid == os.getpid(), "can only join a child process")
@@ -190,6 +268,17 @@ class BaseProcess:
             RemoteError: The value or the exception could not cross.
             TimeoutError: The time is over; the process goes on.
             Exception: What `run` raised, with the child's traceback as its cause.
+
+        Example:
+            >>> import os
+            >>> import procession
+            >>> child = procession.Process(target=os._exit, args=(3,), name="Odd")
+            >>> child.start()
+            >>> try:
+            ...     child.result()
+            ... except procession.WorkerDied as error:
+            ...     print(error.exitcode, str(error).endswith("exited with code 3"))
+            3 True
         """
         self.join(timeout)
         popen = self._popen
@@ -228,6 +317,16 @@ class BaseProcess:
 
         Raises:
             ValueError: The process still runs.
+
+        Example:
+            >>> import procession
+            >>> child = procession.Process(target=abs, args=(-1,))
+            >>> child.start()
+            >>> child.join()
+            >>> child.close()
+            >>> child.is_alive()
+            Traceback (most recent call last):
+            ValueError: process object is closed
         """
         if self._popen is not None:
             if self._popen.poll() is None:
@@ -248,6 +347,19 @@ class BaseProcess:
 
         Nothing else happens to it; a process that does not look goes on.
         `multiprocessing` has no such method.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> def work():
+            ...     while not procession.current_process().stop_requested:
+            ...         time.sleep(0.01)
+            ...     return "as you wish"
+            >>> child = procession.Process(target=work)
+            >>> child.start()
+            >>> child.request_stop()
+            >>> child.result(), child.stop_requested
+            ('as you wish', True)
         """
         if self is _registry.current:
             _procession.request_stop()
@@ -267,6 +379,16 @@ class BaseProcess:
 
         Blocked means that the operating system does not run it because it waits for
         something; `blocked_on` tells for what. `multiprocessing` has no such property.
+
+        Example:
+            >>> import procession
+            >>> child = procession.Process(target=abs, args=(-1,))
+            >>> child.state
+            'new'
+            >>> child.start()
+            >>> child.join()
+            >>> child.state
+            'terminated'
         """
         self._check_closed()
         if self is _registry.current:
@@ -277,7 +399,21 @@ class BaseProcess:
 
     @property
     def blocked_on(self) -> str | None:
-        """What a blocked process waits for, as far as can be told, or None."""
+        """What a blocked process waits for, as far as can be told, or None.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> gate = procession.Event()
+            >>> child = procession.Process(target=gate.wait)
+            >>> child.start()
+            >>> while child.blocked_on is None:
+            ...     time.sleep(0.01)
+            >>> child.state
+            'blocked'
+            >>> gate.set()
+            >>> child.join()
+        """
         self._check_closed()
         if self._popen is None or self is _registry.current:
             return None
@@ -285,7 +421,15 @@ class BaseProcess:
 
     @property
     def name(self) -> str:
-        """The name, which serves people only, as in `multiprocessing`."""
+        """The name, which serves people only, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> child = procession.Process(target=print)
+            >>> child.name = "printer"
+            >>> child
+            <Process name='printer' parent=... initial>
+        """
         return self._name
 
     @name.setter
@@ -299,6 +443,14 @@ class BaseProcess:
 
         No two workers of a pool have the same place at the same time; who replaces a
         worker has the place that is free. `multiprocessing` has nothing like it.
+
+        Example:
+            >>> import procession
+            >>> def place():
+            ...     return procession.current_process().worker_index
+            >>> with procession.Pool(1) as pool:
+            ...     pool.apply(place)
+            0
         """
         return self._worker_index
 
@@ -307,6 +459,14 @@ class BaseProcess:
         """Whether the process ends with its parent.
 
         As in `multiprocessing`, and by any end of the parent: a kill as well.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> child = procession.Process(target=time.sleep, args=(60,), daemon=True)
+            >>> child.start()  # It is killed when this process ends.
+            >>> child.daemon
+            True
         """
         return bool(self._config.get("daemon", False))
 
@@ -317,7 +477,15 @@ class BaseProcess:
 
     @property
     def authkey(self) -> AuthenticationString:
-        """The key that connections of this family know, as in `multiprocessing`."""
+        """The key that connections of this family know, as in `multiprocessing`.
+
+        Example:
+            >>> import procession
+            >>> me = procession.current_process()
+            >>> child = procession.Process(target=print)
+            >>> child.authkey == me.authkey
+            True
+        """
         key: AuthenticationString = self._config["authkey"]
         return key
 
@@ -327,7 +495,19 @@ class BaseProcess:
 
     @property
     def exitcode(self) -> int | None:
-        """The exit code, -N after signal N, or None while there is none."""
+        """The exit code, -N after signal N, or None while there is none.
+
+        Example:
+            >>> import procession
+            >>> import sys
+            >>> child = procession.Process(target=sys.exit, args=(4,))
+            >>> child.exitcode is None
+            True
+            >>> child.start()
+            >>> child.join()
+            >>> child.exitcode
+            4
+        """
         self._check_closed()
         return None if self._popen is None else self._popen.poll()
 
@@ -350,6 +530,16 @@ class BaseProcess:
 
         Raises:
             ValueError: The process was not started, or is closed.
+
+        Example:
+            >>> import procession
+            >>> import select
+            >>> child = procession.Process(target=abs, args=(-1,))
+            >>> child.start()
+            >>> readable, _, _ = select.select([child.sentinel], [], [], 30)
+            >>> readable == [child.sentinel]
+            True
+            >>> child.join()
         """
         self._check_closed()
         sentinel: int | None = getattr(self, "_sentinel", None)

@@ -20,6 +20,7 @@ from queue import Empty, Full
 from types import GenericAlias
 
 from . import _procession, context, reduction
+from ._completion import public, public_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,19 @@ __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 if TYPE_CHECKING or not hasattr(queue, "ShutDown"):
 
     class ShutDown(Exception):
-        """Raised by a queue that was shut down; from Python 3.13 on it is that of `queue`."""
+        """Raised by a queue that was shut down; from Python 3.13 on it is that of `queue`.
+
+        Example:
+            >>> from procession import Queue
+            >>> from procession.queues import ShutDown
+            >>> queue = Queue()
+            >>> queue.shutdown()
+            >>> try:
+            ...     queue.put(1)
+            ... except ShutDown:
+            ...     print("no more")
+            no more
+        """
 
 else:
     ShutDown = queue.ShutDown
@@ -148,7 +161,22 @@ class Queue(_Native[T]):
     Args:
         maxsize: How many items it holds before `put` waits; 0 for any number.
         ctx: The context that makes it; it makes no difference here.
+
+    Example:
+        >>> import procession
+        >>> queue = procession.Queue(maxsize=2)
+        >>> queue.put("first")
+        >>> queue.put_nowait("second")
+        >>> queue.qsize(), queue.full()
+        (2, True)
+        >>> queue.get(), queue.get_nowait()
+        ('first', 'second')
+        >>> queue.empty()
+        True
+        >>> queue.close()
     """
+
+    __dir__ = public_names
 
     # What clients of `multiprocessing` read or set. There is no pipe that could break,
     # and nobody who would feed it from a buffer.
@@ -191,6 +219,14 @@ class Queue(_Native[T]):
 
         Args:
             immediate: Whether what is in the queue is thrown away.
+
+        Example:
+            >>> import procession
+            >>> queue = procession.Queue()
+            >>> queue.put_many("abc")
+            >>> queue.shutdown()
+            >>> list(queue)  # Yields what is left, and ends.
+            ['a', 'b', 'c']
         """
         self._shut_down(immediate)
 
@@ -279,6 +315,20 @@ class JoinableQueue(Queue[T]):
 
     An item is counted in the step that puts it: one that was not put, whatever became of
     who was putting it, has not to be done.
+
+    Example:
+        >>> import procession
+        >>> def work(jobs):
+        ...     for job in iter(jobs.get, None):
+        ...         jobs.task_done()
+        >>> jobs = procession.JoinableQueue()
+        >>> worker = procession.Process(target=work, args=(jobs,))
+        >>> worker.start()
+        >>> for job in range(10):
+        ...     jobs.put(job)
+        >>> jobs.join(timeout=30)  # All ten are done.
+        >>> jobs.put(None)
+        >>> worker.join()
     """
 
     # What clients of `multiprocessing` read, or wait for with a timeout.
@@ -312,7 +362,19 @@ class SimpleQueue(_Native[T]):
     """A queue with nothing but `put`, `get`, `empty` and `close`.
 
     As in `multiprocessing`, except that `put` never waits for room.
+
+    Example:
+        >>> import procession
+        >>> queue = procession.SimpleQueue()
+        >>> queue.put({"a": 1})
+        >>> queue.get()
+        {'a': 1}
+        >>> queue.empty()
+        True
+        >>> queue.close()
     """
+
+    __dir__ = public_names
 
     _on_queue_feeder_error = staticmethod(Queue._on_queue_feeder_error)
 
@@ -359,6 +421,10 @@ class SimpleQueue(_Native[T]):
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._attach(state[0])
+
+
+def __dir__() -> list[str]:
+    return public(globals())
 
 
 # Programs put a class of their own in its place.

@@ -23,6 +23,7 @@ from functools import partial
 from types import GenericAlias
 from typing import Any, ClassVar
 
+from ._completion import public, public_names
 from ._descriptors import file_of
 
 __all__ = ["ShareableList", "SharedMemory"]
@@ -46,7 +47,20 @@ class SharedMemory:
         FileExistsError: The name is taken.
         FileNotFoundError: Nothing has the name.
         OSError: There is not that much room in /dev/shm.
+
+    Example:
+        >>> from procession.shared_memory import SharedMemory
+        >>> memory = SharedMemory(create=True, size=8)
+        >>> other = SharedMemory(memory.name)  # As another process does.
+        >>> other.buf[:2] = b"ok"
+        >>> bytes(memory.buf[:2]), memory.size >= 8
+        (b'ok', True)
+        >>> other.close()
+        >>> memory.close()
+        >>> memory.unlink()
     """
+
+    __dir__ = public_names
 
     _name: str
     _fd = -1
@@ -203,7 +217,20 @@ class ShareableList:
     Args:
         sequence: The items; without them an existing list is used.
         name: The name of the shared memory.
+
+    Example:
+        >>> from procession.shared_memory import ShareableList
+        >>> items = ShareableList(["red", 7, None, 7])
+        >>> items[0] = "tan"
+        >>> list(items), items.count(7), items.index(None)
+        (['tan', 7, None, 7], 2, 2)
+        >>> items.format
+        '8sqxxxxxx?xq'
+        >>> items.shm.close()
+        >>> items.shm.unlink()
     """
+
+    __dir__ = public_names
 
     # What lies in the memory: the number of items and the offset of each, and of
     # their end, as 64-bit integers; the items; a format of `struct` for each, in 8
@@ -405,3 +432,7 @@ def _restored(code: int, item: Any) -> Any:
         (unused,) = _NUMBER.unpack_from(item, len(item) - _NUMBER.size)
     data = item[: len(item) - unused]
     return data.decode() if is_text else data
+
+
+def __dir__() -> list[str]:
+    return public(globals())

@@ -11,6 +11,7 @@ import weakref
 from types import GenericAlias
 
 from . import heap
+from ._completion import public, public_names
 from .context import BaseContext, _default_context
 from .reduction import ForkingPickler
 
@@ -75,7 +76,15 @@ if TYPE_CHECKING:
 else:
 
     def RawValue(typecode_or_type: str | type[Any], *args: Any) -> Any:
-        """Returns a ctypes object in shared memory, without a lock."""
+        """Returns a ctypes object in shared memory, without a lock.
+
+        Example:
+            >>> import ctypes
+            >>> from procession.sharedctypes import RawValue
+            >>> flag = RawValue(ctypes.c_bool, True)
+            >>> flag.value
+            True
+        """
         obj = _new_value(typecode_to_type.get(typecode_or_type, typecode_or_type))
         obj.__init__(*args)
         return obj
@@ -88,6 +97,12 @@ else:
         Args:
             typecode_or_type: A code of the module `array`, or a ctypes type.
             size_or_initializer: The length of an array of zeros, or the items.
+
+        Example:
+            >>> from procession.sharedctypes import RawArray
+            >>> temperatures = RawArray("d", [19.5, 21.0])
+            >>> max(temperatures)
+            21.0
         """
         item = typecode_to_type.get(typecode_or_type, typecode_or_type)
         _size_of(item)
@@ -112,6 +127,17 @@ else:
             *args: What the type is called with.
             lock: True for a new lock, False for none, or the lock to use.
             ctx: The context whose lock is used.
+
+        Example:
+            >>> import ctypes
+            >>> from procession.sharedctypes import Value
+            >>> class Point(ctypes.Structure):
+            ...     _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_int)]
+            >>> corner = Value(Point, 3, 4)
+            >>> with corner:  # Nobody else changes it meanwhile.
+            ...     corner.x, corner.y = corner.y, corner.x
+            >>> corner.x, corner.y
+            (4, 3)
         """
         return _with_lock(RawValue(typecode_or_type, *args), lock, ctx)
 
@@ -125,6 +151,13 @@ else:
         """Returns a ctypes array in shared memory, by default with a lock around it.
 
         The arguments are those of `RawArray` and `Value`.
+
+        Example:
+            >>> from procession.sharedctypes import Array
+            >>> name = Array("c", b"procession")
+            >>> name.value = b"parade"
+            >>> name.value
+            b'parade'
         """
         return _with_lock(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
 
@@ -140,14 +173,32 @@ def _with_lock(obj: Any, lock: Any, ctx: BaseContext | None) -> Any:
 
 
 def copy(obj: C) -> C:
-    """Returns a copy of a ctypes object, in shared memory."""
+    """Returns a copy of a ctypes object, in shared memory.
+
+    Example:
+        >>> from procession.sharedctypes import RawValue, copy
+        >>> before = RawValue("i", 1)
+        >>> after = copy(before)
+        >>> after.value = 2
+        >>> before.value
+        1
+    """
     new: C = _new_value(type(obj))
     ctypes.pointer(new)[0] = obj
     return new
 
 
 def synchronized(obj: Any, lock: Any = None, ctx: BaseContext | None = None) -> Any:
-    """Returns a wrapper that takes a lock for each access to a ctypes object."""
+    """Returns a wrapper that takes a lock for each access to a ctypes object.
+
+    Example:
+        >>> from procession.sharedctypes import RawValue, synchronized
+        >>> total = synchronized(RawValue("q", 10))
+        >>> with total.get_lock():
+        ...     total.value += 5
+        >>> total.value
+        15
+    """
     assert not isinstance(obj, SynchronizedBase), "object already synchronized"
     ctx = ctx or _default_context.get_context()
     if isinstance(obj, ctypes._SimpleCData):
@@ -204,6 +255,8 @@ def rebuild_ctype(type_: Any, wrapper: heap.BufferWrapper, length: int | None) -
 class SynchronizedBase(_Guarded[C]):
     """A ctypes object and the lock that guards it, as in `multiprocessing`."""
 
+    __dir__ = public_names
+
     def __init__(
         self, obj: C, lock: Guard | None = None, ctx: BaseContext | None = None
     ) -> None:
@@ -245,18 +298,38 @@ def make_property(name: str) -> Any:
         with self._lock:
             setattr(self._obj, name, value)
 
-    return property(get, set)
+    return property(
+        get, set, doc=f"The field `{name}`, read and written under the lock."
+    )
 
 
 if not TYPE_CHECKING:
 
     class Synchronized(SynchronizedBase):
-        """A single value with a lock."""
+        """A single value with a lock.
+
+        Example:
+            >>> import procession
+            >>> total = procession.Value("i", 4)
+            >>> with total.get_lock():
+            ...     total.value *= 2
+            >>> total.value, total.get_obj().value
+            (8, 8)
+        """
 
         value = make_property("value")
 
     class SynchronizedArray(SynchronizedBase):
-        """An array with a lock."""
+        """An array with a lock.
+
+        Example:
+            >>> import procession
+            >>> row = procession.Array("i", range(5))
+            >>> with row.get_lock():
+            ...     row[0], row[4] = row[4], row[0]
+            >>> row[:], sum(row.get_obj())
+            ([4, 1, 2, 3, 0], 10)
+        """
 
         def __len__(self) -> int:
             return len(self._obj)
@@ -278,7 +351,15 @@ if not TYPE_CHECKING:
                 self._obj[start:stop] = values
 
     class SynchronizedString(SynchronizedArray):
-        """An array of characters with a lock."""
+        """An array of characters with a lock.
+
+        Example:
+            >>> import procession
+            >>> word = procession.Array("c", 6)
+            >>> word.value = b"tea"
+            >>> word.value, word.raw, len(word.get_obj()), word.get_lock() is not None
+            (b'tea', b'tea...', 6, True)
+        """
 
         value = make_property("value")
         raw = make_property("raw")
@@ -300,3 +381,7 @@ def _wrapper_class(kind: Any) -> Callable[..., Any]:
         )
     wrapper: Callable[..., Any] = class_cache[kind]
     return wrapper
+
+
+def __dir__() -> list[str]:
+    return public(globals())

@@ -12,6 +12,7 @@ import threading
 import time
 
 from . import _procession, _registry, context
+from ._completion import public, public_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ SEM_VALUE_MAX = _procession.SEM_VALUE_MAX
 
 class SemLock:
     """What locks and semaphores have in common beside their native bases."""
+
+    __dir__ = public_names
 
     @property
     def _semlock(self) -> Any:
@@ -60,6 +63,15 @@ class Semaphore(SemLock, _procession.Semaphore):
     Args:
         value: How often it can be taken before somebody has to wait.
         ctx: The context that makes it; it makes no difference here.
+
+    Example:
+        >>> import procession
+        >>> seats = procession.Semaphore(2)
+        >>> with seats:
+        ...     print(seats.get_value(), seats.locked())
+        1 False
+        >>> seats.get_value()
+        2
     """
 
     def __init__(
@@ -79,7 +91,17 @@ class Semaphore(SemLock, _procession.Semaphore):
 
 
 class BoundedSemaphore(Semaphore):
-    """A semaphore that cannot rise above its first value, as in `multiprocessing`."""
+    """A semaphore that cannot rise above its first value, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> seats = procession.BoundedSemaphore(1)
+        >>> seats.acquire(), seats.acquire(timeout=0.01), seats.get_value()
+        (True, False, 0)
+        >>> seats.release()
+        >>> seats.locked()
+        False
+    """
 
     def __init__(
         self, value: int = 1, *, ctx: context.BaseContext | None = None
@@ -96,6 +118,15 @@ class Lock(SemLock, _procession.Lock):
 
     If the process that took it dies, one of those that wait, or else the next who
     takes it, gets `OwnerDied`; afterwards the lock is free.
+
+    Example:
+        >>> import procession
+        >>> printing = procession.Lock()
+        >>> printing.acquire()
+        True
+        >>> printing.locked(), printing.acquire(timeout=0.01)
+        (True, False)
+        >>> printing.release()
     """
 
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
@@ -109,6 +140,16 @@ class RLock(SemLock, _procession.RLock):
     """A lock that its owner may take again, as in `multiprocessing`.
 
     If the process that holds it dies, one other gets `OwnerDied`, as for `Lock`.
+
+    Example:
+        >>> import procession
+        >>> tree = procession.RLock()
+        >>> tree.acquire(), tree.acquire()
+        (True, True)
+        >>> tree.release()
+        >>> tree.locked()  # It was taken twice.
+        True
+        >>> tree.release()
     """
 
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
@@ -153,7 +194,22 @@ class Condition(_procession.Guarding):
     Args:
         lock: A `Lock` or `RLock` of this package; by default a new `RLock`.
         ctx: The context that makes it.
+
+    Example:
+        >>> import procession
+        >>> import threading
+        >>> shelf, changed = [], procession.Condition()
+        >>> def fill():
+        ...     with changed:
+        ...         shelf.append("bread")
+        ...         changed.notify_all()
+        >>> with changed:
+        ...     threading.Thread(target=fill).start()
+        ...     print(changed.wait_for(lambda: shelf, timeout=30))
+        ['bread']
     """
+
+    __dir__ = public_names
 
     def __init__(
         self, lock: Any = None, *, ctx: context.BaseContext | None = None
@@ -198,6 +254,18 @@ class Condition(_procession.Guarding):
 
         Raises:
             AssertionError: The caller does not hold the lock.
+
+        Example:
+            >>> import procession
+            >>> import threading
+            >>> turn = procession.Condition()
+            >>> def wake():
+            ...     with turn:
+            ...         turn.notify(1)
+            >>> with turn:
+            ...     threading.Thread(target=wake).start()
+            ...     print(turn.wait(timeout=30))
+            True
         """
         self._require_lock("lock is not owned")
         self._waiters.notify(n)
@@ -232,7 +300,20 @@ class _Count:
 
 
 class Event(_procession.Event):
-    """A flag that processes can wait for, as in `multiprocessing`."""
+    """A flag that processes can wait for, as in `multiprocessing`.
+
+    Example:
+        >>> import procession
+        >>> open_for_business = procession.Event()
+        >>> open_for_business.wait(timeout=0.01)
+        False
+        >>> open_for_business.set()
+        >>> open_for_business.wait(), open_for_business.is_set()
+        (True, True)
+        >>> open_for_business.clear()
+    """
+
+    __dir__ = public_names
 
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
         self._create()
@@ -260,7 +341,20 @@ class Barrier:
             barrier goes to a process that is not forked.
         timeout: The default for `wait`.
         ctx: The context that makes it.
+
+    Example:
+        >>> import procession
+        >>> meeting = procession.Barrier(2, action=list)
+        >>> child = procession.Process(target=meeting.wait)
+        >>> child.start()
+        >>> meeting.wait(timeout=30) in (0, 1)
+        True
+        >>> child.join()
+        >>> meeting.parties, meeting.n_waiting, meeting.broken
+        (2, 0, False)
     """
+
+    __dir__ = public_names
 
     def __init__(
         self,
@@ -289,7 +383,18 @@ class Barrier:
         self._barrier.reset()
 
     def abort(self) -> None:
-        """Breaks it for all that wait or come, until it is reset."""
+        """Breaks it for all that wait or come, until it is reset.
+
+        Example:
+            >>> import procession
+            >>> meeting = procession.Barrier(2)
+            >>> meeting.abort()
+            >>> meeting.broken
+            True
+            >>> meeting.reset()
+            >>> meeting.broken
+            False
+        """
         self._barrier.abort()
 
     @property
@@ -312,3 +417,7 @@ class Barrier:
         if self.broken:
             return f"<{name} at {id(self):#x}: broken>"
         return f"<{name} at {id(self):#x}: waiters={self.n_waiting}/{self.parties}>"
+
+
+def __dir__() -> list[str]:
+    return public(globals())

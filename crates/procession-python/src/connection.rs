@@ -231,26 +231,53 @@ impl Connection {
         self.writable.store(writable, Ordering::Relaxed);
     }
 
+    /// Whether the connection is closed.
     #[getter]
     fn closed(&self) -> bool {
         self._handle().is_none()
     }
 
+    /// Whether the connection can be read from.
     #[getter]
     fn readable(&self) -> bool {
         self._readable()
     }
 
+    /// Whether the connection can be written to.
     #[getter]
     fn writable(&self) -> bool {
         self._writable()
     }
 
+    /// Returns the descriptor.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> import select
+    ///     >>> here, there = procession.Pipe()
+    ///     >>> there.send("ring")
+    ///     >>> readable, _, _ = select.select([here.fileno()], [], [], 30)
+    ///     >>> readable == [here.fileno()], here.recv()
+    ///     (True, 'ring')
     fn fileno(&self) -> PyResult<i32> {
         self.ours()?;
         Ok(self.fd.load(Ordering::Relaxed))
     }
 
+    /// Closes the connection. The other end reads what was sent, and then `EOFError`.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> here, there = procession.Pipe()
+    ///     >>> there.send("last words")
+    ///     >>> there.close()
+    ///     >>> here.recv()
+    ///     'last words'
+    ///     >>> here.recv()
+    ///     Traceback (most recent call last):
+    ///     EOFError
     fn close(&self) {
         let fd = self.fd.swap(-1, Ordering::Relaxed);
         // SAFETY: not negative where it is used.
@@ -260,6 +287,10 @@ impl Connection {
         }
     }
 
+    /// Sends an object, which is pickled first.
+    ///
+    /// Raises:
+    ///     OSError: The connection is closed or cannot be written to, or nobody has the other end.
     fn send(&self, py: Python<'_>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         self.to_write()?;
         if !self._is_ours() {
@@ -277,6 +308,11 @@ impl Connection {
         pickled.with_parts(py, |parts| self.send_parts(py, parts))
     }
 
+    /// Waits for an object, and returns it.
+    ///
+    /// Raises:
+    ///     EOFError: Nobody has the other end, and nothing is left to read.
+    ///     OSError: The connection is closed, or cannot be read from.
     fn recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self.recv_message(py, usize::MAX)?.into_block() {
             Ok((block, len)) => pickle::receive(py, block, len),
@@ -284,6 +320,24 @@ impl Connection {
         }
     }
 
+    /// Sends bytes as one message.
+    ///
+    /// Args:
+    ///     buf: What has the bytes.
+    ///     offset: Where in `buf` the message begins.
+    ///     size: The number of bytes; None for all that follow.
+    ///
+    /// Raises:
+    ///     ValueError: `offset` or `size` is not within `buf`.
+    ///     OSError: The connection is closed or cannot be written to, or nobody has the other end.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> here, there = procession.Pipe()
+    ///     >>> here.send_bytes(b"0123456789", 2, 3)
+    ///     >>> there.recv_bytes()
+    ///     b'234'
     #[pyo3(signature = (buf, offset=0, size=None))]
     fn send_bytes(
         &self,
@@ -310,6 +364,14 @@ impl Connection {
         self.send_parts(py, &[part])
     }
 
+    /// Waits for a message of bytes, and returns them.
+    ///
+    /// Args:
+    ///     maxlength: The most bytes that the message may have; None for any number.
+    ///
+    /// Raises:
+    ///     EOFError: Nobody has the other end, and nothing is left to read.
+    ///     OSError: The message is longer, or the connection is closed or cannot be read from.
     #[pyo3(signature = (maxlength=None))]
     fn recv_bytes<'py>(
         &self,
@@ -334,6 +396,27 @@ impl Connection {
         Ok(PyBytes::new(py, &message))
     }
 
+    /// Waits for a message of bytes, and writes it into a buffer.
+    ///
+    /// Args:
+    ///     buf: What the bytes are written to.
+    ///     offset: Where in `buf` they begin.
+    ///
+    /// Returns:
+    ///     The number of bytes.
+    ///
+    /// Raises:
+    ///     BufferTooShort: The message does not fit; it is the error's `args[0]`.
+    ///     EOFError: Nobody has the other end, and nothing is left to read.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> here, there = procession.Pipe()
+    ///     >>> here.send_bytes(b"news")
+    ///     >>> page = bytearray(b"no ....")
+    ///     >>> there.recv_bytes_into(page, 3), page
+    ///     (4, bytearray(b'no news'))
     #[pyo3(signature = (buf, offset=0))]
     fn recv_bytes_into(
         &self,
@@ -363,6 +446,23 @@ impl Connection {
         })
     }
 
+    /// Waits until there is something to read or the time is over.
+    ///
+    /// Args:
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Returns:
+    ///     Whether there is something to read, which the end of the other side is, too.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> here, there = procession.Pipe()
+    ///     >>> here.poll()
+    ///     False
+    ///     >>> there.send(1)
+    ///     >>> here.poll(timeout=30)
+    ///     True
     #[pyo3(signature = (timeout=Some(0.0)), text_signature = "($self, timeout=0.0)")]
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let fd = self.to_read()?;

@@ -44,20 +44,30 @@ impl Event {
         Ok(self.event.get()?.lend().into())
     }
 
+    /// Returns whether the event is set.
     fn is_set(&self) -> PyResult<bool> {
         Ok(self.event.get()?.is_set())
     }
 
+    /// Sets the event, and wakes all that wait for it.
     fn set(&self) -> PyResult<()> {
         self.event.get()?.set();
         Ok(())
     }
 
+    /// Clears the event: from now on `wait` waits.
     fn clear(&self) -> PyResult<()> {
         self.event.get()?.clear();
         Ok(())
     }
 
+    /// Waits until the event is set or the time is over.
+    ///
+    /// Args:
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Returns:
+    ///     Whether the event was set before the time was over.
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let event = self.event.get()?;

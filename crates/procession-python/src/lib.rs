@@ -122,3 +122,9 @@ mod _procession {
 fn rebuilder<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("procession._procession")?.getattr(name)
 }
+
+/// Returns what `dir()` shows of an object whose class is all native.
+fn public_names<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let module = object.py().import("procession._completion")?;
+    module.call_method1("public_names", (object,))
+}

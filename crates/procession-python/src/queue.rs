@@ -202,6 +202,29 @@ impl Queue {
         Ok(self.queue.get()?.maxsize())
     }
 
+    /// Puts an item, which is pickled first, in this thread.
+    ///
+    /// Args:
+    ///     obj: The item.
+    ///     block: Whether to wait for room.
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Raises:
+    ///     ValueError: This process has closed the queue.
+    ///     queue.Full: There was no room before the time was over.
+    ///     ShutDown: The queue was shut down.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> from queue import Full
+    ///     >>> queue = procession.Queue(maxsize=1)
+    ///     >>> queue.put("a parcel")
+    ///     >>> try:
+    ///     ...     queue.put("one more", timeout=0.01)
+    ///     ... except Full:
+    ///     ...     print("no room")
+    ///     no room
     #[pyo3(signature = (obj, block=true, timeout=None))]
     fn put(
         slf: &Bound<'_, Self>,
@@ -230,12 +253,47 @@ impl Queue {
         Self::put_block(py, queue, (message, len as u64), block, timeout)
     }
 
+    /// Puts an item if there is room now.
+    ///
+    /// Raises:
+    ///     queue.Full: There is no room.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> queue = procession.Queue(maxsize=1)
+    ///     >>> queue.full()
+    ///     False
+    ///     >>> queue.put_nowait("only one")
+    ///     >>> queue.full(), queue.empty(), queue.qsize()
+    ///     (True, False, 1)
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         // Through the method, which a subclass may override.
         slf.call_method1(pyo3::intern!(slf.py(), "put"), (obj, false))?;
         Ok(())
     }
 
+    /// Takes an item out, and returns it.
+    ///
+    /// Args:
+    ///     block: Whether to wait for an item.
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Raises:
+    ///     ValueError: This process has closed the queue.
+    ///     queue.Empty: There was no item before the time was over.
+    ///     ShutDown: The queue was shut down, and is empty.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> from queue import Empty
+    ///     >>> queue = procession.Queue()
+    ///     >>> try:
+    ///     ...     queue.get(timeout=0.01)
+    ///     ... except Empty:
+    ///     ...     print("nothing yet")
+    ///     nothing yet
     #[pyo3(signature = (block=true, timeout=None))]
     fn get<'py>(
         slf: &Bound<'py, Self>,
@@ -246,6 +304,25 @@ impl Queue {
         Self::load(py, Self::get_message(py, Self::open(slf)?, block, timeout)?)
     }
 
+    /// Puts many items, in fewer steps than one by one.
+    ///
+    /// It waits for room as long as it takes. If one of the items cannot be pickled, those
+    /// before it are put.
+    ///
+    /// Args:
+    ///     items: What yields the items.
+    ///
+    /// Raises:
+    ///     ValueError: This process has closed the queue.
+    ///     ShutDown: The queue was shut down.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> queue = procession.Queue()
+    ///     >>> queue.put_many(n * n for n in range(4))
+    ///     >>> queue.qsize()
+    ///     4
     fn put_many(slf: &Bound<'_, Self>, items: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let queue = Self::open(slf)?;
@@ -272,6 +349,25 @@ impl Queue {
         result.and(Self::put_batch(py, queue, &mut batch))
     }
 
+    /// Waits for an item, and returns it with those that are there, up to `max`.
+    ///
+    /// Args:
+    ///     max: The most items to return.
+    ///     block: Whether to wait for the first item.
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Raises:
+    ///     ValueError: This process has closed the queue.
+    ///     queue.Empty: There was no item before the time was over.
+    ///     ShutDown: The queue was shut down, and is empty.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> queue = procession.Queue()
+    ///     >>> queue.put_many("abcde")
+    ///     >>> queue.get_many(3), queue.get_many(100)
+    ///     (['a', 'b', 'c'], ['d', 'e'])
     #[pyo3(signature = (max, block=true, timeout=None))]
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
@@ -314,25 +410,52 @@ impl Queue {
         Ok(waiting(py, deadline(timeout)?, |end| queue.join(end))?.is_some())
     }
 
+    /// Takes an item out if there is one now, and returns it.
+    ///
+    /// Raises:
+    ///     queue.Empty: There is no item.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> queue = procession.Queue()
+    ///     >>> queue.put(("id", 1))
+    ///     >>> queue.get_nowait()
+    ///     ('id', 1)
     fn get_nowait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.call_method1(pyo3::intern!(slf.py(), "get"), (false,))
     }
 
+    /// Puts an item that is pickled already.
     fn put_bytes(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let buffer = PyBuffer::get(data)?;
         Self::put_parts(slf.py(), Self::open(slf)?, &[bytes_of(&buffer)], true, None)
     }
 
+    /// Waits for an item, takes it out, and returns its pickle.
+    ///
+    /// Example:
+    ///
+    ///     >>> import pickle
+    ///     >>> import procession
+    ///     >>> queue = procession.Queue()
+    ///     >>> queue.put_bytes(pickle.dumps({"a": 1}))
+    ///     >>> pickle.loads(queue.get_bytes())
+    ///     {'a': 1}
     fn get_bytes<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let message = Self::get_message(slf.py(), Self::open(slf)?, true, None)?;
         message.read(|bytes| Ok(PyBytes::new(slf.py(), bytes)))
     }
 
+    /// Returns how many items the queue has; the number is exact.
     fn qsize(&self) -> PyResult<u64> {
         Ok(self.queue.get()?.len())
     }
 
-    /// As in `multiprocessing`, one that has put may not ask once it has closed.
+    /// Returns whether the queue has no items; the answer is exact.
+    ///
+    /// Raises:
+    ///     OSError: This process has put items, and closed the queue.
     fn empty(&self) -> PyResult<bool> {
         if self.closed.load(Ordering::Relaxed) && self.fed.load(Ordering::Relaxed) {
             return Err(error::os_error("the queue is closed"));
@@ -340,10 +463,22 @@ impl Queue {
         Ok(self.queue.get()?.is_empty())
     }
 
+    /// Returns whether the queue has no room; the answer is exact.
     fn full(&self) -> PyResult<bool> {
         Ok(self.queue.get()?.is_full())
     }
 
+    /// Returns a descriptor that is readable while the queue has items.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> import select
+    ///     >>> queue = procession.Queue()
+    ///     >>> queue.put("news")
+    ///     >>> readable, _, _ = select.select([queue], [], [], 30)
+    ///     >>> readable[0].get(), queue.fileno() > 2
+    ///     ('news', True)
     fn fileno(&self) -> PyResult<i32> {
         // The queue itself keeps the descriptor open.
         Ok(self

@@ -20,6 +20,23 @@ use pyo3::types::{PyBool, PyType};
 
 use crate::lock::Lock;
 
+/// What Python shows of `acquire`; the first lines are its signature.
+const ACQUIRE: &CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
+    Takes the lock.\n\n\
+    Args:\n\
+    \x20   block: Whether to wait for the lock.\n\
+    \x20   timeout: The seconds to wait at most; None for as long as it takes.\n\n\
+    Returns:\n\
+    \x20   Whether the lock was taken before the time was over.\n\n\
+    Raises:\n\
+    \x20   OwnerDied: A process died while it held the lock, which is free again now.";
+
+/// As above, of `release`.
+const RELEASE: &CStr = c"release($self, /)\n--\n\n\
+    Gives the lock back; any process and thread may do it.\n\n\
+    Raises:\n\
+    \x20   ValueError: Nobody has the lock.";
+
 /// Puts the quick methods into the class.
 pub fn add_to(py: Python<'_>) -> PyResult<()> {
     let class = py.get_type::<Lock>();
@@ -29,7 +46,7 @@ pub fn add_to(py: Python<'_>) -> PyResult<()> {
             PyCFunctionWithKeywords: acquire,
         },
         ml_flags: ffi::METH_VARARGS | ffi::METH_KEYWORDS,
-        ml_doc: c"acquire($self, /, block=True, timeout=None)\n--\n\n".as_ptr(),
+        ml_doc: ACQUIRE.as_ptr(),
     };
     let release = ffi::PyMethodDef {
         ml_name: c"release".as_ptr(),
@@ -37,7 +54,7 @@ pub fn add_to(py: Python<'_>) -> PyResult<()> {
             PyCFunction: release,
         },
         ml_flags: ffi::METH_NOARGS,
-        ml_doc: c"release($self, /)\n--\n\n".as_ptr(),
+        ml_doc: RELEASE.as_ptr(),
     };
     add(&class, c"acquire", acquire)?;
     add(&class, c"release", release)

@@ -38,6 +38,17 @@ impl RLock {
         Ok(self.lock.get()?.lend().into())
     }
 
+    /// Takes the lock; a thread that has it takes it once more.
+    ///
+    /// Args:
+    ///     block: Whether to wait for the lock.
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Returns:
+    ///     Whether the lock was taken before the time was over.
+    ///
+    /// Raises:
+    ///     OwnerDied: A process died while it held the lock, which is free again now.
     #[pyo3(signature = (block=true, timeout=None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
         let lock = self.lock.get()?;
@@ -45,6 +56,10 @@ impl RLock {
         held::acquire(py, block, timeout, once, |end| lock.acquire(end))
     }
 
+    /// Gives the lock back, as often as it was taken.
+    ///
+    /// Raises:
+    ///     AssertionError: This thread does not have the lock.
     fn release(&self) -> PyResult<()> {
         self.lock.get()?.release().or_raise()
     }

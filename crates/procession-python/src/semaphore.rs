@@ -62,6 +62,24 @@ impl Semaphore {
         Ok(self.semaphore.get()?.lend().into())
     }
 
+    /// Takes a permit.
+    ///
+    /// Args:
+    ///     block: Whether to wait for a permit.
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Returns:
+    ///     Whether a permit was taken before the time was over.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> permits = procession.Semaphore(0)
+    ///     >>> permits.acquire(timeout=0.01)
+    ///     False
+    ///     >>> permits.release()
+    ///     >>> permits.acquire()
+    ///     True
     #[pyo3(signature = (block=true, timeout=None))]
     fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
         let semaphore = self.semaphore.get()?;
@@ -73,6 +91,10 @@ impl Semaphore {
         Ok(taken)
     }
 
+    /// Gives a permit, whether or not this process has taken one.
+    ///
+    /// Raises:
+    ///     ValueError: The semaphore has as many permits as it may have.
     fn release(&self) -> PyResult<()> {
         let semaphore = self.semaphore.get()?;
         let had = self.held.gives();

@@ -121,7 +121,16 @@ def freeze_support() -> None:
 
 
 class Namespace:
-    """An object for any attributes."""
+    """An object for any attributes.
+
+    Example:
+        >>> import procession
+        >>> with procession.Manager() as manager:
+        ...     settings = manager.Namespace(depth=2)
+        ...     settings.depth += 1
+        ...     print(settings.depth)
+        3
+    """
 
     def __init__(self, /, **kwds: Any) -> None:
         self.__dict__.update(kwds)

@@ -21,6 +21,16 @@ use crate::pool::result::{generic_alias, next_job};
 use crate::pool::signal::Signal;
 
 /// The results of `imap`, in the order of the inputs.
+///
+/// Example:
+///
+///     >>> import procession
+///     >>> with procession.Pool(2) as pool:
+///     ...     for square in pool.imap(lambda n: n * n, [3, 2, 1]):
+///     ...         print(square)
+///     9
+///     4
+///     1
 #[pyclass(frozen, subclass, weakref, dict, module = "procession.pool")]
 pub struct IMapIterator {
     /// Absent where threads bring the results, not processes.
@@ -32,6 +42,13 @@ pub struct IMapIterator {
 }
 
 /// The results of `imap_unordered`, as they come.
+///
+/// Example:
+///
+///     >>> import procession
+///     >>> with procession.Pool(2) as pool:
+///     ...     print(sorted(pool.imap_unordered(abs, [-3, 2, -1])))
+///     [1, 2, 3]
 #[pyclass(frozen, extends = IMapIterator, module = "procession.pool")]
 pub struct IMapUnorderedIterator;
 
@@ -332,6 +349,11 @@ impl IMapIterator {
         Ok(())
     }
 
+    /// Returns the names that users call.
+    fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        crate::public_names(slf)
+    }
+
     fn __clear__(&self) {
         let mut state = self.state();
         let dropped = (
@@ -376,6 +398,28 @@ impl IMapIterator {
         self.next(py, None)
     }
 
+    /// Waits for the next result, and returns the value or raises the error.
+    ///
+    /// Args:
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Raises:
+    ///     TimeoutError: The time is over.
+    ///     StopIteration: There are no more results.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> import time
+    ///     >>> with procession.Pool(1) as pool:
+    ///     ...     results = pool.imap(time.sleep, [0, 60])
+    ///     ...     print(results.next(timeout=30))
+    ///     ...     try:
+    ///     ...         results.next(timeout=0.01)
+    ///     ...     except procession.TimeoutError:
+    ///     ...         print("not yet")
+    ///     None
+    ///     not yet
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         let end = deadline(timeout)?;
@@ -401,6 +445,35 @@ impl IMapIterator {
         }
     }
 
+    /// Cancels what is left; `multiprocessing` has no such method.
+    ///
+    /// No more inputs are asked for: if any are left, the last result is a `CancelledError`. A
+    /// task that has not begun never will, and its result is a `CancelledError`, too. Tasks that
+    /// run go on, unless `kill` has them killed with their workers. All results can still be
+    /// fetched.
+    ///
+    /// Args:
+    ///     kill: Whether tasks that run are killed.
+    ///
+    /// Returns:
+    ///     Whether there was something to cancel.
+    ///
+    /// Raises:
+    ///     ValueError: The pool is one of threads, or has queues of its own.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> import time
+    ///     >>> with procession.Pool(1) as pool:
+    ///     ...     results = pool.imap(time.sleep, [0, 60, 60])
+    ///     ...     print(results.next(), results.cancel(kill=True))
+    ///     ...     try:
+    ///     ...         results.next()
+    ///     ...     except procession.CancelledError:
+    ///     ...         print("killed")
+    ///     None True
+    ///     killed
     #[pyo3(signature = (kill=false))]
     fn cancel(slf: &Bound<'_, Self>, kill: bool) -> PyResult<bool> {
         let this = slf.get();
@@ -416,6 +489,21 @@ impl IMapIterator {
         Ok(was_fed || count > 0)
     }
 
+    /// Cancels what is left, and gives up all results: there are no more to fetch.
+    ///
+    /// Call it, or use `contextlib.closing`, where a loop may break off in the middle; else the
+    /// pool goes on until it has a bounded number of results that nobody fetches.
+    /// `multiprocessing` has no such method.
+    ///
+    /// Example:
+    ///
+    ///     >>> import itertools
+    ///     >>> import procession
+    ///     >>> with procession.Pool(2) as pool:
+    ///     ...     numbers = pool.imap(hex, itertools.count())
+    ///     ...     print(next(n for n in numbers if len(n) > 3))
+    ///     ...     numbers.close()
+    ///     0x10
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         let mut state = this.state();

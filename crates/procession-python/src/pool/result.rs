@@ -21,6 +21,15 @@ use crate::pool::place::Place;
 use crate::pool::signal::Signal;
 
 /// The result of `apply_async`; the base of that of `map_async`.
+///
+/// Example:
+///
+///     >>> import procession
+///     >>> with procession.Pool(1) as pool:
+///     ...     later = pool.apply_async(int, ("ten",))
+///     ...     later.wait()
+///     ...     print(later.ready(), later.successful(), later.cancelled())
+///     True False False
 #[pyclass(frozen, subclass, weakref, dict, module = "procession.pool")]
 pub struct ApplyResult {
     /// Absent where threads bring the result, not processes.
@@ -35,7 +44,15 @@ pub struct ApplyResult {
     state: Mutex<ResultState>,
 }
 
-/// The result of `map_async`.
+/// The result of `map_async`: that of each input, in the order of the inputs.
+///
+/// Example:
+///
+///     >>> import procession
+///     >>> with procession.Pool(2) as pool:
+///     ...     lengths = pool.map_async(len, ["a", "bcd"])
+///     ...     print(lengths.get(timeout=30))
+///     [1, 3]
 #[pyclass(frozen, extends = ApplyResult, module = "procession.pool")]
 pub struct MapResult;
 
@@ -405,6 +422,11 @@ impl ApplyResult {
         Ok(())
     }
 
+    /// Returns the names that users call.
+    fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        crate::public_names(slf)
+    }
+
     fn __clear__(&self) {
         let mut state = self.state();
         let dropped = (
@@ -420,10 +442,35 @@ impl ApplyResult {
         drop(dropped);
     }
 
+    /// Returns whether the result is there.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> gate = procession.Event()
+    ///     >>> with procession.Pool(1, initializer=gate.wait) as pool:
+    ///     ...     later = pool.apply_async(abs, (-5,))
+    ///     ...     before = later.ready()
+    ///     ...     gate.set()
+    ///     ...     print(before, later.get(), later.ready())
+    ///     False 5 True
     fn ready(&self) -> bool {
         self.is_done()
     }
 
+    /// Returns whether the result is a value, and not an error.
+    ///
+    /// Raises:
+    ///     ValueError: The result is not there yet.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> with procession.Pool(1) as pool:
+    ///     ...     later = pool.apply_async(chr, (-1,))
+    ///     ...     later.wait()
+    ///     ...     print(later.successful())
+    ///     False
     fn successful(slf: &Bound<'_, Self>) -> PyResult<bool> {
         if !slf.get().is_done() {
             return Err(value_error(format!("{} not ready", slf.repr()?)));
@@ -431,11 +478,46 @@ impl ApplyResult {
         Ok(slf.get().state().success)
     }
 
+    /// Waits until the result is there or the time is over.
+    ///
+    /// Args:
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> import time
+    ///     >>> with procession.Pool(1) as pool:
+    ///     ...     later = pool.apply_async(time.sleep, (60,))
+    ///     ...     later.wait(timeout=0.01)
+    ///     ...     print(later.ready())
+    ///     False
     #[pyo3(signature = (timeout=None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         self.wait_until(py, deadline(timeout)?).map(drop)
     }
 
+    /// Waits for the result, and returns the value or raises the error.
+    ///
+    /// Args:
+    ///     timeout: The seconds to wait at most; None for as long as it takes.
+    ///
+    /// Raises:
+    ///     TimeoutError: The time is over.
+    ///     WorkerDied: The worker died while it ran the task.
+    ///     TaskTimeout: The task took longer than it might.
+    ///     CancelledError: The task was cancelled.
+    ///     Exception: What the function raised, with the worker's traceback as its cause.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> with procession.Pool(1) as pool:
+    ///     ...     try:
+    ///     ...         pool.apply_async([].pop).get()
+    ///     ...     except IndexError as error:
+    ///     ...         print(error)
+    ///     pop from empty list
     #[pyo3(signature = (timeout=None))]
     fn get(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         if !self.wait_until(py, deadline(timeout)?)? {
@@ -444,6 +526,33 @@ impl ApplyResult {
         self.open(py)
     }
 
+    /// Cancels the task, or all tasks of a map; `multiprocessing` has no such method.
+    ///
+    /// Tasks that have not begun never will. Tasks that run go on, unless `kill` has them killed
+    /// with their workers; no other task is lost. The result of what was cancelled is a
+    /// `CancelledError`: that of a map once its tasks that run have ended.
+    ///
+    /// Args:
+    ///     kill: Whether tasks that run are killed.
+    ///
+    /// Returns:
+    ///     Whether there was something to cancel.
+    ///
+    /// Raises:
+    ///     ValueError: The pool is one of threads, or has queues of its own.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> import time
+    ///     >>> with procession.Pool(1) as pool:
+    ///     ...     running = pool.apply_async(time.sleep, (60,))
+    ///     ...     waiting = pool.apply_async(abs, (-1,))
+    ///     ...     print(waiting.cancel(), running.cancel(kill=True))
+    ///     ...     running.wait()
+    ///     ...     print(waiting.cancelled(), running.cancelled(), running.cancel())
+    ///     True True
+    ///     True True False
     #[pyo3(signature = (kill=false))]
     fn cancel(slf: &Bound<'_, Self>, kill: bool) -> PyResult<bool> {
         let this = slf.get();
@@ -475,14 +584,36 @@ impl ApplyResult {
         !is_done
     }
 
-    /// Tells whether a worker has begun with its task, or with one of its tasks, and not
-    /// ended it.
+    /// Returns whether a worker has begun with the task, and not ended it.
+    ///
+    /// `multiprocessing` has no such method. Of a map it is whether any task of the map runs.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> import time
+    ///     >>> with procession.Pool(1) as pool:
+    ///     ...     later = pool.apply_async(time.sleep, (60,))
+    ///     ...     while not later.running():
+    ///     ...         time.sleep(0.01)
+    ///     ...     print(later.ready())
+    ///     False
     fn running(slf: &Bound<'_, Self>) -> bool {
         let this = slf.get();
         let core = this.core.as_ref().filter(|_| !this.is_done());
         core.is_some_and(|core| core.is_running(slf.py(), slf.as_ptr() as usize))
     }
 
+    /// Returns whether the result is there, and is a `CancelledError`.
+    ///
+    /// Example:
+    ///
+    ///     >>> import procession
+    ///     >>> with procession.Pool(1) as pool:
+    ///     ...     done = pool.apply_async(abs, (-1,))
+    ///     ...     done.wait()
+    ///     ...     print(done.cancelled())
+    ///     False
     fn cancelled(&self, py: Python<'_>) -> PyResult<bool> {
         if !self.is_done() {
             return Ok(false);
