@@ -19,6 +19,9 @@ METHODS = ("fork", "spawn", "forkserver")
 # Seconds after which a program that should have ended is hanging.
 PATIENCE = 60
 
+# Seconds that a program has to end of SIGABRT, which it may have blocked.
+PATIENCE_WITH_ABORTS = 5
+
 # Runs a program under a start method that it does not choose itself.
 UNDER_START_METHOD = Path(__file__).parent / "under_start_method.py"
 
@@ -65,10 +68,9 @@ class Script:
         try:
             out, err = self.process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            hanging = self.members()
-            self.kill_all()
+            told = self.describe()
+            self.abort_all()
             out, err = self.process.communicate()
-            told = "\n".join(describe(pid) for pid in hanging)
             raise AssertionError(
                 f"{self.command} hangs\n{told}\n--- out\n{out}--- err\n{err}"
             ) from None
@@ -82,21 +84,29 @@ class Script:
     def must_be_empty(self) -> None:
         """Fails if somebody of the session still runs when there was time to end."""
         deadline = time.monotonic() + PATIENCE
-        while left := self.members():
+        while self.members():
             if time.monotonic() > deadline:
-                told = "\n".join(describe(pid) for pid in left)
+                told = self.describe()
                 self.kill_all()
                 raise AssertionError(f"{self.command} left behind\n{told}")
             time.sleep(0.005)  # The end of a stranger has no event to wait on.
 
+    def describe(self) -> str:
+        """Tells what each process of the session is, and where it waits."""
+        return "\n".join(describe(pid) for pid in self.members())
+
+    def abort_all(self) -> None:
+        """Ends the session; a program that has enabled `faulthandler` tells where it is."""
+        send(self.members(), signal.SIGABRT)
+        deadline = time.monotonic() + PATIENCE_WITH_ABORTS
+        while self.members() and time.monotonic() < deadline:
+            time.sleep(0.005)  # The end of a stranger has no event to wait on.
+        self.kill_all()
+
     def kill_all(self) -> None:
         """Kills whoever is left of the session."""
         while left := self.members():
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            send(left, signal.SIGKILL)
             if self.process.pid in left:
                 self.process.wait()
 
@@ -121,13 +131,33 @@ def session_of(pid: int) -> int | None:
     return None if state in "ZX" else int(session)
 
 
+def send(pids: list[int], number: int) -> None:
+    """Sends a signal to those processes that live."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
 def describe(pid: int) -> str:
     """Tells what a process is and where it waits, for the report of a failure."""
-    told = [str(pid)]
-    for name in ("cmdline", "wchan"):
-        try:
-            text = Path(f"/proc/{pid}/{name}").read_text().replace("\0", " ")
-        except OSError as error:
-            text = str(error)
-        told.append(f"{name}: {text.strip()}")
-    return "  ".join(told)
+    process = Path(f"/proc/{pid}")
+    told = [f"{pid}  cmdline: {read(process / 'cmdline')}"]
+    for line in read(process / "status").splitlines():
+        if line.startswith(("PPid", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")):
+            told.append(f"    {line.expandtabs(1)}")
+    for thread in sorted((process / "task").glob("*")):
+        told.append(
+            f"    thread {thread.name} {read(thread / 'comm')}: "
+            f"{read(thread / 'wchan')}, system call {read(thread / 'syscall')}"
+        )
+    return "\n".join(told)
+
+
+def read(file: Path) -> str:
+    """Returns what a file of /proc has, or why it cannot be read."""
+    try:
+        return file.read_text().replace("\0", " ").strip()
+    except OSError as error:
+        return str(error)

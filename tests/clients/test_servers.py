@@ -86,7 +86,10 @@ def test_workers_of_gunicorn_that_were_loaded_ahead_have_pools(
 
 
 ASGI = """
+    import faulthandler
     import multiprocessing
+
+    faulthandler.enable()
 
     def square(number):
         return number * number
@@ -112,11 +115,18 @@ ASGI = """
 @needs("uvicorn")
 @pytest.mark.methods("spawn")
 def test_two_workers_of_uvicorn_have_pools(program, tmp_path) -> None:
+    # The socket listens before a worker says that it is ready: uvicorn has it listen after.
     text = """
-        import uvicorn
+        import faulthandler
+        from uvicorn import Config
+        from uvicorn.supervisors import Multiprocess
 
         if __name__ == "__main__":
-            uvicorn.run("app:app", workers=2, uds="socket", log_level="error")
+            faulthandler.enable()
+            config = Config("app:app", workers=2, uds="socket", log_level="error")
+            socket = config.bind_socket()
+            socket.listen()
+            Multiprocess(config, sockets=[socket]).run()
     """
     pages = serve(program, text, ASGI, tmp_path, 2)
     assert pages == ["[0, 1, 4, 9]"] * 2
