@@ -819,6 +819,7 @@ class MapResult(ApplyResult[list[_R]]):
         length: int,
         callback: Callable[[list[_R]], object] | None,
         error_callback: Callable[[BaseException], object] | None,
+        progress: Any = None,
     ) -> Self: ...
     @property
     def _number_left(self) -> int: ...
@@ -829,7 +830,7 @@ class MapResult(ApplyResult[list[_R]]):
 class IMapIterator(Generic[_R]):
     """Results one by one, in the order of the inputs."""
 
-    def __new__(cls, pool: Any) -> Self: ...
+    def __new__(cls, pool: Any, progress: Any = None) -> Self: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> _R: ...
     def next(self, timeout: float | None = None) -> _R:
@@ -965,6 +966,7 @@ class Pool:
         chunksize: int,
         star: bool,
         terms: _Terms | None = None,
+        progress: Any = None,
     ) -> list[Any]:
         """Calls a function with each of the items and waits for the results."""
     def map_async(
@@ -977,6 +979,7 @@ class Pool:
         callback: Any = None,
         error_callback: Any = None,
         terms: _Terms | None = None,
+        progress: Any = None,
     ) -> MapResult[Any]:
         """Has a function called with each of the items; returns the result to come."""
     def imap(
@@ -989,6 +992,7 @@ class Pool:
         terms: _Terms | None = None,
         star: bool = False,
         unbounded: bool = False,
+        progress: Any = None,
     ) -> tuple[IMapIterator[Any], Feeder | None]:
         """Has a function called with what an iterable yields.
 
@@ -1001,6 +1005,8 @@ class Pool:
             terms: How long a task may take, and how often it is run again.
             star: Whether an input is the arguments of a call.
             unbounded: Whether results are made that nobody fetches.
+            progress: Its `arrived` is told of each task that is done, by its place and
+                whether it has succeeded, its `ended` when nothing more will come.
 
         Returns:
             The results, and what is to be run in a thread if the iterable may block.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from ._progress import Progress
     from .pool import Pool, Terms
 
 __all__ = ["Threads"]
@@ -79,10 +80,11 @@ class Threads:
         chunksize: int,
         star: bool,
         terms: Terms | None = None,
+        progress: Progress | None = None,
     ) -> list[Any]:
         """Calls a function with each of the items and waits for the results."""
         values: list[Any] = self.map_async(
-            pool, func, items, chunksize, star, None, None, terms
+            pool, func, items, chunksize, star, None, None, terms, progress
         ).get()
         return values
 
@@ -96,10 +98,13 @@ class Threads:
         callback: Any,
         error_callback: Any,
         terms: Terms | None = None,
+        progress: Progress | None = None,
     ) -> MapResult[Any]:
         """Has a function called with each of the items; returns the result to come."""
         _refuse(terms)
-        result = MapResult(pool, chunksize, len(items), callback, error_callback)
+        result = MapResult(
+            pool, chunksize, len(items), callback, error_callback, progress
+        )
         if not result.ready():
             self.cache[result._job] = result
         job, items = result._job, tuple(items)  # It is read while the caller goes on.
@@ -127,11 +132,12 @@ class Threads:
         chunksize: int,
         ordered: bool,
         terms: Terms | None = None,
+        progress: Progress | None = None,
     ) -> tuple[IMapIterator[Any], _Feeder]:
         """Has a function called with what an iterable yields."""
         _refuse(terms)
         kind = IMapIterator if ordered else IMapUnorderedIterator
-        results: IMapIterator[Any] = kind(pool)
+        results: IMapIterator[Any] = kind(pool, progress)
         self.cache[results._job] = results
         if chunksize == 1:
             calls: Any = ((func, (item,)) for item in iter(iterable))

@@ -17,6 +17,7 @@ import collections
 import functools
 import itertools
 import logging
+import operator
 import os
 import queue
 import threading
@@ -29,7 +30,7 @@ from ._completion import public, public_names
 from ._thread_start import start_daemon
 from ._workers import Bounds, Starter
 from .context import BaseContext
-from .pool import Pool, _terms
+from .pool import Pool, _shown, _terms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from concurrent.futures.process import BrokenProcessPool
     from typing import Any, ParamSpec, TypeVar
 
+    from ._progress import Progress
     from .pool import Terms
 
     P = ParamSpec("P")
@@ -515,6 +517,7 @@ class ProcessPoolExecutor(_base.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
     ) -> Iterator[T]:
         """Calls a function with an item of each iterable; yields the results in order.
 
@@ -524,8 +527,12 @@ class ProcessPoolExecutor(_base.Executor):
             timeout: The seconds, from now on, within which all results are to be there.
             chunksize: How many calls make one task.
             buffersize: How many tasks there may be whose results were not yet yielded.
+            progress: Whether a bar of `tqdm` shows how many calls are done and how many
+                have failed, or options for it, as in the maps of `procession.Pool`. With
+                a `buffersize` it goes on as results are yielded.
 
         Raises:
+            ImportError: There is to be a bar, and `tqdm` is not installed.
             TimeoutError: The time is over; raised where a result is asked for.
             BrokenProcessPool: As in `submit`.
             RuntimeError: As in `submit`.
@@ -536,7 +543,8 @@ class ProcessPoolExecutor(_base.Executor):
             ...     print(list(executor.map(max, [1, 9], [5, 5], chunksize=2)))
             [5, 9]
         """
-        return self._map(self._terms, fn, iterables, (timeout, chunksize, buffersize))
+        options = timeout, chunksize, buffersize
+        return self._map(self._terms, fn, iterables, options, progress)
 
     def with_options(
         self, *, timeout: float | None = None, retries: int | None = None
@@ -657,6 +665,7 @@ class ProcessPoolExecutor(_base.Executor):
         fn: Callable[..., T],
         iterables: tuple[Iterable[Any], ...],
         options: tuple[float | None, int, int | None],
+        progress: bool | Mapping[str, Any],
     ) -> Iterator[T]:
         timeout, chunksize, buffersize = options
         if chunksize < 1:
@@ -667,17 +676,27 @@ class ProcessPoolExecutor(_base.Executor):
                 raise TypeError("buffersize must be an integer or None")
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
+            bar = None
+            if progress is not False:
+                bar = _shown(progress, _as_many(iterables), 1)
             calls = zip(*iterables)
             submitted = _Submitted(self, terms, fn, calls, chunksize, buffersize)
-            return submitted.results(end)
+            return submitted.results(end, bar)
         star = len(iterables) != 1
         items: Any = zip(*iterables) if star else iterables[0]
         if type(items) is not range:
             items = list(items)
         workers = self._running()
-        results, _ = workers.engine.imap(
-            workers, fn, items, chunksize, True, terms, star, True
-        )
+        call = workers, fn, items, chunksize, True, terms, star, True
+        if progress is False:
+            results, _ = workers.engine.imap(*call)
+        else:
+            bar = _shown(progress, items, chunksize)
+            try:
+                results, _ = workers.engine.imap(*call, progress=bar)
+            except BaseException:
+                bar.ended()
+                raise
         workers.engine.grow(-(-len(items) // chunksize))
         return _results(results, chunksize > 1, end)
 
@@ -761,11 +780,11 @@ class ExecutorView(_base.Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
     ) -> Iterator[T]:
         """As `ProcessPoolExecutor.map`: `timeout` is that of all results."""
-        return self._executor._map(
-            self._terms, fn, iterables, (timeout, chunksize, buffersize)
-        )
+        options = timeout, chunksize, buffersize
+        return self._executor._map(self._terms, fn, iterables, options, progress)
 
     def with_options(
         self, *, timeout: float | None = None, retries: int | None = None
@@ -841,30 +860,49 @@ class _Submitted:
         self._call_chunk = functools.partial(_call_chunk, fn)
         chunks = iter(lambda: tuple(itertools.islice(calls, chunksize)), ())
         self._chunks = chunks
+        # Each with how many calls it has.
         self._futures = collections.deque(
-            executor._submit(terms, self._call_chunk, (chunk,), {})
+            (executor._submit(terms, self._call_chunk, (chunk,), {}), len(chunk))
             for chunk in itertools.islice(chunks, buffersize)
         )
 
-    def results(self, end: float | None) -> Iterator[Any]:
+    def results(self, end: float | None, bar: Progress | None) -> Iterator[Any]:
         try:
             while self._futures:
                 executor = self._executor()
                 chunk = None if executor is None else next(self._chunks, None)
                 if executor is not None and chunk is not None:
-                    self._futures.append(
-                        executor._submit(self._terms, self._call_chunk, (chunk,), {})
+                    future = executor._submit(
+                        self._terms, self._call_chunk, (chunk,), {}
                     )
+                    self._futures.append((future, len(chunk)))
                 executor = None
                 left = None if end is None else end - time.monotonic()
-                results = self._futures[0].result(left)
+                future, count = self._futures[0]
+                try:
+                    results = future.result(left)
+                except BaseException:
+                    if bar is not None and future.done():
+                        bar.add(count, False)
+                    raise
+                if bar is not None:
+                    bar.add(count, True)
+                del future
                 self._futures.popleft()
                 results.reverse()
                 while results:
                     yield results.pop()
         finally:
-            for future in self._futures:
+            for future, _ in self._futures:
                 future.cancel()
+            if bar is not None:
+                bar.ended()
+
+
+def _as_many(iterables: tuple[Iterable[Any], ...]) -> Iterable[Any]:
+    """Returns as many inputs as calls can be made of iterables, as far as is known."""
+    lengths = [operator.length_hint(each, -1) for each in iterables]
+    return zip() if -1 in lengths else range(min(lengths, default=0))
 
 
 def _call_chunk(fn: Callable[..., T], chunk: tuple[tuple[Any, ...], ...]) -> list[T]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, NoReturn, Self, TypeVar
 
     from ._log_relay import LogRelay
+    from ._progress import Progress
     from ._threads import Threads
     from .context import BaseContext
 
@@ -122,6 +123,10 @@ class Pool:
     - `retries`: as above. A task that was run again as often, and in which a worker has
       died again, fails with `WorkerDied`, which tells how often it was tried. An error is
       no reason to run a task again, nor is its timeout.
+    - `progress`, in maps: True shows how many inputs are done, how long the others may take
+      and how many have no result, in a bar of `tqdm`, which draws it in a notebook, too. A
+      mapping has options for `tqdm`, such as `{"desc": "pages"}`. The bar goes on as results
+      arrive, whoever waits for them. Needs `tqdm`: `pip install 'procession[progress]'`.
 
     A result can be awaited in a loop of asyncio, and the iterator of an `imap` be used in an
     `async for`: whose task is cancelled has the work cancelled, and killed if it runs.
@@ -386,6 +391,7 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
     ) -> list[T]:
         """Calls a function with each item, in the workers; returns the results.
 
@@ -397,7 +403,7 @@ class Pool:
             [0, 1, 4, 9, 16]
             ['A', 'B']
         """
-        return self._map(func, iterable, chunksize, False, timeout, retries)
+        return self._map(func, iterable, chunksize, False, timeout, retries, progress)
 
     def starmap(
         self,
@@ -407,6 +413,7 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
     ) -> list[T]:
         """As `map`, with items that are the arguments of one call each.
 
@@ -416,7 +423,7 @@ class Pool:
             ...     print(pool.starmap(divmod, [(7, 2), (9, 4)]))
             [(3, 1), (2, 1)]
         """
-        return self._map(func, iterable, chunksize, True, timeout, retries)
+        return self._map(func, iterable, chunksize, True, timeout, retries, progress)
 
     def map_async(
         self,
@@ -428,6 +435,7 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
     ) -> MapResult[T]:
         """As `map`, but returns the result to come.
 
@@ -446,6 +454,7 @@ class Pool:
             (callback, error_callback),
             timeout,
             retries,
+            progress,
         )
 
     def starmap_async(
@@ -458,6 +467,7 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
     ) -> MapResult[T]:
         """As `starmap`, but returns the result to come.
 
@@ -477,6 +487,7 @@ class Pool:
             (callback, error_callback),
             timeout,
             retries,
+            progress,
         )
 
     def imap(
@@ -487,6 +498,7 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
     ) -> IMapIterator[T]:
         """As `map`, but yields the results one by one, as they come in their order.
 
@@ -500,7 +512,7 @@ class Pool:
             [0.0, 1.0, 1.4142135623730951]
         """
         results: IMapIterator[T] = self._imap(
-            func, iterable, chunksize, True, timeout, retries
+            func, iterable, chunksize, True, timeout, retries, progress
         )
         return results
 
@@ -512,6 +524,7 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        progress: bool | Mapping[str, Any] = False,
     ) -> IMapIterator[T]:
         """As `imap`, but yields the results as they come.
 
@@ -524,7 +537,7 @@ class Pool:
             10
         """
         results: IMapIterator[T] = self._imap(
-            func, iterable, chunksize, False, timeout, retries
+            func, iterable, chunksize, False, timeout, retries, progress
         )
         return results
 
@@ -536,12 +549,17 @@ class Pool:
         star: bool,
         timeout: float | None,
         retries: int | None,
+        progress: bool | Mapping[str, Any],
     ) -> list[Any]:
         terms = self._terms_of(timeout, retries)
         self._check_running()
         items = _at_hand(iterable)
         chunksize = self._chunksize(len(items), chunksize, timeout)
-        return self._engine.map(self, func, items, chunksize, star, terms)
+        call = self, func, items, chunksize, star
+        if progress is False:
+            return self._engine.map(*call, terms)
+        with _shown(progress, items, chunksize) as bar:
+            return self._engine.map(*call, terms, progress=bar)
 
     def _map_async(
         self,
@@ -552,14 +570,21 @@ class Pool:
         callbacks: tuple[Any, Any],
         timeout: float | None,
         retries: int | None,
+        progress: bool | Mapping[str, Any],
     ) -> MapResult[Any]:
         terms = self._terms_of(timeout, retries)
         self._check_running()
         items = _at_hand(iterable)
         chunksize = self._chunksize(len(items), chunksize, timeout)
-        return self._engine.map_async(
-            self, func, items, chunksize, star, *callbacks, terms
-        )
+        call = self, func, items, chunksize, star, *callbacks
+        if progress is False:
+            return self._engine.map_async(*call, terms)
+        bar = _shown(progress, items, chunksize)
+        try:
+            return self._engine.map_async(*call, terms, progress=bar)
+        except BaseException:
+            bar.ended()
+            raise
 
     def _imap(
         self,
@@ -569,14 +594,26 @@ class Pool:
         ordered: bool,
         timeout: float | None,
         retries: int | None,
+        progress: bool | Mapping[str, Any],
     ) -> Any:
         terms = self._terms_of(timeout, retries)
         self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
-        results, feeder = self._engine.imap(
-            self, func, iterable, chunksize, ordered, terms
-        )
+        if progress is False:
+            results, feeder = self._engine.imap(
+                self, func, iterable, chunksize, ordered, terms
+            )
+        else:
+            bar = _shown(progress, iterable, chunksize)
+            try:
+                inputs = bar.counting(iterable)
+                results, feeder = self._engine.imap(
+                    self, func, inputs, chunksize, ordered, terms, progress=bar
+                )
+            except BaseException:
+                bar.ended()
+                raise
         if feeder is not None:
             try:
                 start_daemon(feeder.run, "procession-feeder")
@@ -737,6 +774,15 @@ def _end(engine: _procession.Pool | Threads, relay: LogRelay | None) -> None:
     engine.terminate()
     if relay is not None:
         relay.stop()
+
+
+def _shown(
+    progress: bool | Mapping[str, Any], inputs: Iterable[Any], chunksize: int
+) -> Progress:
+    """Returns the bar of a map, drawn for the first time."""
+    from ._progress import Progress
+
+    return Progress(progress, inputs, chunksize)
 
 
 def _terms(timeout: float | None, retries: int) -> Terms:

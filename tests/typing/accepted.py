@@ -57,6 +57,8 @@ def pools() -> None:
         later: AsyncResult[int] = pool.apply_async(len, ([],))
         assert_type(later.cancel(kill=True), bool)
         assert_type(pool.workers()[0].pid, int)
+        assert_type(pool.map(square, [1], progress=True), list[float])
+        assert_type(pool.imap(square, [1], progress={"desc": "a"}), IMapIterator[float])
 
 
 def executors() -> None:

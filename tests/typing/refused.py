@@ -24,6 +24,7 @@ def pools(pool: Pool) -> None:
     pool.imap(square, [1]).next().upper()  # refused
     pool.map(square)  # refused
     pool.imap(square, [1], chunks=3)  # refused
+    pool.map(square, [1], progress="yes")  # refused
     print(names, later)
 
 

@@ -17,6 +17,7 @@ use crate::pool::callback::wake_all;
 use crate::pool::driver::Driver;
 use crate::pool::gc_guard::GcGuard;
 use crate::pool::place::Place;
+use crate::pool::progress;
 use crate::pool::result::{generic_alias, next_job};
 use crate::pool::signal::Signal;
 
@@ -37,6 +38,8 @@ pub struct IMapIterator {
     core: Option<Arc<dyn Driver>>,
     job: u64,
     made: GcGuard,
+    /// Something shows how far it is. Most have nothing, and are not asked for it.
+    is_shown: bool,
     signal: Signal,
     state: Mutex<ImapState>,
 }
@@ -58,6 +61,8 @@ struct ImapState {
     cache: Py<PyDict>,
     /// What is called, for the text of errors.
     function: Option<Py<PyAny>>,
+    /// What shows how far it is.
+    progress: Option<Py<PyAny>>,
     chunk: usize,
     ordered: bool,
     /// What may be fetched.
@@ -117,10 +122,11 @@ impl IMapIterator {
         pool: &Bound<'py, PyAny>,
         cache: &Bound<'py, PyDict>,
         (function, chunk): (&Bound<'py, PyAny>, usize),
+        progress: Option<Py<PyAny>>,
         ordered: bool,
     ) -> PyResult<Bound<'py, Self>> {
         let py = pool.py();
-        let this = Self::new(core, pool, cache, ordered);
+        let this = Self::new(core, pool, cache, progress, ordered);
         {
             let mut state = this.state();
             state.function = Some(function.clone().unbind());
@@ -140,17 +146,20 @@ impl IMapIterator {
         core: Option<Arc<dyn Driver>>,
         pool: &Bound<'_, PyAny>,
         cache: &Bound<'_, PyDict>,
+        progress: Option<Py<PyAny>>,
         ordered: bool,
     ) -> Self {
         Self {
             core,
             job: next_job(),
             made: GcGuard::default(),
+            is_shown: progress.is_some(),
             signal: Signal::default(),
             state: Mutex::new(ImapState {
                 pool: Some(pool.clone().unbind()),
                 cache: cache.clone().unbind(),
                 function: None,
+                progress,
                 chunk: 1,
                 ordered,
                 items: VecDeque::new(),
@@ -188,6 +197,9 @@ impl IMapIterator {
     /// Takes what came of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         let arrival = arrival.translated(slf.py(), slf.get().core.as_ref());
+        if slf.get().is_shown {
+            Self::show(slf, index, arrival.success);
+        }
         let mut state = slf.get().state();
         if state.closed {
             state.index += 1;
@@ -215,6 +227,19 @@ impl IMapIterator {
             state.unsorted.insert(index, item);
         }
         Self::announce(slf, state);
+    }
+
+    fn show(slf: &Bound<'_, Self>, index: usize, success: bool) {
+        let py = slf.py();
+        let state = slf.get().state();
+        let progress = state.progress.as_ref();
+        let progress = progress.map(|progress| progress.clone_ref(py));
+        drop(state);
+        if let Some(progress) = progress
+            && !progress::arrived(py, &progress, index, success)
+        {
+            let _told_no_more = slf.get().state().progress.take();
+        }
     }
 
     /// Says how many results there will be.
@@ -245,9 +270,13 @@ impl IMapIterator {
     fn announce(slf: &Bound<'_, Self>, mut state: MutexGuard<'_, ImapState>) {
         let py = slf.py();
         let complete = state.length == Some(state.index);
-        let (pool, function) = match complete {
-            true => (state.pool.take(), state.function.take()),
-            false => (None, None),
+        let (pool, function, progress) = match complete {
+            true => (
+                state.pool.take(),
+                state.function.take(),
+                state.progress.take(),
+            ),
+            false => (None, None, None),
         };
         let cache = complete.then(|| state.cache.clone_ref(py));
         let wakers = match state.has_news() {
@@ -255,13 +284,16 @@ impl IMapIterator {
             false => Vec::new(),
         };
         drop(state);
+        if let Some(progress) = &progress {
+            progress::ended(py, progress);
+        }
         slf.get().signal.notify();
         wake_all(py, wakers);
         if let Some(cache) = cache {
             // A cache that the user has emptied is no reason to fail.
             let _ = cache.bind(py).del_item(slf.get().job);
         }
-        drop((pool, function));
+        drop((pool, function, progress));
     }
 
     /// Tells whether no more tasks are to be made before results were fetched; then
@@ -315,9 +347,10 @@ impl IMapIterator {
 impl IMapIterator {
     /// Makes an iterator over results that threads bring.
     #[new]
-    fn py_new(pool: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (pool, progress=None))]
+    fn py_new(pool: &Bound<'_, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Self> {
         let cache = pool.getattr("_cache")?.cast_into::<PyDict>()?;
-        Ok(Self::new(None, pool, &cache, true))
+        Ok(Self::new(None, pool, &cache, progress, true))
     }
 
     #[classmethod]
@@ -340,6 +373,7 @@ impl IMapIterator {
         visit.call(&state.cache)?;
         visit.call(&state.pool)?;
         visit.call(&state.function)?;
+        visit.call(&state.progress)?;
         for waker in &state.wakers {
             visit.call(waker)?;
         }
@@ -359,6 +393,7 @@ impl IMapIterator {
         let dropped = (
             state.pool.take(),
             state.function.take(),
+            state.progress.take(),
             std::mem::take(&mut state.items),
             std::mem::take(&mut state.unsorted),
             std::mem::take(&mut state.wakers),
@@ -514,8 +549,12 @@ impl IMapIterator {
         // They have come, though nobody fetches them.
         state.index += unsorted.len();
         let wakers = std::mem::take(&mut state.wakers);
+        let progress = state.progress.take();
         drop(state);
         drop((items, unsorted));
+        if let Some(progress) = progress {
+            progress::ended(slf.py(), &progress);
+        }
         wake_all(slf.py(), wakers);
         match this.core {
             Some(_) => Self::cancel(slf, false).map(drop),
@@ -559,8 +598,12 @@ impl IMapIterator {
 impl IMapUnorderedIterator {
     /// Makes an iterator over results that threads bring.
     #[new]
-    fn py_new(pool: &Bound<'_, PyAny>) -> PyResult<PyClassInitializer<Self>> {
-        let base = IMapIterator::py_new(pool)?;
+    #[pyo3(signature = (pool, progress=None))]
+    fn py_new(
+        pool: &Bound<'_, PyAny>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let base = IMapIterator::py_new(pool, progress)?;
         base.state().ordered = false;
         Ok(PyClassInitializer::from(base).add_subclass(Self))
     }

@@ -14,6 +14,7 @@ mod driver;
 mod gc_guard;
 mod message;
 mod place;
+mod progress;
 mod signal;
 mod sink;
 

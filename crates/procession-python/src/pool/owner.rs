@@ -136,6 +136,7 @@ impl Pool {
             success: callback,
             error: error_callback,
             listener: None,
+            progress: None,
         };
         let task = message::call((func, args, kwds), self.reader, terms.retries > 0);
         raise_interrupt(pool.py(), &task)?;
@@ -178,7 +179,8 @@ impl Pool {
 
     /// Calls a function with each of the items, which have a length, and waits for
     /// the list of results.
-    #[pyo3(signature = (pool, func, items, chunksize, star, terms=None))]
+    #[pyo3(signature = (pool, func, items, chunksize, star, terms=None, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are those of `map`")]
     fn map(
         &self,
         pool: &Bound<'_, PyAny>,
@@ -187,19 +189,25 @@ impl Pool {
         chunksize: usize,
         star: bool,
         terms: message::PolicyParts,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
+        let callbacks = Callbacks {
+            progress,
+            ..Callbacks::default()
+        };
         let way = Way {
             chunk: chunksize,
             star,
             terms: message::terms(terms)?,
         };
-        let result = self.begin_map(pool, func, items, way, Callbacks::default())?;
+        let result = self.begin_map(pool, func, items, way, callbacks)?;
         self.wait_for(pool.py(), &result)
     }
 
     /// Has a function called with each of the items; returns the result to come.
     #[pyo3(signature = (
-        pool, func, items, chunksize, star, callback=None, error_callback=None, terms=None
+        pool, func, items, chunksize, star, callback=None, error_callback=None, terms=None,
+        progress=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are those of `map_async`")]
     fn map_async<'py>(
@@ -212,12 +220,14 @@ impl Pool {
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
         terms: message::PolicyParts,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, ApplyResult>> {
         let callbacks = Callbacks {
             function: None,
             success: callback,
             error: error_callback,
             listener: None,
+            progress,
         };
         let way = Way {
             chunk: chunksize,
@@ -233,7 +243,8 @@ impl Pool {
     /// by one, and what is to be run in a thread if the iterable may block. What it yields
     /// may be the arguments of a call each, and results may be made that nobody fetches.
     #[pyo3(signature = (
-        pool, func, iterable, chunksize, ordered, terms=None, star=false, unbounded=false
+        pool, func, iterable, chunksize, ordered, terms=None, star=false, unbounded=false,
+        progress=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are those of `imap`")]
     fn imap<'py>(
@@ -246,6 +257,7 @@ impl Pool {
         terms: message::PolicyParts,
         star: bool,
         unbounded: bool,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, IMapIterator>, Option<Feeder>)> {
         let py = pool.py();
         let cache = self.cache.bind(py);
@@ -262,7 +274,8 @@ impl Pool {
         let inputs = Inputs::new(iterator, chunksize, self.reader)?;
         // From here on no code of Python runs in which a handler might raise: somebody
         // has to have the results, or nobody must wait for them.
-        let stream = IMapIterator::create(core, pool, cache, (func, chunksize), ordered)?;
+        let about = (func, chunksize);
+        let stream = IMapIterator::create(core, pool, cache, about, progress, ordered)?;
         if unbounded {
             stream.get().make_all()?;
         }

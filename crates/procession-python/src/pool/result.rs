@@ -18,6 +18,7 @@ use crate::pool::callback::{is_waiting, put_off, uninterrupted, wake_all};
 use crate::pool::driver::Driver;
 use crate::pool::gc_guard::GcGuard;
 use crate::pool::place::Place;
+use crate::pool::progress;
 use crate::pool::signal::Signal;
 
 /// The result of `apply_async`; the base of that of `map_async`.
@@ -40,6 +41,8 @@ pub struct ApplyResult {
     /// Tasks are still being made of the inputs.
     is_fed: AtomicBool,
     cancelled: AtomicBool,
+    /// Something shows how far it is. Most have nothing, and are not asked for it.
+    is_shown: bool,
     signal: Signal,
     state: Mutex<ResultState>,
 }
@@ -65,6 +68,8 @@ struct ResultState {
     callback: Option<Py<PyAny>>,
     error_callback: Option<Py<PyAny>>,
     listener: Option<Py<PyAny>>,
+    /// What shows how far a map is.
+    progress: Option<Py<PyAny>>,
     /// They are called when the result is there: for who does not wait, but awaits it.
     wakers: Vec<Py<PyAny>>,
     success: bool,
@@ -89,6 +94,8 @@ pub struct Callbacks {
     /// Its `_settle` is told in any case, and while others have the result already: the
     /// future that users have in the place of this result.
     pub listener: Option<Py<PyAny>>,
+    /// What shows how far a map is.
+    pub progress: Option<Py<PyAny>>,
 }
 
 impl ApplyResult {
@@ -128,7 +135,13 @@ impl ApplyResult {
         if left == 0 {
             // There is nothing to wait for, and nobody is called, as ever.
             this.get().done.store(true, Ordering::Release);
-            this.get().state().pool = None;
+            let mut state = this.get().state();
+            let (pool, progress) = (state.pool.take(), state.progress.take());
+            drop(state);
+            drop(pool);
+            if let Some(progress) = progress {
+                progress::ended(py, &progress);
+            }
         } else {
             cache.set_item(this.get().job, &this)?;
         }
@@ -149,6 +162,7 @@ impl ApplyResult {
             done: AtomicBool::new(false),
             is_fed: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            is_shown: callbacks.progress.is_some(),
             signal: Signal::default(),
             state: Mutex::new(ResultState {
                 pool: Some(pool.clone().unbind()),
@@ -157,6 +171,7 @@ impl ApplyResult {
                 callback: callbacks.success,
                 error_callback: callbacks.error,
                 listener: callbacks.listener,
+                progress: callbacks.progress,
                 wakers: Vec::new(),
                 success: true,
                 value: None,
@@ -202,6 +217,26 @@ impl ApplyResult {
 
     /// Takes what came of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
+        if slf.get().is_shown {
+            Self::show(slf, index, arrival.success);
+        }
+        Self::take(slf, index, arrival);
+    }
+
+    fn show(slf: &Bound<'_, Self>, index: usize, success: bool) {
+        let py = slf.py();
+        let state = slf.get().state();
+        let progress = state.progress.as_ref();
+        let progress = progress.map(|progress| progress.clone_ref(py));
+        drop(state);
+        if let Some(progress) = progress
+            && !progress::arrived(py, &progress, index, success)
+        {
+            let _told_no_more = slf.get().state().progress.take();
+        }
+    }
+
+    fn take(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         let py = slf.py();
         let this = slf.get();
         let Arrival {
@@ -251,7 +286,7 @@ impl ApplyResult {
                 map.left = map.left.saturating_sub(count.saturating_sub(1)).max(1);
             }
         }
-        Self::arrive(slf, 0, arrival);
+        Self::take(slf, 0, arrival);
     }
 
     /// Calls back, and then lets whoever waits go on.
@@ -269,6 +304,7 @@ impl ApplyResult {
             .zip(state.value.as_ref())
             .map(|(callback, value)| (callback.clone_ref(py), value.clone_ref(py)));
         let listener = state.listener.take();
+        let progress = state.progress.take();
         let outcome = (
             state.success,
             listener
@@ -280,6 +316,9 @@ impl ApplyResult {
         let function = state.function.take();
         let cache = state.cache.clone_ref(py);
         drop(state);
+        if let Some(progress) = &progress {
+            progress::ended(py, progress);
+        }
         if let Some((callback, value)) = callback
             && let Err(error) = callback.call1(py, (value,))
         {
@@ -306,7 +345,7 @@ impl ApplyResult {
                 put_off(py, error, listener.bind(py));
             }
         }
-        drop((callbacks, pool, function, listener));
+        drop((callbacks, pool, function, listener, progress));
     }
 
     /// Takes a result that never became a task out of the pool's cache.
@@ -392,6 +431,7 @@ impl ApplyResult {
             success: callback,
             error: error_callback,
             listener: None,
+            progress: None,
         };
         Ok(Self::new(None, pool, &cache, callbacks, None))
     }
@@ -415,6 +455,7 @@ impl ApplyResult {
             &state.callback,
             &state.error_callback,
             &state.listener,
+            &state.progress,
             &state.value,
         ] {
             visit.call(object)?;
@@ -435,6 +476,7 @@ impl ApplyResult {
             state.callback.take(),
             state.error_callback.take(),
             state.listener.take(),
+            state.progress.take(),
             state.value.take(),
             std::mem::take(&mut state.wakers),
         );
@@ -672,20 +714,23 @@ impl ApplyResult {
 impl MapResult {
     /// Makes the result of a map that threads bring.
     #[new]
-    #[pyo3(signature = (pool, chunksize, length, callback, error_callback))]
+    #[pyo3(signature = (pool, chunksize, length, callback, error_callback, progress=None))]
     fn py_new(
         pool: &Bound<'_, PyAny>,
         chunksize: usize,
         length: usize,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let py = pool.py();
-        let base = ApplyResult::py_new(pool, callback, error_callback)?;
+        let mut base = ApplyResult::py_new(pool, callback, error_callback)?;
         let left = length.div_ceil(chunksize.max(1));
         let places = places(py, length)?;
+        base.is_shown = progress.is_some();
         let mut state = base.state();
         state.value = Some(places.into_any().unbind());
+        state.progress = progress.filter(|_| left > 0);
         state.map = Some(Map {
             length,
             chunk: chunksize,

@@ -1,0 +1,30 @@
+//! What shows how far a map is: an object of Python, told of each task.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::pool::callback::{put_off, was_interrupted};
+
+/// Tells `progress` of the task at `index`; false if it is to be told no more, because it
+/// has failed. The results go on without it.
+pub fn arrived(py: Python<'_>, progress: &Py<PyAny>, index: usize, success: bool) -> bool {
+    let told = progress.call_method1(py, intern!(py, "arrived"), (index, success));
+    report(py, progress, told)
+}
+
+/// Tells `progress` that nothing more will come.
+pub fn ended(py: Python<'_>, progress: &Py<PyAny>) {
+    let told = progress.call_method0(py, intern!(py, "ended"));
+    report(py, progress, told);
+}
+
+fn report(py: Python<'_>, progress: &Py<PyAny>, told: PyResult<Py<PyAny>>) -> bool {
+    match told {
+        Ok(_) => true,
+        Err(error) if was_interrupted(py, &error) => true,
+        Err(error) => {
+            put_off(py, error, progress.bind(py));
+            false
+        }
+    }
+}

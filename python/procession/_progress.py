@@ -1,0 +1,162 @@
+"""The bar that shows how far a map is: one of tqdm, where that is installed.
+
+No thread looks after it. Whoever takes a result in, because it waits for the results or
+because nobody does, tells the bar of each task.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+from collections.abc import Mapping, Sized
+
+from . import get_context
+from ._errors import OwnerDied
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+    from typing import Any, Self
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Shows how many inputs of a map are done, and how many of them have no result.
+
+    Args:
+        options: True, or what `tqdm` is given by name.
+        inputs: The inputs; how many there are is asked for, and may be unknown.
+        chunksize: How many inputs make a task.
+
+    Raises:
+        ImportError: tqdm is not installed.
+        TypeError: The options are neither True nor a mapping, or tqdm does not know one.
+    """
+
+    def __init__(
+        self, options: bool | Mapping[str, Any], inputs: Iterable[Any], chunksize: int
+    ) -> None:
+        if options is not True and not isinstance(options, Mapping):
+            raise TypeError(
+                "progress must be True, False or a mapping of options for tqdm, not"
+                f" {type(options).__name__}"
+            )
+        given = {} if options is True else dict(options)
+        total: int | None = operator.length_hint(inputs, -1)
+        self._chunksize = max(chunksize, 1)
+        # How many inputs there are, or have been asked for so far.
+        self._taken = len(inputs) if isinstance(inputs, Sized) else 0
+        self._failed = 0
+        self._postfix = given.get("postfix")
+        # Results may come in several threads.
+        self._lock = threading.Lock()
+        self._has_ended = False
+        given.setdefault("total", None if total == -1 else total)
+        # tqdm would adapt it, and have a thread look after those that are slow then.
+        given.setdefault("miniters", 1)
+        kind = _bar_class()
+        try:
+            self._bar = kind(**given)
+        except BaseException:
+            _free_lock(kind)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.ended()
+
+    def counting(self, inputs: Iterable[Any]) -> Iterable[Any]:
+        """Returns inputs that are counted, where it is not known how many there are."""
+        return inputs if isinstance(inputs, Sized) else self._count(iter(inputs))
+
+    def _count(self, inputs: Iterator[Any]) -> Iterator[Any]:
+        for each in inputs:
+            self._taken += 1
+            yield each
+
+    def arrived(self, index: int, success: bool) -> None:
+        """Counts the inputs of a task that is done.
+
+        An error of the inputs themselves stands in the place of a task that has none.
+        """
+        left = self._taken - index * self._chunksize
+        self.add(max(min(self._chunksize, left), 0), success)
+
+    def add(self, inputs: int, success: bool) -> None:
+        """Counts inputs that are done."""
+        with self._lock:
+            if self._has_ended or not inputs:
+                return
+            if not success:
+                self._failed += inputs
+                postfix = self._postfix if isinstance(self._postfix, Mapping) else {}
+                self._bar.set_postfix(
+                    {**postfix, "failed": self._failed}, refresh=False
+                )
+            try:
+                self._bar.update(inputs)
+            except OwnerDied:
+                # A worker was killed while it drew a bar of its own. This one is drawn
+                # with the next result.
+                pass
+            except BaseException as error:
+                _free_lock(type(self._bar))
+                if isinstance(error, Exception):
+                    # This bar, too, is drawn no more.
+                    self._bar.disable = self._has_ended = True
+                raise
+
+    def ended(self) -> None:
+        """Leaves the bar as it is: nothing more will come."""
+        with self._lock:
+            if self._has_ended:
+                return
+            self._has_ended = True
+        while True:
+            try:
+                return self._bar.close()
+            except OwnerDied:
+                pass  # As above. The lock is free now.
+
+
+def _free_lock(kind: Any) -> None:
+    """Frees the lock of tqdm, which keeps it when it cannot draw; no bar could be drawn."""
+    try:
+        kind.get_lock().release()
+    except Exception:
+        pass  # This thread does not have it.
+
+
+def _bar_class() -> Any:
+    """Returns the class of tqdm that fits where the program runs: a terminal or a notebook."""
+    try:
+        from tqdm.auto import tqdm
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "tqdm":
+            raise
+        raise ImportError(
+            "progress needs tqdm, which is not installed here: pip install"
+            " 'procession[progress]'",
+            name="tqdm",
+        ) from error
+    if not hasattr(tqdm, "_lock"):
+        from tqdm.std import tqdm as base
+
+        # Bars of several processes may share a terminal. tqdm would make a lock of the
+        # standard library's `multiprocessing`, which may start a process for that.
+        base.set_lock(get_context().RLock())
+
+    class Bar(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
+        # There is no thread of tqdm's.
+        monitor_interval = 0
+
+    return Bar
