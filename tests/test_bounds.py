@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from library import PATIENCE
+from library import PATIENCE, load
 from targets import bounds as targets
 from targets import pool as pool_targets
 
@@ -204,7 +204,40 @@ def test_spawned_worker_has_its_environment_from_the_start(program) -> None:
 
 
 @pytest.mark.parametrize("option", ["memory_limit", "max_memory_per_worker"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "text"])
-def test_limit_is_a_number_of_bytes(lib, option, value) -> None:
-    with pytest.raises(ValueError, match=option):
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, 1.5, True, "text", "", "1", "GB", "1G", "-1GB", "0MB", ".5GB", "1.GB"]
+    + ["1e3MB", "1,5GB", "1 000MB", "1GB per worker", "0.1B", b"1GB"],
+)
+def test_limit_is_a_number_of_bytes_or_a_size(lib, option, value) -> None:
+    with pytest.raises(ValueError, match=f"{option} must be .* not {value!r}"):
         lib.Pool(1, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("10B", 10),
+        ("3kB", 3000),
+        ("3 KiB", 3072),
+        ("512MB", 512 * 1000**2),
+        ("512mib", 512 * 1024**2),
+        ("1.5GB", 1_500_000_000),
+        ("1.5GiB", 3 * 1024**3 // 2),
+        ("0.001TB", 1000**3),
+        ("2TiB", 2 * 1024**4),
+        # A float does not hold it.
+        ("9.007199254740993TB", 9_007_199_254_740),
+        ("9007199254740993B", 9_007_199_254_740_993),
+    ],
+)
+def test_size_is_text_with_a_unit(text, size) -> None:
+    assert load("_sizes").parse_size("memory_limit", text) == size
+
+
+def test_limit_given_as_text_is_that_of_the_workers(lib, mp, limit) -> None:
+    mebibytes = limit // MEBIBYTE
+    with mp.Pool(1, memory_limit=f"{mebibytes}MiB") as pool:
+        with pytest.raises(lib.MemoryLimitExceeded) as caught:
+            pool.apply_async(targets.use, (MUCH,)).get(PATIENCE)
+        assert caught.value.limit == mebibytes * MEBIBYTE

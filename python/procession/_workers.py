@@ -10,6 +10,7 @@ import os
 import reprlib
 
 from . import _outcome, _procession, _registry, reduction, util
+from ._sizes import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,19 +28,11 @@ class Bounds:
 
     def __init__(
         self,
-        memory_limit: int | None,
-        max_memory_per_worker: int | None,
+        memory_limit: int | str | None,
+        max_memory_per_worker: int | str | None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None,
     ) -> None:
-        for name, value in (
-            ("memory_limit", memory_limit),
-            ("max_memory_per_worker", max_memory_per_worker),
-        ):
-            if value is not None and (not isinstance(value, int) or value <= 0):
-                raise ValueError(
-                    f"{name} must be a positive number of bytes, not {value!r}"
-                )
         # Of those that are set.
         self.names = [
             name
@@ -51,8 +44,8 @@ class Bounds:
             )
             if value is not None
         ]
-        self.memory_limit = memory_limit
-        self._resident = max_memory_per_worker
+        self.memory_limit = parse_size("memory_limit", memory_limit)
+        self._resident = parse_size("max_memory_per_worker", max_memory_per_worker)
         self._affinity = affinity
         if affinity is not None and not callable(affinity):
             self._affinity = _checked_cpus(affinity)

@@ -426,10 +426,11 @@ class ProcessPoolExecutor(_base.Executor):
             killed with its worker and fails with `procession.TaskTimeout`; nothing else is
             lost. In a `map` it is the time of each chunk.
         retries: How often a task is run again when its worker has died in it.
-        memory_limit: How many bytes of private memory a worker may have. A task that
-            needs more fails with `procession.MemoryLimitExceeded`.
-        max_memory_per_worker: A worker that has more bytes than this in RAM when its task
-            is done is replaced.
+        memory_limit: How much private memory a worker may have, in bytes or as text such
+            as "2GB" (powers of 1000) or "2GiB" (of 1024). A task that needs more fails with
+            `procession.MemoryLimitExceeded`.
+        max_memory_per_worker: A worker that has more than this in RAM when its task is done
+            is replaced; given as `memory_limit` is.
         affinity: The CPUs that the workers run on, or a function of the worker's index.
         env: What the workers have in their environment besides, or a function of the
             worker's index.
@@ -465,8 +466,8 @@ class ProcessPoolExecutor(_base.Executor):
         max_tasks_per_child: int | None = None,
         timeout: float | None = None,
         retries: int = 0,
-        memory_limit: int | None = None,
-        max_memory_per_worker: int | None = None,
+        memory_limit: int | str | None = None,
+        max_memory_per_worker: int | str | None = None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
     ) -> None:

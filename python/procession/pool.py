@@ -93,11 +93,12 @@ class Pool:
         context: The context that the workers are started with.
         retries: How often a task is run again when its worker has died in it; a call
             may ask for another number.
-        memory_limit: How many bytes of private memory a worker may have. A task that
+        memory_limit: How much private memory a worker may have, as a number of bytes or as
+            text: "2GB" is 2 * 1000**3 bytes, "2GiB" is 2 * 1024**3. A task that
             needs more fails with `MemoryLimitExceeded`, also if its worker dies of it.
             Shared memory is not counted: what arguments and results travel in.
-        max_memory_per_worker: A worker that has more bytes than this in RAM when its task
-            is done, what it shares not counted, is replaced.
+        max_memory_per_worker: A worker that has more than this in RAM when its task
+            is done, what it shares not counted, is replaced; given as `memory_limit` is.
         affinity: The CPUs that the workers run on, by number, or a function that returns
             those of the worker with a certain `worker_index`.
         env: What the workers have in their environment besides what is in this process's,
@@ -177,8 +178,8 @@ class Pool:
         context: BaseContext | None = None,
         *,
         retries: int = 0,
-        memory_limit: int | None = None,
-        max_memory_per_worker: int | None = None,
+        memory_limit: int | str | None = None,
+        max_memory_per_worker: int | str | None = None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
         log_relay: bool = False,
