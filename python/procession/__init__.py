@@ -2,7 +2,7 @@
 
 Every name of `multiprocessing` is here and means the same; docs/compat.md lists where it
 is better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied`, `TaskTimeout`,
-`CancelledError`, `MemoryLimitExceeded` and `RemoteError`, on `Process` the members
+`SoftTimeout`, `CancelledError`, `MemoryLimitExceeded` and `RemoteError`, on `Process` the members
 `state`, `blocked_on`, `result`, `request_stop`, `stop_requested` and `worker_index`,
 and what the class `Pool` tells of.
 
@@ -43,6 +43,9 @@ from .context import (
 )
 from .context import (
     RemoteError as RemoteError,
+)
+from .context import (
+    SoftTimeout as SoftTimeout,
 )
 from .context import (
     TaskTimeout as TaskTimeout,
@@ -132,6 +135,7 @@ __all__ = [
     "RemoteError",
     "Semaphore",
     "SimpleQueue",
+    "SoftTimeout",
     "TaskTimeout",
     "TimeoutError",
     "Value",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import operator
 
+from ._errors import SoftTimeout
+from ._outcome import unpack_error
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, NoReturn, Self
 
     from ._procession import IMapIterator
 
-__all__ = ["Items", "cut", "mapstar", "starmapstar"]
+__all__ = ["Failure", "Items", "collect", "cut", "mapstar", "starmapstar"]
 
 
 def cut(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
@@ -30,6 +33,52 @@ def mapstar(args: tuple[Any, ...]) -> list[Any]:
 def starmapstar(args: tuple[Any, ...]) -> list[Any]:
     """Returns the list of `itertools.starmap(*args)`."""
     return list(itertools.starmap(args[0], args[1]))
+
+
+def collect(
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
+    star: bool,
+    pack: Callable[[BaseException, object], Any],
+) -> list[Any]:
+    """Returns the results, with what arrives as the error in the place of each that failed.
+
+    Args:
+        function: What is called with each input.
+        inputs: The inputs.
+        star: Whether an input is the arguments of a call.
+        pack: Makes what crosses of an error.
+    """
+    results: list[Any] = []
+    try:
+        for each in inputs:
+            try:
+                results.append(function(*each) if star else function(each))
+            except (KeyboardInterrupt, MemoryError, SoftTimeout):
+                raise  # It is the matter of the whole task.
+            except BaseException as error:
+                results.append(Failure(pack(_from_below(error), None)))
+    except SoftTimeout as error:
+        # The time of the task is over: what it has not done has no other result.
+        failure = Failure(pack(_from_below(error), None))
+        results.extend([failure] * (len(inputs) - len(results)))
+    return results
+
+
+def _from_below(error: BaseException) -> BaseException:
+    """Returns an error without the frame that caught it, which is no news to anybody."""
+    trace = error.__traceback__
+    return error.with_traceback(trace and trace.tb_next)
+
+
+class Failure:
+    """Stands for an error among results, and arrives as that error."""
+
+    def __init__(self, packed: Any) -> None:
+        self._packed = packed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpack_error, (self._packed,)
 
 
 class Items(itertools.chain):  # type: ignore[type-arg]

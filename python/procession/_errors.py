@@ -18,6 +18,7 @@ __all__ = [
     "ProcessError",
     "RemoteError",
     "RemoteTraceback",
+    "SoftTimeout",
     "TaskTimeout",
     "TimeoutError",
     "WorkerDied",
@@ -202,6 +203,47 @@ class TaskTimeout(TimeoutError):
         ...     except procession.TaskTimeout as error:
         ...         print(error.task, error.limit)
         time.sleep 0.1
+    """
+
+    __module__ = "procession.context"
+
+    def __init__(
+        self,
+        message: str,
+        task: str | None = None,
+        limit: float | None = None,
+        pid: int | None = None,
+    ) -> None:
+        super().__init__(message, task, limit, pid)
+        self.task = task
+        self.limit = limit
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SoftTimeout(TimeoutError):
+    """A task of a pool has run for longer than its `soft_timeout`.
+
+    It is raised within the task, which may handle it: it is not killed for that.
+
+    Attributes:
+        task: What it was, such as "module.function".
+        limit: After how many seconds it was told.
+        pid: The process id of the worker.
+
+    Example:
+        >>> import procession
+        >>> import time
+        >>> def careful():
+        ...     try:
+        ...         time.sleep(60)
+        ...     except procession.SoftTimeout as error:
+        ...         return f"stopped after {error.limit} s"
+        >>> with procession.Pool(1) as pool:
+        ...     print(pool.apply(careful, soft_timeout=0.1, timeout=30))
+        stopped after 0.1 s
     """
 
     __module__ = "procession.context"

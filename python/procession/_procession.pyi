@@ -728,8 +728,9 @@ def usage() -> dict[str, int]:
 
 # Pools.
 
-# How many seconds a task may take, and how often it is run again.
-_Terms: TypeAlias = tuple[float | None, int]
+# How many seconds a task may take, how often it is run again, after how many seconds it is
+# interrupted, its priority, and what its error does to its map.
+_Terms: TypeAlias = tuple[float | None, int, float | None, int, str]
 
 _R = TypeVar("_R")
 

@@ -123,7 +123,8 @@ class Progress:
             self._has_ended = True
         while True:
             try:
-                return self._bar.close()
+                self._bar.close()
+                return
             except OwnerDied:
                 pass  # As above. The lock is free now.
 

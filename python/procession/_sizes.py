@@ -48,4 +48,5 @@ def _parse_text(text: str) -> int | None:
     if point and not (whole and fraction):
         return None
     # In whole numbers: a float does not hold each number of bytes.
-    return int(digits) * unit // 10 ** len(fraction)
+    divisor: int = 10 ** len(fraction)
+    return int(digits) * unit // divisor

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._progress import Progress
-    from .pool import Pool, Terms
+    from ._terms import Terms
+    from .pool import Pool
 
 __all__ = ["Threads"]
 
@@ -265,8 +266,14 @@ class _Feeder:
 def _refuse(terms: Terms | None) -> None:
     if terms is None:
         return
-    timeout, retries = terms
+    timeout, retries, soft_timeout, priority, on_error = terms
     if timeout is not None:
         raise ValueError("a task of this pool cannot be killed, and has no timeout")
     if retries:
         raise ValueError("a task of this pool is not run again, and has no retries")
+    if soft_timeout is not None:
+        raise ValueError("a task of this pool has no soft_timeout")
+    if priority:
+        raise ValueError("a task of this pool waits for its turn, and has no priority")
+    if on_error != "continue":
+        raise ValueError("a map of this pool always goes on, and has no on_error")

@@ -23,6 +23,7 @@ from ._errors import (
     OwnerDied,
     ProcessError,
     RemoteError,
+    SoftTimeout,
     TaskTimeout,
     TimeoutError,
     WorkerDied,
@@ -69,6 +70,7 @@ __all__ = [
     "Process",
     "ProcessError",
     "RemoteError",
+    "SoftTimeout",
     "SpawnContext",
     "SpawnProcess",
     "TaskTimeout",
@@ -104,6 +106,7 @@ class BaseContext:
     WorkerDied = WorkerDied
     RemoteError = RemoteError
     TaskTimeout = TaskTimeout
+    SoftTimeout = SoftTimeout
     CancelledError = CancelledError
     MemoryLimitExceeded = MemoryLimitExceeded
 

@@ -19,18 +19,18 @@ import itertools
 import logging
 import operator
 import os
-import queue
 import threading
 import time
 import weakref
 from concurrent import futures as _base
 
 from . import _errors, _procession, get_context, util
+from ._callbacks import Caller, callers
 from ._completion import public, public_names
-from ._thread_start import start_daemon
+from ._terms import make_terms
 from ._workers import Bounds, Starter
 from .context import BaseContext
-from .pool import Pool, _shown, _terms
+from .pool import Pool, _shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from typing import Any, ParamSpec, TypeVar
 
     from ._progress import Progress
-    from .pool import Terms
+    from ._terms import Terms
 
+    # The time limit of a task, its retries, its soft time limit, its priority.
+    Options = tuple[float | None, int, float | None, int]
     P = ParamSpec("P")
     T = TypeVar("T")
 
@@ -137,7 +139,7 @@ class Future(_base.Future["T"]):
     __dir__ = public_names
 
     _call: _procession.ApplyResult[Any] | None = None
-    _caller: _Caller
+    _caller: Caller
     _is_cancelling = False
     _hands_over = False
     # Of the base class, whose stubs do not have it.
@@ -287,53 +289,6 @@ class Future(_base.Future["T"]):
         return super().__repr__()
 
 
-class _Caller:
-    """Does in a thread of its own what calls callbacks; the thread ends if idle for a while.
-
-    It has no lock that a handler of a signal which raises could leave locked.
-    """
-
-    # Seconds that the thread waits for more.
-    PATIENCE = 0.1
-
-    def __init__(self) -> None:
-        self._due: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self.pid = os.getpid()
-        _callers.add(self)
-
-    def add(self, call: Callable[[], object]) -> None:
-        """Has something called; that may happen twice if this is interrupted."""
-        self._due.put(call)
-        if self._thread is None:
-            self._thread = start_daemon(self._run, "procession-callbacks")
-
-    def _run(self) -> None:
-        while True:
-            try:
-                call = self._due.get(timeout=self.PATIENCE)
-            except queue.Empty:
-                # Who adds something from here on starts another thread.
-                self._thread = None
-                if self._due.empty():
-                    return
-                continue
-            try:
-                call()
-            except BaseException:
-                # It is not the thread's; the others must be called nevertheless.
-                _logger.exception("a callback ended its thread")
-            del call
-
-    def flush(self) -> None:
-        """Waits until what was added has been called, unless that is who asks for it."""
-        if self._thread is None or self._thread is threading.current_thread():
-            return
-        called: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.add(functools.partial(called.put, None))
-        called.get()
-
-
 class _Workers:
     """The workers of an executor. Results keep them, though nobody has the executor."""
 
@@ -347,7 +302,7 @@ class _Workers:
     ) -> None:
         self.pid = os.getpid()
         self.processes: list[Any] = []
-        self.caller = _Caller()
+        self.caller = Caller()
         start = Starter(context, Pool.Process, self.processes, setup, bounds, True)
         # A fork copies what other threads are about to do: all are forked at the beginning.
         size = most if context.get_start_method() == "fork" else 1
@@ -384,7 +339,6 @@ class _Workers:
         self.caller.flush()
 
 
-_callers: weakref.WeakSet[_Caller] = weakref.WeakSet()
 _alive: weakref.WeakSet[_Workers] = weakref.WeakSet()
 _exiting = False
 
@@ -398,7 +352,7 @@ def _end_all() -> None:
     for workers in list(_alive):
         workers.join()
     # Those of executors that nobody has any more, too.
-    for caller in list(_callers):
+    for caller in list(callers):
         if caller.pid == os.getpid():
             caller.flush()
 
@@ -426,6 +380,9 @@ class ProcessPoolExecutor(_base.Executor):
             killed with its worker and fails with `procession.TaskTimeout`; nothing else is
             lost. In a `map` it is the time of each chunk.
         retries: How often a task is run again when its worker has died in it.
+        soft_timeout: The seconds after which a task gets a `procession.SoftTimeout`, which it
+            may handle.
+        priority: Tasks with a higher one begin before those with a lower one.
         memory_limit: How much private memory a worker may have, in bytes or as text such
             as "2GB" (powers of 1000) or "2GiB" (of 1024). A task that needs more fails with
             `procession.MemoryLimitExceeded`.
@@ -436,8 +393,8 @@ class ProcessPoolExecutor(_base.Executor):
             worker's index.
 
     What follows `max_tasks_per_child` is not in the standard library; `procession.Pool`
-    tells more of it. `timeout` and `retries` are for all tasks, those of a call are given
-    by `with_options`.
+    tells more of it. `timeout`, `retries`, `soft_timeout` and `priority` are for all
+    tasks, those of a call are given by `with_options`.
 
     A worker that dies fails the task that it ran, with `WorkerDied`, which is a
     `BrokenProcessPool`, too. It is replaced, and the other tasks do not notice.
@@ -466,6 +423,8 @@ class ProcessPoolExecutor(_base.Executor):
         max_tasks_per_child: int | None = None,
         timeout: float | None = None,
         retries: int = 0,
+        soft_timeout: float | None = None,
+        priority: int = 0,
         memory_limit: int | str | None = None,
         max_memory_per_worker: int | str | None = None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
@@ -491,8 +450,8 @@ class ProcessPoolExecutor(_base.Executor):
             _check_max_tasks(max_tasks_per_child, mp_context)
         self._max_tasks_per_child = max_tasks_per_child
         self._bounds = Bounds(memory_limit, max_memory_per_worker, affinity, env)
-        self._options = timeout, retries
-        self._terms = _terms(timeout, retries) if self._options != (None, 0) else None
+        self._options = timeout, retries, soft_timeout, priority
+        self._terms = make_terms(*self._options)
         self._shutdown_lock = threading.Lock()
 
     def __del__(self) -> None:
@@ -548,14 +507,21 @@ class ProcessPoolExecutor(_base.Executor):
         return self._map(self._terms, fn, iterables, options, progress)
 
     def with_options(
-        self, *, timeout: float | None = None, retries: int | None = None
+        self,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int | None = None,
     ) -> ExecutorView:
         """Returns a view of the executor, which submits to the same workers.
 
         Args:
             timeout: The seconds that each task of it may take; by default those that the
-                executor says.
+                executor says, as with all that follow.
             retries: How often a task of it is run again when its worker has died.
+            soft_timeout: The seconds after which a task of it gets a `SoftTimeout`.
+            priority: Its tasks begin before those with a lower one.
 
         Example:
             >>> import procession
@@ -567,7 +533,13 @@ class ProcessPoolExecutor(_base.Executor):
             ...     print(type(error) is procession.TaskTimeout)
             True
         """
-        return ExecutorView(self, *self._options)._but(timeout, retries)
+        view = ExecutorView(self, self._options)
+        return view.with_options(
+            timeout=timeout,
+            retries=retries,
+            soft_timeout=soft_timeout,
+            priority=priority,
+        )
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more tasks; the workers end when they have done what they have.
@@ -761,12 +733,10 @@ class ExecutorView(_base.Executor):
 
     __dir__ = public_names
 
-    def __init__(
-        self, executor: ProcessPoolExecutor, timeout: float | None, retries: int
-    ) -> None:
+    def __init__(self, executor: ProcessPoolExecutor, options: Options) -> None:
         self._executor = executor
-        self._options = timeout, retries
-        self._terms = _terms(timeout, retries)
+        self._options = options
+        self._terms = make_terms(*options)
 
     def submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -788,21 +758,26 @@ class ExecutorView(_base.Executor):
         return self._executor._map(self._terms, fn, iterables, options, progress)
 
     def with_options(
-        self, *, timeout: float | None = None, retries: int | None = None
+        self,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int | None = None,
     ) -> ExecutorView:
         """As `ProcessPoolExecutor.with_options`; what is not given is as in this view."""
-        return self._but(timeout, retries)
+        mine = self._options
+        options: Options = (
+            mine[0] if timeout is None else timeout,
+            mine[1] if retries is None else retries,
+            mine[2] if soft_timeout is None else soft_timeout,
+            mine[3] if priority is None else priority,
+        )
+        return ExecutorView(self._executor, options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shuts the executor down."""
         self._executor.shutdown(wait, cancel_futures=cancel_futures)
-
-    def _but(self, timeout: float | None, retries: int | None) -> ExecutorView:
-        return ExecutorView(
-            self._executor,
-            self._options[0] if timeout is None else timeout,
-            self._options[1] if retries is None else retries,
-        )
 
 
 def _check_max_tasks(max_tasks: object, context: BaseContext) -> None:

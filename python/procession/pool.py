@@ -9,6 +9,8 @@ Beyond `multiprocessing`: a task whose worker dies fails with `WorkerDied`, an
 initializer that fails is the error of every task, and the tasks of a pool that was
 terminated fail instead of waiting for ever. A call may be given a `timeout` and a
 number of `retries`, and be cancelled.
+
+Size: each map is a method here, as subclasses override them, and has two types.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from ._procession import ApplyResult as ApplyResult  # noqa: PLC0414
 from ._procession import IMapIterator as IMapIterator  # noqa: PLC0414
 from ._procession import IMapUnorderedIterator as IMapUnorderedIterator  # noqa: PLC0414
 from ._procession import MapResult as MapResult  # noqa: PLC0414
+from ._terms import make_terms
 from ._thread_start import start_daemon
 from ._workers import (  # noqa: F401
     Bounds,
@@ -38,14 +41,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any, Literal, NoReturn, Self, TypeVar
+    from typing import Any, Literal, NoReturn, Self, TypeVar, overload
 
     from ._log_relay import LogRelay
     from ._progress import Progress
+    from ._terms import OnError, Terms
     from ._threads import Threads
     from .context import BaseContext
 
-    Terms = tuple[float | None, int]
     S = TypeVar("S")
     T = TypeVar("T")
 
@@ -121,9 +124,27 @@ class Pool:
     - `timeout`: the seconds that a task may take once it runs. One that takes longer is
       killed with its worker and fails with `TaskTimeout`; nothing else is lost. In a map
       it is the time of each task, which is one input unless a `chunksize` is given.
+    - `soft_timeout`: the seconds after which the function that a task calls gets a
+      `SoftTimeout`, raised where it is: in time to let go of what it has, or to return what
+      it has so far. It comes in the worker's main thread between two instructions of
+      Python, and ends a wait of the operating system, such as a `sleep`; it does not come
+      in the middle of C code that runs on. A `timeout` that is longer still kills then.
     - `retries`: as above. A task that was run again as often, and in which a worker has
       died again, fails with `WorkerDied`, which tells how often it was tried. An error is
       no reason to run a task again, nor is its timeout.
+    - `priority`: a whole number, 0 by default. Tasks with a higher one begin before all that
+      have a lower one and have not begun, whichever call came first. Those that run go on.
+    - `on_error`, of maps: what becomes of the map when a call fails or its worker dies.
+      "continue", the default, does what `multiprocessing` does: the other tasks are run, and
+      then the error that came first is raised. (The iterator of an `imap` raises each
+      error in its place, and goes on.) "stop" has the first error end the map at once: tasks
+      that have not begun never will, those that run go on, and nobody gets their
+      results. (An `imap` ends with the first error that it raises.) "collect" raises none of
+      these errors: each stands among the results, in its place. There a task that is lost, by
+      the death of its worker, by its timeout or for lack of memory, has its error in the
+      place of each of its inputs, which are several if there is a `chunksize`, or neither
+      that nor a timeout. The end of the pool, or of the map by `cancel`, is raised in any
+      case.
     - `progress`, in maps: True shows how many inputs are done, how long the others may take
       and how many have no result, in a bar of `tqdm`, which draws it in a notebook, too. A
       mapping has options for `tqdm`, such as `{"desc": "pages"}`. The bar goes on as results
@@ -201,7 +222,7 @@ class Pool:
         if pickler not in ("auto", "plain"):
             raise ValueError(f"pickler must be 'auto' or 'plain', not {pickler!r}")
         self._by_name_only = pickler == "plain"
-        self._terms = _terms(None, retries) if retries != 0 else None
+        self._terms = make_terms(retries=retries)
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
         self._initializer = initializer
@@ -330,6 +351,8 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int = 0,
     ) -> T:
         """Calls a function in a worker and returns the result.
 
@@ -341,12 +364,15 @@ class Pool:
             [3, 2, 1]
             0xff
         """
-        terms = self._terms
-        if timeout is not None or retries is not None:
-            terms = self._terms_of(timeout, retries)
+        terms = self._terms_of(timeout, retries, soft_timeout, priority)
         if type(self).apply_async is not Pool.apply_async:
             # A subclass that changes the one changes both.
-            named = {"timeout": timeout, "retries": retries}
+            named = {
+                "timeout": timeout,
+                "retries": retries,
+                "soft_timeout": soft_timeout,
+                "priority": priority or None,
+            }
             given: Any = {
                 name: value for name, value in named.items() if value is not None
             }
@@ -366,6 +392,8 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int = 0,
     ) -> ApplyResult[T]:
         """Has a function called in a worker; returns the result to come.
 
@@ -378,11 +406,43 @@ class Pool:
             ...     print(first.get(), second.get(timeout=30), heard)
             1024 2048 [2048]
         """
-        terms = self._terms_of(timeout, retries)
+        terms = self._terms_of(timeout, retries, soft_timeout, priority)
         self._check_running()
         return self._engine.apply_async(
             self, func, args, kwds, callback, error_callback, terms
         )
+
+    if TYPE_CHECKING:
+
+        @overload
+        def map(
+            self,
+            func: Callable[[S], T],
+            iterable: Iterable[S],
+            chunksize: int | None = None,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["stop", "continue"] = "continue",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> list[T]: ...
+
+        @overload
+        def map(
+            self,
+            func: Callable[[S], T],
+            iterable: Iterable[S],
+            chunksize: int | None = None,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> list[T | BaseException]: ...
 
     def map(
         self,
@@ -392,8 +452,11 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int = 0,
+        on_error: OnError = "continue",
         progress: bool | Mapping[str, Any] = False,
-    ) -> list[T]:
+    ) -> Any:
         """Calls a function with each item, in the workers; returns the results.
 
         Example:
@@ -404,7 +467,40 @@ class Pool:
             [0, 1, 4, 9, 16]
             ['A', 'B']
         """
-        return self._map(func, iterable, chunksize, False, timeout, retries, progress)
+        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        return self._map(func, iterable, chunksize, False, terms, progress)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def starmap(
+            self,
+            func: Callable[..., T],
+            iterable: Iterable[Iterable[Any]],
+            chunksize: int | None = None,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["stop", "continue"] = "continue",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> list[T]: ...
+
+        @overload
+        def starmap(
+            self,
+            func: Callable[..., T],
+            iterable: Iterable[Iterable[Any]],
+            chunksize: int | None = None,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> list[T | BaseException]: ...
 
     def starmap(
         self,
@@ -414,8 +510,11 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int = 0,
+        on_error: OnError = "continue",
         progress: bool | Mapping[str, Any] = False,
-    ) -> list[T]:
+    ) -> Any:
         """As `map`, with items that are the arguments of one call each.
 
         Example:
@@ -424,20 +523,60 @@ class Pool:
             ...     print(pool.starmap(divmod, [(7, 2), (9, 4)]))
             [(3, 1), (2, 1)]
         """
-        return self._map(func, iterable, chunksize, True, timeout, retries, progress)
+        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        return self._map(func, iterable, chunksize, True, terms, progress)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def map_async(
+            self,
+            func: Callable[[S], T],
+            iterable: Iterable[S],
+            chunksize: int | None = None,
+            callback: Callable[[list[T]], object] | None = None,
+            error_callback: Callable[[BaseException], object] | None = None,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["stop", "continue"] = "continue",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> MapResult[T]: ...
+
+        @overload
+        def map_async(
+            self,
+            func: Callable[[S], T],
+            iterable: Iterable[S],
+            chunksize: int | None = None,
+            callback: Callable[[list[T | BaseException]], object] | None = None,
+            error_callback: Callable[[BaseException], object] | None = None,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> MapResult[T | BaseException]: ...
 
     def map_async(
         self,
         func: Callable[[S], T],
         iterable: Iterable[S],
         chunksize: int | None = None,
-        callback: Callable[[list[T]], object] | None = None,
+        callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int = 0,
+        on_error: OnError = "continue",
         progress: bool | Mapping[str, Any] = False,
-    ) -> MapResult[T]:
+    ) -> Any:
         """As `map`, but returns the result to come.
 
         Example:
@@ -447,29 +586,63 @@ class Pool:
             ...     print(later.get(timeout=30))
             [3, 2, 1]
         """
+        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        callbacks = callback, error_callback
         return self._map_async(
-            func,
-            iterable,
-            chunksize,
-            False,
-            (callback, error_callback),
-            timeout,
-            retries,
-            progress,
+            func, iterable, chunksize, False, callbacks, terms, progress
         )
+
+    if TYPE_CHECKING:
+
+        @overload
+        def starmap_async(
+            self,
+            func: Callable[..., T],
+            iterable: Iterable[Iterable[Any]],
+            chunksize: int | None = None,
+            callback: Callable[[list[T]], object] | None = None,
+            error_callback: Callable[[BaseException], object] | None = None,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["stop", "continue"] = "continue",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> MapResult[T]: ...
+
+        @overload
+        def starmap_async(
+            self,
+            func: Callable[..., T],
+            iterable: Iterable[Iterable[Any]],
+            chunksize: int | None = None,
+            callback: Callable[[list[T | BaseException]], object] | None = None,
+            error_callback: Callable[[BaseException], object] | None = None,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> MapResult[T | BaseException]: ...
 
     def starmap_async(
         self,
         func: Callable[..., T],
         iterable: Iterable[Iterable[Any]],
         chunksize: int | None = None,
-        callback: Callable[[list[T]], object] | None = None,
+        callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int = 0,
+        on_error: OnError = "continue",
         progress: bool | Mapping[str, Any] = False,
-    ) -> MapResult[T]:
+    ) -> Any:
         """As `starmap`, but returns the result to come.
 
         Example:
@@ -480,16 +653,43 @@ class Pool:
             ...     print(later.ready(), later.get())
             True [2, 1]
         """
+        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        callbacks = callback, error_callback
         return self._map_async(
-            func,
-            iterable,
-            chunksize,
-            True,
-            (callback, error_callback),
-            timeout,
-            retries,
-            progress,
+            func, iterable, chunksize, True, callbacks, terms, progress
         )
+
+    if TYPE_CHECKING:
+
+        @overload
+        def imap(
+            self,
+            func: Callable[[S], T],
+            iterable: Iterable[S],
+            chunksize: int = 1,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["stop", "continue"] = "continue",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> IMapIterator[T]: ...
+
+        @overload
+        def imap(
+            self,
+            func: Callable[[S], T],
+            iterable: Iterable[S],
+            chunksize: int = 1,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> IMapIterator[T | BaseException]: ...
 
     def imap(
         self,
@@ -499,8 +699,11 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int = 0,
+        on_error: OnError = "continue",
         progress: bool | Mapping[str, Any] = False,
-    ) -> IMapIterator[T]:
+    ) -> Any:
         """As `map`, but yields the results one by one, as they come in their order.
 
         Example:
@@ -512,10 +715,40 @@ class Pool:
             ...     roots.close()  # The inputs would never end.
             [0.0, 1.0, 1.4142135623730951]
         """
-        results: IMapIterator[T] = self._imap(
-            func, iterable, chunksize, True, timeout, retries, progress
-        )
-        return results
+        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        return self._imap(func, iterable, chunksize, True, terms, progress)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def imap_unordered(
+            self,
+            func: Callable[[S], T],
+            iterable: Iterable[S],
+            chunksize: int = 1,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["stop", "continue"] = "continue",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> IMapIterator[T]: ...
+
+        @overload
+        def imap_unordered(
+            self,
+            func: Callable[[S], T],
+            iterable: Iterable[S],
+            chunksize: int = 1,
+            *,
+            timeout: float | None = None,
+            retries: int | None = None,
+            soft_timeout: float | None = None,
+            priority: int = 0,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> IMapIterator[T | BaseException]: ...
 
     def imap_unordered(
         self,
@@ -525,8 +758,11 @@ class Pool:
         *,
         timeout: float | None = None,
         retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int = 0,
+        on_error: OnError = "continue",
         progress: bool | Mapping[str, Any] = False,
-    ) -> IMapIterator[T]:
+    ) -> Any:
         """As `imap`, but yields the results as they come.
 
         Example:
@@ -537,10 +773,8 @@ class Pool:
             2
             10
         """
-        results: IMapIterator[T] = self._imap(
-            func, iterable, chunksize, False, timeout, retries, progress
-        )
-        return results
+        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        return self._imap(func, iterable, chunksize, False, terms, progress)
 
     def _map(
         self,
@@ -548,14 +782,12 @@ class Pool:
         iterable: Any,
         chunksize: int | None,
         star: bool,
-        timeout: float | None,
-        retries: int | None,
+        terms: Terms | None,
         progress: bool | Mapping[str, Any],
     ) -> list[Any]:
-        terms = self._terms_of(timeout, retries)
         self._check_running()
         items = _at_hand(iterable)
-        chunksize = self._chunksize(len(items), chunksize, timeout)
+        chunksize = self._chunksize(len(items), chunksize, terms)
         call = self, func, items, chunksize, star
         if progress is False:
             return self._engine.map(*call, terms)
@@ -569,14 +801,12 @@ class Pool:
         chunksize: int | None,
         star: bool,
         callbacks: tuple[Any, Any],
-        timeout: float | None,
-        retries: int | None,
+        terms: Terms | None,
         progress: bool | Mapping[str, Any],
     ) -> MapResult[Any]:
-        terms = self._terms_of(timeout, retries)
         self._check_running()
         items = _at_hand(iterable)
-        chunksize = self._chunksize(len(items), chunksize, timeout)
+        chunksize = self._chunksize(len(items), chunksize, terms)
         call = self, func, items, chunksize, star, *callbacks
         if progress is False:
             return self._engine.map_async(*call, terms)
@@ -593,11 +823,9 @@ class Pool:
         iterable: Any,
         chunksize: int,
         ordered: bool,
-        timeout: float | None,
-        retries: int | None,
+        terms: Terms | None,
         progress: bool | Mapping[str, Any],
     ) -> Any:
-        terms = self._terms_of(timeout, retries)
         self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
@@ -626,20 +854,35 @@ class Pool:
             return results
         return Items.of(results)
 
-    def _terms_of(self, timeout: float | None, retries: int | None) -> Terms | None:
+    def _terms_of(
+        self,
+        timeout: float | None,
+        retries: int | None,
+        soft_timeout: float | None,
+        priority: int,
+        on_error: OnError = "continue",
+    ) -> Terms | None:
         """Returns what a call says of its tasks, or else what the pool says."""
-        if timeout is None and retries is None:
+        # None of this is made for a call that says nothing.
+        if (
+            timeout is retries is soft_timeout is None
+            and priority == 0
+            and on_error == "continue"
+        ):
             return self._terms
-        if retries is None and self._terms is not None:
-            retries = self._terms[1]
-        return _terms(timeout, retries or 0)
+        if retries is None:
+            retries = 0 if self._terms is None else self._terms[1]
+        return make_terms(timeout, retries, soft_timeout, priority, on_error)
 
     def _chunksize(
-        self, length: int, chunksize: int | None, timeout: float | None
+        self, length: int, chunksize: int | None, terms: Terms | None
     ) -> int:
         """Returns how many inputs make a task: by default a quarter of a worker's."""
-        if chunksize is None and timeout is not None:
-            return 1
+        if chunksize is None and terms is not None:
+            timeout, _, soft_timeout, _, _ = terms
+            # It is the time of each input then.
+            if timeout is not None or soft_timeout is not None:
+                return 1
         if chunksize is None:
             return -(-length // (self._processes * 4))
         if chunksize < 1 and length:
@@ -784,15 +1027,6 @@ def _shown(
     from ._progress import Progress
 
     return Progress(progress, inputs, chunksize)
-
-
-def _terms(timeout: float | None, retries: int) -> Terms:
-    """Returns how long a task may take and how often it may be run again."""
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
-    if not isinstance(retries, int) or retries < 0:
-        raise ValueError(f"retries must be 0 or more, not {retries!r}")
-    return timeout, retries
 
 
 def _at_hand(iterable: Iterable[Any]) -> Any:

@@ -23,6 +23,10 @@ def pools(pool: Pool) -> None:
     pool.apply_async(square, (1,), callback=told)  # refused
     pool.imap(square, [1]).next().upper()  # refused
     pool.map(square)  # refused
+    pool.map(square, [1], on_error="raise")  # refused
+    pool.map(square, [1], on_error="collect")[0].hex()  # refused
+    pool.apply(square, (1,), soft_timeout="soon")  # refused
+    pool.apply(square, (1,), priority=0.5)  # refused
     pool.imap(square, [1], chunks=3)  # refused
     pool.map(square, [1], progress="yes")  # refused
     print(names, later)

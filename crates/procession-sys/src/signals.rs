@@ -10,6 +10,7 @@
 )]
 
 pub mod masked_thread;
+pub mod thread_timer;
 
 use std::io;
 use std::mem::MaybeUninit;

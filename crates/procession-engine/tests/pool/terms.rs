@@ -160,6 +160,7 @@ fn a_task_that_took_too_long_is_not_tried_again() {
         let terms = TaskPolicy {
             timeout: Some(LIMIT),
             retries: 5,
+            ..TaskPolicy::default()
         };
         bench.submit_on(terms, 0, &[b"g"]);
         bench.drive(1);

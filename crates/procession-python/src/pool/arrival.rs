@@ -21,6 +21,8 @@ pub struct Arrival {
     pub size: usize,
     /// Why there was no reply, if there was none for one of these reasons.
     pub loss: Option<Loss>,
+    /// Whether it came of this one task, and not of what all of its call depends on.
+    pub of_task: bool,
 }
 
 /// Why a task has no reply.
@@ -52,6 +54,7 @@ impl Arrival {
             told: true,
             size: 0,
             loss: None,
+            of_task: true,
         }
     }
 
@@ -62,6 +65,7 @@ impl Arrival {
             told: true,
             size: 0,
             loss: None,
+            of_task: true,
         }
     }
 
@@ -95,6 +99,7 @@ impl Arrival {
     pub fn cancelled(py: Python<'_>, name: &str) -> Self {
         Self {
             loss: Some(Loss::Cancelled),
+            of_task: false,
             ..Self::made(py, || error::cancelled(name.to_owned()))
         }
     }
@@ -117,6 +122,7 @@ impl Arrival {
         };
         Self {
             loss: Some(Loss::Ended),
+            of_task: false,
             ..arrival
         }
     }

@@ -34,7 +34,7 @@ pub struct Feeder {
     core: Arc<Core>,
     stream: Py<IMapIterator>,
     job: Job,
-    terms: TaskPolicy,
+    policy: TaskPolicy,
     inputs: Mutex<Option<Inputs>>,
     shared: Arc<FeederState>,
 }
@@ -71,19 +71,20 @@ impl Feeder {
     pub fn new(
         core: Arc<Core>,
         stream: Py<IMapIterator>,
-        (job, terms): (Job, TaskPolicy),
+        (job, policy): (Job, TaskPolicy),
         inputs: Inputs,
     ) -> procession_engine::Result<Self> {
         let shared = Arc::new(FeederState::default());
         core.engine.submit_source(Box::new(Fed {
             shared: Arc::clone(&shared),
             stream: Python::attach(|py| stream.clone_ref(py)),
+            priority: policy.priority,
         }))?;
         Ok(Self {
             core,
             stream,
             job,
-            terms,
+            policy,
             inputs: Mutex::new(Some(inputs)),
             shared,
         })
@@ -91,8 +92,11 @@ impl Feeder {
 
     /// Makes the next task; false at the end of the inputs.
     fn feed(&self, py: Python<'_>, inputs: &mut Inputs) -> PyResult<bool> {
-        let failed = |index, error| {
-            let arrival = Arrival::error(py, error);
+        let failed = |index, of_task, error| {
+            let arrival = Arrival {
+                of_task,
+                ..Arrival::error(py, error)
+            };
             let mut buffer = self.shared.lock();
             buffer.made = index + 1;
             if !buffer.ended {
@@ -104,15 +108,18 @@ impl Feeder {
             Ok(Some(found)) => found,
             Ok(None) => return self.complete(py, inputs.taken()),
             Err(error) => {
-                failed(inputs.taken(), error);
+                failed(inputs.taken(), false, error);
                 return self.complete(py, inputs.taken() + 1);
             }
         };
+        if let Some(count) = inputs.len_of_last(&chunk) {
+            self.stream.get().set_last(index, count);
+        }
         let task = || self.stream.get().name(py, index);
         match inputs.pickle((index, &chunk), task) {
             Ok(task) => self.put(py, (index, chunk), task),
             Err(error) => {
-                failed(index, error);
+                failed(index, true, error);
                 Ok(true)
             }
         }
@@ -142,11 +149,11 @@ impl Feeder {
             token: Token {
                 call: Call::Stream(self.stream.clone_ref(py)),
                 index,
-                input: (self.terms.retries > 0).then(|| chunk.unbind()),
+                input: (self.policy.retries > 0).then(|| chunk.unbind()),
             },
             payload,
             job: Some(self.job.clone()),
-            policy: self.terms,
+            policy: self.policy,
             loans,
         });
         self.resume(buffer)?;
@@ -209,6 +216,7 @@ impl Feeder {
 struct Fed {
     shared: Arc<FeederState>,
     stream: Py<IMapIterator>,
+    priority: i32,
 }
 
 impl Source<Token> for Fed {
@@ -237,6 +245,10 @@ impl Source<Token> for Fed {
             self.shared.room.notify();
         }
         supply
+    }
+
+    fn priority(&self) -> i32 {
+        self.priority
     }
 
     fn is_cancelled(&self) -> bool {

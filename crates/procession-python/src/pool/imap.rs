@@ -17,9 +17,11 @@ use crate::pool::callback::wake_all;
 use crate::pool::driver::Driver;
 use crate::pool::gc_guard::GcGuard;
 use crate::pool::place::Place;
+use crate::pool::places::repeated;
 use crate::pool::progress;
 use crate::pool::result::{generic_alias, next_job};
 use crate::pool::signal::Signal;
+use crate::pool::terms::OnError;
 
 /// The results of `imap`, in the order of the inputs.
 ///
@@ -64,6 +66,9 @@ struct ImapState {
     /// What shows how far it is.
     progress: Option<Py<PyAny>>,
     chunk: usize,
+    on_error: OnError,
+    /// The place of the last task and how many inputs it has, once that is known.
+    last: Option<(usize, usize)>,
     ordered: bool,
     /// What may be fetched.
     items: VecDeque<Item>,
@@ -161,6 +166,8 @@ impl IMapIterator {
                 function: None,
                 progress,
                 chunk: 1,
+                on_error: OnError::default(),
+                last: None,
                 ordered,
                 items: VecDeque::new(),
                 unsorted: HashMap::new(),
@@ -194,13 +201,45 @@ impl IMapIterator {
         place.name(py, function)
     }
 
+    /// Says what the error of a task does to the others.
+    pub fn set_on_error(&self, on_error: OnError) {
+        self.state().on_error = on_error;
+    }
+
+    /// Says that the task at `index` has `count` inputs, fewer than others: it is the last.
+    pub fn set_last(&self, index: usize, count: usize) {
+        self.state().last = Some((index, count));
+    }
+
+    /// Returns the error of a task as a result, if that is what it is to be.
+    fn collected(&self, py: Python<'_>, index: usize, arrival: Arrival) -> Arrival {
+        let state = self.state();
+        if arrival.success || !arrival.of_task || state.on_error != OnError::Collect {
+            return arrival;
+        }
+        let count = match state.last {
+            Some((last, count)) if last == index => count,
+            _ => state.chunk,
+        };
+        let is_chunked = state.chunk > 1;
+        drop(state);
+        let object = match is_chunked {
+            false => Ok(arrival.object.bind(py).clone()),
+            true => repeated(arrival.object.bind(py), count),
+        };
+        object.map_or_else(|error| Arrival::error(py, error), Arrival::value)
+    }
+
     /// Takes what came of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         let arrival = arrival.translated(slf.py(), slf.get().core.as_ref());
         if slf.get().is_shown {
             Self::show(slf, index, arrival.success);
         }
+        let arrival = slf.get().collected(slf.py(), index, arrival);
         let mut state = slf.get().state();
+        // No more tasks are made, as nobody will get their results.
+        state.cancelled |= !arrival.success && state.on_error == OnError::Stop;
         if state.closed {
             state.index += 1;
             Self::announce(slf, state);
@@ -429,8 +468,8 @@ impl IMapIterator {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.next(py, None)
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Self::next(slf, None)
     }
 
     /// Waits for the next result, and returns the value or raises the error.
@@ -456,12 +495,16 @@ impl IMapIterator {
     ///     None
     ///     not yet
     #[pyo3(signature = (timeout=None))]
-    fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+    fn next(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
+        let (this, py) = (slf.get(), slf.py());
         let end = deadline(timeout)?;
         loop {
-            match self.fetch()? {
+            match this.fetch()? {
                 Some(item) if item.success => return Ok(item.object),
                 Some(item) => {
+                    if this.state().on_error == OnError::Stop {
+                        Self::close(slf)?;
+                    }
                     // As in `ApplyResult::open`.
                     let error = item.object.into_bound(py);
                     let_interrupt_come(py, &error)?;
@@ -469,12 +512,12 @@ impl IMapIterator {
                 }
                 None => {}
             }
-            let driven = match &self.core {
-                Some(core) => core.drive(py, &|| self.has_news(), end)?,
+            let driven = match &this.core {
+                Some(core) => core.drive(py, &|| this.has_news(), end)?,
                 None => false,
             };
             // Another thread may fetch what has come, so it is looked for again.
-            if !driven && !self.signal.wait(py, &|| self.has_news(), end)? {
+            if !driven && !this.signal.wait(py, &|| this.has_news(), end)? {
                 return Err(error::timed_out("the next result", timeout));
             }
         }
@@ -570,6 +613,7 @@ impl IMapIterator {
             told: true,
             size: 0,
             loss: None,
+            of_task: true,
         };
         Self::arrive(slf, i, arrival);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procession_engine::pool::{Job, TaskBytes, TaskPolicy};
+use procession_engine::pool::{Job, TaskBytes};
 use procession_engine::shm::Loans;
 use procession_engine::shm::transfer::loans;
 use pyo3::prelude::*;
@@ -11,6 +11,7 @@ use pyo3::types::PyTuple;
 use crate::by_value::{Reader, explain};
 use crate::error::{IntoPython, value_error};
 use crate::pickle::{self, Pickled};
+use crate::pool::terms::Terms;
 
 /// The code of a reply that holds the value.
 pub const VALUE: u8 = 0;
@@ -31,37 +32,43 @@ pub struct Shape {
     pub chunked: bool,
     /// An input is a sequence of arguments.
     pub star: bool,
+    /// An error of an input stands among the results of its task.
+    pub collects: bool,
+    /// After which time the function is interrupted.
+    pub soft_timeout: Option<Duration>,
 }
 
 impl Shape {
-    fn byte(self) -> u8 {
-        u8::from(self.chunked) | u8::from(self.star) << 1
+    /// How many bytes it makes.
+    const LEN: usize = 9;
+
+    fn to_bytes(self) -> [u8; Self::LEN] {
+        let bits = u8::from(self.chunked) | u8::from(self.star) << 1 | u8::from(self.collects) << 2;
+        let mut bytes = [bits; Self::LEN];
+        bytes[1..].copy_from_slice(&nanoseconds(self.soft_timeout).to_le_bytes());
+        bytes
     }
 
-    fn from_byte(byte: u8) -> Self {
+    fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        let [bits, nanoseconds @ ..] = bytes;
         Self {
-            chunked: byte & 1 != 0,
-            star: byte & 2 != 0,
+            chunked: bits & 1 != 0,
+            star: bits & 2 != 0,
+            collects: bits & 4 != 0,
+            soft_timeout: limit(u64::from_le_bytes(nanoseconds)),
         }
     }
 }
 
-/// A time and a number of retries as Python gives them, for [`terms`].
-pub type PolicyParts = Option<(Option<f64>, u32)>;
-
-/// Returns the terms of a task.
-pub fn terms(numbers: PolicyParts) -> PyResult<TaskPolicy> {
-    let Some((timeout, retries)) = numbers else {
-        return Ok(TaskPolicy::default());
-    };
-    let duration = |seconds| {
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|_| value_error(format!("a task cannot take {seconds} s")))
-    };
-    Ok(TaskPolicy {
-        timeout: timeout.map(duration).transpose()?,
-        retries,
+/// Returns a time limit as a number; 0 is none.
+fn nanoseconds(limit: Option<Duration>) -> u64 {
+    limit.map_or(0, |limit| {
+        limit.as_nanos().try_into().unwrap_or(u64::MAX).max(1)
     })
+}
+
+fn limit(nanoseconds: u64) -> Option<Duration> {
+    (nanoseconds != 0).then(|| Duration::from_nanos(nanoseconds))
 }
 
 /// Returns what a function is called, for people.
@@ -112,10 +119,15 @@ pub type CallParts = ((TaskBytes, Loans), Option<Py<PyAny>>);
 pub fn call(
     (func, args, kwds): (&Bound<'_, PyAny>, &Bound<'_, PyAny>, &Bound<'_, PyAny>),
     reader: Reader,
-    is_kept: bool,
+    terms: Terms,
 ) -> PyResult<CallParts> {
     let py = func.py();
-    let call = PyTuple::new(py, [func, args, kwds])?.into_any();
+    let call = match terms.soft_timeout {
+        None => PyTuple::new(py, [func, args, kwds])?,
+        limit => (func, args, kwds, nanoseconds(limit)).into_pyobject(py)?,
+    }
+    .into_any();
+    let is_kept = terms.policy.retries > 0;
     let made = task(&call, reader).map_err(|error| {
         explain(py, error, "explain_call", |error| {
             (error, func, args, kwds, name(func), reader.word()).into_pyobject(py)
@@ -123,6 +135,29 @@ pub fn call(
     })?;
     Ok((made, is_kept.then(|| call.unbind())))
 }
+
+/// Returns the function of a single call, its arguments and keywords, and after which time it
+/// is interrupted.
+pub fn open_call(call: Bound<'_, PyAny>) -> PyResult<CallContent<'_>> {
+    let call = call.cast_into::<PyTuple>()?;
+    let soft_timeout = match call.len() {
+        4 => limit(call.get_item(3)?.extract()?),
+        _ => None,
+    };
+    let function = call.get_item(0)?;
+    Ok((
+        function,
+        (call.get_item(1)?, call.get_item(2)?),
+        soft_timeout,
+    ))
+}
+
+/// What a single call consists of.
+pub type CallContent<'py> = (
+    Bound<'py, PyAny>,
+    (Bound<'py, PyAny>, Bound<'py, PyAny>),
+    Option<Duration>,
+);
 
 /// Pickles an input of a job, or several, the first of which has a place among all inputs;
 /// `name` tells what the task is called.
@@ -148,17 +183,17 @@ pub fn job(function: &Bound<'_, PyAny>, shape: Shape, reader: Reader) -> PyResul
             (error, function, (), (), name(function), reader.word()).into_pyobject(py)
         })
     })?;
-    let mut bytes = vec![0; 1 + pickled.len(py)];
-    bytes[0] = shape.byte();
-    pickled.copy_to(py, &mut bytes[1..]);
+    let mut bytes = vec![0; Shape::LEN + pickled.len(py)];
+    bytes[..Shape::LEN].copy_from_slice(&shape.to_bytes());
+    pickled.copy_to(py, &mut bytes[Shape::LEN..]);
     Job::new(&bytes, loans).or_raise()
 }
 
 /// Returns the function of a job, and how to call it.
 pub fn load_job<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<(Shape, Bound<'py, PyAny>)> {
     let (&shape, pickle) = bytes
-        .split_first()
+        .split_first_chunk()
         .ok_or_else(|| value_error("a job without a function"))?;
     let function = loans::reading_untracked(|| pickle::load(py, pickle))?;
-    Ok((Shape::from_byte(shape), function))
+    Ok((Shape::from_bytes(shape), function))
 }

@@ -5,18 +5,23 @@
 //! them to `result` and `imap`, which the user holds. What Python raises meanwhile
 //! is put off (`callback`).
 //! `source` and `feeder` make tasks as workers need them: the one of inputs that
-//! are at hand, the other of an iterator that may block. `worker` is the other side.
+//! are at hand, the other of an iterator that may block; `terms` is what a call says of its
+//! tasks. `worker` is the other side, where `soft_timeout` interrupts what runs too long.
 
 mod arrival;
 mod callback;
 mod core;
 mod driver;
 mod gc_guard;
+mod map;
 mod message;
 mod place;
+mod places;
 mod progress;
 mod signal;
 mod sink;
+mod soft_timeout;
+mod terms;
 
 mod imap;
 mod result;

@@ -6,7 +6,7 @@ use procession_engine::pool as engine;
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::types::{PyDict, PyIterator};
+use pyo3::types::PyDict;
 
 use crate::by_value::Reader;
 use crate::error::{IntoPython, to_python};
@@ -20,8 +20,9 @@ use crate::pool::message::{self, Shape};
 use crate::pool::result::{ApplyResult, Callbacks};
 use crate::pool::sink::{Call, Deliver, Token};
 use crate::pool::size::Size;
-use crate::pool::source::{FailedCall, Inputs, Items};
+use crate::pool::source::{FailedCall, Inputs, Items, is_at_hand};
 use crate::pool::starter::{Failure, Starter};
+use crate::pool::terms::{OnError, Terms, TermsParts};
 
 /// The workers of a `Pool` and what they have to do.
 ///
@@ -102,18 +103,18 @@ impl Pool {
         func: &Bound<'_, PyAny>,
         args: &Bound<'_, PyAny>,
         kwds: &Bound<'_, PyAny>,
-        terms: message::PolicyParts,
+        terms: TermsParts,
     ) -> PyResult<Py<PyAny>> {
         let py = pool.py();
-        let terms = message::terms(terms)?;
+        let terms = Terms::new(terms)?;
         let callbacks = Callbacks {
             function: Some(func.clone().unbind()),
             ..Callbacks::default()
         };
-        let task = message::call((func, args, kwds), self.reader, terms.retries > 0);
+        let task = message::call((func, args, kwds), self.reader, terms);
         raise_interrupt(py, &task)?;
         let result = self.result(pool, callbacks)?;
-        self.submit_or_tell(&result, task, terms)?;
+        self.submit_or_tell(&result, task, terms.policy)?;
         self.wait_for(py, &result)
     }
 
@@ -128,9 +129,9 @@ impl Pool {
         kwds: &Bound<'py, PyAny>,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
-        terms: message::PolicyParts,
+        terms: TermsParts,
     ) -> PyResult<Bound<'py, ApplyResult>> {
-        let terms = message::terms(terms)?;
+        let terms = Terms::new(terms)?;
         let callbacks = Callbacks {
             function: Some(func.clone().unbind()),
             success: callback,
@@ -138,10 +139,10 @@ impl Pool {
             listener: None,
             progress: None,
         };
-        let task = message::call((func, args, kwds), self.reader, terms.retries > 0);
+        let task = message::call((func, args, kwds), self.reader, terms);
         raise_interrupt(pool.py(), &task)?;
         let result = self.result(pool, callbacks)?;
-        self.submit_or_tell(&result, task, terms)?;
+        self.submit_or_tell(&result, task, terms.policy)?;
         self.core.engine.deliver_in_background().or_raise()?;
         Ok(result)
     }
@@ -156,19 +157,19 @@ impl Pool {
         func: &Bound<'py, PyAny>,
         args: &Bound<'py, PyAny>,
         kwds: &Bound<'py, PyAny>,
-        terms: message::PolicyParts,
+        terms: TermsParts,
     ) -> PyResult<Bound<'py, ApplyResult>> {
         let py = pool.py();
-        let terms = message::terms(terms)?;
+        let terms = Terms::new(terms)?;
         let callbacks = Callbacks {
             function: Some(func.clone().unbind()),
             listener: Some(future),
             ..Callbacks::default()
         };
-        let task = message::call((func, args, kwds), self.reader, terms.retries > 0);
+        let task = message::call((func, args, kwds), self.reader, terms);
         raise_interrupt(py, &task)?;
         let result = self.result(pool, callbacks)?;
-        if let Err(error) = self.hand_in(&result, task, terms) {
+        if let Err(error) = self.hand_in(&result, task, terms.policy) {
             result.get().withdraw(py);
             return Err(to_python(error));
         }
@@ -188,7 +189,7 @@ impl Pool {
         items: &Bound<'_, PyAny>,
         chunksize: usize,
         star: bool,
-        terms: message::PolicyParts,
+        terms: TermsParts,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let callbacks = Callbacks {
@@ -198,7 +199,7 @@ impl Pool {
         let way = Way {
             chunk: chunksize,
             star,
-            terms: message::terms(terms)?,
+            terms: Terms::new(terms)?,
         };
         let result = self.begin_map(pool, func, items, way, callbacks)?;
         self.wait_for(pool.py(), &result)
@@ -219,7 +220,7 @@ impl Pool {
         star: bool,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
-        terms: message::PolicyParts,
+        terms: TermsParts,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, ApplyResult>> {
         let callbacks = Callbacks {
@@ -232,7 +233,7 @@ impl Pool {
         let way = Way {
             chunk: chunksize,
             star,
-            terms: message::terms(terms)?,
+            terms: Terms::new(terms)?,
         };
         let result = self.begin_map(pool, func, items, way, callbacks)?;
         self.core.engine.deliver_in_background().or_raise()?;
@@ -254,7 +255,7 @@ impl Pool {
         iterable: &Bound<'py, PyAny>,
         chunksize: usize,
         ordered: bool,
-        terms: message::PolicyParts,
+        terms: TermsParts,
         star: bool,
         unbounded: bool,
         progress: Option<Py<PyAny>>,
@@ -263,10 +264,13 @@ impl Pool {
         let cache = self.cache.bind(py);
         let iterator = iterable.try_iter()?;
         let core = Some(self.core.driver());
-        let terms = message::terms(terms)?;
+        let terms = Terms::new(terms)?;
+        let policy = terms.policy;
         let shape = Shape {
             chunked: chunksize > 1,
             star,
+            collects: terms.on_error == OnError::Collect,
+            soft_timeout: terms.soft_timeout,
         };
         let job = message::job(func, shape, self.reader);
         raise_interrupt(py, &job)?;
@@ -276,6 +280,7 @@ impl Pool {
         // has to have the results, or nobody must wait for them.
         let about = (func, chunksize);
         let stream = IMapIterator::create(core, pool, cache, about, progress, ordered)?;
+        stream.get().set_on_error(terms.on_error);
         if unbounded {
             stream.get().make_all()?;
         }
@@ -292,7 +297,7 @@ impl Pool {
             let items = Items {
                 call,
                 job,
-                terms,
+                policy,
                 inputs,
                 total: None,
             };
@@ -302,7 +307,7 @@ impl Pool {
                 .map(|()| None)
         } else {
             let stream = stream.clone().unbind();
-            Feeder::new(Arc::clone(&self.core), stream, (job, terms), inputs).map(Some)
+            Feeder::new(Arc::clone(&self.core), stream, (job, policy), inputs).map(Some)
         };
         match submitted {
             Ok(feeder) => {
@@ -418,9 +423,9 @@ impl Pool {
         &self,
         result: &Bound<'_, ApplyResult>,
         task: PyResult<message::CallParts>,
-        terms: engine::TaskPolicy,
+        policy: engine::TaskPolicy,
     ) -> PyResult<()> {
-        match self.hand_in(result, task, terms) {
+        match self.hand_in(result, task, policy) {
             Ok(()) => Ok(()),
             Err(error) => self.refused(result.py(), Call::Result(result.clone().unbind()), error),
         }
@@ -431,7 +436,7 @@ impl Pool {
         &self,
         result: &Bound<'_, ApplyResult>,
         task: PyResult<message::CallParts>,
-        terms: engine::TaskPolicy,
+        policy: engine::TaskPolicy,
     ) -> procession_engine::Result<()> {
         let call = Call::Result(result.clone().unbind());
         let ((payload, loans), input) = match task {
@@ -450,7 +455,7 @@ impl Pool {
             },
             payload,
             job: None,
-            policy: terms,
+            policy,
             loans,
         })
     }
@@ -470,6 +475,8 @@ impl Pool {
         let shape = Shape {
             chunked: chunk > 1,
             star,
+            collects: terms.on_error == OnError::Collect,
+            soft_timeout: terms.soft_timeout,
         };
         let job = message::job(func, shape, self.reader);
         raise_interrupt(py, &job)?;
@@ -477,6 +484,7 @@ impl Pool {
         let core = Some(self.core.driver());
         let cache = self.cache.bind(py);
         let result = ApplyResult::create_map(core, pool, cache, callbacks, (chunk, length))?;
+        result.get().set_on_error(terms.on_error);
         if length == 0 {
             return Ok(result);
         }
@@ -491,7 +499,7 @@ impl Pool {
         let source = Items {
             call,
             job,
-            terms,
+            policy: terms.policy,
             inputs,
             total: Some(length.div_ceil(chunk.max(1))),
         };
@@ -536,7 +544,7 @@ struct Way {
     chunk: usize,
     /// They are the arguments of a call each.
     star: bool,
-    terms: engine::TaskPolicy,
+    terms: Terms,
 }
 
 impl Drop for Pool {
@@ -544,26 +552,4 @@ impl Drop for Pool {
         // Its collector may be waiting for the GIL.
         Python::try_attach(|py| py.detach(|| self.core.engine.terminate()));
     }
-}
-
-/// Tells whether an iterator is one of those of the interpreter that yield what is
-/// there already, so that asking it cannot block.
-fn is_at_hand(iterator: &Bound<'_, PyIterator>) -> PyResult<bool> {
-    const KNOWN: [&str; 8] = [
-        "list_iterator",
-        "tuple_iterator",
-        "range_iterator",
-        "longrange_iterator",
-        "set_iterator",
-        "dict_keyiterator",
-        "str_ascii_iterator",
-        "bytes_iterator",
-    ];
-    let class = iterator.get_type();
-    if class.module()? != "builtins" {
-        return Ok(false);
-    }
-    let name = class.name()?;
-    let name = name.to_str()?;
-    Ok(KNOWN.contains(&name))
 }

@@ -1,4 +1,7 @@
 //! The result of a call that is still on its way.
+//!
+//! Size: that of a map is the same to who waits for it, and a class has its methods in one
+//! place.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PySequence, PyType};
+use pyo3::types::{PyDict, PyType};
 
 use crate::blocking::deadline;
 use crate::error::{self, value_error};
@@ -17,9 +20,12 @@ use crate::pool::arrival::Arrival;
 use crate::pool::callback::{is_waiting, put_off, uninterrupted, wake_all};
 use crate::pool::driver::Driver;
 use crate::pool::gc_guard::GcGuard;
+use crate::pool::map::{Counted, Map};
 use crate::pool::place::Place;
+use crate::pool::places::{places, put, repeated};
 use crate::pool::progress;
 use crate::pool::signal::Signal;
+use crate::pool::terms::OnError;
 
 /// The result of `apply_async`; the base of that of `map_async`.
 ///
@@ -77,14 +83,6 @@ struct ResultState {
     map: Option<Map>,
 }
 
-/// How much of a map is still to come.
-struct Map {
-    /// How many inputs there are, and how many make a task.
-    length: usize,
-    chunk: usize,
-    left: usize,
-}
-
 /// What is called for a result, and whom to tell of it.
 #[derive(Default)]
 pub struct Callbacks {
@@ -121,12 +119,8 @@ impl ApplyResult {
         (chunk, length): (usize, usize),
     ) -> PyResult<Bound<'py, Self>> {
         let py = pool.py();
-        let left = length.div_ceil(chunk.max(1));
-        let map = Map {
-            length,
-            chunk,
-            left,
-        };
+        let map = Map::new(length, chunk);
+        let left = map.left;
         let this = Self::new(core, pool, cache, callbacks, Some(map));
         let places = places(py, length)?;
         this.state().value = Some(places.into_any().unbind());
@@ -196,6 +190,13 @@ impl ApplyResult {
         self.is_fed.store(is_fed, Ordering::Relaxed);
     }
 
+    /// Says what the error of a task does to the map.
+    pub fn set_on_error(&self, on_error: OnError) {
+        if let Some(map) = &mut self.state().map {
+            map.on_error = on_error;
+        }
+    }
+
     /// Tells whether the tasks that were not made yet are not wanted.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed) && self.is_fed.load(Ordering::Relaxed)
@@ -243,6 +244,7 @@ impl ApplyResult {
             success,
             object,
             told,
+            of_task,
             ..
         } = arrival.translated(py, this.core.as_ref());
         let mut state = this.state();
@@ -253,11 +255,18 @@ impl ApplyResult {
             return Self::finish(slf, told);
         };
         let chunk = map.chunk;
-        map.left = map.left.saturating_sub(1);
-        let last = map.left == 0;
+        let count = map.count_at(index);
+        let Some(Counted {
+            last,
+            stops,
+            is_collected,
+        }) = map.count(success, of_task)
+        else {
+            return;
+        };
         let mut dropped = None;
         let mut place = None;
-        if success && state.success {
+        if (success || is_collected) && state.success {
             place = state.value.as_ref().map(|list| list.clone_ref(py));
         } else if state.success {
             // The first error counts.
@@ -266,15 +275,33 @@ impl ApplyResult {
         }
         drop(state);
         drop(dropped);
+        let put_all = |list: &Bound<'_, PyAny>| match is_collected && chunk > 1 {
+            false => put(list, index, chunk, object.bind(py)),
+            true => put(list, index, chunk, &repeated(object.bind(py), count)?),
+        };
         if let Some(list) = place
-            && let Err(error) = put(list.bind(py), index, chunk, object.bind(py))
+            && let Err(error) = put_all(list.bind(py))
         {
             let mut state = this.state();
             state.success = false;
             state.value = Some(error.into_value(py).into_any());
         }
-        if last {
+        if stops && !last {
+            Self::cancel_rest(slf);
+        }
+        if last || stops {
             Self::finish(slf, told);
+        }
+    }
+
+    /// Cancels the tasks that have not begun.
+    fn cancel_rest(slf: &Bound<'_, Self>) {
+        let this = slf.get();
+        this.cancelled.store(true, Ordering::Relaxed);
+        if let Some(core) = &this.core
+            && let Err(error) = core.cancel(slf.py(), slf.as_ptr() as usize, false)
+        {
+            put_off(slf.py(), error, slf);
         }
     }
 
@@ -283,7 +310,7 @@ impl ApplyResult {
         {
             let mut state = slf.get().state();
             if let Some(map) = &mut state.map {
-                map.left = map.left.saturating_sub(count.saturating_sub(1)).max(1);
+                map.drop_all_but_one(count);
             }
         }
         Self::take(slf, 0, arrival);
@@ -388,25 +415,6 @@ impl ApplyResult {
         let_interrupt_come(py, &value)?;
         Err(PyErr::from_value(value))
     }
-}
-
-/// Returns a list of `length` places for results.
-fn places(py: Python<'_>, length: usize) -> PyResult<Bound<'_, PySequence>> {
-    PyList::new(py, [py.None()])?.as_sequence().repeat(length)
-}
-
-/// Puts the results of the chunk at `index` where they belong.
-fn put(
-    list: &Bound<'_, PyAny>,
-    index: usize,
-    chunk: usize,
-    results: &Bound<'_, PyAny>,
-) -> PyResult<()> {
-    let list = list.cast::<PyList>()?;
-    if chunk == 1 {
-        return list.set_item(index, results);
-    }
-    list.set_slice(index * chunk, (index + 1) * chunk, results)
 }
 
 /// Returns a number that no other result of this process has.
@@ -672,6 +680,7 @@ impl ApplyResult {
             told: true,
             size: 0,
             loss: None,
+            of_task: true,
         };
         Self::arrive(slf, i, arrival);
     }
@@ -725,17 +734,14 @@ impl MapResult {
     ) -> PyResult<PyClassInitializer<Self>> {
         let py = pool.py();
         let mut base = ApplyResult::py_new(pool, callback, error_callback)?;
-        let left = length.div_ceil(chunksize.max(1));
+        let map = Map::new(length, chunksize);
+        let left = map.left;
         let places = places(py, length)?;
         base.is_shown = progress.is_some();
         let mut state = base.state();
         state.value = Some(places.into_any().unbind());
         state.progress = progress.filter(|_| left > 0);
-        state.map = Some(Map {
-            length,
-            chunk: chunksize,
-            left,
-        });
+        state.map = Some(map);
         drop(state);
         base.done.store(left == 0, Ordering::Release);
         Ok(PyClassInitializer::from(base).add_subclass(Self))

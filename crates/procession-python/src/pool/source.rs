@@ -110,6 +110,15 @@ impl Inputs {
         (index * self.chunk.max(1), self.chunk > 1)
     }
 
+    /// Returns how many inputs a chunk has, if these are fewer than others have.
+    pub fn len_of_last(&self, chunk: &Bound<'_, PyAny>) -> Option<usize> {
+        if self.chunk <= 1 {
+            return None;
+        }
+        // A tuple or a slice of what has a length.
+        chunk.len().ok().filter(|&len| len < self.chunk)
+    }
+
     /// Returns how many chunks were taken.
     pub fn taken(&self) -> usize {
         self.next
@@ -125,7 +134,7 @@ fn islice(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 pub struct Items {
     pub call: Call,
     pub job: Job,
-    pub terms: TaskPolicy,
+    pub policy: TaskPolicy,
     pub inputs: Inputs,
     /// How many chunks there are, where that is known.
     pub total: Option<usize>,
@@ -142,22 +151,31 @@ impl Items {
             }
             Err(error) => {
                 let index = self.inputs.taken();
-                self.call.arrive(py, index, Arrival::error(py, error));
+                let arrival = Arrival {
+                    of_task: false,
+                    ..Arrival::error(py, error)
+                };
+                self.call.arrive(py, index, arrival);
                 self.finish(py, index + 1);
                 return false;
             }
         };
+        if let Call::Stream(stream) = &self.call
+            && let Some(count) = self.inputs.len_of_last(&chunk)
+        {
+            stream.get().set_last(index, count);
+        }
         let task = || self.call.name(py, index);
         match uninterrupted(py, || self.inputs.pickle((index, &chunk), task)) {
             Ok((payload, loans)) => tasks.push(Task {
                 token: Token {
                     call: self.call.clone_ref(py),
                     index,
-                    input: (self.terms.retries > 0).then(|| chunk.unbind()),
+                    input: (self.policy.retries > 0).then(|| chunk.unbind()),
                 },
                 payload,
                 job: Some(self.job.clone()),
-                policy: self.terms,
+                policy: self.policy,
                 loans,
             }),
             Err(error) => self.call.arrive(py, index, Arrival::error(py, error)),
@@ -196,7 +214,8 @@ impl Source<Token> for Items {
         }
         let more = Python::try_attach(|py| {
             let mut bytes = 0;
-            while tasks.len() < most && bytes < AT_ONCE {
+            // The error of one that could not be made may have ended them all.
+            while tasks.len() < most && bytes < AT_ONCE && !self.call.is_cancelled() {
                 let before = tasks.len();
                 if !self.make(py, tasks) {
                     if let Call::Result(result) = &self.call {
@@ -215,6 +234,10 @@ impl Source<Token> for Items {
             Some(true) => SourceStatus::More,
             _ => SourceStatus::Done,
         }
+    }
+
+    fn priority(&self) -> i32 {
+        self.policy.priority
     }
 
     fn is_cancelled(&self) -> bool {
@@ -259,6 +282,7 @@ impl FailedCall {
     pub fn tell(&self, py: Python<'_>) {
         let arrival = Arrival {
             object: self.arrival.object.clone_ref(py),
+            of_task: false,
             ..self.arrival
         };
         match &self.call {
@@ -269,4 +293,26 @@ impl FailedCall {
             }
         }
     }
+}
+
+/// Tells whether an iterator is one of those of the interpreter that yield what is
+/// there already, so that asking it cannot block.
+pub fn is_at_hand(iterator: &Bound<'_, PyIterator>) -> PyResult<bool> {
+    const KNOWN: [&str; 8] = [
+        "list_iterator",
+        "tuple_iterator",
+        "range_iterator",
+        "longrange_iterator",
+        "set_iterator",
+        "dict_keyiterator",
+        "str_ascii_iterator",
+        "bytes_iterator",
+    ];
+    let class = iterator.get_type();
+    if class.module()? != "builtins" {
+        return Ok(false);
+    }
+    let name = class.name()?;
+    let name = name.to_str()?;
+    Ok(KNOWN.contains(&name))
 }

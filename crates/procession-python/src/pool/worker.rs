@@ -16,6 +16,7 @@ use crate::by_value::Reader;
 use crate::error::{IntoPython, to_python, type_error, value_error};
 use crate::pickle::{self, Pickled};
 use crate::pool::message::{self, Shape};
+use crate::pool::soft_timeout::SoftTimeout;
 use crate::shared::HandleParts;
 
 /// A worker, in its own process.
@@ -73,6 +74,8 @@ impl PoolWorker {
             worker: self.take()?,
             pack,
             function: None,
+            soft_timeout: SoftTimeout::default(),
+            collects: false,
             reader: if by_name_only {
                 Reader::ByNameOnly
             } else {
@@ -109,6 +112,9 @@ struct WorkerLoop {
     reader: Reader,
     /// The function of the last job, if it may be kept between tasks.
     function: Option<(u64, Shape, Py<PyAny>)>,
+    soft_timeout: SoftTimeout,
+    /// The value of the task is a list in which errors may stand.
+    collects: bool,
 }
 
 impl WorkerLoop {
@@ -132,29 +138,78 @@ impl WorkerLoop {
     }
 
     fn call<'py>(&mut self, py: Python<'py>, task: &TakenTask) -> PyResult<Bound<'py, PyAny>> {
+        self.collects = false;
         let Some(job) = task.job() else {
-            let call = self.load(py, task)?.cast_into::<PyTuple>()?;
-            let function = call.get_item(0)?;
-            let (arguments, keywords) = (call.get_item(1)?, call.get_item(2)?);
-            drop(call);
-            return apply(&function, arguments, Some(keywords));
+            let (function, (arguments, keywords), limit) =
+                message::open_call(self.load(py, task)?)?;
+            let call = || apply(&function, arguments, Some(keywords));
+            return match limit {
+                None => call(),
+                Some(limit) => self.soft_timeout.limiting(&function, limit, call),
+            };
         };
         let (shape, function) = self.function(py, task, job)?;
         let input = self.load(py, task)?;
-        if !shape.chunked {
-            return apply_one(&function, input, shape);
-        }
-        // The interpreter's own loop is the fastest there is.
-        static MAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static STARMAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let map = match shape.star {
-            false => MAP.import(py, "builtins", "map")?,
-            true => STARMAP.import(py, "itertools", "starmap")?,
+        self.collects = shape.collects && shape.chunked;
+        let pack = self.pack.bind(py);
+        let call = || match shape.chunked {
+            false => apply_one(&function, input, shape),
+            true => apply_all(&function, input, shape, pack),
         };
-        py.get_type::<PyList>()
-            .call1((map.call1((function, input))?,))
+        match shape.soft_timeout {
+            None => call(),
+            Some(limit) => self.soft_timeout.limiting(&function, limit, call),
+        }
     }
 
+    /// Puts errors in the places of the results that do not cross.
+    fn without_what_cannot_cross<'py>(
+        &self,
+        results: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = results.py();
+        static FAILURE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let failure = FAILURE.import(py, "procession._chunks", "Failure")?;
+        let crossing = PyList::empty(py);
+        for result in results.try_iter()? {
+            let result = result?;
+            match Pickled::lending_to(self.reader, &result) {
+                Ok(_) => crossing.append(result)?,
+                Err(error) => {
+                    let packed = self.pack.bind(py).call1((error.into_value(py), result))?;
+                    crossing.append(failure.call1((packed,))?)?;
+                }
+            }
+        }
+        Ok(crossing.into_any())
+    }
+}
+
+/// Calls a function with each of the inputs; returns the list of the results.
+fn apply_all<'py>(
+    function: &Bound<'py, PyAny>,
+    inputs: Bound<'py, PyAny>,
+    shape: Shape,
+    pack: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = function.py();
+    if shape.collects {
+        static COLLECT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let collect = COLLECT.import(py, "procession._chunks", "collect")?;
+        return collect.call1((function, inputs, shape.star, pack));
+    }
+    // The interpreter's own loop is the fastest there is.
+    static MAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static STARMAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let map = match shape.star {
+        false => MAP.import(py, "builtins", "map")?,
+        true => STARMAP.import(py, "itertools", "starmap")?,
+    };
+    py.get_type::<PyList>()
+        .call1((map.call1((function, inputs))?,))
+}
+
+impl WorkerLoop {
     /// Unpickles the task's bytes; what lies in a block of its own stays there.
     fn load<'py>(&mut self, py: Python<'py>, task: &TakenTask) -> PyResult<Bound<'py, PyAny>> {
         loans::reading_untracked(|| self.unpickle(py, task))
@@ -200,8 +255,14 @@ impl WorkerLoop {
     }
 
     fn reply(&mut self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) -> PyResult<()> {
-        let reader = self.reader;
-        let pickled = |value| (Pickled::lending_to(reader, &value), value);
+        let (reader, collects) = (self.reader, self.collects);
+        let pickled = |value| match Pickled::lending_to(reader, &value) {
+            Err(error) if collects => match self.without_what_cannot_cross(&value) {
+                Ok(crossing) => (Pickled::lending_to(reader, &crossing), crossing),
+                Err(_) => (Err(error), value),
+            },
+            made => (made, value),
+        };
         let (error, value) = match outcome.map(pickled) {
             Ok((Ok(pickled), value)) => match send(py, &mut self.worker, message::VALUE, pickled) {
                 Ok(()) => return Ok(()),

@@ -18,7 +18,7 @@ pub struct Task<T> {
     pub payload: TaskBytes,
     /// The job that the task belongs to, if any.
     pub job: Option<Job>,
-    /// How long it may take, and how often it is tried.
+    /// How long it may take, how often it is tried, and which tasks it goes before.
     pub policy: TaskPolicy,
     /// The objects whose handles are in the payload, kept alive until the outcome is in. The
     /// worker reads the payload with
@@ -26,7 +26,7 @@ pub struct Task<T> {
     pub loans: Loans,
 }
 
-/// How long a task may take, and how often it may be tried.
+/// How long a task may take, how often it may be tried, and which tasks it goes before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskPolicy {
     /// How long it may run before its worker is killed; `None` for any time.
@@ -34,6 +34,8 @@ pub struct TaskPolicy {
     /// How often it is run again after its worker has died in it. The pool keeps its block
     /// for that, so the worker cannot claim the block.
     pub retries: u32,
+    /// A task with a higher one begins before all with a lower one that have not begun.
+    pub priority: i32,
 }
 
 /// The bytes of a task.
@@ -122,6 +124,11 @@ pub trait Source<T>: Send {
 
     /// Is called when the pool has ended before the source was used up.
     fn end(self: Box<Self>, end: &PoolEnd);
+
+    /// Returns the priority of its tasks.
+    fn priority(&self) -> i32 {
+        0
+    }
 
     /// Tells whether the source is to be dropped at the next
     /// [`cancel`](crate::pool::Pool::cancel).

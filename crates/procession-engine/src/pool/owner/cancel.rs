@@ -45,6 +45,7 @@ impl<T> PoolState<T> {
         outbox: &mut Outbox<T>,
     ) -> (usize, Vec<Box<dyn Source<T>>>) {
         let mut killed = 0;
+        let mut requeued = Vec::new();
         for slot in &mut self.slots {
             if !slot.tokens().any(which) {
                 continue;
@@ -52,16 +53,15 @@ impl<T> PoolState<T> {
             // Tasks that have not begun are requeued, and looked at below.
             let kill =
                 running == RunningTasks::Killed && !slot.is_being_killed() && slot.runs(which);
-            let back = if kill {
+            let mut back = if kill {
                 slot.kill_running_task(KillReason::Cancelled)
             } else {
                 slot.take_back()
             };
             killed += usize::from(kill && slot.is_being_killed());
-            for task in back {
-                self.requeued.insert(task.number, task);
-            }
+            requeued.append(&mut back);
         }
+        self.requeue(requeued);
         let mut tasks: Vec<_> = self
             .requeued
             .extract_if(.., |_, task| which(&task.token))
@@ -71,11 +71,11 @@ impl<T> PoolState<T> {
             .idle_sources
             .extract_if(.., |source| source.is_cancelled())
             .collect();
-        for entry in std::mem::take(&mut self.queue) {
+        for (priority, entry) in self.queue.take() {
             match entry {
                 QueueEntry::Task(task) if which(&task.token) => tasks.push(task),
                 QueueEntry::Source(source) if source.is_cancelled() => sources.push(source),
-                entry => self.queue.push_back(entry),
+                entry => self.queue.push_back(priority, entry),
             }
         }
         let count = killed + tasks.len() + sources.len();

@@ -1,6 +1,7 @@
 //! The owner's side of a pool: assigns tasks to workers, reads replies, replaces dead workers.
 
 pub(crate) mod prefetch;
+pub(crate) mod priority_queue;
 pub(crate) mod worker_slot;
 
 pub(crate) mod cancel;

@@ -2,7 +2,8 @@
 //!
 //! All of this runs under the pool's mutex and calls no face.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use crate::pool::api::outcome::{Lost, Outbox};
 use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::api::task::{Source, SourceStatus, Task, TaskPolicy};
 use crate::pool::owner::prefetch::PrefetchEstimate;
+use crate::pool::owner::priority_queue::PriorityQueue;
 use crate::pool::owner::restart_budget::RestartBudget;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{QueuedTask, WorkerSlot, WorkerState};
@@ -51,9 +53,12 @@ pub(crate) struct PoolState<T> {
     pub no_start_before: Option<Instant>,
     pub prefetch: PrefetchEstimate,
     pub outstanding: Outstanding,
-    /// Tasks that go before all of `queue`, by number.
-    pub(crate) requeued: BTreeMap<u64, QueuedTask<T>>,
-    pub(crate) queue: VecDeque<QueueEntry<T>>,
+    /// Tasks that go before all of `queue` that have no higher priority, by priority and
+    /// number.
+    pub(crate) requeued: BTreeMap<(Reverse<i32>, u64), QueuedTask<T>>,
+    pub(crate) queue: PriorityQueue<QueueEntry<T>>,
+    /// Whether any task or source has had a priority.
+    has_priorities: bool,
     /// Sources that had nothing for now.
     pub(crate) idle_sources: Vec<Box<dyn Source<T>>>,
     /// How many sources are being polled right now.
@@ -121,7 +126,8 @@ impl<T> PoolState<T> {
             prefetch: PrefetchEstimate::default(),
             outstanding: Outstanding::default(),
             requeued: BTreeMap::new(),
-            queue: VecDeque::new(),
+            queue: PriorityQueue::default(),
+            has_priorities: false,
             idle_sources: Vec::new(),
             polled_sources: 0,
             woken_source: false,
@@ -155,27 +161,67 @@ impl<T> PoolState<T> {
 
     /// Queues a task, or assigns it to a worker at once.
     pub(crate) fn submit(&mut self, task: Task<T>) {
+        let priority = task.policy.priority;
         let queued = self.enqueue(task);
+        if self.make_way(priority) {
+            self.queue.push_back(priority, QueueEntry::Task(queued));
+            self.dispatch();
+            return;
+        }
         if self.is_waiting() {
-            self.queue.push_back(QueueEntry::Task(queued));
+            self.queue.push_back(priority, QueueEntry::Task(queued));
             return;
         }
         match self.pick_worker() {
             Some(slot) => self.assign(slot, queued),
-            None => self.queue.push_back(QueueEntry::Task(queued)),
+            None => self.queue.push_back(priority, QueueEntry::Task(queued)),
         }
         self.post();
     }
 
     /// Queues a source.
     pub(crate) fn submit_source(&mut self, source: Box<dyn Source<T>>) {
-        self.queue.push_back(QueueEntry::Source(source));
+        let priority = source.priority();
+        self.make_way(priority);
+        self.queue.push_back(priority, QueueEntry::Source(source));
+    }
+
+    /// Takes back the tasks that have a lower priority and that no worker has begun; tells
+    /// whether there were any.
+    fn make_way(&mut self, priority: i32) -> bool {
+        self.has_priorities |= priority != 0;
+        if !self.has_priorities {
+            return false;
+        }
+        let mut back = Vec::new();
+        for slot in &mut self.slots {
+            if slot.queued() > 0 && slot.has_below(priority) {
+                back.append(&mut slot.take_back());
+            }
+        }
+        let any = !back.is_empty();
+        self.requeue(back);
+        any
+    }
+
+    /// Tells whether a task of those that go before the queue is next.
+    fn is_requeued_next(&self) -> bool {
+        let Some((&(Reverse(requeued), _), _)) = self.requeued.first_key_value() else {
+            return false;
+        };
+        let queued = self.queue.front();
+        queued.is_none_or(|(priority, _)| requeued >= priority)
+    }
+
+    /// Tells whether a source is next.
+    fn is_source_next(&self) -> bool {
+        !self.is_requeued_next() && matches!(self.queue.front(), Some((_, QueueEntry::Source(_))))
     }
 
     /// Queues tasks again, at the place that they had.
     pub(crate) fn requeue(&mut self, tasks: Vec<QueuedTask<T>>) {
         for task in tasks {
-            self.requeued.insert(task.number, task);
+            self.requeued.insert(task.place(), task);
         }
     }
 
@@ -183,18 +229,19 @@ impl<T> PoolState<T> {
     pub(crate) fn dispatch(&mut self) -> bool {
         let mut assigned = false;
         while self.is_waiting() {
-            if self.requeued.is_empty() && matches!(self.queue.front(), Some(QueueEntry::Source(_)))
-            {
+            if self.is_source_next() {
                 break;
             }
             let Some(slot) = self.pick_worker() else {
                 break;
             };
-            let next = self.requeued.pop_first().map(|(_, task)| task);
-            let next = next.or_else(|| match self.queue.pop_front() {
-                Some(QueueEntry::Task(task)) => Some(task),
-                _ => None,
-            });
+            let next = match self.is_requeued_next() {
+                true => self.requeued.pop_first().map(|(_, task)| task),
+                false => match self.queue.pop_front() {
+                    Some(QueueEntry::Task(task)) => Some(task),
+                    _ => None,
+                },
+            };
             if let Some(task) = next {
                 self.assign(slot, task);
                 assigned = true;
@@ -207,7 +254,7 @@ impl<T> PoolState<T> {
     /// Takes the source at the queue's front out of the queue, if it is next and workers need
     /// more tasks; returns it and how many tasks to request.
     pub(crate) fn poll_source(&mut self) -> Option<(Box<dyn Source<T>>, usize)> {
-        if !self.requeued.is_empty() || !matches!(self.queue.front(), Some(QueueEntry::Source(_))) {
+        if !self.is_source_next() {
             return None;
         }
         let mut room = 0;
@@ -243,17 +290,20 @@ impl<T> PoolState<T> {
         self.polled_sources -= 1;
         for task in tasks.drain(..) {
             let queued = self.enqueue(task);
+            // With priorities, one that came meanwhile may go before them.
+            let is_next = self.requeued.is_empty() && !self.has_priorities;
             match self.pick_worker() {
-                Some(slot) if self.requeued.is_empty() => self.assign(slot, queued),
+                Some(slot) if is_next => self.assign(slot, queued),
                 _ => {
-                    self.requeued.insert(queued.number, queued);
+                    self.requeued.insert(queued.place(), queued);
                 }
             }
         }
+        let priority = source.priority();
         match status {
-            SourceStatus::More => self.queue.push_front(QueueEntry::Source(source)),
+            SourceStatus::More => self.queue.push_front(priority, QueueEntry::Source(source)),
             SourceStatus::Later if self.woken_source => {
-                self.queue.push_back(QueueEntry::Source(source))
+                self.queue.push_back(priority, QueueEntry::Source(source))
             }
             SourceStatus::Later => self.idle_sources.push(source),
             SourceStatus::Done => {
@@ -275,7 +325,8 @@ impl<T> PoolState<T> {
         let any = !self.idle_sources.is_empty();
         self.woken_source = self.polled_sources > 0;
         for source in self.idle_sources.drain(..) {
-            self.queue.push_back(QueueEntry::Source(source));
+            self.queue
+                .push_back(source.priority(), QueueEntry::Source(source));
         }
         any
     }
@@ -328,7 +379,7 @@ impl<T> PoolState<T> {
         for (_, task) in std::mem::take(&mut self.requeued) {
             outbox.ended(task.token, end);
         }
-        for entry in std::mem::take(&mut self.queue) {
+        for (_, entry) in self.queue.take() {
             match entry {
                 QueueEntry::Task(task) => outbox.ended(task.token, end),
                 QueueEntry::Source(source) => sources.push(source),
@@ -381,7 +432,7 @@ impl<T> PoolState<T> {
         slot.last_used = tick;
         if let Err(task) = slot.write(task) {
             // The ring has no room until the worker replies.
-            self.requeued.insert(task.number, task);
+            self.requeued.insert(task.place(), task);
         }
     }
 

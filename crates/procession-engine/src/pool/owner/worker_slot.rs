@@ -8,6 +8,7 @@
 
 #![expect(unsafe_code, reason = "bytes in rings are borrowed by the protocol")]
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -41,6 +42,13 @@ pub(crate) struct QueuedTask<T> {
     pub loans: Loans,
     /// How many workers have died in it.
     pub deaths: u32,
+}
+
+impl<T> QueuedTask<T> {
+    /// Returns its place among those that wait: higher priorities come first.
+    pub(crate) fn place(&self) -> (Reverse<i32>, u64) {
+        (Reverse(self.policy.priority), self.number)
+    }
 }
 
 /// A task that was posted to a worker.
@@ -389,6 +397,12 @@ impl<T> WorkerSlot<T> {
         let limit = self.posted.front()?.policy.timeout?;
         let elapsed = self.channel.task_clock.elapsed(self.done + 1, now)?;
         (self.kill_reason.is_none() && elapsed >= limit).then_some(limit)
+    }
+
+    /// Tells whether it has a task of a lower priority.
+    pub(crate) fn has_below(&self, priority: i32) -> bool {
+        let mut tasks = self.posted.iter();
+        tasks.any(|posted| posted.policy.priority < priority)
     }
 
     /// Returns the tokens of its tasks.

@@ -1,0 +1,61 @@
+//! What a call says of its tasks.
+
+use std::time::Duration;
+
+use procession_engine::pool::TaskPolicy;
+use pyo3::prelude::*;
+
+use crate::error::value_error;
+
+/// The time limit, the retries, the soft time limit, the priority, and what errors do, as
+/// `_terms` gives them.
+pub type TermsParts = Option<(Option<f64>, u32, Option<f64>, i32, String)>;
+
+/// What a call says of its tasks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// What the engine sees to.
+    pub policy: TaskPolicy,
+    /// After which time the function that a task calls is interrupted.
+    pub soft_timeout: Option<Duration>,
+    pub on_error: OnError,
+}
+
+/// What the error of a task does to its map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// It ends the map at once.
+    Stop,
+    /// The other tasks are run; then it is raised.
+    #[default]
+    Continue,
+    /// It stands among the results.
+    Collect,
+}
+
+impl Terms {
+    /// Reads what Python gives.
+    pub fn new(parts: TermsParts) -> PyResult<Self> {
+        let Some((timeout, retries, soft_timeout, priority, on_error)) = parts else {
+            return Ok(Self::default());
+        };
+        Ok(Self {
+            policy: TaskPolicy {
+                timeout: timeout.map(duration).transpose()?,
+                retries,
+                priority,
+            },
+            soft_timeout: soft_timeout.map(duration).transpose()?,
+            on_error: match on_error.as_str() {
+                "stop" => OnError::Stop,
+                "collect" => OnError::Collect,
+                _ => OnError::Continue,
+            },
+        })
+    }
+}
+
+fn duration(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| value_error(format!("a task cannot take {seconds} s")))
+}

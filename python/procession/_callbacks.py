@@ -1,0 +1,71 @@
+"""A thread that calls the callbacks of an executor's futures, while there are any."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import queue
+import threading
+import weakref
+
+from ._thread_start import start_daemon
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Caller", "callers"]
+
+# That of `concurrent.futures`, as there.
+_logger = logging.getLogger("concurrent.futures")
+
+# Those that may still have something to call.
+callers: weakref.WeakSet[Caller] = weakref.WeakSet()
+
+
+class Caller:
+    """Does in a thread of its own what calls callbacks; the thread ends if idle for a while.
+
+    It has no lock that a handler of a signal which raises could leave locked.
+    """
+
+    # Seconds that the thread waits for more.
+    PATIENCE = 0.1
+
+    def __init__(self) -> None:
+        self._due: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.pid = os.getpid()
+        callers.add(self)
+
+    def add(self, call: Callable[[], object]) -> None:
+        """Has something called; that may happen twice if this is interrupted."""
+        self._due.put(call)
+        if self._thread is None:
+            self._thread = start_daemon(self._run, "procession-callbacks")
+
+    def _run(self) -> None:
+        while True:
+            try:
+                call = self._due.get(timeout=self.PATIENCE)
+            except queue.Empty:
+                # Who adds something from here on starts another thread.
+                self._thread = None
+                if self._due.empty():
+                    return
+                continue
+            try:
+                call()
+            except BaseException:
+                # It is not the thread's; the others must be called nevertheless.
+                _logger.exception("a callback ended its thread")
+            del call
+
+    def flush(self) -> None:
+        """Waits until what was added has been called, unless that is who asks for it."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        called: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.add(functools.partial(called.put, None))
+        called.get()

@@ -1,0 +1,48 @@
+"""What a call says of its tasks: their time, their tries, their place, and their errors."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
+
+    OnError: TypeAlias = Literal["stop", "continue", "collect"]
+    # As the native pool takes them: the time limit, retries, the soft time limit, the
+    # priority, and what an error does to its map.
+    Terms: TypeAlias = tuple[float | None, int, float | None, int, OnError]
+
+__all__ = ["make_terms"]
+
+
+def make_terms(
+    timeout: float | None = None,
+    retries: int = 0,
+    soft_timeout: float | None = None,
+    priority: int = 0,
+    on_error: OnError = "continue",
+) -> Terms | None:
+    """Returns the terms of a call, or None if it says nothing.
+
+    Raises:
+        ValueError: One of them cannot be.
+    """
+    for name, limit in (("timeout", timeout), ("soft_timeout", soft_timeout)):
+        if limit is not None and not limit > 0:
+            raise ValueError(f"{name} must be more than 0 seconds, not {limit!r}")
+    if timeout is not None and soft_timeout is not None and soft_timeout >= timeout:
+        raise ValueError(
+            f"soft_timeout must be less than timeout, which kills the task: "
+            f"{soft_timeout!r} is not less than {timeout!r}"
+        )
+    if not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"retries must be 0 or more, not {retries!r}")
+    if not isinstance(priority, int) or not -(2**31) <= priority < 2**31:
+        raise ValueError(
+            f"priority must be a whole number between -2**31 and 2**31, not {priority!r}"
+        )
+    if on_error not in ("stop", "continue", "collect"):
+        raise ValueError(
+            f"on_error must be 'stop', 'continue' or 'collect', not {on_error!r}"
+        )
+    terms: Terms = timeout, retries, soft_timeout, priority, on_error
+    return None if terms == (None, 0, None, 0, "continue") else terms
