@@ -94,6 +94,11 @@ def test_what_the_queues_cannot_bring_about_is_refused(mp, kind) -> None:
         ("affinity", [0]),
         ("env", {"A": "B"}),
         ("retries", 1),
+        ("worker_state", list),
+        ("worker_exit", list),
+        ("idle_timeout", 1),
+        ("initializer_timeout", 1),
+        ("threads_per_worker", 1),
     ):
         with pytest.raises(ValueError, match=f"has no {option}"):
             kind(1, context=mp, **{option: value})

@@ -4,7 +4,7 @@ Every name of `multiprocessing` is here and means the same; docs/compat.md lists
 is better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied`, `TaskTimeout`,
 `SoftTimeout`, `CancelledError`, `MemoryLimitExceeded` and `RemoteError`, on `Process` the members
 `state`, `blocked_on`, `result`, `request_stop`, `stop_requested` and `worker_index`,
-and what the class `Pool` tells of.
+`Shared`, `get_pool`, and what the class `Pool` tells of.
 
 As in `multiprocessing`, the functions are the methods of the default context.
 """
@@ -20,6 +20,7 @@ except ImportError as error:
     raise
 from ._install import install as install
 from ._procession import VERSION as _version
+from ._reusable import get_pool as get_pool
 from .context import (
     AuthenticationError as AuthenticationError,
 )
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._log_relay import LogRelay as LogRelay
+    from ._shared_object import Shared as Shared
 del TYPE_CHECKING  # It would be one of the public names.
 
 __version__ = _version
@@ -134,6 +136,7 @@ __all__ = [
     "RawValue",
     "RemoteError",
     "Semaphore",
+    "Shared",
     "SimpleQueue",
     "SoftTimeout",
     "TaskTimeout",
@@ -148,6 +151,7 @@ __all__ = [
     "get_all_start_methods",
     "get_context",
     "get_logger",
+    "get_pool",
     "get_start_method",
     "install",
     "log_to_stderr",
@@ -218,7 +222,11 @@ def relay_logs() -> "LogRelay":
 
 
 def __getattr__(name: str) -> "Any":
-    """Imports a submodule when it is first asked for."""
+    """Imports a submodule, or the class `Shared`, when it is first asked for."""
+    if name == "Shared":
+        from ._shared_object import Shared
+
+        return Shared
     if name in _SUBMODULES:
         import importlib
 

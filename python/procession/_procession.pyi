@@ -905,6 +905,9 @@ class Pool:
             "cancelled" or "ended", and the error as it would be.
         most: The number of workers that `grow` may lead to.
         by_name_only: Whether tasks are pickled plainly, with nothing by value.
+        idle_timeout: After how many seconds without a task a worker ends.
+        setup_limit: How many seconds a worker may take to set itself up, and what does that,
+            for the text of errors.
     """
 
     def __new__(
@@ -916,6 +919,8 @@ class Pool:
         errors: Callable[[str, Any], BaseException] | None = None,
         most: int | None = None,
         by_name_only: bool = False,
+        idle_timeout: float | None = None,
+        setup_limit: tuple[float, str] | None = None,
     ) -> Self: ...
     @property
     def cache(self) -> dict[int, Any]:
@@ -1053,6 +1058,8 @@ class PoolWorker:
             resident: It is replaced between tasks when it has more bytes in RAM.
             cpus: Where it runs.
         """
+    def begin_setup(self) -> None:
+        """Notes that it begins to set itself up, for which the pool has a time limit."""
     def fail(self, packed: Any) -> None:
         """Tells the pool, by a packed error, that this worker cannot be set up."""
     def fail_briefly(self) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 
 from ._errors import SoftTimeout
+from ._worker_life import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +35,7 @@ class Alarm:
         if due is None:
             return
         function, limit = due
-        name = getattr(function, "__qualname__", None)
-        if name is None:
-            # A partial, or an object that can be called.
-            task = f"a {type(function).__module__}.{type(function).__qualname__}"
-        else:
-            task = f"{function.__module__}.{name}"
+        task = name_of(function)
         pid = os.getpid()
         raise SoftTimeout(
             f"{task} has run for longer than its soft_timeout of {limit} s, in worker "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from ._worker_life import LifeOptions, WorkerLife
+
     Initializer = tuple[Callable[..., object] | None, Iterable[Any]]
 
 __all__ = ["Bounds", "Starter", "refuse", "work", "worker"]
@@ -32,6 +34,7 @@ class Bounds:
         max_memory_per_worker: int | str | None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None,
+        life: LifeOptions,
     ) -> None:
         # Of those that are set.
         self.names = [
@@ -43,7 +46,9 @@ class Bounds:
                 ("env", env),
             )
             if value is not None
-        ]
+        ] + life.names
+        self.life = life.of_worker
+        self._usual_environment = life.environment
         self.memory_limit = parse_size("memory_limit", memory_limit)
         self._resident = parse_size("max_memory_per_worker", max_memory_per_worker)
         self._affinity = affinity
@@ -66,7 +71,9 @@ class Bounds:
         env = self._env
         if callable(env):
             env = _checked_environment(env(index))
-        return None if env is None else dict(env)
+        if env is None:
+            return dict(self._usual_environment) or None
+        return {**self._usual_environment, **env}
 
 
 def _checked_cpus(cpus: Iterable[int]) -> list[int]:
@@ -143,7 +150,9 @@ class Starter:
         # A class of the program's may take no others than the standard library gives.
         more: dict[str, Any] = {}
         if self._by_name_only:
-            more["kwargs"] = {"by_name_only": True}
+            more.setdefault("kwargs", {})["by_name_only"] = True
+        if self._bounds.life is not None:
+            more.setdefault("kwargs", {})["life"] = self._bounds.life
         process = self._process(
             self._ctx,
             target=execute if self._is_for_executor else work,
@@ -178,11 +187,14 @@ def work(
     initargs: Iterable[Any],
     bounds: tuple[int | None, int | None, list[int] | None] | None = None,
     by_name_only: bool = False,
+    life: WorkerLife | None = None,
 ) -> None:
     """Works for a pool, in a worker process, until there is no more to do."""
-    me = _set_up(lane, initializer, initargs, bounds)
+    me = _set_up(lane, initializer, initargs, bounds, life)
     if me is not None:
         me.run(_pack, by_name_only)
+        if life is not None:
+            life.end(_pack)
         util.debug("worker exiting")
 
 
@@ -191,6 +203,7 @@ def execute(
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
     bounds: tuple[int | None, int | None, list[int] | None] | None = None,
+    life: WorkerLife | None = None,
 ) -> None:
     """Does the same for an executor: what is wrong is told as `concurrent.futures` does."""
     logged = False
@@ -212,13 +225,16 @@ def execute(
             raise
 
     try:
-        me = _set_up(lane, None if initializer is None else initialize, (), bounds)
+        first = None if initializer is None else initialize
+        me = _set_up(lane, first, (), bounds, life)
     except BaseException:
         if logged:
             return
         raise
     if me is not None:
         me.run(_pack_as_raised)
+        if life is not None:
+            life.end(_pack_as_raised)
         util.debug("worker exiting")
 
 
@@ -227,6 +243,7 @@ def _set_up(
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
     bounds: tuple[int | None, int | None, list[int] | None] | None,
+    life: WorkerLife | None,
 ) -> _procession.PoolWorker | None:
     """Returns a worker that is ready for tasks, or None if the pool has ended meanwhile."""
     try:
@@ -236,8 +253,14 @@ def _set_up(
     try:
         if bounds is not None:
             me.confine(*bounds)
+        if life is not None:
+            if life.is_timed:
+                me.begin_setup()
+            life.limit_threads()
         if initializer is not None:
             initializer(*initargs)
+        if life is not None:
+            life.begin()
     except BaseException as error:
         try:
             packed = _pack(error)

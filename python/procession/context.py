@@ -336,6 +336,11 @@ class BaseContext:
         max_memory_per_worker: int | str | None = None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
+        worker_state: Callable[[], Any] | None = None,
+        worker_exit: Callable[..., Any] | None = None,
+        idle_timeout: float | None = None,
+        initializer_timeout: float | None = None,
+        threads_per_worker: int | None = None,
         log_relay: bool = False,
         pickler: Literal["auto", "plain"] = "auto",
     ) -> Pool:
@@ -347,20 +352,29 @@ class BaseContext:
             initargs: The arguments of the initializer.
             maxtasksperchild: After how many tasks a worker is replaced; by default never.
             retries: How often a task is run again when its worker has died in it.
-            memory_limit: The bytes of private memory that a worker may have; a task that
-                needs more fails with `MemoryLimitExceeded`.
-            max_memory_per_worker: The bytes in RAM above which a worker is replaced when its
-                task is done.
+            memory_limit: How much private memory a worker may have, in bytes or as text
+                such as "2GB" (powers of 1000) or "2GiB" (of 1024); a task that needs more
+                fails with `MemoryLimitExceeded`.
+            max_memory_per_worker: How much a worker may have in RAM, in bytes or as text; one
+                that has more when its task is done is replaced.
             affinity: The CPUs that the workers run on, or a function of the worker's index.
             env: What the workers have in their environment besides, or a function of the
                 worker's index.
+            worker_state: What each worker calls once to make an object for its tasks.
+            worker_exit: What each worker calls when it ends; `exit_results` has the results.
+            idle_timeout: After how many seconds without a task a worker ends; others are
+                started when there are tasks.
+            initializer_timeout: The seconds within which a worker has to be set up.
+            threads_per_worker: How many threads BLAS, OpenMP and the like may have in a
+                worker.
             log_relay: Whether this process handles what the workers log.
             pickler: "auto" to have lambdas and what else cannot be imported cross by value;
                 "plain" to refuse them.
 
         The methods of a pool are `apply`, `map`, `starmap`, each also with `_async`, `imap`
-        and `imap_unordered`, which all take a `timeout` and a number of `retries` for their
-        tasks; `workers`, `resize`, `close`, `terminate` and `join`. The class
+        and `imap_unordered`, which all take a `timeout`, a `soft_timeout`, a number of
+        `retries` and a `priority` for their tasks, and maps an `on_error`; `workers`,
+        `worker_state`, `exit_results`, `resize`, `close`, `terminate` and `join`. The class
         `procession.pool.Pool` tells more of each.
 
         Example:
@@ -380,6 +394,11 @@ class BaseContext:
             "max_memory_per_worker": max_memory_per_worker,
             "affinity": affinity,
             "env": env,
+            "worker_state": worker_state,
+            "worker_exit": worker_exit,
+            "idle_timeout": idle_timeout,
+            "initializer_timeout": initializer_timeout,
+            "threads_per_worker": threads_per_worker,
             "log_relay": log_relay or None,
             "pickler": pickler if pickler != "auto" else None,
         }

@@ -28,6 +28,7 @@ from . import _errors, _procession, get_context, util
 from ._callbacks import Caller, callers
 from ._completion import public, public_names
 from ._terms import make_terms
+from ._worker_life import LifeOptions
 from ._workers import Bounds, Starter
 from .context import BaseContext
 from .pool import Pool, _shown
@@ -299,6 +300,7 @@ class _Workers:
         max_tasks: int | None,
         setup: tuple[Callable[..., object] | None, Iterable[Any]],
         bounds: Bounds,
+        life: LifeOptions,
     ) -> None:
         self.pid = os.getpid()
         self.processes: list[Any] = []
@@ -307,7 +309,14 @@ class _Workers:
         # A fork copies what other threads are about to do: all are forked at the beginning.
         size = most if context.get_start_method() == "fork" else 1
         self.engine = _procession.Pool(
-            start, size, max_tasks, bounds.memory_limit, _error_of, most
+            start,
+            size,
+            max_tasks,
+            bounds.memory_limit,
+            _error_of,
+            most,
+            idle_timeout=life.idle_timeout,
+            setup_limit=life.setup_limit,
         )
         self._terminate = util.Finalize(self, self.engine.terminate, exitpriority=15)
         try:
@@ -391,6 +400,12 @@ class ProcessPoolExecutor(_base.Executor):
         affinity: The CPUs that the workers run on, or a function of the worker's index.
         env: What the workers have in their environment besides, or a function of the
             worker's index.
+        worker_state: What each worker calls once to make an object that its tasks share.
+        worker_exit: What each worker calls when it ends by itself.
+        idle_timeout: After how many seconds without a task a worker ends.
+        initializer_timeout: The seconds within which a worker has to be set up; else the
+            executor is broken.
+        threads_per_worker: How many threads BLAS, OpenMP and the like may have in a worker.
 
     What follows `max_tasks_per_child` is not in the standard library; `procession.Pool`
     tells more of it. `timeout`, `retries`, `soft_timeout` and `priority` are for all
@@ -429,6 +444,11 @@ class ProcessPoolExecutor(_base.Executor):
         max_memory_per_worker: int | str | None = None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
+        worker_state: Callable[[], Any] | None = None,
+        worker_exit: Callable[..., Any] | None = None,
+        idle_timeout: float | None = None,
+        initializer_timeout: float | None = None,
+        threads_per_worker: int | None = None,
     ) -> None:
         if max_workers is None:
             max_workers = _procession.usable_cpus()
@@ -449,7 +469,18 @@ class ProcessPoolExecutor(_base.Executor):
         if max_tasks_per_child is not None:
             _check_max_tasks(max_tasks_per_child, mp_context)
         self._max_tasks_per_child = max_tasks_per_child
-        self._bounds = Bounds(memory_limit, max_memory_per_worker, affinity, env)
+        self._life = LifeOptions(
+            mp_context,
+            initializer,
+            worker_state,
+            worker_exit,
+            idle_timeout,
+            initializer_timeout,
+            threads_per_worker,
+        )
+        self._bounds = Bounds(
+            memory_limit, max_memory_per_worker, affinity, env, self._life
+        )
         self._options = timeout, retries, soft_timeout, priority
         self._terms = make_terms(*self._options)
         self._shutdown_lock = threading.Lock()
@@ -566,6 +597,49 @@ class ProcessPoolExecutor(_base.Executor):
         workers.close()
         if wait:
             workers.join()
+
+    @property
+    def worker_state(self) -> Any:
+        """What stands for the state of a worker, as in `procession.Pool`.
+
+        Raises:
+            ValueError: The executor was made without a `worker_state`.
+
+        Example:
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> with ProcessPoolExecutor(1, worker_state=list) as executor:
+            ...     state = executor.worker_state
+            ...     executor.submit(list.append, state, "a").result()
+            ...     print(executor.submit(len, state).result())
+            1
+        """
+        if self._life.state is None:
+            raise ValueError(
+                "the executor has no worker_state: give it one when you make it"
+            )
+        return self._life.state
+
+    def exit_results(self) -> list[Any]:
+        """Returns what `worker_exit` has returned in the workers that have ended.
+
+        All of it is there when `shutdown` has waited for them.
+
+        Raises:
+            ValueError: The executor was made without a `worker_exit`.
+
+        Example:
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> with ProcessPoolExecutor(1, worker_exit=lambda: "done") as executor:
+            ...     print(executor.submit(abs, -1).result())
+            1
+            >>> executor.exit_results()
+            ['done']
+        """
+        if self._life.exit_results is None:
+            raise ValueError(
+                "the executor has no worker_exit: give it one when you make it"
+            )
+        return self._life.exit_results.so_far()
 
     def terminate_workers(self) -> None:
         """Shuts the executor down, and ends its workers with SIGTERM.
@@ -701,6 +775,7 @@ class ProcessPoolExecutor(_base.Executor):
                     self._max_tasks_per_child,
                     self._setup,
                     self._bounds,
+                    self._life,
                 )
             return self._workers
 

@@ -29,6 +29,7 @@ from ._procession import IMapUnorderedIterator as IMapUnorderedIterator  # noqa:
 from ._procession import MapResult as MapResult  # noqa: PLC0414
 from ._terms import make_terms
 from ._thread_start import start_daemon
+from ._worker_life import LifeOptions
 from ._workers import (  # noqa: F401
     Bounds,
     ExceptionWithTraceback,
@@ -108,6 +109,23 @@ class Pool:
             or a function that returns that of the worker with a certain `worker_index`.
             Under spawn the interpreter is started with it; under fork and forkserver what
             has been imported already does not see it.
+        worker_state: What each worker calls once, after the initializer, to make an object
+            that its tasks share: a connection, a model, a cache. A task has that of its
+            worker as `current_process().worker_state`, or where it is given what
+            `pool.worker_state` is: as `f(state, item)` in
+            `pool.map(functools.partial(f, pool.worker_state), items)`.
+        worker_exit: What each worker calls when it ends by itself: at the end of the pool,
+            when it is replaced, when it is idle. It is given the state, if there is a
+            `worker_state`, and `exit_results` tells what it returned.
+        idle_timeout: After how many seconds without a task a worker ends; by default never.
+            Others are started when there are tasks.
+        initializer_timeout: The seconds within which the initializer and `worker_state` of a
+            worker have to be done. If they are not, the pool ends, with a `TimeoutError` of
+            each of its tasks that names both the function and the worker.
+        threads_per_worker: How many threads BLAS, OpenMP and the like may have in a worker:
+            the variables that they look at, such as OMP_NUM_THREADS, are in its environment,
+            unless `env` says otherwise. Libraries that are loaded when a worker is forked do
+            not look any more; these are told by `threadpoolctl`, if that is installed.
         log_relay: Whether what the workers log is handled by the handlers of this process,
             as `procession.relay_logs` has it for all children; all of it is when `join` or
             `terminate` has returned.
@@ -203,6 +221,11 @@ class Pool:
         max_memory_per_worker: int | str | None = None,
         affinity: Iterable[int] | Callable[[int], Iterable[int]] | None = None,
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
+        worker_state: Callable[[], Any] | None = None,
+        worker_exit: Callable[..., Any] | None = None,
+        idle_timeout: float | None = None,
+        initializer_timeout: float | None = None,
+        threads_per_worker: int | None = None,
         log_relay: bool = False,
         pickler: Literal["auto", "plain"] = "auto",
     ) -> None:
@@ -218,7 +241,18 @@ class Pool:
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        self._bounds = Bounds(memory_limit, max_memory_per_worker, affinity, env)
+        self._life = LifeOptions(
+            self._ctx,
+            initializer,
+            worker_state,
+            worker_exit,
+            idle_timeout,
+            initializer_timeout,
+            threads_per_worker,
+        )
+        self._bounds = Bounds(
+            memory_limit, max_memory_per_worker, affinity, env, self._life
+        )
         if pickler not in ("auto", "plain"):
             raise ValueError(f"pickler must be 'auto' or 'plain', not {pickler!r}")
         self._by_name_only = pickler == "plain"
@@ -284,6 +318,8 @@ class Pool:
             self._maxtasksperchild,
             self._bounds.memory_limit,
             by_name_only=self._by_name_only,
+            idle_timeout=self._life.idle_timeout,
+            setup_limit=self._life.setup_limit,
         )
 
     def __del__(
@@ -905,6 +941,54 @@ class Pool:
             0 4 True
         """
         return [WorkerInfo(*worker) for worker in self._engine.worker_views()]
+
+    @property
+    def worker_state(self) -> Any:
+        """What stands for the state of a worker: a task that is given it gets its worker's own.
+
+        Raises:
+            ValueError: The pool was made without a `worker_state`.
+
+        Example:
+            >>> import functools
+            >>> import procession
+            >>> def tokenize(cache, word):
+            ...     return cache.setdefault(word, len(cache))
+            >>> with procession.Pool(1, worker_state=dict) as pool:
+            ...     work = functools.partial(tokenize, pool.worker_state)
+            ...     print(pool.map(work, ["a", "b", "a"]))
+            [0, 1, 0]
+        """
+        if self._life.state is None:
+            raise ValueError(
+                "the pool has no worker_state: give it one when you make it"
+            )
+        return self._life.state
+
+    def exit_results(self) -> list[Any]:
+        """Returns what `worker_exit` has returned in the workers that have ended.
+
+        They come in the order in which the workers ended; in the place of one in which it
+        raised an exception stands that. All are there when `join` has returned after
+        `close`. A worker that is killed has none, and `terminate` leaves a worker a fifth
+        of a second, if it is idle, and none otherwise.
+
+        Raises:
+            ValueError: The pool was made without a `worker_exit`.
+
+        Example:
+            >>> import procession
+            >>> pool = procession.Pool(2, worker_exit=lambda: "done")
+            >>> pool.close()
+            >>> pool.join()
+            >>> pool.exit_results()
+            ['done', 'done']
+        """
+        if self._life.exit_results is None:
+            raise ValueError(
+                "the pool has no worker_exit: give it one when you make it"
+            )
+        return self._life.exit_results.so_far()
 
     def resize(self, processes: int) -> None:
         """Changes the number of workers; tasks go on.

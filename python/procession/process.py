@@ -79,6 +79,8 @@ class BaseProcess:
     _ends_with_parent: bool = False
     # What a pool has told a worker: its place, and what is in its environment besides.
     _worker_index: int | None = None
+    # What a worker has made for its tasks, and by what they know it.
+    _worker_state: tuple[object, Any] | None = None
     _environment: dict[str, str] | None = None
     # Its parent as a forked child sees it, made before the fork.
     _parent_seen: _ParentProcess | None = None
@@ -453,6 +455,26 @@ class BaseProcess:
             0
         """
         return self._worker_index
+
+    @property
+    def worker_state(self) -> Any:
+        """What `worker_state` of a pool has made in this worker; None for other processes.
+
+        `multiprocessing` has nothing like it.
+
+        Example:
+            >>> import procession
+            >>> def count():
+            ...     state = procession.current_process().worker_state
+            ...     state["calls"] = state.get("calls", 0) + 1
+            ...     return state["calls"]
+            >>> with procession.Pool(1, worker_state=dict) as pool:
+            ...     print(pool.apply(count), pool.apply(count))
+            1 2
+            >>> print(procession.current_process().worker_state)
+            None
+        """
+        return None if self._worker_state is None else self._worker_state[1]
 
     @property
     def daemon(self) -> bool:

@@ -68,6 +68,16 @@ def pools() -> None:
         assert_type(pool.map(square, [1], progress={"disable": True}), list[float])
         shown = pool.imap(square, [1], progress={"disable": True})
         assert_type(shown, IMapIterator[float])
+    shared = procession.Shared([1.5])
+    assert_type(shared.value, list[float])
+    with procession.Pool(
+        1, worker_state=dict, worker_exit=len, idle_timeout=60, threads_per_worker=1
+    ) as pool:
+        assert_type(pool.apply(repeat, ("a", 2), soft_timeout=60, timeout=90), str)
+        assert_type(pool.apply(len, (pool.worker_state,)), int)
+        assert_type(pool.exit_results(), list[Any])
+    assert_type(procession.current_process().worker_state, Any)
+    assert_type(procession.get_pool(1), Pool)
 
 
 def executors() -> None:

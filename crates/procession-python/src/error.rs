@@ -115,6 +115,11 @@ pub fn timed_out(what: &str, timeout: Option<f64>) -> PyErr {
     raise(&TIMED_OUT, ERRORS, "TimeoutError", (message,))
 }
 
+/// Returns a TimeoutError of what was given a time and took longer.
+pub fn time_is_up(message: String) -> PyErr {
+    raise(&TIMED_OUT, ERRORS, "TimeoutError", (message,))
+}
+
 /// Returns a ProcessError.
 pub fn process_error(message: impl Into<String>) -> PyErr {
     raise(&PROCESS_ERROR, ERRORS, "ProcessError", (message.into(),))

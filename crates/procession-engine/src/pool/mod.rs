@@ -11,9 +11,9 @@ mod api;
 
 mod owner;
 
-pub use api::limits::WorkerLimits;
+pub use api::limits::{SetupLimit, WorkerLimits};
 pub use api::outcome::{Death, Ending, Outcome, Overrun, ResultBytes, Sink};
-pub use api::pool_end::PoolEnd;
+pub use api::pool_end::{PoolEnd, SetupOverrun};
 pub use api::starter::{WorkerProcess, WorkerSpec, WorkerStarter};
 pub use api::task::{Job, Source, SourceStatus, Task, TaskBytes, TaskPolicy};
 pub use owner::cancel::RunningTasks;

@@ -17,6 +17,7 @@ use crate::family;
 use crate::pool::api::limits::WorkerLimits;
 use crate::pool::shm::record::{Content, INLINE, ReplyKind, TaskRecord, read_task, write_reply};
 use crate::pool::shm::ring::Ring;
+use crate::pool::shm::task_clock::SETUP;
 use crate::pool::shm::worker_channel::{WorkerChannel, bytes_at, prologue_at};
 use procession_shm::{Block, Family, Handle, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
@@ -162,6 +163,11 @@ impl Worker {
     #[must_use]
     pub fn memory_limit(&self) -> Option<u64> {
         self.limits.memory
+    }
+
+    /// Notes that this worker begins to set itself up, for which the pool may have a time limit.
+    pub fn begin_setup(&self) {
+        self.channel.task_clock.store(SETUP, boot_time());
     }
 
     /// Tells the pool that this worker has set itself up.

@@ -118,6 +118,7 @@ impl Arrival {
                     error::process_error(format!("{end}, without this result"))
                 })
             },
+            PoolEnd::SetupTimedOut(_) => Self::made(py, || error::time_is_up(end.to_string())),
             PoolEnd::Workers(_) => Self::made(py, || error::process_error(end.to_string())),
         };
         Self {

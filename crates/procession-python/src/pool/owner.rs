@@ -22,7 +22,7 @@ use crate::pool::sink::{Call, Deliver, Token};
 use crate::pool::size::Size;
 use crate::pool::source::{FailedCall, Inputs, Items, is_at_hand};
 use crate::pool::starter::{Failure, Starter};
-use crate::pool::terms::{OnError, Terms, TermsParts};
+use crate::pool::terms::{OnError, Terms, TermsParts, duration};
 
 /// The workers of a `Pool` and what they have to do.
 ///
@@ -44,7 +44,7 @@ impl Pool {
     #[new]
     #[pyo3(signature = (
         start, size, tasks_per_worker=None, memory_limit=None, errors=None, most=None,
-        by_name_only=false
+        by_name_only=false, idle_timeout=None, setup_limit=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are those of a pool")]
     fn new(
@@ -56,9 +56,19 @@ impl Pool {
         errors: Option<Py<PyAny>>,
         most: Option<usize>,
         by_name_only: bool,
+        idle_timeout: Option<f64>,
+        setup_limit: Option<(f64, String)>,
     ) -> PyResult<Self> {
+        let setup_limit = setup_limit.map(|(time, name)| {
+            Ok::<_, PyErr>(engine::SetupLimit {
+                time: duration(time)?,
+                name: name.into(),
+            })
+        });
         let config = engine::Config {
             tasks_per_worker: tasks_per_worker.map(|tasks| tasks.try_into().unwrap_or(u32::MAX)),
+            idle_timeout: idle_timeout.map(duration).transpose()?,
+            setup_limit: setup_limit.transpose()?,
             ..engine::Config::new(size)
         };
         let failure = Failure::default();
@@ -378,7 +388,9 @@ impl Pool {
         let end = self.core.engine.end()?;
         match *end {
             engine::PoolEnd::Closed | engine::PoolEnd::Terminated => None,
-            engine::PoolEnd::Initializer(_) | engine::PoolEnd::Workers(_) => Some(end.to_string()),
+            engine::PoolEnd::Initializer(_)
+            | engine::PoolEnd::SetupTimedOut(_)
+            | engine::PoolEnd::Workers(_) => Some(end.to_string()),
         }
     }
 

@@ -55,7 +55,8 @@ impl Terms {
     }
 }
 
-fn duration(seconds: f64) -> PyResult<Duration> {
+/// Returns a time that Python gives in seconds.
+pub fn duration(seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds)
-        .map_err(|_| value_error(format!("a task cannot take {seconds} s")))
+        .map_err(|_| value_error(format!("there is no time limit of {seconds} s")))
 }

@@ -52,6 +52,18 @@ impl PoolWorker {
         }
     }
 
+    /// Notes that this worker begins to set itself up, for which the pool has a time limit.
+    fn begin_setup(&self) -> PyResult<()> {
+        let worker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match worker.as_ref() {
+            Some(worker) => {
+                worker.begin_setup();
+                Ok(())
+            }
+            None => Err(works_once()),
+        }
+    }
+
     /// Tells the pool, by a packed error, that this worker cannot be set up.
     fn fail(&self, packed: &Bound<'_, PyAny>) -> PyResult<()> {
         let pickled = Pickled::new(packed)?;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use procession_engine::pool as engine;
 use procession_engine::process;
@@ -45,6 +46,8 @@ pub struct PoolBuilder {
     method: Option<StartMethod>,
     tasks_per_worker: Option<u32>,
     initializer: Option<Result<Initializer>>,
+    initializer_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
     terms: engine::TaskPolicy,
     bounds: engine::WorkerLimits,
     affinity: Option<PerWorker<usize>>,
@@ -142,6 +145,51 @@ impl PoolBuilder {
     pub fn initializer<F: Callable<M>, M>(mut self, function: F, arguments: F::Input) -> Self {
         const { must_be_bare::<F>() };
         self.initializer = Some(Initializer::new(function, &arguments));
+        self
+    }
+
+    /// Gives each worker so much time for its initializer. One that takes longer ends the pool:
+    /// every task gets an error that says so, and names the worker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # use std::time::Duration;
+    /// # procession::init();
+    /// let pool = Pool::builder()
+    ///     .workers(1)
+    ///     .initializer(|| std::thread::park(), ())
+    ///     .initializer_timeout(Duration::from_millis(50))
+    ///     .start()?;
+    /// let error = pool.apply(std::process::id, ()).unwrap_err();
+    /// assert!(error.to_string().contains("took longer than 0.05 s to set up worker 0"));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn initializer_timeout(mut self, time: Duration) -> Self {
+        self.initializer_timeout = Some(time);
+        self
+    }
+
+    /// Ends each worker that has had no task for so long. Others are started when there are
+    /// tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # use std::time::Duration;
+    /// # procession::init();
+    /// let pool = Pool::builder().idle_timeout(Duration::from_millis(50)).start()?;
+    /// pool.apply(std::process::id, ())?;
+    /// while !pool.workers().is_empty() {
+    ///     std::thread::yield_now();
+    /// }
+    /// pool.apply(std::process::id, ())?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn idle_timeout(mut self, time: Duration) -> Self {
+        self.idle_timeout = Some(time);
         self
     }
 
@@ -252,6 +300,11 @@ impl PoolBuilder {
         let size = self.workers.unwrap_or_else(|| cpu_count().get());
         let config = engine::Config {
             tasks_per_worker: self.tasks_per_worker,
+            idle_timeout: self.idle_timeout,
+            setup_limit: self.initializer_timeout.map(|time| engine::SetupLimit {
+                time,
+                name: "the initializer".into(),
+            }),
             ..engine::Config::new(size)
         };
         init::check()?;

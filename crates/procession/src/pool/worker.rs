@@ -50,6 +50,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
     if let Err(error) = worker.confine(bounds) {
         return Ok(worker.failed(&outcome::refuse(&error.into()))?);
     }
+    worker.begin_setup();
     if let Some((entry, arguments)) = setup.initializer {
         let (bytes, ending) = outcome::run(
             entry.resolve()?,

@@ -1,4 +1,7 @@
-//! Limits of a worker: memory, and processors.
+//! Limits of a worker: memory, processors, and the time that it may take to set itself up.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use procession_sys::attributes::affinity::Affinity;
 use procession_sys::error::{Error, ErrorKind, Result};
@@ -89,4 +92,14 @@ impl WorkerLimits {
             has.is_some_and(|has| has.resident > most)
         })
     }
+}
+
+/// Limits how long a worker may take to set itself up, from
+/// [`Worker::begin_setup`](crate::pool::Worker::begin_setup) on.
+#[derive(Clone, Debug)]
+pub struct SetupLimit {
+    /// The longest time.
+    pub time: Duration,
+    /// What sets a worker up, for the error.
+    pub name: Arc<str>,
 }

@@ -59,11 +59,13 @@ fn collect<S: Sink>(shared: &PoolCore<S>) {
             state.collector_runs = false;
             return;
         }
-        if state.is_quiet() {
+        if state.is_settled() {
             state.collector_wanted = false;
         }
         let wanted = state.collector_wanted;
-        if !wanted && idle {
+        // Until a worker may have been idle for too long.
+        let idle_left = state.idle_left().filter(|_| !wanted);
+        if !wanted && idle && idle_left.is_none() {
             state.collector_runs = false;
             return;
         }
@@ -73,7 +75,7 @@ fn collect<S: Sink>(shared: &PoolCore<S>) {
         let wait = match (wanted, sleeps) {
             (true, true) => Deadline::NEVER,
             (true, false) => Deadline::after(GRACE),
-            (false, _) => Deadline::after(IDLE),
+            (false, _) => Deadline::after(idle_left.unwrap_or(IDLE)),
         };
         let (epoch, given_up) = (shared.lead.epoch(), shared.lead.times_given_up());
         if at_once {
@@ -88,11 +90,14 @@ fn collect<S: Sink>(shared: &PoolCore<S>) {
             is_led = wanted && timed_out && given_up == shared.lead.times_given_up();
         }
         is_alone &= !wanted;
+        // Whoever leads then ends the idle workers, and has this thread reap them.
+        let is_time = idle && idle_left.is_some();
         // Only if nobody has led during the nap: callers come back again and again.
-        if wanted && epoch == shared.lead.epoch() && shared.lead.enter(me) == Entered::Taken {
+        let is_needed = wanted && epoch == shared.lead.epoch();
+        if (is_needed || is_time) && shared.lead.enter(me) == Entered::Taken {
             let enough = || {
                 let state = shared.lock();
-                shared.lead.has_followers() || state.is_quiet()
+                shared.lead.has_followers() || state.is_settled()
             };
             let _ = shared.lead_until(&enough, Deadline::NEVER, &mut Round::new(true));
             is_alone = shared.lead.is_held_by(me) && !shared.lead.has_followers();

@@ -12,6 +12,7 @@ use crate::pool::api::task::Task;
 use crate::pool::owner::core::PoolCore;
 use crate::pool::owner::leadership::{Entered, interrupted, this_thread, timed_out};
 use crate::pool::owner::scheduler::{Outstanding, Phase};
+use crate::pool::owner::supervisor::Wanted;
 use crate::pool::owner::watch::DOORBELL;
 use crate::pool::owner::worker_slot::{WorkerSlot, WorkerState};
 use crate::pool::shm::reply_queue::Bell;
@@ -186,6 +187,8 @@ impl<S: Sink> PoolCore<S> {
         if state.outstanding.timed > 0 {
             state.kill_overdue();
         }
+        let end = end.or_else(|| state.setup_overrun());
+        state.retire_idle();
         if let Some(end) = end {
             drop(state);
             round.outbox.deliver(&self.sink);
@@ -232,7 +235,7 @@ impl<S: Sink> PoolCore<S> {
             round.outbox.deliver(&self.sink);
             self.lead.notify_followers();
         }
-        progress |= self.start_missing()?;
+        progress |= self.start_missing(Wanted::Needed)?;
         Ok(progress)
     }
 
@@ -253,6 +256,12 @@ impl<S: Sink> PoolCore<S> {
         }
         if state.outstanding.timed > 0 {
             limit = limit.min(state.time_left().unwrap_or(limit));
+        }
+        for left in [state.idle_left(), state.setup_left()]
+            .into_iter()
+            .flatten()
+        {
+            limit = limit.min(left);
         }
         state.request(if batch { Bell::Some } else { Bell::Each });
         if state.has_replies() || matches!(state.phase, Phase::Ended(_)) {
@@ -297,9 +306,9 @@ impl<S: Sink> PoolCore<S> {
     }
 
     /// Starts the workers that are missing; tells whether there were any.
-    pub(crate) fn start_missing(&self) -> Result<bool> {
+    pub(crate) fn start_missing(&self, wanted: Wanted) -> Result<bool> {
         let mut any = false;
-        while self.reserve_start() {
+        while self.reserve_start(wanted) {
             any = true;
             match self.start_one() {
                 Ok(Some(late)) => {
@@ -330,8 +339,8 @@ impl<S: Sink> PoolCore<S> {
         Ok(any)
     }
 
-    fn reserve_start(&self) -> bool {
-        self.lock().reserve_start()
+    fn reserve_start(&self, wanted: Wanted) -> bool {
+        self.lock().reserve_start(wanted)
     }
 
     /// Starts one worker; returns it if the pool has ended meanwhile.

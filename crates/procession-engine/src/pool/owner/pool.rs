@@ -6,8 +6,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::family;
+use crate::pool::api::limits::SetupLimit;
 use crate::pool::api::outcome::Sink;
 use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::api::starter::WorkerStarter;
@@ -17,6 +19,7 @@ use crate::pool::owner::core::PoolCore;
 use crate::pool::owner::leadership::Leadership;
 use crate::pool::owner::restart_budget::{RestartBudget, Restarts};
 use crate::pool::owner::scheduler::{Phase, PoolState};
+use crate::pool::owner::supervisor::Wanted;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{WorkerSlot, WorkerState};
 use procession_sys::error::{Error, ErrorKind, Result};
@@ -24,7 +27,7 @@ use procession_sys::sandbox::{Need, must_allow};
 use procession_sys::wait::time::Deadline;
 
 /// Configures a pool.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// How many workers, at least one.
     pub size: usize,
@@ -32,6 +35,11 @@ pub struct Config {
     pub tasks_per_worker: Option<u32>,
     /// How many workers may die without a task.
     pub restarts: Restarts,
+    /// After how long without a task a worker ends; others are started when there is more to
+    /// do. `None` for never.
+    pub idle_timeout: Option<Duration>,
+    /// How long a worker may take to set itself up.
+    pub setup_limit: Option<SetupLimit>,
 }
 
 impl Config {
@@ -42,6 +50,8 @@ impl Config {
             size,
             tasks_per_worker: None,
             restarts: Restarts::default(),
+            idle_timeout: None,
+            setup_limit: None,
         }
     }
 }
@@ -101,13 +111,16 @@ impl<S: Sink> Pool<S> {
         let family = family()?;
         let watch = Watch::new(family)?;
         let budget = RestartBudget::new(config.restarts);
+        let mut state = PoolState::new(config.size, budget, watch);
+        state.idle_timeout = config.idle_timeout;
+        state.setup_limit = config.setup_limit;
         Ok(Self {
             shared: Arc::new(PoolCore {
                 family,
                 owner: family.me(),
                 sink,
                 starter,
-                state: Mutex::new(PoolState::new(config.size, budget, watch)),
+                state: Mutex::new(state),
                 lead: Leadership::default(),
                 tasks_per_worker: config.tasks_per_worker,
                 collector_wake: AtomicU32::new(0),
@@ -123,7 +136,9 @@ impl<S: Sink> Pool<S> {
     /// `Interrupted` when the starter was interrupted; the running workers go on.
     pub fn start(&self) -> Result<()> {
         self.shared.check_owner()?;
-        self.shared.start_missing().map(drop)
+        self.shared.start_missing(Wanted::All)?;
+        self.look_after_idle();
+        Ok(())
     }
 
     /// Submits a task.
@@ -181,7 +196,9 @@ impl<S: Sink> Pool<S> {
     /// signals and calls again. `Closed` when the pool has ended before `done`.
     pub fn drive(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
         self.shared.check_owner()?;
-        self.shared.drive(done, deadline)
+        let driven = self.shared.drive(done, deadline);
+        self.look_after_idle();
+        driven
     }
 
     /// Makes a background thread deliver results while no caller drives the pool.
@@ -249,7 +266,8 @@ impl<S: Sink> Pool<S> {
         }
         let all_ended = || {
             let state = self.shared.lock();
-            state.slots.is_empty() && state.dead_workers.is_empty() && state.starting == 0
+            // A pool may have no workers, and tasks for which some are about to be started.
+            state.is_drained() && state.slots.is_empty() && state.starting == 0
         };
         match self.shared.drive(&all_ended, deadline) {
             Err(error) if error.kind() != ErrorKind::Closed => return Err(error),
@@ -289,7 +307,17 @@ impl<S: Sink> Pool<S> {
         state.retire_surplus();
         // It has tasks to assign that were taken back.
         self.shared.wake_leader(&state);
+        drop(state);
+        self.look_after_idle();
         Ok(())
+    }
+
+    /// Has the collector run if workers are to end while nobody drives the pool.
+    fn look_after_idle(&self) {
+        if self.shared.lock().is_to_be_looked_after() {
+            // Without a thread they end, or are reaped, when the pool is next driven.
+            let _ = super::background::ensure_running(&self.shared);
+        }
     }
 
     /// Returns why the pool has ended, if it has.

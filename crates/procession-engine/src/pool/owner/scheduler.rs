@@ -5,8 +5,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::pool::api::limits::SetupLimit;
 use crate::pool::api::outcome::{Lost, Outbox};
 use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::api::task::{Source, SourceStatus, Task, TaskPolicy};
@@ -49,6 +50,10 @@ pub(crate) struct PoolState<T> {
     /// The descriptors that the leader sleeps on.
     pub watch: Arc<Watch>,
     pub restart_budget: RestartBudget,
+    /// After how long without a task a worker ends.
+    pub idle_timeout: Option<Duration>,
+    /// How long a worker may take to set itself up.
+    pub setup_limit: Option<SetupLimit>,
     /// Until when no worker is started, as the last one could not be.
     pub no_start_before: Option<Instant>,
     pub prefetch: PrefetchEstimate,
@@ -122,6 +127,8 @@ impl<T> PoolState<T> {
             exits: Vec::new(),
             watch: Arc::new(watch),
             restart_budget: budget,
+            idle_timeout: None,
+            setup_limit: None,
             no_start_before: None,
             prefetch: PrefetchEstimate::default(),
             outstanding: Outstanding::default(),
@@ -152,6 +159,18 @@ impl<T> PoolState<T> {
             && self.polled_sources == 0
             && self.queue.is_empty()
             && self.dead_workers.is_empty()
+    }
+
+    /// Tells whether no result is owed, and no worker is about to end.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_quiet() && !self.has_retiring()
+    }
+
+    /// Returns how many workers could have something to do: with a source that is asked again,
+    /// one more than have.
+    pub(crate) fn demand(&self) -> usize {
+        let has_source = matches!(self.queue.front(), Some((_, QueueEntry::Source(_))));
+        self.outstanding.tasks + usize::from(has_source || self.polled_sources > 0)
     }
 
     /// Tells whether tasks wait for a worker, or sources for a poll.

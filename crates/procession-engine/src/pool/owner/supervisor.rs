@@ -4,18 +4,32 @@
 //! [`event_loop`](super::event_loop).
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::pool::api::outcome::{Death, Outbox};
-use crate::pool::api::pool_end::PoolEnd;
+use crate::pool::api::pool_end::{PoolEnd, SetupOverrun};
 use crate::pool::owner::restart_budget::RestartBudget;
 use crate::pool::owner::scheduler::{DeadWorker, Outstanding, Phase, PoolState};
 use crate::pool::owner::worker_slot::{ReadSummary, WorkerSlot, WorkerState};
 use procession_sys::primitive::Ordering;
+use procession_sys::process::liveness::boot_time;
 
 /// How long to wait for the exit status of a dead worker: another process, the fork server,
 /// may have to pass it on.
 const STATUS_WAIT: Duration = Duration::from_millis(100);
+
+/// The shortest sleep until a worker has to be ended.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// Which workers are to be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All that are missing.
+    All,
+    /// Those that have something to do; all, if idle ones do not end.
+    Needed,
+}
 
 /// How long no worker is started after one could not be, while others work.
 const BETWEEN_STARTS: Duration = Duration::from_millis(100);
@@ -102,10 +116,14 @@ impl<T> PoolState<T> {
 
     /// Tells whether a worker is missing and may be started now; if so, counts one more as
     /// starting.
-    pub(crate) fn reserve_start(&mut self) -> bool {
+    pub(crate) fn reserve_start(&mut self, wanted: Wanted) -> bool {
+        let size = match (self.idle_timeout, wanted) {
+            (Some(_), Wanted::Needed) => self.size.min(self.demand()),
+            _ => self.size,
+        };
         let target = match self.phase {
-            Phase::Running => self.size,
-            Phase::Closed if !self.is_drained() => self.size,
+            Phase::Running => size,
+            Phase::Closed if !self.is_drained() => size,
             _ => 0,
         };
         let living = self.living();
@@ -144,6 +162,68 @@ impl<T> PoolState<T> {
             slot.retire();
         }
         self.requeue(back);
+    }
+
+    /// Retires the workers that have had nothing to do for too long.
+    pub(crate) fn retire_idle(&mut self) {
+        let Some(timeout) = self.idle_timeout else {
+            return;
+        };
+        let now = Instant::now();
+        for slot in &mut self.slots {
+            if slot.is_idle() && now - *slot.idle_since.get_or_insert(now) >= timeout {
+                slot.retire();
+            }
+        }
+    }
+
+    /// Returns the time until a worker may have had nothing to do for too long; `None` where
+    /// none ends for that.
+    pub(crate) fn idle_left(&self) -> Option<Duration> {
+        let timeout = self.idle_timeout?;
+        let left = |slot: &WorkerSlot<T>| match slot.idle_since {
+            Some(since) if slot.is_idle() => timeout.saturating_sub(since.elapsed()),
+            _ => timeout,
+        };
+        let left = self.slots.iter().map(left).min();
+        left.map(|left| left.max(SHORTEST))
+    }
+
+    /// Returns the worker that has taken too long to set itself up, if there is one, as the end
+    /// of the pool. The caller has read all replies that have arrived.
+    pub(crate) fn setup_overrun(&self) -> Option<PoolEnd> {
+        let limit = self.setup_limit.as_ref()?;
+        let now = boot_time();
+        let mut slots = self.slots.iter();
+        let slot = slots.find(|slot| slot.setup_left(limit.time, now) == Some(Duration::ZERO))?;
+        Some(PoolEnd::SetupTimedOut(SetupOverrun {
+            name: Arc::clone(&limit.name),
+            pid: slot.process.pid(),
+            index: slot.channel.index.load(Ordering::Relaxed),
+            limit: limit.time,
+        }))
+    }
+
+    /// Returns the time until a worker may have taken too long to set itself up.
+    pub(crate) fn setup_left(&self) -> Option<Duration> {
+        let limit = self.setup_limit.as_ref()?.time;
+        let now = boot_time();
+        let slots = self.slots.iter();
+        let left = slots.filter_map(|slot| slot.setup_left(limit, now)).min();
+        left.map(|left| left.max(SHORTEST))
+    }
+
+    /// Tells whether a worker that was told to end has not been reaped.
+    pub(crate) fn has_retiring(&self) -> bool {
+        let mut slots = self.slots.iter();
+        slots.any(|slot| slot.life == WorkerState::Retiring)
+    }
+
+    /// Tells whether the collector is to run though no result is owed: for workers that end, or
+    /// will when they have been idle for long enough.
+    pub(crate) fn is_to_be_looked_after(&self) -> bool {
+        let has_idle = self.idle_timeout.is_some() && !self.slots.is_empty();
+        has_idle && !self.collector_runs || self.has_retiring() && !self.collector_wanted
     }
 
     /// Returns the lowest index that no worker has.

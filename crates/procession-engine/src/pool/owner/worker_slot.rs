@@ -10,7 +10,7 @@
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::pool::api::outcome::{KillReason, Lost, Outbox};
 use crate::pool::api::starter::WorkerProcess;
@@ -18,6 +18,7 @@ use crate::pool::api::task::{Job, TaskBytes, TaskPolicy};
 use crate::pool::owner::prefetch::PrefetchEstimate;
 use crate::pool::shm::record::{ByteLocation, Content, ReplyKind, read_reply, write_task};
 use crate::pool::shm::ring::Ring;
+use crate::pool::shm::task_clock::SETUP;
 use crate::pool::shm::worker_channel::{WorkerChannel, claim_result};
 use crate::process::child::KILL;
 use procession_shm::member::table::Stage;
@@ -111,6 +112,8 @@ pub(crate) struct WorkerSlot<T> {
     pub last_used: u64,
     /// How many tasks it had taken when the leader went to sleep.
     pub taken_before_sleep: u32,
+    /// Since when it has had nothing to do, as far as a leader has noticed.
+    pub idle_since: Option<Instant>,
     /// The tasks without a reply, in the order of the ring.
     posted: VecDeque<Posted<T>>,
     /// Bytes of the blocks of `posted`.
@@ -146,6 +149,7 @@ impl<T> WorkerSlot<T> {
             full: false,
             last_used: 0,
             taken_before_sleep: 0,
+            idle_since: None,
             posted: VecDeque::new(),
             bytes: 0,
             kill_reason: None,
@@ -229,6 +233,7 @@ impl<T> WorkerSlot<T> {
         };
         self.position = end;
         self.unposted += 1;
+        self.idle_since = None;
         if let Some(left) = &mut self.tasks_left {
             *left -= 1;
         }
@@ -379,6 +384,16 @@ impl<T> WorkerSlot<T> {
         back.into_iter()
             .map(|posted| to_queued(posted, self.tasks))
             .collect()
+    }
+
+    /// Returns how much longer it may take to set itself up; `None` if it has done so, or has
+    /// yet to begin with it.
+    pub(crate) fn setup_left(&self, limit: Duration, now: u64) -> Option<Duration> {
+        if self.life != WorkerState::Starting {
+            return None;
+        }
+        let elapsed = self.channel.task_clock.elapsed(SETUP, now)?;
+        Some(limit.saturating_sub(elapsed))
     }
 
     /// Returns how much longer its running task may run: all of the limit, if the task has yet

@@ -17,6 +17,9 @@ const NUMBER: u64 = (1 << NUMBER_BITS) - 1;
 /// so may differences of times.
 const UNIT_BITS: u32 = 10;
 
+/// The number by which the time of a worker's setting up is noted, as that of tasks is.
+pub const SETUP: u64 = 0;
+
 /// Holds the number of the task that began last, and when it began, in time since boot.
 #[derive(Debug)]
 #[repr(transparent)]
