@@ -279,7 +279,7 @@ def test_executor_says_the_same_for_all_its_tasks(lib, mp) -> None:
         once = executor.with_options(retries=0)
         with pytest.raises(ours.WorkerDied, match="die_at_first$"):
             once.submit(death_targets.die_at_first, 3).result(PATIENCE)
-        assert once.with_options(retries=1)._terms == (None, 1)
+        assert once.with_options(retries=1)._terms[:2] == (None, 1)
 
 
 @pytest.mark.slow
