@@ -1,16 +1,17 @@
 """Functions and classes that other processes cannot find by name: they cross by value.
 
-That are lambdas, what is defined in a function, and what is defined in a main module that
-only this process has: that of a notebook, of a prompt, of `python -c` and of standard
-input. What is in them is written by `cloudpickle`, where it is installed; it is imported
-when there is something to write. All else in the same message is written as ever, with
-the reducers of `ForkingPickler`.
+Those are lambdas, functions and classes that are defined in a function, and those of a
+main module that only this process has: a notebook, a prompt, `python -c`, standard
+input. `cloudpickle` writes them where it is installed, and is imported with the first
+of them. The rest of the message is written as ever, with the reducers of
+`ForkingPickler`.
 
 The native module asks when plain pickling has failed or has named the main module, as
 its `by_value.rs` tells. So an object may be pickled twice, and its `__reduce__` be called
-twice; what it does besides returning something, it does twice then.
+twice; a side effect of it then happens twice.
 
-Here is also what errors of pickling say of where the object is, and what to do.
+This module also words the notes of pickling errors: where the object is, and what to
+do.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ __all__ = ["dumps", "explain_call", "explain_inputs", "explain_start", "write"]
 # The protocol of messages.
 _PROTOCOL = 5
 
-# What cloudpickle can write that is neither a function nor a class, nor in one: as ever, it
-# is refused, or its own class knows better.
+# Objects that cloudpickle could write although they are neither functions nor classes,
+# nor in one: as ever, they are refused, unless their own class can pickle them.
 _NOT_IN_FUNCTIONS = {"TextIOWrapper", "memoryview", "Logger", "RootLogger"}
 
 _WHAT_TO_DO = (
@@ -51,12 +52,12 @@ def write(
     reader: str,
     refusal: BaseException | None,
 ) -> bool:
-    """Pickles an object with by value what its readers do not find by name.
+    """Pickles an object, by value where its readers cannot find a function or class.
 
     Args:
         obj: The object.
-        sink: What is written to, as a file.
-        take: What is called with a buffer.
+        sink: The file that it is written to.
+        take: A function that is called with each buffer.
         reader: Who reads it: "anybody", the "worker" of a pool, or a "child" that starts.
         refusal: The error of plain pickling, if it has failed.
 
@@ -72,7 +73,7 @@ def write(
             if _is_of_a_name(refusal):
                 refusal.add_note(_WHAT_TO_DO)
         elif reader != "anybody":
-            # Whoever gets a message may have it all the same: this process, for one.
+            # Any process may get a message, also this one, which has the object.
             _Seeker(io.BytesIO(), _PROTOCOL).seek(obj, reader)
         return False
     pickler = made(sink, _PROTOCOL, take)
@@ -286,7 +287,7 @@ class _Tables(dict["type", "Callable[[Any], Any]"]):
         return reducer
 
 
-# What errors say.
+# The notes of errors.
 
 
 def explain_start(error: BaseException, process: Any) -> None:
@@ -317,7 +318,7 @@ def explain_inputs(
         inputs: The input, or the inputs.
         first: The place of the first one among all inputs.
         is_chunk: Whether they are several.
-        task: What the task is called.
+        task: The name of the task.
         reader: Who was to read them: "worker", or "by name only".
     """
     items = enumerate(inputs if is_chunk else [inputs], first)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-    # What passes between two ends, as seen from one: it yields what it sends, and None
-    # for the next message of the other.
+    # The messages between two ends, as seen from one: it yields each message that it
+    # sends, and None for the next message of the other.
     Exchange = Generator[bytes | None, bytes | None, Any]
 
 __all__ = ["answer_challenge", "deliver_challenge"]
@@ -36,14 +36,15 @@ CHALLENGE = b"#CHALLENGE#"
 WELCOME = b"#WELCOME#"
 FAILURE = b"#FAILURE#"
 
-# Said instead of a challenge by one of ours that can take nobody on, and then why.
+# Sent instead of a challenge by a listener of procession that can take nobody on; the
+# reason follows.
 REFUSAL = b"#REFUSAL#"
 
-# Seconds that whoever connects has for all of it.
+# Seconds that a process which connects has for all of it.
 HANDSHAKE = 20.0
 
-# What is wrong with one who takes longer.
-LATE = f"who connected has not proved in {HANDSHAKE:g} s that it knows the key"
+# The error about a process that takes longer.
+LATE = f"the process that connected has not proved in {HANDSHAKE:g} s that it knows the key"
 
 # Bytes; no message of the exchange is longer.
 MAX_MESSAGE = 256
@@ -83,8 +84,8 @@ def answer_challenge(connection: Any, authkey: bytes) -> None:
 def welcome(connection: Any, authkey: bytes, other: bytes | None = None) -> None:
     """Proves the key to each other, at the end that was connected to.
 
-    Whoever connects is at it already, so that one who keeps silent, or sends a byte now
-    and then, is no friend: it has `HANDSHAKE` seconds for all that it has to say.
+    A process that connects begins at once, so one that keeps silent, or sends a byte
+    now and then, is no friend: it has `HANDSHAKE` seconds for its whole part.
 
     Args:
         connection: The connection.
@@ -100,7 +101,7 @@ def welcome(connection: Any, authkey: bytes, other: bytes | None = None) -> None
 
 
 def welcoming(authkey: bytes, other: bytes | None = None) -> Exchange:
-    """What passes when the key is proved to each other, at the end that was connected to.
+    """Proves the key to each other, at the end that was connected to, in steps.
 
     It returns whether the other end is ours, too.
     """

@@ -129,7 +129,7 @@ class _Lists:
 
     def __init__(self, results: IMapIterator[Any]) -> None:
         self._results = results
-        # What comes from the latest of them.
+        # The results that are left of the latest chunk.
         self._items: Any = iter(())
 
     def left(self) -> int:
@@ -166,6 +166,6 @@ class _Raised:
         raise self._errors.pop()
 
 
-# They are found there by whoever unpickles them.
+# A process that unpickles them finds them there.
 for _function in mapstar, starmapstar:
     _function.__module__ = "procession.pool"

@@ -1,7 +1,7 @@
-"""Who has replaced how interpreters are started, and so has a say in each start.
+"""Looks whether a tool has replaced the functions that start interpreters.
 
-Debuggers and profilers do. A start of ours then goes through what they have put there,
-and no process is booted ahead.
+Debuggers and profilers do. A start of ours then goes through the tool's function, and
+no process is booted ahead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def starter(command: Sequence[Any]) -> Start | None:
         return None
 
     def start(last_word: str, fds: list[int]) -> int:
-        # As text, but for the interpreter: whoever is called looks for words in it.
+        # As text, except for the interpreter: the tool looks for words in it.
         words = [os.fsdecode(word) for word in command[1:]]
         pid: int = spawnv_passfds(command[0], [command[0], *words, last_word], fds)
         return pid
@@ -47,7 +47,7 @@ def _replaced() -> Callable[..., int] | None:
     if theirs is not None and not _theirs.is_own(theirs.spawnv_passfds, theirs):
         function: Callable[..., int] = theirs.spawnv_passfds
         return function
-    # What all of them come to.
+    # The function that all others call in the end.
     low: Any = sys.modules.get("_posixsubprocess")
     if low is not None and type(low.fork_exec) is not type(len):
         return util.spawnv_passfds

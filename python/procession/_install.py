@@ -4,7 +4,8 @@
 
 After `install`, `import multiprocessing` gives procession, and so do its submodules,
 imported in whichever way; children get the same before they import anything of the
-program. What was imported from the standard library's package before stays what it is.
+program. A name that was imported from the standard library's package before stays as it
+is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["install", "is_installed"]
 _OURS = __package__
 _THEIRS = "multiprocessing"
 
-# What `concurrent.futures` imports when it is first asked for the executor.
+# The module that `concurrent.futures` imports when it is first asked for the executor.
 _EXECUTORS = "concurrent.futures.process"
 
 
@@ -118,7 +119,7 @@ class _Executors:
         self._loader = loader
 
     def __getattr__(self, name: str) -> Any:
-        # Who looks for the source of a module asks its loader.
+        # A tool that looks for a module's source asks the loader.
         return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:

@@ -1,8 +1,8 @@
 """Why the package cannot be imported by an interpreter that is not the process's main one.
 
-What a process shares with others it shares once: its place in the family, the locks that
-it holds, the memory that it has mapped. Interpreters beside the main one (PEP 734) have
-modules of their own over all that, and would each take it for theirs.
+A process has one place in the family, one set of locks that it holds, one mapping of
+the memory. Each interpreter beside the main one (PEP 734) has its own copy of the
+module's state, and would take all of these for its own.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The socket of a listener, and its guests: who has connected and not yet proved the key.
+"""The socket of a listener, and its guests, which have yet to prove the key.
 
-One guest that keeps silent must not hold up the others. So all are spoken to side by
-side, by whoever calls `accept`: each call returns the first that has proved the key, or
-raises what was wrong with one. The others stay guests for the next call.
+One guest that keeps silent must not hold up the others. So `accept` speaks to all of
+them side by side: it returns the first that has proved the key, or raises the error of
+one that has not. The others stay guests for the next call.
 
 Several processes may accept from one socket, as servers that fork ahead do. So the
-descriptor never blocks, and who waits for it waits for the guests, too.
+descriptor never blocks, and a wait for it is a wait for the guests, too.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = ["Guests", "ListeningSocket"]
 # How many guests there may be; the eldest has to go for one more.
 _MOST = 128
 
-# Seconds that a guest is alone with the host. Most prove the key in less, so that whoever
-# else has connected still waits at the socket, where a program may look for them.
+# Seconds that a guest is alone with the host. Most prove the key in less, so that
+# further connections still wait at the socket, where a program may look for them.
 _ALONE = 0.05
 
 
@@ -94,7 +94,9 @@ class _Guest:
             OSError: The same, or it says what nobody would.
         """
         if file_of(self.sock.fileno()) != self._file:
-            raise OSError("the program has closed the socket of who connected")
+            raise OSError(
+                "the program has closed the socket of a process that has connected"
+            )
         message: bytes | None = None
         if self._is_begun:
             message = self._message()
@@ -176,7 +178,7 @@ class Guests:
             AuthenticationError: Somebody has not proved it.
             EOFError: Somebody has hung up.
             TimeoutError: The listener's socket has a timeout.
-            OSError: What the sockets say.
+            OSError: A call of the sockets failed.
         """
         # One thread at a time; what it leaves is for the next.
         with self._lock:
@@ -220,7 +222,7 @@ class Guests:
             raise
 
     def _wait(self, end: float | None, authkey: bytes) -> list[_Guest]:
-        """Waits until there is something to do; returns those who may go on."""
+        """Waits until there is something to do; returns the guests that can go on."""
         poll = select.poll()
         now = time.monotonic()
         times = [guest.end for guest in self._guests]

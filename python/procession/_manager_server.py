@@ -61,7 +61,7 @@ class Token:
 
 
 class RemoteError(Exception):
-    """What went wrong in the server, as the text of its traceback."""
+    """An error in the server, as the text of its traceback."""
 
     __module__ = "procession.managers"
 
@@ -108,7 +108,7 @@ _BEYOND = ("accept_line", "proxy_type")
 
 
 class Kept:
-    """What is kept of an object to which other objects of its server refer."""
+    """The entry of an object to which other objects of its server refer."""
 
     __slots__ = ("__weakref__", "entry")
 
@@ -119,8 +119,8 @@ class Kept:
 class _Travelling(threading.local):
     """The proxies in the answer that a thread has sent last.
 
-    The client counts as a reference once it has read the answer, and that it has read it
-    is known when it asks again. Until then they keep what they refer to.
+    The client counts as a reference once it has read the answer, and the server knows
+    that when the client asks again. Until then these proxies keep the objects alive.
     """
 
     def __init__(self) -> None:
@@ -128,12 +128,12 @@ class _Travelling(threading.local):
 
 
 class Server:
-    """What runs in the process of a manager.
+    """The server that runs in the process of a manager.
 
     Args:
-        registry: What can be made, by its name.
+        registry: The types of objects that can be made, by name.
         address: Where to listen; None for an address of its own.
-        authkey: What clients have to know.
+        authkey: The key that clients have to know.
         serializer: How messages are written, a key of `listener_client`.
     """
 
@@ -317,14 +317,14 @@ class Server:
         """Returns what represents the object."""
         return repr(obj)
 
-    # What every object answers to, exposed or not.
+    # The methods that every object has, exposed or not.
     fallback_mapping: ClassVar[dict[str, Any]] = {
         "__str__": fallback_str,
         "__repr__": fallback_repr,
         "#GETVALUE": fallback_getvalue,
     }
 
-    # What follows can be asked for by name.
+    # Clients can call the following methods by name.
 
     def dummy(self, c: Any) -> None:
         """Does nothing; that it is answered shows that the server runs."""

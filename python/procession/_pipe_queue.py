@@ -1,10 +1,11 @@
-"""The queues of those who subclass `Queue` or `SimpleQueue` and use its pipe themselves.
+"""Queues for subclasses of `Queue` or `SimpleQueue` that use the pipe themselves.
 
 Some packages (loky is one) replace the thread with which `multiprocessing.Queue` writes
-to its pipe, and how a queue is pickled. `queues` derives such a class from one of these,
-which have that pipe, its locks and its buffer under the names it knows. What they send
-are the bytes of CPython's connections over a pipe of the system, so that a process which
-is no relative, started by the package itself, can be at the other end.
+to its pipe, and how a queue is pickled. `queues` derives such a class from one of
+these, which have that pipe, its locks and its buffer under the names that the class
+knows. They send the bytes of CPython's connections over a pipe of the system, so that a
+process outside the family, which such a package has started itself, can be at the other
+end.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def _pipe() -> tuple[Connection, Connection]:
     return Connection(reader, writable=False), Connection(writer, readable=False)
 
 
-# What crosses, in the order of `multiprocessing`: subclasses take such a tuple apart, too.
+# The state that is pickled, in the order of `multiprocessing`: subclasses take such a
+# tuple apart, too.
 _STATE = (
     "_ignore_epipe",
     "_maxsize",
@@ -278,7 +280,7 @@ def _until(end: float) -> float:
 
 
 def _state(what: str, block: bool, timeout: float | None) -> str:
-    """Says how the queue was found by who has waited that long."""
+    """Says how the queue was found after a wait of so long."""
     if block and timeout is not None and timeout > 0:
         return f"the queue was {what} for {timeout} s"
     return f"the queue is {what}"

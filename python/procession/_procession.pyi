@@ -231,7 +231,7 @@ class Event:
         """Waits until it is set; returns whether it is before the time is over."""
 
 class Guarding:
-    """What takes a condition's `_lock` for a `with` statement, and frees it."""
+    """Takes a condition's `_lock` for a `with` statement, and frees it."""
 
     _lock: Any
 
@@ -444,7 +444,7 @@ class Connection:
 
 @final
 class Track:
-    """What goes with the descriptor of a pipe that was made in this process."""
+    """The shared part of a pipe that was made in this process; it goes with the descriptor."""
 
 def pipe(class_: type[_C], duplex: bool) -> tuple[_C, _C]:
     """Returns both ends of a pipe; unless it is duplex, only the second can write."""
@@ -454,13 +454,13 @@ class LineEnd:
     """One end of a line that has no socket yet.
 
     Args:
-        offered: What a relative offers; without it, an end is made.
+        offered: The offer of another process; without it, an end is made.
     """
 
     def __new__(cls, offered: Any | None = None) -> Self: ...
     @property
     def offer(self) -> Any:
-        """What the other end attaches to, while this one is kept."""
+        """The offer that the other end attaches to, while this one is kept."""
     def open(self, handle: int) -> Line:
         """Returns the line over a connected socket, which becomes the line's own."""
 
@@ -549,7 +549,7 @@ def with_undo(
 ) -> Any:
     """Calls `begin` and `act`, and `undo` if `act` raises.
 
-    What the handler of a signal raises when `act` has returned undoes nothing.
+    An error that the handler of a signal raises when `act` has returned undoes nothing.
     """
 
 def launch(process: Any, children: set[Any]) -> None:
@@ -563,7 +563,7 @@ class Payload:
     """What a child must know and what it is to run, pickled into the arena.
 
     Args:
-        preparation: What is to be known before the process can be unpickled.
+        preparation: Data that the child needs before the process can be unpickled.
         process: The process object.
     """
 
@@ -571,7 +571,7 @@ class Payload:
 
 @final
 class Task:
-    """What a started process was handed."""
+    """The payload of a started process."""
 
     @property
     def fds(self) -> list[int]:
@@ -722,8 +722,8 @@ def usage() -> dict[str, int]:
     """Returns what the family's shared memory holds.
 
     That is the number of blocks in use and their bytes, the objects among them by
-    their kind, the members of the family, and the memory taken in all. What the dead
-    held is given back first.
+    their kind, the members of the family, and the memory taken in all. Memory of dead
+    processes is given back first.
     """
 
 # Pools.

@@ -1,4 +1,4 @@
-"""What a `Pool` has in place of the native one when its subclass made queues of its own.
+"""The engine of a `Pool` whose subclass has made queues of its own.
 
 joblib and torch override `Pool._setup_queues`, so that tasks and results are pickled
 their way. Then tasks go through those queues: a thread feeds what is in line to the
@@ -6,11 +6,11 @@ first, another collects results from the second and looks after the workers. Onl
 `multiprocessing` itself uses of the queues is used here: `get` and `put` in the workers,
 `_quick_put` and `_quick_get` of the pool, and the `_reader` of the second.
 
-Each worker marks in shared memory which task it is at, so that the death of one is an
-error of that task, as everywhere else. Who also overrides `_repopulate_pool` has no
-marks: there the death of a worker is an error of all tasks.
+Each worker marks in shared memory which task it runs, so that its death is an error of
+that task, as in other pools. In a subclass that also overrides `_repopulate_pool`,
+workers have no marks: there the death of a worker is an error of all tasks.
 
-What the native pool has beyond `multiprocessing` is refused, not left out in silence:
+The options that the native pool has beyond `multiprocessing` are refused, not ignored:
 time limits, retries, cancelling, and bounds of the workers.
 """
 
@@ -53,7 +53,7 @@ class Queued(Threads):
         self._inqueue, self._outqueue = pool._inqueue, pool._outqueue
         self._quick_put: Any = pool._quick_put
         self._quick_get: Any = pool._quick_get
-        # What was fed and has not come back, as (job, index).
+        # The tasks that were fed and have not come back, as (job, index).
         self._out: set[tuple[int, int]] = set()
         self.tasks: Any = _QueuedLine(self.put)
         self._marks: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -136,7 +136,8 @@ class Queued(Threads):
 
     def _end_workers(self) -> None:
         for worker in [*self._workers]:
-            # Who starts workers himself may have put one there that is not yet started.
+            # A subclass that starts workers itself may have put one here that is not
+            # started yet.
             if worker._popen is not None and worker.exitcode is None:
                 worker.terminate()
 
@@ -209,7 +210,7 @@ class Queued(Threads):
 
     def _bury(self, worker: Any) -> None:
         """Takes an ended worker out, and puts another in its place."""
-        # What it sent before its end comes first.
+        # The results that it sent before its end come first.
         while self._outqueue._reader.poll() and self._state != pools.TERMINATE:
             self._bring(self._quick_get())
         worker.join()
@@ -264,7 +265,7 @@ class _QueuedLine(_Line):
     """The tasks in line for the feeder, which may be refused.
 
     Args:
-        put: What takes the outcome of a task that is refused.
+        put: A function that takes the outcome of a task that is refused.
     """
 
     def __init__(self, put: Callable[[Any], object]) -> None:

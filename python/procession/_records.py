@@ -39,8 +39,8 @@ def name_processes() -> None:
 def name_this_child() -> None:
     """As `name_processes`, and also for what this child imports later.
 
-    What a forked child needs for it, its parent has made: each page that a child writes
-    to is copied.
+    The parent has made all that a forked child needs for it: each page that a child
+    writes to is copied.
     """
     modules = sys.modules
     if _ASKED in modules:

@@ -1,4 +1,4 @@
-"""Who this process is, who started it, and whom it started.
+"""This process's own object, its parent and its children.
 
 The package's only mutable state about processes. It stands apart from `process` so
 that `util` and `process` can both import it without importing each other. A child
@@ -104,8 +104,8 @@ def forget_ended() -> None:
 def ended(processes: Iterable[BaseProcess]) -> list[BaseProcess]:
     """Returns those of the children that have ended.
 
-    One look at all sentinels tells whom to ask. Where a program has closed one, that
-    child is asked, too.
+    One look at all sentinels tells which children to ask. If the program has closed a
+    sentinel, its child is asked, too.
     """
     asked = [process for process in [*processes] if process._popen is not None]
     if len(asked) > _FEW:

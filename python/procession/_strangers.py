@@ -1,10 +1,10 @@
 """Pickling for a process that is no relative, and may not have this package.
 
-Whoever is at the other end of a `Client` or `Listener` may be the standard library's
-`multiprocessing`, unless it has told otherwise (`_challenge`). So classes and functions that have a twin there are written by the
-twin's name: the reader imports it, and gets procession's where that was installed in
-its place. Buffers stay inside the pickle, and the protocol is the one that any reader
-knows.
+The process at the other end of a `Client` or `Listener` may use the standard library's
+`multiprocessing`, unless it has told otherwise (`_challenge`). So classes and functions
+that have a twin there are written by the twin's name: the reader imports the twin, or
+procession's class where procession was installed in its place. Buffers stay inside the
+pickle, and the protocol is the one that any reader knows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TWINS = {
     "shared_memory",
 }
 
-# What only procession has, and what it has at another place.
+# Names that only procession has, and names that it has at another place.
 _WITHOUT_TWIN = {
     ("context", "OwnerDied"),
     ("context", "RemoteError"),
@@ -43,7 +43,7 @@ _MOVED = {("_outcome", "rebuild_exc"): "pool"}
 
 
 def dumps(obj: Any) -> memoryview:
-    """Returns the pickle of an object, for whoever reads it."""
+    """Returns the pickle of an object, for any reader."""
     if reduction.writes_by_itself():
         return memoryview(reduction.dumps(obj))
     buffer = io.BytesIO()
@@ -55,7 +55,7 @@ class _Pickler(ForkingPickler):
     """Names the twins of our classes and functions."""
 
     def reducer_override(self, obj: Any) -> Any:
-        # What a program has put on the class comes first.
+        # A reducer that the program has put on the class comes first.
         others = getattr(ForkingPickler, "reducer_override", None)
         reduced = NotImplemented if others is None else others(self, obj)
         if reduced is not NotImplemented or not isinstance(obj, (type, FunctionType)):

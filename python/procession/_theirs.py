@@ -1,9 +1,9 @@
 """The standard library's own package, where that is in use beside this one.
 
 It is there when a program has imported it and this package by its own name, or before
-`install`. What it keeps of the process must be true in our children, too; what was
-registered with it runs there; and who has replaced a step of it, as tools that measure
-and trace do, expects that processes go through that step.
+`install`. Its state of the process must be true in our children, too, and functions
+that were registered with it must run there. Tools that measure and trace replace steps
+of it, and expect that processes go through these steps.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def told_besides(name: str) -> dict[str, Any]:
     return {key: value for key, value in told.items() if key not in _TOLD}
 
 
-# What the package itself tells a child.
+# The entries that the package itself hands to a child.
 _TOLD = {
     "authkey",
     "dir",

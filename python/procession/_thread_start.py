@@ -43,7 +43,7 @@ class _Once:
 
 
 class _Flag:
-    """What a thread says that it runs by, and nobody waits for."""
+    """The flag by which a thread says that it runs; nobody waits for it."""
 
     def __init__(self) -> None:
         self._is_set = False

@@ -1,4 +1,4 @@
-"""What a `ThreadPool` has in place of the native pool: a line of tasks, and threads.
+"""The engine of a `ThreadPool`: a line of tasks, and threads.
 
 Tasks are what they are in `multiprocessing`, tuples that `pool.worker` runs; a result
 is handed its outcome by the thread that ran the task.
@@ -25,7 +25,7 @@ __all__ = ["Threads"]
 
 
 class Threads:
-    """What a `ThreadPool` has in place of the native pool."""
+    """The engine of a `ThreadPool`."""
 
     def __init__(self) -> None:
         self.cache: dict[int, Any] = {}

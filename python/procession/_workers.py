@@ -1,7 +1,7 @@
 """The workers of a `Pool`: how one is started, and what it says of an error.
 
-What a worker process does is native; that of a `ThreadPool`, or of a pool whose subclass
-has queues of its own, is `worker`. `pool` has what users see.
+The loop of a worker process is native; that of a `ThreadPool`, or of a pool whose
+subclass has queues of its own, is `worker`. `pool` has the classes that users see.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Bounds", "Starter", "refuse", "work", "worker"]
 
 
 class Bounds:
-    """What the workers of a pool may use, and what is in their environment."""
+    """The limits of a pool's workers, and the additions to their environment."""
 
     def __init__(
         self,
@@ -369,7 +369,7 @@ def worker(
     util.debug("worker exiting after %d tasks", completed)
 
 
-# It is found there by whoever unpickles it.
+# A process that unpickles it finds it there.
 worker.__module__ = "procession.pool"
 
 
@@ -380,7 +380,7 @@ class MaybeEncodingError(Exception):
 
     def __init__(self, exc: object, value: object) -> None:
         self.exc = _shown(exc)
-        # What there is no room for has none for its text either.
+        # Without room for the value there is none for its text either.
         briefly = isinstance(exc, MemoryError)
         self.value = _Brief().repr(value) if briefly else _shown(value)
         super().__init__(self.exc, self.value)

@@ -161,7 +161,7 @@ class Listener:
         address: Where it listens; by default a place that is free.
         family: "AF_INET" or "AF_UNIX"; by default what the address looks like.
         backlog: How many may queue up to be accepted.
-        authkey: The key that whoever connects must know; None to ask for none.
+        authkey: The key that a process must know to connect; None to ask for none.
 
     Example:
         >>> import procession
@@ -201,12 +201,12 @@ class Listener:
     def accept(self) -> Connection:
         """Waits for somebody to connect; returns the connection.
 
-        With a key, all who have connected are asked for it side by side: one that keeps
-        silent does not hold up the others.
+        With a key, all processes that have connected are asked for it side by side: one
+        that keeps silent does not hold up the others.
 
         Raises:
             OSError: The listener is closed.
-            AuthenticationError: One that connected does not know the key.
+            AuthenticationError: A process that connected does not know the key.
         """
         listener = self._open()
         if self._authkey is None:
@@ -237,7 +237,7 @@ class Listener:
 
     @property
     def last_accepted(self) -> Any:
-        """The address of the last one that connected, or None."""
+        """The address of the last process that connected, or None."""
         return self._open()._last_accepted
 
     def is_open(self) -> bool:
@@ -311,13 +311,13 @@ def arbitrary_address(family: str) -> Any:
     if family == "AF_INET":
         return ("localhost", 0)
     if family == "AF_UNIX":
-        # Abstract: a file would be left behind by one that is killed. A socket's file
-        # has permissions that keep other users out; here `SocketListener` looks.
+        # Abstract: a killed process would leave a file behind. A socket's file has
+        # permissions that keep other users out; here `SocketListener` looks.
         return f"{_OURS_ONLY}{os.getpid()}-{os.urandom(8).hex()}"
     raise ValueError("unrecognized family")
 
 
-# What addresses begin with that this module has made up.
+# The beginning of addresses that this module has made up.
 _OURS_ONLY = "\0listener-"
 
 
@@ -476,7 +476,7 @@ reduction.register(Connection, reduce_connection)
 
 
 def __getattr__(name: str) -> Any:
-    """Gives the connections that speak XML to those who look for them here."""
+    """Gives the connections that speak XML to programs that look for them here."""
     if name in ("ConnectionWrapper", "XmlClient", "XmlListener"):
         # Not at the top: managers alone need it, and it imports much.
         from . import _xml

@@ -348,7 +348,7 @@ class BaseContext:
 
         Args:
             processes: How many workers; by default one for each usable CPU.
-            initializer: What each worker calls before its first task.
+            initializer: A function that each worker calls before its first task.
             initargs: The arguments of the initializer.
             maxtasksperchild: After how many tasks a worker is replaced; by default never.
             retries: How often a task is run again when its worker has died in it.
@@ -358,10 +358,12 @@ class BaseContext:
             max_memory_per_worker: How much a worker may have in RAM, in bytes or as text; one
                 that has more when its task is done is replaced.
             affinity: The CPUs that the workers run on, or a function of the worker's index.
-            env: What the workers have in their environment besides, or a function of the
-                worker's index.
-            worker_state: What each worker calls once to make an object for its tasks.
-            worker_exit: What each worker calls when it ends; `exit_results` has the results.
+            env: Variables that are added to the workers' environment, or a function of
+                the worker's index that returns them.
+            worker_state: A function that each worker calls once to make an object for its
+                tasks.
+            worker_exit: A function that each worker calls when it ends; `exit_results` has
+                the results.
             idle_timeout: After how many seconds without a task a worker ends; others are
                 started when there are tasks.
             initializer_timeout: The seconds within which a worker has to be set up.
@@ -585,8 +587,8 @@ class BaseContext:
         """Returns the context of a start method, as in `multiprocessing`.
 
         Args:
-            method: "fork", "spawn" or "forkserver"; None for this context, and of the
-                default context for the one that is set, which that sets.
+            method: "fork", "spawn" or "forkserver"; None for this context. The default
+                context returns the context that is set, and cannot be set afterwards.
 
         Raises:
             ValueError: There is no such start method.

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["ensure_running", "get_inherited_fds", "set_forkserver_preload"]
 
 
-# What of a preparation each child is told anew: the directory may be another one of the
-# same name, a logger's handlers are nothing to inherit, and the server may have failed to
-# import the main module.
+# The parts of a preparation that each child gets anew: the directory may be another one
+# of the same name, a logger's handlers cannot be inherited, and the server may have
+# failed to import the main module.
 _EACH_CHILDS_OWN = {"name", "dir", "log_to_stderr", "log_level", *spawn.MAIN_KEYS}
 
 
@@ -46,9 +46,9 @@ class ForkServer:
         # Whether somebody wants just these, or it is what happens by itself.
         self._preload_was_set = False
         self._preload_on_error = "ignore"
-        # What it was told of the process that started it.
+        # The preparation by the process that started it.
         self._prepared: dict[str, Any] | None = None
-        # By what it is found, in one that it has forked and that has not looked yet.
+        # The handle by which a process that it has forked finds it.
         self._handle: tuple[int, int] | None = None
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -59,9 +59,9 @@ class ForkServer:
 
         Args:
             modules_names: The modules; "__main__" is the program's.
-            on_error: What becomes of one that cannot be imported: "ignore" leaves it to
-                those who need it, "warn" has the server give an ImportWarning, too, and
-                "fail" ends it, so that no process can be started.
+            on_error: What happens if a module cannot be imported: "ignore" leaves it to
+                the children that need it, "warn" has the server give an ImportWarning,
+                too, and "fail" ends it, so that no process can be started.
 
         Raises:
             TypeError: A name is not text.
@@ -122,7 +122,8 @@ class ForkServer:
             except BlockingIOError as error:
                 if not self._preload_modules:
                     raise
-                # What it has imported runs threads, so that it cannot be forked.
+                # A module that the server has imported runs threads, so the server
+                # cannot fork.
                 self._server.stop()
                 self._preload_modules = []
                 self._ensure()
@@ -165,7 +166,7 @@ class ForkServer:
     def _pack(self, process_obj: Any, ahead: bool) -> _procession.Payload:
         preparation = spawn.get_preparation_data("ignore")
         self._note_prepared(preparation)
-        # What this process uses of the package, its children will.
+        # The children will use the modules of the package that this process uses.
         ours = [name for name in sys.modules if name.startswith(f"{__package__}.")]
         data = {
             **preparation,
@@ -206,7 +207,7 @@ class ForkServer:
 
 
 def _warn(message: str) -> None:
-    """Warns whoever starts a process, at a line of its own, of what that will cost."""
+    """Warns, at the caller's line, of what the start of a process will cost."""
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__package__") == __package__:
         level, frame = level + 1, frame.f_back
@@ -259,7 +260,8 @@ def _serve(server: _procession.Server, ahead: bool) -> _procession.Task | None:
     try:
         return server.serve(ahead)
     except OSError as error:
-        # Who waits for the server is told, too, but not who waits for a child.
+        # A process that waits for the server learns of it, too; one that waits for a
+        # child does not.
         print(f"procession: the fork server's process ends: {error}", file=sys.stderr)
         util._flush_std_streams()
         os._exit(1)
@@ -302,7 +304,7 @@ def _handle_preload(
     for name in preload:
         if name != "__main__":
             _attempt(f"module {name!r}", on_error, importlib.import_module, name)
-    # What they have printed must not be printed by each child again.
+    # Text that they have printed must not be printed again by each child.
     util._flush_std_streams()
 
 

@@ -104,7 +104,8 @@ class BaseManager:
 
     Args:
         address: Where the server listens; None for an address of its own.
-        authkey: What server and clients have to know; by default the process's key.
+        authkey: The key that server and clients have to know; by default the process's
+            key.
         serializer: How messages are written, "pickle" or "xmlrpclib".
         ctx: The context that starts the server.
         shutdown_timeout: Seconds that the server has to end before it is terminated.
@@ -196,7 +197,7 @@ class BaseManager:
         """Starts a server in a process of its own.
 
         Args:
-            initializer: What that process calls first.
+            initializer: A function that this process calls first.
             initargs: The arguments of the initializer.
 
         Raises:
@@ -231,7 +232,7 @@ class BaseManager:
             ),
         )
         if isinstance(self._process, process.BaseProcess):
-            # Without who started it there is nobody to shut it down.
+            # If the process that started it has ended, no other shuts it down.
             self._process._ends_with_parent = True
         ident = ":".join(map(str, self._process._identity))
         self._process.name = f"{type(self).__name__}-{ident}"
@@ -299,7 +300,7 @@ class BaseManager:
         server = cls._Server(registry, address, authkey, serializer)
         with writer:
             if type(server).serve_forever is Server.serve_forever:
-                # First: who cannot accept anybody has no address to tell.
+                # First: a server that cannot accept has no address to tell.
                 server._begin()
             writer.send(server.address)
         util.info("manager serving at %r", server.address)
@@ -390,8 +391,10 @@ class BaseManager:
 
         Args:
             typeid: The name of the type.
-            callable: What makes an object of it; not needed where none is made.
-            proxytype: What makes a proxy; by default one with all public methods.
+            callable: A function that makes an object of it; not needed where none is
+                made.
+            proxytype: A function or class that makes a proxy; by default one with all
+                public methods.
             exposed: The methods of the proxy.
             method_to_typeid: The types of those results that stay in the server.
             create_method: Whether the manager gets a method of that name.
@@ -437,10 +440,10 @@ def _creator(typeid: str, proxytype: Any) -> Callable[..., Any]:
 
 
 class Value:
-    """What `SyncManager.Value` keeps.
+    """The object behind `SyncManager.Value`.
 
     Args:
-        typecode: What a shared value would be made of.
+        typecode: The type that a shared value would have.
         value: The value.
         lock: Makes no difference: the server does one thing after the other.
     """
@@ -520,7 +523,7 @@ SyncManager.register("set", set, SetProxy)
 SyncManager.register("Value", Value, ValueProxy)
 SyncManager.register("Array", Array, ArrayProxy)
 SyncManager.register("Namespace", Namespace, NamespaceProxy)
-# What methods of these return.
+# The types that methods of these return.
 SyncManager.register("Iterator", proxytype=IteratorProxy, create_method=False)
 SyncManager.register("AsyncResult", create_method=False)
 

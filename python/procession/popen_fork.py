@@ -167,7 +167,8 @@ def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoRetur
     """Runs the process in the forked child, which ends here and nowhere else."""
     code = 1
     try:
-        # What the parent wants done at its exit is not the child's to do.
+        # Functions that the parent has registered for its exit must not run in the
+        # child.
         _clear()
         register(util._exit_function)
         if environment:

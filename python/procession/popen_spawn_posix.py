@@ -1,7 +1,7 @@
 """Starts a process with a fresh interpreter.
 
-What the child needs is pickled into a block of the arena; the engine then starts an
-interpreter, or takes one that it has booted ahead, and gives it the block.
+The preparation and the process are pickled into a block of the arena; the engine then
+starts an interpreter, or takes one that it has booted ahead, and gives it the block.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ if TYPE_CHECKING or not hasattr(queue, "ShutDown"):
 else:
     ShutDown = queue.ShutDown
 
-# Ends a feeder thread; those who write one import it.
+# Ends a feeder thread; programs with a feeder of their own import it.
 _sentinel = object()
 
 
@@ -294,7 +294,7 @@ class _Unfinished:
 
 
 class _AllDone:
-    """Looks like the condition that `multiprocessing` has for who joins a queue."""
+    """Looks like the condition on which `multiprocessing` joins a queue."""
 
     def __init__(self, queue: _procession.Queue) -> None:
         self._queue = queue
@@ -313,8 +313,8 @@ class _AllDone:
 class JoinableQueue(Queue[T]):
     """A queue that counts the items which are not done yet, as in `multiprocessing`.
 
-    An item is counted in the step that puts it: one that was not put, whatever became of
-    who was putting it, has not to be done.
+    An item is counted in the step that puts it: an item that was not put does not
+    count, even if the process that was putting it was killed.
 
     Example:
         >>> import procession
@@ -354,7 +354,7 @@ class JoinableQueue(Queue[T]):
         """
         if not self._join(timeout):
             raise context.TimeoutError(
-                f"the queue still had unfinished tasks after {timeout} s: {self._unfinished()}"
+                f"the queue still had {self._unfinished()} unfinished tasks after {timeout} s"
             )
 
 

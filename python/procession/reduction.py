@@ -60,10 +60,11 @@ class _ReducerTable(dict["type", "Callable[[Any], Any]"]):
         reducer = copyreg.dispatch_table.get(kind)
         if reducer is not None:
             return reducer
-        # Whoever pickles a socket has imported its module.
+        # A process that pickles a socket has imported its module.
         if kind is getattr(sys.modules.get("socket"), "socket", None):
             return _reduce_socket
-        # What was registered with the standard library's package, if that is in use too.
+        # Reducers that were registered with the standard library's package, if it is in
+        # use, too.
         theirs = sys.modules.get("multiprocessing.reduction")
         if theirs is not None and theirs.__name__ == "multiprocessing.reduction":
             registered: dict[type, Callable[[Any], Any]]
@@ -72,7 +73,7 @@ class _ReducerTable(dict["type", "Callable[[Any], Any]"]):
         raise KeyError(kind)
 
 
-# What is on the class below before anybody has changed that.
+# The attributes of the class below, before a program has changed them.
 _ON_OURS: dict[str, Any] = {}
 
 
@@ -87,8 +88,9 @@ def _notice() -> None:
 class _Noticing(ABCMeta):
     """Notices what programs put on `ForkingPickler`.
 
-    The native module pickles by itself, and asks only those who have said so. An ABC's
-    class, so that who mixes in an ABC has no conflict.
+    The native module pickles by itself, and uses the class only if a program has
+    changed it. The metaclass is an ABC's, so that a class that also mixes in an ABC has
+    no conflict.
     """
 
     def __setattr__(cls, name: str, value: Any) -> None:
@@ -132,11 +134,11 @@ def dump(obj: Any, file: Any, protocol: int | None = None) -> None:
     ForkingPickler(file, protocol).dump(obj)
 
 
-# What programs put in the place of these.
+# The functions that programs put in the place of these.
 
 _dump = dump
 
-# What a context was told to pickle by.
+# The reducer that a context was given.
 _reducer: Any = None
 
 # The class that messages are to be pickled by, if somebody has told `connection` or
@@ -222,7 +224,7 @@ def main_has_file() -> bool:
     if getattr(getattr(main, "__spec__", None), "name", None) is not None:
         return True
     path = getattr(main, "__file__", None)
-    # What was read from standard input is called "<stdin>".
+    # A main module from standard input has the file name "<stdin>".
     return path is not None and not (path.startswith("<") and path.endswith(">"))
 
 
@@ -237,7 +239,7 @@ def look_at_main() -> bool:
     return is_readable
 
 
-# What pickle writes by its name; a function with a cache is no function.
+# The types that pickle writes by name; a function with a cache is not a `FunctionType`.
 WITH_NAMES: tuple[Any, ...] = (type, FunctionType, functools._lru_cache_wrapper)
 
 
@@ -317,7 +319,7 @@ def DupFd(fd: int) -> Any:
     """Wraps a descriptor so that the wrapper can be pickled, as in `multiprocessing`.
 
     While a process is being started the child inherits the descriptor; otherwise a
-    thread of this process hands it to whoever unpickles the wrapper.
+    thread of this process hands it to the process that unpickles the wrapper.
     """
     popen = get_spawning_popen()
     if popen is not None:
@@ -425,7 +427,7 @@ class ModuleWithPickler(type(sys)):  # type: ignore[misc]
 
 
 def __getattr__(name: str) -> Any:
-    """Gives `reduction.pickle` to those who expect the module there."""
+    """Gives `reduction.pickle` to code that expects the module there."""
     if name == "pickle":
         import pickle
 

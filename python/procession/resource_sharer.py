@@ -1,7 +1,7 @@
 """Hands descriptors of this process to relatives that ask for them.
 
 A descriptor inside a message (a connection put into a queue) cannot travel as a
-number. Its wrapper carries an address of this process and a key instead; whoever
+number. Its wrapper carries an address of this process and a key instead; a process that
 unpickles it connects, and a thread here sends the descriptor. A process that is being
 started inherits its descriptors and needs none of this.
 

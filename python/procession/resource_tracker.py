@@ -1,9 +1,10 @@
-"""A tracker for those who extend it; procession itself needs none.
+"""A tracker for programs that extend it; procession itself needs none.
 
 `multiprocessing` runs a process that removes named semaphores and shared memory which
 others forgot. Everything of ours lies in the family's memory file, which the kernel
-frees with the last process that has it: the package's own tracker tracks nothing. Who
-makes one of the class, or extends it as loky does, has one that runs.
+frees with the last process that has it: the package's own tracker tracks nothing. A
+program that makes an object of the class, or extends it as loky does, has a tracker
+that runs.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class ResourceTracker:
         self._lock = threading.RLock()
         self._fd: int | None = None
         self._pid: int | None = None
-        # What a finalizer wrote while a collection had interrupted another call.
+        # Lines that a finalizer wrote while a collection had interrupted another call.
         self._put_off: collections.deque[bytes] = collections.deque()
         # Lines of words, which all readers know, and not of JSON as from Python 3.15 on;
         # a name that would break such a line is sent as JSON in any case.

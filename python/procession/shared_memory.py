@@ -28,7 +28,7 @@ from ._descriptors import file_of
 
 __all__ = ["ShareableList", "SharedMemory"]
 
-# What clients look for; tests of theirs replace `_make_filename`.
+# Names that clients look for; tests of theirs replace `_make_filename`.
 _SHM_NAME_PREFIX = "/psm_"
 _USE_POSIX = True
 
@@ -205,7 +205,9 @@ def _require_room(fd: int, size: int) -> None:
     if room.f_blocks and size > room.f_bavail * room.f_frsize:
         free = room.f_bavail * room.f_frsize
         raise OSError(
-            errno.ENOSPC, f"/dev/shm has {free} bytes left, {size} are too many"
+            errno.ENOSPC,
+            f"/dev/shm has {free} bytes left, fewer than the {size} asked for:"
+            " unlink what is not needed, or mount it larger",
         )
 
 
@@ -232,9 +234,9 @@ class ShareableList:
 
     __dir__ = public_names
 
-    # What lies in the memory: the number of items and the offset of each, and of
-    # their end, as 64-bit integers; the items; a format of `struct` for each, in 8
-    # bytes; a byte for each that tells what to make of it.
+    # The layout of the memory: the number of items and the offset of each, and of their
+    # end, as 64-bit integers; the items; a format of `struct` for each, in 8 bytes; a
+    # byte for each that tells what to make of it.
     _types_mapping: ClassVar[dict[type, str]] = {
         int: "q",
         float: "d",
@@ -393,10 +395,10 @@ class ShareableList:
     __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
-# What to make of the bytes of an item. 0, 1, 2 and 3 are the standard library's: as it
-# is, a string or bytes without the NULs at the end, None. Strings and bytes that end
-# with a NUL have ours: one of these, plus the number of bytes that are not used if
-# that is at most 8; plus 9 if the number is in the last 8 of those bytes.
+# How the bytes of an item are read. 0, 1, 2 and 3 are the standard library's: as it is,
+# a string or bytes without the NULs at the end, None. Strings and bytes that end with a
+# NUL have ours: one of these, plus the number of bytes that are not used if that is at
+# most 8; plus 9 if the number is in the last 8 of those bytes.
 _STR_THAT_ENDS_WITH_NUL = 32
 _BYTES_THAT_END_WITH_NUL = 64
 _NUMBER = struct.Struct("q")

@@ -124,7 +124,7 @@ else:
 
         Args:
             typecode_or_type: A code of the module `array`, or a ctypes type.
-            *args: What the type is called with.
+            *args: The arguments that the type is called with.
             lock: True for a new lock, False for none, or the lock to use.
             ctx: The context whose lock is used.
 

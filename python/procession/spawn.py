@@ -1,11 +1,12 @@
-"""What a fresh interpreter needs to become a child: a command line and a preparation.
+"""Turns a fresh interpreter into a child, by a command line and a preparation.
 
 The parent describes itself (`get_preparation_data`); the child makes itself like it
 (`prepare`), imports the parent's main module under the name `__mp_main__`, and then
-unpickles and runs the process. `forkserver` uses the same for what it forks.
+unpickles and runs the process. `forkserver` does the same for processes that it forks.
 
-Names and meaning are those of `multiprocessing.spawn`. What crosses does so in a block
-of the arena rather than a pipe, and the child learns where from its command line.
+Names and meaning are those of `multiprocessing.spawn`. The data travel in a block of
+the arena rather than a pipe, and the child learns from its command line where the block
+is.
 """
 
 from __future__ import annotations
@@ -147,8 +148,9 @@ def program_and_arguments(words: Sequence[Any]) -> tuple[bytes, list[bytes]]:
     return executable, [os.fsencode(word) for word in words]
 
 
-# What of the standard library is not imported ahead: what does more than define
-# something, and what imports `multiprocessing` before it is known whose that is.
+# Modules of the standard library that are not imported ahead: those that do more than
+# define something, and those that import `multiprocessing` before it is known which one
+# that is.
 _NOT_AHEAD = {
     "__main__",
     "antigravity",
@@ -176,7 +178,7 @@ def _imported_by_main() -> list[str]:
     return sorted(name for name in names if _is_standard(name))
 
 
-# What may have been imported from a module by name.
+# The types of objects that may have been imported from a module by name.
 _DEFINED = (type, types.FunctionType, types.BuiltinFunctionType)
 
 
@@ -202,8 +204,8 @@ def spawn_main(*ahead: str, **kwds: object) -> NoReturn:
         **kwds: Nothing; `multiprocessing` passes descriptors here.
     """
     assert is_forking(sys.argv), "Not forking"
-    # What was imported until here lives as long as the process: no collection, those at
-    # the end of the interpreter included, has to look at it.
+    # All objects that were imported until here live as long as the process: no
+    # collection, those at the interpreter's end included, has to look at them.
     gc.freeze()
     task = _procession.join(sys.argv[-1], lambda: _import_ahead(ahead))
     if task is None:

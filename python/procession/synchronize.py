@@ -34,7 +34,7 @@ SEM_VALUE_MAX = _procession.SEM_VALUE_MAX
 
 
 class SemLock:
-    """What locks and semaphores have in common beside their native bases."""
+    """The common part of locks and semaphores, beside their native bases."""
 
     __dir__ = public_names
 
@@ -188,7 +188,7 @@ def _owner_of(semlock: Lock | RLock) -> tuple[str, int | str]:
 class Condition(_procession.Guarding):
     """A condition variable, as in `multiprocessing`.
 
-    Those that wait are woken in the order in which they came; one that died is passed
+    Waiters are woken in the order in which they came; a waiter that has died is passed
     over.
 
     Args:
@@ -244,7 +244,8 @@ class Condition(_procession.Guarding):
 
         Raises:
             AssertionError: The caller does not hold the lock.
-            OwnerDied: Who held the lock meanwhile has died; the caller does not hold it.
+            OwnerDied: The process that held the lock meanwhile has died; the caller
+                does not hold it.
         """
         self._require_lock("must acquire() condition before using wait()")
         return self._waiters.wait(self._lock._semlock, timeout)
@@ -337,8 +338,8 @@ class Barrier:
 
     Args:
         parties: How many have to come.
-        action: What one of them calls before they go on; it must be picklable if the
-            barrier goes to a process that is not forked.
+        action: A function that one of them calls before they go on; it must be
+            picklable if the barrier goes to a process that is not forked.
         timeout: The default for `wait`.
         ctx: The context that makes it.
 

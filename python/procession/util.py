@@ -131,7 +131,7 @@ def _name_process(record: LogRecord) -> bool:
     return True
 
 
-# What a forked child renews.
+# The objects that a forked child renews.
 
 _afterfork_registry: weakref.WeakValueDictionary[Any, Any] = (
     weakref.WeakValueDictionary()
@@ -355,7 +355,7 @@ def _show_error() -> None:
 atexit.register(_exit_function)
 
 
-# What must not be left half done when a handler of a signal raises.
+# Actions that must not be left half done when a handler of a signal raises.
 
 _is_interrupt = _procession.is_interrupt
 _with_undo = _procession.with_undo

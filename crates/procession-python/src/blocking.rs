@@ -26,10 +26,10 @@ pub fn detached<T: Send>(py: Python<'_>, call: impl Fn() -> Result<T> + Sync) ->
 /// Runs a wait of the engine that ends at a deadline and may be begun anew,
 /// without holding the GIL; `None` when the time is over.
 ///
-/// A signal interrupts only who sleeps already. One that arrives a moment
-/// earlier would go unnoticed until the end, so the sleep has breaks, after
-/// which Python looks for signals: soon at first, because what wakes another
-/// process often makes it send one.
+/// A signal interrupts only a thread that sleeps already. A signal that arrives a
+/// moment earlier would go unnoticed until the end, so the sleep has breaks, after
+/// which Python looks for signals: soon at first, because a process that was just woken
+/// often sends one.
 pub fn waiting<T: Send>(
     py: Python<'_>,
     end: Deadline,
@@ -38,7 +38,8 @@ pub fn waiting<T: Send>(
     waiting_raising(py, end, to_python, wait)
 }
 
-/// As [`waiting`], for those who have an exception of their own for an error of the engine.
+/// As [`waiting`], for callers that turn an error of the engine into an exception of their
+/// own.
 pub fn waiting_raising<T: Send>(
     py: Python<'_>,
     end: Deadline,
@@ -61,8 +62,8 @@ pub fn waiting_raising<T: Send>(
     }
 }
 
-/// The longest sleep of the thread that Python runs handlers of signals in: so late
-/// Ctrl-C may come in the worst case.
+/// The longest sleep of the thread that Python runs handlers of signals in: in the
+/// worst case, Ctrl-C is that late.
 const LONGEST: Duration = Duration::from_millis(100);
 
 /// The longest sleep of any other thread. The first one is Python's main thread in all
@@ -101,9 +102,12 @@ fn is_over(error: &Error) -> bool {
     )
 }
 
-/// Returns the error with which a wait of the engine ends that has found nothing.
+/// Returns the error of a wait of the engine that has ended without a result.
 pub fn nothing_yet() -> Error {
-    Error::new(ErrorKind::TimedOut, "nothing is ready yet")
+    Error::new(
+        ErrorKind::TimedOut,
+        "the time was over before the wait could end",
+    )
 }
 
 /// Returns the end of a timeout in seconds: `None` is never, less than 0 is now.

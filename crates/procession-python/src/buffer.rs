@@ -22,11 +22,12 @@ pub struct BlockView {
     block: Arc<shm::Block>,
     start: usize,
     len: usize,
-    /// The sender's was read-only: this is, too, to whoever does not ask to write.
+    /// The sender's buffer was read-only: this view is, too, for a caller that does not
+    /// ask to write.
     ///
-    /// An unpickler puts a view that cannot be written in the place of one that can, if
-    /// it was told that the sender's could not. So an array gets this one itself, asks to
-    /// write, and may: nobody else has the memory.
+    /// If the pickle says that the sender's buffer could not be written, an unpickler
+    /// hands on a view that cannot be written either. So an array gets this object
+    /// itself, asks to write, and may: no other process has the memory.
     read_only: bool,
 }
 
@@ -42,7 +43,7 @@ impl BlockView {
         }
     }
 
-    /// Has it said to be read-only where nobody asks to write.
+    /// Has the view call itself read-only for callers that do not ask to write.
     pub fn read_only(self, read_only: bool) -> Self {
         Self { read_only, ..self }
     }
@@ -69,7 +70,8 @@ impl BlockView {
     }
 }
 
-/// Holds bytes of a message that had no block: what a [`BlockView`] is to those that have.
+/// Holds bytes of a message that had no block; for a message with a block, [`BlockView`]
+/// does the same.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct Copied(Box<[UnsafeCell<u8>]>);
 
@@ -77,7 +79,7 @@ pub struct Copied(Box<[UnsafeCell<u8>]>);
 unsafe impl Sync for Copied {}
 
 impl Copied {
-    /// Copies bytes whose sender's were read-only.
+    /// Copies bytes that were read-only in the sender.
     pub fn new(bytes: &[u8]) -> Self {
         Self(bytes.iter().copied().map(UnsafeCell::new).collect())
     }
@@ -102,7 +104,7 @@ impl Copied {
 }
 
 /// Fills in a view of bytes that live as long as `owner`: writable, or `read_only` for
-/// those who do not ask to write.
+/// callers that do not ask to write.
 ///
 /// # Safety
 /// `view` is Python's to fill, and `at` is valid for `len` bytes while `owner` lives.

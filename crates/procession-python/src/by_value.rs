@@ -1,16 +1,17 @@
-//! What cannot be found by its name elsewhere: it is pickled by value, where plain pickling
-//! has failed or has written a name that means nothing to who reads it.
+//! Pickles by value those objects that another process cannot find by their name: where
+//! plain pickling has failed, or has written a name that means nothing to the reader.
 //!
-//! Which functions and classes these are, and how they are written, `_by_value` knows, in
-//! Python. Here is when it is asked: never for what plain pickling does well. A function
-//! that plain pickling refuses is seen by the error; one of a main module that has no file
-//! (a notebook, `python -c`, standard input) is written by name all the same, so there, and
-//! only there, each pickle is searched for the name of that module.
+//! The Python module `_by_value` knows which functions and classes these are, and how
+//! they are written. This file decides when to ask it: never for an object that plain
+//! pickling can handle. Plain pickling refuses some functions with an error. It writes a
+//! function of a main module without a file (a notebook, `python -c`, standard input) by
+//! name all the same; so there, and only there, each pickle is searched for the name of
+//! that module.
 //!
 //! Then the object is pickled a second time. The handles that the first pickle has lent are
-//! given back, and what else was done for it is undone, if it said how by
-//! [`undo_unless_sent`]: a descriptor that was duplicated for a child, say, which would
-//! otherwise get it twice, and never close the second.
+//! given back, and its other effects are undone, if a reducer said how by
+//! [`undo_unless_sent`]. One such effect is a descriptor that was duplicated for a child,
+//! which would otherwise get two of them and close one.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -25,8 +26,8 @@ use pyo3::types::{PyTuple, PyType};
 use crate::pickle::{Pickled, Sink, is_replaced, reduction};
 
 impl Pickled {
-    /// Pickles an object. The handles in it are lent until somebody unpickles it, and
-    /// if nobody does, for ever.
+    /// Pickles an object. The handles in it are lent until a process unpickles it; if
+    /// none does, for ever.
     pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let (pickled, loans) = Self::lending(object)?;
         loans.send_untracked();
@@ -39,7 +40,7 @@ impl Pickled {
         Self::lending_to(Reader::Anybody, object)
     }
 
-    /// As [`lending`](Self::lending), where it is known who reads it.
+    /// As [`lending`](Self::lending), for a known reader.
     pub fn lending_to(reader: Reader, object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
         make(object, reader).map(|(pickled, loans, _done)| (pickled, loans))
     }
@@ -49,29 +50,29 @@ impl Pickled {
         Self::lending_to(Reader::Child, object)
     }
 
-    /// As [`starting`](Self::starting), for what a process is told before it can import
-    /// anything: nothing in there is by value.
+    /// As [`starting`](Self::starting), for the part that a process reads before it can
+    /// import anything: nothing in it is by value.
     pub fn preparing(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
         let (pickled, loans) = loans::collect(|| Self::plain(object, Reader::Child.function()));
         Ok((pickled?, loans))
     }
 
-    /// Pickles an object into a block; returns how many of its bytes count, too. What is
-    /// lent goes with the block.
+    /// Pickles an object into a block; returns how many of its bytes count, too. The
+    /// block carries the handles that are lent.
     pub fn block(object: &Bound<'_, PyAny>) -> PyResult<(shm::Block, usize)> {
         let (pickled, loans) = Self::lending(object)?;
         pickled.ride(object.py(), loans)
     }
 }
 
-/// Who will read what is pickled.
+/// The reader of the pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    /// Whoever gets the message; that may be this process.
+    /// The process that gets the message, which may be this one.
     Anybody,
     /// A worker of a pool.
     Worker,
-    /// Somebody who is sent nothing by value: so a pool may have been told.
+    /// A reader that is sent nothing by value, as a pool may have been told.
     ByNameOnly,
     /// The process that is being started, which is a fresh interpreter.
     Child,
@@ -88,7 +89,7 @@ impl Reader {
         }
     }
 
-    /// Returns that of a worker, or of one that is sent nothing by value.
+    /// Returns a worker, or a reader that is sent nothing by value.
     pub fn of_pool(by_name_only: bool) -> Self {
         if by_name_only {
             Self::ByNameOnly
@@ -97,7 +98,7 @@ impl Reader {
         }
     }
 
-    /// The function of `reduction` by which a program that pickles by itself does so.
+    /// The function of `reduction` that calls a program's own pickler.
     fn function(self) -> &'static str {
         match self {
             Self::Anybody | Self::Worker | Self::ByNameOnly => "dumps",
@@ -133,12 +134,13 @@ fn main_is_ours_alone(py: Python<'_>) -> PyResult<bool> {
 }
 
 thread_local! {
-    /// What undoes what was done for the message that this thread pickles, if it does.
+    /// The functions that undo the effects of the message which this thread pickles, if
+    /// it pickles one.
     static DONE: RefCell<Option<Vec<Py<PyAny>>>> = const { RefCell::new(None) };
 }
 
-/// Has something called if the message that this thread is pickling is not sent as it is:
-/// what the caller has done for it is done for nothing then.
+/// Has a function called if the message that this thread is pickling is not sent as it
+/// is: the caller's preparations for it were in vain then.
 #[pyfunction]
 pub fn undo_unless_sent(undo: Py<PyAny>) {
     DONE.with_borrow_mut(|done| {
@@ -177,7 +179,7 @@ pub fn explain<'py>(
     }
 }
 
-/// What undoes what was done for a message.
+/// The functions that undo the effects of a message.
 type Done = Vec<Py<PyAny>>;
 
 fn make(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(Pickled, Loans, Done)> {
@@ -185,7 +187,7 @@ fn make(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(Pickled, Loans, 
     let plainly = || noting(|| loans::collect(|| Pickled::plain(object, reader.function())));
     let ((plain, lent), done) = plainly();
     let stands = match &plain {
-        // What a program pickles by itself is its own business.
+        // A program that pickles by itself looks after this itself.
         _ if is_replaced() || reader == Reader::ByNameOnly => true,
         Ok(pickled) => !main_is_ours_alone(py)? || !pickled.names(py, b"__main__"),
         Err(error) => !is_of_a_name(py, error)?,
@@ -194,8 +196,8 @@ fn make(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(Pickled, Loans, 
         return settle(py, plain, lent, done);
     }
     let refusal = plain.as_ref().err().map(|error| error.value(py).clone());
-    // The descriptors for a child are numbered in the order in which they are found: those
-    // of the first time go before there is a second.
+    // The descriptors for a child are numbered in the order in which they are found, so
+    // those of the first attempt are closed before the second begins.
     let first = match plain {
         Ok(pickled) if reader != Reader::Child => Ok(Some((pickled, lent, done))),
         other => {
@@ -230,7 +232,7 @@ fn make(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(Pickled, Loans, 
     }
 }
 
-/// Returns what was made, or undoes what was done for what was not.
+/// Returns the result, or undoes the effects of the attempt that failed.
 fn settle(
     py: Python<'_>,
     made: PyResult<Pickled>,
@@ -247,7 +249,7 @@ fn settle(
     }
 }
 
-/// Has `_by_value` write an object; None if what plain pickling has made of it stands.
+/// Has `_by_value` write an object; None if the plain pickle stands.
 fn write(
     object: &Bound<'_, PyAny>,
     reader: Reader,
@@ -266,8 +268,8 @@ fn write(
     Ok(Some(pickled))
 }
 
-/// Tells whether plain pickling has found no name for something: the pickler itself has
-/// said so, and no code of the program, as the missing traceback shows.
+/// Tells whether plain pickling has found no name for an object. The pickler itself
+/// raised that error, and not the program's code: it has no traceback.
 fn is_of_a_name(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     static REFUSAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     if error.traceback(py).is_some() {
@@ -277,7 +279,7 @@ fn is_of_a_name(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     Ok(error.is_instance(py, refusal) || error.is_instance_of::<PyAttributeError>(py))
 }
 
-/// Runs `work`, and returns what would undo what was done for it, too.
+/// Runs `work`, and returns the functions that undo its effects, too.
 fn noting<T>(work: impl FnOnce() -> T) -> (T, Done) {
     let outer = DONE.replace(Some(Vec::new()));
     let made = work();

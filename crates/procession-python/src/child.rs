@@ -28,9 +28,9 @@ impl Child {
 
     /// Ends the process at once; it is gone when this returns.
     pub fn end(&self, py: Python<'_>) {
-        // It fails for one that has ended.
+        // Sending fails for a process that has ended.
         let _ = self.0.kill();
-        // A signal to us changes nothing: the wait is short.
+        // A signal to this process changes nothing: the wait is short.
         py.detach(|| {
             while let Err(error) = self.0.wait(Deadline::after(GONE))
                 && error.kind() == ErrorKind::Interrupted
@@ -58,7 +58,8 @@ impl Child {
 
     fn poll(&self) -> PyResult<Option<i32>> {
         match self.0.try_wait() {
-            // A forked copy of the parent cannot know: for all it can tell, it runs.
+            // A forked copy of the parent cannot know, and takes the process for
+            // running.
             Err(error) if error.kind() == ErrorKind::NotOwner => Ok(None),
             result => Ok(result.or_raise()?.map(|status| status.code())),
         }

@@ -16,8 +16,9 @@ pub struct Condition {
     condition: sync::Condition,
 }
 
-/// The part of a condition, or of what else has a lock, by which a `with` statement takes and frees its lock: between
-/// that and the statement no code of Python runs, in which a handler might raise.
+/// The part of a condition, or of another object with a lock, by which a `with` statement takes and
+/// frees that lock. No code of Python runs between the two, so no handler of a signal can raise
+/// there.
 #[pyclass(frozen, subclass, weakref, dict, module = "procession._procession")]
 pub struct Guarding;
 
@@ -33,8 +34,9 @@ impl Guarding {
         slf.getattr("_lock")?.call_method0("__enter__")
     }
 
-    /// Frees the lock. Who has not got it back in `wait`, because its owner died or a
-    /// handler raised, is told that, and not that the lock is another's.
+    /// Frees the lock. If `wait` has failed to take it again, because its owner died or
+    /// a handler raised, the caller gets that error, and not one that says that another
+    /// process has the lock.
     fn __exit__(
         slf: &Bound<'_, Self>,
         kind: &Bound<'_, PyAny>,
@@ -54,7 +56,7 @@ impl Guarding {
 }
 
 impl Condition {
-    /// Waits in line; the lock is free meanwhile.
+    /// Waits for a notification; the lock is free meanwhile.
     fn wait_in_line(
         py: Python<'_>,
         mut waiter: sync::Waiter<'_>,

@@ -5,8 +5,8 @@
 //!
 //! # Safety
 //! Python passes descriptors as plain numbers, and may close them behind a
-//! connection's back. So what the number is open on is looked at before it is used,
-//! unless that was done a moment ago.
+//! connection's back. So before a use, this file looks whether the number still means
+//! the same file, unless it has looked a moment ago.
 
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
@@ -40,7 +40,7 @@ type TrackNumbers = (u64, u64, u8);
 pub struct Connection {
     /// The descriptor; -1 once closed.
     fd: AtomicI32,
-    /// What it is open on.
+    /// The file that it is open on.
     known: Known,
     readable: AtomicBool,
     writable: AtomicBool,
@@ -60,7 +60,7 @@ impl Connection {
         Ok(unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
-    /// As `open`, for what would do damage if another's file had the number.
+    /// As `open`, for uses that would do damage if the number meant another file.
     fn ours(&self) -> PyResult<BorrowedFd<'_>> {
         let fd = self.open()?;
         if !self.known.was_lately(fd) {
@@ -189,7 +189,8 @@ impl Connection {
         self.is_ours.store(is_ours, Ordering::Relaxed);
     }
 
-    /// Returns what another process makes the same end of, with the descriptor.
+    /// Returns the numbers from which, with the descriptor, another process makes the
+    /// same end.
     fn _lend_track(&self) -> Option<TrackNumbers> {
         self.track.as_ref().map(lent)
     }
@@ -199,8 +200,8 @@ impl Connection {
         Some(self.fd.load(Ordering::Relaxed)).filter(|&fd| fd >= 0)
     }
 
-    /// Sets the descriptor; the one before is not closed, as clients expect
-    /// who take it away.
+    /// Sets the descriptor; the one before is not closed, as clients expect that take
+    /// it away.
     #[setter(_handle)]
     fn set_handle(&self, handle: Option<i32>) {
         let handle = handle.unwrap_or(-1);
@@ -385,7 +386,7 @@ impl Connection {
         message.read(|bytes| Ok(PyBytes::new(py, bytes)))
     }
 
-    /// Receives bytes that must all be there in time, from somebody unknown yet.
+    /// Receives bytes that must all arrive in time, from a peer that is not known yet.
     fn _recv_bytes_within<'py>(
         &self,
         py: Python<'py>,
@@ -492,11 +493,12 @@ fn dumps_for_strangers(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     Ok(dumps.bind(py))
 }
 
-/// What goes with the descriptor of a pipe that was made in this process.
+/// The shared part of a pipe that was made in this process; it goes with the
+/// descriptor.
 #[pyclass(frozen, module = "procession._procession", name = "Track")]
 pub struct OwnTrack(PipeShared);
 
-/// Says by what a connection finds what goes with its descriptor.
+/// Says where a connection finds the shared part that goes with its descriptor.
 #[derive(FromPyObject)]
 enum TrackOf<'py> {
     /// It was made here.
@@ -514,7 +516,8 @@ impl TrackOf<'_> {
     }
 }
 
-/// Returns both ends of a pipe, connections of a class. Neither descriptor is ever nobody's.
+/// Returns both ends of a pipe, connections of a class. Each descriptor has an owner at
+/// every moment.
 #[pyfunction]
 pub fn pipe<'py>(
     class: &Bound<'py, PyAny>,
@@ -550,7 +553,7 @@ fn attach((offset, serial, side): TrackNumbers) -> PyResult<PipeShared> {
 fn as_bytes(object: &Bound<'_, PyAny>) -> PyResult<PyBuffer<u8>> {
     match PyBuffer::get(object) {
         Ok(buffer) if buffer.is_c_contiguous() => Ok(buffer),
-        // Of other items than bytes.
+        // The buffer has items other than bytes.
         _ => {
             let view = pyo3::types::PyMemoryView::from(object)?;
             PyBuffer::get(&view.call_method1("cast", ("B",))?)

@@ -1,7 +1,8 @@
 //! Descriptors of the package's own, which the program may close behind its back.
 //!
 //! # Safety
-//! Python passes descriptors as plain numbers; whoever hands one over gives it up.
+//! Python passes descriptors as plain numbers; a caller that hands one over gives it
+//! up.
 
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
@@ -21,7 +22,8 @@ pub fn past_streams(fd: RawFd) -> PyResult<RawFd> {
     Ok(moved.into_raw_fd())
 }
 
-/// A descriptor that was handed over, and that is known from another under its number.
+/// A descriptor that was handed over, and that can be told from another file under its
+/// number.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct KeptFd(Mutex<Option<kept_fd::KeptFd>>);
 
@@ -33,7 +35,7 @@ impl KeptFd {
         Ok(Self(Mutex::new(Some(kept))))
     }
 
-    /// Returns whether it is open, by nobody else.
+    /// Returns whether it is open, and its number still means the same file.
     fn is_ours(&self) -> bool {
         self.lock()
             .as_ref()
@@ -44,11 +46,12 @@ impl KeptFd {
     fn fileno(&self) -> PyResult<RawFd> {
         let kept = self.lock();
         let ours = kept.as_ref().and_then(kept_fd::KeptFd::ours);
-        ours.map(|fd| fd.as_raw_fd())
-            .ok_or_else(|| os_error("the program has closed this descriptor"))
+        ours.map(|fd| fd.as_raw_fd()).ok_or_else(|| {
+            os_error("the program has closed a descriptor that procession had opened")
+        })
     }
 
-    /// Closes it, unless its number is another's by now.
+    /// Closes it, unless its number means another file by now.
     fn close(&self) {
         let kept = self.lock().take();
         drop(kept);

@@ -29,8 +29,8 @@ pub fn to_python(error: Error) -> PyErr {
         ErrorKind::Broken => raise(&BROKEN, "threading", "BrokenBarrierError", (message,)),
         ErrorKind::OwnerDied => raise(&OWNER_DIED, ERRORS, "OwnerDied", (message,)),
         ErrorKind::TimedOut => raise(&TIMED_OUT, ERRORS, "TimeoutError", (message,)),
-        // Python makes a FileNotFoundError (of an executable, say), a
-        // ProcessLookupError or a BlockingIOError of these by the number.
+        // By the number, Python makes a FileNotFoundError (of an executable, say), a
+        // ProcessLookupError or a BlockingIOError of these.
         kind => {
             let number = error.errno().unwrap_or(match kind {
                 ErrorKind::Stale => libc::ENOENT,
@@ -76,7 +76,7 @@ pub fn os_error(message: impl Into<String>) -> PyErr {
     PyOSError::new_err(message.into())
 }
 
-/// Returns the error of a connection whose other end is closed, for one who sends.
+/// Returns the error of a send to a connection whose other end is closed.
 pub fn broken_pipe() -> PyErr {
     PyOSError::new_err((libc::EPIPE, "nobody holds the other end of the connection"))
 }
@@ -182,9 +182,11 @@ pub fn is_cancelled(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     object.is_instance(CANCELLED.import(object.py(), ERRORS, "CancelledError")?)
 }
 
-/// Returns the error of who wants to cancel what native code does not know of.
+/// Returns the error of a cancel in a pool whose tasks native code does not know.
 pub fn not_cancellable() -> PyErr {
-    value_error("a task of this pool cannot be cancelled")
+    value_error(
+        "a task of a pool of threads, or of a pool with queues of its own, cannot be cancelled",
+    )
 }
 
 /// Returns the error of a task that was cancelled.

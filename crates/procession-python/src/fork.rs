@@ -1,8 +1,8 @@
 //! Processes that are copies of this one, forked as the interpreter forks.
 //!
-//! A handler of a signal may raise wherever code of Python runs. So none runs between the
-//! fork and the moment from which the child has an owner, and in the child nothing is
-//! raised into what the parent was about to do: the child ends here.
+//! A handler of a signal may raise wherever code of Python runs. So no code of Python
+//! runs between the fork and the moment from which the child has an owner. In the child,
+//! nothing is raised into the parent's code: the child ends here.
 //!
 //! # Safety
 //! The interpreter's own functions around a fork are called as `os.fork` calls them, in
@@ -38,7 +38,8 @@ pub fn fork(
     let orders = orders(name, daemon, None, &[])?;
     let by_name = replaced(py)?;
     let hearing = Hearing::new(py)?;
-    // What comes meanwhile finds the start done: at-fork functions would swallow it.
+    // A signal that comes meanwhile is handled after the start: functions registered
+    // for forks would swallow its exception.
     let held_back = BlockedSignals::all();
     let parent = std::process::id();
     let forked = match by_name {
@@ -59,14 +60,14 @@ pub fn fork(
     started(py, child)
 }
 
-/// Raises what a fork by the interpreter failed with, told in words.
+/// Raises the error of a fork by the interpreter, told in words.
 #[pyfunction]
 pub fn fork_failed(number: i32) -> PyResult<()> {
     let error = std::io::Error::from_raw_os_error(number);
     Err(to_python(refusal("fork", error)))
 }
 
-/// Copies this process as `os.fork` does, but without a word to the family.
+/// Copies this process as `os.fork` does, but does not tell the family.
 pub fn fork_plainly(py: Python<'_>) -> Result<Forked> {
     let held_back = BlockedSignals::all();
     let forked = Copier(py).fork(|| Ok(()), |(), side| side);
@@ -74,7 +75,7 @@ pub fn fork_plainly(py: Python<'_>) -> Result<Forked> {
     forked
 }
 
-/// Copies the process, for who has the GIL.
+/// Copies the process; the caller has the GIL.
 struct Copier<'py>(Python<'py>);
 
 impl Copier<'_> {
@@ -129,8 +130,8 @@ impl Copier<'_> {
     }
 }
 
-/// Returns what `os.fork` is, if somebody has put something else there or it will
-/// refuse; what audits it is told otherwise.
+/// Returns `os.fork`, if the program has replaced it, or if it will refuse. Audit hooks
+/// are told of the fork in either case.
 fn replaced(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     static OS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     static ORIGINAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -160,11 +161,12 @@ fn fork_by(
     }
 }
 
-/// What lets a child hear signals itself: the loop of `asyncio` that it has a copy of has
-/// them written to its parent, and nobody runs the copy.
+/// Lets a child receive signals itself. A child has a copy of its parent's `asyncio`
+/// loop, which has signals written to a descriptor that the parent reads; nobody runs the
+/// copy.
 ///
-/// All of it is found before the fork: each page that a child writes to is copied, and a
-/// look for something writes to many.
+/// Everything is looked up before the fork: each page that a child writes to is copied,
+/// and looking something up writes to many.
 struct Hearing<'py> {
     modules: Bound<'py, PyDict>,
     loops: &'py Bound<'py, PyString>,
@@ -195,7 +197,7 @@ impl<'py> Hearing<'py> {
         })
     }
 
-    /// Lets this child hear signals.
+    /// Lets this child receive signals.
     fn free_from_parent(&self) -> PyResult<()> {
         if let Some((set_wakeup_fd, none)) = self.silence {
             set_wakeup_fd.call1(none)?;
@@ -222,7 +224,7 @@ fn run_to_the_end(result: PyResult<Bound<'_, PyAny>>, py: Python<'_>) -> ! {
         error.display(py);
     }
     loop {
-        // It returns only if a handler raises in its place.
+        // The call returns only if a handler raises in it.
         let _ = py
             .import("os")
             .and_then(|os| os.call_method1("_exit", (1,)));

@@ -1,4 +1,4 @@
-//! The fork server: as its users hold it, and as it sees itself.
+//! The fork server: the object of its users, and that of the server itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -19,7 +19,7 @@ use crate::payload::{Payload, Task};
 use crate::shared::HandleParts;
 use crate::spawn::{calling, orders, program};
 
-/// The fork server as its users hold it. At first there is none.
+/// The fork server, as its users hold it. At first no server runs.
 ///
 /// One call at a time: the class in Python has a lock that other threads can
 /// wait for without the GIL.
@@ -47,7 +47,7 @@ impl ForkServer {
     #[pyo3(signature = (handle=None))]
     fn new(handle: Option<HandleParts>) -> PyResult<Self> {
         let server = match handle {
-            // One that is gone is started anew when it is needed.
+            // A server that has ended is started anew when it is needed.
             Some(handle) => standby::ForkServer::attach(handle.into()).unwrap_or_default(),
             None => standby::ForkServer::new(),
         };
@@ -111,14 +111,14 @@ impl ForkServer {
                 None => given.insert(orders(name.clone(), daemon, Some(payload), &fds)?),
             };
             match claim.hand_over(orders) {
-                // It was killed just now; there are others.
+                // This server was killed just now; the next one is started.
                 Err(error) if error.kind() == ErrorKind::Dead => {}
                 result => return started(py, result.or_raise()?),
             }
         }
     }
 
-    /// Ends the server; what it has started lives on.
+    /// Ends the server; processes that it has started live on.
     fn stop(&self) -> PyResult<()> {
         self.lock()?.stop().or_raise()
     }
@@ -171,9 +171,9 @@ impl Server {
         self.task.load_preparation(py)
     }
 
-    /// Serves until killed. Returns in the processes that it forks: with
-    /// what there is to do, or None when there is nothing. Without `ahead` nobody is
-    /// forked before somebody waits for it, and then in spite of other threads.
+    /// Serves until killed. Returns in the processes that it forks, with their task, or
+    /// None when there is none. Without `ahead`, it forks a process only when a client
+    /// waits for it, and then in spite of other threads.
     #[pyo3(signature = (ahead=true))]
     fn serve(&self, py: Python<'_>, ahead: bool) -> PyResult<Option<Task>> {
         let server = self
@@ -186,7 +186,7 @@ impl Server {
         })?;
         if !ahead {
             server.be_watched();
-            // There may be other threads, which run in between.
+            // Other threads may run in between.
             let mut fork = || Python::attach(fork_by_name);
             let received = py.detach(|| server.serve(&mut fork)).map_err(to_python)?;
             return Ok(received.map(Task::new));

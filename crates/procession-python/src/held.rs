@@ -1,8 +1,8 @@
-//! What the threads of this process have taken of a lock or semaphore.
+//! A count of what the threads of this process have taken of a lock or semaphore.
 //!
-//! The engine knows which process holds what; `multiprocessing` also tells
-//! whether the calling thread was the last of its process to take it
-//! (`Condition` asks), and how often the process did.
+//! The engine knows which process holds a lock. `multiprocessing` also tells whether
+//! the calling thread was the last of its process to take it (`Condition` asks), and
+//! how often the process has taken it.
 
 use procession_engine::Result;
 use procession_engine::shm::Family;
@@ -14,32 +14,33 @@ use pyo3::prelude::*;
 use crate::blocking::{deadline_of, waiting};
 use crate::error::to_python;
 
-/// Counts what this process has taken and not given back.
+/// Counts how often this process has taken the lock and not given it back.
 ///
-/// Who gives something back takes it off the count first: as soon as it is given
-/// back another thread may have taken it and counted.
+/// A thread lowers the count before it gives the lock back: right after that, another
+/// thread may have taken the lock and counted it.
 #[derive(Default)]
 pub struct Held {
-    /// The stamp of the process, by which a forked child sees that the count is its
-    /// parent's, above the count.
+    /// The stamp of the process in the upper half, so that a forked child sees that the
+    /// count is its parent's; the count in the lower half.
     word: AtomicU64,
-    /// Who was the last to take it.
+    /// The last thread that took it.
     thread: AtomicU64,
 }
 
 impl Held {
-    /// Notes that this thread took what only one can have.
+    /// Notes that this thread took a lock that only one can have.
     #[inline]
     pub fn took_alone(&self) {
         self.thread.store(this_thread(), Ordering::Relaxed);
-        // Release pairs with the Acquire in `is_mine`: who sees the count sees whose it is.
+        // Release pairs with the Acquire in `is_mine`: a thread that sees the count sees
+        // whose it is.
         self.word.store(counted(stamp(), 1), Ordering::Release);
     }
 
-    /// Notes that this process is about to give back what only one can have.
+    /// Notes that this process is about to give back a lock that only one can have.
     #[inline]
     pub fn gives_alone(&self) {
-        // Relaxed: whoever takes it next has synchronised by it.
+        // Relaxed: the thread that takes the lock next has synchronised by it.
         self.word.store(0, Ordering::Relaxed);
     }
 
@@ -84,7 +85,7 @@ impl Held {
 
     /// Returns how often this process took it and has not given it back.
     pub fn count(&self) -> u32 {
-        // Acquire pairs with the Release of whoever counts.
+        // Acquire pairs with the Release of the thread that counted.
         count_of(self.word.load(Ordering::Acquire), stamp())
     }
 
@@ -106,8 +107,8 @@ fn count_of(word: u64, stamp: u32) -> u32 {
     }
 }
 
-/// Takes something: at once if it is free, else without the GIL. Tells
-/// whether it could before the time was over.
+/// Takes a lock or permit: at once if it is free, else without the GIL. Tells whether
+/// that succeeded before the time was over.
 pub fn acquire(
     py: Python<'_>,
     block: bool,

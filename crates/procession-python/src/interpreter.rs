@@ -1,7 +1,7 @@
 //! The interpreter that the module is imported by: the process's main one, or none.
 //!
-//! Since 3.12 Python itself refuses a module to interpreters that it was not made for,
-//! unless they share their GIL with the main one; before, nobody did.
+//! Since 3.12 Python itself refuses to import such a module into a subinterpreter with
+//! a GIL of its own; earlier versions refuse nothing.
 //!
 //! # Safety
 //! Both calls need a thread that is attached to the interpreter, which runs an import.

@@ -1,8 +1,10 @@
-//! Exceptions that come from a signal, and not from what was called when it came.
+//! Exceptions that come from a signal, and not from the function that was running when
+//! the signal came.
 //!
 //! A handler of a signal runs between any two steps of Python, and may raise: Ctrl-C,
-//! a timeout by SIGALRM. Where native code deals with the errors of what it has called,
-//! it must tell those apart: they belong to whoever waits, whatever it waits for.
+//! a timeout by SIGALRM. Where native code handles the errors of a function that it has
+//! called, it must tell those apart: an exception of a handler belongs to the caller
+//! that waits.
 
 use std::time::Duration;
 
@@ -33,8 +35,8 @@ pub fn is_interrupt(py: Python<'_>, error: &PyErr) -> bool {
     false
 }
 
-/// Raises what a handler of a signal has raised: it is not the error of the call that was
-/// being made.
+/// Raises the exception of a handler of a signal: it is not an error of the call that was
+/// running.
 pub fn raise_interrupt<T>(py: Python<'_>, made: &PyResult<T>) -> PyResult<()> {
     match made {
         Err(error) if is_interrupt(py, error) => Err(error.clone_ref(py)),
@@ -42,16 +44,17 @@ pub fn raise_interrupt<T>(py: Python<'_>, made: &PyResult<T>) -> PyResult<()> {
     }
 }
 
-/// Tells the same of an exception, for code of Python that deals with the errors of what
-/// it has called.
+/// Tells the same of an exception, for code of Python that handles the errors of a
+/// function that it has called.
 #[pyfunction(name = "is_interrupt")]
 pub fn is_interrupt_of_python(error: Bound<'_, PyAny>) -> bool {
     let py = error.py();
     is_interrupt(py, &PyErr::from_value(error))
 }
 
-/// Has an interrupt of the whole group of processes come to this one, when another of them
-/// was interrupted before: then it is no news what became of that one.
+/// Waits for an interrupt of the whole process group to reach this process too, after
+/// another process of the group was interrupted by it: the error of that process is then
+/// of no interest.
 pub fn let_interrupt_come(py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
     let is_of_another = error.get_type().name()? == "RemoteError"
         && error.getattr("type_name")?.eq("KeyboardInterrupt")?;
@@ -61,7 +64,7 @@ pub fn let_interrupt_come(py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<
     let latest = Deadline::after(LATEST);
     while !latest.has_passed() {
         py.check_signals()?;
-        // The signal itself ends it: unless it came a moment before.
+        // The signal itself ends the wait, unless it came a moment before.
         let _ = py.detach(|| poll(&mut [], latest.within(GLANCE)));
     }
     py.check_signals()
@@ -76,8 +79,8 @@ const GLANCE: Duration = Duration::from_millis(2);
 
 /// Calls `begin`, then `act` with arguments; if that raises, it calls `undo`.
 ///
-/// As in a `try` statement, but what a handler raises when `act` has returned comes after
-/// all of this, and undoes nothing.
+/// As in a `try` statement; but if a handler raises when `act` has returned, its
+/// exception comes after all of this, and undoes nothing.
 #[pyfunction]
 pub fn with_undo<'py>(
     begin: &Bound<'py, PyAny>,

@@ -14,7 +14,7 @@ use pyo3::types::PySet;
 use crate::child::Child;
 
 thread_local! {
-    /// What the innermost start of this thread has brought into the world so far.
+    /// The child that the innermost start of this thread has made so far.
     static SHOWN: RefCell<Option<Py<Child>>> = const { RefCell::new(None) };
 }
 
@@ -27,8 +27,8 @@ pub fn started(py: Python<'_>, child: process::Child) -> PyResult<Py<Child>> {
     Ok(child)
 }
 
-/// Starts a process object by its `_Popen`, and notes that it was and that it is one of
-/// `children`. If that fails, it was not started.
+/// Starts a process object by its `_Popen`, notes that, and adds it to `children`. If
+/// that fails, the process was not started.
 #[pyfunction]
 pub fn launch(process: &Bound<'_, PyAny>, children: &Bound<'_, PySet>) -> PyResult<()> {
     let py = process.py();
@@ -42,7 +42,7 @@ pub fn launch(process: &Bound<'_, PyAny>, children: &Bound<'_, PySet>) -> PyResu
         children.add(process)
     });
     if let Err(error) = noted {
-        // One whose class hides these has not been started either.
+        // A process object whose class hides these has not been started either.
         let _ = process.setattr("_popen", py.None());
         let _ = children.discard(process);
         if let Some(child) = child {

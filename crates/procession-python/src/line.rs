@@ -1,8 +1,8 @@
 //! A line between a manager's client and its server, where both are relatives.
 //!
 //! # Safety
-//! Python passes descriptors as plain numbers; whoever opens a line hands one
-//! over that is its own.
+//! Python passes descriptors as plain numbers; the caller that opens a line hands over
+//! one of its own.
 
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
@@ -21,8 +21,8 @@ use crate::error::{
 };
 use crate::pickle::{self, Pickled};
 
-/// What an end's handle is in a message: the family, the offset and serial of
-/// its places, and those of its track.
+/// The handle of an end in a message: the family, the offset and serial of its places,
+/// and those of its shared part.
 type LineNumbers = (u128, (u64, u64), (u64, u64, u8));
 
 /// One end of a line that has no socket yet.
@@ -91,7 +91,7 @@ fn opened() -> PyErr {
     runtime_error("the line is open already")
 }
 
-/// Asks and answers in turn; has what a connection has, as far as that goes.
+/// Asks and answers in turn; has the methods of a connection, as far as they apply.
 #[pyclass(frozen, weakref, module = "procession._procession")]
 pub struct Line(Mutex<Option<channel::RpcChannel>>);
 
@@ -114,7 +114,8 @@ impl Line {
         self.send(py, request.as_any())?;
         match self.receive(py) {
             Ok(received) => received.load(py),
-            // The answer may still come, and must not be taken for the next one.
+            // The answer may still come, and must not be taken for that of the next
+            // request.
             Err(error) => {
                 self.close()?;
                 Err(error)
@@ -127,7 +128,7 @@ impl Line {
         let mut line = self.take()?;
         pickled.with_parts(py, |parts| {
             let line = line.as_mut().ok_or_else(closed)?;
-            // What does not fit may wait for the other end to take it.
+            // A message that does not fit may wait for the other end to take it.
             let large = parts.iter().map(|part| part.len()).sum::<usize>() > channel::LINE_ROOM;
             let sent = if large {
                 py.detach(|| line.send(parts))
@@ -210,9 +211,9 @@ impl Line {
         match self.0.try_lock() {
             Ok(guard) => Ok(guard),
             Err(std::sync::TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(std::sync::TryLockError::WouldBlock) => {
-                Err(runtime_error("another thread uses the line"))
-            }
+            Err(std::sync::TryLockError::WouldBlock) => Err(runtime_error(
+                "another thread is in a call to this manager: each thread needs a connection of its own",
+            )),
         }
     }
 }

@@ -30,7 +30,7 @@ impl Lock {
     /// Frees the lock if somebody has it.
     #[inline]
     pub fn give_quickly(&self) -> bool {
-        // If it turns out to be free, there was nothing to count.
+        // If the lock turns out to be free, there was nothing to count.
         self.held.gives_alone();
         matches!(self.lock.get().map(sync::Lock::release), Ok(Ok(())))
     }

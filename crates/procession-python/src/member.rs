@@ -1,4 +1,5 @@
-//! This process's own place in the family: its stop flag, and what it leaves behind.
+//! This process's own place in the family: its stop flag, and the outcome that it
+//! leaves.
 
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
@@ -56,7 +57,8 @@ pub fn parent_sentinel() -> PyResult<RawFd> {
 fn open_parent() -> Result<OwnedFd> {
     match current::open_parent() {
         Ok(pidfd) => pidfd.into_fd(),
-        // It has ended already: so has a pipe that nobody holds open.
+        // The parent has ended already; the read end of a pipe without a writer is
+        // readable, too.
         Err(error) if error.kind() == ErrorKind::Dead => {
             let (ended, _) = std::io::pipe().map_err(no_descriptor)?;
             Ok(ended.into())

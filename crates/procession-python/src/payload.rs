@@ -1,4 +1,4 @@
-//! What a child is started with: the preparation, then the process object.
+//! The payload of a child: the preparation, then the process object.
 //!
 //! Both are messages in one block of the arena, which goes over to the child.
 //! They are unpickled one after the other, because unpickling the process may
@@ -50,7 +50,7 @@ impl Payload {
         })
     }
 
-    /// Puts back what was taken, after a start that came to nothing.
+    /// Puts the payload back after a start that failed.
     pub fn put_back(&self, payload: Option<process::Payload>) {
         if payload.is_some() {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = payload;
@@ -58,7 +58,7 @@ impl Payload {
     }
 }
 
-/// Holds, in a child, what it was started with.
+/// Holds the payload in the child.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct Task {
     payload: Mutex<Option<(Block, usize)>>,
@@ -68,7 +68,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Takes over what this process was handed.
+    /// Takes over the payload of this process.
     pub fn new(received: Inherited) -> Self {
         Self {
             payload: Mutex::new(received.payload.map(process::Payload::into_parts)),

@@ -50,11 +50,11 @@ const PICKLE: u8 = 0x80;
 /// [`pickle_by_program`].
 static REPLACED: AtomicBool = AtomicBool::new(false);
 
-/// Has messages written and read by what the program has put in the place of ours, or by
-/// ours again.
+/// Has messages written and read by the pickler that the program has put in the place of
+/// ours, or by ours again.
 #[pyfunction]
 pub fn pickle_by_program(is_replaced: bool) {
-    // Relaxed: whoever must see it was told by other means that it holds.
+    // Relaxed: a thread that must see it has learnt of it by other means.
     REPLACED.store(is_replaced, Ordering::Relaxed);
 }
 
@@ -74,7 +74,7 @@ pub const ALIGNMENT: usize = 64;
 /// Bytes of a number in a message's head.
 const NUMBER: usize = 8;
 
-/// Set in the length of a buffer that was read-only where it came from.
+/// Set in the length of a buffer that was read-only in the sender.
 const READ_ONLY: u64 = 1 << 63;
 
 /// Holds a pickled object as the parts of a message, in order.
@@ -85,15 +85,15 @@ pub struct Pickled {
 }
 
 enum Chunk {
-    /// What the pickler wrote.
+    /// The bytes that the pickler wrote.
     Written(Vec<u8>),
     /// A large bytes object that the pickler passed on as it is.
     Bytes(Py<PyBytes>),
 }
 
 impl Pickled {
-    /// Copies the message into a block that carries what was lent with it; returns how
-    /// many of its bytes count, too.
+    /// Copies the message into a block that carries the handles which were lent with
+    /// it; returns how many of its bytes count, too.
     pub fn ride(&self, py: Python<'_>, loans: Loans) -> PyResult<(shm::Block, usize)> {
         let len = self.len(py);
         let block = self.with_parts(py, |parts| {
@@ -102,8 +102,8 @@ impl Pickled {
         Ok((block.or_raise()?, len))
     }
 
-    /// Pickles an object as pickle does. A program that pickles by itself does so by one of
-    /// the functions of `reduction`.
+    /// Pickles an object by plain pickle. If the program has a pickler of its own, a
+    /// function of `reduction` calls that.
     pub fn plain(object: &Bound<'_, PyAny>, function: &str) -> PyResult<Self> {
         if is_replaced() {
             Self::by_program(object, function)
@@ -112,7 +112,8 @@ impl Pickled {
         }
     }
 
-    /// Tells whether the pickle has a name in it, or the same bytes as something else.
+    /// Tells whether the pickle contains a name, or the same bytes with another
+    /// meaning.
     pub fn names(&self, py: Python<'_>, name: &[u8]) -> bool {
         let has = |chunk: &Chunk| chunk.bytes(py).windows(name.len()).any(|part| part == name);
         self.pickle.iter().any(has)
@@ -138,7 +139,7 @@ impl Pickled {
             Some(encoder) => encoder,
             None => Encoder::new(py)?,
         };
-        // An encoder whose pickler has failed is not used again.
+        // An encoder is not used again once its pickler has failed.
         encoder.dump.call1(py, (object,))?;
         encoder.clear_memo.call0(py)?;
         let pickled = Self::of_sink(py, &mut encoder.sink.borrow_mut(py));
@@ -146,7 +147,7 @@ impl Pickled {
         Ok(pickled)
     }
 
-    /// Takes what a pickler has written.
+    /// Takes the bytes that a pickler has written.
     pub fn of_sink(py: Python<'_>, sink: &mut Sink) -> Self {
         let mut pickled = Self {
             head: Vec::new(),
@@ -175,8 +176,8 @@ impl Pickled {
 
     /// Calls `send` with the parts, the filling between them included.
     ///
-    /// The memory is the objects' own: `send` takes what another thread changes
-    /// meanwhile, as with any buffer.
+    /// The memory belongs to the objects: if another thread changes it meanwhile,
+    /// `send` sees the change, as with any buffer.
     pub fn with_parts<T>(&self, py: Python<'_>, send: impl FnOnce(&[&[u8]]) -> T) -> T {
         if self.head.is_empty()
             && let [chunk] = self.pickle.as_slice()
@@ -241,13 +242,13 @@ pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>>
     load_started(py, message)
 }
 
-/// As [`load`], for what a process was started with.
+/// As [`load`], for the payload that a process was started with.
 pub fn load_started<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     if message.first() != Some(&BESIDE) {
         return loads(py)?.call1((PyBytes::new(py, message),));
     }
-    // Too small for the sender to have used a block of its own, yet with
-    // buffers: they get memory of the interpreter's.
+    // The message is too small for a block of its own, and yet has buffers: they get
+    // memory of the interpreter's.
     let layout = Layout::read(message)?;
     let buffers = PyList::empty(py);
     for (start, len, read_only) in layout.buffers {
@@ -262,8 +263,8 @@ pub fn load_started<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py,
     load_beside(py, pickle.as_any(), buffers)
 }
 
-/// Returns the object of a message that lies in a block of ours, and gives back what was
-/// lent with it if there is none.
+/// Returns the object of a message that lies in a block of ours; if that fails, gives
+/// back the handles that were lent with it.
 pub fn receive<'py>(
     py: Python<'py>,
     block: impl Into<Arc<shm::Block>>,
@@ -293,7 +294,7 @@ pub fn load_block<'py>(
     load_started_block(py, block, start, len)
 }
 
-/// As [`load_block`], for what a process was started with.
+/// As [`load_block`], for the payload that a process was started with.
 pub fn load_started_block<'py>(
     py: Python<'py>,
     block: impl Into<Arc<shm::Block>>,
@@ -312,7 +313,9 @@ pub fn load_started_block<'py>(
     let is_outside =
         |&(at, size, _): &(usize, usize, bool)| at.checked_add(size).is_none_or(|end| end > len);
     if is_outside(&pickle) || layout.buffers.iter().any(is_outside) {
-        return Err(value_error("a message is shorter than its head says"));
+        return Err(value_error(
+            "a message is shorter than its head says: another process has damaged it",
+        ));
     }
     let view = |(at, size, read_only)| {
         let view = BlockView::new(block.clone(), start + at, size);
@@ -351,7 +354,7 @@ impl Layout {
         };
         let number = |index| usize::try_from(word(index)?).map_err(|_| too_short());
         let count = number(1)?;
-        // A count that the message is too short for fails at the first `number`.
+        // If the message is too short for the count, the first `number` fails.
         let mut at = count
             .checked_add(3)
             .and_then(|n| n.checked_mul(NUMBER))
@@ -376,7 +379,7 @@ fn part(message: &[u8], start: usize, len: usize) -> PyResult<&[u8]> {
 }
 
 fn too_short() -> PyErr {
-    value_error("a message is shorter than its head says")
+    value_error("a message is shorter than its head says: another process has damaged it")
 }
 
 /// Returns the zeros that lead from `end` to where a buffer may begin.
@@ -386,8 +389,8 @@ fn filling(end: usize) -> &'static [u8] {
 }
 
 thread_local! {
-    /// Encoders that this thread has made and does not use right now. More than
-    /// one exists only where an object's own reducer sends something.
+    /// Encoders that this thread has made and does not use right now. More than one
+    /// exists only where an object's own reducer sends a message itself.
     static IDLE: RefCell<Vec<Encoder>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -454,13 +457,13 @@ impl Sink {
     fn take(&mut self, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
         let raw = match buffer.call_method0(pyo3::intern!(buffer.py(), "raw")) {
             Ok(raw) => raw,
-            // Not in one piece: the pickler says so itself.
+            // The buffer is not in one piece: the pickler itself raises the error.
             Err(error) if error.is_instance_of::<PyBufferError>(buffer.py()) => return Ok(true),
             Err(error) => return Err(error),
         };
         let bytes = PyBuffer::<u8>::get(&raw)?;
-        // In the pickle it would become bytes, on which nothing can be built that may be
-        // written to; where it is bytes itself, that is as it should be.
+        // In the pickle it would become `bytes`, and an array built on those could not
+        // be written to. Where the object is `bytes` itself, that is right.
         let becomes_fixed = || -> PyResult<bool> {
             let of = raw.getattr(pyo3::intern!(buffer.py(), "obj"))?;
             Ok(bytes.readonly() && !of.is_instance_of::<PyBytes>())
@@ -479,7 +482,7 @@ fn load_by_program(message: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     reduction(py)?.call_method1(pyo3::intern!(py, "loads"), (message,))
 }
 
-/// Returns the module that knows what the program has replaced.
+/// Returns the module that knows which picklers the program has replaced.
 pub fn reduction(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     py.import(pyo3::intern!(py, "procession.reduction"))
 }

@@ -1,8 +1,8 @@
 //! A queue of pickled objects.
 //!
 //! `put` and `get` are all that a program's hot loop calls, so the classes in
-//! Python inherit them as they are. What can be done at once is done
-//! attached to the interpreter.
+//! Python inherit them as they are. A call that need not wait stays attached to the
+//! interpreter.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use crate::shared::{HandleParts, Shared};
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
 pub struct Queue {
     queue: Shared<channel::Queue>,
-    /// Whether this process is done with it; others may go on.
+    /// Whether this process has closed it; other processes may go on.
     closed: AtomicBool,
     /// Whether this process has put anything.
     fed: AtomicBool,
@@ -67,7 +67,7 @@ impl Queue {
         put.ok_or_else(|| full(queue, timeout))
     }
 
-    /// Puts a block of which so many bytes are a message.
+    /// Puts a block whose first bytes, as many as the number says, are a message.
     fn put_block(
         py: Python<'_>,
         queue: &channel::Queue,
@@ -107,8 +107,8 @@ impl Queue {
         message.ok_or_else(|| empty(queue, timeout))
     }
 
-    /// Puts messages that are in no block, and forgets them first: what raises in the middle
-    /// must not have some of them put again.
+    /// Puts messages that are in no block, and forgets them first: if a handler raises in
+    /// the middle, none of them may be put a second time.
     fn put_batch(py: Python<'_>, queue: &channel::Queue, batch: &mut Vec<Vec<u8>>) -> PyResult<()> {
         let batch = std::mem::take(batch);
         let mut rest: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
@@ -128,7 +128,7 @@ impl Queue {
     }
 }
 
-/// Messages that are put in one step; those are found by trial: more gain little.
+/// Messages that are put in one step. Found by trial: more gain little.
 const BATCH: usize = 64;
 
 /// Returns what Python is told by: a queue that is closed for all was shut down.
@@ -139,7 +139,7 @@ fn raised(error: procession_engine::Error) -> PyErr {
     }
 }
 
-/// Returns the Full of a queue, for who has waited so many seconds or not at all.
+/// Returns the Full of a queue, after a wait of so many seconds or without one.
 fn full(queue: &channel::Queue, waited: Option<f64>) -> PyErr {
     let (was, most) = (state("full", waited), queue.maxsize());
     let number = queue.handle().serial;
@@ -337,7 +337,7 @@ impl Queue {
                         Self::put_batch(py, queue, &mut batch)?;
                     }
                 } else {
-                    // What goes with it is in a block of its own.
+                    // An item that carries handles is in a block of its own.
                     Self::put_batch(py, queue, &mut batch)?;
                     let (message, len) = pickled.ride(py, loans)?;
                     Self::put_block(py, queue, (message, len as u64), true, None)?;
@@ -345,7 +345,7 @@ impl Queue {
             }
             Ok(())
         })();
-        // Those that came before the one that failed are put all the same.
+        // The items before the one that failed are put all the same.
         result.and(Self::put_batch(py, queue, &mut batch))
     }
 

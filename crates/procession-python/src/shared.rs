@@ -1,4 +1,5 @@
-//! What the bases of Python's classes have in common: an engine object, set late.
+//! The common part of the native bases of Python's classes: an object of the engine,
+//! set late.
 //!
 //! A class in Python may be made in two ways, by its `__init__` or by being
 //! unpickled, and its subclasses may have any arguments. So the native base is

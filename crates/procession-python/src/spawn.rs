@@ -1,9 +1,9 @@
 //! Starting a process with a fresh interpreter, and its first steps.
 //!
 //! # Safety
-//! Python passes descriptors as plain numbers. They belong to objects that
-//! outlive the start; one that is closed nevertheless makes the start fail, or
-//! passes on whatever has the number by then, as in any Python program.
+//! Python passes descriptors as plain numbers. They belong to objects that outlive the
+//! start. A descriptor that is closed nevertheless makes the start fail, or passes on
+//! the file that has the number by then, as in any Python program.
 
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
@@ -24,9 +24,8 @@ use crate::error::{IntoPython, value_error};
 use crate::launch::started;
 use crate::payload::{Payload, Task};
 
-/// Starts a program that calls [`join`] with the last of its arguments; `env` is
-/// what it has in its environment besides what is in ours. Only with `ahead` it may have
-/// been booted before.
+/// Starts a program that calls [`join`] with the last of its arguments; `env` is added
+/// to its environment. Only with `ahead` may a process be used that was booted before.
 #[pyfunction]
 #[pyo3(signature = (exe, argv, name, daemon, payload, fds, env=None, ahead=true))]
 #[expect(clippy::too_many_arguments, reason = "they are what a start needs")]
@@ -42,7 +41,8 @@ pub fn spawn(
     ahead: bool,
 ) -> PyResult<Py<Child>> {
     // Looked at while attached: with a GIL, nobody changes it from Python meanwhile.
-    // Without one it is as for any program: the C library keeps what it once pointed to.
+    // Without a GIL it is as for any program: the C library keeps the strings that it
+    // once pointed to.
     let ours = std::env::vars_os();
     let orders = orders(name, daemon, Some(payload), &fds)?;
     let program = |env| Program {
@@ -62,7 +62,7 @@ pub fn spawn(
                     .flatten()
                     .map(|(name, value)| (text(name), text(value))),
             );
-            // Nothing that was booted ahead has this environment.
+            // No process that was booted ahead has this environment.
             let program = program(all.into_iter().collect());
             py.detach(|| launch::spawn(&program, orders))
         }
@@ -85,7 +85,7 @@ pub fn spawn_by(
     started(start.py(), child)
 }
 
-/// Calls what starts a child by a function of Python; its exception comes first.
+/// Starts a child by a function of Python; an exception of that function comes first.
 pub fn calling<T>(
     start: &Bound<'_, PyAny>,
     spawn: impl FnOnce(&mut launch::Starter<'_>) -> procession_engine::Result<T>,
@@ -109,9 +109,9 @@ pub fn calling<T>(
     }
 }
 
-/// Joins the family that a parent's argument names; returns what there is to
-/// do, or None when this process was booted ahead and is not needed. In one that
-/// was booted ahead, `ahead` is called before it waits.
+/// Joins the family that a parent's argument names; returns the task, or None when this
+/// process was booted ahead and is not needed. In one that was booted ahead, `ahead` is
+/// called before it waits.
 #[pyfunction]
 pub fn join(py: Python<'_>, argument: &str, ahead: &Bound<'_, PyAny>) -> PyResult<Option<Task>> {
     let introduction = BootstrapArgument::parse(argument).or_raise()?;
@@ -139,7 +139,7 @@ pub fn spare_pids() -> Vec<u32> {
     prebooted::pids()
 }
 
-/// Says that this process has got through its start.
+/// Says that this process has finished its start.
 #[pyfunction]
 pub fn booted() {
     launch::booted();

@@ -1,4 +1,4 @@
-//! What the family's shared memory holds, for those who look for leaks.
+//! The contents of the family's shared memory, for tests that look for leaks.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::error::IntoPython;
 
 /// Returns how many blocks, bytes and objects of each kind of the arena are in use by
 /// anybody, how many processes have a place in the family, and what memory it takes.
-/// What the dead held is given back first.
+/// Blocks and objects that dead processes held are given back first.
 #[pyfunction]
 pub fn usage() -> PyResult<HashMap<&'static str, u64>> {
     let family = procession_engine::family().or_raise()?;

@@ -1,8 +1,8 @@
 //! Waiting for the first of several things.
 //!
 //! # Safety
-//! Python passes descriptors as plain numbers. Polling one that is closed, or
-//! somebody else's by now, tells so or wakes too early, and touches nothing.
+//! Python passes descriptors as plain numbers. Polling a number that is closed, or
+//! means another file by now, reports that or wakes too early, and touches nothing.
 
 #![expect(unsafe_code, reason = "descriptors that are plain numbers")]
 
@@ -19,8 +19,8 @@ use crate::error::{to_python, value_error};
 use crate::event::Event;
 use crate::queue::Queue;
 
-/// Raises an error where a sandbox keeps this process from waiting for what others do
-/// together with descriptors.
+/// Raises an error where a sandbox keeps this process from waiting for objects of other
+/// processes and for descriptors at the same time.
 #[pyfunction]
 pub fn bells_must_be_allowed() -> PyResult<()> {
     must_allow(Need::Bells).map_err(to_python)

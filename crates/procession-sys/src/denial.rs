@@ -1,5 +1,5 @@
-//! How a system call fails that a sandbox (seccomp, a container, an emulator) denies, and
-//! the error that names it.
+//! Recognises a system call that a sandbox (seccomp, a container, an emulator) denies,
+//! and makes the error that names the call.
 
 use std::fmt::Display;
 use std::io;
@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind};
 
-/// Tells whether this is how a system call fails that is not allowed, or that
-/// the kernel has not.
+/// Tells whether a system call fails like this because it is not allowed, or because
+/// the kernel does not have it.
 pub(crate) fn is_denied(error: Errno) -> bool {
     is_denial(Some(error.raw_os_error()))
 }

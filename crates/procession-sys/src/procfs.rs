@@ -1,16 +1,16 @@
 //! Whether /proc shows the processes that our numbers mean.
 //!
 //! A process in a pid namespace of its own may find the /proc of another one, as
-//! after `unshare --fork --pid`: there a number is somebody else's. What /proc says
-//! of this process itself (`/proc/self`) is right wherever it is there at all.
+//! after `unshare --fork --pid`: there a number is somebody else's. The entry of this
+//! process itself (`/proc/self`) is right wherever /proc is there at all.
 
 pub mod status;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-/// Returns the path of what /proc has of process `pid`, `file` of it; `None` where
-/// that would be another process's.
+/// Returns the path of `file` in /proc's folder for process `pid`; `None` where that
+/// would be another process's.
 #[must_use]
 pub fn path(pid: u32, file: &str) -> Option<String> {
     if pid == std::process::id() {
@@ -19,8 +19,9 @@ pub fn path(pid: u32, file: &str) -> Option<String> {
     is_ours().then(|| format!("/proc/{pid}/{file}"))
 }
 
-/// Tells whether /proc is there and numbers processes as this one does. Not
-/// remembered: it may be mounted, and a child moved to another namespace, any time.
+/// Tells whether /proc is there and numbers processes as this one does. The answer is
+/// not remembered: /proc may be mounted, and a child moved to another namespace, at any
+/// time.
 #[must_use]
 pub fn is_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|link| {
@@ -44,7 +45,7 @@ pub fn moves_children() -> bool {
         let file = fs::metadata(format!("/proc/thread-self/ns/{name}"));
         file.map(|file| file.ino()).ok()
     };
-    // That of the children is not there before the first of them is.
+    // The namespace of the children does not exist before the first child does.
     inode("pid").is_some_and(|own| inode("pid_for_children") != Some(own))
 }
 

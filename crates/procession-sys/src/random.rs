@@ -1,4 +1,4 @@
-//! Numbers that nobody else has.
+//! Random numbers.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -18,12 +18,12 @@ pub fn number() -> Result<u128> {
     Ok(u128::from_le_bytes(bytes))
 }
 
-/// Fills a few bytes with what strangers cannot guess.
+/// Fills a few bytes with random ones, which strangers cannot guess.
 ///
 /// # Errors
 /// As [`number`].
 pub(crate) fn fill(bytes: &mut [u8]) -> Result<()> {
-    // Once its pool is initialised the kernel gives as few bytes as these in full.
+    // Once the kernel's pool is initialised, it gives so few bytes in full.
     match getrandom(&mut *bytes, GetRandomFlags::empty()) {
         Ok(_) => Ok(()),
         Err(denied) if is_denied(denied) => File::open("/dev/urandom")

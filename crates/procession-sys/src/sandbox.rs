@@ -1,8 +1,8 @@
 //! System calls that a sandbox (seccomp, a container, an emulator) may deny.
 //!
-//! What has a fall-back uses it, where the call is made. What has none is tried
-//! out before the first thing that needs it, so that who asked is told by name
-//! what to allow, and nothing fails half way, in some other process.
+//! A call that has a fall-back uses it, at the place of the call. A call that has none
+//! is tried before its first use, so that the caller's error names the call that must
+//! be allowed, and nothing fails half way, in another process.
 
 use std::os::fd::AsFd as _;
 use std::sync::OnceLock;
@@ -16,12 +16,12 @@ use crate::socket::mailbox::{self, Mailbox};
 use crate::wait::doorbell;
 use crate::wait::time::Deadline;
 
-/// What a program is about to do for which there is no other way.
+/// The things that a program may be about to do for which there is no other way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Start processes and wait for their ends.
     Starts,
-    /// Wait for what other processes do together with descriptors.
+    /// Wait for objects of other processes and for descriptors at the same time.
     Bells,
     /// Hand descriptors to processes that run already.
     Mail,
@@ -33,8 +33,8 @@ pub enum Need {
 /// once, and never again once the answer was yes.
 ///
 /// # Errors
-/// When a system call is denied: which one, and what to do. Other troubles (no
-/// descriptor left) are left to those who will meet them.
+/// When a system call is denied: it names the call, and what to do. Other failures (no
+/// descriptor left) are left to the calls that will meet them.
 pub fn must_allow(need: Need) -> Result<()> {
     static ALLOWED: [OnceLock<()>; 4] = [const { OnceLock::new() }; 4];
     let allowed = &ALLOWED[need as usize];

@@ -1,8 +1,8 @@
-//! What signals do to this process.
+//! The dispositions and masks of this process's signals.
 //!
 //! # Safety
-//! Actions and masks are initialised before they are set. A handler is the promise of who
-//! sets it.
+//! Actions and masks are initialised before they are set. The caller that sets a handler
+//! promises that it is safe.
 
 #![expect(
     unsafe_code,
@@ -66,10 +66,10 @@ pub fn keep_ended_children() -> Result<Disposition> {
     replace(libc::SIGCHLD, libc::SIG_DFL)
 }
 
-/// Stops a process until it is let go on; nobody can refuse it.
+/// Stops a process until it is continued; no process can refuse it.
 pub const STOP: i32 = libc::SIGSTOP;
 
-/// Lets a stopped process go on.
+/// Continues a stopped process.
 pub const CONTINUE: i32 = libc::SIGCONT;
 
 /// The signal by which a process is told that its parent has ended, where it
@@ -77,13 +77,13 @@ pub const CONTINUE: i32 = libc::SIGCONT;
 pub const ORPHANED: i32 = libc::SIGUSR2;
 
 /// Returns the signal by which a process is told that its lifeline has hung up: one
-/// that programs have no use for, and that ends those who do not handle it.
+/// that programs have no use for, and that ends a process which does not handle it.
 #[must_use]
 pub fn hung_up() -> i32 {
     libc::SIGRTMAX() - 3
 }
 
-/// As [`handle`]; calls that the signal comes in the middle of go on.
+/// As [`handle`]; a system call that the signal interrupts is continued.
 ///
 /// # Safety
 /// As for [`handle`].
@@ -97,8 +97,8 @@ pub unsafe fn handle_and_restart(signal: i32, handler: extern "C" fn(i32)) -> Re
     Ok(before)
 }
 
-/// Has `handler` called when a signal comes, and lets it come; returns what it
-/// did before.
+/// Has `handler` called when a signal comes, and unblocks the signal; returns the
+/// disposition before.
 ///
 /// # Safety
 /// The handler runs between any two instructions, in any thread: it may do only
@@ -112,16 +112,17 @@ pub unsafe fn handle(signal: i32, handler: extern "C" fn(i32)) -> Result<Disposi
     Ok(before)
 }
 
-/// Holds back what would interrupt the calling thread, until it is dropped: signals that
-/// come meanwhile come then. What is started meanwhile inherits that.
+/// Blocks the signals that would interrupt the calling thread, until it is dropped:
+/// signals that arrive meanwhile are delivered then. A process or thread that is started
+/// meanwhile inherits the mask.
 ///
-/// Those by which the kernel tells of a fault are let through, as they cannot wait.
+/// Signals that report a fault are not blocked, as they cannot wait.
 #[derive(Debug)]
 #[must_use = "dropping it lets the signals come"]
 pub struct BlockedSignals(libc::sigset_t);
 
 impl BlockedSignals {
-    /// Holds back all signals that can be.
+    /// Blocks all signals that can be blocked.
     pub fn all() -> Self {
         const FAULTS: [i32; 6] = [
             libc::SIGSEGV,

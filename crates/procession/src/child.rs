@@ -43,7 +43,7 @@ pub struct Child<R> {
     result: PhantomData<fn() -> R>,
 }
 
-/// What is known of a started process, whatever its result's type.
+/// Everything about a started process that does not depend on its result's type.
 #[derive(Debug)]
 pub struct Started {
     pub(crate) engine: engine::Child,
@@ -271,11 +271,11 @@ impl<R> Child<R> {
         Ok(())
     }
 
-    /// As [`terminate`](Self::terminate), with all that the process has started,
+    /// As [`terminate`](Self::terminate), for the process and all that it has started,
     /// directly or not and by whatever means.
     ///
-    /// Nobody escapes by starting others meanwhile. Those whose own parent had
-    /// ended before are not found.
+    /// A process that is started meanwhile gets the signal, too. Descendants whose own
+    /// parent had ended before are not found.
     ///
     /// # Errors
     /// When the system refuses. A process that has ended is no error.
@@ -300,7 +300,7 @@ impl<R> Child<R> {
         Ok(())
     }
 
-    /// As [`kill`](Self::kill), with all that the process has started; see
+    /// As [`kill`](Self::kill), for the process and all that it has started; see
     /// [`terminate_tree`](Self::terminate_tree).
     ///
     /// # Errors

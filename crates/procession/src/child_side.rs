@@ -31,7 +31,7 @@ pub fn run_payload(payload: Option<&[u8]>) -> ! {
 pub fn run(launch: &Launch, input: &[u8]) -> ! {
     start_method::inherit(launch.default_method);
     if launch.method != StartMethod::Fork {
-        // A copy by fork was told before.
+        // A forked copy knows it already.
         server::inherit(launch.server);
     }
     current::become_process(Identity {
@@ -42,7 +42,7 @@ pub fn run(launch: &Launch, input: &[u8]) -> ! {
             Role::Task(_) => None,
         },
     });
-    // A spawned one has been started with it.
+    // A spawned process was started with it.
     if launch.method != StartMethod::Spawn
         && let Err(error) = environment::set(launch.env.iter().cloned())
     {
@@ -75,8 +75,7 @@ fn publish(outcome: Encoded) -> Result<()> {
     Ok(process::publish_outcome(outcome.into_payload()?)?)
 }
 
-/// Ends this process because it cannot do what it was started for; there is
-/// nobody but stderr to tell.
+/// Ends this process because it cannot run its role; only stderr can be told.
 pub fn give_up(error: &Error) -> ! {
     let own = std::process::id();
     let text = format!("procession: process {own} cannot do what it was started for: {error}\n");

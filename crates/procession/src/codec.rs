@@ -35,8 +35,8 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<En
     Ok(encoded)
 }
 
-/// Has `encode` encode a message that gives back what is lent with it if nobody reads
-/// it.
+/// Has `encode` encode a message. If nobody reads it, the handles that are lent with it
+/// are given back.
 pub fn lending(encode: impl FnOnce() -> Result<Encoded>) -> Result<Encoded> {
     let (mut encoded, loans) = collecting(encode)?;
     if !loans.is_empty() {
@@ -119,7 +119,7 @@ thread_local! {
 /// arena, which can be given away as it is.
 #[derive(Default)]
 pub struct Encoded {
-    /// All the bytes, or those that are yet to go to the block.
+    /// All the bytes, or those that are still to be moved to the block.
     few: Vec<u8>,
     /// The block and how many of its bytes are written.
     many: Option<(Block, usize)>,

@@ -34,7 +34,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug)]
 pub struct CurrentProcess(());
 
-/// What a started process was told of itself.
+/// The facts about itself that a started process was given.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) name: String,
@@ -73,8 +73,8 @@ impl CurrentProcess {
     }
 
     /// Returns the place of a worker in its pool, from 0; `None` in other
-    /// processes. No two workers of a pool have the same at the same time; who
-    /// replaces a worker has the place that is free.
+    /// processes. No two workers of a pool have the same place at the same time; a
+    /// worker that replaces another gets its place.
     ///
     /// # Examples
     ///
@@ -238,7 +238,7 @@ pub(crate) fn introduce_main() -> Result<()> {
     Ok(())
 }
 
-/// Adds a child to those that [`active_children`] looks at.
+/// Adds a child to the list that [`active_children`] looks at.
 pub(crate) fn remember(child: &Arc<Started>) {
     let mut children = CHILDREN.lock();
     children.retain(|known| known.strong_count() > 0);
@@ -264,7 +264,7 @@ pub(crate) fn is_started() -> bool {
     IDENTITY.get().is_some()
 }
 
-/// Tells a started process who it is.
+/// Tells a started process its name and its place.
 pub(crate) fn become_process(identity: Identity) {
     if IDENTITY.set(identity).is_ok() {
         // Only the first call counts; a forked copy of a child keeps its name.

@@ -1,5 +1,5 @@
-//! Whatever bytes another process of the family hands over are a value or an error:
-//! never a panic, never memory without end.
+//! Any bytes that another process of the family hands over become a value or an error:
+//! never a panic, never unlimited memory.
 //!
 //! That a function's address is one is the word of a process of the same build; bytes
 //! that name no such build are refused before anything is called.

@@ -41,7 +41,7 @@ enum Cause {
     Refused { message: String },
 }
 
-/// What is known of a panic in another process.
+/// Everything that is known of a panic in another process.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct PanicInfo {

@@ -27,10 +27,11 @@ use crate::codec::{self, Encoded};
 use crate::error::{Error, Result};
 use crate::outcome::{self, ItemOutcome};
 
-/// Refuses to be compiled for what has captured something, or is only an address.
+/// Refuses to be compiled for a function that has captured something, or is only an
+/// address.
 ///
-/// It is asked in each public method that takes a function, so that the compiler names the
-/// line of whoever calls it.
+/// Each public method that takes a function asks this, so that the compiler names the line
+/// that calls the method.
 pub(crate) const fn must_be_bare<F>() {
     assert!(
         size_of::<F>() == 0,
@@ -53,9 +54,9 @@ pub(crate) const fn must_be_bare<F>() {
     note = "it may be an `fn` or a closure that captures nothing, with eight arguments at most"
 )]
 pub trait Callable<M>: Copy + Send + Sync + 'static {
-    /// What is passed in.
+    /// The type of the arguments.
     type Input: Serialize + DeserializeOwned + Send + 'static;
-    /// What comes back.
+    /// The type of the result.
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
     /// Calls the function.
@@ -203,7 +204,7 @@ impl EntryRef {
 fn run<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
     let what = std::any::type_name::<F>();
     let input = input.decode(format_args!("the arguments of {what}"))?;
-    // SAFETY: whoever made the reference had the function.
+    // SAFETY: the code that made the reference had the function.
     let function = unsafe { bare_value::<F>() };
     let output = function.call(input);
     outcome::done(&output, format_args!("the result of {what}"))
@@ -212,7 +213,7 @@ fn run<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
 fn run_chunk<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
     let what = std::any::type_name::<F>();
     let inputs: Vec<F::Input> = input.decode(format_args!("the arguments of {what}"))?;
-    // SAFETY: whoever made the reference had the function.
+    // SAFETY: the code that made the reference had the function.
     let function = unsafe { bare_value::<F>() };
     let call = |input| ItemOutcome::of(|| function.call(input));
     let outputs: Vec<ItemOutcome<F::Output>> = inputs.into_iter().map(call).collect();

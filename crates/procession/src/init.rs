@@ -1,9 +1,9 @@
 //! The line at the top of `main` where a started process turns into its task.
 //!
 //! # Safety
-//! What runs before `main` does nothing in a program that is not the child of
-//! a test, and the standard library has the arguments by then: glibc gives them
-//! to the functions of this section, of which the library's own comes first.
+//! The code that runs before `main` does nothing in a program that is not the child of
+//! a test, and the standard library has the arguments by then: glibc gives them to the
+//! functions of this section, of which the library's own comes first.
 
 #![expect(unsafe_code, reason = "a function that runs before main")]
 
@@ -131,8 +131,8 @@ extern "C" fn before_main() {
 }
 
 fn become_the_task(introduction: &BootstrapArgument) -> ! {
-    // The kernel has called it after the link that it was started by. Only for
-    // those who look at it: a sandbox may forbid to change it.
+    // The kernel has called it after the link that it was started by. That is only for
+    // programs that look at it: a sandbox may forbid to change it.
     if let Some(name) = Path::new(&name_of_program()).file_name() {
         let _ = set_name(&name.to_string_lossy());
     }

@@ -13,12 +13,13 @@ use crate::handle::travels;
 use crate::queue::{Items, Queue};
 use crate::sync::uninterrupted;
 
-/// A [`Queue`] whose values are tasks: who puts them can wait until all are done.
+/// A [`Queue`] whose values are tasks: a process that puts them can wait until all are
+/// done.
 ///
-/// It has all that a queue has. A value is unfinished from the moment that it is in the queue, and
-/// until somebody says that it is done; one that was not put, because its process was
-/// killed or there was no room, never was. A process that dies with a value in its hands leaves
-/// it unfinished.
+/// It has all that a queue has. A value is unfinished from the moment that it is in the queue
+/// until a process says that it is done. A value that was not put, because its process was killed
+/// or there was no room, is not counted. A process that dies after it took a value leaves that
+/// value unfinished.
 ///
 /// # Examples
 ///
@@ -86,8 +87,8 @@ impl<T> JoinableQueue<T> {
         Ok(self.engine().task_done()?)
     }
 
-    /// Waits until all values are done. What [`close_now`](Queue::close_now) threw away
-    /// has not to be.
+    /// Waits until all values are done. Values that [`close_now`](Queue::close_now)
+    /// threw away do not count.
     ///
     /// # Errors
     /// When this process belongs to no family.

@@ -1,4 +1,4 @@
-//! What crosses from parent to child at the start, and how it gets there.
+//! The launch: what a parent tells its child at the start, and how that gets there.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ use crate::{current, init, server};
 /// Comes first in a child's payload; what its role needs follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Launch {
-    /// What the child is to be.
+    /// The role of the child.
     pub role: Role,
     /// Its name.
     pub name: String,
@@ -30,11 +30,11 @@ pub struct Launch {
     pub default_method: StartMethod,
     /// The fork server that it starts others by, if there is one.
     pub server: Option<server::ServerHandle>,
-    /// What is in its environment besides what is in its parent's.
+    /// The variables that are added to its environment.
     pub env: Vec<(OsString, OsString)>,
 }
 
-/// What a started process is to be.
+/// The role of a started process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Runs one function; its arguments follow.

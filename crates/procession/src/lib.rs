@@ -57,9 +57,10 @@
 //! something out; what is skipped on one side only; sequences and maps that do not know
 //! their length. Wrap them in [`SelfDescribing`], or send what they are made of.
 //!
-//! What borrows (`&str`) has to be owned; a number, a `char` or a float that is no number
-//! arrives bit by bit as it was. Pointers, files and mutexes of `std` mean nothing elsewhere
-//! and have no form; [`Lock`], [`Queue`] and their like are what crosses in their place.
+//! A value that borrows (`&str`) has to be owned; a number, a `char` or a float that is no
+//! number arrives bit by bit as it was. Pointers, files and mutexes of `std` mean nothing
+//! elsewhere and have no form; [`Lock`], [`Queue`] and their like are what crosses in their
+//! place.
 //!
 //! # When a process dies
 //!

@@ -1,4 +1,5 @@
-//! What a process or task brings home: its result, its panic, or why neither.
+//! The outcome of a process or task: its result, its panic, or the reason why there is
+//! neither.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
@@ -31,7 +32,7 @@ enum Outcome {
     },
 }
 
-/// What the caller can ask of a failure in another process.
+/// The kind of a failure in another process, as its caller can ask for it.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 enum Why {
     /// Arguments or result could not be turned into bytes or back.
@@ -77,7 +78,7 @@ pub fn refuse(error: &Error) -> Encoded {
     failed(&Outcome::failed(error))
 }
 
-/// What became of one input of a task that has several.
+/// The outcome of one input of a task that has several.
 #[derive(Serialize, Deserialize)]
 pub enum ItemOutcome<R> {
     Returned(R),
@@ -129,7 +130,7 @@ impl Why {
         }
     }
 
-    /// Returns an error of which the same can be said.
+    /// Returns an equal error.
     fn error(self, message: String, errno: Option<i32>) -> Error {
         let kind = match self {
             Self::Codec => return Error::refused(message),
@@ -154,7 +155,7 @@ fn failed(outcome: &Outcome) -> Encoded {
     codec::encode(outcome, "a failure").unwrap_or_default()
 }
 
-/// Reads what came home.
+/// Reads an outcome.
 pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> {
     let (outcome, rest) = codec::decode_first(bytes, &what)?;
     match outcome {
@@ -168,7 +169,7 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> 
     }
 }
 
-/// What becomes of the text of a panic.
+/// Where the text of a panic goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanicOutput {
     /// It goes home, and to this process's stderr, as in `multiprocessing`.
@@ -178,7 +179,7 @@ pub enum PanicOutput {
     Quiet,
 }
 
-/// What the hook saw of a panic.
+/// The details of a panic that the hook saw.
 struct Seen {
     location: Option<String>,
     backtrace: Option<String>,
@@ -207,7 +208,7 @@ pub fn avoid_locks() {
 /// Notes each panic of an entry, and leaves those that are to be heard to the
 /// hook that was there before.
 ///
-/// The hooks have a lock, too. Whoever forks calls this before.
+/// The hooks have a lock, too, so a process that forks calls this before.
 pub fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

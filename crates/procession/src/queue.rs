@@ -345,7 +345,7 @@ impl<T: Serialize> Queue<T> {
     }
 }
 
-/// What errors call a value on its way.
+/// The name of a value in errors.
 const ITEM: &str = "a queue's item";
 
 /// Values that cross in one step; found by trial: more gain little.

@@ -37,7 +37,7 @@ use crate::process::{Given, Process};
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub trait Run: Serialize + DeserializeOwned + Send + 'static {
-    /// What the process brings home.
+    /// The result of the process.
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
     /// Does the work, in the new process.

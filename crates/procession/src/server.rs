@@ -32,10 +32,10 @@ static SERVER: ForkMutex<Known> = ForkMutex::new(Known {
 /// A server's handle, as it crosses to a child.
 pub type ServerHandle = (u64, u64);
 
-/// What this process knows of a server.
+/// The state of the server, as this process knows it.
 struct Known {
-    /// What its parent told it. Most children start nobody: they look for the
-    /// server when they need it.
+    /// The handle that the parent gave. Most children start no process: they look for
+    /// the server when they need it.
     told: Option<ServerHandle>,
     found: Option<ForkServer>,
 }
@@ -46,7 +46,7 @@ impl Known {
         self.found.get_or_insert_with(|| {
             let attached =
                 told.map(|(offset, serial)| ForkServer::attach(Handle { offset, serial }));
-            // Where it is gone already, this process starts one of its own.
+            // If the server is gone already, this process starts one of its own.
             attached
                 .and_then(std::result::Result::ok)
                 .unwrap_or_default()

@@ -131,7 +131,7 @@ pub struct SharedArray<T: Pod> {
     items: PhantomData<T>,
 }
 
-/// What lies in front of the items; 64 bytes, so that they are well aligned.
+/// The header in front of the items; 64 bytes, so that they are well aligned.
 #[repr(C, align(64))]
 struct Head {
     lock: RawLock,
@@ -167,7 +167,11 @@ impl<T: Pod> SharedArray<T> {
         }
         let bytes = (size_of::<T>() as u64)
             .checked_mul(len as u64)
-            .ok_or_else(|| Error::invalid(format!("an array of {len} items cannot be")))?;
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "an array of {len} items is larger than the address space"
+                ))
+            })?;
         let object = SharedObject::create(procession_engine::family()?, bytes)?;
         let array = Self {
             object,
@@ -176,7 +180,7 @@ impl<T: Pod> SharedArray<T> {
         let head = array.head();
         let size = size_of::<T>() as u64;
         head.item_size.store(size, Ordering::Relaxed);
-        // Release: whoever reads the length sees the item size.
+        // Release: a process that reads the length sees the item size.
         head.len.store(len as u64, Ordering::Release);
         Ok(array)
     }

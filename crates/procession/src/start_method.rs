@@ -1,4 +1,4 @@
-//! How processes come into being, and the method of those that name none.
+//! Start methods, and the default for processes that name none.
 
 use std::fmt;
 use std::str::FromStr;

@@ -21,7 +21,7 @@ pub trait Waitable {
     fn waitable(&self) -> Target<'_>;
 }
 
-/// What a [`Waitable`] waits by.
+/// The means by which a [`Waitable`] waits.
 #[doc(hidden)]
 #[derive(Debug)]
 pub enum Target<'a> {

@@ -67,7 +67,7 @@ class DummyProcess(threading.Thread):
 
     Args:
         group: Always None.
-        target: What `run` calls.
+        target: The function that `run` calls.
         name: The name; by default one is made up.
         args: The arguments of the target.
         kwargs: Its keyword arguments.
@@ -153,7 +153,7 @@ class Value:
     """An object with an attribute `value`.
 
     Args:
-        typecode: What a shared value would be made of.
+        typecode: The type that a shared value would have.
         value: The value.
         lock: Whether a shared value would have a lock.
     """

@@ -4,17 +4,17 @@
 //! over a socket. An end of a link is three handles and crosses anywhere.
 //!
 //! # When an end is gone
-//! Each end is an object of its own. It is attached wherever the end is held,
-//! and lent while it travels; when nobody holds it any more it is destroyed,
-//! like any object, and its destruction closes both queues: the other side can
-//! still get what was sent, and is then told.
+//! Each end is an object of its own. A process that holds the end attaches to it, and a
+//! message that carries the end keeps it alive. Once no process holds the end, it is
+//! destroyed like any object, and that closes both queues: the other side still
+//! receives the messages that were sent, and then `Closed`.
 //!
-//! A holder that is killed leaves when it is reclaimed. Usually its parent does
-//! that at once; so that nobody waits for a parent which never looks, a
-//! receiver that has waited for a while reclaims the dead itself.
+//! A killed holder counts until it is reclaimed. Usually its parent does that at once.
+//! Since a parent may never look, a receiver that has waited for a while reclaims the
+//! dead itself.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -69,7 +69,7 @@ impl DuplexEnd {
         for (words, queue) in end.body().queues.iter().zip([&out, &incoming]) {
             let handle = queue.handle();
             words[0].store(handle.offset, Ordering::Relaxed);
-            // Release: whoever sees the serial sees the offset.
+            // Release: a process that sees the serial sees the offset.
             words[1].store(handle.serial, Ordering::Release);
         }
         Ok(Self { end, out, incoming })
@@ -174,7 +174,7 @@ unsafe impl SharedBody for DuplexLayout {
             // Acquire pairs with the Release in `create`.
             let serial = words[1].load(Ordering::Acquire);
             let offset = words[0].load(Ordering::Relaxed);
-            // A queue that is gone itself has nobody left to be told.
+            // Where a queue is gone, nobody waits in it.
             if let Ok(queue) = Queue::visit(Handle { offset, serial }) {
                 let _ = queue.close();
             }

@@ -34,7 +34,7 @@ impl Message {
         Self(Bytes::Long(bytes))
     }
 
-    /// The length was written by a relative, and is held to what the block has.
+    /// Another process wrote the length, so it is bounded by the block's size.
     pub(crate) fn apart(block: Block, len: u64) -> Self {
         let len = len.min(block.capacity());
         Self(Bytes::Apart(block, len as usize))

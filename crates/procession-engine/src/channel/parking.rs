@@ -1,9 +1,9 @@
 //! Parking until somebody else changes something, without lost wake-ups.
 //!
 //! # The word
-//! The low twelve bits count who has said that it is going to park, the rest
-//! is an epoch. Whoever changes something calls [`Parking::wake`], which makes
-//! no system call while the count is zero.
+//! The low twelve bits count the threads that have announced a park; the rest is an
+//! epoch. A process that changes something calls [`Parking::wake`], which makes no
+//! system call while the count is zero.
 //!
 //! # The races it must survive
 //! - *The change comes between look and park.* A waiter registers, then looks
@@ -15,8 +15,8 @@
 //!   count and raises the epoch, in one step. A waiter that leaves takes
 //!   itself off only if the epoch is still that of its registration: then
 //!   nothing has been taken off since. So the count is never too low.
-//! - *The woken waiter dies* before it does what it was woken for. Nobody else
-//!   is woken for it; the others park in slices, and reclaim wakes one.
+//! - *The woken waiter dies* before it acts on the wake-up. No other waiter gets that
+//!   wake-up; but the others park in slices, and reclaim wakes one.
 
 use procession_sys::primitive::{AtomicU32, Ordering, fence, futex_wait, futex_wake};
 use procession_sys::wait::futex::Woken;
@@ -43,7 +43,7 @@ pub struct Ticket {
 /// Says why a park ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parked {
-    /// What was waited for may have come; the registration is used up.
+    /// The change may have come; the registration is used up.
     Look,
     /// The deadline passed; the registration is withdrawn.
     TimedOut,
@@ -71,7 +71,8 @@ impl Parking {
     pub fn leave(&self, ticket: Ticket) {
         let update =
             |word: u32| (word & !COUNT == ticket.epoch && word & COUNT > 0).then(|| word - 1);
-        // Fails when it was used up; there is nothing to do then.
+        // Fails when a wake-up has used the registration up; then there is nothing left
+        // to withdraw.
         let _ = self
             .word
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);

@@ -1,7 +1,7 @@
 //! A queue from any processes to any others.
 //!
-//! `README.md` beside this file tells how it survives kills at any
-//! instruction. What a message means is the faces' business.
+//! `README.md` beside this file tells how it survives kills at any instruction. The
+//! faces know what a message means.
 
 pub(crate) mod layout;
 
@@ -30,14 +30,13 @@ use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::wait::adaptive_spin::AdaptiveSpin;
 use procession_sys::wait::time::Deadline;
 
-/// Items that are moved under one taking of a guard, at the most: others want
-/// it too.
+/// The most items that are moved while a guard is held: other processes want it, too.
 const BATCH: usize = 64;
 
 /// Carries messages from any processes to any others, in order.
 ///
-/// Cloning is cheap and gives the same queue. It lives while any process has
-/// it, and no item is lost with a process but those that it has in its hands.
+/// Cloning is cheap and gives the same queue. It lives while any process has it. When a
+/// process dies, only the items that it has already taken out are lost.
 #[derive(Clone, Debug)]
 pub struct Queue(Arc<QueueAttachment>);
 
@@ -67,7 +66,7 @@ impl Queue {
         Ok(Self::of(object))
     }
 
-    /// Attaches by a handle that was not lent for this.
+    /// Attaches by a handle that no message has lent.
     pub(crate) fn visit(handle: Handle) -> Result<Self> {
         SharedObject::attach_untracked(family()?, handle).map(Self::of)
     }
@@ -112,7 +111,8 @@ impl Queue {
         self.body().tail.is_closed()
     }
 
-    /// Lets nothing in from now on; what is in can still be got.
+    /// Closes the queue: it takes no more items, and those that it has can still be
+    /// got.
     ///
     /// # Errors
     /// When this process could not join its family.
@@ -127,8 +127,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets nothing in from now on, and throws away what is in; tasks among it are as
-    /// good as done.
+    /// Closes the queue, and throws its items away; tasks among them count as done.
     ///
     /// # Errors
     /// When this process could not join its family.
@@ -138,7 +137,8 @@ impl Queue {
         body.head.lock(family).cut();
         body.joiners().wake_all();
         loop {
-            // Dropped without the guard: what goes with a message may end with it.
+            // Dropped without the guard: an object that a message carries may end with
+            // the message.
             let mut thrown_away = Vec::with_capacity(BATCH);
             let getting = body.head.lock(family);
             while thrown_away.len() < BATCH {
@@ -200,8 +200,8 @@ impl Queue {
         }
     }
 
-    /// Puts as many of the messages in as there is room for, waiting till it
-    /// is one at least; returns how many.
+    /// Puts as many of the messages in as there is room for, and waits until there is
+    /// room for one; returns how many it has put.
     ///
     /// # Errors
     /// As [`Queue::put`], when none of them is in.
@@ -428,9 +428,9 @@ impl Queue {
 
     /// Returns a descriptor that is readable while there is something to get.
     ///
-    /// It stays so when another process gets the last item, until this process
-    /// finds none or asks for the descriptor again; what this process gets
-    /// itself leaves no trace.
+    /// When another process gets the last item, the descriptor stays readable until
+    /// this process finds the queue empty or asks for the descriptor again. When this
+    /// process gets the last item, the descriptor is unreadable at once.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left.
@@ -441,8 +441,8 @@ impl Queue {
         Ok(fd)
     }
 
-    /// Returns the descriptor for who looks at the queue whenever it is
-    /// readable.
+    /// Returns the descriptor, for a caller that looks at the queue whenever the
+    /// descriptor is readable.
     pub(crate) fn bell(&self) -> Result<ReadableFd> {
         let (body, family) = (self.body(), family()?);
         let fd = self.0.bell.get_or_register(&body.bells, family)?;

@@ -1,17 +1,16 @@
 //! A socket between two relatives whose messages lie in shared memory.
 //!
-//! For those who ask and answer in turn, such as a manager's clients and its
-//! server: each end sends its next message only when it has received the
-//! other's, so that a place for one message each way is all they need. While
-//! both are awake, no system call is made.
+//! It serves two processes that ask and answer in turn, such as a manager's client and
+//! its server: each end sends its next message only when it has received the other's,
+//! so one place for a message each way is enough. While both are awake, neither makes a
+//! system call.
 //!
 //! A receiver that has looked in vain for a while says in the word `asleep` how
 //! it sleeps: first on that word, and when that has taken long on the socket,
-//! which tells when the other end is gone. Whoever sends takes the word back,
-//! and wakes it, or sends one byte. Each puts a sequentially consistent fence
-//! between its store and its look, so one of the two sees the other. A message
-//! that the place is too small for goes through the socket, as over a
-//! [`pipe`](super::pipe()).
+//! which tells when the other end is gone. The sender takes the word back, and wakes
+//! the receiver or sends it one byte. Each puts a sequentially consistent fence between
+//! its store and its look, so one of the two sees the other. A message that is too
+//! large for the place goes through the socket, as over a [`pipe`](super::pipe()).
 //!
 //! # Safety
 //! A place is a part of an object that lives while it is attached. The sender
@@ -55,7 +54,7 @@ const ELSEWHERE: u32 = u32::MAX;
 
 #[repr(C)]
 struct RpcLayout {
-    /// What the end of that number sends into.
+    /// The place that the end of that number sends into.
     places: [MessageBuffer; 2],
 }
 
@@ -80,11 +79,11 @@ struct MessageBuffer {
 /// Names what the ends of a line share, for the one that attaches to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RpcHandle {
-    /// Whose members may attach.
+    /// The family whose members may attach.
     pub family: u128,
     /// The two places.
     pub places: Handle,
-    /// What large messages need.
+    /// The shared part of a pipe, for large messages.
     pub track: PipeHandle,
 }
 
@@ -169,7 +168,7 @@ pub struct RpcChannel {
     side: usize,
     sent: u32,
     received: u32,
-    /// What we have put into `asleep` and not taken back.
+    /// The value that this end has put into `asleep` and not taken back.
     asleep: u32,
     spin: AdaptiveSpin,
     /// When the wait for the next message began, if that was not here at once.
@@ -189,8 +188,8 @@ impl RpcChannel {
     /// Sends a message, its bytes taken from the parts in turn.
     ///
     /// # Errors
-    /// `Closed` when the other end is known to be gone; an end that is not is
-    /// told of by the next [`wait`](Self::wait).
+    /// `Closed` when the other end is known to be gone; if it has ended unnoticed, the
+    /// next [`wait`](Self::wait) fails.
     pub fn send(&mut self, parts: &[&[u8]]) -> Result<()> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         let fits = len <= ROOM;
@@ -227,8 +226,8 @@ impl RpcChannel {
         }
     }
 
-    /// Looks for the next message for as long as that seems wise; tells whether
-    /// it is here.
+    /// Spins for the next message as long as that has paid off lately; tells whether it
+    /// is here.
     pub fn look(&mut self) -> bool {
         if self.has_news() {
             return true;
@@ -257,7 +256,7 @@ impl RpcChannel {
                 }
                 ON_WORD => self.sleep_on_word(deadline)?,
                 _ => {
-                    // The byte comes after the news.
+                    // The byte comes after the count of messages.
                     io::recv_exact(self.socket()?, &mut [0], &mut 0, deadline)?;
                     self.asleep = AWAKE;
                 }
@@ -306,7 +305,7 @@ impl RpcChannel {
     pub fn take(&mut self) -> Result<RpcReceived<'_>> {
         if self.asleep != AWAKE {
             let left = self.incoming().asleep.swap(AWAKE, Ordering::AcqRel);
-            // Whoever took that one back has sent a byte.
+            // The sender that took that value back has sent a byte.
             if left == AWAKE && self.asleep == ON_SOCKET {
                 self.take_byte()?;
             }
@@ -321,7 +320,7 @@ impl RpcChannel {
         }
     }
 
-    /// Lends the socket; it is used only by who has slept long, or sends much.
+    /// Lends the socket, which is used only after a long sleep and for large messages.
     fn socket(&self) -> Result<BorrowedFd<'_>> {
         self.socket.ours().ok_or_else(|| {
             let message = "the program has closed the socket of a line to a manager";

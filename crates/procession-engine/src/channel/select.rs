@@ -1,9 +1,9 @@
 //! Waiting for the first of several things.
 //!
-//! Everything is waited for by descriptor: a queue or event by a doorbell, as
-//! `README.md` beside this file tells. A bell says "look", and what is seen
-//! decides. Since whoever should have rung may have been killed just before,
-//! those that have bells are looked at now and then in any case.
+//! Each thing is waited for by a descriptor; a queue or an event has a doorbell for
+//! that, as `README.md` beside this file tells. A ring only says "look"; the object's
+//! own state decides. The process that should have rung may have been killed just
+//! before, so objects with bells are looked at now and then in any case.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -66,8 +66,8 @@ impl Waitable<'_> {
         })
     }
 
-    /// Tells whether it is ready, given whether its descriptor says so. A bell
-    /// that rang for what is over by now is silenced.
+    /// Tells whether the thing is ready, given whether its descriptor says so. Silences
+    /// a bell that rang for an item that is gone by now.
     fn is_ready(&self, rung: bool, family: &Family) -> bool {
         match self {
             Self::Fd(_) => rung,
@@ -84,7 +84,7 @@ impl Waitable<'_> {
     }
 }
 
-/// The descriptor that a thing is waited for by.
+/// The descriptor by which a thing is waited for.
 enum By<'a> {
     Fd(BorrowedFd<'a>),
     Bell(ReadableFd),

@@ -6,8 +6,8 @@ use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::Ordering;
 use procession_sys::process::lifeline::Lifeline;
 
-/// Marks the start of this process as finished; from now on it does what it was started for.
-/// The processor that the start used is free again, so spares may be booted.
+/// Marks the start of this process as finished; from now on it runs its payload. The
+/// processor that the start used is free again, so spares may be booted.
 pub fn booted() {
     if let Some(family) = Family::existing() {
         let member = family.member(family.me());
@@ -20,7 +20,7 @@ pub(crate) fn hold_for_life(lifeline: Lifeline) {
     std::mem::forget(lifeline);
 }
 
-/// Returns the process id of the member with whose end this process is to end.
+/// Returns the process id of the member that this process must not outlive.
 ///
 /// # Errors
 /// `Stale` when it has ended, and another member has its place: that one's end would
@@ -28,7 +28,7 @@ pub(crate) fn hold_for_life(lifeline: Lifeline) {
 pub(crate) fn pid_to_end_with(family: &Family, parent: Stamp) -> Result<u32> {
     let member = family.member(parent);
     let pid = member.pid();
-    // Looked at afterwards: until then the id was the parent's.
+    // Looked at after the id was read: up to this look, the id was the parent's.
     if member.generation() == parent.generation() {
         return Ok(pid);
     }

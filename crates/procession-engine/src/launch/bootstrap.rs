@@ -54,7 +54,8 @@ impl BootstrapArgument {
     /// `Invalid` when the text is not one.
     pub fn parse(text: &str) -> Result<Self> {
         Self::fields(text).ok_or_else(|| {
-            let message = format!("{text:?} does not introduce a process of a family");
+            let message =
+                format!("{text:?} is not an argument by which procession starts a process");
             Error::new(ErrorKind::Invalid, message)
         })
     }

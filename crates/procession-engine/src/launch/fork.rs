@@ -32,8 +32,8 @@ pub enum Forked {
 /// of the launch spec are not used.
 ///
 /// # Errors
-/// What `fork` says, or `Limit` when the family is full. In the child: when no
-/// descriptor is left to tie it to its parent; it must end then.
+/// The error of `fork`, or `Limit` when the family is full. In the child: when no descriptor
+/// is left to tie it to its parent; it must end then.
 pub fn fork_with(spec: &LaunchSpec<'_>, fork: impl FnMut() -> Result<Side>) -> Result<Forked> {
     let prepared = PreparedFork::new(spec)?;
     match surplus::in_room(fork)? {
@@ -75,7 +75,7 @@ impl PreparedFork {
         Ok(this)
     }
 
-    /// Prepares the fork of a process with these flags of the member table.
+    /// Prepares a fork; the member table gets these flags for the child.
     pub(crate) fn with_flags(name: &str, flags: u32) -> Result<Self> {
         sweep();
         let family = family()?;
@@ -116,7 +116,8 @@ impl PreparedFork {
         }
     }
 
-    /// Leaves the child to a keeper of spares, which will free its slot; returns its stamp.
+    /// Hands the child over to the process that keeps spares, which will free its slot;
+    /// returns its stamp.
     pub(crate) fn in_keeper(self) -> Stamp {
         let child = self.child;
         std::mem::forget(self);

@@ -46,7 +46,8 @@ impl MemberReservation {
         self.stamp
     }
 
-    /// Gives back a slot whose member owns nothing, as the thread that boots spares has to.
+    /// Gives back a slot whose member owns nothing; the thread that boots spares has to use
+    /// this.
     pub(crate) fn give_back_unused(self) {
         self.family.release_unused_member(self.stamp);
         std::mem::forget(self);

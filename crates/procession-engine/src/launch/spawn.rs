@@ -35,8 +35,9 @@ pub struct Program {
     pub cwd: Option<PathBuf>,
 }
 
-/// A face's own way to start a child of this process. The command line has to end with the
-/// text, and the child to have the descriptors at the same numbers. Returns the process id.
+/// A face's own way to start a child of this process. It is given the text that the command
+/// line must end with, and the descriptors that the child must have at the same numbers. It
+/// returns the process id.
 pub type Starter<'a> = dyn FnMut(&str, &[BorrowedFd<'_>]) -> Result<u32> + 'a;
 
 /// The way in which a fresh image is started.

@@ -1,4 +1,4 @@
-//! The launch spec: what a process hands over to one that it starts.
+//! The launch spec: everything that a process hands over to a process that it starts.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -35,7 +35,7 @@ impl LaunchSpec<'_> {
     }
 }
 
-/// What a new process has inherited.
+/// Everything that a new process has inherited.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// What to run, in the face's own format.

@@ -32,29 +32,29 @@ pub const UNKNOWN: ExitStatus = ExitStatus::from_code(255);
 /// The number of the doorbell of a keeper that reaps for others.
 pub(crate) const KEEPER_BELL: u32 = 0;
 
-/// How long a look that does not wait gives the keeper to record an end that
-/// was already seen.
+/// How long a look that does not wait gives the keeper to record an end that this
+/// process has already seen.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long whoever has waited for an end waits for the keeper to reap, so that
+/// How long a caller that has waited for an end waits for the keeper to reap, so that
 /// the pid is nobody's when it goes on.
 const LAST_RITES: Duration = Duration::from_millis(20);
 
 /// Holds a process that this one has asked for.
 ///
-/// Dropping it lets the process run on; it is still reaped when it ends. In a
-/// forked copy of the parent it is a stranger's child: it can be looked at and
-/// sent signals, but not waited for.
+/// Dropping it lets the process run on; it is still reaped when it ends. In a forked
+/// copy of the parent it is another process's child: the copy can look at it and send
+/// it signals, but not wait for it.
 #[derive(Debug)]
 pub struct Child(Arc<ChildRecord>);
 
-/// What is known of a child. Lives on in the list of those detached.
+/// Everything that is known of a child; it lives on in the list of detached children.
 #[derive(Debug)]
 pub(crate) struct ChildRecord {
     stamp: Stamp,
-    /// Who may wait for it and gives its slot back.
+    /// The process that may wait for it, and gives its slot back.
     parent: Stamp,
-    /// Who reaps it; `parent` itself, or a server.
+    /// The process that reaps it: `parent` itself, or a server.
     keeper: Stamp,
     pidfd: PidFd,
     status: ForkMutex<Option<ExitStatus>>,
@@ -97,12 +97,12 @@ impl Child {
         self.0.pidfd.unverified()
     }
 
-    /// As [`sentinel`](Self::sentinel), but another one if the program has closed
-    /// that.
+    /// As [`sentinel`](Self::sentinel), but opens another descriptor if the program has
+    /// closed that one.
     ///
     /// # Errors
-    /// `Dead` when it has, and the process has ended and been reaped; `Limit` when
-    /// no descriptor is left.
+    /// `Dead` when the program has closed it, and the process has ended and been
+    /// reaped; `Limit` when no descriptor is left.
     pub fn watch(&self) -> Result<BorrowedFd<'_>> {
         self.0.pidfd.fd()
     }
@@ -125,8 +125,8 @@ impl Child {
         self.0.is_ours()
     }
 
-    /// Tells whether the system knows it as a child of this process, that runs or
-    /// has not been reaped.
+    /// Tells whether the system knows it as a child of this process, running or not
+    /// reaped yet.
     pub(crate) fn is_reapable(&self) -> bool {
         self.0.pidfd.is_child()
     }
@@ -151,7 +151,7 @@ impl Child {
         })
     }
 
-    /// Sends a signal; tells whether there was still somebody to get it.
+    /// Sends a signal; tells whether the process was still there to get it.
     ///
     /// # Errors
     /// When there is no such signal, or the process is another user's by now.
@@ -178,7 +178,7 @@ impl Child {
     /// Sends a signal to the process and to all that it has started, directly or
     /// not; tells whether the process was still there to get it.
     ///
-    /// Those whose own parent had ended before are not found.
+    /// Descendants whose own parent had ended before are not found.
     ///
     /// # Errors
     /// When the process is another user's by now.
@@ -186,7 +186,7 @@ impl Child {
         tree::signal(&self.0.pidfd, self.0.stamp, number)
     }
 
-    /// As [`Child::terminate`], with all that the process has started.
+    /// As [`Child::terminate`], for the process and all that it has started.
     ///
     /// # Errors
     /// As [`Child::signal_tree`].
@@ -194,7 +194,7 @@ impl Child {
         self.signal_tree(TERMINATE)
     }
 
-    /// As [`Child::kill`], with all that the process has started.
+    /// As [`Child::kill`], for the process and all that it has started.
     ///
     /// # Errors
     /// As [`Child::signal_tree`].
@@ -214,7 +214,7 @@ impl Child {
     /// Tells what the process is doing now.
     ///
     /// # Errors
-    /// As [`Child::try_wait`], which a forked copy of the parent does without.
+    /// Those of [`Child::try_wait`]; but a forked copy of the parent may ask.
     pub fn state(&self) -> Result<State> {
         if self.is_ours() {
             if let Some(status) = self.try_wait()? {
@@ -292,7 +292,7 @@ impl ChildRecord {
             return Ok(None);
         }
         match self.learn_exit(family, Deadline::after(GRACE)) {
-            // A look does not wait, so it is not interrupted either.
+            // A look does not wait, so no signal interrupts it.
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
             result => result,
         }
@@ -315,7 +315,7 @@ impl ChildRecord {
         Ok(told)
     }
 
-    /// Finds out how a process ended that has ended.
+    /// Finds out how a process has ended, after its end.
     fn learn_exit(&self, family: &Family, deadline: Deadline) -> Result<Option<ExitStatus>> {
         let told = if self.keeper == self.parent {
             // The lock keeps two threads from reaping: one would find nobody.
@@ -370,7 +370,7 @@ impl ChildRecord {
         let status = match self.pidfd.reap() {
             Ok(None) => return Ok(None),
             Ok(Some(status)) => status,
-            // Somebody waited for just any child, or SIGCHLD is ignored.
+            // The program waited for any child, or ignores SIGCHLD.
             Err(error) if error.kind() == ErrorKind::Invalid => {
                 self.pidfd.exit_info().unwrap_or(UNKNOWN)
             }
@@ -436,7 +436,7 @@ impl ChildRecord {
             return None;
         }
         let len = member.outcome_len.load(Ordering::Relaxed);
-        // Reclaim has made it ours.
+        // Reclaim has made the block ours.
         Payload::claim((offset, len)).ok()
     }
 }

@@ -1,4 +1,5 @@
-//! What this process knows of itself: name, parent, whether it shall stop.
+//! This process as it knows itself: its name, its parent, and whether it was asked to
+//! stop.
 
 use std::os::unix::process::parent_id;
 
@@ -31,7 +32,7 @@ pub struct CurrentProcess {
 pub struct Parent {
     /// Its stamp.
     pub stamp: Stamp,
-    /// Its process id; `None` once it has ended and its place is another's.
+    /// Its process id; `None` once it has ended and another member has its slot.
     pub pid: Option<u32>,
     /// Its name, cut to what the member table keeps; empty as above.
     pub name: String,
@@ -79,7 +80,7 @@ fn parent_of(family: &Family, member: &Member) -> Option<Parent> {
     let parent = family.member(stamp);
     let pid = parent.pid();
     let name = parent.name();
-    // Looked at last: what was read above is of the one who is meant.
+    // Looked at last, so that all that was read above is the parent's.
     let is_same = parent.generation() == stamp.generation();
     Some(Parent {
         stamp,
@@ -107,12 +108,12 @@ pub fn open_parent() -> Result<PidFd> {
         ErrorKind::Dead => gone(),
         _ => error,
     })?;
-    // The kernel calls nobody our parent but the one who is.
+    // Where the kernel names it as our parent, the id is the parent's.
     if parent_id() == pid {
         return Ok(pidfd);
     }
-    // We are kept by a server. The number may have become another's before it
-    // was opened.
+    // A server has forked us. The id may have become another process's before it was
+    // opened.
     if liveness::is_alive(pid, seen) {
         return Ok(pidfd);
     }
@@ -151,8 +152,8 @@ pub fn wait_stop(deadline: Deadline) -> Result<bool> {
     }
 }
 
-/// Leaves bytes for the parent, which gets them when this process has ended,
-/// in whatever way. A later outcome replaces them.
+/// Leaves bytes for the parent, which gets them once this process has ended, however it
+/// ends. A later outcome replaces them.
 ///
 /// # Errors
 /// When there can be no family.
@@ -165,8 +166,8 @@ pub fn publish_outcome(outcome: Payload) -> Result<()> {
     }
     let (block, len) = outcome.into_parts();
     member.outcome_len.store(len as u64, Ordering::Relaxed);
-    // Release pairs with the Acquire in `Child::take_outcome`: whoever sees
-    // the offset sees the bytes.
+    // Release pairs with the Acquire in `Child::take_outcome`: a process that sees the
+    // offset sees the bytes.
     member.outcome.store(block.leak(), Ordering::Release);
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Children that nobody holds any more: reaped when somebody passes by.
+//! Children that nobody holds any more, which the next start or dropped child reaps.
 //!
-//! This is the registry of children, one of the engine's few globals. Every
-//! start and every dropped child looks through it; a child that ends after the
-//! last of these stays a zombie until this process ends.
+//! This is the registry of children, one of the engine's few globals. Every start and
+//! every dropped child looks through it. A child that ends after the last of these
+//! stays a zombie until this process ends.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,10 +11,11 @@ use procession_sys::fork_safe::mutex::ForkMutex;
 
 /// A child that may be left here.
 pub(crate) trait Detached: Send + Sync {
-    /// Tells whether it is a child of this process, and not of the one that this is a copy of.
+    /// Tells whether it is a child of this process, and not of a process that this one is a
+    /// forked copy of.
     fn is_ours(&self) -> bool;
 
-    /// Gives back what it had if it has ended; tells whether it has.
+    /// If it has ended, gives back all that it had; tells whether it has ended.
     fn finish(&self) -> bool;
 }
 
@@ -27,8 +28,8 @@ pub(crate) fn add(process: Arc<dyn Detached>) {
     }
     static HANDLERS: OnceLock<()> = OnceLock::new();
     HANDLERS.get_or_init(|| {
-        // Without the handlers a fork in mid-change could leave the copy's
-        // list locked; that takes a system without memory to come about.
+        // Without the handlers, a fork in the middle of a change could leave the copy's
+        // list locked; they are missing only where the system had no memory for them.
         let _ = atfork::register(before_fork, after_fork_in_parent, after_fork_in_child);
     });
     DETACHED.lock().push(process);
@@ -36,7 +37,7 @@ pub(crate) fn add(process: Arc<dyn Detached>) {
 
 /// Reaps those detached children that have ended.
 pub(crate) fn sweep() {
-    // Taken out first: finishing takes other locks, and time.
+    // Taken out first, since finishing takes other locks, and time.
     let mut children = std::mem::take(&mut *DETACHED.lock());
     if children.is_empty() {
         return;

@@ -56,8 +56,8 @@ impl Payload {
         (self.block, self.len)
     }
 
-    /// Takes over what was given to this process: its place and its length, as
-    /// [`give`](Self::give) has returned them.
+    /// Takes over a payload that was given to this process, by its place and its
+    /// length, as [`give`](Self::give) has returned them.
     ///
     /// # Errors
     /// `Stale` when this process does not own such a block.
@@ -66,8 +66,8 @@ impl Payload {
         Ok(Self::new(block, usize::try_from(len).unwrap_or(0)))
     }
 
-    /// Gives all to a member that is about to start; returns where it lies and how
-    /// long it is.
+    /// Gives the payload to a member that is about to start; returns its place and its
+    /// length.
     ///
     /// # Errors
     /// `Stale` when this process does not own it (a forked copy).

@@ -1,4 +1,4 @@
-//! What a process is doing: new, running, blocked or terminated.
+//! The state of a process: new, running, blocked or terminated.
 
 use std::fmt;
 
@@ -29,8 +29,8 @@ impl State {
     /// Finds out what a process does that has not ended; `member` is its entry
     /// in the family's table while it has one.
     pub(crate) fn of_running(pid: u32, member: Option<&Member>) -> Self {
-        // A hint that is believed only while the process sleeps: one that was
-        // just woken has not taken it back yet.
+        // A hint that counts only while the process sleeps: a process that was just
+        // woken has not taken it back yet.
         let waiting_on = member.map_or(0, |member| member.waiting_on.load(Ordering::Relaxed));
         let Some(status) = ProcStatus::of(pid) else {
             return Self::Running;

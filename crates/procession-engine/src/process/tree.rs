@@ -1,14 +1,13 @@
 //! A process and all that it has started, directly or not, ended together.
 //!
-//! Whom a process has started is told by two: the member table knows its
-//! children by procession, whoever forked them (those of a fork server are not
-//! its children to the system), and the system knows the programs that it runs
-//! by other means. A process goes on starting others while one looks, so each is
-//! stopped before its children are listed; when nobody new turns up the tree is
-//! complete and cannot grow. Then all get the signal, and are let go on to take
-//! it.
+//! Two sources name the children of a process: the member table has those that it
+//! started by procession, also if a fork server forked them and the system calls them
+//! the server's, and the system has those that it started by other means. A process may
+//! start others while one looks, so each is stopped before its children are listed;
+//! once a round finds no new one, the tree is complete and cannot grow. Then all get
+//! the signal, and are continued so that they take it.
 //!
-//! Missed are those whose parent had ended before: the system has given them to
+//! Descendants whose parent had ended before are missed: the system has given them to
 //! init, and nothing tells whose they were.
 
 use procession_shm::member::table::Stage;
@@ -20,15 +19,15 @@ use procession_sys::procfs::status::{ProcStatus, child_pids};
 use procession_sys::signals;
 use procession_sys::wait::time::Deadline;
 
-/// How long a process may take to stop; one in the middle of a long system call
-/// takes until its end, and starts nobody meanwhile.
+/// How long a process may take to stop. A process in the middle of a long system call
+/// stops when the call ends, and starts no other meanwhile.
 const TO_STOP: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Sends a signal to the process that `root` watches and to all that it has
 /// started. Tells whether the process itself was still there to get it.
 ///
 /// # Errors
-/// When it is another user's by now.
+/// When the process is another user's by now.
 pub(crate) fn signal(root: &PidFd, stamp: Stamp, number: i32) -> Result<bool> {
     let mut tree: Vec<(PidFd, Stamp)> = Vec::new();
     if !root.send_signal(signals::STOP)? {
@@ -39,7 +38,7 @@ pub(crate) fn signal(root: &PidFd, stamp: Stamp, number: i32) -> Result<bool> {
     let mut seen = 0;
     while seen < tree.len() {
         let (process, stamp) = &tree[seen];
-        // One that is another user's, or has ended, is passed by.
+        // A process that is another user's, or has ended, is passed over.
         if process.send_signal(signals::STOP).unwrap_or(false) {
             await_stop(process);
             let mut known: Vec<_> = tree.iter().map(|(one, _)| one.pid()).collect();
@@ -97,7 +96,8 @@ fn children(pid: u32, stamp: Stamp, known: &[u32]) -> Vec<(PidFd, Stamp)> {
         let is_new = !known.contains(&child) && opened.iter().all(|(old, _)| old.pid() != child);
         if is_new
             && let Ok(process) = PidFd::open(child)
-            // Opened by its number: it is the one meant if it is still a child.
+            // Opened by its number, so it is the process that was meant only if it is
+            // still a child.
             && (is_child_of(child, pid) || is_member(child, one))
         {
             opened.push((process, one));

@@ -107,8 +107,8 @@ impl Barrier {
         }
     }
 
-    /// Comes to the barrier. If all others have come, and their leader is just
-    /// running its action, that is waited for first.
+    /// Comes to the barrier. If the generation before is complete and its leader still
+    /// runs its action, this waits for that first.
     ///
     /// # Errors
     /// `Broken` when the barrier is broken. `TimedOut` and `Interrupted` while
@@ -140,7 +140,7 @@ impl Barrier {
         }
     }
 
-    /// Makes the barrier as good as new. Those who wait find it broken.
+    /// Makes the barrier as good as new. Processes that wait at it fail with `Broken`.
     ///
     /// # Errors
     /// `Limit` in a forked process that found no place in the family.
@@ -153,7 +153,7 @@ impl Barrier {
         Ok(())
     }
 
-    /// Breaks the barrier: who waits, and who comes, fails until a reset.
+    /// Breaks the barrier: every process that waits or comes fails until a reset.
     ///
     /// # Errors
     /// `Limit` in a forked process that found no place in the family.
@@ -186,7 +186,7 @@ impl Barrier {
         self.inner.gate().status == Status::Broken
     }
 
-    /// Parks until the gate changes, or something must be looked at anew.
+    /// Parks until the gate changes, or until the waiter has to look again.
     fn await_change(&self, gate: Gate, me: Stamp, deadline: Deadline) -> Result<()> {
         let _waiting = BlockedOn::on(&self.object, me);
         let mut slices = WaitSlices::for_holders();
@@ -218,7 +218,7 @@ impl Barrier {
             let pid = why.pid;
             text += &match why.cause {
                 Cause::Aborted => format!(": process {pid} aborted it"),
-                Cause::Reset => format!(" for those who waited: process {pid} reset it"),
+                Cause::Reset => format!(" for the processes that waited: process {pid} reset it"),
                 Cause::TimedOut => format!(
                     ": process {pid} waited until its timeout, and {} of {} had come",
                     self.inner.arrived(generation),

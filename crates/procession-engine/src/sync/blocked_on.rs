@@ -1,4 +1,4 @@
-//! Publishing what this process is parked on, for whoever asks for its state.
+//! Publishing what this process is parked on, for processes that ask for its state.
 //!
 //! Leaves out what the number means to people: `process::State` words it. With
 //! several threads parked, the last to park is the one that is seen.

@@ -1,7 +1,7 @@
 //! Waiting, with a lock let go, until another process says that something changed.
 //!
-//! Leaves out the lock: whoever waits brings its own (a [`Lock`], an [`RLock`]
-//! taken any number of times, an object of a face).
+//! Leaves out the lock: the caller brings its own (a [`Lock`], an [`RLock`] taken any
+//! number of times, an object of a face).
 //!
 //! [`Lock`]: crate::sync::Lock
 //! [`RLock`]: crate::sync::RLock
@@ -20,8 +20,8 @@ use procession_sys::wait::wait_slices::WaitSlices;
 
 /// Lets processes wait for a change that others announce.
 ///
-/// Who came first is notified first, and nobody wakes without a notification.
-/// One that goes to a process that has died reaches the next in line.
+/// Waiters are notified in the order in which they came, and none wakes without a
+/// notification. A notification for a process that has died goes to the next in line.
 ///
 /// # Example: a turn that is waited for
 /// ```
@@ -196,7 +196,8 @@ impl Waiter<'_> {
                     slices.grow();
                     if deadline.has_passed() {
                         self.entry = None;
-                        // Who cannot leave as waiting was notified just now.
+                        // A waiter that is no longer listed as waiting was notified
+                        // just now.
                         return Ok(
                             !entry.leave_if_waiting(self.me) && entry.leave_if_notified(self.me)
                         );

@@ -4,7 +4,7 @@
 //! by the descriptor that an event can have.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -106,13 +106,13 @@ impl Event {
                 Err(now) => word = now,
             }
         }
-        // What the caller did before must be seen by those who see it set,
-        // though another process set it: an update that changes nothing.
+        // Another process has set the event already, and yet a process that sees it set
+        // must see what this caller did before: hence an update that changes nothing.
         self.body.word.fetch_or(0, Ordering::Release);
     }
 
-    /// Wakes those who were parked or asked for a descriptor when the event
-    /// turned from `word` to set.
+    /// Wakes the processes that were parked or had a descriptor when the event turned
+    /// from `word` to set.
     #[cold]
     fn tell(&self, word: u32) {
         if word & WAITERS != 0 {
@@ -124,7 +124,8 @@ impl Event {
         }
     }
 
-    /// Makes the event unset again; those who come now wait for the next time.
+    /// Makes the event unset again: a process that waits from now on waits for the next
+    /// `set`.
     pub fn clear(&self) {
         let before = self.body.word.fetch_and(!SET, Ordering::AcqRel);
         if before & BELLS != 0 {
@@ -154,7 +155,7 @@ impl Event {
         Ok(fd)
     }
 
-    /// Returns the descriptor for who looks at the event whenever it is
+    /// Returns the descriptor for a caller that looks at the event whenever it is
     /// readable.
     pub(crate) fn bell(&self) -> Result<ReadableFd> {
         let family = family()?;
@@ -205,7 +206,7 @@ impl Event {
     }
 
     /// Blocks until the event is set, or was set and cleared since it had been
-    /// set so many times: for who waits in several steps.
+    /// set so many times: for callers that wait in several steps.
     ///
     /// # Errors
     /// `TimedOut`, `Interrupted`.

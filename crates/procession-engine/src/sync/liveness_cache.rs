@@ -1,16 +1,15 @@
-//! Whether a holder lives, for those who ask often: a caller that only tries.
+//! Whether a holder lives, for a caller that asks often because it only tries.
 //!
-//! To ask the system takes tens of microseconds, to fail to take a lock a few
-//! nanoseconds; so the system is asked about one object once in a few
-//! milliseconds. What reclaim has found out is known at once.
+//! Asking the system takes tens of microseconds, while a failed attempt to take a lock
+//! takes a few nanoseconds; so this asks the system about one object only once in a few
+//! milliseconds. A death that reclaim has found is known at once.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use procession_shm::{Object, Stamp};
 
-/// How long an answer is believed; the first slice of a parked waiter is no
-/// longer either.
+/// How long an answer is believed: as long as the first slice of a parked waiter.
 const BELIEVED: Duration = Duration::from_millis(4);
 
 thread_local! {

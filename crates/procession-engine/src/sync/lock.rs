@@ -4,7 +4,7 @@
 //! have them.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -140,7 +140,7 @@ impl Lock {
         }
     }
 
-    /// Frees the lock, whoever holds it.
+    /// Frees the lock, whichever process holds it.
     ///
     /// # Errors
     /// `Invalid` when it is free already.

@@ -1,16 +1,16 @@
-//! Doorbells to ring when an object turns ready: who wants to be told by a
+//! Doorbells to ring when an object turns ready, for processes that wait for it by a
 //! descriptor.
 //!
 //! The rule that users keep: *while the object is ready, every bell in its
 //! table rings, or is being rung.* `README.md` beside this file says how an
 //! event does, and that of `channel` how a queue does.
 //!
-//! Bells are rung and silenced under a guard, and by what the object is in
-//! that moment: a ring that comes late, for what somebody has taken meanwhile,
-//! would have a process that trusts its descriptor wait for ever.
+//! Bells are rung and silenced under a guard, according to the object's state at that
+//! moment. Without the guard, a late ring for an item that another process has taken
+//! meanwhile could leave a descriptor readable that its process trusts.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -24,17 +24,17 @@ use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, fence, relax};
 use procession_sys::wait::doorbell::{self, Doorbell};
 use procession_sys::wait::poll;
 
-/// Processes that may wait for one object by descriptor.
+/// The most processes that can wait for one object by descriptor.
 const ENTRIES: usize = 510;
 
-/// Set in the numbers of these doorbells: other users of doorbells number
-/// theirs from below.
+/// Set in the numbers of these doorbells; other users of doorbells number theirs from 0
+/// upwards.
 const OURS: u32 = 1 << 31;
 
 /// Set in an owner that a forked child is just putting in; never in a stamp.
 const SETTLING: u32 = 1 << 31;
 
-/// Leads to the table, which is there once somebody wants to be told.
+/// Leads to the table, which exists once a process has registered.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct NotifyList {
@@ -46,8 +46,8 @@ pub struct NotifyList {
 #[repr(C)]
 struct NotifyTable {
     used: AtomicU32,
-    /// Held by who rings or silences. It guards nothing that a dead holder
-    /// leaves half done: reclaim rings what that did not.
+    /// Held while bells are rung or silenced. A dead holder leaves nothing half done:
+    /// reclaim rings the bells that it did not.
     guard: RawLock,
     entries: [AtomicU64; ENTRIES],
 }
@@ -61,8 +61,8 @@ impl NotifyList {
         !self.table.is_empty()
     }
 
-    /// Makes every registered descriptor readable if the object still is
-    /// `ready`, and forgets those that nobody has any more.
+    /// Makes every registered descriptor readable if the object still is `ready`, and
+    /// forgets bells whose process has none any more.
     pub fn ring(&self, family: &Family, ready: impl Fn() -> bool) {
         let _guard = self.guard(family);
         if !ready() {
@@ -134,7 +134,10 @@ impl NotifyList {
         }
         Err(Error::new(
             ErrorKind::Limit,
-            format!("{ENTRIES} processes wait for this object by descriptor already"),
+            format!(
+                "{ENTRIES} processes wait for this object by a descriptor already, and no more can: \
+                 wait for it without one"
+            ),
         ))
     }
 }
@@ -151,7 +154,7 @@ impl Drop for Guard<'_> {
 /// This process's own doorbell of one object, made on first use.
 #[derive(Debug, Default)]
 pub struct OwnDoorbell {
-    /// Whose `bell` is: a forked child finds its parent's.
+    /// The process that made `bell`: a forked child inherits its parent's.
     owner: AtomicU32,
     bell: ForkMutex<Option<Arc<Registered>>>,
 }
@@ -201,8 +204,8 @@ impl OwnDoorbell {
             owner: me,
         });
         bells.take_entry(family, registered.value)?;
-        // SeqCst: registration before the caller's look at the object; pairs
-        // with the fence, or the update, of whoever makes it ready.
+        // SeqCst: registration before the caller's look at the object; pairs with the
+        // fence, or the update, of the process that makes it ready.
         fence(Ordering::SeqCst);
         *bell = Some(Arc::clone(&registered));
         Ok(ReadableFd(registered))
@@ -267,8 +270,8 @@ impl ReadableFd {
     /// is `ready`.
     pub(crate) fn clear(&self, bells: &NotifyList, family: &Family, ready: impl Fn() -> bool) {
         let _guard = bells.guard(family);
-        // SeqCst: what the caller took before this look; pairs with the fence,
-        // or the update, of whoever makes the object ready.
+        // SeqCst: what the caller took before this look; pairs with the fence, or the
+        // update, of the process that makes the object ready.
         fence(Ordering::SeqCst);
         if !ready() {
             self.0.doorbell.drain();

@@ -3,7 +3,7 @@
 //! Leaves out guards that release on drop: the faces have them.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -209,8 +209,8 @@ impl RLock {
 
     #[inline]
     fn is_held_by(&self, me: Stamp) -> bool {
-        // Relaxed: what this thread wrote itself it sees, and no other thread
-        // of this process writes this thread's address.
+        // Relaxed: a thread sees its own writes, and no other thread of this process
+        // writes this thread's address.
         self.object.body().raw.holder() == Some(me)
             && self.object.body().thread.load(Ordering::Relaxed) == thread()
     }

@@ -24,8 +24,8 @@ use procession_sys::wait::wait_slices::WaitSlices;
 /// many that there are more than at the beginning; a semaphore that begins
 /// with 0, which signals rather than guards, gets none back. Up to 1024
 /// holders are recorded at a time; permits taken beyond that do not come back.
-/// Nor may all come back when processes release what others hold, while
-/// several hold some: nobody knows then whose permit it was.
+/// Nor do all come back where a process released a permit that it had not taken while
+/// several others held some: nobody knows then whose permit that was.
 ///
 /// ```
 /// use procession_engine::sys::wait::time::Deadline;
@@ -121,8 +121,8 @@ impl Semaphore {
                 Woken::TimedOut => {
                     self.inner.bury_holders(me);
                     if deadline.has_passed() {
-                        // It may have been woken in this instant; a permit
-                        // left lying would then wake nobody else.
+                        // This thread may have been woken in this instant; a permit
+                        // that it left would then wake nobody else.
                         if self.inner.take(me, true) {
                             return Ok(());
                         }

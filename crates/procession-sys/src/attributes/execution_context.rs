@@ -1,9 +1,10 @@
-//! What a process that is started finds around it, apart from its program and
-//! its environment: all that exec passes on.
+//! The execution context of a process: all that exec passes on to a program, apart from
+//! its arguments and its environment.
 //!
-//! Two looks that are equal mean that processes started at either moment cannot
-//! tell which it was. Left out is what nobody can see from within (the parent's
-//! name), and what exec resets (handlers, timers, the death signal).
+//! If two looks are equal, a process that is started at one moment cannot be told from
+//! a process that is started at the other. A look leaves out what a process cannot see
+//! from within (its parent's name) and what exec resets (handlers, timers, the death
+//! signal).
 //!
 //! # Safety
 //! Two calls read numbers of the process.
@@ -19,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fd::streams::{self, Stream};
 use crate::limits::rlimits::Limits;
 
-/// Holds what a process would inherit that the calling thread starts now.
+/// Holds everything that a process would inherit if the calling thread started it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecutionContext {
     /// Lines of the kernel's description of the calling thread.
@@ -41,8 +42,7 @@ pub struct ExecutionContext {
     streams: [Option<Stream>; 3],
 }
 
-/// Beginnings of the lines of `status` that a child's would have, too
-/// (proc_pid_status(5)).
+/// Beginnings of those lines of `status` that a child inherits (proc_pid_status(5)).
 const INHERITED: [&str; 15] = [
     "Umask:",
     "Uid:",
@@ -164,7 +164,8 @@ mod tests {
         // Where the tests run at the least priority, nothing is left to lower.
         let lowered = getpriority_process(None).unwrap() < 19;
         assert_eq!(shows(priority), lowered, "priority");
-        // Whoever started the tests may ignore it already: the change shows.
+        // The parent of the tests may ignore the signal already; either way the change
+        // shows.
         let signal = || {
             // SAFETY: neither disposition runs anything.
             let set = |to| unsafe { libc::signal(libc::SIGUSR1, to) };

@@ -1,4 +1,5 @@
-//! What a process may set about itself: its name, its end, whom it adopts.
+//! Settings of this process itself: its name, the signal at its parent's end, whether
+//! it adopts orphans.
 
 use std::ffi::CString;
 
@@ -39,18 +40,17 @@ pub fn death_signal() -> Result<Option<i32>> {
         .map_err(|e| refused("prctl", "look at the death signal", e))
 }
 
-/// Returns the process that this one is a child of; `None` where a sandbox keeps that
-/// from it.
+/// Returns the process that this one is a child of; `None` where a sandbox hides it.
 #[must_use]
 pub fn parent() -> Option<u32> {
-    // A denial is a negative number, and this is all that is told of it.
+    // A denial shows only as a negative number.
     i32::try_from(std::os::unix::process::parent_id())
         .ok()
         .map(i32::unsigned_abs)
 }
 
-/// Names the calling thread, as `ps` and `top` show it; the first thread's
-/// name is the process's. What is too long is cut.
+/// Names the calling thread, as `ps` and `top` show it; the first thread's name is the
+/// process's. A name that is too long is cut.
 ///
 /// # Errors
 /// When the kernel refuses (a sandbox).

@@ -1,9 +1,11 @@
-//! What a process may do: its ids, capabilities, namespaces and filters.
+//! The privileges of a process: its ids, capabilities, namespaces and filters.
 //!
-//! A program may drop some of it at any time, and expects that what it starts from
-//! there on has no more. What a server forks has what the server has; so who uses
-//! one compares. Quicker than [`ExecutionContext`](crate::attributes::execution_context), which reads
-//! all that exec passes on: it is asked at every start.
+//! A program may drop some of them at any time, and expects that a process which it
+//! starts afterwards has no more. A process that a server forks has the server's
+//! privileges; so a client of a server compares its own with the server's at every
+//! start. This is quicker than
+//! [`ExecutionContext`](crate::attributes::execution_context), which reads all that
+//! exec passes on.
 //!
 //! # Safety
 //! Plain calls that fill what is on the stack.
@@ -19,7 +21,7 @@ use rustix::fs::{Mode, OFlags, open, readlinkat_raw};
 use rustix::process::getgroups;
 use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
 
-/// What the calling thread may do, and what it starts.
+/// The privileges of the calling thread and of processes that it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Privileges {
     /// Real, effective and saved, of user and group.
@@ -37,7 +39,7 @@ pub struct Privileges {
 
 /// Namespaces that a child lives in.
 const NAMESPACES: [&str; 8] = [
-    // Changed with any other by who is not privileged.
+    // A process without privileges cannot change it without changing another.
     "user",
     "cgroup",
     "ipc",
@@ -54,8 +56,9 @@ impl Privileges {
     pub fn look() -> Self {
         let sets = capabilities(None).ok();
         let has = |wanted| sets.is_none_or(|sets| sets.effective.contains(wanted));
-        // What takes a privilege to be changed is not looked at without it: whoever
-        // had it at another time differs in that.
+        // A namespace that only a privileged process can change is not looked at in a
+        // process without the privilege: if the process had the privilege at another
+        // time, its capabilities differ.
         let most = match has(CapabilitySet::SYS_ADMIN) {
             true => NAMESPACES.len(),
             false => 1,
@@ -104,7 +107,7 @@ fn groups() -> Vec<u32> {
     groups.into_iter().map(|group| group.as_raw()).collect()
 }
 
-/// Returns a number for each namespace, 0 where nobody tells.
+/// Returns a number for each namespace, 0 where the system does not tell.
 fn namespaces(names: &[&str]) -> [u64; NAMESPACES.len()] {
     let mut found = [0; NAMESPACES.len()];
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

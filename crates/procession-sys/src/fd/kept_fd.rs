@@ -4,17 +4,18 @@
 //! A program may close every descriptor at any time (daemons and sandboxes do),
 //! or start with a standard stream closed. So each that the engine keeps is
 //! moved past the standard streams, and remembers which file it was open on:
-//! before a use that would do damage to another's file, or believe it, the
-//! number is looked at. Between the look and the use another thread may still
-//! close it; that is the race that every program with such a thread has.
+//! before a use that would damage another file, or be misled by it, the engine looks
+//! whether the number still means that file. Another thread may still close the
+//! descriptor between the look and the use; every program with such a thread has that
+//! race.
 //!
 //! Files without an inode of their own (epoll, eventfd, and pidfds before Linux
 //! 6.9) cannot be told apart this way: see [`PidFd`](crate::process::pidfd::PidFd)
 //! and [`Epoll`](crate::wait::epoll::Epoll). `docs/descriptors.md` lists all.
 //!
 //! # Safety
-//! A number that is another's is forgotten instead of closed. Whoever is lent
-//! the later of several descriptors borrows it from a list that only grows.
+//! A number that names another file by now is forgotten instead of closed. A later
+//! descriptor of several is borrowed from a list that only grows.
 
 #![expect(unsafe_code, reason = "a descriptor that may not be ours to close")]
 
@@ -79,15 +80,15 @@ impl From<Stat> for FileId {
 #[derive(Debug)]
 pub struct Known {
     device: AtomicU64,
-    /// 0 where a sandbox forbids to ask: then it has to be believed.
+    /// 0 where a sandbox forbids the look: then the number is believed.
     inode: AtomicU64,
     /// In nanoseconds since boot.
     seen: AtomicU64,
 }
 
-/// How long a number is believed after it was looked at, in nanoseconds: too short
-/// for a program to close it, give it to another file and come back, and long
-/// enough that what is used all the time is hardly ever looked at.
+/// How long a number is believed after a look, in nanoseconds: too short for a program
+/// to close it, use it for another file and come back; and long enough that a
+/// descriptor in constant use is hardly ever looked at.
 pub const TRUST: u64 = 100_000;
 
 impl Known {
@@ -107,11 +108,11 @@ impl Known {
     pub fn set(&self, fd: impl AsFd) {
         let file = FileId::of(fd);
         let (device, inode) = file.map_or((0, 0), |file| (file.device, file.inode));
-        // Relaxed, as all here: who changes the descriptor of what others use just
-        // then has them fail in any case.
+        // Relaxed, as all here: a thread that changes the descriptor while others use
+        // it makes their calls fail in any case.
         self.device.store(device, Ordering::Relaxed);
         self.inode.store(inode, Ordering::Relaxed);
-        // The first use comes after who knows what.
+        // Much may have happened before the first use.
         self.seen.store(0, Ordering::Relaxed);
     }
 
@@ -145,7 +146,7 @@ impl Known {
     }
 }
 
-/// Owns a descriptor whose number may be another's by the next use.
+/// Owns a descriptor whose number may name another file by the next use.
 #[derive(Debug)]
 pub struct KeptFd {
     fd: ManuallyDrop<OwnedFd>,
@@ -173,27 +174,27 @@ impl KeptFd {
         self.known.is(&*self.fd).then(|| self.fd.as_fd())
     }
 
-    /// As [`ours`](Self::ours), for what is used often: looks again only some time
-    /// after it has last looked.
+    /// As [`ours`](Self::ours), for descriptors in constant use: looks again only some
+    /// time after the last look.
     #[must_use]
     pub fn lately_ours(&self) -> Option<BorrowedFd<'_>> {
         self.known.was_lately(&*self.fd).then(|| self.fd.as_fd())
     }
 
-    /// Names the file, if that was to be known.
+    /// Names the file, if the system told it.
     #[must_use]
     pub fn file(&self) -> Option<FileId> {
         self.known.file()
     }
 
-    /// Lends the number unlooked at: for what does no harm to another's file,
-    /// and is not believed.
+    /// Lends the number without a look: for uses that do no harm to another file, and
+    /// whose answer nobody trusts.
     #[must_use]
     pub fn unverified(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// Gives the descriptor away; `None` when it is ours no longer.
+    /// Gives the descriptor away; `None` if it is not ours any more.
     #[must_use]
     pub fn into_fd(mut self) -> Option<OwnedFd> {
         let is_ours = self.ours().is_some();
@@ -217,11 +218,11 @@ impl Drop for KeptFd {
     }
 }
 
-/// Owns a descriptor that can be opened anew when it was lost.
+/// Owns a descriptor that can be opened anew if the program has closed it.
 #[derive(Debug)]
 pub struct RenewedFd {
     first: KeptFd,
-    /// What was opened in its place; null until then. Set once.
+    /// The descriptor that was opened in its place; null until then. Set once.
     next: AtomicPtr<RenewedFd>,
 }
 
@@ -309,7 +310,7 @@ impl RenewedFd {
 }
 
 impl RenewedFd {
-    /// Closes all but the first. Whoever calls this is the last to use `self`.
+    /// Closes all but the first. The caller is the last to use `self`.
     fn free_later(&self) {
         let unlink = |one: &Self| one.next.swap(std::ptr::null_mut(), Ordering::AcqRel);
         let mut next = unlink(self);

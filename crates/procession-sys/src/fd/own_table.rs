@@ -1,16 +1,18 @@
 //! Work in a thread that has a table of descriptors of its own.
 //!
-//! What a thread does of its own accord must not open a descriptor, not even in
-//! passing: the program may close all of its own in that very moment, and use the
-//! numbers, and then it is the program's file that the thread closes. So such work is
-//! done in a thread that leaves the program's table first: by one system call, which
-//! copies the standard streams and nothing else, so that what the program closes is
-//! closed, whatever this thread is doing. It ends with the work, and so does its table.
+//! A thread that works in the background must not open a descriptor in the program's
+//! table, not even for a moment: the program may close all its descriptors in that very
+//! moment and use the numbers for files of its own, and the thread would then close one
+//! of those. So such a thread first leaves the program's table, by one system call that
+//! copies the standard streams and nothing else. A descriptor that the program closes
+//! is then closed, whatever the thread is doing. The thread ends with the work, and its
+//! table with the thread.
 //!
-//! What it needs of the program's descriptors it opens anew by the table of the thread
-//! that waits for it, which is the program's. What it opens must not be kept beyond
-//! its end, by number or otherwise: no function that keeps descriptors for the whole
-//! process may be called (to ring a doorbell, to sweep up children).
+//! If the work needs a descriptor of the program, it opens that file anew by the table
+//! of the thread that waits for it, which is the program's. No descriptor that the
+//! thread opens may be kept beyond its end, by number or otherwise. So the thread must
+//! not call a function that keeps descriptors for the whole process: it rings no
+//! doorbell and sweeps up no children.
 //!
 //! # Safety
 //! One call that rustix lacks takes three numbers.
@@ -31,10 +33,10 @@ use crate::process::fork::refusal;
 use crate::signals::BlockedSignals;
 use crate::signals::masked_thread::{self, STACK};
 
-/// What is being done, for errors.
+/// The attempt, for the text of errors.
 const WHAT: &str = "leave the program's table of descriptors";
 
-/// Lends what the program has open to a thread that has a table of its own.
+/// Lends the program's descriptors to a thread that has a table of its own.
 #[derive(Debug)]
 pub struct ProgramsTable {
     /// The thread that waits for it.
@@ -93,7 +95,7 @@ fn leave() -> Result<()> {
 }
 
 impl ProgramsTable {
-    /// Tells whether the program has open what is kept.
+    /// Tells whether the program still has a kept descriptor open.
     #[must_use]
     pub fn has(&self, kept: &KeptFd) -> bool {
         let seen = stat(self.path(kept)).ok().map(FileId::from);
@@ -105,14 +107,15 @@ impl ProgramsTable {
         format!("/proc/self/task/{}/fd/{number}", self.thread)
     }
 
-    /// Opens anew what the program has under a number that is kept, under the same
-    /// number: what is started from here is to be like what is started from there.
+    /// Opens the file of a kept descriptor anew, under the same number, so that a
+    /// process that is started from here inherits the same as one that is started from
+    /// there.
     ///
     /// # Errors
     /// `Invalid` when the program has closed it.
     pub fn open(&self, kept: &KeptFd, flags: OFlags) -> Result<OwnedFd> {
         let lost = || Error::new(ErrorKind::Invalid, "the program has closed a descriptor");
-        // Before it is opened: of another's file that might do something.
+        // Looked at before it is opened: opening another file might have an effect.
         if !self.has(kept) {
             return Err(lost());
         }

@@ -2,10 +2,10 @@
 
 use rustix::io::Errno;
 
-/// Writes what it can; nobody is told what it could not.
+/// Writes as much as it can, and drops the rest without an error.
 ///
-/// A child by fork may find the standard library's own stderr locked for ever, by a thread
-/// that only its parent has.
+/// In a forked child, the standard library's own stderr may be locked for ever by a thread
+/// that only the parent has.
 pub fn write(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match rustix::io::write(rustix::stdio::stderr(), bytes) {

@@ -18,13 +18,14 @@ use rustix::io::{Errno, FdFlags, dup3, fcntl_getfd};
 use crate::error::{Error, Result};
 use crate::fd::kept_fd::LAST_STREAM;
 
-/// What is read from and written to in the place of a closed stream.
+/// The file that is read from and written to in the place of a closed stream.
 pub const NOTHING: &std::ffi::CStr = c"/dev/null";
 
 /// A standard stream that is open, and that a child has, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Stream {
-    /// What it is open on: device, inode, and device again if it is one.
+    /// The file that it is open on: device, inode, and the device's own number if the
+    /// file is a device.
     target: (u64, u64, u64),
     /// How it is open.
     mode: u32,
@@ -36,8 +37,8 @@ pub fn look() -> [Option<Stream>; 3] {
     [0, 1, 2].map(look_at)
 }
 
-/// Returns a number for each stream that is the same while it is open on the same;
-/// 0 for one that is closed.
+/// Returns a number for each stream that stays the same while the stream is open on the
+/// same file; 0 for a closed stream.
 #[must_use]
 pub fn digests() -> [u64; 3] {
     look().map(|stream| {
@@ -90,7 +91,7 @@ pub fn fill() -> Result<()> {
     Ok(())
 }
 
-/// Opens what stands for a closed stream.
+/// Opens the file that stands for a closed stream.
 ///
 /// # Errors
 /// `Limit` when no descriptor is left.
@@ -99,7 +100,7 @@ pub fn nothing() -> Result<OwnedFd> {
         .map_err(|e| Error::os("open /dev/null for a closed stream", e))
 }
 
-/// Makes a stream of this process what a descriptor is open on.
+/// Redirects a stream of this process to the file of a descriptor.
 ///
 /// # Errors
 /// When the kernel refuses.

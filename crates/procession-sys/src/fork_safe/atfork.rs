@@ -1,4 +1,4 @@
-//! Running code around every `fork` of this process, whoever calls it.
+//! Running code around every `fork` of this process, from whichever code it is called.
 //!
 //! # Safety
 //! The handlers are plain functions that live as long as the program.

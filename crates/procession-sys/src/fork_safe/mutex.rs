@@ -69,8 +69,8 @@ impl<T> ForkMutex<T> {
         }
     }
 
-    /// Makes it free and gives it a new value, in the child of a fork that was not waited
-    /// with; the old one may be half changed and is left as it is.
+    /// Makes it free and gives it a new value, in the child of a fork that did not take
+    /// the mutex first. The old value may be half changed, and is not dropped.
     ///
     /// # Safety
     /// No other thread uses it, as right after a fork.

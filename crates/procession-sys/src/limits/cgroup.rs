@@ -74,8 +74,8 @@ impl Cgroup {
         let Some((root, point)) = self.mounts.lines().find_map(|line| mount(line, &mounted)) else {
             return Vec::new();
         };
-        // In a container the path may be the host's: what is not below the
-        // mount's root cannot be seen, and the mount itself is our group.
+        // In a container the path may be the host's: a path that is not below the
+        // mount's root cannot be seen, and then the mount itself is our group.
         let below = Path::new(group)
             .strip_prefix(&root)
             .unwrap_or(Path::new(""));

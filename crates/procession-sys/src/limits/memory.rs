@@ -4,9 +4,9 @@ use std::fs;
 
 use crate::limits::cgroup::{Cgroup, Directory};
 
-/// Returns the bytes of memory that this process and what shares its control
-/// group may use; `None` where nothing tells. No limit may be a number larger than
-/// any machine.
+/// Returns the bytes of memory that the processes of this control group may use
+/// together; `None` where the system does not tell. Where there is no limit, the number
+/// may be larger than any machine's memory.
 #[must_use]
 pub fn group_limit() -> Option<u64> {
     let limits = Cgroup::of_self().directories("memory");

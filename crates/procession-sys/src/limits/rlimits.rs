@@ -1,4 +1,4 @@
-//! What the kernel lets this process use at most.
+//! The limits that the kernel sets for this process.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,9 +20,9 @@ pub enum Resource {
 /// Says how much of a resource may be used; `None` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What holds now; the process may change it up to `maximum`.
+    /// The limit in force; the process may change it up to `maximum`.
     pub current: Option<u64>,
-    /// What only a privileged process may raise.
+    /// The highest limit, which only a privileged process may raise.
     pub maximum: Option<u64>,
 }
 
@@ -50,8 +50,8 @@ pub fn most_processes() -> u64 {
     getrlimit(Kind::Nproc).current.unwrap_or(u64::MAX)
 }
 
-/// Lets another process of this user start as many as this one may, if it may start
-/// less; returns whether that was so.
+/// Lets another process of this user start as many processes as this one may, if it may
+/// start fewer; returns whether it was changed.
 pub fn share_processes(pid: u32) -> bool {
     let ours = most_processes();
     let other = i32::try_from(pid).ok().and_then(Pid::from_raw);
@@ -81,11 +81,12 @@ fn processes_of(pid: u32) -> Option<(u64, u64)> {
     Some((fields.next()??, fields.next()??))
 }
 
-/// Below that many processes and threads of a user or a group, each counts.
+/// If a user or a control group may have fewer processes and threads than this, each
+/// counts.
 const SCARCE: u64 = 512;
 
-/// Tells whether there may be so few processes here that those which nobody has asked
-/// for yet would be in the way of others, of threads, and of other programs.
+/// Tells whether so few processes are allowed here that processes booted ahead would
+/// leave too few for other processes, threads and programs.
 #[must_use]
 pub fn processes_are_scarce() -> bool {
     if getrlimit(Kind::Nproc)
@@ -98,7 +99,7 @@ pub fn processes_are_scarce() -> bool {
     Cgroup::of_self()
         .directories("pids")
         .into_iter()
-        // Where there is no limit the file says so, in a word.
+        // Where there is no limit, the file says so in a word.
         .filter_map(|(Directory::V1(group) | Directory::V2(group))| read(group.join("pids.max")))
         .any(|limit| limit < SCARCE)
 }

@@ -68,7 +68,7 @@ impl Mapping {
     /// Returns the address of `offset`.
     ///
     /// # Panics
-    /// When `offset + len` lies outside: an offset that somebody made up.
+    /// When `offset + len` lies outside the mapping, as an invented offset may.
     #[must_use]
     pub fn at(&self, offset: u64, len: u64) -> NonNull<u8> {
         let end = offset.checked_add(len);
@@ -81,7 +81,8 @@ impl Mapping {
         unsafe { self.base.add(offset as usize) }
     }
 
-    /// Returns the addresses of the mapping's first byte and of what follows it.
+    /// Returns the address of the mapping's first byte, and the address behind its
+    /// last.
     #[must_use]
     pub fn addresses(&self) -> (usize, usize) {
         let start = self.base.as_ptr() as usize;
@@ -100,7 +101,7 @@ impl Mapping {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(e @ (Errno::NOMEM | Errno::FAULT | Errno::HWPOISON)) => {
-                    // A fault is what a touch would have died of.
+                    // A touch would have died of this fault.
                     let e = if e == Errno::FAULT { Errno::NOMEM } else { e };
                     return Err(Error::os(format_args!("back {len} bytes with memory"), e));
                 }
@@ -126,8 +127,8 @@ impl Mapping {
             .or_else(|_| file.release(offset, len))
     }
 
-    /// Copies a range to the same place of another file, but for what is zero there
-    /// already.
+    /// Copies a range to the same place of another file, except for pages that hold
+    /// only zeros.
     ///
     /// # Errors
     /// `OutOfMemory` when the system has no memory for it.

@@ -1,9 +1,9 @@
 //! The anonymous shared-memory file behind an arena.
 //!
 //! Once it is mapped, its descriptor is needed for two things only: to be passed
-//! on to fresh images, and where the kernel cannot back the mapping. If the
-//! program has closed it, it is found again: by the mapping, which a privileged
-//! process may open, or at a relative that has the file open, too.
+//! on to fresh images, and where the kernel cannot back the mapping. If the program has
+//! closed it, the engine opens the file again: by the mapping, which a privileged
+//! process may do, or by a relative that has the file open, too.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -22,14 +22,14 @@ use crate::steps::step;
 #[derive(Debug)]
 pub struct MemFd(RenewedFd);
 
-/// What a family's memory is called where files are listed.
+/// The name of a family's memory in lists of files.
 const NAME: &str = "procession";
 
-/// What it is called among the mappings of a process (proc_pid_maps(5)).
+/// Its name among the mappings of a process (proc_pid_maps(5)).
 pub const MAPPED_AS: &[u8] = b"/memfd:procession";
 
-/// Returns how large a file this process may make; `None` for any size. One
-/// that is to be larger would not be refused but cost a SIGXFSZ.
+/// Returns how large a file this process may make; `None` for any size. The kernel does
+/// not refuse a larger file, but sends SIGXFSZ.
 #[must_use]
 pub fn largest_file() -> Option<u64> {
     getrlimit(Resource::Fsize).current
@@ -112,7 +112,7 @@ impl MemFd {
         table.open(self.0.last(), OFlags::RDWR)
     }
 
-    /// Goes on with another file, whose descriptor it takes over.
+    /// Replaces the file by another, whose descriptor it takes over.
     ///
     /// # Errors
     /// `Invalid` when the program has closed that already.
@@ -149,7 +149,8 @@ impl MemFd {
             step();
             match fs::fallocate(self.fd()?, FallocateFlags::empty(), offset, len) {
                 Ok(()) => return Ok(()),
-                // A signal stops a long fallocate half way; what was done stays.
+                // A signal stops a long fallocate half way; the part that was backed
+                // stays so.
                 Err(rustix::io::Errno::INTR) => {}
                 Err(e) => {
                     let what = format_args!("back {len} bytes with memory");
@@ -209,7 +210,7 @@ fn at_relative(pid: u32, file: Option<FileId>) -> Option<KeptFd> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let look = OFlags::PATH | OFlags::CLOEXEC;
     let found = entries.flatten().map(|entry| entry.path()).find(|path| {
-        // Not opened for real before it is known to be what is looked for.
+        // Opened for use only once it is known to be the file that is looked for.
         fs::open(path, look, Mode::empty()).is_ok_and(|fd| FileId::of(fd) == file)
     })?;
     open(&found)

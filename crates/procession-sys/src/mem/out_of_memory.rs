@@ -1,13 +1,13 @@
-//! What a process leaves behind when it dies because it was refused memory.
+//! The report that a process leaves behind when it dies because it was refused memory.
 //!
-//! A program that cannot have memory aborts, as Rust does, or reads from where
-//! nothing is. Seen from outside that is a signal like any other. So who dies by
-//! one of these signals, right after the kernel has said ENOMEM, says so in a
-//! word of shared memory. The error number is the thread's last: a program that
-//! was refused memory, went on without, and crashed for another reason before
-//! any other call failed, is taken for one that died of it. Rust may print a
-//! backtrace before it aborts, which loses the number; who aborts is therefore
-//! also asked whether it is in the middle of `handle_alloc_error`.
+//! A program that is refused memory aborts, as Rust does, or reads from an invalid
+//! address. From outside, that is a signal like any other. So a process that dies by
+//! one of these signals right after the kernel has said ENOMEM reports it in a word of
+//! shared memory. The error number is the thread's last: a program that was refused
+//! memory, went on without, and crashed for another reason before any other call
+//! failed, is taken for one that died of it. Rust may print a backtrace before it
+//! aborts, which loses the number; for an abort, the handler therefore also looks
+//! whether the thread is inside `handle_alloc_error`.
 //!
 //! # Safety
 //! The handler calls `getpid`, `sigaction` and `raise`, which signal-safety(7)
@@ -27,19 +27,19 @@ use crate::error::{Error, Result};
 /// The signals by which programs end that cannot have memory.
 const SIGNALS: [i32; 3] = [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS];
 
-/// Where the word lies; null when nothing is to be left.
+/// The address of the word; null when there is nothing to report to.
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The process that is to leave it, and not a forked copy.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// What was done before for each of the signals.
+/// The earlier disposition of each of the signals.
 static BEFORE: Before = Before(UnsafeCell::new([MaybeUninit::uninit(); SIGNALS.len()]));
 
 struct Before(UnsafeCell<[MaybeUninit<libc::sigaction>; SIGNALS.len()]>);
 
-// SAFETY: written once, by who turned `WORD` from null, before any handler that
-// reads it is installed.
+// SAFETY: written once, by the thread that turned `WORD` from null, before any handler
+// that reads it is installed.
 unsafe impl Sync for Before {}
 
 /// Has this process store 1 into `word` when it dies for lack of memory, until
@@ -79,7 +79,7 @@ pub unsafe fn leave_in(word: NonNull<AtomicU32>) -> Result<()> {
     Ok(())
 }
 
-/// Leaves nothing any more. The handlers stay.
+/// Stops reporting. The handlers stay.
 pub fn forget() {
     WORD.store(std::ptr::null_mut(), Ordering::SeqCst);
 }

@@ -6,7 +6,7 @@ use std::io::Read as _;
 /// Holds what one look showed, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResidentSize {
-    /// What is in RAM, without what other processes share.
+    /// Bytes in RAM, without pages that other processes share.
     pub resident: u64,
     /// Private writable memory, in RAM or not: what [`Resource::Data`] limits,
     /// and the stack.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// The system's number for a child that has ended by itself where it should
-/// not have (ECHILD), as against one that was killed.
+/// The error number for a child that ended by itself where it should not have (ECHILD),
+/// as opposed to a child that was killed.
 pub const FAILED: i32 = libc::ECHILD;
 
 /// Says how a process ended: with an exit code, or by a signal.

@@ -1,8 +1,8 @@
 //! A copy of this process.
 //!
 //! # Safety
-//! `fork` is for those who know that no other thread holds a lock that the
-//! child will need; all else of this directory is safe to use in the child.
+//! The caller of `fork` knows that no other thread holds a lock that the child will
+//! need; everything else in this directory is safe to use in the child.
 
 #![expect(unsafe_code, reason = "fork(2)")]
 
@@ -25,9 +25,9 @@ pub enum Forked {
 /// around forks (see [`atfork`](crate::fork_safe::atfork)).
 ///
 /// # Safety
-/// Only the calling thread exists in the child. What other threads were in the
-/// middle of (a lock of std, a half-written table) stays so for ever there:
-/// the child may use only what copes with that.
+/// Only the calling thread exists in the child. If another thread was in the middle of
+/// something (held a lock of std, had half written a table), that stays so for ever in
+/// the child: the child may use only what copes with that.
 ///
 /// # Errors
 /// `Limit` when there may be no more processes, `OutOfMemory` when the
@@ -55,8 +55,8 @@ pub fn thread_count() -> Option<usize> {
     (count > 0).then_some(count)
 }
 
-/// Says why the system gives no new process, or thread, which counts as one; `what` is
-/// what was tried.
+/// Says why the system gives no new process, or no new thread, which counts as one;
+/// `what` names the attempt.
 #[must_use]
 pub fn refusal(what: &str, error: io::Error) -> Error {
     match error.raw_os_error() {

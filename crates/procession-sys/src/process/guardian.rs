@@ -1,19 +1,21 @@
-//! A process that this one has started and that is no child of it, until it is taken.
+//! A process that this one has started, and that becomes its child only when it is
+//! adopted.
 //!
-//! Whoever waits for just any child (`wait`, `waitpid(-1)`) must not meet a process
-//! that the program knows nothing of, and its SIGCHLD is not for one. So between such
-//! a process and this one stands a *guardian*: it shares this one's memory, as the
-//! child of a vfork does, starts the process, and sleeps. It is a child of ours that
-//! no wait tells of, as it was cloned with no signal for its end; exec would undo
-//! that, which is why the process cannot be such a child itself.
+//! A program that waits for any child (`wait`, `waitpid(-1)`), or counts SIGCHLD, must
+//! not meet a process that it knows nothing of. So a *guardian* stands between such a
+//! process and this one: it shares this one's memory, as the child of a vfork does,
+//! starts the process, and sleeps. The guardian is a child of ours that no wait
+//! reports, as it was cloned with no signal for its end. Exec would undo that, so the
+//! process cannot be such a child itself.
 //!
-//! To take the process, we say that we adopt orphans, and let the guardian end: the
-//! kernel makes us the parent, as if we had started it. A guardian ends with us and
-//! with the process: it has a descriptor of each, and no other. When the process ends, it
-//! reaps it, and leaves how it ended in memory of ours: nobody else could tell, before
-//! Linux 6.15, and init, who would reap it otherwise, takes its time. When we end, it kills
-//! the process: that hears of our end by a signal with a handler, which one that is stopped
-//! does not run.
+//! To adopt the process, we tell the kernel that we adopt orphans, and let the guardian
+//! end: the kernel makes us the parent, as if we had started the process. A guardian
+//! ends with us and with the process: it has a descriptor of each, and no other. When
+//! the process ends, the guardian reaps it and writes its exit status to our memory:
+//! before Linux 6.15 nobody else could tell it, and init, which would reap the process
+//! otherwise, takes its time. When we end, the guardian kills the process: the process
+//! itself learns of our end by a signal with a handler, which a stopped process does
+//! not run.
 //!
 //! # Safety
 //! A guardian runs on a stack of its own. While it may use the C library, whose
@@ -48,7 +50,7 @@ const STACK: usize = 128 << 10;
 /// What `ps` and `top` call a guardian.
 const NAME: &[u8; 16] = b"parked spare\0\0\0\0";
 
-/// What is being done, for errors.
+/// The attempt, for the text of errors.
 const WHAT: &str = "start a process aside";
 
 /// Keeps a process apart from this one. Dropping it leaves the process to init.
@@ -56,9 +58,10 @@ const WHAT: &str = "start a process aside";
 pub struct Guardian {
     /// 0 once it has ended.
     guardian: libc::pid_t,
-    /// Who has cloned it: in a forked copy it is somebody else's.
+    /// The process that has cloned it: a forked copy does not own it.
     owner: u32,
-    /// In use by it; the first whole word tells how the process ended ([`ENDED`]).
+    /// The guardian's stack; its first whole word tells how the process ended
+    /// ([`ENDED`]).
     stack: Vec<u8>,
 }
 
@@ -76,7 +79,7 @@ fn ending(stack: &[u8]) -> *const AtomicU32 {
         .cast()
 }
 
-/// What a guardian is told, and tells.
+/// The orders of a guardian, and its answers.
 struct Task<'a> {
     start: &'a mut dyn FnMut() -> u32,
     /// A descriptor of us, which it keeps: it ends when that is readable.
@@ -90,9 +93,10 @@ struct Task<'a> {
 }
 
 const STARTED: u32 = 1;
-/// A sandbox denies what it must do.
+/// A sandbox denies a call that it needs.
 const REFUSED: u32 = 2;
-/// It is in another pid namespace, where the numbers that it is told are others.
+/// It is in another pid namespace, where the process ids that it was given mean other
+/// processes.
 const ELSEWHERE: u32 = 3;
 
 /// Calls `start` in a guardian, whose child is what that starts.
@@ -122,9 +126,9 @@ pub fn start_aside(start: &mut dyn FnMut() -> u32) -> Result<Guardian> {
     let held_back = BlockedSignals::all();
     // SAFETY: in bounds, and aligned as every stack must be.
     let top = unsafe { top.sub(top as usize % 64) };
-    // SAFETY: the stack is in use until the guardian has ended, which whoever owns it
-    // waits for; the task until it has told. Until then this thread is in bare system
-    // calls, and deaf.
+    // SAFETY: the stack is in use until the guardian has ended, which its owner waits
+    // for; the task until it has told. Until then this thread is in bare system calls,
+    // and deaf.
     let guardian = unsafe {
         libc::clone(
             guard,
@@ -141,7 +145,7 @@ pub fn start_aside(start: &mut dyn FnMut() -> u32) -> Result<Guardian> {
     let mut ended = false;
     while task.told.load(Ordering::Acquire) == 0 && !ended {
         wait_while_zero(&task.told);
-        // Somebody may kill it before it has told.
+        // It may be killed before it has answered.
         ended = has_ended(guardian);
     }
     drop(held_back);
@@ -151,7 +155,8 @@ pub fn start_aside(start: &mut dyn FnMut() -> u32) -> Result<Guardian> {
         stack,
     };
     match task.told.load(Ordering::Acquire) {
-        // What ends at once takes its guardian along, and has been started all the same.
+        // A process that ends at once ends its guardian, too; it was started all the
+        // same.
         STARTED => Ok(aside),
         REFUSED => Err(refused(
             "close_range",
@@ -191,7 +196,7 @@ impl Guardian {
         // writes it as an atomic, too.
         let word = unsafe { &*ending(&self.stack) };
         loop {
-            // Before the look: what it told was told before its end.
+            // Before the look: the guardian wrote its answer before its end.
             let is_over = deadline.has_passed() || self.is_over();
             // Acquire pairs with the Release in `guard`.
             let told = word.load(Ordering::Acquire);
@@ -258,7 +263,7 @@ impl Drop for Guardian {
 /// process over, another's would be taken over, too.
 static TURN: AtomicU32 = AtomicU32::new(0);
 
-/// Holds [`TURN`]. That of a process that this one is a copy of means nothing.
+/// Holds [`TURN`]. In a forked copy, the turn of the original means nothing.
 struct Turn;
 
 impl Turn {
@@ -266,7 +271,7 @@ impl Turn {
         let me = std::process::id();
         loop {
             let holder = TURN.load(Ordering::Relaxed);
-            // Acquire pairs with the Release of who had it before.
+            // Acquire pairs with the Release of the last holder.
             let taken = || TURN.compare_exchange(holder, me, Ordering::Acquire, Ordering::Relaxed);
             if holder != me && taken().is_ok() {
                 return Self;
@@ -282,7 +287,7 @@ impl Drop for Turn {
     }
 }
 
-/// What a guardian does. It never returns.
+/// Runs the guardian; never returns.
 extern "C" fn guard(task: *mut c_void) -> c_int {
     // SAFETY: the task lives until it is told.
     let task = unsafe { &mut *task.cast::<Task<'_>>() };
@@ -310,7 +315,8 @@ extern "C" fn guard(task: *mut c_void) -> c_int {
         pid = (task.start)();
         // SAFETY: it takes numbers only. A failure leaves a number that is no descriptor.
         ward = unsafe { bare(libc::SYS_pidfd_open, [pid as usize, 0, 0, 0, 0]) } as RawFd;
-        // What we kept open others would wait for.
+        // Another process may wait for the end of a file that we keep open, so all are
+        // closed.
         let other = if ward < 0 { owner } else { ward };
         let (low, high) = (owner.min(other), owner.max(other));
         if low > 0 {
@@ -338,7 +344,7 @@ extern "C" fn guard(task: *mut c_void) -> c_int {
         // SAFETY: the list has two entries. No time, and no signals, are given.
         ready = unsafe { bare(libc::SYS_ppoll, [list, 2, 0, 0, 8]) };
     }
-    // A process that is stopped does not hear by itself that its owner has ended.
+    // A stopped process does not learn by itself that its owner has ended.
     if told == STARTED && ward >= 0 && list[0].revents != 0 {
         let signal = libc::SIGKILL as usize;
         // SAFETY: it takes numbers, and no further information.
@@ -377,7 +383,7 @@ fn tell_ending(pid: u32, ending: *const AtomicU32) {
     unsafe { bare(libc::SYS_futex, [ending as usize, WAKE, ALL, 0, 0]) };
 }
 
-/// What a bare system call returns that a signal has interrupted.
+/// The result of a bare system call that a signal has interrupted.
 const INTERRUPTED: isize = -(libc::EINTR as isize);
 
 const WAKE: usize = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize;

@@ -1,18 +1,19 @@
-//! A process that ends when its parent does, whatever either is doing.
+//! Ends a process when its parent ends, whatever either is doing.
 //!
 //! A parent holds the only write end of a pipe. A child that shall not outlive
 //! it reopens the read end, which gives it an open file of its own, and asks
-//! the kernel for a signal when something happens to it. Nothing is ever
-//! written, so what happens is that the parent has ended, or closes what it has
-//! not opened; a handler looks which ([`parentage`]), and ends the child at once.
-//! The parent's thread that started the child may end before (unlike with
-//! PR_SET_PDEATHSIG), the child needs no thread, and may be stuck anywhere.
+//! the kernel for a signal when something happens to it. Nothing is ever written, so
+//! the signal means that the parent has ended, or that it closes descriptors that it
+//! has not opened; a handler finds out which ([`parentage`]), and ends the child at
+//! once if the parent has ended. The thread that started the child may end earlier
+//! (unlike with PR_SET_PDEATHSIG); the child needs no thread, and may be stuck
+//! anywhere.
 //!
 //! The write end must not live on in a forked child, so a fork closes it there:
 //! the family's fork handlers call [`hold_for_fork`], [`free_after_fork`] and
 //! [`close_inherited`]. Exec closes it by itself.
 //!
-//! A child that execs another program leaves its lifeline, and so does one that
+//! A child that execs another program loses its lifeline, and so does a child that
 //! closes all descriptors.
 //!
 //! [`parentage`]: crate::process::parent_exit
@@ -51,8 +52,8 @@ pub fn read_end() -> Result<KeptFd> {
     let failed = |e| refused("pipe2", "open a lifeline", e);
     let mut ends = ENDS.lock();
     if !ends.own.last().is_some_and(Pipe::is_of_use) {
-        // There is none yet, or the program has closed it, or become another user,
-        // who may not reopen it.
+        // There is no lifeline yet; or the program has closed it, or has become another
+        // user, who may not reopen it.
         ends.own.push(Pipe::open().map_err(failed)?);
     }
     let read = ends.own.last().and_then(|pipe| pipe.read.ours());
@@ -83,7 +84,7 @@ pub fn read_end_by(table: &ProgramsTable) -> Result<OwnedFd> {
     let pipe = ends.own.last().filter(|pipe| pipe.user == geteuid());
     let pipe = pipe.ok_or_else(missing)?;
     let end = table.open(&pipe.read, OFlags::RDONLY | OFlags::NONBLOCK)?;
-    // Without its other end nobody would hear of our end.
+    // Without its other end no child would learn of our end.
     match table.has(&pipe.write) {
         true => Ok(end),
         false => Err(missing()),
@@ -114,7 +115,7 @@ pub fn close_inherited() {
 #[derive(Debug)]
 #[must_use = "dropping it lets the process outlive its parent"]
 pub struct Lifeline {
-    /// Closing it ends the arrangement.
+    /// Closing it ends the watch.
     #[expect(dead_code, reason = "held for its effect")]
     armed: Armed,
     /// After the other, which no signal may outlive.
@@ -151,7 +152,7 @@ impl Lifeline {
         let (read_end, _) = inherited()?;
         let file = reopen(read_end.as_fd()).map_err(|e| Error::os("reopen a lifeline", e))?;
         arm(&file, signal)?;
-        // What happened before it was armed raised no signal.
+        // A hang-up before the signal was armed raised none.
         if poll::is_hung_up(&read_end)?
             && let Some(signal) = Signal::from_named_raw(signal)
         {
@@ -168,7 +169,7 @@ impl Lifeline {
         own: rustix::io::Result<OwnedFd>,
         parent: u32,
     ) -> Result<Self> {
-        // Where the signal cannot be handled, none that the parent gives is false.
+        // Where no handler can be set, every hang-up counts as the parent's end, and kills.
         let minded = ParentExit::by(parent).ok();
         let signal = minded
             .as_ref()
@@ -179,7 +180,7 @@ impl Lifeline {
             // sandbox denies us the signal.
             _ => Armed::ByThread(watch(read_end)?),
         };
-        // What happened before it was armed raised no signal.
+        // A hang-up before the signal was armed raised none.
         if poll::is_hung_up(read_end)? {
             parent_exit::look();
         }
@@ -222,7 +223,7 @@ struct Pipe {
     write: KeptFd,
     /// The process that has the write end.
     maker: u32,
-    /// Whose it is.
+    /// The user that the process runs as.
     user: Uid,
 }
 
@@ -290,7 +291,7 @@ fn watch(read_end: BorrowedFd<'_>) -> Result<KeptFd> {
     let body = move || {
         use poll::{PollFd, PollFlags, poll};
         loop {
-            // What the program has closed says nothing of the parent any more.
+            // A descriptor that the program has closed says nothing of the parent.
             let (Some(alive), Some(stopped)) = (read_end.ours(), stopped.ours()) else {
                 return;
             };
@@ -303,7 +304,8 @@ fn watch(read_end: BorrowedFd<'_>) -> Result<KeptFd> {
                 Ok(_) => end(),
                 // Signals are other threads' business.
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                // Blind: it is safer to end than to become an orphan.
+                // The thread cannot watch any more: it is safer to end than to become
+                // an orphan.
                 Err(_) => end(),
             }
         }

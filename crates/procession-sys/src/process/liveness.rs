@@ -17,9 +17,9 @@ pub fn boot_time() -> u64 {
 /// Tells whether the process that had `pid` at `seen` (boot time) still runs.
 ///
 /// A zombie does not run. A pid that was given to a newer process is told
-/// apart by that process's start, which lies after `seen`. Without a descriptor to
-/// look by, whoever has the pid is believed to be the one, and to run: a death may be
-/// noticed late, but what a living process holds must not be taken from it.
+/// apart by that process's start, which lies after `seen`. Without a descriptor to look
+/// by, the process that has the pid is taken for the one meant, and for running: a
+/// death may be noticed late, but a living process must not lose what it holds.
 #[must_use]
 pub fn is_alive(pid: u32, seen: u64) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
@@ -111,7 +111,7 @@ mod tests {
             .unwrap();
         let seen = boot_time();
         assert!(is_alive(child.id(), seen));
-        // A process that started after the time given is somebody else.
+        // A process that started after the given time is another one.
         assert!(!is_alive(child.id(), seen - 10_000_000_000));
         let id = child.id();
         drop(child.stdin.take());

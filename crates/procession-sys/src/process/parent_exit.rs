@@ -1,13 +1,13 @@
-//! Whether the process that this one belongs to has ended, or only closed its
-//! end of the lifeline.
+//! Finds out whether this process's owner has ended, or only closed its end of the
+//! lifeline.
 //!
-//! The kernel says the same of both. A program may close all descriptors, so a
-//! signal handler looks: a parent that lives, and is still the same program,
-//! has the family's memory mapped. If it has ended, or nobody can tell, this
-//! process ends by SIGKILL. If not, it is tied by the death signal from there on to
-//! the process that forked it, or whom it has been given to: the parent, or one that
-//! ends with it. The signal comes when that one's *thread* ends, or for a reason of its
-//! own, so the handler looks again.
+//! The kernel reports both alike. A program may close all descriptors, so a signal
+//! handler looks: a parent that lives, and is still the same program, has the family's
+//! memory mapped. If the parent has ended, or nothing tells, this process ends by
+//! SIGKILL. Otherwise the death signal ties this process to its parent in the kernel's
+//! sense: the process that forked it or has adopted it, which is the owner or ends with
+//! the owner. That signal comes when a *thread* of that process ends, or for another
+//! reason, so the handler looks again.
 //!
 //! # Safety
 //! The handler makes system calls only, those that signal-safety(7) allows and
@@ -25,11 +25,11 @@ use crate::signals::{self, Disposition};
 /// The process whose end ends this one; 0 for nobody.
 static PARENT: AtomicI32 = AtomicI32::new(0);
 
-/// Ends this process with another, as far as the signal tells of its end.
+/// Ends this process when another ends, as far as the signal tells of that end.
 #[derive(Debug)]
 #[must_use = "dropping it lets the process outlive its parent"]
 pub struct ParentExit {
-    /// What the signal did before.
+    /// The disposition of the signal before.
     before: Disposition,
 }
 
@@ -62,7 +62,7 @@ impl Drop for ParentExit {
 /// Whether the death signal was set by the handler.
 static TIED: AtomicBool = AtomicBool::new(false);
 
-/// Does what the handler does, when there was a hang-up before it was armed.
+/// Does what the handler does, for a hang-up that came before the handler was armed.
 pub fn look() {
     on_hang_up(0);
 }
@@ -90,8 +90,8 @@ fn end_unless(lives: bool) {
         let me = unsafe { libc::getpid() };
         // SAFETY: as above.
         unsafe { libc::kill(me, libc::SIGKILL) };
-        // A sandbox denies even that. What a shell says of who was killed:
-        // SAFETY: a plain call.
+        // A sandbox denies even that. The exit code that a shell reports for a killed
+        // process: SAFETY: a plain call.
         unsafe { libc::_exit(128 + libc::SIGKILL) };
     }
 }
@@ -129,7 +129,7 @@ fn lives(pid: i32) -> bool {
 /// Tells whether what is read from a file holds a text.
 fn holds(file: i32, wanted: &[u8]) -> bool {
     let mut bytes = [0u8; 2048];
-    // What may be the beginning of the text, from the read before.
+    // The bytes of the last read that may be the beginning of the text.
     let mut kept = 0;
     loop {
         let room = &mut bytes[kept..];

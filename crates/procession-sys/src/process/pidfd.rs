@@ -1,4 +1,4 @@
-//! A descriptor of a process: it can be waited on, and never means another.
+//! A descriptor of a process: it can be waited on, and never means another process.
 //!
 //! # Safety
 //! Two system calls that rustix lacks are made by hand: signals by any number,
@@ -26,8 +26,8 @@ use crate::wait::time::Deadline;
 
 /// Owns a descriptor of a process; readable once the process has ended.
 ///
-/// One that the program has closed is opened anew by the process's number, which
-/// is known to be its own still by when the process was started.
+/// If the program has closed it, it is opened anew by the process id; the start time of
+/// the process shows whether the id still means the same process.
 #[derive(Debug)]
 pub struct PidFd {
     fd: RenewedFd,
@@ -42,8 +42,8 @@ pub struct PidFd {
 impl PidFd {
     /// Opens the process that has `pid` now.
     ///
-    /// Only the parent, before it reaps, knows for sure whom the number means;
-    /// anybody else checks afterwards (see [`is_alive`]).
+    /// Only the parent, before it reaps, knows for sure which process the number means;
+    /// any other caller checks afterwards (see [`is_alive`]).
     ///
     /// # Errors
     /// `Dead` when no process has that number.
@@ -74,7 +74,7 @@ impl PidFd {
     /// `Dead` when it has ended and been reaped; `Limit` when no descriptor is left.
     pub fn open_again(pid: u32, seen: u64) -> Result<Self> {
         let again = Self::open(pid)?;
-        // Looked at after it was opened: the number may be another's by now.
+        // Looked at after it was opened: the number may mean another process by now.
         if !started_before(pid, seen) {
             let message = format!("process {pid} is gone");
             return Err(Error::new(ErrorKind::Dead, message));
@@ -88,14 +88,15 @@ impl PidFd {
         self.seen
     }
 
-    /// Lends the descriptor as it was opened at first: what is polled by the program,
-    /// which may have closed it since.
+    /// Lends the descriptor that was opened first, which the program polls, and may
+    /// have closed.
     #[must_use]
     pub fn unverified(&self) -> BorrowedFd<'_> {
         self.fd.first().unverified()
     }
 
-    /// Lends a descriptor that is of this process, whatever the program has closed.
+    /// Lends a descriptor of this process, also if the program has closed the first
+    /// one.
     ///
     /// # Errors
     /// `Dead` when it was lost and the process has ended and been reaped; `Limit`
@@ -114,11 +115,11 @@ impl PidFd {
         )
     }
 
-    /// Opens a child that this process has just started. One that cannot be
-    /// watched must not run: it is killed and reaped.
+    /// Opens a child that this process has just started. A child that cannot be watched
+    /// must not run: it is killed and reaped.
     ///
-    /// One that is gone already has ended, and somebody has reaped it: another thread
-    /// that waits for just any child, or the kernel, where SIGCHLD is ignored.
+    /// A child that is gone already has ended and was reaped: by another thread that
+    /// waits for any child, or by the kernel, where SIGCHLD is ignored.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left.
@@ -133,9 +134,9 @@ impl PidFd {
         }
     }
 
-    /// Opens a process that has just been started by a guardian of ours. One that is
-    /// gone already has ended: its guardian goes with it, and init reaps it. One that
-    /// cannot be watched must not run: it is killed.
+    /// Opens a process that has just been started by a guardian of ours. A process that
+    /// is gone already has ended, and its guardian with it; init reaps it. A process
+    /// that cannot be watched must not run: it is killed.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left.
@@ -192,7 +193,8 @@ impl PidFd {
         self.fd.into_first().into_fd().ok_or_else(closed)
     }
 
-    /// Returns the number of the process; once reaped, it may be another's.
+    /// Returns the number of the process; once the process was reaped, the number may
+    /// mean another.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
@@ -221,7 +223,7 @@ impl PidFd {
         }
     }
 
-    /// Sends a signal, 0 for none; tells whether there was somebody to get it.
+    /// Sends a signal, 0 for none; tells whether the process was there to get it.
     ///
     /// # Errors
     /// When the signal does not exist or the process is another user's.
@@ -258,8 +260,8 @@ impl PidFd {
     /// Sends a signal where that is not allowed by the descriptor, or the process
     /// is another user's.
     ///
-    /// The number is the process's own until it is reaped, and who may reap a child
-    /// of ours does so only after we have seen its end.
+    /// The number is the process's own until it is reaped, and a child of ours is
+    /// reaped only after we have seen its end.
     fn send_signal_by_number(&self, signal: i32, denied: io::Error) -> Result<bool> {
         if !self.has_its_number() {
             return Ok(false);
@@ -283,7 +285,7 @@ impl PidFd {
     }
 
     /// Tells whether the process has not been reaped, so that nobody else has its
-    /// number. Without /proc one that has ended is taken for reaped: no signal
+    /// number. Without /proc a process that has ended is taken for reaped: no signal
     /// reaches it either way.
     fn has_its_number(&self) -> bool {
         match self.fd().ok().and_then(pid_of) {
@@ -339,7 +341,8 @@ impl PidFd {
         if options.contains(WaitIdOptions::NOWAIT) {
             return self.exit_info().map(Some).ok_or_else(failed);
         }
-        // Only its parent asks, which is who keeps its number from being another's.
+        // Only its parent asks, and as long as the parent does not reap it, no other
+        // process has the number.
         match waitpid(self.pid, libc::WNOHANG) {
             Ok(status) => Ok(status),
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Err(self.is_no_child()),
@@ -348,13 +351,16 @@ impl PidFd {
     }
 
     fn is_no_child(&self) -> Error {
-        let message = format!("process {} is no child left to reap", self.pid);
+        let message = format!(
+            "process {} is not a child of this process, or was reaped before",
+            self.pid
+        );
         Error::new(ErrorKind::Invalid, message)
     }
 
-    /// Returns how a process ended that somebody else reaps, or has reaped;
-    /// `None` before its end, and where the kernel does not tell (once reaped,
-    /// before 6.15; until then, where /proc is missing).
+    /// Returns how a process ended that another process reaps, or has reaped; `None`
+    /// before its end, and where the kernel does not tell (once reaped, before 6.15;
+    /// until then, where /proc is missing).
     #[must_use]
     pub fn exit_info(&self) -> Option<ExitStatus> {
         if self.is_gone {
@@ -368,12 +374,12 @@ impl PidFd {
 
     fn told_until_reaped(&self) -> Option<ExitStatus> {
         let status = ProcStatus::of(self.pid)?;
-        // 0 also stands for what we may not know.
+        // 0 also stands for a status that we may not know.
         if status.exit_code == 0 && !has_our_ids(self.pid) {
             return None;
         }
-        // A zombie takes signals; once it is reaped, nobody does, and its number
-        // may be another's.
+        // A zombie takes signals; once it is reaped, no process does, and the number
+        // may mean another.
         let is_its_own = status.is_zombie() && self.send_signal(0).unwrap_or(false);
         is_its_own.then(|| ExitStatus::from_wait_status(status.exit_code))
     }
@@ -392,15 +398,15 @@ impl PidFd {
     }
 }
 
-/// Kills and reaps a child that this process has just started and cannot watch;
-/// returns how it ended, if that is to be known.
+/// Kills and reaps a child that this process has just started and cannot watch; returns
+/// how it ended, if the system tells.
 #[must_use]
 pub fn abandon(pid: u32) -> Option<ExitStatus> {
-    // A child that has not been reaped, or else nobody of ours has the number.
+    // Either the child has not been reaped, or no child of ours has the number.
     if let Some(status) = waitpid(pid, libc::WNOHANG).ok()? {
         return Some(status);
     }
-    // SAFETY: nobody else reaps, so the number still means our child.
+    // SAFETY: no other thread reaps it, so the number still means our child.
     unsafe { libc::kill(libc::pid_t::try_from(pid).ok()?, libc::SIGKILL) };
     waitpid(pid, 0).ok()?
 }

@@ -24,7 +24,7 @@ use crate::process::fork::refusal;
 use crate::process::guardian::{Guardian, start_aside};
 use crate::process::pidfd::PidFd;
 
-/// Starts a program that all is prepared for; returns an error number and its id.
+/// Starts a prepared program; returns an error number and the process id.
 type Run<'a> = &'a mut dyn FnMut() -> (c_int, u32);
 
 /// Says which program to start, and with what.
@@ -70,8 +70,8 @@ impl Spawn<'_> {
         PidFd::of_child(pid)
     }
 
-    /// As [`start`](Self::start), but nobody is told of the process who waits for just
-    /// any child of this one, until it is adopted.
+    /// As [`start`](Self::start), but until the process is adopted, no wait for any
+    /// child of this process reports it.
     ///
     /// # Errors
     /// As [`start`](Self::start), and where a sandbox is in the way.
@@ -91,8 +91,8 @@ impl Spawn<'_> {
         }
     }
 
-    /// Hands over what starts the program, which tells an error number or the new
-    /// process's id and allocates nothing.
+    /// Calls `take` with the function that starts the program; that returns an error
+    /// number or the new process's id, and allocates nothing.
     fn prepared(&self, take: &mut dyn FnMut(Run<'_>) -> Result<()>) -> Result<()> {
         let program = c_string(self.program.as_os_str(), "the program's path")?;
         let argv = self.arguments()?;
@@ -210,7 +210,7 @@ fn pointers(strings: &[CString]) -> Vec<*mut c_char> {
         .collect()
 }
 
-/// What the child does to its descriptors and directory before exec.
+/// The changes of descriptors and directory that the child makes before exec.
 struct FileActions(libc::posix_spawn_file_actions_t);
 
 impl FileActions {
@@ -247,8 +247,8 @@ impl FileActions {
         // SAFETY: the object is initialised.
         let code = unsafe { libc::posix_spawn_file_actions_addclose(&raw mut self.0, number) };
         match code {
-            // Beyond the limit of open files, which was lowered: the C library does
-            // not name such a one, and the child cannot close what it is not told.
+            // The number is beyond the limit of open files, which was lowered: the C
+            // library refuses to name it, so the child cannot close it.
             libc::EBADF => Ok(()),
             code => check(code),
         }

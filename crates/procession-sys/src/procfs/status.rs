@@ -1,4 +1,4 @@
-//! What /proc tells of a process or one of its threads.
+//! The state of a process, or of one of its threads, as /proc shows it.
 //!
 //! All of it may be gone, hidden (hidepid) or out of date by the time it is
 //! read: answers are optional, and good for showing, not for deciding.
@@ -25,13 +25,13 @@ pub struct ProcStatus {
     pub start_time: u64,
     /// Bytes of its memory that are in RAM, shared ones included.
     pub resident: u64,
-    /// The status word of one that has ended and waits to be reaped; 0 of any
-    /// other, and where we may not know.
+    /// The status word of a process that has ended and waits to be reaped; 0 for any
+    /// other, and where the system does not tell.
     pub exit_code: i32,
 }
 
 impl ProcStatus {
-    /// Looks at process `pid`; `None` when there is none to be seen.
+    /// Looks at process `pid`; `None` when /proc does not show it.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         Self::read(&procfs::path(pid, "stat")?)
@@ -56,7 +56,7 @@ impl ProcStatus {
     }
 
     fn read(path: &str) -> Option<Self> {
-        // All of it in one call, as nobody knows its length beforehand.
+        // Read in one call, as its length is not known beforehand.
         let mut bytes = [0; LONGEST];
         let len = File::open(path).ok()?.read(&mut bytes).ok()?;
         Self::parse(bytes.get(..len)?)
@@ -122,8 +122,8 @@ fn channel(path: &str) -> Option<String> {
     (!name.is_empty() && name != "0").then_some(name)
 }
 
-/// Tells whether all ids of process `pid` are those that this one acts under,
-/// so that the kernel tells it all; a process with capabilities may know more.
+/// Tells whether all ids of process `pid` are those that this process acts under, so
+/// that the kernel lets it see everything; a process with capabilities may see more.
 #[must_use]
 pub fn has_our_ids(pid: u32) -> bool {
     let path = procfs::path(pid, "status");

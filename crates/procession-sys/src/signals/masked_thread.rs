@@ -1,7 +1,7 @@
 //! A thread that no signal reaches.
 //!
-//! A signal for the process must find a thread of the program: one that waits
-//! would be interrupted, and does not learn of what another took.
+//! A signal for the process must reach a thread of the program, so that it interrupts
+//! the thread's wait; if this thread took the signal, the program would not notice.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::signals::BlockedSignals;
 /// Bytes of the thread's stack: it does little.
 pub(crate) const STACK: usize = 256 << 10;
 
-/// Holds a thread that works aside.
+/// Holds a background thread.
 #[derive(Debug)]
 pub struct MaskedThread {
     handle: JoinHandle<()>,
@@ -24,8 +24,8 @@ pub struct MaskedThread {
 }
 
 impl MaskedThread {
-    /// Starts a thread; it inherits what the calling one has (processors,
-    /// priority), but no signal reaches it.
+    /// Starts a thread; it inherits processors and priority of the calling one, but no
+    /// signal reaches it.
     ///
     /// # Errors
     /// `Limit` when there can be no other thread.
@@ -48,10 +48,9 @@ impl MaskedThread {
         self.handle.thread().unpark();
     }
 
-    /// Blocks until the thread has ended, and the system does not count it any
-    /// more.
+    /// Blocks until the thread has ended and the system has ceased to count it.
     pub fn join(self) {
-        // It panicked: whoever needs what it did will do that again.
+        // It panicked: a caller that needs its work does the work again.
         let _ = self.handle.join();
         wait_until_gone(self.number.load(Ordering::Relaxed));
     }
@@ -67,8 +66,8 @@ pub(crate) fn own_number() -> u32 {
     rustix::thread::gettid().as_raw_pid().unsigned_abs()
 }
 
-/// Blocks until the system does not count a thread any more that was joined: the
-/// joiner is let go an instant before it is quite gone.
+/// Blocks until the system has ceased to count a thread that was joined: a join returns
+/// an instant before the thread is quite gone.
 pub(crate) fn wait_until_gone(number: u32) {
     let path = format!("/proc/self/task/{number}");
     while Path::new(&path).exists() {

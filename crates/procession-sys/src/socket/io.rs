@@ -57,7 +57,7 @@ fn pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd)> {
         .map_err(|e| refused("socketpair", "create a pair of sockets", e))
 }
 
-/// Makes calls on `fd` fail rather than wait, or wait again; for everybody who
+/// Makes calls on `fd` fail rather than wait, or wait again, in every process that
 /// shares its open file.
 ///
 /// # Errors
@@ -84,8 +84,8 @@ pub fn unsent(fd: impl AsFd) -> Result<usize> {
     Ok(usize::try_from(waiting).unwrap_or(0))
 }
 
-/// Sends no more: once all is received, the other end finds an end. For
-/// everybody who shares the socket.
+/// Ends sending, for every process that shares the socket: once everything was
+/// received, the other end finds the end of the stream.
 ///
 /// # Errors
 /// When `fd` is no socket.
@@ -93,7 +93,8 @@ pub fn stop_sending(fd: impl AsFd) -> Result<()> {
     shutdown(fd, Shutdown::Write).map_err(|e| Error::os("close one way of a socket", e))
 }
 
-/// Receives no more: whoever waits to receive, or sends to it, finds an end.
+/// Ends receiving: a process that waits to receive finds the end of the stream, and a
+/// process that sends to it is refused.
 ///
 /// # Errors
 /// When `fd` is no socket.
@@ -149,8 +150,8 @@ pub fn send_all(
 ///
 /// # Errors
 /// `Interrupted` when a signal arrived or may have, `TimedOut` when the
-/// deadline passed: call again to receive the rest. `Closed` when nobody holds
-/// the other end and all that they sent was received; a message may be cut
+/// deadline passed: call again to receive the rest. `Closed` when no process holds the
+/// other end and everything that was sent has been received; a message may be cut
 /// (`filled` > 0).
 pub fn recv_exact(
     fd: impl AsFd,
@@ -240,14 +241,14 @@ fn recv_until(
     Ok(())
 }
 
-/// Says what bytes are moved over; a socket is tried first.
+/// Says what the bytes go through; a socket is tried first.
 #[derive(Clone, Copy)]
 enum Kind {
     Socket,
     Other,
 }
 
-/// Says by which call bytes are received.
+/// Says which call receives the bytes.
 #[derive(Clone, Copy)]
 enum Call {
     Recv(RecvFlags),

@@ -1,8 +1,8 @@
 //! A socket by which any member can send descriptors to one that it names.
 //!
-//! Its abstract name vanishes with it, and strangers can see it and send to
-//! it. So a message begins with a secret, which sender and receiver share in
-//! the family's memory; what comes without it is dropped unseen.
+//! Its abstract name vanishes with it. Strangers can see the name and send to it, so a
+//! message begins with a secret, which sender and receiver share in the family's
+//! memory; a message without the secret is dropped unread.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -25,10 +25,10 @@ const SECRET_BYTES: usize = 8;
 pub struct Mailbox(KeptFd);
 
 impl Mailbox {
-    /// Hangs up the mailbox of a member of a family.
+    /// Opens the mailbox of a member of a family.
     ///
     /// # Errors
-    /// When it has one already, or no descriptor is left (`Limit`).
+    /// When the member has one already, or no descriptor is left (`Limit`).
     pub fn bind(family: u128, stamp: u32) -> Result<Self> {
         let failed = |call, e| {
             let what = format_args!(
@@ -111,7 +111,8 @@ fn send(
             match send_with_fds(socket, &secret.to_ne_bytes(), some, deadline) {
                 Ok(_) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The second is what a socket says whose other end went after `reach`.
+                // The second is the error of a socket whose other end has gone after
+                // `reach`.
                 Err(error)
                     if error.kind() == ErrorKind::Closed
                         || error.errno() == Some(Errno::CONNREFUSED.raw_os_error()) =>

@@ -1,9 +1,9 @@
 //! How long to spin before parking, learnt from how it went lately.
 //!
-//! Waking a parked peer takes 40 to 60 microseconds; one that spins answers in
-//! one. But a spinner on a processor that others want costs more than it
-//! gains. So: no spinning with a single processor, less where it did not pay,
-//! and an end of it when a yield shows that somebody else wanted to run.
+//! Waking a parked peer takes 40 to 60 microseconds; a peer that spins answers in one.
+//! But spinning on a processor that other threads want costs more than it gains. So
+//! there is no spinning with a single processor, less of it where it has not paid off,
+//! and an end of it once a yield shows that another thread wanted to run.
 //!
 //! Numbers are remembered for hints alone: several threads may share one, and
 //! an update that is lost does no harm.
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::primitive::relax;
 
-/// A yield that takes longer than this has let somebody else run.
+/// A yield that takes longer than this has let another thread run.
 const SHARED: Duration = Duration::from_micros(15);
 
 /// Looks before the first yield: about a microsecond's worth.
@@ -43,7 +43,7 @@ impl Default for AdaptiveSpin {
 }
 
 impl AdaptiveSpin {
-    /// Knows nothing yet, and learns from whether spinning has paid.
+    /// Knows nothing yet, and learns from whether spins have paid off.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -51,15 +51,15 @@ impl AdaptiveSpin {
         }
     }
 
-    /// The same, for two who ask and answer in turn: learns from how long waits
-    /// last, parked or not, and has to be [told](Self::learn).
+    /// The same, for two processes that ask and answer in turn: learns from how long
+    /// waits last, parked or not, and has to be [told](Self::learn).
     ///
-    /// To learn from whether spinning paid has a trap for such a pair: once
-    /// both sleep, each waits for two wake-ups, spins in vain as long as that
-    /// lasts longer than it spins, and so both sleep for ever. Here each spins if
-    /// its waits are usually short enough for that, so a pair whose waits are
-    /// mostly wake-ups awakes. The answers of one that is asked seldom, or that
-    /// has much to do, are slept for.
+    /// Learning from whether spins paid off has a trap for such a pair: once both
+    /// sleep, each waits for two wake-ups, which last longer than it spins; so each
+    /// spins in vain, and neither ever spins again. Here each spins if its waits are
+    /// usually short enough, so a pair whose waits are mostly wake-ups begins to spin
+    /// again. A process sleeps while it waits for a peer that is asked seldom or has
+    /// much to do.
     #[must_use]
     pub const fn in_turns() -> Self {
         Self {
@@ -67,7 +67,8 @@ impl AdaptiveSpin {
         }
     }
 
-    /// Spins until `ready`, for as long as seems wise; tells whether it became so.
+    /// Spins until `ready`, for as long as it has learnt to; tells whether it became
+    /// so.
     pub fn spin(&self, mut ready: impl FnMut() -> bool) -> bool {
         if ready() {
             return true;
@@ -91,8 +92,8 @@ impl AdaptiveSpin {
         matches!(spun, Spun::Ready)
     }
 
-    /// Notes how long a wait was, from before the spin to its end; only who spins
-    /// [`in_turns`](Self::in_turns) learns from that.
+    /// Notes how long a wait was, from before the spin to its end; only a spin
+    /// [`in_turns`](Self::in_turns) learns from it.
     pub fn learn(&self, waited: Duration) {
         if let Memory::Waits(waits) = &self.memory {
             waits.learn(waited);
@@ -102,8 +103,8 @@ impl AdaptiveSpin {
 
 /// Looks until `ready` some hundred times; tells whether it became so.
 ///
-/// For what another process has for well under a microsecond, such as a lock
-/// of the engine: no time to learn anything, nor to ask the clock.
+/// For a thing that another process has for well under a microsecond, such as a lock of
+/// the engine: there is no time to learn anything, nor to ask the clock.
 #[inline]
 pub fn spin_briefly(mut ready: impl FnMut() -> bool) -> bool {
     !cfg!(loom) && looks(BRIEF, &mut ready)
@@ -159,7 +160,7 @@ fn several_processors() -> bool {
     *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from)) > 1
 }
 
-/// Remembers whether spins have paid: more time after each that has, less after
+/// Remembers whether spins have paid off: more time after each that has, less after
 /// each that has not.
 #[derive(Debug)]
 struct SpinMemory {
@@ -173,10 +174,10 @@ impl SpinMemory {
     /// The longest spin: twice what waking a parked peer costs.
     const LONGEST: u32 = 100_000;
 
-    /// The shortest that is worth it.
+    /// The shortest spin that is worth it.
     const SHORTEST: u32 = 10_000;
 
-    /// Once spinning does not pay, it is tried again every so many times.
+    /// Where spinning does not pay off, it is tried again after so many waits.
     const PROBE: u32 = 32;
 
     const fn new() -> Self {

@@ -1,12 +1,11 @@
 //! A descriptor that any member of the family can make readable.
 //!
-//! Whoever waits in `poll` binds a doorbell; whoever has news rings it by name,
-//! without having been given a descriptor. The name is an abstract Unix
-//! address, which vanishes with its socket. It holds the family's random id,
-//! but /proc/net/unix shows it, so strangers may ring too: a ring only ever
-//! means "look again". A member rings in the network namespace in which it joined
-//! and in the one that it is in now; a bell that was hung up in another it rings in
-//! vain.
+//! A process that waits in `poll` binds a doorbell; another rings it by its name,
+//! without having been given a descriptor. The name is an abstract Unix address, which
+//! vanishes with its socket. The name holds the family's random id, but /proc/net/unix
+//! shows it, so strangers may ring, too: a ring only ever means "look again". A member
+//! rings in the network namespace in which it joined and in the one that it is in now;
+//! it cannot reach a bell that was bound in another.
 //!
 //! # Safety
 //! The socket to ring with is opened once per process, as long as the program
@@ -35,7 +34,7 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// Hangs up the doorbell `number` of member `stamp` of a family.
+    /// Binds the doorbell `number` of member `stamp` of a family.
     ///
     /// A forked child inherits it, and keeps its name taken until the copy is
     /// dropped too.
@@ -57,7 +56,7 @@ impl Doorbell {
         Ok(Self { socket })
     }
 
-    /// Tells whether it still hangs: the program may have closed it.
+    /// Tells whether it is still bound: the program may have closed it.
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.socket.ours().is_some()
@@ -65,13 +64,13 @@ impl Doorbell {
 
     /// Silences the bell until the next ring; tells whether it had been rung.
     pub fn drain(&self) -> bool {
-        // Another's messages are not ours to take.
+        // The messages of another socket are not ours to take.
         let Some(socket) = self.socket.lately_ours() else {
             return false;
         };
         let mut rung = false;
-        // The queue is short, but ringers may be quick: take no more than a
-        // queue's worth, and stay readable if there was more.
+        // The queue is short, but others may ring quickly: this takes no more rings
+        // than a queue holds, and the bell stays readable if there were more.
         for _ in 0..MOST_QUEUED / BATCH {
             match take(socket) {
                 Ok(BATCH) => rung = true,
@@ -116,14 +115,15 @@ fn take(socket: BorrowedFd<'_>) -> std::io::Result<usize> {
 }
 
 impl AsFd for Doorbell {
-    /// Whoever believes what it says asks [`is_up`](Doorbell::is_up) before.
+    /// A caller that trusts the answer of the descriptor asks
+    /// [`is_up`](Doorbell::is_up) first.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.unverified()
     }
 }
 
-/// Rings doorbell `number` of member `stamp`; never blocks. Returns false when
-/// nobody has it any more, so that the caller may forget it.
+/// Rings doorbell `number` of member `stamp`; never blocks. Returns false when no
+/// process has it any more, so that the caller may forget it.
 ///
 /// # Errors
 /// When the system has no descriptor or memory left to ring with. After
@@ -136,13 +136,13 @@ pub fn ring(family: u128, stamp: u32, number: u32) -> Result<bool> {
     let failed = |e| why("sendto", e);
     let address = address(family, stamp, number).map_err(failed)?;
     match send(sender().map_err(|e| why("socket", e))?, &address) {
-        // Too many rings of ours are still unheard, at this bell or at others:
-        // the kernel says the same of both. Or the program closes descriptors just
-        // now. A new socket has rung nowhere yet, and rings in the network namespace
-        // that this thread is in now; the bell may be where we have moved to.
+        // Too many of our rings are still queued, at this bell or at others: the kernel
+        // reports both alike. Or the program closes descriptors just now. A new socket
+        // has rung nowhere yet, and rings in the network namespace that this thread is
+        // in now; the bell may be where we have moved to.
         Ok(false) | Err(Errno::AGAIN | Errno::BADF | Errno::NOTSOCK) => {
             let fresh = open_socket().map_err(|e| why("socket", e))?;
-            // A full queue will be heard.
+            // A full queue is readable already.
             match send(fresh.as_fd(), &address) {
                 Err(Errno::AGAIN) => Ok(true),
                 other => other.map_err(failed),
@@ -152,7 +152,7 @@ pub fn ring(family: u128, stamp: u32, number: u32) -> Result<bool> {
     }
 }
 
-/// Opens what this process rings with, so that a later ring cannot fail for
+/// Opens the socket that this process rings with, so that a later ring cannot fail for
 /// lack of a descriptor. May be called any number of times.
 ///
 /// # Errors
@@ -163,7 +163,7 @@ pub fn prepare() -> Result<()> {
         .map_err(|e| refused("socket", "open a socket to ring doorbells", e))
 }
 
-/// Hangs up a bell of a family that nobody else has, and rings it.
+/// Binds a bell of a family that no other process has, and rings it.
 pub(crate) fn attempt(family: u128) -> Result<()> {
     let bell = Doorbell::bind(family, 0, 0)?;
     ring(family, 0, 0)?;
@@ -172,13 +172,13 @@ pub(crate) fn attempt(family: u128) -> Result<()> {
     Ok(())
 }
 
-/// Rings a bell can hold unheard, at the most (net.unix.max_dgram_qlen is 10,
-/// and 512 where distributions raise it).
+/// The most rings that a bell can hold queued (net.unix.max_dgram_qlen is 10, and 512
+/// where distributions raise it).
 const MOST_QUEUED: usize = 512;
 
 /// The socket that this process rings with, once it has one. A forked child rings
-/// with its parent's: nothing is ever received on it. What was stored is never
-/// freed, as another thread may be about to ring.
+/// with its parent's: nothing is ever received on it. A stored socket is never freed,
+/// as another thread may be about to ring.
 static SENDER: AtomicPtr<KeptFd> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Returns the socket to ring with; opens it on first use, and again when the

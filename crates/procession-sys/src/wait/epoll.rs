@@ -1,12 +1,12 @@
 //! Waiting for any of a standing set of descriptors, one of them a doorbell.
 //!
 //! The program may close the set's own descriptor and use its number again, for a
-//! set of its own perhaps, as event loops do. Sets cannot be told apart by what
-//! `fstat` says; so ours is known by its doorbell, which can be told apart and is
-//! in no other set, and what it reports by a random number.
+//! set of its own perhaps, as event loops do. `fstat` cannot tell one set from another.
+//! So ours is recognised by its doorbell, which `fstat` can tell apart and which is in
+//! no other set, and its reports by a random number.
 //!
 //! # Safety
-//! A number that is another's is forgotten instead of closed.
+//! A number that names another file by now is forgotten instead of closed.
 
 #![expect(unsafe_code, reason = "a descriptor that may not be ours to close")]
 
@@ -35,7 +35,7 @@ pub struct Epoll {
     set: Set,
     bell: Doorbell,
     bell_key: u64,
-    /// Upper bits of what is reported by this set alone.
+    /// Upper bits of the keys that only this set reports.
     tag: u64,
     /// When it was last seen to be ours, in nanoseconds since boot.
     seen: AtomicU64,
@@ -45,14 +45,14 @@ pub struct Epoll {
 enum Set {
     /// The kernel keeps it.
     Kept(ManuallyDrop<OwnedFd>),
-    /// A sandbox denies that: the kernel is told it at each wait.
+    /// A sandbox denies epoll: each wait passes the set to the kernel.
     Told(Mutex<Vec<Entry>>),
 }
 
-/// One descriptor of a set that is told at each wait.
+/// One descriptor of a set that each wait passes to the kernel.
 #[derive(Debug)]
 struct Entry {
-    /// The number of the one that was added.
+    /// The number of the descriptor that was added.
     number: RawFd,
     /// A copy of it.
     copy: KeptFd,
@@ -119,7 +119,8 @@ impl Epoll {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         let is_intact = || match &self.set {
-            // Refused unless it is a set, and has just that file under that number.
+            // The kernel refuses this unless it is a set that has this very file under
+            // this number.
             Set::Kept(fd) => {
                 epoll::modify(&**fd, &self.bell, self.data(self.bell_key), FLAGS).is_ok()
             }
@@ -190,8 +191,8 @@ impl Epoll {
             Set::Told(entries) => return wait_for_told(entries, ready, deadline),
         };
         loop {
-            // Not even looked at if it is another's: some sets forget what they
-            // have reported.
+            // Another's set is not even asked: some sets forget what they have
+            // reported.
             let trusted = boot_time().wrapping_sub(self.seen.load(Ordering::Relaxed)) < TRUST;
             if !trusted && !self.is_ours() {
                 return Err(lost());
@@ -222,10 +223,10 @@ impl Epoll {
     }
 }
 
-/// Makes a set that the kernel keeps, if all is allowed that is done with it.
+/// Makes a set that the kernel keeps, if every call that it takes is allowed.
 fn kept_set() -> rustix::io::Result<OwnedFd> {
     let set = epoll::create(CreateFlags::CLOEXEC).and_then(past_streams)?;
-    // A set is never in itself, which is what the kernel says unless it is denied.
+    // A set cannot contain itself: the kernel says so, unless the call is denied.
     if let Err(denied) = epoll::delete(&set, &set)
         && is_denied(denied)
     {
@@ -271,7 +272,7 @@ fn locked(entries: &Mutex<Vec<Entry>>) -> MutexGuard<'_, Vec<Entry>> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What everything in the set is waited for.
+/// The events that each descriptor in the set is waited for.
 const FLAGS: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
 
 fn failed(error: rustix::io::Errno) -> Error {

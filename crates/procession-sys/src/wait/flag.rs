@@ -1,7 +1,7 @@
 //! A flag by which processes that share it wake each other from `poll`.
 //!
-//! It is a pipe and no eventfd: those have no identity by which to see that the
-//! program has closed one and uses its number for another.
+//! It is a pipe and not an eventfd: an eventfd has no identity by which to see that the
+//! program has closed it and uses its number for another file.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -1,10 +1,11 @@
 //! How a wait for another process is cut into slices.
 //!
-//! Whoever is to end such a wait may be killed at any instruction, also right before it
-//! wakes the waiter. Then no wake-up comes, ever. So no wait is one long sleep: at the end
-//! of each slice the waiter looks for itself, at what it waits for and, where a process has
-//! that, whether this process lives. Reclaim wakes those who wait for what a dead member had;
-//! a slice is how late they are where nobody has seen the death.
+//! The process that is to end such a wait may be killed at any instruction, also right
+//! before it wakes the waiter. Then no wake-up ever comes. So no wait is one long sleep:
+//! at the end of each slice the waiter itself looks at the object that it waits for and,
+//! where a process holds the object, whether that process lives. Reclaim wakes the waiters
+//! of a dead member's objects; where nobody has seen the death, a waiter notices it one
+//! slice late.
 //!
 //! Slices grow while they end in vain. A death at the beginning of a wait is noticed within
 //! milliseconds, and a process that waits for hours looks a few times in a second.
@@ -16,7 +17,7 @@ use crate::wait::time::Deadline;
 /// Milliseconds of an hour.
 const HOUR: u64 = 3_600_000;
 
-/// Says when a waiter looks for itself next.
+/// Says when a waiter looks itself the next time.
 #[derive(Clone, Debug)]
 pub struct WaitSlices {
     slice: Duration,
@@ -24,36 +25,38 @@ pub struct WaitSlices {
 }
 
 impl WaitSlices {
-    /// For what one process has at a time, such as a lock. Only that process can give it
-    /// away, so its death stops everybody; and to ask whether it lives takes one look.
+    /// For an object that one process holds at a time, such as a lock. Only that process
+    /// can release it, so its death stops all others; and one look tells whether it
+    /// lives.
     #[must_use]
     pub const fn for_holder() -> Self {
         Self::growing(4, 64)
     }
 
-    /// For what many may have, or wait for, at a time, such as permits: all of them are asked
-    /// after at the end of a slice.
+    /// For an object that many processes may hold at a time, such as permits: the end of a
+    /// slice looks at all of them.
     #[must_use]
     pub const fn for_holders() -> Self {
         Self::growing(4, 256)
     }
 
-    /// For what nobody has: an item of a queue, an event. Only a process that was killed
-    /// between its change and the wake-up makes a look necessary.
+    /// For a thing that no process holds: an item of a queue, an event. A look is
+    /// necessary only because a process may be killed between its change and the
+    /// wake-up.
     #[must_use]
     pub const fn for_change() -> Self {
         Self::growing(16, 512)
     }
 
-    /// For what another process is about to do, such as to tell how a child has ended. It
-    /// is there soon if that process lives, so slices do not grow.
+    /// For an action that another process is about to take, such as telling how a child
+    /// has ended. It comes soon if that process lives, so slices do not grow.
     #[must_use]
     pub const fn for_answer() -> Self {
         Self::growing(20, 20)
     }
 
-    /// For bytes, or a ring, of a peer whose end shows by itself, on a descriptor, in all
-    /// but rare cases. They need a look at many processes, so it is a rare one, too.
+    /// For bytes, or a ring, from a peer whose end shows on a descriptor in all but rare
+    /// cases. Those cases need a look at many processes, so the look is rare, too.
     #[must_use]
     pub const fn for_peer() -> Self {
         Self::growing(100, 100)
@@ -61,7 +64,7 @@ impl WaitSlices {
 
     /// Makes slices of `first` milliseconds and more, up to `longest`.
     const fn growing(first: u64, longest: u64) -> Self {
-        // In a model slices end when the model says so, and never by the clock.
+        // In a model, slices end when the model says so, and never by the clock.
         let (first, longest) = if cfg!(loom) {
             (HOUR, HOUR)
         } else {

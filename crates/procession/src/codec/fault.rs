@@ -8,13 +8,13 @@ pub struct Fault(Box<Reason>);
 
 #[derive(Clone, Debug)]
 enum Reason {
-    /// What the format found.
+    /// An error of the format.
     Form(postcard::Error),
-    /// What was said in words, by the type or by those who watch over it.
+    /// A text, from the type's implementation or from the checks around it.
     Told(String),
 }
 
-/// What helps whoever has a type that does not cross.
+/// The advice for a type that does not cross.
 pub const ADVICE: &str = "mend the type, or wrap the value in procession::SelfDescribing";
 
 impl Fault {

@@ -1,10 +1,10 @@
-//! What is written beside the index of an enum's variant.
+//! The mark that is written beside the index of an enum's variant.
 //!
 //! Serialize and Deserialize may number variants differently, as `#[serde(skip)]` does,
 //! and may see different kinds of variants. So a few bits of a variant's name and its
 //! kind go along.
 
-/// What a variant has.
+/// The kind of a variant's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Unit,

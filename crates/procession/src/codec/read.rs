@@ -233,7 +233,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-/// The parts of what says itself how many they are, or has as many as its type says.
+/// The parts of a value that names their number itself, or has as many as its type
+/// says.
 struct PartsReader<'a, 'de> {
     reader: &'a mut Reader<'de>,
     left: usize,
@@ -344,7 +345,7 @@ struct Variant<'a, 'de> {
 }
 
 impl Variant<'_, '_> {
-    /// Finds the variant by its mark where its index is another for who reads it.
+    /// Finds the variant by its mark where the reader numbers it differently.
     #[cold]
     fn find(&self) -> Result<Found> {
         if self.variants.is_empty() {
@@ -383,7 +384,7 @@ impl Variant<'_, '_> {
     }
 }
 
-/// How a variant is told to who reads it.
+/// The form in which a variant is passed to its reader.
 enum Found {
     At(u32),
     Called(&'static str),

@@ -1,10 +1,11 @@
-//! Values to postcard's bytes, and to nothing where they would not come back.
+//! Turns values into postcard's bytes, and refuses values that would not come back.
 //!
-//! Postcard's format does not describe itself: who reads it knows from the type alone
-//! what comes next. So a type whose Serialize and Deserialize do not agree is read as
-//! something else, silently. What can be seen here is refused here: fields that are left
-//! out of this value, lengths that are not kept. For what cannot, a number of fields goes
-//! before each struct and a [`Mark`] beside each variant, which `read.rs` compares.
+//! Postcard's format does not describe itself: a reader knows from the type alone what
+//! comes next. So a type whose Serialize and Deserialize do not agree is read as
+//! something else, silently. Faults that show here are refused here: fields that are left
+//! out of this value, lengths that are not kept. For the others, the number of fields
+//! goes before each struct and a [`Mark`] beside each variant, and `read.rs` compares
+//! them.
 
 use postcard::Serializer as Format;
 use postcard::ser_flavors::Flavor;
@@ -215,7 +216,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 }
 
-/// What consists of parts, as many as were announced.
+/// A value that consists of parts, as many as were announced.
 struct PartsWriter<'a, F: Flavor> {
     writer: &'a mut Writer<F>,
     name: &'static str,
@@ -252,7 +253,7 @@ impl<F: Flavor> PartsWriter<'_, F> {
         let name = self.name;
         Fault::told(format!(
             "`{key}` of {name} is left out of this value, as with \
-             `#[serde(skip_serializing_if = ..)]`, and whoever reads it could not know; {ADVICE}"
+             `#[serde(skip_serializing_if = ..)]`, and the reader could not know that; {ADVICE}"
         ))
     }
 }

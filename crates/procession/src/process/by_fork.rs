@@ -1,7 +1,7 @@
 //! Starting a process as a copy of this one: the one start that is unsafe.
 //!
 //! # Safety
-//! What a copy of a process with threads may find half changed is the caller's
+//! A copy of a process with threads may find things half changed. That is the caller's
 //! risk, and every function here says so.
 
 #![expect(unsafe_code, reason = "fork is the caller's risk")]
@@ -33,14 +33,14 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// changing at that instant: in a process with several threads not even
     /// the allocator's locks are sure to be free outside glibc, nor is stdout.
     ///
-    /// What the child itself needs is free: it panics and ends also if other
-    /// threads were panicking, printing or starting processes. A panic's text
-    /// goes to stderr without a backtrace then, and past hooks that were set
-    /// before. For one thing the standard library has no means: if a thread
-    /// was in the middle of `panic::set_hook` or `take_hook`, a panic of the
-    /// child waits for ever; and one that replaces the hook later, without calling
-    /// the one it took, brings back the standard library's, with its locks. So set
-    /// hooks before there are threads and before the first start.
+    /// No lock that the child itself needs is taken: it panics and ends also if other
+    /// threads were panicking, printing or starting processes. A panic's text goes to
+    /// stderr without a backtrace then, and past hooks that were set before. For one
+    /// thing the standard library has no means: if a thread was in the middle of
+    /// `panic::set_hook` or `take_hook`, a panic of the child waits for ever; and one
+    /// that replaces the hook later, without calling the one it took, brings back the
+    /// standard library's, with its locks. So set hooks before there are threads and
+    /// before the first start.
     ///
     /// # Examples
     ///
@@ -76,11 +76,11 @@ unsafe fn start(launch: &Launch, input: &[u8], loans: Loans) -> Result<engine::p
         ..LaunchSpec::default()
     };
     current::introduce_main()?;
-    // What the child can no longer do, as it may find the locks taken.
+    // The child can no longer do this, as it may find the locks taken.
     outcome::watch_panics();
     let told = server::numbers();
     let alone = thread_ids(std::process::id()).len() == 1;
-    // SAFETY: the caller answers for what the copy may find half changed.
+    // SAFETY: the caller answers for anything that the copy finds half changed.
     let forked = fork_with(&orders, || unsafe { fork() })?;
     match forked {
         Forked::Parent(child) => Ok(child),

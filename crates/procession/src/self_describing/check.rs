@@ -1,4 +1,4 @@
-//! Looks a value through for what CBOR would silently make something else of.
+//! Looks through a value for parts that CBOR would silently change.
 
 use std::fmt::Display;
 

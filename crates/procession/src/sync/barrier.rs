@@ -122,7 +122,7 @@ impl Barrier {
         self.0.n_waiting() as usize
     }
 
-    /// Makes the barrier as new; whoever waits gets an error.
+    /// Makes the barrier as new; processes that wait get an error.
     ///
     /// # Errors
     /// When this process belongs to no family.
@@ -142,7 +142,7 @@ impl Barrier {
         Ok(self.0.reset()?)
     }
 
-    /// Breaks the barrier, for those that wait and all that come.
+    /// Breaks the barrier for the processes that wait, and for all that come.
     ///
     /// # Errors
     /// When this process belongs to no family.

@@ -12,7 +12,7 @@ use crate::sync::{in_time, uninterrupted};
 
 /// Lets as many in as there are permits.
 ///
-/// What a process that dies held comes back, up to the initial value.
+/// The permits that a process held when it died come back, up to the initial value.
 ///
 /// # Examples
 ///

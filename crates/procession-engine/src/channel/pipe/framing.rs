@@ -5,8 +5,8 @@
 //! that carries handles, lies in the arena instead: -2, then offset and length of its
 //! block as `u64`.
 //!
-//! A transfer may stop half way, at a deadline or because of a signal, and is
-//! then gone on with. One that is given up in the middle leaves its direction
+//! A transfer may stop half way, at a deadline or because of a signal; the caller then
+//! continues it. A transfer that the caller gives up in the middle leaves its direction
 //! unusable rather than out of step.
 
 use std::os::fd::BorrowedFd;
@@ -57,7 +57,7 @@ enum Stage {
     New,
     /// Its head says how it travels.
     Ready,
-    /// It is the other end's.
+    /// The message belongs to the other end.
     Done,
 }
 
@@ -82,8 +82,9 @@ impl<'a> Sending<'a> {
 
     /// Sets a message out that is the first `len` bytes of a block, which carries loans.
     ///
-    /// Where no more blocks can depart, a short one does not wait: its bytes go alone,
-    /// and the loans are given back by nobody if nobody reads them.
+    /// Where no more blocks can depart, a short message does not wait: its bytes go
+    /// through the socket alone, and if no process reads them, the objects that the
+    /// message carries stay alive until the family ends.
     #[must_use]
     pub fn carrying(fd: BorrowedFd<'a>, track: &'a PipeShared, block: Block, len: usize) -> Self {
         let mut this = Self::new(fd, Some(track), &[]);
@@ -156,7 +157,8 @@ impl<'a> Sending<'a> {
         let lane = track.out();
         let turn = lane.take_turn(deadline);
         if lane.is_broken() {
-            // So that the receiver, wherever it waits, finds an end.
+            // So that the receiver finds an end of the stream, at whatever point it
+            // waits.
             let _ = io::stop_sending(self.fd);
         }
         turn
@@ -201,7 +203,7 @@ impl Drop for Sending<'_> {
             return;
         }
         if self.sent > 0 {
-            // The other end must not take what comes next for the rest.
+            // The other end must not take the next message for the rest of this one.
             if let Some(track) = self.track {
                 track.out().break_off();
             }
@@ -244,8 +246,7 @@ impl<'a> Receiving<'a> {
     /// # Errors
     /// `TimedOut` and `Interrupted`: call again. `Closed` when nobody holds the
     /// other end and no message is left; `Dead` when the sender ended in the
-    /// middle of this one; `Limit` when it is longer than it may be;
-    /// `OutOfMemory`.
+    /// middle of this one; `Limit` when it is longer than `most` bytes; `OutOfMemory`.
     pub fn go_on(&mut self, deadline: Deadline) -> Result<Message> {
         self.fill_head(SHORT_HEAD, deadline)?;
         let kind = i32::from_be_bytes(array(&self.head[..SHORT_HEAD]));
@@ -270,8 +271,8 @@ impl<'a> Receiving<'a> {
         Ok(Message::owned(std::mem::take(&mut self.bytes)))
     }
 
-    /// Tells whether some of it was received, but not all: what comes next is
-    /// no beginning.
+    /// Tells whether a part of the message was received: the next bytes do not begin a
+    /// message.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.filled > 0 && !self.done
@@ -286,8 +287,8 @@ impl<'a> Receiving<'a> {
         Ok(())
     }
 
-    /// Returns how long to wait for the rest before asking for the sender: what
-    /// leaves at once is there, or will never be.
+    /// Returns how long to wait for the rest before looking whether the sender lives. A
+    /// message that leaves in one step has arrived whole, or never will.
     fn slice(&self, len: usize, deadline: Deadline) -> Deadline {
         if self.track.is_some() && len + LONG_HEAD > AT_ONCE {
             WaitSlices::for_peer().end(deadline)
@@ -305,7 +306,7 @@ impl<'a> Receiving<'a> {
             (ErrorKind::Closed, _) if self.is_cut() => Err(cut()),
             (ErrorKind::TimedOut, Some(track)) if in_slice => {
                 if track.incoming().is_cut(family()?) {
-                    // Whoever shares this end must not take the rest for more.
+                    // A process that shares this end must not take the rest for more.
                     let _ = io::stop_receiving(self.fd);
                     return Err(cut());
                 }

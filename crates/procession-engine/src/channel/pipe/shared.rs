@@ -1,11 +1,11 @@
 //! What the two ends of a pipe share beside their sockets.
 //!
-//! `README.md` beside this file tells what it is good for: senders that take
-//! turns, a message cut by a kill that is noticed, and blocks on their way
-//! that are never lost. What goes over the sockets is `framing.rs`.
+//! `README.md` beside this file tells what it serves: senders take turns, a message
+//! that a kill has cut is noticed, and no block on its way is lost. `framing.rs` has
+//! the bytes that go over the sockets.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -30,12 +30,12 @@ pub const LARGE: u64 = 128 * 1024;
 /// Large messages that may be on their way in one direction.
 const MOST_LARGE: usize = 8;
 
-/// Bytes in them; a single one may be larger. Found by trial: with more, messages of
-/// 16 MiB find their memory less often in use lately.
+/// Bytes in them; a single one may be larger. Found by trial: with more, a message of
+/// 16 MiB gets memory less often that was in use lately.
 const MOST_IN_FLIGHT: u64 = 48 << 20;
 
-/// Blocks that may be on their way in one direction: more than a socket has room for
-/// notes of them (278 where it holds 208 KiB, the kernel's own choice).
+/// Blocks that may be on their way in one direction: more than the notes of blocks that
+/// a socket has room for (278 where it holds 208 KiB, the kernel's default).
 const FLIGHTS: usize = 288;
 
 /// Set in a sender's mark when another waits for its turn; never in a stamp.
@@ -45,7 +45,7 @@ const WAITERS: u32 = 1 << 31;
 const WHOLE: u32 = 0;
 /// The message being sent may have left in part.
 const MAY_BE_CUT: u32 = 1;
-/// A message has been left in part by one that sends no more.
+/// A message has left in part, and its sender sends no more.
 const BROKEN: u32 = 2;
 
 /// One end's view of what both ends of a pipe share.
@@ -74,9 +74,9 @@ pub(crate) struct PipeLayout {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Direction {
-    /// Who is sending, or nobody.
+    /// The process that is sending, or nobody.
     sender: AtomicU32,
-    /// Whether what it sends is cut if it ends now.
+    /// Whether its message is cut if it ends now.
     cut: AtomicU32,
     /// Senders that wait for a flight.
     space: Parking,
@@ -137,7 +137,7 @@ impl PipeShared {
         }
     }
 
-    /// Returns the handle while whoever attaches with it knows that this view is
+    /// Returns the handle while a process that attaches with it knows that this view is
     /// held.
     #[must_use]
     pub fn handle(&self) -> PipeHandle {
@@ -182,8 +182,9 @@ impl PipeShared {
             let parked = lane.space.park(ticket, deadline, look);
             drop(waiting);
             match parked {
-                // One that is killed between its notes and its words leaves a
-                // flight that never arrives: nobody shall wait for that.
+                // A sender that is killed after it noted its block, and before it sent
+                // the note of it, leaves a flight that never arrives: no sender waits
+                // for that one.
                 Parked::Look if !lane.has_flight(len) && suspect() => return Ok(false),
                 Parked::Look => {}
                 Parked::TimedOut => return Err(too_late()),
@@ -208,7 +209,7 @@ impl Direction {
         let mut suspicious = false;
         let mut slices = WaitSlices::for_holder();
         loop {
-            // Acquire pairs with the Release of whoever sent last.
+            // Acquire pairs with the Release of the last sender.
             let mark =
                 match self
                     .sender
@@ -280,8 +281,8 @@ impl Direction {
         if mark & !WAITERS != dead.raw() {
             return;
         }
-        // Before the turn is free. Twice does no harm; while the dead has the
-        // turn nobody else begins a message.
+        // Before the turn is free. Doing it twice does no harm; while the dead sender
+        // has the turn, no other begins a message.
         let _ = self
             .cut
             .compare_exchange(MAY_BE_CUT, BROKEN, Ordering::AcqRel, Ordering::Relaxed);
@@ -315,8 +316,8 @@ impl Direction {
 
     /// Returns the flights that may be in use.
     fn taken_once(&self) -> &[InFlight] {
-        // Acquire pairs with the Release in `depart`. Whoever looks for a block was told
-        // of it after that.
+        // Acquire pairs with the Release in `depart`: a receiver looks for a block only
+        // after it has read the note of it.
         let reach = self.reach.load(Ordering::Acquire) as usize;
         &self.flights[..reach.min(FLIGHTS)]
     }
@@ -329,8 +330,8 @@ impl Direction {
         })
     }
 
-    /// Notes a block as being on its way, and makes it the family's; for whoever
-    /// has the turn. Gives it back when there is no flight.
+    /// Notes a block as being on its way, and makes it the family's; only the sender
+    /// that has the turn calls this. Gives the block back when no flight is free.
     pub fn depart(&self, family: &Family, block: Block, len: u64) -> Result<Option<u64>> {
         let free = |flight: &InFlight| flight.block.load(Ordering::Acquire) == 0;
         let Some(at) = self.flights.iter().position(free) else {
@@ -341,8 +342,9 @@ impl Direction {
         let flight = &self.flights[at];
         flight.len.store(len, Ordering::Relaxed);
         flight.sender.store(family.me().raw(), Ordering::Relaxed);
-        // Release: whoever finds the block finds the rest. Killed after this
-        // line, we leave a note of a block that is ours: see `recover`.
+        // Release: a process that finds the block finds the rest. If this process is
+        // killed after this line, it leaves a note of a block that is still its own:
+        // see `recover`.
         flight.block.store(block.offset(), Ordering::Release);
         let offset = block.offset();
         if let Err(error) = block.disown() {
@@ -377,7 +379,7 @@ impl Direction {
     fn forget(&self, family: &Family, dead: Stamp) {
         for flight in self.taken_once() {
             let offset = flight.block.load(Ordering::Acquire);
-            // Changes nothing, and tells whose it is.
+            // Changes nothing, and tells whose block it is.
             if offset != 0 && family.change_owner(offset, dead, dead).is_ok() {
                 flight.block.store(0, Ordering::Release);
             }
@@ -419,7 +421,8 @@ unsafe impl SharedBody for PipeLayout {
     fn destroy(view: BodyView<'_, Self>) {
         for lane in &view.body().lanes {
             for flight in lane.taken_once() {
-                // First ours, then forgotten, then freed: see `UndoRecord`.
+                // The block becomes ours first, then its note is forgotten, then it is freed:
+                // see `UndoRecord`.
                 let block = Block::claim(flight.block.load(Ordering::Acquire), Stamp::NOBODY);
                 flight.block.store(0, Ordering::Release);
                 drop(block);

@@ -20,10 +20,10 @@ impl Cursor {
     }
 }
 
-/// Two places of which the word says which counts, and the count of items
-/// that have passed. Only the holder of the end's guard changes it.
+/// Two places, and a word that says which of them counts and how many items have
+/// passed. Only the holder of the end's guard changes it.
 ///
-/// A new place is written aside and the word stored after it, so one that is
+/// A new place is written aside and the word stored after it, so a process that is
 /// killed in between has changed nothing. No two states have the same word.
 #[derive(Debug)]
 #[repr(C)]

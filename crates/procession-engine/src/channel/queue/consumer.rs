@@ -8,14 +8,15 @@ use procession_shm::{Acquired, Block, Family, RawLock, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
 
-/// What a getter changes, under its guard. One cache line, and the intent.
+/// The words that a getter changes, under its guard: one cache line, and the undo
+/// record.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct ConsumerState {
     guard: RawLock,
     spare: AtomicU32,
     published: Commit,
-    /// Items put in, as of when somebody looked last.
+    /// Items put in, as of the last look.
     seen: AtomicU64,
     /// One more than the count from which on nothing is got; 0 while there is none.
     cut: AtomicU64,
@@ -50,7 +51,7 @@ impl ConsumerState {
         self.cut.load(Ordering::Acquire).checked_sub(1)
     }
 
-    /// Takes the guard, after setting right what a dead holder left.
+    /// Takes the guard, and repairs the change that a dead holder had begun.
     pub fn lock<'a>(&'a self, family: &'a Family) -> ConsumerGuard<'a> {
         if let Acquired::FromDead(_) = self.guard.lock(family.me(), family) {
             self.intent.undo_moving_out(family, self.published.word());
@@ -60,7 +61,7 @@ impl ConsumerState {
 }
 
 impl ConsumerGuard<'_> {
-    /// Throws away what is in: nobody gets it from now on. The queue must be closed.
+    /// Throws the items away: nobody gets them from now on. The queue must be closed.
     pub fn cut(&self) {
         if self.head.cut().is_none() {
             let count = self.head.published.count();
@@ -68,12 +69,12 @@ impl ConsumerGuard<'_> {
         }
     }
 
-    /// Takes one item out, if there is one. A segment that this empties is
-    /// left in `emptied`, for the caller to drop once it holds no guard.
+    /// Takes one item out, if there is one. If this empties a segment, the segment is
+    /// put into `emptied`, and the caller drops it when it holds no guard.
     ///
     /// # Errors
-    /// `Stale` when the item's block is gone, which only a relative that
-    /// writes where it should not can bring about; the item is then skipped.
+    /// `Stale` when the item's block is gone; the item is then skipped. Only a process
+    /// that writes outside its own memory can cause that.
     pub fn get(
         &self,
         emptied: &mut Option<Block>,
@@ -86,7 +87,7 @@ impl ConsumerGuard<'_> {
         self.take(emptied, put)
     }
 
-    /// As [`get`](Self::get), though it may have been thrown away.
+    /// As [`get`](Self::get), also for items that were thrown away.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -136,8 +137,8 @@ impl ConsumerGuard<'_> {
         }
     }
 
-    /// Claims the blocks that the next item brings out: till it has passed,
-    /// our death gives them back.
+    /// Claims the blocks that the next item brings out. If this process dies before the
+    /// item has passed, they go back to the queue.
     fn take_out(&self, blocks: [u64; 2]) -> [Option<Block>; 2] {
         if blocks == [0, 0] {
             return [None, None];

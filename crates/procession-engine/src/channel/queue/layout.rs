@@ -1,7 +1,7 @@
 //! What a queue keeps in the arena, and what becomes of it when a member dies.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -13,7 +13,8 @@ use crate::sync::notify::NotifyList;
 use procession_shm::{BodyView, Family, ObjectKind, SharedBody, Stamp};
 use procession_sys::primitive::{AtomicU64, Ordering};
 
-/// The two ends, each for its own side to write, and what both rarely change.
+/// The two ends, each written by its own side, and the words that both sides change
+/// rarely.
 #[derive(Debug)]
 #[repr(C)]
 pub struct QueueLayout {
@@ -21,14 +22,15 @@ pub struct QueueLayout {
     pub tail: ProducerState,
     /// Where items come out.
     pub head: ConsumerState,
-    /// Those that wait for an item.
+    /// The processes that wait for an item.
     pub items: Parking,
-    /// Those that wait for room.
+    /// The processes that wait for room.
     pub space: Parking,
-    /// Those that wait for an item by descriptor.
+    /// The processes that wait for an item by descriptor.
     pub bells: NotifyList,
     limit: AtomicU64,
-    /// The tasks that are done, and those that wait for all to be.
+    /// The count of tasks that are done, and the processes that wait for all to be
+    /// done.
     tasks: Unfinished,
 }
 
@@ -76,7 +78,7 @@ impl QueueLayout {
         limit == 0 || self.len() < limit
     }
 
-    /// Returns how many of all items that were ever put have to be done.
+    /// Returns how many of the items that were ever put count as tasks.
     fn owed(&self) -> u64 {
         self.head.cut().unwrap_or_else(|| self.tail.count())
     }
@@ -91,13 +93,13 @@ impl QueueLayout {
         self.tasks.finish_one(|| self.owed())
     }
 
-    /// Returns where those are parked who wait for all tasks.
+    /// Returns where processes park that wait for all tasks.
     pub fn joiners(&self) -> &Parking {
         self.tasks.joiners()
     }
 
-    /// Tells those who wait for items that `count` were put after the first
-    /// `before` of all.
+    /// Tells the processes that wait for items that `count` items were put, after
+    /// `before` in all.
     pub fn tell_of_items(&self, family: &Family, before: u64, count: u32) {
         self.items.wake(count);
         // The fence in `wake` lies between our change and these looks. If
@@ -114,8 +116,9 @@ unsafe impl SharedBody for QueueLayout {
 
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
         let (body, family) = (view.body(), view.family());
-        // To take a guard is to set right what a dead holder left. It is taken in
-        // any case: who holds it now may have got it from the dead, and be at it.
+        // Taking a guard repairs the change that a dead holder had begun. The guard is
+        // taken in any case: its present holder may have got it from the dead one, and
+        // be in the middle of the repair.
         drop(body.tail.lock(family));
         drop(body.head.lock(family));
         body.bells.forget(family, dead);

@@ -7,7 +7,8 @@ use procession_shm::{Acquired, Block, Family, RawLock, Stamp};
 use procession_sys::error::Result;
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
 
-/// What a putter changes, under its guard. One cache line, and the intent.
+/// The words that a putter changes, under its guard: one cache line, and the undo
+/// record.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct ProducerState {
@@ -15,7 +16,7 @@ pub struct ProducerState {
     /// 1 once nothing may be put any more.
     closed: AtomicU32,
     published: Commit,
-    /// Items taken out, as of when somebody looked last.
+    /// Items taken out, as of the last look.
     seen: AtomicU64,
     intent: UndoRecord,
 }
@@ -38,8 +39,9 @@ pub enum Put {
     Full,
     /// The queue was closed.
     Closed,
-    /// The caller must allocate a segment of this size and try again: under
-    /// the guard nobody may, since a full arena makes the allocator reclaim.
+    /// The caller must allocate a segment of this size and try again. It must not
+    /// allocate under the guard, since a full arena makes the allocator reclaim, and
+    /// reclaim takes guards.
     NeedsSegment(u64),
 }
 
@@ -48,7 +50,7 @@ pub enum Put {
 pub struct ProducerGuard<'a> {
     tail: &'a ProducerState,
     family: &'a Family,
-    /// What a dead holder would have lost; freed after the guard is given up.
+    /// Blocks that the dead holder would have lost; freed after the guard is given up.
     _lost: [Option<Block>; 2],
 }
 
@@ -74,7 +76,7 @@ impl ProducerState {
         self.closed.load(Ordering::Acquire) != 0
     }
 
-    /// Takes the guard, after setting right what a dead holder left.
+    /// Takes the guard, and repairs the change that a dead holder had begun.
     pub fn lock<'a>(&'a self, family: &'a Family) -> ProducerGuard<'a> {
         let lost = match self.guard.lock(family.me(), family) {
             Acquired::FromDead(_) => self.intent.undo_moving_in(self.published.word()),
@@ -89,7 +91,7 @@ impl ProducerState {
 }
 
 impl ProducerGuard<'_> {
-    /// Lets nothing in from now on.
+    /// Closes the queue: it takes no more items.
     pub fn close(&self) {
         self.tail.closed.store(1, Ordering::Release);
     }
@@ -171,7 +173,7 @@ impl ProducerGuard<'_> {
     /// Makes the blocks of an item the family's.
     fn move_in(&self, moved: u64, segment: Option<Block>) -> Result<()> {
         if moved != 0 {
-            // The caller forgets its block when it learns that it is in.
+            // The caller forgets its block once it learns that the item is in.
             let me = self.family.me();
             self.family.change_owner(moved, me, Stamp::NOBODY)?;
         }

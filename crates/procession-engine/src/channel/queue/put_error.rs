@@ -1,4 +1,4 @@
-//! What a queue says when it does not take a block.
+//! The error of a queue that does not take a block.
 
 use std::fmt;
 

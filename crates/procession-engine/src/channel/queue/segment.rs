@@ -2,8 +2,8 @@
 //!
 //! A segment is a plain block. Records follow one another in it, each a header
 //! of eight bytes and what its kind asks for, padded to eight. The last one
-//! says where the next segment is. Nothing but the queue's two states says how
-//! far a segment is written; what lies beyond may be anything.
+//! says where the next segment is. Only the places of the queue's two ends say how far
+//! a segment is written; the bytes beyond may be anything.
 //!
 //! # Safety
 //! Readers and writers give places inside a block that the queue holds, behind
@@ -31,7 +31,7 @@ pub const APART: u64 = HEADER + 16;
 /// of a queue with a long backlog.
 pub const SIZES: [u64; 3] = [4 << 10, 16 << 10, 64 << 10];
 
-/// Items of backlog from which the largest segments are worth it.
+/// The backlog in items from which on the largest segments are used.
 const LONG_BACKLOG: u64 = 256;
 
 const KIND_INLINE: u64 = 1;
@@ -61,7 +61,7 @@ pub fn inline_size(len: usize) -> u64 {
     HEADER + (len as u64).next_multiple_of(8)
 }
 
-/// Returns how large a segment is worth making at a given backlog.
+/// Returns how large a new segment is to be at a given backlog.
 pub fn size_for(backlog: u64) -> u64 {
     if backlog >= LONG_BACKLOG {
         SIZES[2]

@@ -1,5 +1,5 @@
-//! What the holder of a guard is about to do with blocks, for whoever has to
-//! take the guard from its corpse.
+//! A note of what the holder of a guard is about to do with blocks, for the process
+//! that takes the guard if the holder dies.
 
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
 
@@ -28,7 +28,7 @@ pub struct UndoRecord {
 impl UndoRecord {
     /// Sets up a zeroed one.
     pub fn clear(&self) {
-        // Release: what was done about the blocks comes before.
+        // Release: the changes of the blocks come before.
         self.from.store(NONE, Ordering::Release);
     }
 
@@ -38,8 +38,8 @@ impl UndoRecord {
             cell.store(block, Ordering::Relaxed);
         }
         self.owner.store(owner.raw(), Ordering::Relaxed);
-        // Release: whoever finds `from` finds the rest; the blocks' words
-        // change after it.
+        // Release: a process that finds `from` finds the rest; the blocks' words change
+        // after it.
         self.from.store(from, Ordering::Release);
     }
 
@@ -53,28 +53,31 @@ impl UndoRecord {
         Some((owner, blocks))
     }
 
-    /// After the death of one that was moving blocks *in*: those that it had
-    /// already made the family's would be nobody's, so they are returned, to be
-    /// freed once the guard is given up: objects may end with what they carry.
+    /// After the death of a process that was moving blocks *in*: the blocks that it had
+    /// already made the family's would be nobody's. They are returned, and the caller
+    /// frees them when it has given up the guard, since an object that a block carries
+    /// may end with it.
     pub fn undo_moving_in(&self, published: u64) -> [Option<Block>; 2] {
         let Some((_, blocks)) = self.pending(published) else {
             return [None, None];
         };
-        // First ours, then forgotten, then freed: were we to die in between,
-        // nobody frees by this note what has become another's meanwhile.
+        // The blocks become ours first, then the note is forgotten, then they are
+        // freed: if this process dies in between, no other frees by this note a block
+        // that has a new owner.
         let freed = blocks.map(|offset| Block::claim(offset, Stamp::NOBODY).ok());
         self.clear();
         freed
     }
 
-    /// After the death of one that was moving blocks *out*: those that it had
-    /// already claimed are still mentioned, so they become the family's again.
+    /// After the death of a process that was moving blocks *out*: the queue still
+    /// mentions the blocks that it had already claimed, so they become the family's
+    /// again.
     pub fn undo_moving_out(&self, family: &Family, published: u64) {
         let Some((owner, blocks)) = self.pending(published) else {
             return;
         };
         for offset in blocks {
-            // Fails for those it had not come to.
+            // Fails for the blocks that it had not claimed yet.
             let _ = family.change_owner(offset, owner, Stamp::NOBODY);
         }
         self.clear();

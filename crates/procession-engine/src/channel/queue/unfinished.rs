@@ -1,29 +1,30 @@
 //! The tasks of a queue that are done, and the wait for all to be.
 //!
-//! `README.md` beside the queue tells the protocol. What is owed is the queue's to know: it
-//! rises until the rest is thrown away, falls once then, and never changes again. Nothing
-//! here knows where that lies, so that loom can try the interleavings.
+//! `README.md` beside the queue tells the protocol. The queue passes in how many tasks are
+//! owed: that number rises until the rest is thrown away, falls once then, and never
+//! changes again. Nothing here knows where it lies, so that loom can try the interleavings.
 
 use crate::channel::parking::Parking;
 use procession_sys::primitive::{AtomicU64, Ordering, fence};
 
-/// Counts the tasks that are done. A line of its own: who does tasks must not disturb those
-/// who put and get.
+/// Counts the tasks that are done. A cache line of its own, so that processes that finish
+/// tasks do not disturb those that put and get.
 #[derive(Debug)]
 #[repr(C, align(64))]
 #[cfg_attr(all(test, loom), derive(Default))]
 pub struct Unfinished {
     /// Tasks that were ever done.
     done: AtomicU64,
-    /// Those that wait for all to be.
+    /// The processes that wait for all tasks to be done.
     joiners: Parking,
 }
 
 impl Unfinished {
     /// Returns how many tasks were not done at one moment of the call.
     pub fn count(&self, owed: impl Fn() -> u64) -> u64 {
-        // Acquire pairs with the Release in `finish_one`: what was done for a task can be
-        // seen. What is owed comes second, or it could be from before an item that is done.
+        // Acquire pairs with the Release in `finish_one`: the work of a finished task can
+        // be seen. `owed` is read second, or it could be older than a task that is done
+        // already.
         let done = self.done.load(Ordering::Acquire);
         owed().saturating_sub(done)
     }
@@ -52,7 +53,7 @@ impl Unfinished {
         false
     }
 
-    /// Returns where those are parked who wait for all tasks.
+    /// Returns where processes park that wait for all tasks.
     pub fn joiners(&self) -> &Parking {
         &self.joiners
     }

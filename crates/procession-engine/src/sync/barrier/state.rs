@@ -4,7 +4,7 @@
 //! callers see.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -23,7 +23,7 @@ pub(crate) struct BarrierLayout {
     /// Generation and status, packed by [`Gate`]; followers park on it.
     gate: AtomicU32,
     parties: AtomicU32,
-    /// Who runs the action while the gate says acting.
+    /// The process that runs the action while the gate says acting.
     leader: AtomicU32,
     /// How many have come (low half), if the high half is the gate's generation.
     arrived: AtomicU64,
@@ -92,7 +92,7 @@ impl<'a> BarrierState<'a> {
     }
 
     pub(crate) fn set_parties(&self, parties: u32) {
-        // Relaxed: whoever gets the handle gets it after this.
+        // Relaxed: a process gets the handle only after this.
         self.body.parties.store(parties, Ordering::Relaxed);
     }
 
@@ -113,7 +113,7 @@ impl<'a> BarrierState<'a> {
     }
 
     fn set_gate(&self, gate: Gate) {
-        // Release: who goes on sees what the others did before they came.
+        // Release: a process that goes on sees what the others did before they came.
         self.body.gate.store(gate.pack(), Ordering::Release);
     }
 
@@ -203,12 +203,12 @@ impl<'a> BarrierState<'a> {
                 None => broken & !bit,
                 Some(_) => broken | bit,
             };
-            // A gate that is broken already was so for another reason, which counts.
+            // A gate that is broken already keeps its first reason.
             if let Some((cause, by)) = broken_by.filter(|_| gate.status != Status::Broken) {
                 let pid = self.family.member(by).pid();
                 let why = Break { cause, pid }.pack(gate.generation);
-                // Relaxed: the gate, which is stored after it, publishes it; what is
-                // of a later generation says so itself.
+                // Relaxed: the store of the gate that follows publishes it; the word
+                // names its generation, so a reader of another one ignores it.
                 self.body.cause.store(why, Ordering::Relaxed);
             }
             // Release, and before the gate: see README.md.
@@ -254,7 +254,7 @@ impl<'a> BarrierState<'a> {
             let leader = self.body.leader.load(Ordering::Relaxed);
             (gate.status == Status::Acting && leader == dead.raw()).then(|| gate.broken())
         });
-        // The dead member may have changed the gate and woken nobody.
+        // The dead member may have changed the gate without waking anybody.
         futex_wake(&self.body.gate, u32::MAX);
     }
 }

@@ -1,10 +1,10 @@
-//! The table of those who wait for a condition: who came when, who was called.
+//! The table of a condition's waiters: when each came, and which were notified.
 //!
 //! `README.md` beside this file tells how it stays sound; `sync/condition.rs` is
 //! what callers see.
 //!
 //! # Safety
-//! What is shared is made of atomics, and any bytes are a value of it.
+//! The shared part is made of atomics, and any bytes are a value of it.
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
@@ -93,7 +93,7 @@ impl<'a> WaitList<'a> {
                 let ticket = self.table.tickets.load(Ordering::Relaxed);
                 self.table.tickets.store(ticket + 1, Ordering::Relaxed);
                 entry.ticket.store(ticket, Ordering::Relaxed);
-                // Release: whoever sees it taken sees its ticket.
+                // Release: a process that sees the entry taken sees its ticket.
                 entry.word.store(pack(me, WAITING), Ordering::Release);
             }
             self.table.guard.unlock();
@@ -130,7 +130,8 @@ impl<'a> WaitList<'a> {
             .filter(|entry| entry.state() == WAITING)
             .collect();
         waiting.sort_unstable_by_key(|entry| entry.ticket.load(Ordering::Relaxed));
-        // One that gives up in this instant is not called, but the next.
+        // A waiter that gives up in this instant is passed over, and the next one is
+        // notified.
         waiting.retain({
             let mut left = most;
             move |entry| {
@@ -142,8 +143,8 @@ impl<'a> WaitList<'a> {
         waiting
     }
 
-    /// Reclaims those who were notified and died before they noticed, which
-    /// passes their notifications on.
+    /// Reclaims waiters that were notified and died before they noticed; that passes
+    /// their notifications on.
     pub(crate) fn bury_notified(&self) {
         for entry in self.entries() {
             let word = entry.word.load(Ordering::Acquire);
@@ -172,8 +173,8 @@ impl<'a> WaitList<'a> {
         for entry in called {
             futex_wake(entry.futex(), 1);
         }
-        // The dead member may have marked some and woken nobody; cheap to do
-        // for all, as few are marked at a time.
+        // The dead member may have marked entries without waking their owners. All
+        // marked ones are woken: there are few at a time.
         for entry in self.entries().filter(|entry| entry.state() == NOTIFIED) {
             futex_wake(entry.futex(), 1);
         }

@@ -50,9 +50,9 @@ struct Log {
 pub struct HolderTable<'a> {
     /// The words.
     pub body: &'a SemaphoreWords,
-    /// Who holds how many permits, one word each.
+    /// The holders and how many permits each has, one word each.
     pub holders: &'a [AtomicU64],
-    /// Who knows which members have died.
+    /// Tells which members have died.
     pub family: &'a dyn Liveness,
 }
 
@@ -67,7 +67,7 @@ pub fn places(value: u32) -> u32 {
 impl SemaphoreWords {
     /// Fills in the words of a new semaphore.
     pub fn init(&self, value: u32, bound: u32) {
-        // Relaxed: whoever gets the handle gets it after this.
+        // Relaxed: a process gets the handle only after this.
         self.value.store(value, Ordering::Relaxed);
         self.initial.store(value, Ordering::Relaxed);
         self.bound.store(bound, Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl HolderTable<'_> {
         futex_wait(&self.body.value, 0, deadline)
     }
 
-    /// Takes the guard, and finishes what a dead owner of it was about.
+    /// Takes the guard, and finishes the change that a dead owner had begun.
     #[inline]
     fn lock(&self, me: Stamp) {
         if let Acquired::FromDead(_) = self.body.guard.lock(me, self.family) {
@@ -144,8 +144,8 @@ impl HolderTable<'_> {
         self.body.log.pending.store(0, Ordering::Release);
     }
 
-    /// Takes a permit if there is one. Who is about to park, or has been
-    /// parked, says so.
+    /// Takes a permit if there is one. `parked` says that the caller is about to park,
+    /// or has been parked.
     #[inline]
     pub fn take(&self, me: Stamp, parked: bool) -> bool {
         let body = self.body;
@@ -238,8 +238,8 @@ impl HolderTable<'_> {
         }
     }
 
-    /// Finds whose permit somebody releases who holds none, if only one
-    /// process holds any.
+    /// Finds the holder whose permit a process without any releases: the only holder,
+    /// if there is one.
     fn only_holder(&self) -> Option<(u32, u64)> {
         let mut holding = self.places().filter(|&(_, holder)| count_of(holder) > 0);
         let only = holding.next();
@@ -272,7 +272,7 @@ impl HolderTable<'_> {
         let wake = self.call_waiters() || value > 0;
         self.body.guard.unlock();
         if wake {
-            // Also for what the dead member released and told nobody of.
+            // The dead member may also have released permits without waking a waiter.
             futex_wake(&self.body.value, value.max(1));
         }
     }
