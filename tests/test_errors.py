@@ -483,7 +483,7 @@ def test_wait_in_vain_for_a_result_tells_how_long_it_was(mp) -> None:
 def test_end_of_file_tells_that_the_other_end_is_gone(lib) -> None:
     here, there = lib.Pipe()
     there.close()
-    with here, pytest.raises(EOFError, match="nobody holds the other end"):
+    with here, pytest.raises(EOFError, match="no process holds the other end"):
         here.recv()
 
 

@@ -98,7 +98,7 @@ def _checked_cpus(cpus: Iterable[int]) -> list[int]:
         os.sched_setaffinity(0, before)
     others = sorted({*wanted} - possible)
     if others:
-        raise ValueError(f"affinity names CPUs that there are none of: {others}")
+        raise ValueError(f"affinity names CPUs that this process may not use: {others}")
     return wanted
 
 
@@ -115,7 +115,9 @@ def _checked_environment(env: Mapping[str, str]) -> dict[str, str]:
             raise TypeError(f"env must be of text, not {name!r}: {value!r}")
         os.fsencode(name + value)  # Not all text is of the operating system's.
         if not name or "=" in name or "\0" in name or "\0" in value:
-            raise ValueError(f"there is no environment variable {name!r}: {value!r}")
+            raise ValueError(
+                f"env: {name!r} and {value!r} cannot be the name and value of a variable"
+            )
     return checked
 
 

@@ -228,8 +228,8 @@ def _unlink_shared_memory(name: str) -> None:
 
 
 def cleanup_noop(name: str) -> None:
-    """Refuses to remove what is only a question whether anybody listens."""
-    raise RuntimeError(f"{name} is a question whether anybody listens, not a resource")
+    """Refuses to remove a probe, which only asks whether the tracker runs."""
+    raise RuntimeError(f"{name} is a probe of the resource tracker, not a resource")
 
 
 _CLEANUP_FUNCS: dict[str, Callable[[str], object]] = {
@@ -267,7 +267,9 @@ def _read(lines: Iterable[bytes], left: dict[str, set[str]]) -> None:
         try:
             cmd, rtype, name = _decode_message(line)
             if rtype not in left:
-                raise ValueError(f"{name} is of a type that nobody removes: {rtype!r}")
+                raise ValueError(
+                    f"{name} is of type {rtype!r}, which the tracker cannot remove"
+                )
             if cmd == "REGISTER":
                 left[rtype].add(name)
             elif cmd == "UNREGISTER":
@@ -292,7 +294,7 @@ def _decode_message(line: bytes) -> tuple[str, str, str]:
         words = json.loads(line)
         cmd, rtype, coded = words["cmd"], words["rtype"], words.get("base64_name", "")
         if not all(isinstance(word, str) for word in (cmd, rtype, coded)):
-            raise TypeError("a word that is no text")
+            raise TypeError("a part of the message is not text")
         raw = base64.urlsafe_b64decode(coded)
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(f"malformed resource_tracker message: {line!r}") from error

@@ -78,12 +78,17 @@ pub fn os_error(message: impl Into<String>) -> PyErr {
 
 /// Returns the error of a send to a connection whose other end is closed.
 pub fn broken_pipe() -> PyErr {
-    PyOSError::new_err((libc::EPIPE, "nobody holds the other end of the connection"))
+    PyOSError::new_err((
+        libc::EPIPE,
+        "no process holds the other end of the connection",
+    ))
 }
 
 /// Returns the EOFError of a connection whose other end is closed.
 pub fn end_of_file() -> PyErr {
-    PyEOFError::new_err("nobody holds the other end of the connection, and all is received")
+    PyEOFError::new_err(
+        "no process holds the other end of the connection, and all messages are received",
+    )
 }
 
 /// Returns the error of a message that does not fit, with the message.

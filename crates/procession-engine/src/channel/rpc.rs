@@ -144,7 +144,8 @@ impl RpcEnd {
     /// # Errors
     /// `Limit` when the socket has to be moved and no descriptor is left.
     pub fn open(self, socket: OwnedFd) -> Result<RpcChannel> {
-        let socket = KeptFd::keep(socket).map_err(|e| Error::os("keep a line's socket", e))?;
+        let socket = KeptFd::keep(socket)
+            .map_err(|e| Error::os("keep the socket of a request channel", e))?;
         Ok(RpcChannel {
             socket,
             object: self.object,
