@@ -42,10 +42,11 @@ _ALIGNMENT = 64
 
 _numbers = itertools.count()
 
-# What this process has made itself, by key.
+# The objects that this process has made itself, by key.
 _made: weakref.WeakValueDictionary[Any, Shared[Any]] = weakref.WeakValueDictionary()
 
-# What it has been given, by key: its next task may be given it again.
+# The objects that other processes gave it, by key: its next task may be given one
+# again.
 _given: dict[Any, Shared[Any]] = {}
 
 
@@ -57,7 +58,7 @@ class Shared(_Generic["T"]):
     `value`, and then has it for all its tasks. The data of arrays, and other buffers, are in
     shared memory once for all processes; they can be read only.
 
-    A process keeps the object until whoever made the `Shared` has let go of it, and the
+    A process keeps the object until the maker of the `Shared` has let go of it, and the
     process is given another one.
 
     Args:
@@ -101,7 +102,7 @@ class Shared(_Generic["T"]):
 
     @property
     def value(self) -> T:
-        """The object; for who has made it, the very one that it was made of.
+        """The object; in the process that made it, the very one that it was made of.
 
         Example:
             >>> import procession

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LifeOptions", "WorkerLife", "name_of"]
 
-# What the libraries look at that have threads of their own: OpenMP, OpenBLAS, MKL, BLIS,
-# Accelerate, numexpr, numba, and the thread pool of Rust programs.
+# The variables by which libraries limit threads of their own: OpenMP, OpenBLAS, MKL,
+# BLIS, Accelerate, numexpr, numba, and the thread pool of Rust programs.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",

@@ -1,7 +1,7 @@
 //! The attribute macros of the crate `procession`, which re-exports them.
 //!
-//! Each puts one call in front of a function's body; whoever prefers to write
-//! that call needs no macro.
+//! Each puts one call in front of a function's body; a program that writes that call
+//! itself needs no macro.
 
 use proc_macro::TokenStream;
 use proc_macro2::{Span, TokenStream as Tokens};

@@ -112,7 +112,7 @@ impl Arrival {
                 Self::error(py, unpack(py, packed))
             }
             PoolEnd::Terminated | PoolEnd::Closed => Self {
-                // As ever, who ends a pool is not called back for it.
+                // As in `multiprocessing`, the end of a pool calls nobody back.
                 told: false,
                 ..Self::made(py, || {
                     error::process_error(format!("{end}, without this result"))

@@ -1,8 +1,8 @@
-//! What Python raises when the engine calls it back.
+//! The errors that Python raises when the engine calls it back.
 //!
-//! Results are unpickled in the middle of a call of the engine, callbacks called, inputs asked
-//! for. None of that may raise into the engine. What must not be lost, what a handler of a
-//! signal raises, is put off until the call is over.
+//! In the middle of a call of the engine, results are unpickled, callbacks called and inputs
+//! asked for. None of that may raise into the engine. The error that a handler of a signal
+//! raises must not be lost, so it is put off until the call is over.
 
 use std::cell::{Cell, RefCell};
 
@@ -51,8 +51,8 @@ pub fn put_off(py: Python<'_>, error: PyErr, context: &Bound<'_, PyAny>) {
     }
 }
 
-/// Calls functions that say to whoever awaits a result that one has come. Each must be
-/// called: nobody would go on otherwise.
+/// Calls the functions that tell awaiting tasks that a result has come. Each must be
+/// called, or its task would never go on.
 pub fn wake_all(py: Python<'_>, wakers: Vec<Py<PyAny>>) {
     for waker in wakers {
         if let Err(error) = uninterrupted(py, || waker.call0(py)) {

@@ -76,7 +76,7 @@ struct ResultState {
     listener: Option<Py<PyAny>>,
     /// What shows how far a map is.
     progress: Option<Py<PyAny>>,
-    /// They are called when the result is there: for who does not wait, but awaits it.
+    /// Functions to call when the result is there, for the tasks that await it.
     wakers: Vec<Py<PyAny>>,
     success: bool,
     value: Option<Py<PyAny>>,
@@ -316,7 +316,7 @@ impl ApplyResult {
         Self::take(slf, 0, arrival);
     }
 
-    /// Calls back, and then lets whoever waits go on.
+    /// Calls back, and then lets the waiting threads go on.
     fn finish(slf: &Bound<'_, Self>, told: bool) {
         let py = slf.py();
         let this = slf.get();
@@ -359,7 +359,8 @@ impl ApplyResult {
         let wakers = std::mem::take(&mut this.state().wakers);
         wake_all(py, wakers);
         if let Some(listener) = &listener {
-            // What it calls may wait for a thread that waits for this result.
+            // The listener may call code that waits for a thread that waits for this
+            // result.
             if let Some(core) = &this.core {
                 core.notify();
             }
@@ -410,7 +411,8 @@ impl ApplyResult {
         if success {
             return Ok(value);
         }
-        // Who interrupts a program interrupts its workers: their errors are not the news.
+        // An interrupt of a program also interrupts its workers, so this program's
+        // interrupt is raised rather than theirs.
         let value = value.into_bound(py);
         let_interrupt_come(py, &value)?;
         Err(PyErr::from_value(value))
@@ -449,7 +451,7 @@ impl ApplyResult {
         if !self.made.is_made() {
             return Ok(());
         }
-        // Whoever has it locked keeps it alive.
+        // The thread that has locked the state keeps it alive.
         let Ok(state) = self.state.try_lock() else {
             return Ok(());
         };

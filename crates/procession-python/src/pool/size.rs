@@ -1,7 +1,7 @@
 //! How many workers a pool is to have.
 //!
-//! Who waits for the number does so attached to the interpreter. So it is never held while
-//! Python is called: workers are started afterwards.
+//! A thread that waits for the number stays attached to the interpreter. So the number is
+//! never locked while Python is called: workers are started afterwards.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -54,7 +54,7 @@ impl Size {
             // One that cannot be started now is tried again while the others work.
             Ok(true) => core.start(py).map(drop),
             Ok(false) => Ok(()),
-            // Who closed it meanwhile leaves the tasks to the workers that it has.
+            // The pool was closed meanwhile: the workers that it has do the tasks.
             Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
             Err(error) => Err(error).or_raise(),
         }

@@ -13,9 +13,11 @@ use crate::child::Child;
 use crate::pool::callback::{uninterrupted, was_interrupted};
 use crate::shared::HandleParts;
 
-/// Why the first worker that could not be started was not, for who asks for it.
+/// Why the first worker that could not be started was not, for the call that asks for
+/// it.
 ///
-/// What nobody takes is not kept: its traceback may know the pool, which would never end.
+/// An error that no call asks for is dropped: its traceback may refer to the pool, which
+/// would then never end.
 #[derive(Clone, Default)]
 pub struct Failure(Arc<Mutex<Awaited>>);
 

@@ -1,7 +1,8 @@
-//! What the kinds of object do when a member dies and when they are destroyed.
+//! The hooks of each kind of object: for a member's death, and for the object's
+//! destruction.
 //!
-//! Members are reclaimed and objects destroyed without knowing what a queue or a lock is:
-//! whoever founds a family, or joins it, says so, in one [`Schema`].
+//! This crate reclaims members and destroys objects without knowing what a queue or a
+//! lock is: a process that founds a family, or joins it, says so, in one [`Schema`].
 
 use crate::member::stamp::Stamp;
 use crate::object::shared::View;
@@ -81,7 +82,7 @@ impl ObjectKind {
     }
 }
 
-/// What the crate above says of what lies in a family's memory.
+/// The crate above tells with this what lies in a family's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
     /// Which build reads and writes it. Members of one family run the same, as they read

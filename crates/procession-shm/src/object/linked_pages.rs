@@ -1,7 +1,7 @@
 //! Pages that an object gets when its own block has no room left, one linked to the other.
 //!
-//! A page is a block of the arena. It is the family's, whoever has linked it, and stays until
-//! the object is destroyed.
+//! A page is a block of the arena. It belongs to the family, not to the process that has
+//! linked it, and stays until the object is destroyed.
 //!
 //! # The races that it must survive
 //! Linking and owning are two words, and a member can be killed in between. So:
@@ -11,13 +11,14 @@
 //!   reclaim calls [`disown_of`](LinkedPages::disown_of) for each object first, which finishes
 //!   that, and frees what the dead owns only then. Disowning twice does nothing.
 //! - *A page is owned while it is linked, then unlinked, then freed*, from the first to the
-//!   last. Killed before the unlinking, who destroys leaves a linked page of its own: either
-//!   it is disowned like one that was just made, and whoever destroys the object next owns
-//!   it in turn; or it stays the dead's, is unlinked by that one, and freed with all that the
-//!   dead owned. Killed after the unlinking, it leaves a page that is freed so at once. No
-//!   link ever names what has become another's block.
-//! - *Two link at once.* Links change from 0 by one compare-exchange; who loses goes on to
-//!   the page that has won.
+//!   last. A process that is killed before the unlinking leaves a linked page of its own:
+//!   either the page is disowned like one that was just made, and the next process that
+//!   destroys the object owns it in turn; or it stays the dead process's, that next process
+//!   unlinks it, and it is freed with all that the dead process owned. Killed after the
+//!   unlinking, it leaves a page that is freed so at once. No link ever names what has become
+//!   another's block.
+//! - *Two link at once.* Links change from 0 by one compare-exchange; the process that
+//!   loses goes on to the page that has won.
 //!
 //! # Safety
 //! A link is only set to a block that has the size of a page and was zeroed, which is a page
@@ -70,15 +71,16 @@ impl<P: SharedPage> LinkedPages<P> {
         self.next(family).map(|linked| &linked.page)
     }
 
-    /// Yields all pages; for who is attached to the object.
+    /// Yields all pages; for processes that are attached to the object.
     pub fn iter<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = &'a P> {
         let linked = std::iter::successors(self.next(family), |linked| linked.next.next(family));
         linked.map(|linked| &linked.page)
     }
 
-    /// Yields pages for as long as they are still linked and `is_there`; for who is not
-    /// attached. The object may be destroyed meanwhile, which unlinks its pages before it
-    /// frees them: what was read is believed only if that has not begun afterwards.
+    /// Yields pages for as long as they are still linked and `is_there`; for processes
+    /// that are not attached. The object may be destroyed meanwhile, which unlinks its
+    /// pages before it frees them: what was read is believed only if that has not begun
+    /// afterwards.
     pub(crate) fn iter_while<'a>(
         &'a self,
         family: &'a Family,
@@ -155,8 +157,8 @@ impl<P: SharedPage> LinkedPages<P> {
         }
     }
 
-    /// Frees the pages; for who destroys the object. If it dies in that, who destroys the
-    /// object after it goes on.
+    /// Frees the pages; for the process that destroys the object. If it dies in that, the
+    /// next process that destroys the object goes on.
     pub fn destroy(&self, family: &Family) {
         loop {
             let offset = self.first.load(Ordering::Acquire);
@@ -170,7 +172,8 @@ impl<P: SharedPage> LinkedPages<P> {
                 .next
                 .first
                 .load(Ordering::Acquire);
-            // Release: who sees it unlinked does not believe what it reads there.
+            // Release: a process that sees the page unlinked does not believe what it
+            // reads there.
             self.first.store(next, Ordering::Release);
             family.free(offset);
         }
@@ -178,7 +181,7 @@ impl<P: SharedPage> LinkedPages<P> {
 
     /// Makes a block the page that this link names, or returns which is.
     fn link(&self, block: &Block) -> std::result::Result<(), u64> {
-        // Release: whoever follows the link finds the page zeroed.
+        // Release: a process that follows the link finds the page zeroed.
         self.first
             .compare_exchange(0, block.offset(), Ordering::AcqRel, Ordering::Acquire)
             .map(drop)

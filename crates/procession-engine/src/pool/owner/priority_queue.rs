@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The priority of whoever says none: it has a line that stays, as most are in it.
+/// The priority of entries for which none is said: most are such, so their line stays
+/// when it is empty.
 const USUAL: i32 = 0;
 
 /// Entries by priority, and those of one priority in the order in which they came.

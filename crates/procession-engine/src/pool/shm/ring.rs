@@ -7,9 +7,9 @@
 //!
 //! # Safety
 //! A ring is part of an object that lives while the process is attached. That nobody writes
-//! bytes which another looks at follows from the protocol of those queues. So whoever takes
-//! the right to write bytes, or borrows some, says why the protocol lets it, in an `unsafe`
-//! block. Words are atomics, and may be read at any place and time.
+//! bytes which another looks at follows from the protocol of those queues. So code that
+//! takes the right to write bytes, or borrows some, says in an `unsafe` block why the
+//! protocol lets it. Words are atomics, and may be read at any place and time.
 
 #![expect(unsafe_code, reason = "records are bytes of the arena")]
 

@@ -186,7 +186,7 @@ fn loom_of_two_claimers_one_gets_the_spare_and_the_spare_its_orders() {
         });
         let theirs = rival_claims.join().unwrap();
         assert!(!(ours.is_some() && theirs), "two have claimed one spare");
-        // Whoever came too early for it does not come again.
+        // A claim that came too early is not made again.
         shared.slot.dismiss();
         let expected = match (ours, theirs) {
             (Some(_), _) => Some(claimer()),
