@@ -148,6 +148,9 @@ class WorkerDied(ProcessError):
         task: What a worker of a pool was running, such as "module.function on input 3";
             None for other processes.
         tries: How many workers have died in that task, this one included.
+        stack: Where a worker of a pool was when it crashed, by SIGSEGV, SIGFPE, SIGABRT,
+            SIGBUS or SIGILL: the text that `faulthandler` writes of all threads. None of
+            other deaths, and where the program has `faulthandler` write elsewhere.
 
     Example:
         >>> import os
@@ -172,13 +175,17 @@ class WorkerDied(ProcessError):
         exitcode: int | None = None,
         task: str | None = None,
         tries: int = 1,
+        stack: str | None = None,
     ) -> None:
-        super().__init__(message, pid, exitcode, task, tries)
+        super().__init__(message, pid, exitcode, task, tries, stack)
         self.pid = pid
         self.exitcode = exitcode
         self.signal = signal_name(exitcode)
         self.task = task
         self.tries = tries
+        self.stack = stack
+        if stack is not None:
+            self.add_note(f"Process {pid} crashed here:\n{stack}")
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -1060,6 +1060,13 @@ class PoolWorker:
         """
     def begin_setup(self) -> None:
         """Notes that it begins to set itself up, for which the pool has a time limit."""
+    def crash_fd(self) -> int | None:
+        """Returns the descriptor that `faulthandler` is to write to; None if it knows that.
+
+        Nothing needs to be open there, and nothing is until this process crashes.
+        """
+    def report_crash(self, fd: int | None) -> None:
+        """Has the pool told what `faulthandler`, which is enabled, writes in a crash."""
     def fail(self, packed: Any) -> None:
         """Tells the pool, by a packed error, that this worker cannot be set up."""
     def fail_briefly(self) -> None:

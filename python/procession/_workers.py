@@ -6,8 +6,10 @@ subclass has queues of its own, is `worker`. `pool` has the classes that users s
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import reprlib
+import sys
 
 from . import _outcome, _procession, _registry, reduction, util
 from ._sizes import parse_size
@@ -253,6 +255,7 @@ def _set_up(
     except FileNotFoundError:
         return None
     try:
+        _report_crash(me)
         if bounds is not None:
             me.confine(*bounds)
         if life is not None:
@@ -272,6 +275,26 @@ def _set_up(
             me.fail(packed)
         raise
     return me
+
+
+def _report_crash(me: _procession.PoolWorker) -> None:
+    """Has the pool told where this worker is when it crashes.
+
+    A program that has enabled `faulthandler` has it write where it wants.
+    """
+    fd = me.crash_fd()
+    if fd is not None:
+        if faulthandler.is_enabled():
+            return
+        try:
+            if sys.version_info >= (3, 14):
+                # The stack of C allocates, which may have been what has crashed.
+                faulthandler.enable(fd, c_stack=False)
+            else:
+                faulthandler.enable(fd)
+        except (OSError, RuntimeError):
+            return  # A worker that may not handle signals works nevertheless.
+    me.report_crash(fd)
 
 
 def refuse(lane: tuple[int, int], error: Exception) -> None:

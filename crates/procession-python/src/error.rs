@@ -131,18 +131,28 @@ pub fn process_error(message: impl Into<String>) -> PyErr {
 }
 
 /// Returns the error of a task whose worker has died.
-pub fn worker_died(death: Death, task: String) -> PyErr {
+pub fn worker_died(death: &Death, task: String) -> PyErr {
     let mut message = format!("{death} while it ran {task}");
     if death.deaths > 1 {
         let _ = write!(message, ", which was tried {} times", death.deaths);
     }
+    if death.crash.is_some() {
+        message.push_str("; its Python stack is the error's `stack`");
+    }
     let exitcode = death.status.map(|status| status.code());
-    let args = (message, death.pid, exitcode, task, death.deaths);
+    let args = (
+        message,
+        death.pid,
+        exitcode,
+        task,
+        death.deaths,
+        death.crash.as_deref().map(str::to_owned),
+    );
     raise(&WORKER_DIED, ERRORS, "WorkerDied", args)
 }
 
 /// Returns the error of a task that its worker died of, for lack of memory.
-pub fn starved_to_death(death: Death, task: String, limit: u64) -> PyErr {
+pub fn starved_to_death(death: &Death, task: String, limit: u64) -> PyErr {
     let message = format!(
         "{task} needed more memory than the {limit} bytes that its worker may have: {death}"
     );

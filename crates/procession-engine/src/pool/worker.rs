@@ -23,6 +23,7 @@ use procession_shm::{Block, Family, Handle, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::mem::out_of_memory;
 use procession_sys::primitive::Ordering;
+use procession_sys::process::crash_stack;
 use procession_sys::process::liveness::boot_time;
 use procession_sys::wait::adaptive_spin::AdaptiveSpin;
 use procession_sys::wait::doorbell;
@@ -145,6 +146,15 @@ impl Worker {
         }
         self.limits = limits;
         Ok(())
+    }
+
+    /// Has the pool told what this process's runtime writes to the descriptor `number` when it
+    /// crashes. The runtime has its handlers installed; nothing need be open there.
+    ///
+    /// # Errors
+    /// When handlers for the signals cannot be installed.
+    pub fn report_crash(&self, number: i32) -> Result<()> {
+        self.channel.report_crash(number)
     }
 
     /// Calls `report`, which reports that a task was refused memory, without the memory
@@ -390,6 +400,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         out_of_memory::forget();
+        crash_stack::forget();
     }
 }
 

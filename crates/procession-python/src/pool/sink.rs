@@ -54,7 +54,7 @@ impl Sink for Deliver {
                     Ending::Died(death) if death.starved => {
                         let task = token.call.name(py, token.index);
                         let limit = self.memory_limit.unwrap_or_default();
-                        let error = || error::starved_to_death(death, task.clone(), limit);
+                        let error = || error::starved_to_death(&death, task.clone(), limit);
                         Arrival::made(py, error)
                     }
                     ending => failure(py, ending, &token),
@@ -143,7 +143,7 @@ fn failure(py: Python<'_>, ending: Ending<'_>, token: &Token) -> Arrival {
     match ending {
         Ending::Died(death) => Arrival {
             loss: Some(Loss::Died),
-            ..Arrival::made(py, || error::worker_died(death, task()))
+            ..Arrival::made(py, || error::worker_died(&death, task()))
         },
         Ending::TimedOut(overrun) => Arrival::made(py, || error::task_timeout(overrun, task())),
         Ending::Cancelled => Arrival::cancelled(py, &task()),

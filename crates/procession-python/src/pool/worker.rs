@@ -6,6 +6,7 @@ use procession_engine::ErrorKind;
 use procession_engine::pool::{TakenTask, Worker, WorkerLimits};
 use procession_engine::shm::Loans;
 use procession_engine::shm::transfer::loans;
+use procession_engine::sys::process::crash_stack;
 use procession_engine::sys::wait::time::Deadline;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError};
 use pyo3::prelude::*;
@@ -60,6 +61,23 @@ impl PoolWorker {
                 worker.begin_setup();
                 Ok(())
             }
+            None => Err(works_once()),
+        }
+    }
+
+    /// Returns the descriptor that `faulthandler` is to write to, where nothing need be open;
+    /// `None` if it knows that.
+    fn crash_fd(&self) -> Option<i32> {
+        (!crash_stack::is_installed()).then(crash_stack::number)
+    }
+
+    /// Has the pool told what `faulthandler`, which is enabled, writes there when this process
+    /// crashes.
+    fn report_crash(&self, fd: Option<i32>) -> PyResult<()> {
+        let worker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = fd.unwrap_or_else(crash_stack::number);
+        match worker.as_ref() {
+            Some(worker) => worker.report_crash(number).or_raise(),
             None => Err(works_once()),
         }
     }

@@ -91,7 +91,7 @@ impl Deref for ResultBytes<'_> {
 }
 
 /// The death of a worker that ended a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
     /// The worker's process id.
     pub pid: u32,
@@ -101,6 +101,9 @@ pub struct Death {
     pub deaths: u32,
     /// It died because it was refused more memory than it may have.
     pub starved: bool,
+    /// What its runtime wrote when it crashed, if that is how it ended and the face has
+    /// asked for it.
+    pub crash: Option<Arc<str>>,
 }
 
 /// The end of a task that took too long.

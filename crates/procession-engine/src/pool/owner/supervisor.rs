@@ -86,13 +86,18 @@ impl<T> PoolState<T> {
             let pid = slot.process.pid();
             let was_wasted = !slot.took_any() && slot.life != WorkerState::Retiring;
             let starved = slot.channel.starved.load(Ordering::Relaxed) != 0;
+            let has_crashed = status.is_some_and(|status| status.signal().is_some());
+            let crash = match has_crashed && !lost.is_empty() {
+                true => slot.channel.crash_text().map(Arc::from),
+                false => None,
+            };
             for task in lost {
-                let deaths = task.deaths;
                 let death = Death {
                     pid,
                     status,
-                    deaths,
+                    deaths: task.deaths,
                     starved,
+                    crash: crash.clone(),
                 };
                 outbox.died(task.token, death);
             }

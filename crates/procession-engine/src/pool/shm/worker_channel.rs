@@ -24,13 +24,17 @@ use procession_shm::{
 use procession_sys::error::Result;
 use procession_sys::mem::out_of_memory;
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
+use procession_sys::process::crash_stack::{self, TextRegion};
 
 /// Bytes of the task ring: about a thousand small ones.
 const TASK_BYTES: u64 = 64 << 10;
 
-/// Bytes of the reply ring. With the task ring, the words and the object's
-/// header, a channel fills two chunks of the arena.
-const REPLY_BYTES: u64 = 60 << 10;
+/// Bytes of the reply ring. With the task ring, the words, the text of a crash
+/// and the object's header, a channel fills two chunks of the arena.
+const REPLY_BYTES: u64 = 52 << 10;
+
+/// Bytes for where the worker was when it crashed: a hundred frames of Python.
+const CRASH_BYTES: u64 = 8 << 10;
 
 /// The words of a channel, in front of its rings.
 #[derive(Debug)]
@@ -54,7 +58,8 @@ pub struct ChannelHeader {
     pub task_clock: TaskClock,
     /// 1 once the worker has died because it was refused memory.
     pub starved: AtomicU32,
-    _pad: AtomicU32,
+    /// How long the text is that the worker has left when it crashed.
+    crash_length: AtomicU32,
     /// How far the claim of a task's block got, see `README.md`, "Blocks of tasks".
     pub claim: AtomicU64,
 }
@@ -65,6 +70,7 @@ const _: () = assert!(
         + procession_shm::object::shared::HEADER
         + TASK_BYTES
         + REPLY_BYTES
+        + CRASH_BYTES
         <= 2 * procession_shm::alloc::layout::CHUNK
 );
 
@@ -80,7 +86,7 @@ impl WorkerChannel {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub fn create() -> Result<Self> {
-        let object = SharedObject::create(family()?, TASK_BYTES + REPLY_BYTES)?;
+        let object = SharedObject::create(family()?, TASK_BYTES + REPLY_BYTES + CRASH_BYTES)?;
         let channel = Self { object };
         let me = channel.object.family().me();
         channel.pool.store(me.raw(), Ordering::Relaxed);
@@ -128,6 +134,40 @@ impl WorkerChannel {
         unsafe { out_of_memory::leave_in(word) }
     }
 
+    /// Makes this process, the worker, leave what its runtime writes to `number` when it
+    /// crashes, until [`crash_stack::forget`].
+    ///
+    /// # Errors
+    /// When handlers for the signals cannot be installed.
+    pub fn report_crash(&self, number: i32) -> Result<()> {
+        let region = TextRegion {
+            length: NonNull::from(&self.crash_length).cast(),
+            bytes: self.crash_bytes(),
+            capacity: CRASH_BYTES as u32,
+        };
+        // SAFETY: all of it is in the arena, which stays mapped until the process ends, and
+        // for this worker alone.
+        unsafe { crash_stack::leave_in(region, number) }
+    }
+
+    /// Returns the text that the worker, which is dead, has left when it crashed.
+    pub fn crash_text(&self) -> Option<String> {
+        let length = u64::from(self.crash_length.load(Ordering::Acquire)).min(CRASH_BYTES);
+        if length == 0 {
+            return None;
+        }
+        let bytes = self.crash_bytes();
+        // SAFETY: as many are there, and the only process that wrote them is dead.
+        let text = unsafe { std::slice::from_raw_parts(bytes.as_ptr(), length as usize) };
+        let cut = if length == CRASH_BYTES { "..." } else { "" };
+        Some(format!("{}{cut}", String::from_utf8_lossy(text).trim_end()))
+    }
+
+    fn crash_bytes(&self) -> NonNull<u8> {
+        let view = self.object.view();
+        view.behind(TASK_BYTES + REPLY_BYTES, CRASH_BYTES)
+    }
+
     /// Empties the channel for another worker, after the previous one was reclaimed.
     pub fn reset(&self, index: u32) {
         self.index.store(index, Ordering::Relaxed);
@@ -135,6 +175,7 @@ impl WorkerChannel {
         self.task_clock.reset();
         self.claim.store(0, Ordering::Relaxed);
         self.starved.store(0, Ordering::Relaxed);
+        self.crash_length.store(0, Ordering::Relaxed);
         self.reply_queue.reset();
         self.task_queue.reset();
     }
