@@ -40,6 +40,7 @@ __all__ = [
     "Track",
     "bells_must_be_allowed",
     "booted",
+    "confine",
     "end_spares",
     "family_secret",
     "fork",
@@ -48,6 +49,7 @@ __all__ = [
     "join",
     "launch",
     "leave_outcome",
+    "lift_memory_limit",
     "main_is_readable",
     "parent_sentinel",
     "past_streams",
@@ -712,6 +714,21 @@ def stop_requested() -> bool:
 
 def leave_outcome(outcome: Any) -> None:
     """Leaves an object for the parent, which gets it when this process has ended."""
+
+def confine(who: str, memory: int | None, cpus: Sequence[int] | None) -> None:
+    """Binds this process to bytes of private memory, and to CPUs.
+
+    Args:
+        who: What errors call this process.
+        memory: How many bytes it may have.
+        cpus: Where it runs.
+
+    Raises:
+        ValueError: It has more memory already, or may not run there.
+    """
+
+def lift_memory_limit() -> None:
+    """Lets this process have as much memory as before `confine`."""
 
 def usable_cpus() -> int:
     """Returns how many CPUs this process may use."""

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     Initializer = tuple[Callable[..., object] | None, Iterable[Any]]
 
-__all__ = ["Bounds", "Starter", "refuse", "work", "worker"]
+__all__ = [
+    "Bounds",
+    "Starter",
+    "checked_cpus",
+    "checked_environment",
+    "refuse",
+    "work",
+    "worker",
+]
 
 
 class Bounds:
@@ -55,16 +63,16 @@ class Bounds:
         self._resident = parse_size("max_memory_per_worker", max_memory_per_worker)
         self._affinity = affinity
         if affinity is not None and not callable(affinity):
-            self._affinity = _checked_cpus(affinity)
+            self._affinity = checked_cpus(affinity)
         self._env = env
         if env is not None and not callable(env):
-            self._env = _checked_environment(env)
+            self._env = checked_environment(env)
 
     def at(self, index: int) -> tuple[int | None, int | None, list[int] | None] | None:
         """Returns what the worker at a place may use, or None if that is anything."""
         cpus = self._affinity
         if callable(cpus):
-            cpus = _checked_cpus(cpus(index))
+            cpus = checked_cpus(cpus(index))
         bounds = self.memory_limit, self._resident, None if cpus is None else [*cpus]
         return None if bounds == (None, None, None) else bounds
 
@@ -72,13 +80,13 @@ class Bounds:
         """Returns what is in the environment of the worker at a place besides ours."""
         env = self._env
         if callable(env):
-            env = _checked_environment(env(index))
+            env = checked_environment(env(index))
         if env is None:
             return dict(self._usual_environment) or None
         return {**self._usual_environment, **env}
 
 
-def _checked_cpus(cpus: Iterable[int]) -> list[int]:
+def checked_cpus(cpus: Iterable[int]) -> list[int]:
     """Returns CPUs that this process may run on; whether it may is tried.
 
     Raises:
@@ -94,7 +102,7 @@ def _checked_cpus(cpus: Iterable[int]) -> list[int]:
         possible = os.sched_getaffinity(0)
     except (OSError, OverflowError, ValueError) as error:
         raise ValueError(
-            f"a worker cannot be made to run on the CPUs {wanted}: {error}"
+            f"a process cannot be made to run on the CPUs {wanted}: {error}"
         ) from error
     finally:
         os.sched_setaffinity(0, before)
@@ -104,7 +112,7 @@ def _checked_cpus(cpus: Iterable[int]) -> list[int]:
     return wanted
 
 
-def _checked_environment(env: Mapping[str, str]) -> dict[str, str]:
+def checked_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Returns what can be in the environment of a process.
 
     Raises:

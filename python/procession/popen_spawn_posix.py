@@ -80,6 +80,8 @@ class Popen(popen_fork.Popen):
         preparation = spawn.get_preparation_data(process_obj._name)
         if process_obj._environment:
             preparation["environment"] = process_obj._environment
+        if process_obj._limits:
+            preparation["limits"] = process_obj.name, process_obj._limits
         if process_obj._pool_lane:
             preparation["pool_lane"] = process_obj._pool_lane
         return preparation

@@ -4,8 +4,8 @@ This is the part that all start methods share: what a process is called and belo
 to, what may be done with it and when, and how a child boots and ends. How a child is
 started is the business of the `popen_*` modules, which `context` chooses from.
 
-Beyond `multiprocessing`: `state`, `blocked_on`, `result`, `request_stop` and
-`stop_requested`. A target that cannot be called is refused at once.
+Beyond `multiprocessing`: `state`, `blocked_on`, `result`, `request_stop`,
+`stop_requested`, and what a process may use and has in its environment. A target that cannot be called is refused at once.
 """
 
 from __future__ import annotations
@@ -48,9 +48,18 @@ class BaseProcess:
         args: The positional arguments for the target.
         kwargs: The keyword arguments for the target.
         daemon: Whether it ends with its parent; by default as the parent is.
+        env: What is in its environment besides what would be there. Under spawn the
+            interpreter is started with it; under fork and forkserver what has been
+            imported already does not see it.
+        affinity: The CPUs that it runs on, by number.
+        memory_limit: How much private memory it may have, in bytes or as text such as
+            "512MiB". It is refused more, with a MemoryError that `result` raises; native
+            code that does not look may die of it. Shared memory is not counted.
 
     Raises:
-        TypeError: The target is not callable. `multiprocessing` fails in the child.
+        TypeError: The target is not callable, where `multiprocessing` fails in the child,
+            or a name or value of `env` is not text.
+        ValueError: There is no such CPU, environment or size.
 
     Example:
         >>> import procession
@@ -82,6 +91,8 @@ class BaseProcess:
     # What a worker has made for its tasks, and by what they know it.
     _worker_state: tuple[object, Any] | None = None
     _environment: dict[str, str] | None = None
+    # What it may use: bytes of memory, and CPUs.
+    _limits: tuple[int | None, list[int] | None] | None = None
     # Its parent as a forked child sees it, made before the fork.
     _parent_seen: _ParentProcess | None = None
     # What a forked child found in the main module, where no other process can read that.
@@ -102,6 +113,9 @@ class BaseProcess:
         kwargs: Mapping[str, Any] | None = None,
         *,
         daemon: bool | None = None,
+        env: Mapping[str, str] | None = None,
+        affinity: Iterable[int] | None = None,
+        memory_limit: int | str | None = None,
     ) -> None:
         _require(group is None, "group argument must be None for now")
         if target and not callable(target):
@@ -121,7 +135,26 @@ class BaseProcess:
         )
         if daemon is not None:
             self.daemon = daemon
+        if not (env is affinity is memory_limit is None):
+            self._confine(env, affinity, memory_limit)
         _dangling.add(self)
+
+    def _confine(
+        self,
+        env: Mapping[str, str] | None,
+        affinity: Iterable[int] | None,
+        memory_limit: int | str | None,
+    ) -> None:
+        # Not at the top: few processes are confined.
+        from ._sizes import parse_size
+        from ._workers import checked_cpus, checked_environment
+
+        if env is not None:
+            self._environment = checked_environment(env)
+        memory = parse_size("memory_limit", memory_limit)
+        cpus = None if affinity is None else checked_cpus(affinity)
+        if not (memory is cpus is None):
+            self._limits = memory, cpus
 
     def run(self) -> Any:
         """Does what the process is for; by default it calls the target.
@@ -632,6 +665,9 @@ class BaseProcess:
 
     def _boot(self, parent_sentinel: int | None) -> int:
         try:
+            if self._limits is not None and self._parent_seen is not None:
+                # A child that is no copy was confined before it read anything of its parent.
+                confine(self.name, self._limits)
             self._become_current(parent_sentinel)
             relay = self._config.get("log_relay")
             if relay is not None:
@@ -648,6 +684,9 @@ class BaseProcess:
             exitcode = _exit_code_of(request)
         except BaseException as error:
             exitcode = 1
+            if self._limits is not None:
+                # What is left may not be enough to tell of it.
+                _procession.lift_memory_limit()
             text = _outcome.leave_error(error)
             sys.stderr.write(f"Process {self.name}:\n{text}")
         finally:
@@ -679,6 +718,11 @@ class BaseProcess:
         util._run_after_forkers()
         if is_used():
             _theirs.after_fork()
+
+
+def confine(name: str, limits: tuple[int | None, list[int] | None]) -> None:
+    """Binds this process to what it may use, as its parent has said."""
+    _procession.confine(f"process {name!r}", *limits)
 
 
 class AuthenticationString(bytes):

@@ -253,13 +253,16 @@ def _main(task: _procession.Task) -> int:
     inherited_fds = task.fds
     myself: Any = process.current_process()
     myself._inheriting = True
-    lane = None
+    lane = limits = None
     try:
         preparation = task.load_preparation()
-        lane = preparation.get("pool_lane")
+        lane, limits = preparation.get("pool_lane"), preparation.get("limits")
         prepare(preparation)
         process_obj = task.load_process()
     except BaseException as error:
+        if limits is not None:
+            # What is left may not be enough to tell of it.
+            _procession.lift_memory_limit()
         _outcome.leave_error(error)
         if lane is not None and isinstance(error, Exception):
             from . import _workers
@@ -359,6 +362,8 @@ def prepare(data: dict[str, Any]) -> None:
     """Makes this process like the one that `data` describes."""
     if "environment" in data:
         os.environ.update(data["environment"])
+    if "limits" in data:
+        process.confine(*data["limits"])
     if data.get("installed"):
         _install.install()
     myself = _registry.current_process()

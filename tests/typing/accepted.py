@@ -124,6 +124,7 @@ def contexts(name: str) -> None:
     spawn = procession.get_context("spawn")
     assert_type(spawn.get_context("fork"), ForkContext)
     process = spawn.Process(target=square, args=(2,))
+    spawn.Process(env={"A": "b"}, affinity={0}, memory_limit="1GiB")
     assert_type(process.exitcode, int | None)
     with procession.Manager() as manager:
         assert_type(manager, SyncManager)

@@ -45,6 +45,8 @@ def rest() -> None:
     procession.Value("i").value = "a"  # refused
     procession.Array("i", 3)[0] = "a"  # refused
     procession.Process(target=3)  # refused
+    procession.Process(affinity=3)  # refused
+    procession.Process(env={"A": 1})  # refused
     procession.get_context(3)  # refused
     procession.get_context("spawn").Pool("two")  # refused
     procession.Manager().dictionary()  # refused

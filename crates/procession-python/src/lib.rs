@@ -30,6 +30,7 @@ mod semaphore;
 mod barrier;
 mod condition;
 mod connection;
+mod limits;
 mod line;
 mod queue;
 
@@ -75,6 +76,8 @@ mod _procession {
     use crate::interrupt::{is_interrupt_of_python, with_undo};
     #[pymodule_export]
     use crate::launch::launch;
+    #[pymodule_export]
+    use crate::limits::{confine, lift_memory_limit};
     #[pymodule_export]
     use crate::line::{Line, LineEnd};
     #[pymodule_export]

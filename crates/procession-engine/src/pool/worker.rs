@@ -140,7 +140,7 @@ impl Worker {
     /// `Invalid` when the process has more memory than its limit already, or the
     /// processors do not exist.
     pub fn confine(&mut self, limits: WorkerLimits) -> Result<()> {
-        limits.apply()?;
+        limits.apply("a worker")?;
         if limits.memory.is_some() {
             self.channel.report_out_of_memory()?;
         }

@@ -1,4 +1,5 @@
-//! Limits of a worker: memory, processors, and the time that it may take to set itself up.
+//! Limits of a worker, or of another process: memory, processors; and the time that a worker may
+//! take to set itself up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,16 +28,16 @@ impl WorkerLimits {
         *self == Self::default()
     }
 
-    /// Applies the limits to this process.
+    /// Applies the limits to this process, which errors call `who`.
     ///
     /// # Errors
     /// `Invalid` when the process has more memory than that already, or the processors
     /// do not exist.
-    pub(crate) fn apply(&self) -> Result<()> {
+    pub fn apply(&self, who: &str) -> Result<()> {
         if let Some(cpus) = &self.cpus {
             let apply = || Affinity::from_cpus(cpus.iter().copied()).apply();
             apply().map_err(|source| {
-                let message = format!("a worker cannot run on the processors {cpus:?}: {source}");
+                let message = format!("{who} cannot run on the processors {cpus:?}: {source}");
                 let error = Error::new(ErrorKind::Invalid, message);
                 match source.errno() {
                     Some(errno) => error.with_errno(errno),
@@ -56,7 +57,7 @@ impl WorkerLimits {
                 return Err(Error::new(
                     ErrorKind::Invalid,
                     format!(
-                        "a worker has {has} bytes {what} before its first task, \
+                        "{who} has {has} bytes {what} before its first task, \
                          more than the {limit} that it may have"
                     ),
                 ));
@@ -76,7 +77,10 @@ impl WorkerLimits {
     }
 
     /// Lifts the memory limit.
-    pub(crate) fn relax(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the kernel does not change it.
+    pub fn relax(&self) -> Result<()> {
         if self.memory.is_none() {
             return Ok(());
         }
