@@ -84,6 +84,8 @@ def test_process_is_refused_more_memory_and_says_so(result_of, limit, use) -> No
     assert result_of(targets.fill, 10, memory_limit=f"{limit} B") == 10
 
 
+# A copy of this process has pytest write the stack of a crash.
+@pytest.mark.methods("spawn", "forkserver")
 def test_native_code_that_does_not_look_dies_of_it(lib, result_of, limit) -> None:
     with pytest.raises(lib.WorkerDied) as caught:
         result_of(targets.use_what_was_refused, 8192, memory_limit=limit)

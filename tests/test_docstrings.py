@@ -13,6 +13,7 @@ import script
 
 # The modules that users import from, besides the package itself.
 MODULES = [
+    "actor",
     "connection",
     "futures",
     "managers",

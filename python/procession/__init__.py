@@ -79,6 +79,7 @@ __version__ = _version
 
 _default = context._default_context
 
+Actor = _default.Actor
 Array = _default.Array
 Barrier = _default.Barrier
 BoundedSemaphore = _default.BoundedSemaphore
@@ -113,6 +114,7 @@ SUBDEBUG = 5
 SUBWARNING = 25
 
 __all__ = [
+    "Actor",
     "Array",
     "AuthenticationError",
     "Barrier",
@@ -165,6 +167,7 @@ __all__ = [
 
 # There each is imported with another that needs it; here few need others.
 _SUBMODULES = {
+    "actor",
     "connection",
     "dummy",
     "forkserver",

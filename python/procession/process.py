@@ -135,7 +135,7 @@ class BaseProcess:
         )
         if daemon is not None:
             self.daemon = daemon
-        if not (env is affinity is memory_limit is None):
+        if (env, affinity, memory_limit) != (None, None, None):
             self._confine(env, affinity, memory_limit)
         _dangling.add(self)
 
@@ -153,7 +153,7 @@ class BaseProcess:
             self._environment = checked_environment(env)
         memory = parse_size("memory_limit", memory_limit)
         cpus = None if affinity is None else checked_cpus(affinity)
-        if not (memory is cpus is None):
+        if memory is not None or cpus is not None:
             self._limits = memory, cpus
 
     def run(self) -> Any:

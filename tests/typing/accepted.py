@@ -8,6 +8,7 @@ import ctypes
 from typing import Any, assert_type
 
 import procession
+from procession.actor import Actor
 from procession.context import (
     BaseContext,
     ForkContext,
@@ -36,6 +37,26 @@ def repeat(word: str, times: int) -> str:
 
 class Point(ctypes.Structure):
     _fields_ = [("x", ctypes.c_double), ("y", ctypes.c_double)]
+
+
+class Counter:
+    def __init__(self, start: int) -> None:
+        self.value = start
+
+    def add(self, number: int, times: int = 1) -> int:
+        self.value += number * times
+        return self.value
+
+
+def actors() -> None:
+    with procession.Actor(Counter, (10,), timeout=60, restarts=1) as counter:
+        assert_type(counter, Actor[Counter])
+        assert_type(counter.call(Counter.add, 1), int)
+        assert_type(counter.call(Counter.add, 1, times=2), int)
+        assert_type(counter.call_async(Counter.add, 1), ApplyResult[int])
+        assert_type(counter.with_options(timeout=1.5).call(Counter.add, 1), int)
+        counter.add(1)
+        assert_type(counter.pid, int)
 
 
 def pools() -> None:

@@ -39,6 +39,21 @@ def executors(executor: ProcessPoolExecutor) -> None:
     print(later)
 
 
+class Counter:
+    def add(self, number: int) -> int:
+        return number
+
+
+def actors() -> None:
+    counter = procession.Actor(Counter)
+    counter.call(Counter.add, "a")  # refused
+    counter.call(Counter.add)  # refused
+    counter.call(square, 1)  # refused
+    word: str = counter.call(Counter.add, 1)  # refused
+    procession.Actor(3)  # refused
+    print(word)
+
+
 def rest() -> None:
     words: Queue[str] = procession.Queue()
     words.put(3)  # refused

@@ -21,6 +21,7 @@ WRAPPERS = {
     "_registry",
     "_threads",
     "_workers",
+    "actor",
     "connection",
     "context",
     "forkserver",

@@ -53,13 +53,14 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// What the runtime does for each of the signals.
-static BEFORE: Before = Before(UnsafeCell::new([MaybeUninit::uninit(); SIGNALS.len()]));
+static BEFORE: RuntimeActions =
+    RuntimeActions(UnsafeCell::new([MaybeUninit::uninit(); SIGNALS.len()]));
 
-struct Before(UnsafeCell<[MaybeUninit<libc::sigaction>; SIGNALS.len()]>);
+struct RuntimeActions(UnsafeCell<[MaybeUninit<libc::sigaction>; SIGNALS.len()]>);
 
 // SAFETY: written once, by who turned `INSTALLED` from false, before any handler that reads
 // it is installed.
-unsafe impl Sync for Before {}
+unsafe impl Sync for RuntimeActions {}
 
 /// Shared memory for the text of one process.
 #[derive(Clone, Copy, Debug)]
