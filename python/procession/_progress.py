@@ -140,7 +140,7 @@ def _free_lock(kind: Any) -> None:
 def _bar_class() -> Any:
     """Returns the class of tqdm that fits where the program runs: a terminal or a notebook."""
     try:
-        from tqdm.auto import tqdm
+        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "tqdm":
             raise
@@ -150,7 +150,7 @@ def _bar_class() -> Any:
             name="tqdm",
         ) from error
     if not hasattr(tqdm, "_lock"):
-        from tqdm.std import tqdm as base
+        from tqdm.std import tqdm as base  # type: ignore[import-untyped, unused-ignore]
 
         # Bars of several processes may share a terminal. tqdm would make a lock of the
         # standard library's `multiprocessing`, which may start a process for that.
