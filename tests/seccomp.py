@@ -49,6 +49,7 @@ NUMBERS = {
     "socketpair": (53, 199),
     "statx": (332, 291),
     "sysinfo": (99, 179),
+    "timer_create": (222, 107),
     "vfork": (58, None),
     "wait4": (61, 260),
     "waitid": (247, 95),

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from library import PATIENCE, load
@@ -158,3 +159,29 @@ def test_workers_that_are_too_many_are_reaped_though_nobody_asks(mp) -> None:
         pool.resize(1)
         wait_until(lambda: sum(gone(pid) for pid in before) == 3)
         assert pool.apply(pool_targets.pid) in before
+
+
+def collectors() -> int:
+    """Returns how many threads of this process look after pools."""
+    tasks = Path("/proc/self/task").iterdir()
+    return sum((task / "comm").read_text() == "procession-pool\n" for task in tasks)
+
+
+def test_pool_without_idle_timeout_needs_no_thread(mp) -> None:
+    # A fork of a process with threads is warned of, also that of a worker.
+    wait_until(lambda: collectors() == 0)
+    with mp.Pool(2, maxtasksperchild=1) as pool:
+        for _ in range(3):
+            assert pool.map(pool_targets.square, range(4), 1) == [0, 1, 4, 9]
+            assert pool.apply(pool_targets.square, (3,)) == 9
+            assert collectors() == 0
+
+
+def test_thread_that_looks_after_a_pool_ends_with_the_last_worker(mp) -> None:
+    with mp.Pool(1, idle_timeout=IDLE) as pool:
+        assert pool.apply(pool_targets.square, (3,)) == 9
+        assert collectors() == 1
+        wait_until(lambda: collectors() == 0)
+        assert pool.workers() == []
+        pool.resize(2)
+        wait_until(lambda: pool.workers() == [] and collectors() == 0)

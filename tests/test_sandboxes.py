@@ -103,6 +103,31 @@ except OSError as error:
 """
 
 
+WITH_A_SOFT_TIMEOUT = """
+import seccomp, procession
+
+seccomp.deny("timer_create")
+with procession.get_context("fork").Pool(1) as pool:
+    try:
+        pool.apply(abs, (-1,), soft_timeout=60)
+    except OSError as error:
+        print(error)
+    print(pool.apply(abs, (-1,), timeout=60))
+"""
+
+
+@pytest.mark.procession_only("it needs other system calls")
+def test_a_soft_timeout_without_a_timer_is_refused(monkeypatch) -> None:
+    where = [str(Path(seccomp.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(where))
+    command = script.python("multiprocessing", "-c", WITH_A_SOFT_TIMEOUT)
+    code, out, err = script.run(command)
+    assert (code, err) == (0, "")
+    first, second = out.splitlines()
+    assert "cannot make a timer: the system call timer_create is denied" in first
+    assert second == "1"
+
+
 @pytest.mark.procession_only("it needs other system calls")
 def test_an_executor_that_could_not_hear_its_workers_is_refused(monkeypatch) -> None:
     where = [str(Path(seccomp.__file__).parent), os.environ.get("PYTHONPATH", "")]

@@ -512,6 +512,9 @@ class ProcessPoolExecutor(_base.Executor):
     ) -> Iterator[T]:
         """Calls a function with an item of each iterable; yields the results in order.
 
+        The first error that it raises ends it, and cancels what has not begun, as in the
+        standard library.
+
         Args:
             fn: The function.
             iterables: They are read at once, unless there is a `buffersize`.

@@ -1123,8 +1123,9 @@ def _at_hand(iterable: Iterable[Any]) -> Any:
 class ThreadPool(Pool):
     """A pool of threads, as in `multiprocessing`.
 
-    A thread cannot be killed, nor does it die alone. So a `timeout`, `retries` and
-    `cancel` are refused here, with a ValueError.
+    A thread cannot be killed, nor does it die alone. So a `timeout`, `soft_timeout`,
+    `retries` and `cancel` are refused here, with a ValueError, and so are a `priority` and an
+    `on_error` other than "continue".
 
     Example:
         >>> from procession.pool import ThreadPool

@@ -13,7 +13,8 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::denial::refused;
+use crate::error::Result;
 
 /// The signal for it: one that programs have no use for.
 #[must_use]
@@ -42,7 +43,7 @@ impl ThreadTimer {
         let code = unsafe {
             libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, timer.as_mut_ptr())
         };
-        check("make a timer (timer_create)", code)?;
+        check("timer_create", "make a timer", code)?;
         // SAFETY: filled by the call that has succeeded.
         Ok(Self(unsafe { timer.assume_init() }))
     }
@@ -78,7 +79,7 @@ impl ThreadTimer {
         };
         // SAFETY: the timer lives; the time is initialised; the time before is not wanted.
         let code = unsafe { libc::timer_settime(self.0, 0, &raw const time, ptr::null_mut()) };
-        check("set a timer (timer_settime)", code)
+        check("timer_settime", "set a timer", code)
     }
 }
 
@@ -89,9 +90,9 @@ impl Drop for ThreadTimer {
     }
 }
 
-fn check(what: &str, code: i32) -> Result<()> {
+fn check(call: &str, what: &str, code: i32) -> Result<()> {
     match code {
         0 => Ok(()),
-        _ => Err(Error::os(what, io::Error::last_os_error())),
+        _ => Err(refused(call, what, io::Error::last_os_error())),
     }
 }

@@ -307,17 +307,25 @@ impl<S: Sink> Pool<S> {
         state.retire_surplus();
         // It has tasks to assign that were taken back.
         self.shared.wake_leader(&state);
+        let has_retiring = state.has_retiring();
         drop(state);
-        self.look_after_idle();
+        if has_retiring {
+            self.reap_in_background();
+        }
         Ok(())
     }
 
     /// Has the collector run if workers are to end while nobody drives the pool.
     fn look_after_idle(&self) {
         if self.shared.lock().is_to_be_looked_after() {
-            // Without a thread they end, or are reaped, when the pool is next driven.
-            let _ = super::background::ensure_running(&self.shared);
+            self.reap_in_background();
         }
+    }
+
+    /// Has the collector run until workers that were retired are reaped.
+    fn reap_in_background(&self) {
+        // Without a thread they end, or are reaped, when the pool is next driven.
+        let _ = super::background::ensure_running(&self.shared);
     }
 
     /// Returns why the pool has ended, if it has.

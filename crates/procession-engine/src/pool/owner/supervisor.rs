@@ -224,11 +224,12 @@ impl<T> PoolState<T> {
         slots.any(|slot| slot.life == WorkerState::Retiring)
     }
 
-    /// Tells whether the collector is to run though no result is owed: for workers that end, or
-    /// will when they have been idle for long enough.
+    /// Tells whether the collector is to run though no result is owed: for workers that will
+    /// end when they have been idle for long enough, or are ending for that.
     pub(crate) fn is_to_be_looked_after(&self) -> bool {
-        let has_idle = self.idle_timeout.is_some() && !self.slots.is_empty();
-        has_idle && !self.collector_runs || self.has_retiring() && !self.collector_wanted
+        let has_retiring = self.has_retiring() && !self.collector_wanted;
+        let has_any = !self.slots.is_empty() && !self.collector_runs;
+        self.idle_timeout.is_some() && (has_any || has_retiring)
     }
 
     /// Returns the lowest index that no worker has.
