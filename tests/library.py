@@ -66,3 +66,20 @@ def kill(process) -> None:
     process.kill()
     process.join(PATIENCE)
     assert process.exitcode == -signal.SIGKILL
+
+
+def gone(pid: int) -> bool:
+    """Tells whether a process has ended and was reaped."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits for what has no event, such as that a stranger is reaped."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -98,7 +98,7 @@ def test_task_that_goes_on_is_killed_at_its_timeout(lib, mp) -> None:
         assert pool.apply(pool_targets.pid) != pid
 
 
-def test_nothing_comes_when_the_task_has_ended(mp) -> None:
+def test_nothing_comes_when_the_task_has_ended(lib, mp) -> None:
     with mp.Pool(1) as pool:
         for _ in range(3):
             assert pool.apply(pool_targets.square, (3,), soft_timeout=LIMIT) == 9
@@ -107,7 +107,9 @@ def test_nothing_comes_when_the_task_has_ended(mp) -> None:
         results = pool.map(
             targets.handle_then_sleep, [0] * 30, soft_timeout=0.001, on_error="collect"
         )
-        assert {str(result) for result in results} == {"told once"}
+        # It may come before the task has come to where it handles it.
+        told = [result for result in results if not isinstance(result, lib.SoftTimeout)]
+        assert set(told) <= {"told once"}
         assert pool.apply(targets.uninterrupted, (LIMIT,)) is True
 
 
