@@ -163,9 +163,10 @@ class LifeOptions:
         )
         self.state = None if worker_state is None else WorkerState()
         self.exit_results = None if worker_exit is None else ExitResults(context)
+        threads = threads_per_worker
         # A spawned interpreter has found the environment as it should be.
-        is_spawned = context.get_start_method() == "spawn"
-        threads = None if is_spawned else threads_per_worker
+        if threads is not None and context.get_start_method() == "spawn":
+            threads = None
         self.of_worker: WorkerLife | None = None
         if worker_state or worker_exit or threads or limit:
             self.of_worker = WorkerLife(
