@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Caller", "callers"]
 
-# That of `concurrent.futures`, as there.
+# The logger of `concurrent.futures`, which that module uses for the same messages.
 _logger = logging.getLogger("concurrent.futures")
 
-# Those that may still have something to call.
+# The callers that may still have something to call.
 callers: weakref.WeakSet[Caller] = weakref.WeakSet()
 
 
 class Caller:
-    """Does in a thread of its own what calls callbacks; the thread ends if idle for a while.
+    """Calls callbacks in a thread of its own, which ends if it is idle for a while.
 
     It has no lock that a handler of a signal which raises could leave locked.
     """
@@ -50,7 +50,7 @@ class Caller:
             try:
                 call = self._due.get(timeout=self.PATIENCE)
             except queue.Empty:
-                # Who adds something from here on starts another thread.
+                # From here on, `add` starts another thread.
                 self._thread = None
                 if self._due.empty():
                     return
@@ -58,12 +58,13 @@ class Caller:
             try:
                 call()
             except BaseException:
-                # It is not the thread's; the others must be called nevertheless.
+                # The error is the callback's; the other callbacks must be called
+                # nevertheless.
                 _logger.exception("a callback ended its thread")
             del call
 
     def flush(self) -> None:
-        """Waits until what was added has been called, unless that is who asks for it."""
+        """Waits until all that was added has been called, unless this is the thread that calls."""
         if self._thread is None or self._thread is threading.current_thread():
             return
         called: queue.SimpleQueue[None] = queue.SimpleQueue()

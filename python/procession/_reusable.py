@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["get_pool"]
 
-# Seconds after which workers end that have nothing to do.
+# Seconds after which idle workers end.
 _IDLE = 10.0
 
 
@@ -27,20 +27,21 @@ class _Reusable:
         util.register_after_fork(self, _Reusable.renew)
 
     def renew(self) -> None:
-        """Forgets the pool: in a forked copy of the process it is not ours."""
+        """Forgets the pool: in a forked copy of the process, it is the original's."""
         self.pool: Pool | None = None
         self.options: dict[str, Any] = {}
         self.lock = threading.Lock()
         self._ends_with_program = False
 
     def get(self, processes: int | None, options: dict[str, Any]) -> Pool:
-        """Returns the pool, which has so many workers and these options from here on."""
+        """Returns the pool, which from here on has this number of workers and these options."""
         with self.lock:
             pool = self.pool
             if pool is not None and not (
                 _is_usable(pool) and _are_equal(options, self.options)
             ):
-                # It does what it has to do: who waits for results gets them.
+                # The old pool finishes its tasks: threads that wait for results get
+                # them.
                 pool.close()
                 pool = self.pool = None
             if pool is None:

@@ -1,4 +1,4 @@
-"""What raises `SoftTimeout` in a task of a pool that runs for too long."""
+"""Raises `SoftTimeout` in a task of a pool that runs for too long."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Alarm:
     """
 
     def __init__(self, signum: int) -> None:
-        # The function that runs, and after how many seconds it is told; None when it has
-        # ended: the signal may come a moment later.
+        # The function that runs, and its limit in seconds; None when it has ended: the
+        # signal may come a moment later.
         self.due: tuple[Callable[..., Any], float] | None = None
         signal.signal(signum, self._ring)
 

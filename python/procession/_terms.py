@@ -1,4 +1,4 @@
-"""What a call says of its tasks: their time, their tries, their place, and their errors."""
+"""The options of a call about its tasks: their time, tries, priority, and errors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def make_terms(
     priority: int = 0,
     on_error: OnError = "continue",
 ) -> Terms | None:
-    """Returns the terms of a call, or None if it says nothing.
+    """Returns the terms of a call, or None if it has no options.
 
     Raises:
-        ValueError: One of them cannot be.
+        ValueError: An option has a value that it cannot have.
     """
     for name, limit in (("timeout", timeout), ("soft_timeout", soft_timeout)):
         if limit is not None and not limit > 0:

@@ -1,6 +1,6 @@
-"""What a worker of a pool does besides its tasks: at its beginning and at its end.
+"""The work of a pool's worker besides its tasks: at its beginning and at its end.
 
-Both sides are here: what the pool says, and what the worker does of it.
+Both sides are here: the options of the pool, and the worker's calls.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ THREAD_VARIABLES = (
     "RAYON_NUM_THREADS",
 )
 
-# Of the states that pools of this process have had.
+# Numbers of the states that pools of this process have had.
 _numbers = itertools.count()
 
 
 class WorkerLife:
-    """What the workers of a pool do besides their tasks.
+    """The work of a pool's workers besides their tasks.
 
     Args:
         make_state: Makes the state of a worker.
@@ -67,9 +67,9 @@ class WorkerLife:
         self._results = None if exit_results is None else exit_results.queue
 
     def limit_threads(self) -> None:
-        """Has libraries that are loaded already have no more threads than they may.
+        """Limits the threads of libraries that are loaded already.
 
-        Those that are loaded later have read the environment.
+        Libraries that are loaded later read the environment.
         """
         if self.threads is None:
             return
@@ -86,7 +86,7 @@ class WorkerLife:
             me._worker_state = self._key, self.make_state()
 
     def end(self, pack: Callable[[BaseException, object], Any]) -> None:
-        """Calls what is to be called at the end of this worker, and sends what it returns.
+        """Calls the function for the end of this worker, and sends its result.
 
         Args:
             pack: Makes what crosses of an error.
@@ -107,7 +107,7 @@ class WorkerLife:
 
 
 class LifeOptions:
-    """What the life of a pool's workers is like, as the user says it.
+    """The options of a pool about the life of its workers.
 
     Args:
         context: The context of the pool.
@@ -140,7 +140,7 @@ class LifeOptions:
             "initializer_timeout": initializer_timeout,
             "threads_per_worker": threads_per_worker,
         }
-        # Of those that are set.
+        # The names of the options that are set.
         self.names = [name for name, value in given.items() if value is not None]
         for name in ("worker_state", "worker_exit"):
             if given[name] is not None and not callable(given[name]):
@@ -191,7 +191,7 @@ def _seconds(name: str, value: float | None) -> float | None:
 def _setup_name(
     initializer: Callable[..., object] | None, worker_state: Callable[[], Any] | None
 ) -> str:
-    """Returns what sets a worker up, as the subject of a sentence."""
+    """Returns words for the functions that set a worker up, to begin a sentence with."""
     parts = []
     if initializer is not None:
         parts.append(f"the initializer {name_of(initializer)}")
@@ -224,13 +224,13 @@ def _state_here(key: tuple[int, int]) -> Any:
     if known is None or known[0] != key:
         raise RuntimeError(
             f"process {os.getpid()} is no worker of the pool that this worker_state is of: "
-            "only the tasks of that pool can have it"
+            "only tasks of that pool can be given it"
         )
     return known[1]
 
 
 class ExitResults:
-    """What the workers of a pool have returned at their ends.
+    """The results that the workers of a pool have returned at their ends.
 
     Args:
         context: The context of the pool.
@@ -241,7 +241,7 @@ class ExitResults:
         self._results: list[Any] = []
 
     def so_far(self) -> list[Any]:
-        """Returns them, in the order in which the workers ended."""
+        """Returns the results, in the order in which the workers ended."""
         while True:
             try:
                 self._results.append(self.queue.get_nowait())
@@ -250,7 +250,7 @@ class ExitResults:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Returns what a function is called, for people."""
+    """Returns the name of a function, for people."""
     name = getattr(function, "__qualname__", None)
     if name is None:
         # A partial, or an object that can be called.

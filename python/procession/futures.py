@@ -59,11 +59,11 @@ __all__ = [
     "WorkerDied",
 ]
 
-# The states of a future that is not done. They are read often, and without the lock: what is
-# done stays so.
+# The states of a future that is not done. They are read often, and without the lock: a
+# future that is done stays so.
 _OPEN = ("PENDING", "RUNNING")
 
-# That of `concurrent.futures`, as there.
+# The logger of `concurrent.futures`, which that module uses for the same messages.
 _logger = logging.getLogger("concurrent.futures")
 
 
@@ -99,7 +99,7 @@ def __getattr__(name: str) -> Any:
         "__doc__": _WORKER_DIED,
     }
     bases = (_errors.WorkerDied, BrokenProcessPool)
-    # Another thread may be about to make them, too: there is one of each.
+    # Another thread may be making the classes, too: only one of each is kept.
     globals().setdefault("BrokenProcessPool", BrokenProcessPool)
     globals().setdefault("WorkerDied", type("WorkerDied", bases, members))
     return globals()[name]
@@ -143,7 +143,7 @@ class Future(_base.Future["T"]):
     _caller: Caller
     _is_cancelling = False
     _hands_over = False
-    # Of the base class, whose stubs do not have it.
+    # An attribute of the base class that its stubs lack.
     _done_callbacks: list[Callable[[Future[T]], object]]
 
     def cancel(self, kill: bool = False) -> bool:
@@ -168,7 +168,7 @@ class Future(_base.Future["T"]):
         call = self._call
         if call is None or self.done():
             return super().cancel()
-        # Who cancels a future calls its callbacks.
+        # The thread that cancels a future calls its callbacks.
         self._is_cancelling = True
         try:
             if call.cancel(kill):
@@ -306,7 +306,8 @@ class _Workers:
         self.processes: list[Any] = []
         self.caller = Caller()
         start = Starter(context, Pool.Process, self.processes, setup, bounds, True)
-        # A fork copies what other threads are about to do: all are forked at the beginning.
+        # A fork copies locks that other threads hold: so all workers are forked at the
+        # beginning.
         size = most if context.get_start_method() == "fork" else 1
         self.engine = _procession.Pool(
             start,
@@ -486,7 +487,7 @@ class ProcessPoolExecutor(_base.Executor):
         self._shutdown_lock = threading.Lock()
 
     def __del__(self) -> None:
-        # What was submitted is done nevertheless.
+        # The tasks that were submitted are done nevertheless.
         if self._workers is not None:
             self._workers.close()
 

@@ -1,9 +1,9 @@
 """The class `Pool`: worker processes that call functions, and `ThreadPool`.
 
-Tasks and results travel in shared memory, and whoever waits for a result drives the
-pool; all of that is native. What is here is what `multiprocessing.pool` has and users
-subclass; `_workers` has how a worker is started and what it says of an error, `_chunks`
-the tasks that have several inputs each.
+Tasks and results travel in shared memory, and the thread that waits for a result drives
+the pool; all of that is native. This module has the classes of `multiprocessing.pool`,
+which users subclass; `_workers` starts a worker and words its errors, and `_chunks`
+makes tasks of several inputs each.
 
 Beyond `multiprocessing`: a task whose worker dies fails with `WorkerDied`, an
 initializer that fails is the error of every task, and the tasks of a pool that was
@@ -91,7 +91,7 @@ class Pool:
 
     Args:
         processes: How many workers; by default one for each usable CPU.
-        initializer: What each worker calls before its first task.
+        initializer: A function that each worker calls before its first task.
         initargs: The arguments of the initializer.
         maxtasksperchild: After how many tasks a worker is replaced; by default never.
         context: The context that the workers are started with.
@@ -100,81 +100,89 @@ class Pool:
         memory_limit: How much private memory a worker may have, as a number of bytes or as
             text: "2GB" is 2 * 1000**3 bytes, "2GiB" is 2 * 1024**3. A task that
             needs more fails with `MemoryLimitExceeded`, also if its worker dies of it.
-            Shared memory is not counted: what arguments and results travel in.
-        max_memory_per_worker: A worker that has more than this in RAM when its task
-            is done, what it shares not counted, is replaced; given as `memory_limit` is.
+            Shared memory, in which arguments and results travel, is not counted.
+        max_memory_per_worker: A worker that has more than this in RAM when its task is
+            done is replaced; memory that it shares is not counted. It is given as
+            `memory_limit` is.
         affinity: The CPUs that the workers run on, by number, or a function that returns
             those of the worker with a certain `worker_index`.
-        env: What the workers have in their environment besides what is in this process's,
-            or a function that returns that of the worker with a certain `worker_index`.
-            Under spawn the interpreter is started with it; under fork and forkserver what
-            has been imported already does not see it.
-        worker_state: What each worker calls once, after the initializer, to make an object
-            that its tasks share: a connection, a model, a cache. A task has that of its
-            worker as `current_process().worker_state`, or where it is given what
-            `pool.worker_state` is: as `f(state, item)` in
+        env: Variables that are added to the workers' environment, which otherwise is
+            that of this process, or a function that returns those of the worker with a
+            certain `worker_index`. Under spawn the interpreter is started with them;
+            under fork and forkserver modules that have been imported already may not
+            look at them again.
+        worker_state: A function that each worker calls once, after the initializer, to
+            make an object that its tasks share: a connection, a model, a cache. A task
+            finds its worker's object in `current_process().worker_state`, or gets it in
+            the place of `pool.worker_state` among its arguments: as `f(state, item)` in
             `pool.map(functools.partial(f, pool.worker_state), items)`.
-        worker_exit: What each worker calls when it ends by itself: at the end of the pool,
-            when it is replaced, when it is idle. It is given the state, if there is a
-            `worker_state`, and `exit_results` tells what it returned.
+        worker_exit: A function that each worker calls when it ends by itself: at the
+            end of the pool, when it is replaced, when it is idle. The function is given
+            the state, if there is a `worker_state`, and `exit_results` returns its
+            results.
         idle_timeout: After how many seconds without a task a worker ends; by default never.
             Others are started when there are tasks.
         initializer_timeout: The seconds within which the initializer and `worker_state` of a
-            worker have to be done. If they are not, the pool ends, with a `TimeoutError` of
-            each of its tasks that names both the function and the worker.
-        threads_per_worker: How many threads BLAS, OpenMP and the like may have in a worker:
-            the variables that they look at, such as OMP_NUM_THREADS, are in its environment,
-            unless `env` says otherwise. Libraries that are loaded when a worker is forked do
-            not look any more; these are told by `threadpoolctl`, if that is installed.
-        log_relay: Whether what the workers log is handled by the handlers of this process,
-            as `procession.relay_logs` has it for all children; all of it is when `join` or
-            `terminate` has returned.
-        pickler: "auto" has functions and classes in tasks and results that other
-            processes cannot import cross by value, where `cloudpickle` is installed;
-            "plain" refuses them, as pickle does.
+            worker have to be done. If they are not, the pool ends, and each of its
+            tasks fails with a `TimeoutError` that names both the function and the
+            worker.
+        threads_per_worker: How many threads BLAS, OpenMP and the like may have in a
+            worker: their variables, such as OMP_NUM_THREADS, are set in its
+            environment, unless `env` sets them. Libraries that are loaded before a
+            worker is forked do not look at the variables any more; `threadpoolctl`
+            limits those, if it is installed.
+        log_relay: Whether the handlers of this process handle the records that the
+            workers log, as `procession.relay_logs` has it for all children; all records
+            have been handled when `join` or `terminate` has returned.
+        pickler: "auto" sends functions and classes, in tasks and results, by value if
+            other processes cannot import them and `cloudpickle` is installed; "plain"
+            refuses them, as pickle does.
 
-    A worker that dies is replaced. One that dies without having been given a task is
-    replaced for nothing: a hundred of these in ten seconds, or a few in a row that have not
-    even set themselves up, end the pool, with an error of each of its tasks.
+    A worker that dies is replaced. If a hundred workers die in ten seconds without
+    having been given a task, or a few in a row before they have set themselves up, the
+    pool ends, and each of its tasks fails with an error.
 
-    `multiprocessing` has nothing like these, which every call takes by name:
+    Every call takes these options by name; `multiprocessing` has none of them:
 
     - `timeout`: the seconds that a task may take once it runs. One that takes longer is
-      killed with its worker and fails with `TaskTimeout`; nothing else is lost. In a map
-      it is the time of each task, which is one input unless a `chunksize` is given.
-    - `soft_timeout`: the seconds after which the function that a task calls gets a
-      `SoftTimeout`, raised where it is: in time to let go of what it has, or to return what
-      it has so far. It comes in the worker's main thread between two instructions of
-      Python, and ends a wait of the operating system, such as a `sleep`; it does not come
-      in the middle of C code that runs on. A `timeout` that is longer still kills then.
-    - `retries`: as above. A task that was run again as often, and in which a worker has
-      died again, fails with `WorkerDied`, which tells how often it was tried. An error is
-      no reason to run a task again, nor is its timeout.
-    - `priority`: a whole number, 0 by default. Tasks with a higher one begin before all that
-      have a lower one and have not begun, whichever call came first. Those that run go on.
+      killed with its worker and fails with `TaskTimeout`; nothing else is lost. In a
+      map the limit is for each task, which is one input unless a `chunksize` is given.
+    - `soft_timeout`: the seconds after which `SoftTimeout` is raised in the function of
+      a task, which can catch it to clean up, or to return the results that it has so
+      far. The exception comes in the worker's main thread between two instructions of
+      Python, and ends a wait of the operating system, such as a `sleep`; it does not
+      come in the middle of C code that runs on. A longer `timeout` still kills the task
+      when it is over.
+    - `retries`: as above. If a worker dies in the last try of a task, too, the task
+      fails with `WorkerDied`, which tells how often it was tried. A task is not run
+      again after an exception or a timeout.
+    - `priority`: a whole number, 0 by default. A task begins before all tasks of lower
+      priority that have not begun, whichever call came first. Tasks that run go on.
     - `on_error`, of maps: what becomes of the map when a call fails or its worker dies.
-      "continue", the default, does what `multiprocessing` does: the other tasks are run, and
-      then the error that came first is raised. (The iterator of an `imap` raises each
-      error in its place, and goes on.) "stop" has the first error end the map at once: tasks
-      that have not begun never will, those that run go on, and nobody gets their
-      results. (An `imap` ends with the first error that it raises.) "collect" raises none of
-      these errors: each stands among the results, in its place. There a task that is lost, by
-      the death of its worker, by its timeout or for lack of memory, has its error in the
-      place of each of its inputs, which are several if there is a `chunksize`, or neither
-      that nor a timeout. The end of the pool, or of the map by `cancel`, is raised in any
-      case.
+      With "continue", the default, the map goes on as in `multiprocessing`: the other
+      tasks are run, and then the error that came first is raised. (The iterator of an
+      `imap` raises each error in its place, and goes on.) With "stop" the first error
+      ends the map at once: tasks that have not begun never will, and those that run go
+      on, but their results are dropped. (An `imap` ends with the first error that it
+      raises.) With "collect" none of these errors is raised: each stands among the
+      results, in the place of its input. If a task is lost, by the death of its worker,
+      by its timeout or for lack of memory, its error stands in the place of each of its
+      inputs; a task has several inputs if a `chunksize` is given, or neither that nor a
+      timeout. The end of the pool, or of the map by `cancel`, is raised in any case.
     - `progress`, in maps: True shows how many inputs are done, how long the others may take
       and how many have no result, in a bar of `tqdm`, which draws it in a notebook, too. A
-      mapping has options for `tqdm`, such as `{"desc": "pages"}`. The bar goes on as results
-      arrive, whoever waits for them. Needs `tqdm`: `pip install 'procession[progress]'`.
+      mapping has options for `tqdm`, such as `{"desc": "pages"}`. The bar goes on as
+      results arrive, whichever thread waits for them. Needs `tqdm`:
+      `pip install 'procession[progress]'`.
 
-    A result can be awaited in a loop of asyncio, and the iterator of an `imap` be used in an
-    `async for`: whose task is cancelled has the work cancelled, and killed if it runs.
+    A result can be awaited in a loop of asyncio, and the iterator of an `imap` can be
+    used in an `async for`. If the awaiting task is cancelled, so is the work of the
+    pool, and tasks that run are killed.
 
-    A result has `cancel`, and so has the iterator of an `imap`: tasks that have not begun
-    never will, and those that run are killed if it is asked for.
+    A result has `cancel`, and so has the iterator of an `imap`: tasks that have not
+    begun never will, and tasks that run are killed with `cancel(kill=True)`.
 
-    A pool whose subclass has queues of its own refuses all of this.
+    A pool whose subclass has queues of its own refuses all of these options.
 
     Example:
         >>> import procession
@@ -363,9 +371,9 @@ class Pool:
     def _setup_queues(self) -> None:
         """Makes the queues for tasks and results, if a subclass wants to have some.
 
-        One that overrides this, in order to pickle its own way, has its tasks and
-        results go through what it has made: `_inqueue` and `_outqueue`, `_quick_put`
-        and `_quick_get`. All other pools have no queues.
+        If a subclass overrides this, in order to pickle its own way, its tasks and
+        results go through the queues that it makes: `_inqueue` and `_outqueue`, with
+        `_quick_put` and `_quick_get`. All other pools have no queues.
         """
         self._inqueue = self._ctx.SimpleQueue()
         self._outqueue = self._ctx.SimpleQueue()
@@ -402,7 +410,7 @@ class Pool:
         """
         terms = self._terms_of(timeout, retries, soft_timeout, priority)
         if type(self).apply_async is not Pool.apply_async:
-            # A subclass that changes the one changes both.
+            # A subclass that overrides `apply_async` changes `apply` with it.
             named = {
                 "timeout": timeout,
                 "retries": retries,
@@ -883,7 +891,7 @@ class Pool:
             try:
                 start_daemon(feeder.run, "procession-feeder")
             except BaseException:
-                # Nobody has the results, and `join` would wait for more of them.
+                # No caller has the results, and `join` would wait for more of them.
                 results.close()
                 raise
         if chunksize == 1:
@@ -899,7 +907,7 @@ class Pool:
         on_error: OnError = "continue",
     ) -> Terms | None:
         """Returns what a call says of its tasks, or else what the pool says."""
-        # None of this is made for a call that says nothing.
+        # Nothing is made for a call without options.
         if (
             timeout is retries is soft_timeout is None
             and priority == 0
@@ -916,7 +924,7 @@ class Pool:
         """Returns how many inputs make a task: by default a quarter of a worker's."""
         if chunksize is None and terms is not None:
             timeout, _, soft_timeout, _, _ = terms
-            # It is the time of each input then.
+            # The time limit is then that of each input.
             if timeout is not None or soft_timeout is not None:
                 return 1
         if chunksize is None:
@@ -944,7 +952,7 @@ class Pool:
 
     @property
     def worker_state(self) -> Any:
-        """What stands for the state of a worker: a task that is given it gets its worker's own.
+        """A stand-in for the state of a worker: each task gets its worker's own instead.
 
         Raises:
             ValueError: The pool was made without a `worker_state`.
@@ -968,10 +976,11 @@ class Pool:
     def exit_results(self) -> list[Any]:
         """Returns what `worker_exit` has returned in the workers that have ended.
 
-        They come in the order in which the workers ended; in the place of one in which it
-        raised an exception stands that. All are there when `join` has returned after
-        `close`. A worker that is killed has none, and `terminate` leaves a worker a fifth
-        of a second, if it is idle, and none otherwise.
+        The results come in the order in which the workers ended; where the function
+        raised an exception, that stands in the place of its result. All are there when
+        `join` has returned after `close`. A worker that is killed has none, and
+        `terminate` leaves a worker a fifth of a second, if it is idle, and none
+        otherwise.
 
         Raises:
             ValueError: The pool was made without a `worker_exit`.
