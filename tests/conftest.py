@@ -117,6 +117,14 @@ def mp(lib, method):
     return lib.get_context(method)
 
 
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def loop(request):
+    """Returns a kind of event loop: a test that asks for it runs in each."""
+    import loops
+
+    return loops.of(request.param)
+
+
 @pytest.fixture
 def start(mp):
     """Returns a function that starts a process, which does not survive the test."""
@@ -177,6 +185,8 @@ def nothing_is_left_behind(request):
     reap()
     if "pool" in request.fixturenames:
         request.getfixturevalue("pool")  # Shared by the tests of a module.
+    if "loop" in request.fixturenames:
+        request.getfixturevalue("loop")  # What one opens for good, it has opened.
     before = leftovers.snapshot()
     # One that was a spare until a moment ago may still look like one.
     before["process"] |= {str(child.pid) for child in lib.active_children()}

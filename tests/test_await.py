@@ -1,10 +1,11 @@
-"""Results of pools that are awaited in a loop of asyncio."""
+"""Results of pools that are awaited in an event loop."""
 
 import asyncio
 import os
 
 import pytest
 from library import PATIENCE
+from loops import anyio, until_idle
 from targets import futures as targets
 from targets import pool as pool_targets
 
@@ -192,6 +193,84 @@ def test_result_that_nobody_awaits_any_more_does_no_harm(mp, gates) -> None:
         assert result.get(PATIENCE) == 4
         for task in pending:
             task._log_destroy_pending = False
+
+
+# In every loop.
+
+
+@pytest.mark.methods("fork", "spawn")
+def test_results_are_awaited_in_every_loop(pool, loop) -> None:
+    async def main() -> None:
+        assert await pool.apply_async(pool_targets.square, (7,)) == 49
+        with pytest.raises(ValueError, match="on purpose"):
+            await pool.apply_async(pool_targets.fail)
+        results = pool.imap(pool_targets.square, range(100), 7)
+        assert [result async for result in results] == [n * n for n in range(100)]
+        results = pool.imap_unordered(pool_targets.square, range(100))
+        found = [await anext(results), next(results)]
+        found += [result async for result in results]
+        assert sorted(found) == [n * n for n in range(100)]
+
+    loop.run(main)
+
+
+@pytest.mark.slow
+@pytest.mark.methods("fork")
+def test_ten_thousand_in_flight_add_no_thread_and_no_descriptor(pool, loop) -> None:
+    async def main() -> None:
+        found, most = [], [0, 0]
+
+        def count() -> list[int]:
+            return [len(os.listdir(f"/proc/self/{what}")) for what in ("task", "fd")]
+
+        async def square(number: int) -> None:
+            found.append(await pool.apply_async(pool_targets.square, (number,)))
+
+        # What is made once for a pool, and what runs it while others wait, is there now.
+        async with anyio.create_task_group() as tasks:
+            for number in range(100):
+                tasks.start_soon(square, number)
+            await until_idle()
+            before = count()
+        found.clear()
+        async with anyio.create_task_group() as tasks:
+            for number in range(10_000):
+                tasks.start_soon(square, number)
+            while len(found) < 10_000:
+                most = [max(pair) for pair in zip(most, count())]
+                await anyio.sleep(0.01)
+        assert sorted(found) == [number * number for number in range(10_000)]
+        # The thread that runs the pool may not have been there.
+        assert most[0] <= before[0] + 1
+        assert most[1] <= before[1]
+
+    loop.run(main)
+
+
+@pytest.mark.methods("fork", "spawn")
+def test_cancelling_who_awaits_kills_the_task_in_every_loop(mp, gates, loop) -> None:
+    async def main(pool) -> None:
+        (before,) = pool.workers()
+        scope = anyio.CancelScope()
+
+        async def stay() -> None:
+            with scope:
+                await pool.apply_async(targets.begin_and_stay)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stay)
+            await until_idle()
+            await anyio.to_thread.run_sync(gates[0].acquire)
+            scope.cancel()
+        assert scope.cancelled_caught
+        assert await pool.apply_async(os.getpid) != before.pid
+        # A deadline is the loop's.
+        with pytest.raises(TimeoutError), anyio.fail_after(0.05):
+            await pool.apply_async(targets.begin_and_stay)
+        assert await pool.apply_async(pool_targets.square, (3,)) == 9
+
+    with mp.Pool(1, pool_targets.initialize, gates) as pool:
+        loop.run(main, pool)
 
 
 @pytest.mark.methods("fork")

@@ -74,6 +74,7 @@ def python_scenarios() -> list[Scenario]:
         ("apply-roundtrip", "pools.apply_roundtrip", MICROSECONDS, 4),
         ("executor-map", "executors.executor_map", THOUSANDS, 20),
         ("executor-roundtrip", "executors.executor_roundtrip", MICROSECONDS, 15),
+        ("await-tasks", "awaits.await_tasks", THOUSANDS, 3),
         ("array-in-80MB", "arrays.array_in", MILLISECONDS, 8),
         ("array-out-80MB", "arrays.array_out", MILLISECONDS, 8),
         ("queue-1p1c", "queues.queue_1p1c", THOUSANDS, 4),

@@ -1,72 +1,63 @@
-"""What is done where asyncio awaits a result of a pool.
+"""What is done where a task awaits: a result of a pool, or something that can be tried.
 
-No thread waits and nothing is polled: whoever runs the pool tells the loop.
+No thread waits and nothing is polled: whoever runs the pool sets a signal, and what
+comes from other processes shows on a descriptor, which the loop watches.
 """
 
 from __future__ import annotations
 
-import asyncio
+from collections import deque
+
+from ._event_loops import running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from typing import Any, TypeAlias, TypeVar
 
+    from ._event_loops import Signal
     from ._procession import ApplyResult, IMapIterator
 
     T = TypeVar("T")
 
-__all__ = ["next_of", "outcome"]
+    # Descriptors, as for `EventLoop.ready`, and what keeps them open.
+    Watched: TypeAlias = tuple[Sequence[int], object]
+
+__all__ = ["NOT_YET", "Line", "current_task", "next_of", "outcome", "try_until"]
 
 
 def outcome(result: ApplyResult[T]) -> Generator[Any, None, T]:
     """Waits until a result is there, and returns its value or raises its error."""
-    loop = asyncio.get_running_loop()
-    arrived = loop.create_future()
-    if result._notify(_waker(loop, arrived)):
-        try:
+    loop = running()
+    try:
+        yield from loop.passed().__await__()
+        arrived = loop.signal()
+        if result._notify(arrived.set_from_anywhere):
             yield from arrived.__await__()
-        except asyncio.CancelledError:
-            _cancel(result)
-            raise
+    except loop.cancelled:
+        _cancel(result)
+        raise
     return result.get()
 
 
 async def next_of(results: IMapIterator[Any], items: Iterator[Any]) -> Any:
     """Waits until there is a result, or an end; returns the next of what is made of them."""
-    if results._notify():
-        loop = asyncio.get_running_loop()
-        arrived = loop.create_future()
-        # Another task of the loop may fetch what has come.
-        while results._notify(_waker(loop, arrived)):
-            try:
+    loop = running()
+    try:
+        await loop.passed()
+        if results._notify():
+            arrived = loop.signal()
+            # Another task of the loop may fetch what has come.
+            while results._notify(arrived.set_from_anywhere):
                 await arrived
-            except asyncio.CancelledError:
-                _cancel(results)
-                raise
-            arrived = loop.create_future()
+                arrived = loop.signal()
+    except loop.cancelled:
+        _cancel(results)
+        raise
     try:
         return next(items)
     except StopIteration:
         raise StopAsyncIteration from None
-
-
-def _waker(
-    loop: asyncio.AbstractEventLoop, arrived: asyncio.Future[None]
-) -> Callable[[], None]:
-    """Returns a function that has a future of the loop be done, from any thread."""
-
-    def arrive() -> None:
-        if not arrived.done():
-            arrived.set_result(None)
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(arrive)
-        except RuntimeError:
-            pass  # The loop is closed: nobody awaits it any more.
-
-    return wake
 
 
 def _cancel(call: ApplyResult[Any] | IMapIterator[Any]) -> None:
@@ -74,3 +65,78 @@ def _cancel(call: ApplyResult[Any] | IMapIterator[Any]) -> None:
         call.cancel(kill=True)
     except ValueError:
         pass  # A thread cannot be killed.
+
+
+class Line:
+    """Lets tasks do something one after the other, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._signals: deque[Signal] = deque()
+
+    async def __aenter__(self) -> None:
+        loop = running()
+        signal = loop.signal()
+        self._signals.append(signal)
+        if len(self._signals) == 1:
+            return
+        try:
+            await signal
+        except BaseException:
+            self._leave(signal)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave(self._signals[0])
+
+    def _leave(self, signal: Signal) -> None:
+        was_first = self._signals[0] is signal
+        self._signals.remove(signal)
+        if was_first and self._signals:
+            self._signals[0].set_from_anywhere()
+
+
+def current_task() -> object:
+    """Returns the task that runs.
+
+    Raises:
+        RuntimeError: No event loop runs.
+    """
+    return running().task()
+
+
+# What a try returns that did not succeed.
+NOT_YET: Any = object()
+
+
+async def try_until(
+    attempt: Callable[[], T],
+    arm: Callable[[], Watched | None],
+    *,
+    all_at_once: bool = False,
+    doubtful: Callable[[], bool] | None = None,
+) -> T:
+    """Tries something until it succeeds, and waits in between.
+
+    A task that is cancelled is so while it waits, when it has taken nothing.
+
+    Args:
+        attempt: Returns what the task awaits, or `NOT_YET`.
+        arm: Returns descriptors of which one turns ready when it is worth another try;
+            None when it is now.
+        all_at_once: As for `EventLoop.ready`.
+        doubtful: Returns what it is to be told of that.
+    """
+    loop = running()
+    await loop.passed()
+    again = False
+    while (result := attempt()) is NOT_YET:
+        watched = arm()
+        if watched is not None:
+            await loop.ready(
+                watched[0],
+                all_at_once=all_at_once,
+                again=again,
+                doubtful=doubtful is not None and doubtful(),
+            )
+            again = True
+    return result

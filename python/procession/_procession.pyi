@@ -13,6 +13,7 @@ __all__ = [
     "SEM_VALUE_MAX",
     "VERSION",
     "ApplyResult",
+    "Armed",
     "Barrier",
     "Block",
     "Child",
@@ -29,7 +30,9 @@ __all__ = [
     "LineEnd",
     "Lock",
     "MapResult",
+    "Outgoing",
     "Payload",
+    "PendingItem",
     "Pool",
     "PoolWorker",
     "Queue",
@@ -59,6 +62,7 @@ __all__ = [
     "rebuild_barrier",
     "rebuild_block",
     "rebuild_condition",
+    "reclaim_dead",
     "request_stop",
     "spare_pids",
     "spawn",
@@ -92,6 +96,18 @@ def wait(
         ValueError: A descriptor is negative.
     """
 
+@final
+class Armed:
+    """Keeps the descriptors open that an event loop watches."""
+
+@final
+class Outgoing:
+    """A message that a task sends, as far as there is room."""
+
+@final
+class PendingItem:
+    """An item on its way into a queue, for who tries to put it more than once."""
+
 # Locks and the like: the bases of the classes in `synchronize`. An object is empty
 # until `_create` or `_attach` is called, once; `_lend` gives what a pickle carries.
 
@@ -120,6 +136,17 @@ class Lock:
         """
     def __enter__(self) -> bool: ...
     def __exit__(self, *_args: object) -> None: ...
+    def _acquire_now(self) -> bool:
+        """Takes it if that needs no waiting; returns whether it did.
+
+        Raises:
+            OwnerDied: As `acquire`.
+        """
+    def _arm(self) -> tuple[Sequence[int], Armed] | None:
+        """Returns descriptors of which one is readable when it is worth another try.
+
+        None when it is now. The second keeps them open.
+        """
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
     def _get_value(self) -> int: ...
@@ -159,6 +186,17 @@ class RLock:
         """
     def __enter__(self) -> bool: ...
     def __exit__(self, *_args: object) -> None: ...
+    def _acquire_now(self) -> bool:
+        """Takes it if that needs no waiting; returns whether it did.
+
+        Raises:
+            OwnerDied: As `acquire`.
+        """
+    def _arm(self) -> tuple[Sequence[int], Armed] | None:
+        """Returns descriptors of which one is readable when it is worth another try.
+
+        None when it is now. The second keeps them open.
+        """
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
     def _get_value(self) -> int: ...
@@ -198,6 +236,17 @@ class Semaphore:
         """
     def __enter__(self) -> bool: ...
     def __exit__(self, *_args: object) -> None: ...
+    def _acquire_now(self) -> bool:
+        """Takes it if that needs no waiting; returns whether it did.
+
+        Raises:
+            OwnerDied: As `acquire`.
+        """
+    def _arm(self) -> tuple[Sequence[int], Armed] | None:
+        """Returns descriptors of which one is readable when it is worth another try.
+
+        None when it is now. The second keeps them open.
+        """
     def _is_mine(self) -> bool: ...
     def _count(self) -> int: ...
     def _get_value(self) -> int: ...
@@ -227,6 +276,12 @@ class Event:
         """Returns whether it is set."""
     def set(self) -> None:
         """Sets it and wakes all that wait."""
+    def _fileno(self) -> int:
+        """Returns a descriptor that is readable while it is set."""
+    def _times_set(self) -> int:
+        """Returns how often it was set so far."""
+    def _arm(self, times: int) -> tuple[Sequence[int], Armed] | None:
+        """As that of a lock: until it was set since it had been so many times."""
     def clear(self) -> None:
         """Clears it."""
     def wait(self, timeout: float | None = None) -> bool:
@@ -373,6 +428,16 @@ class Queue:
         """
     def _join(self, timeout: float | None = None) -> bool:
         """Waits until all items are done; tells whether they were in time."""
+    def _prepare(self, obj: Any) -> PendingItem | None:
+        """Pickles an item; None when a subclass has dealt with an error."""
+    def _put_now(self, item: PendingItem) -> bool:
+        """Puts an item if there is room; returns whether it is in."""
+    def _arm_for_items(self) -> tuple[Sequence[int], Armed] | None:
+        """As `_arm` of a lock: until there is something to get."""
+    def _arm_for_room(self) -> tuple[Sequence[int], Armed] | None:
+        """As `_arm` of a lock: until there is room."""
+    def _arm_for_tasks(self) -> tuple[Sequence[int], Armed] | None:
+        """As `_arm` of a lock: until all items are done."""
     def put_nowait(self, obj: Any) -> None:
         """Puts an item if there is room now."""
     def get_nowait(self) -> Any:
@@ -439,6 +504,30 @@ class Connection:
         Raises:
             TimeoutError: They have not; the connection is of no use any more.
         """
+    def _prepare(self, obj: Any) -> Outgoing:
+        """Returns an object as a message to send."""
+    def _prepare_bytes(
+        self, buf: Buffer, offset: int = 0, size: int | None = None
+    ) -> Outgoing:
+        """Returns bytes as a message to send."""
+    def _send_now(self, message: Outgoing) -> bool:
+        """Sends what can be sent without a wait; returns whether that was all."""
+    def _arm_to_send(
+        self, message: Outgoing
+    ) -> tuple[Sequence[int], Armed | None] | None:
+        """Returns descriptors to watch until more can be sent, as `_arm` of a lock.
+
+        One that is to be written to is inverted.
+        """
+    def _give_up(self, message: Outgoing) -> None:
+        """Gives up what has not left; if a part has, nothing can be sent any more."""
+    def _recv_now(self) -> tuple[Any] | None:
+        """Receives an object if it is there, and keeps what has come of it if it is not."""
+    def _recv_bytes_now(self, maxlength: int | None = None) -> tuple[bytes] | None:
+        """Receives bytes if they are there, and keeps what has come if they are not."""
+    @property
+    def _has_begun(self) -> bool:
+        """Whether a part of a message has come."""
     def recv_bytes_into(self, buf: Buffer, offset: int = 0) -> int:
         """Waits for bytes and puts them into a buffer; returns how many they are."""
     def poll(self, timeout: float | None = 0.0) -> bool:
@@ -708,6 +797,9 @@ def family_secret() -> bytes | None:
 
 def request_stop() -> None:
     """Asks this process itself to stop."""
+
+def reclaim_dead() -> None:
+    """Reclaims all relatives that have died, which tells who waits for what they had."""
 
 def stop_requested() -> bool:
     """Returns whether this process was asked to stop."""

@@ -33,13 +33,18 @@ from ._errors import AuthenticationError, BufferTooShort
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Self, TypeVar
 
+    from typing_extensions import Buffer
+
+    from ._awaiting import Line
     from ._listening import Guests
 
-__all__ = ["Client", "Connection", "Listener", "Pipe", "wait"]
+    T = TypeVar("T")
+
+__all__ = ["Client", "Connection", "Listener", "Pipe", "wait", "wait_async"]
 
 # The names under which CPython's own code and tests look for them.
 _CHALLENGE, _WELCOME, _FAILURE = CHALLENGE, WELCOME, FAILURE
@@ -81,6 +86,117 @@ class Connection(_procession.Connection):
     """
 
     __dir__ = public_names
+
+    # Tasks that send through this end, once one has.
+    _senders: Line | None = None
+
+    async def send_async(self, obj: Any) -> None:
+        """Sends an object, and waits, in a task of asyncio or trio, while there is no room.
+
+        No thread waits. If the task is cancelled before anything has left, nothing has. If
+        a part has, the message is cut, and nothing can be sent through this end any more:
+        a deadline had better be for all that is sent.
+
+        Raises:
+            BrokenPipeError: The other end is closed.
+            OSError: This end is closed, or for reading only.
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> from procession.connection import Pipe
+            >>> async def main():
+            ...     here, there = Pipe()
+            ...     with here, there:
+            ...         await here.send_async(["an", "object"])
+            ...         await here.send_bytes_async(b"bytes")
+            ...         return await there.recv_async(), await there.recv_bytes_async()
+            >>> asyncio.run(main())
+            (['an', 'object'], b'bytes')
+        """
+        await self._send(self._prepare(obj))
+
+    async def send_bytes_async(
+        self, buf: Buffer, offset: int = 0, size: int | None = None
+    ) -> None:
+        """Sends bytes, and waits, in a task of asyncio or trio; as `send_async`.
+
+        Args:
+            buf: The bytes, which are copied.
+            offset: As for `send_bytes`.
+            size: As for `send_bytes`.
+        """
+        await self._send(self._prepare_bytes(buf, offset, size))
+
+    async def _send(self, message: _procession.Outgoing) -> None:
+        from ._awaiting import NOT_YET, Line, try_until
+
+        def attempt() -> object:
+            return None if self._send_now(message) else NOT_YET
+
+        # One message after the other, also to a stranger.
+        if self._senders is None:
+            self._senders = Line()
+        async with self._senders:
+            try:
+                # It may be that the other end is closed, and nobody tells.
+                await try_until(
+                    attempt, lambda: self._arm_to_send(message), doubtful=lambda: True
+                )
+            except BaseException:
+                self._give_up(message)
+                raise
+
+    async def recv_async(self) -> Any:
+        """Waits, in a task of asyncio or trio, for an object and returns it.
+
+        No thread waits. If the task is cancelled when a part of a message has come, the
+        next who receives gets the whole of it.
+
+        Raises:
+            EOFError: The other end is closed, and nothing is left to receive.
+            OSError: This end is closed, or for writing only.
+            RuntimeError: No event loop runs.
+        """
+        return await self._receive(self._recv_now)
+
+    async def recv_bytes_async(self, maxlength: int | None = None) -> bytes:
+        """Waits, in a task of asyncio or trio, for a message of bytes; as `recv_async`.
+
+        Args:
+            maxlength: As for `recv_bytes`.
+        """
+        return await self._receive(lambda: self._recv_bytes_now(maxlength))
+
+    async def _receive(self, receive: Callable[[], tuple[T] | None]) -> T:
+        from ._awaiting import NOT_YET, try_until
+
+        def attempt() -> T:
+            came = receive()
+            return NOT_YET if came is None else came[0]
+
+        return await try_until(
+            attempt, lambda: ((self.fileno(),), self), doubtful=lambda: self._has_begun
+        )
+
+    def close(self) -> None:
+        """Closes this end, as in `multiprocessing`; who awaits it gets OSError.
+
+        Example:
+            >>> from procession.connection import Pipe
+            >>> here, there = Pipe()
+            >>> here.close()
+            >>> there.poll()  # There is the end to be read.
+            True
+            >>> there.close()
+        """
+        event_loops = sys.modules.get(f"{__package__}._event_loops")
+        waiting = []
+        if event_loops is not None and self._handle is not None:
+            waiting = event_loops.let_go(self._handle)
+        super().close()
+        for signal in waiting:
+            signal.set_from_anywhere()
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +248,46 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     objects = list(object_list)
     ready = _procession.wait([_thing_of(obj) for obj in objects], timeout)
     return [objects[place] for place in ready]
+
+
+async def wait_async(object_list: Iterable[Any]) -> list[Any]:
+    """Waits, in a task of asyncio or trio, until any of the objects is ready.
+
+    Returns those that are, as `wait` does. No thread waits.
+
+    Raises:
+        RuntimeError: No event loop runs.
+
+    Example:
+        >>> import asyncio
+        >>> import procession
+        >>> from procession.connection import wait_async
+        >>> here, there = procession.Pipe()
+        >>> queue = procession.Queue()
+        >>> queue.put("item")
+        >>> asyncio.run(wait_async([here, queue])) == [queue]
+        True
+    """
+    from ._awaiting import NOT_YET, try_until
+
+    objects = list(object_list)
+
+    def attempt() -> list[Any]:
+        return wait(objects, 0) or NOT_YET
+
+    def arm() -> tuple[list[int], object]:
+        things = [_thing_of(obj) for obj in objects]
+        return [_fileno_of(thing) for thing in things], things
+
+    return await try_until(attempt, arm, all_at_once=True)
+
+
+def _fileno_of(thing: int | _procession.Queue | _procession.Event) -> int:
+    if isinstance(thing, int):
+        return thing
+    if isinstance(thing, _procession.Event):
+        return thing._fileno()
+    return thing.fileno()
 
 
 def _thing_of(obj: Any) -> int | _procession.Queue | _procession.Event:

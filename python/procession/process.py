@@ -293,6 +293,45 @@ class BaseProcess:
         if self._popen.wait(timeout) is not None:  # type: ignore[union-attr]
             _registry.children.discard(self)
 
+    async def join_async(self) -> None:
+        """Waits, in a task of asyncio or trio, until the process has ended.
+
+        No thread waits. A task that is cancelled leaves the process as it is.
+
+        Raises:
+            AssertionError: The process was not started, or by another process.
+            ValueError: The process is closed.
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     process = procession.Process(target=pow, args=(2, 10))
+            ...     process.start()
+            ...     await process.join_async()
+            ...     return await process.result_async()
+            >>> asyncio.run(main())
+            1024
+        """
+        from ._awaiting import NOT_YET, try_until
+
+        def attempt() -> object:
+            # It refuses what cannot be joined.
+            self.join(0)
+            return NOT_YET if self.exitcode is None else None
+
+        await try_until(attempt, lambda: ((self.sentinel,), self), all_at_once=True)
+
+    async def result_async(self) -> Any:
+        """Waits, in a task of asyncio or trio, and returns what `run` returned.
+
+        Raises:
+            Exception: As from `result`.
+        """
+        await self.join_async()
+        return self.result()
+
     def result(self, timeout: float | None = None) -> Any:
         """Waits for the end of the process and returns what `run` returned.
 

@@ -24,7 +24,7 @@ from ._completion import public, public_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import Any, Generic, TypeVar
 
     T = TypeVar("T")
@@ -230,6 +230,64 @@ class Queue(_Native[T]):
         """
         self._shut_down(immediate)
 
+    async def put_async(self, obj: T) -> None:
+        """Waits, in a task of asyncio or trio, for room and puts an item.
+
+        No thread waits: the loop is told when there is room. A task that is cancelled has
+        put nothing; the item is in once this returns.
+
+        Raises:
+            ValueError: This process has closed the queue.
+            ShutDown: The queue was shut down.
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     queue = procession.Queue(maxsize=1)
+            ...     await queue.put_async("the only one")
+            ...     return await queue.get_async()
+            >>> asyncio.run(main())
+            'the only one'
+        """
+        await _put(self, obj)
+
+    async def get_async(self) -> T:
+        """Waits, in a task of asyncio or trio, for an item and returns it.
+
+        No thread waits: the loop is told when there is an item. If the task is cancelled,
+        no item is lost. Deadlines are those of the loop, such as `asyncio.timeout`.
+
+        Raises:
+            ValueError: This process has closed the queue.
+            ShutDown: The queue is empty, and was shut down.
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     queue = procession.Queue()
+            ...     process = procession.Process(target=queue.put, args=("item",))
+            ...     process.start()
+            ...     async with asyncio.timeout(10):
+            ...         item = await queue.get_async()
+            ...     await process.join_async()
+            ...     return item
+            >>> asyncio.run(main())
+            'item'
+        """
+        from ._awaiting import NOT_YET, try_until
+
+        def attempt() -> T:
+            try:
+                return self.get(False)
+            except Empty:
+                return NOT_YET  # type: ignore[no-any-return]
+
+        return await try_until(attempt, self._arm_for_items)
+
     def __iter__(self) -> Iterator[T]:
         """Yields items until the queue is shut down and empty."""
         while True:
@@ -237,6 +295,15 @@ class Queue(_Native[T]):
                 yield self.get()
             except ShutDown:
                 return
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        """Yields items, as `get_async` does, until the queue is shut down and empty."""
+        while True:
+            try:
+                item = await self.get_async()
+            except ShutDown:
+                return
+            yield item
 
     def join_thread(self) -> None:
         """Does nothing: what was put is in the queue already.
@@ -271,6 +338,20 @@ class Queue(_Native[T]):
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         handle, self._opid = state
         self._attach(handle)
+
+
+async def _put(queue: _procession.Queue, obj: object) -> None:
+    from ._awaiting import NOT_YET, try_until
+
+    # Once, and where the caller is told what is wrong with it.
+    item = queue._prepare(obj)
+    if item is None:
+        return  # A subclass has dealt with the error.
+
+    def attempt() -> object:
+        return None if queue._put_now(item) else NOT_YET
+
+    await try_until(attempt, queue._arm_for_room)
 
 
 class _Unfinished:
@@ -357,6 +438,29 @@ class JoinableQueue(Queue[T]):
                 f"the queue still had {self._unfinished()} unfinished tasks after {timeout} s"
             )
 
+    async def join_async(self) -> None:
+        """Waits, in a task of asyncio or trio, until all items are done.
+
+        Raises:
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> tasks = procession.JoinableQueue()
+            >>> tasks.put("task")
+            >>> process = procession.Process(target=tasks.task_done)
+            >>> process.start()
+            >>> asyncio.run(tasks.join_async())
+            >>> process.join()
+        """
+        from ._awaiting import NOT_YET, try_until
+
+        def attempt() -> object:
+            return None if self._join(0) else NOT_YET
+
+        await try_until(attempt, self._arm_for_tasks, all_at_once=True)
+
 
 class SimpleQueue(_Native[T]):
     """A queue with nothing but `put`, `get`, `empty` and `close`.
@@ -394,6 +498,35 @@ class SimpleQueue(_Native[T]):
         """Waits for an item and returns it."""
         item: T = super().get()
         return item
+
+    async def put_async(self, obj: T) -> None:
+        """Puts an item, which never waits; as `Queue.put_async`.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     queue = procession.SimpleQueue()
+            ...     await queue.put_async("item")
+            ...     return await queue.get_async()
+            >>> asyncio.run(main())
+            'item'
+        """
+        await _put(self, obj)
+
+    async def get_async(self) -> T:
+        """Waits, in a task of asyncio or trio, for an item; as `Queue.get_async`."""
+        from ._awaiting import NOT_YET, try_until
+
+        get = super().get
+
+        def attempt() -> T:
+            try:
+                return get(False)
+            except Empty:
+                return NOT_YET  # type: ignore[no-any-return]
+
+        return await try_until(attempt, self._arm_for_items)
 
     def put(self, obj: T) -> None:  # type: ignore[override]
         """Puts an item."""

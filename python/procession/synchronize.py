@@ -47,6 +47,49 @@ class SemLock:
         """Returns whether it cannot be taken, as in `multiprocessing` of Python 3.14."""
         return self._semlock._is_zero()  # type: ignore[no-any-return]
 
+    async def acquire_async(self) -> bool:
+        """Waits, in a task of asyncio or trio, until it can be taken, and takes it.
+
+        As `acquire`, and as there its owner is this process: any task or thread of the
+        process may release it, and if the process dies others are told. No thread waits. A
+        task that is cancelled has taken nothing.
+
+        Returns:
+            True: deadlines are those of the loop, such as `asyncio.timeout`.
+
+        Raises:
+            OwnerDied: A process died while it held it; it is free again now.
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     lock = procession.Lock()
+            ...     async with lock:
+            ...         print(lock.locked())
+            ...     async with asyncio.timeout(10):
+            ...         return await lock.acquire_async()
+            >>> asyncio.run(main())
+            True
+            True
+        """
+        from ._awaiting import NOT_YET, try_until
+
+        semlock = self._semlock
+
+        def attempt() -> Any:
+            return semlock._acquire_now() or NOT_YET
+
+        taken: bool = await try_until(attempt, semlock._arm)
+        return taken
+
+    async def __aenter__(self) -> bool:
+        return await self.acquire_async()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._semlock.release()
+
     def __getstate__(self) -> Any:
         return (self._semlock._lend(),)
 
@@ -139,7 +182,9 @@ class Lock(SemLock, _procession.Lock):
 class RLock(SemLock, _procession.RLock):
     """A lock that its owner may take again, as in `multiprocessing`.
 
-    If the process that holds it dies, one other gets `OwnerDied`, as for `Lock`.
+    If the process that holds it dies, one other gets `OwnerDied`, as for `Lock`. Its owner
+    is a thread, or a task that has awaited it: then other tasks of that thread wait, and
+    only the task itself may take it again, by `acquire_async` or `async with`.
 
     Example:
         >>> import procession
@@ -152,8 +197,49 @@ class RLock(SemLock, _procession.RLock):
         >>> tree.release()
     """
 
+    # The task that owns it, if one does.
+    _task: Any = None
+
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
         self._create()
+
+    async def acquire_async(self) -> bool:
+        """Waits, in a task of asyncio or trio, until it can be taken, and takes it.
+
+        As `acquire_async` of `Lock`, but for the owner, which is the task. The same task
+        has to release it, in the same thread.
+
+        Raises:
+            OwnerDied: A process died while it held it; it is free again now.
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     tree = procession.RLock()
+            ...     async with tree:
+            ...         return await tree.acquire_async()
+            >>> asyncio.run(main())
+            True
+        """
+        from ._awaiting import NOT_YET, current_task, try_until
+
+        task = current_task()
+
+        def attempt() -> bool:
+            # The thread would get it, whichever task has it.
+            if self._is_mine() and self._task is not task or not self._acquire_now():
+                return NOT_YET  # type: ignore[no-any-return]
+            self._task = task
+            return True
+
+        return await try_until(attempt, self._arm)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._count() == 1:
+            self._task = None
+        self.release()
 
     def __repr__(self) -> str:
         owner, count = _owner_of(self)
@@ -318,6 +404,37 @@ class Event(_procession.Event):
 
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
         self._create()
+
+    async def wait_async(self) -> bool:
+        """Waits, in a task of asyncio or trio, until the flag is set; returns True.
+
+        No thread waits. Deadlines are those of the loop, such as `asyncio.timeout`.
+
+        Raises:
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     event = procession.Event()
+            ...     process = procession.Process(target=event.set)
+            ...     process.start()
+            ...     await event.wait_async()
+            ...     await process.join_async()
+            ...     return event.is_set()
+            >>> asyncio.run(main())
+            True
+        """
+        from ._awaiting import NOT_YET, try_until
+
+        times = self._times_set()
+
+        def attempt() -> bool:
+            # It may be cleared again by now.
+            return self.is_set() or self._times_set() != times or NOT_YET
+
+        return await try_until(attempt, lambda: self._arm(times), all_at_once=True)
 
     def __getstate__(self) -> Any:
         return (self._lend(),)

@@ -9,6 +9,7 @@ from typing import Any, assert_type
 
 import procession
 from procession.actor import Actor
+from procession.connection import wait_async
 from procession.context import (
     BaseContext,
     ForkContext,
@@ -124,6 +125,30 @@ async def awaited(executor: ProcessPoolExecutor) -> float:
     return await asyncio.wrap_future(executor.submit(square, 2))
 
 
+async def rest_awaited() -> None:
+    words: Queue[str] = procession.Queue(3)
+    await words.put_async("a")
+    assert_type(await words.get_async(), str)
+    words.put("b")
+    words.shutdown()
+    async for word in words:
+        assert_type(word, str)
+    simple: SimpleQueue[bytes] = procession.SimpleQueue()
+    await simple.put_async(b"c")
+    assert_type(await simple.get_async(), bytes)
+    await procession.JoinableQueue().join_async()
+    async with procession.Lock() as taken, procession.Semaphore():
+        assert_type(taken, bool)
+    event = procession.Event()
+    event.set()
+    assert_type(await event.wait_async(), bool)
+    here, there = procession.Pipe()
+    with here, there:
+        await here.send_bytes_async(b"d")
+        assert_type(await wait_async([there]), list[Any])
+        assert_type(await there.recv_bytes_async(), bytes)
+
+
 def told(value: float) -> None:
     assert value.is_integer()
 
@@ -215,4 +240,5 @@ if __name__ == "__main__":
     contexts("spawn")
     managed()
     queues()
+    asyncio.run(rest_awaited())
     values()

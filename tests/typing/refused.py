@@ -54,6 +54,13 @@ def actors() -> None:
     print(word)
 
 
+async def awaited(words: Queue[str]) -> None:
+    await words.put_async(3)  # refused
+    number: int = await words.get_async()  # refused
+    async with procession.Event():  # refused
+        print(number)
+
+
 def rest() -> None:
     words: Queue[str] = procession.Queue()
     words.put(3)  # refused

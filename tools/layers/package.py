@@ -15,6 +15,7 @@ WRAPPERS = {
     "_by_value",
     "_chunks",
     "_descriptors",
+    "_event_loops",
     "_manager_server",
     "_outcome",
     "_proxies",

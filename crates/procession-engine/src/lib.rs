@@ -53,7 +53,7 @@ static SCHEMA: Schema = Schema {
     hooks: &[
         Hooks::of::<sync::LockLayout>(),
         Hooks::of::<sync::RLockLayout>(),
-        Hooks::of::<sync::SemaphoreWords>(),
+        Hooks::of::<sync::SemaphoreLayout>(),
         Hooks::of::<sync::WaitListLayout>(),
         Hooks::of::<sync::EventLayout>(),
         Hooks::of::<sync::BarrierLayout>(),

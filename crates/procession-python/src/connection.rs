@@ -12,23 +12,26 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use procession_engine::ErrorKind;
-use procession_engine::channel::pipe::framing::{Receiving, Sending};
-use procession_engine::channel::{self, Message, PipeHandle, PipeShared};
+use procession_engine::channel::pipe::framing::{Begun, Receiving, Sending};
+use procession_engine::channel::{self, Message, PipeHandle, PipeShared, SendWait};
 use procession_engine::shm::Handle;
 use procession_engine::sys::fd::kept_fd::Known;
 use procession_engine::sys::wait::poll::wait_readable;
 use procession_engine::sys::wait::time::Deadline;
+use procession_engine::{Error, ErrorKind};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::awaited::{Armed, AwaitedFd};
 use crate::blocking::{deadline, nothing_yet, waiting};
 use crate::error::{
     IntoPython, broken_pipe, buffer_too_short, end_of_file, os_error, to_python, value_error,
 };
+use crate::outgoing::Outgoing;
 use crate::pickle::{self, Pickled, bytes_of};
 
 /// How a pipe's end travels beside its descriptor: the offset and serial of
@@ -48,6 +51,9 @@ pub struct Connection {
     track: Option<PipeShared>,
     /// Whether the other end is known to be procession, too.
     is_ours: AtomicBool,
+    /// What has come of a message that a task has begun to receive.
+    begun: Mutex<Option<Begun>>,
+    awaited: AwaitedFd,
 }
 
 impl Connection {
@@ -111,7 +117,7 @@ impl Connection {
 
     /// Receives one message that must be whole at the deadline.
     fn recv_until(&self, py: Python<'_>, most: usize, end: Deadline) -> PyResult<Message> {
-        let mut receiving = Receiving::new(self.to_read()?, self.track.as_ref(), most);
+        let mut receiving = self.receiving(most)?;
         loop {
             // Without breaks: a receive that is told to block takes half the
             // time of one that polls with a timeout first.
@@ -125,18 +131,53 @@ impl Connection {
                     Ok(()) => continue,
                     Err(raised) => raised,
                 },
-                ErrorKind::Closed => end_of_file(),
-                ErrorKind::Dead => os_error(format!("got end of file during message: {error}")),
-                ErrorKind::Limit if error.errno().is_none() => {
-                    os_error(format!("bad message length: {error}"))
-                }
-                _ => to_python(error),
+                _ => not_received(error),
             };
             if receiving.is_cut() {
                 self.receive_no_more();
             }
             return Err(error);
         }
+    }
+
+    /// Gets ready for the next message, or for the rest of one.
+    fn receiving(&self, most: usize) -> PyResult<Receiving<'_>> {
+        let (fd, track) = (self.to_read()?, self.track.as_ref());
+        Ok(match self.begun().take() {
+            Some(begun) => Receiving::going_on(fd, track, most, begun),
+            None => Receiving::new(fd, track, most),
+        })
+    }
+
+    /// Receives one message if it is there, and otherwise keeps what has come of it.
+    fn recv_now(&self, most: usize) -> PyResult<Option<Message>> {
+        let mut receiving = self.receiving(most)?;
+        loop {
+            let error = match receiving.go_on(Deadline::now()) {
+                Ok(message) => return Ok(Some(message)),
+                Err(error) => error,
+            };
+            let error = match error.kind() {
+                // More came while it was received.
+                ErrorKind::Interrupted => continue,
+                ErrorKind::TimedOut if receiving.is_broken_off().or_raise()? => {
+                    os_error("got end of file during message: the sender has died")
+                }
+                ErrorKind::TimedOut => {
+                    *self.begun() = receiving.into_begun();
+                    return Ok(None);
+                }
+                _ => not_received(error),
+            };
+            if receiving.is_cut() {
+                self.receive_no_more();
+            }
+            return Err(error);
+        }
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Option<Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives up what is out of step: the next bytes are no beginning.
@@ -176,6 +217,8 @@ impl Connection {
             writable: AtomicBool::new(writable),
             is_ours: AtomicBool::new(_track.is_some()),
             track: _track.map(TrackOf::take).transpose()?,
+            begun: Mutex::new(None),
+            awaited: AwaitedFd::default(),
         })
     }
 
@@ -309,16 +352,94 @@ impl Connection {
         pickled.with_parts(py, |parts| self.send_parts(py, parts))
     }
 
+    /// Pickles an object as a message to send.
+    fn _prepare(&self, py: Python<'_>, obj: &Bound<'_, PyAny>) -> PyResult<Outgoing> {
+        self.to_write()?;
+        if !self._is_ours() {
+            let buffer = PyBuffer::get(&dumps_for_strangers(py)?.call1((obj,))?)?;
+            return Ok(Outgoing::new(bytes_of(&buffer).to_vec(), None));
+        }
+        let (pickled, loans) = Pickled::lending(obj)?;
+        if self.track.is_some() && !loans.is_empty() {
+            return Ok(Outgoing::new(Vec::new(), Some(pickled.ride(py, loans)?)));
+        }
+        loans.send_untracked();
+        let bytes = pickled.with_parts(py, |parts| parts.concat());
+        Ok(Outgoing::new(bytes, None))
+    }
+
+    /// Returns bytes as a message to send.
+    #[pyo3(signature = (buf, offset=0, size=None))]
+    fn _prepare_bytes(
+        &self,
+        buf: &Bound<'_, PyAny>,
+        offset: isize,
+        size: Option<isize>,
+    ) -> PyResult<Outgoing> {
+        self.to_write()?;
+        let buffer = as_bytes(buf)?;
+        let part = part_of(bytes_of(&buffer), offset, size)?;
+        Ok(Outgoing::new(part.to_vec(), None))
+    }
+
+    /// Sends of a message what can be sent without a wait; tells whether that was all.
+    fn _send_now(&self, message: &Outgoing) -> PyResult<bool> {
+        message.send_now(self.to_write()?, self.track.as_ref())
+    }
+
+    /// Returns what to watch until more of a message can be sent.
+    fn _arm_to_send(&self, message: &Outgoing) -> PyResult<Option<(Vec<i32>, Option<Armed>)>> {
+        match (message.waits_for(), &self.track) {
+            (None, _) => Ok(None),
+            (Some(SendWait::Turn | SendWait::Flight(_)), None) => Ok(None),
+            // Inverted: it is to be written to.
+            (Some(SendWait::Room), _) => Ok(Some((vec![!self.to_write()?.as_raw_fd()], None))),
+            (Some(wait), Some(track)) => {
+                let make = || track.await_fd();
+                let armed = self.awaited.arm(make, |fd| track.arm(fd, wait))?;
+                Ok(armed.map(|(fds, armed)| (fds, Some(armed))))
+            }
+        }
+    }
+
+    /// Gives up what has not left. If a part has, nothing can be sent any more.
+    fn _give_up(&self, message: &Outgoing) {
+        message.give_up(self.ours().ok(), self.track.as_ref());
+    }
+
     /// Waits for an object, and returns it.
     ///
     /// Raises:
     ///     EOFError: Nobody has the other end, and nothing is left to read.
     ///     OSError: The connection is closed, or cannot be read from.
     fn recv<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        match self.recv_message(py, usize::MAX)?.into_block() {
-            Ok((block, len)) => pickle::receive(py, block, len),
-            Err(message) => pickle::load(py, &message),
-        }
+        load(py, self.recv_message(py, usize::MAX)?)
+    }
+
+    /// Receives an object if it is there; a tuple of it, or None.
+    fn _recv_now<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
+        let message = self.recv_now(usize::MAX)?;
+        message.map(|message| Ok((load(py, message)?,))).transpose()
+    }
+
+    /// Receives a message of bytes if it is there; a tuple of it, or None.
+    #[pyo3(signature = (maxlength=None))]
+    fn _recv_bytes_now<'py>(
+        &self,
+        py: Python<'py>,
+        maxlength: Option<isize>,
+    ) -> PyResult<Option<(Bound<'py, PyBytes>,)>> {
+        self.to_read()?;
+        let Some(message) = self.recv_now(longest(maxlength)?)? else {
+            return Ok(None);
+        };
+        message.read(|bytes| Ok(Some((PyBytes::new(py, bytes),))))
+    }
+
+    /// Tells whether a part of a message has come, of which the rest may never do.
+    #[getter]
+    fn _has_begun(&self) -> bool {
+        self.begun().is_some()
     }
 
     /// Sends bytes as one message.
@@ -349,20 +470,7 @@ impl Connection {
     ) -> PyResult<()> {
         self.to_write()?;
         let buffer = as_bytes(buf)?;
-        let bytes = bytes_of(&buffer);
-        let offset = usize::try_from(offset).map_err(|_| value_error("offset is negative"))?;
-        let rest = bytes
-            .get(offset..)
-            .ok_or_else(|| value_error("buffer length < offset"))?;
-        let part = match size {
-            None => rest,
-            Some(size) => {
-                let size = usize::try_from(size).map_err(|_| value_error("size is negative"))?;
-                rest.get(..size)
-                    .ok_or_else(|| value_error("buffer length < offset + size"))?
-            }
-        };
-        self.send_parts(py, &[part])
+        self.send_parts(py, &[part_of(bytes_of(&buffer), offset, size)?])
     }
 
     /// Waits for a message of bytes, and returns them.
@@ -380,9 +488,7 @@ impl Connection {
         maxlength: Option<isize>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         self.to_read()?;
-        let most = maxlength.map(usize::try_from).transpose();
-        let most = most.map_err(|_| value_error("negative maxlength"))?;
-        let message = self.recv_message(py, most.unwrap_or(usize::MAX))?;
+        let message = self.recv_message(py, longest(maxlength)?)?;
         message.read(|bytes| Ok(PyBytes::new(py, bytes)))
     }
 
@@ -480,6 +586,45 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Returns the object that a message has.
+fn load(py: Python<'_>, message: Message) -> PyResult<Bound<'_, PyAny>> {
+    match message.into_block() {
+        Ok((block, len)) => pickle::receive(py, block, len),
+        Err(message) => pickle::load(py, &message),
+    }
+}
+
+/// Returns the bytes that are to be sent, as Python says it.
+fn part_of(bytes: &[u8], offset: isize, size: Option<isize>) -> PyResult<&[u8]> {
+    let offset = usize::try_from(offset).map_err(|_| value_error("offset is negative"))?;
+    let rest = bytes
+        .get(offset..)
+        .ok_or_else(|| value_error("buffer length < offset"))?;
+    let Some(size) = size else { return Ok(rest) };
+    let size = usize::try_from(size).map_err(|_| value_error("size is negative"))?;
+    rest.get(..size)
+        .ok_or_else(|| value_error("buffer length < offset + size"))
+}
+
+/// Returns how long a message may be, as Python says it.
+fn longest(maxlength: Option<isize>) -> PyResult<usize> {
+    let most = maxlength.map(usize::try_from).transpose();
+    let most = most.map_err(|_| value_error("negative maxlength"))?;
+    Ok(most.unwrap_or(usize::MAX))
+}
+
+/// Returns what Python is told by of a message that cannot be received.
+fn not_received(error: Error) -> PyErr {
+    match error.kind() {
+        ErrorKind::Closed => end_of_file(),
+        ErrorKind::Dead => os_error(format!("got end of file during message: {error}")),
+        ErrorKind::Limit if error.errno().is_none() => {
+            os_error(format!("bad message length: {error}"))
+        }
+        _ => to_python(error),
     }
 }
 

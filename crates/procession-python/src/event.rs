@@ -1,9 +1,12 @@
 //! A flag to wait for.
 
+use std::os::fd::{AsFd, AsRawFd};
+
 use procession_engine::sync;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{deadline, waiting};
 use crate::error::IntoPython;
 use crate::shared::{HandleParts, Shared};
@@ -12,6 +15,7 @@ use crate::shared::{HandleParts, Shared};
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
 pub struct Event {
     event: Shared<sync::Event>,
+    awaited: AwaitedFd,
 }
 
 impl Event {
@@ -28,6 +32,7 @@ impl Event {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             event: Shared::default(),
+            awaited: AwaitedFd::default(),
         }
     }
 
@@ -53,6 +58,22 @@ impl Event {
     fn set(&self) -> PyResult<()> {
         self.event.get()?.set();
         Ok(())
+    }
+
+    fn _fileno(&self) -> PyResult<i32> {
+        // The event itself keeps the descriptor open.
+        let fd = self.event.get()?.readable_fd().or_raise()?;
+        Ok(fd.as_fd().as_raw_fd())
+    }
+
+    fn _times_set(&self) -> PyResult<u32> {
+        Ok(self.event.get()?.times_set())
+    }
+
+    fn _arm(&self, times: u32) -> PyResult<Watched> {
+        let event = self.event.get()?;
+        self.awaited
+            .arm(|| event.await_fd(), |fd| event.arm(fd, times))
     }
 
     /// Clears the event: from now on `wait` waits.

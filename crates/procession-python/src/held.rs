@@ -4,11 +4,11 @@
 //! the calling thread was the last of its process to take it (`Condition` asks), and
 //! how often the process has taken it.
 
-use procession_engine::Result;
 use procession_engine::shm::Family;
 use procession_engine::sys::attributes::thread::this_thread;
 use procession_engine::sys::primitive::{AtomicU64, Ordering};
 use procession_engine::sys::wait::time::Deadline;
+use procession_engine::{ErrorKind, Result};
 use pyo3::prelude::*;
 
 use crate::blocking::{deadline_of, waiting};
@@ -124,6 +124,15 @@ pub fn acquire(
         return Ok(false);
     }
     Ok(waiting(py, end, wait)?.is_some())
+}
+
+/// Tells whether something was taken, by how an attempt has ended that did not wait.
+pub fn acquire_now(attempt: Result<()>) -> PyResult<bool> {
+    match attempt {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
+        Err(error) => Err(to_python(error)),
+    }
 }
 
 fn stamp() -> u32 {

@@ -20,6 +20,7 @@ mod descriptor;
 mod interpreter;
 mod shared;
 
+mod awaited;
 mod event;
 mod held;
 mod lock;
@@ -32,6 +33,7 @@ mod condition;
 mod connection;
 mod limits;
 mod line;
+mod outgoing;
 mod queue;
 
 mod child;
@@ -52,6 +54,8 @@ use pyo3::prelude::*;
 mod _procession {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::awaited::Armed;
     #[pymodule_export]
     use crate::barrier::{Barrier, rebuild_barrier};
     #[pymodule_export]
@@ -84,8 +88,11 @@ mod _procession {
     use crate::lock::Lock;
     #[pymodule_export]
     use crate::member::{
-        family_secret, leave_outcome, parent_sentinel, request_stop, stop_requested, usable_cpus,
+        family_secret, leave_outcome, parent_sentinel, reclaim_dead, request_stop, stop_requested,
+        usable_cpus,
     };
+    #[pymodule_export]
+    use crate::outgoing::Outgoing;
     #[pymodule_export]
     use crate::payload::{Payload, Task};
     #[pymodule_export]
@@ -95,7 +102,7 @@ mod _procession {
         ApplyResult, Feeder, IMapIterator, IMapUnorderedIterator, MapResult, Pool, PoolWorker,
     };
     #[pymodule_export]
-    use crate::queue::Queue;
+    use crate::queue::{PendingItem, Queue};
     #[pymodule_export]
     use crate::rlock::RLock;
     #[pymodule_export]

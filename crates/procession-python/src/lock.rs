@@ -2,9 +2,11 @@
 
 use procession_engine::shm::Family;
 use procession_engine::sync;
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::awaited::{AwaitedFd, Watched};
 use crate::error::IntoPython;
 use crate::held::{self, Held};
 use crate::shared::{HandleParts, Shared};
@@ -14,6 +16,7 @@ use crate::shared::{HandleParts, Shared};
 pub struct Lock {
     lock: Shared<sync::Lock>,
     held: Held,
+    awaited: AwaitedFd,
 }
 
 impl Lock {
@@ -45,6 +48,7 @@ impl Lock {
         Self {
             lock: Shared::default(),
             held: Held::default(),
+            awaited: AwaitedFd::default(),
         }
     }
 
@@ -69,6 +73,20 @@ impl Lock {
             self.held.took_alone();
         }
         Ok(taken)
+    }
+
+    /// Takes it if it is free, and asks whether the holder lives if it is not.
+    fn _acquire_now(&self) -> PyResult<bool> {
+        let taken = held::acquire_now(self.lock.get()?.acquire(Deadline::now()))?;
+        if taken {
+            self.held.took_alone();
+        }
+        Ok(taken)
+    }
+
+    fn _arm(&self) -> PyResult<Watched> {
+        let lock = self.lock.get()?;
+        self.awaited.arm(|| lock.await_fd(), |fd| lock.arm(fd))
     }
 
     fn _release(&self) -> PyResult<()> {

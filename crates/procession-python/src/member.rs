@@ -20,6 +20,14 @@ pub fn request_stop() -> PyResult<()> {
     Ok(())
 }
 
+/// Reclaims all relatives that have died, which tells whoever waits for what they had.
+#[pyfunction]
+pub fn reclaim_dead(py: Python<'_>) {
+    if let Some(family) = Family::existing().filter(|family| !family.me().is_nobody()) {
+        py.detach(|| family.reclaim_all());
+    }
+}
+
 /// Returns whether this process was asked to stop.
 #[pyfunction]
 pub fn stop_requested() -> bool {

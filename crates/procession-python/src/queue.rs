@@ -16,6 +16,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
+use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{deadline, deadline_of, waiting, waiting_raising};
 use crate::error::{self, IntoPython, to_python, value_error};
 use crate::pickle::{self, Pickled, bytes_of};
@@ -29,6 +30,17 @@ pub struct Queue {
     closed: AtomicBool,
     /// Whether this process has put anything.
     fed: AtomicBool,
+    awaited_items: AwaitedFd,
+    awaited_room: AwaitedFd,
+}
+
+/// An item on its way into a queue, for who tries to put it more than once.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct PendingItem(Mutex<Option<Pending>>);
+
+enum Pending {
+    Bytes(Vec<u8>),
+    Block(Block, u64),
 }
 
 impl Queue {
@@ -131,6 +143,9 @@ impl Queue {
 /// Messages that are put in one step. Found by trial: more gain little.
 const BATCH: usize = 64;
 
+/// Bytes of a message that the queue copies rather than link.
+const SHORT: usize = 1024;
+
 /// Returns what Python is told by: a queue that is closed for all was shut down.
 fn raised(error: procession_engine::Error) -> PyErr {
     match error.kind() {
@@ -171,6 +186,8 @@ impl Queue {
             queue: Shared::default(),
             closed: AtomicBool::new(false),
             fed: AtomicBool::new(false),
+            awaited_items: AwaitedFd::default(),
+            awaited_room: AwaitedFd::default(),
         }
     }
 
@@ -251,6 +268,70 @@ impl Queue {
         }
         let (message, len) = pickled.ride(py, loans)?;
         Self::put_block(py, queue, (message, len as u64), block, timeout)
+    }
+
+    /// Pickles an item, once; None when a subclass has dealt with an error.
+    fn _prepare(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<Option<PendingItem>> {
+        let py = slf.py();
+        Self::open(slf)?;
+        // Relaxed: the flag stands for itself.
+        slf.get().fed.store(true, Ordering::Relaxed);
+        let (pickled, loans) = match Pickled::lending(obj) {
+            Ok(lending) => lending,
+            Err(error) => {
+                slf.call_method1("_on_queue_feeder_error", (error, obj))?;
+                return Ok(None);
+            }
+        };
+        let pending = if loans.is_empty() && pickled.len(py) <= SHORT {
+            Pending::Bytes(pickled.with_parts(py, |parts| parts.concat()))
+        } else {
+            let (block, len) = pickled.ride(py, loans)?;
+            Pending::Block(block, len as u64)
+        };
+        Ok(Some(PendingItem(Mutex::new(Some(pending)))))
+    }
+
+    /// Puts an item if there is room; tells whether it is in.
+    fn _put_now(slf: &Bound<'_, Self>, item: &PendingItem) -> PyResult<bool> {
+        let queue = Self::open(slf)?;
+        let mut pending = item.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (error, back) = match pending.take() {
+            None => return Ok(true),
+            Some(Pending::Bytes(bytes)) => match queue.put(&[&bytes], Deadline::now()) {
+                Ok(()) => return Ok(true),
+                Err(error) => (error, Pending::Bytes(bytes)),
+            },
+            Some(Pending::Block(block, len)) => {
+                match queue.put_block(block, len, Deadline::now()) {
+                    Ok(()) => return Ok(true),
+                    Err(back) => (back.error, Pending::Block(back.block, len)),
+                }
+            }
+        };
+        if error.kind() != ErrorKind::Full {
+            return Err(raised(error));
+        }
+        *pending = Some(back);
+        Ok(false)
+    }
+
+    fn _arm_for_items(&self) -> PyResult<Watched> {
+        let queue = self.queue.get()?;
+        self.awaited_items
+            .arm(|| queue.await_items(), |fd| queue.arm_for_items(fd))
+    }
+
+    fn _arm_for_room(&self) -> PyResult<Watched> {
+        let queue = self.queue.get()?;
+        self.awaited_room
+            .arm(|| queue.await_room(), |fd| queue.arm_for_room(fd))
+    }
+
+    fn _arm_for_tasks(&self) -> PyResult<Watched> {
+        let queue = self.queue.get()?;
+        self.awaited_room
+            .arm(|| queue.await_room(), |fd| queue.arm_for_tasks(fd))
     }
 
     /// Puts an item if there is room now.

@@ -2,9 +2,11 @@
 
 use procession_engine::shm::Family;
 use procession_engine::sync;
+use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::awaited::{AwaitedFd, Watched};
 use crate::error::IntoPython;
 use crate::held;
 use crate::shared::{HandleParts, Shared};
@@ -13,6 +15,7 @@ use crate::shared::{HandleParts, Shared};
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
 pub struct RLock {
     lock: Shared<sync::RLock>,
+    awaited: AwaitedFd,
 }
 
 #[pymethods]
@@ -22,6 +25,7 @@ impl RLock {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             lock: Shared::default(),
+            awaited: AwaitedFd::default(),
         }
     }
 
@@ -54,6 +58,16 @@ impl RLock {
         let lock = self.lock.get()?;
         let once = || lock.try_acquire();
         held::acquire(py, block, timeout, once, |end| lock.acquire(end))
+    }
+
+    /// Takes it if it is free or this thread's, and asks whether the holder lives if not.
+    fn _acquire_now(&self) -> PyResult<bool> {
+        held::acquire_now(self.lock.get()?.acquire(Deadline::now()))
+    }
+
+    fn _arm(&self) -> PyResult<Watched> {
+        let lock = self.lock.get()?;
+        self.awaited.arm(|| lock.await_fd(), |fd| lock.arm(fd))
     }
 
     /// Gives the lock back, as often as it was taken.

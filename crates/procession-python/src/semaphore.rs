@@ -5,6 +5,7 @@ use procession_engine::sys::primitive::{AtomicU32, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::awaited::{AwaitedFd, Watched};
 use crate::error::{IntoPython, value_error};
 use crate::held::{self, Held};
 use crate::shared::{HandleParts, Shared};
@@ -24,6 +25,7 @@ pub struct Semaphore {
     semaphore: Shared<sync::Semaphore>,
     maxvalue: AtomicU32,
     held: Held,
+    awaited: AwaitedFd,
 }
 
 #[pymethods]
@@ -35,6 +37,7 @@ impl Semaphore {
             semaphore: Shared::default(),
             maxvalue: AtomicU32::new(SEM_VALUE_MAX),
             held: Held::default(),
+            awaited: AwaitedFd::default(),
         }
     }
 
@@ -89,6 +92,21 @@ impl Semaphore {
             self.held.took();
         }
         Ok(taken)
+    }
+
+    /// Takes it if there is a permit.
+    fn _acquire_now(&self) -> PyResult<bool> {
+        let taken = self.semaphore.get()?.try_acquire().or_raise()?;
+        if taken {
+            self.held.took();
+        }
+        Ok(taken)
+    }
+
+    fn _arm(&self) -> PyResult<Watched> {
+        let semaphore = self.semaphore.get()?;
+        self.awaited
+            .arm(|| semaphore.await_fd(), |fd| semaphore.arm(fd))
     }
 
     /// Gives a permit, whether or not this process has taken one.

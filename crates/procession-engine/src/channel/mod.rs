@@ -20,7 +20,7 @@ mod select;
 
 pub use duplex::{DuplexEnd, DuplexHandles, duplex};
 pub use pipe::pipe;
-pub use pipe::shared::{PipeHandle, PipeShared};
+pub use pipe::shared::{PipeHandle, PipeShared, SendWait};
 pub use rpc::{ROOM as LINE_ROOM, RpcChannel, RpcEnd, RpcHandle, RpcReceived};
 pub use select::{Waitable, wait};
 

@@ -24,7 +24,7 @@ use crate::channel::queue::producer::{Item, Put};
 use crate::channel::queue::put_error::PutError;
 use crate::family;
 use crate::sync::notify::OwnDoorbell;
-use crate::sync::{BlockedOn, ReadableFd, attachable};
+use crate::sync::{Armed, AwaitFd, BlockedOn, ReadableFd, attachable};
 use procession_shm::{Block, Family, Handle, SharedObject};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::wait::adaptive_spin::AdaptiveSpin;
@@ -119,11 +119,7 @@ impl Queue {
     pub fn close(&self) -> Result<()> {
         let (body, family) = (self.body(), family()?);
         body.tail.lock(family).close();
-        body.items.wake_all();
-        body.space.wake_all();
-        if body.bells.any() {
-            body.bells.ring(family, || true);
-        }
+        body.tell_of_end(family);
         Ok(())
     }
 
@@ -136,6 +132,7 @@ impl Queue {
         let (body, family) = (self.body(), family()?);
         body.head.lock(family).cut();
         body.joiners().wake_all();
+        body.putting.ring_armed(family);
         loop {
             // Dropped without the guard: an object that a message carries may end with
             // the message.
@@ -410,7 +407,7 @@ impl Queue {
             }
             drop(getting);
             if done > begun && body.limit() != 0 {
-                body.space.wake((done - begun) as u32);
+                body.tell_of_room(family, (done - begun) as u32);
             }
             if done - begun < BATCH {
                 self.quieten(family, closed);
@@ -462,6 +459,46 @@ impl Queue {
     }
 }
 
+/// Waiting by descriptor, told once.
+impl Queue {
+    /// Returns what this process waits by for items, without a thread.
+    #[must_use]
+    pub fn await_items(&self) -> AwaitFd {
+        AwaitFd::of(&self.0.object, &self.0.object.body().getting)
+    }
+
+    /// Returns what this process waits by for room or for the end of all tasks, without a
+    /// thread.
+    #[must_use]
+    pub fn await_room(&self) -> AwaitFd {
+        AwaitFd::of(&self.0.object, &self.0.object.body().putting)
+    }
+
+    /// Returns what to poll until there is something to get; `None` when there is now.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm_for_items(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        fd.arm(|| self.body().has_end_or_items())
+    }
+
+    /// Returns what to poll until there is room, or none ever; `None` when it is so now.
+    ///
+    /// # Errors
+    /// As [`Queue::arm_for_items`].
+    pub fn arm_for_room(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        fd.arm(|| self.body().has_room() || self.is_closed())
+    }
+
+    /// Returns what to poll until no task is unfinished; `None` when none is now.
+    ///
+    /// # Errors
+    /// As [`Queue::arm_for_items`].
+    pub fn arm_for_tasks(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        fd.arm(|| self.unfinished() == 0)
+    }
+}
+
 /// Tasks: items that somebody has to say are done.
 impl Queue {
     /// Returns how many tasks are unfinished: items that were put, and of which
@@ -476,7 +513,7 @@ impl Queue {
     /// # Errors
     /// `Invalid` when none is unfinished.
     pub fn task_done(&self) -> Result<()> {
-        if self.body().finish_task() {
+        if self.body().finish_task(family()?) {
             return Ok(());
         }
         Err(self.error(

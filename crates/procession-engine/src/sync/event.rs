@@ -10,7 +10,7 @@
 
 use crate::family;
 use crate::sync::notify::{NotifyList, OwnDoorbell, ReadableFd};
-use crate::sync::{BlockedOn, attachable, interrupted, me, named};
+use crate::sync::{Armed, AwaitFd, BlockedOn, attachable, interrupted, me, named};
 use procession_shm::{BodyView, ObjectKind, SharedBody, SharedObject, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{AtomicU32, Ordering, futex_wait, futex_wake};
@@ -62,6 +62,8 @@ pub(crate) struct EventLayout {
     word: AtomicU32,
     spare: AtomicU32,
     bells: NotifyList,
+    /// Those that wait by descriptor for the next time.
+    awaiting: NotifyList,
 }
 
 attachable!(Event, attached.object);
@@ -121,6 +123,7 @@ impl Event {
         if word & BELLS != 0 {
             let family = self.attached.object.family();
             self.body.bells.ring(family, || self.has_been_set());
+            self.body.awaiting.ring_armed(family);
         }
     }
 
@@ -153,6 +156,26 @@ impl Event {
         let fd = self.bell()?;
         self.silence(&fd);
         Ok(fd)
+    }
+
+    /// Returns what this process waits by for the event, without a thread.
+    #[must_use]
+    pub fn await_fd(&self) -> AwaitFd {
+        AwaitFd::of(&self.attached.object, &self.body.awaiting)
+    }
+
+    /// Returns what to poll until the event is set, or was since it had been set so many
+    /// times; `None` when it was.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm(&self, fd: &AwaitFd, times: u32) -> Result<Option<Armed>> {
+        fd.arm(|| {
+            // Release pairs with the Acquire in `set`: an update that comes after this one
+            // finds what was armed, and this one finds what one before has set.
+            let word = self.body.word.fetch_or(BELLS, Ordering::AcqRel);
+            word & SET != 0 || word / ONCE != times
+        })
     }
 
     /// Returns the descriptor for a caller that looks at the event whenever it is
@@ -263,6 +286,8 @@ unsafe impl SharedBody for EventLayout {
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
         let (body, family) = (view.body(), view.family());
         body.bells.forget(family, dead);
+        body.awaiting.forget(family, dead);
+        body.awaiting.ring_for_dead(family);
         // The dead member may have set the event, which takes the mark of the
         // waiters away, and told nobody.
         let word = body.word.load(Ordering::Acquire);
@@ -276,6 +301,8 @@ unsafe impl SharedBody for EventLayout {
     }
 
     fn destroy(view: BodyView<'_, Self>) {
-        view.body().bells.destroy(view.family());
+        let (body, family) = (view.body(), view.family());
+        body.bells.destroy(family);
+        body.awaiting.destroy(family);
     }
 }

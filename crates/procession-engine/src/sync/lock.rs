@@ -10,7 +10,10 @@
 
 use crate::family;
 use crate::sync::liveness_cache::seen_alive;
-use crate::sync::{BlockedOn, attachable, interrupted, me, named, owner_died, timed_out};
+use crate::sync::notify::NotifyList;
+use crate::sync::{
+    Armed, AwaitFd, BlockedOn, attachable, interrupted, me, named, owner_died, timed_out,
+};
 use procession_shm::{
     Acquired, BodyView, NotAcquired, ObjectKind, RawLock, SharedBody, SharedObject, Stamp,
 };
@@ -40,16 +43,28 @@ pub struct Lock {
 }
 
 #[derive(Debug)]
-#[repr(transparent)]
-pub(crate) struct LockLayout(RawLock);
+#[repr(C)]
+pub(crate) struct LockLayout {
+    raw: RawLock,
+    /// Those that wait for it by descriptor.
+    awaiting: NotifyList,
+}
 
-// SAFETY: one lock word.
+// SAFETY: a lock word and atomics, in the order of C.
 unsafe impl SharedBody for LockLayout {
     const KIND: ObjectKind = ObjectKind::Lock;
 
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
         // The dead stamp stays in the word, so that exactly one waiter is told.
-        view.body().0.wake_if_held_by(dead);
+        let (body, family) = (view.body(), view.family());
+        body.raw.wake_if_held_by(dead);
+        body.awaiting.forget(family, dead);
+        // The dead may have freed it, and told nobody.
+        body.awaiting.ring_for_dead(family);
+    }
+
+    fn destroy(view: BodyView<'_, Self>) {
+        view.body().awaiting.destroy(view.family());
     }
 }
 
@@ -70,7 +85,7 @@ impl Lock {
 
     #[inline]
     fn raw(&self) -> &RawLock {
-        &self.object.body().0
+        &self.object.body().raw
     }
 
     /// Takes the lock, waiting for it until the deadline.
@@ -131,7 +146,7 @@ impl Lock {
             Ok(Acquired::Free) => Ok(()),
             Ok(Acquired::FromDead(owner)) => {
                 let error = owner_died(&self.object, owner);
-                self.raw().unlock();
+                self.unlock();
                 family.reclaim(owner);
                 Err(error)
             }
@@ -146,13 +161,45 @@ impl Lock {
     /// `Invalid` when it is free already.
     #[inline]
     pub fn release(&self) -> Result<()> {
-        if self.raw().unlock().is_nobody() {
+        if self.unlock().is_nobody() {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format!("{} was released too many times", named(&self.object)),
             ));
         }
         Ok(())
+    }
+
+    #[inline]
+    fn unlock(&self) -> Stamp {
+        let (owner, waited) = self.raw().unlock_telling();
+        if waited {
+            self.tell();
+        }
+        owner
+    }
+
+    /// Tells those that wait by descriptor that the lock was freed.
+    #[cold]
+    fn tell(&self) {
+        let awaiting = &self.object.body().awaiting;
+        if awaiting.any() {
+            awaiting.ring_armed(self.object.family());
+        }
+    }
+
+    /// Returns what this process waits by for the lock, without a thread.
+    #[must_use]
+    pub fn await_fd(&self) -> AwaitFd {
+        AwaitFd::of(&self.object, &self.object.body().awaiting)
+    }
+
+    /// Returns what to poll until it is worth another try; `None` when it is now.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        fd.arm_with_holder(|| !self.raw().expect_unlock(), || self.holder())
     }
 
     /// Tells whether somebody holds the lock now.

@@ -12,6 +12,8 @@ mod liveness_cache;
 
 pub(crate) mod notify;
 
+mod await_fd;
+
 mod lock;
 mod rlock;
 
@@ -23,6 +25,7 @@ mod condition;
 
 mod barrier;
 
+pub use await_fd::{Armed, AwaitFd};
 pub use notify::ReadableFd;
 
 pub use barrier::{Barrier, Follower, Leader, Role};
@@ -40,7 +43,7 @@ pub(crate) use condition::wait_list::WaitListLayout;
 pub(crate) use event::EventLayout;
 pub(crate) use lock::LockLayout;
 pub(crate) use rlock::RLockLayout;
-pub(crate) use semaphore::holders::SemaphoreWords;
+pub(crate) use semaphore::permits::SemaphoreLayout;
 
 use crate::family;
 use procession_shm::{Object, Stamp};

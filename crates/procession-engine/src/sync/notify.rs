@@ -31,6 +31,9 @@ const ENTRIES: usize = 510;
 /// upwards.
 const OURS: u32 = 1 << 31;
 
+/// Set in an entry whose process is to be told of the next change, once.
+const ARMED: u32 = 1 << 30;
+
 /// Set in an owner that a forked child is just putting in; never in a stamp.
 const SETTLING: u32 = 1 << 31;
 
@@ -42,7 +45,8 @@ pub struct NotifyList {
 }
 
 /// Each entry is a stamp and the number of its doorbell, or 0. Entries past
-/// `used` were never taken.
+/// `used` were never taken. In a list of those that are told once, an entry is armed while
+/// its process waits.
 #[repr(C)]
 struct NotifyTable {
     used: AtomicU32,
@@ -80,6 +84,41 @@ impl NotifyList {
         }
     }
 
+    /// Makes those descriptors readable whose processes asked to be told of the next change,
+    /// which the caller has just made.
+    ///
+    /// One that is killed in here leaves some untold, disarmed or not: see
+    /// [`ring_for_dead`](Self::ring_for_dead).
+    pub fn ring_armed(&self, family: &Family) {
+        // SeqCst: change before look; pairs with the fence in `OwnDoorbell::arm`.
+        fence(Ordering::SeqCst);
+        for entry in self.entries(family) {
+            let armed = entry.load(Ordering::Relaxed);
+            let value = armed & !u64::from(ARMED);
+            // Before the ring: what its process arms after that is for the next change.
+            if armed != value
+                && entry
+                    .compare_exchange(armed, value, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+                && let Ok(false) = doorbell::ring(family.id(), (value >> 32) as u32, value as u32)
+            {
+                let _ = entry.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Makes all descriptors readable, armed or not: the member that has just been found
+    /// dead may have made a change and told nobody, or have disarmed one and not rung it.
+    pub fn ring_for_dead(&self, family: &Family) {
+        for entry in self.entries(family) {
+            let value = entry.load(Ordering::Acquire) & !u64::from(ARMED);
+            if value != 0 {
+                // One that nobody has any more is forgotten by who rings it next.
+                let _ = doorbell::ring(family.id(), (value >> 32) as u32, value as u32);
+            }
+        }
+    }
+
     /// Takes out all that a dead member registered, and completes what it had
     /// begun.
     pub fn forget(&self, family: &Family, dead: Stamp) {
@@ -95,8 +134,21 @@ impl NotifyList {
     /// Takes out one bell.
     fn forget_entry(&self, family: &Family, value: u64) {
         for entry in self.entries(family) {
-            let _ = entry.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed);
+            for value in [value, value | u64::from(ARMED)] {
+                let _ = entry.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// Arms the entry of a bell; tells whether there is one.
+    fn arm_entry(&self, family: &Family, value: u64) -> bool {
+        let armed = value | u64::from(ARMED);
+        self.entries(family).iter().any(|entry| {
+            entry
+                .compare_exchange(value, armed, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+                || entry.load(Ordering::Relaxed) == armed
+        })
     }
 
     /// Frees the table; the object is being destroyed.
@@ -197,7 +249,7 @@ impl OwnDoorbell {
             bells.forget_entry(family, registered.value);
         }
         doorbell::prepare()?;
-        let number = family.next_serial() as u32 | OURS;
+        let number = family.next_serial() as u32 & (ARMED - 1) | OURS;
         let registered = Arc::new(Registered {
             doorbell: Doorbell::bind(family.id(), me.raw(), number)?,
             value: u64::from(me.raw()) << 32 | u64::from(number),
@@ -209,6 +261,21 @@ impl OwnDoorbell {
         fence(Ordering::SeqCst);
         *bell = Some(Arc::clone(&registered));
         Ok(ReadableFd(registered))
+    }
+
+    /// Returns the doorbell, silent until the next change of the object.
+    ///
+    /// The caller looks at the object once more before it waits.
+    pub fn arm(&self, bells: &NotifyList, family: &Family) -> Result<ReadableFd> {
+        let fd = self.get_or_register(bells, family)?;
+        fd.0.doorbell.drain();
+        // Somebody who could not reach the bell may have taken it out.
+        if !bells.arm_entry(family, fd.0.value) {
+            bells.take_entry(family, fd.0.value | u64::from(ARMED))?;
+        }
+        // SeqCst: armed before the caller's look; pairs with the fence in `ring_armed`.
+        fence(Ordering::SeqCst);
+        Ok(fd)
     }
 
     /// Makes this the current process's, if it was its parent's: no thread of
@@ -276,6 +343,14 @@ impl ReadableFd {
         if !ready() {
             self.0.doorbell.drain();
         }
+    }
+}
+
+impl ReadableFd {
+    /// Makes the descriptor readable.
+    pub(crate) fn ring_now(&self, family: &Family) {
+        let value = self.0.value;
+        let _ = doorbell::ring(family.id(), (value >> 32) as u32, value as u32);
     }
 }
 

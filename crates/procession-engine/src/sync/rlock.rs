@@ -9,7 +9,10 @@
 
 use crate::family;
 use crate::sync::liveness_cache::seen_alive;
-use crate::sync::{BlockedOn, attachable, interrupted, me, named, owner_died, timed_out};
+use crate::sync::notify::NotifyList;
+use crate::sync::{
+    Armed, AwaitFd, BlockedOn, attachable, interrupted, me, named, owner_died, timed_out,
+};
 use procession_shm::{
     Acquired, BodyView, NotAcquired, ObjectKind, RawLock, SharedBody, SharedObject, Stamp,
 };
@@ -30,6 +33,8 @@ pub(crate) struct RLockLayout {
     count: AtomicU32,
     /// The holder's thread; 0 while nobody holds the lock for good.
     thread: AtomicU64,
+    /// Those that wait for it by descriptor.
+    awaiting: NotifyList,
 }
 
 /// Lets one thread of one process in at a time, as often as it likes.
@@ -147,7 +152,7 @@ impl RLock {
             }
             Ok(Acquired::FromDead(owner)) => {
                 let error = owner_died(&self.object, owner);
-                self.object.body().let_go();
+                self.let_go();
                 family.reclaim(owner);
                 Err(error)
             }
@@ -169,7 +174,7 @@ impl RLock {
                 format!("{} is not held by this thread", named(&self.object)),
             )),
             1 => {
-                self.object.body().let_go();
+                self.let_go();
                 Ok(())
             }
             _ => {
@@ -177,6 +182,37 @@ impl RLock {
                 Ok(())
             }
         }
+    }
+
+    #[inline]
+    fn let_go(&self) {
+        if self.object.body().let_go() {
+            self.tell();
+        }
+    }
+
+    /// Tells those that wait by descriptor that the lock was freed.
+    #[cold]
+    fn tell(&self) {
+        let awaiting = &self.object.body().awaiting;
+        if awaiting.any() {
+            awaiting.ring_armed(self.object.family());
+        }
+    }
+
+    /// Returns what this process waits by for the lock, without a thread.
+    #[must_use]
+    pub fn await_fd(&self) -> AwaitFd {
+        AwaitFd::of(&self.object, &self.object.body().awaiting)
+    }
+
+    /// Returns what to poll until it is worth another try; `None` when it is now.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        let raw = &self.object.body().raw;
+        fd.arm_with_holder(|| !raw.expect_unlock(), || self.holder())
     }
 
     /// Returns how often this thread has taken the lock and not released it.
@@ -222,7 +258,15 @@ unsafe impl SharedBody for RLockLayout {
 
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
         // The dead stamp stays in the word, so that exactly one waiter is told.
-        view.body().raw.wake_if_held_by(dead);
+        let (body, family) = (view.body(), view.family());
+        body.raw.wake_if_held_by(dead);
+        body.awaiting.forget(family, dead);
+        // The dead may have freed it, and told nobody.
+        body.awaiting.ring_for_dead(family);
+    }
+
+    fn destroy(view: BodyView<'_, Self>) {
+        view.body().awaiting.destroy(view.family());
     }
 }
 
@@ -233,12 +277,13 @@ impl RLockLayout {
         self.thread.store(thread(), Ordering::Relaxed);
     }
 
+    /// Frees the lock; tells whether somebody may wait for it.
     #[inline]
-    fn let_go(&self) {
+    fn let_go(&self) -> bool {
         // Before the word, as README.md says; `unlock` is a Release.
         self.thread.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
-        self.raw.unlock();
+        self.raw.unlock_telling().1
     }
 }
 

@@ -7,9 +7,8 @@ pub(crate) mod permits;
 
 use crate::family;
 use crate::sync::liveness_cache::asked_lately;
-use crate::sync::semaphore::holders::SemaphoreWords;
-use crate::sync::semaphore::permits::Permits;
-use crate::sync::{BlockedOn, attachable, interrupted, me, named, timed_out};
+use crate::sync::semaphore::permits::{Permits, SemaphoreLayout};
+use crate::sync::{Armed, AwaitFd, BlockedOn, attachable, interrupted, me, named, timed_out};
 use procession_shm::{SharedObject, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::wait::adaptive_spin::spin_briefly;
@@ -40,7 +39,7 @@ use procession_sys::wait::wait_slices::WaitSlices;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Semaphore {
-    object: SharedObject<SemaphoreWords>,
+    object: SharedObject<SemaphoreLayout>,
     pub(crate) inner: Permits<'static>,
 }
 
@@ -63,13 +62,13 @@ impl Semaphore {
                 format!("a semaphore of at most {bound} permits cannot begin with {value}"),
             ));
         }
-        let object: SharedObject<SemaphoreWords> =
+        let object: SharedObject<SemaphoreLayout> =
             SharedObject::create(family()?, permits::table_len(value))?;
-        object.body().init(value, bound);
+        object.body().words.init(value, bound);
         Ok(Self::of(object))
     }
 
-    fn of(object: SharedObject<SemaphoreWords>) -> Self {
+    fn of(object: SharedObject<SemaphoreLayout>) -> Self {
         let inner = Permits::of(object.view());
         Self { object, inner }
     }
@@ -141,13 +140,42 @@ impl Semaphore {
     #[inline]
     pub fn release(&self) -> Result<()> {
         let me = me(&self.object)?;
-        if self.inner.put(me) {
+        let (possible, waited) = self.inner.put(me);
+        if waited {
+            self.tell();
+        }
+        if possible {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::Invalid,
             format!("{} was released too many times", named(&self.object)),
         ))
+    }
+
+    /// Tells those that wait by descriptor that a permit was put back.
+    #[cold]
+    fn tell(&self) {
+        let awaiting = &self.object.body().awaiting;
+        if awaiting.any() {
+            awaiting.ring_armed(self.object.family());
+        }
+    }
+
+    /// Returns what this process waits by for a permit, without a thread.
+    #[must_use]
+    pub fn await_fd(&self) -> AwaitFd {
+        AwaitFd::of(&self.object, &self.object.body().awaiting)
+    }
+
+    /// Returns what to poll until it is worth another try; `None` when it is now.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        let me = me(&self.object)?;
+        // The guard orders this with `release`: either sees the other.
+        fd.arm(|| self.inner.expect_permit(me))
     }
 
     /// Returns how many permits are free.

@@ -12,6 +12,7 @@ mod pipe_end;
 mod segments;
 
 mod arena;
+mod awaited;
 mod lent;
 mod pipe;
 mod pool;

@@ -3,6 +3,7 @@
 #[path = "../family/mod.rs"]
 mod family;
 
+mod awaited;
 mod barrier;
 mod condition;
 mod event;

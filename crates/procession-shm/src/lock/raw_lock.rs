@@ -17,7 +17,7 @@
 //!   wake-up too many.
 
 use crate::member::stamp::Stamp;
-use procession_sys::primitive::{AtomicU32, Ordering, futex_wait, futex_wake};
+use procession_sys::primitive::{AtomicU32, Ordering, fence, futex_wait, futex_wake};
 use procession_sys::wait::adaptive_spin::spin_briefly;
 use procession_sys::wait::futex::Woken;
 use procession_sys::wait::time::Deadline;
@@ -114,12 +114,32 @@ impl RawLock {
     /// Returns the stamp of the owner until then: nobody's, when the lock was free.
     #[inline]
     pub fn unlock(&self) -> Stamp {
+        self.unlock_telling().0
+    }
+
+    /// As [`unlock`](Self::unlock); tells also whether somebody may wait, parked or after
+    /// [`expect_unlock`](Self::expect_unlock).
+    #[inline]
+    pub fn unlock_telling(&self) -> (Stamp, bool) {
         // Release pairs with the Acquire by which the next owner takes the lock.
         let word = self.word.swap(0, Ordering::Release);
-        if word & WAITERS != 0 {
+        let waited = word & WAITERS != 0;
+        if waited {
             futex_wake(&self.word, 1);
         }
-        Stamp::from_raw(word)
+        (Stamp::from_raw(word), waited)
+    }
+
+    /// Has whoever frees the lock learn that somebody waits who is not parked; false when
+    /// it is free now.
+    pub fn expect_unlock(&self) -> bool {
+        // SeqCst: by what the caller waits comes before the mark; pairs with the fence of
+        // whoever frees the lock and finds the mark.
+        fence(Ordering::SeqCst);
+        let mark = |word: u32| (word != 0).then_some(word | WAITERS);
+        self.word
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, mark)
+            .is_ok()
     }
 
     /// Frees the lock if `owner` holds it; tells whether it did.

@@ -12,10 +12,10 @@
 use std::os::fd::BorrowedFd;
 
 use crate::channel::message::Message;
-use crate::channel::pipe::shared::{LARGE, PipeShared, SenderLock};
+use crate::channel::pipe::shared::{LARGE, PipeShared, SendWait, SenderLock};
 use crate::family;
-use procession_shm::Block;
 use procession_shm::transfer::loans;
+use procession_shm::{Block, Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::socket::io;
 use procession_sys::wait::time::Deadline;
@@ -91,6 +91,56 @@ impl<'a> Sending<'a> {
         this.len = len;
         this.own = Some(block);
         this
+    }
+
+    /// Sets what is left of a message out, with the parts and the ends that it had.
+    #[must_use]
+    pub fn going_on(
+        fd: BorrowedFd<'a>,
+        track: Option<&'a PipeShared>,
+        parts: &'a [&'a [u8]],
+        unsent: Unsent,
+    ) -> Self {
+        let is_ours = unsent.is_ours();
+        let turn = track
+            .filter(|_| unsent.has_turn && is_ours)
+            .map(|track| track.out().turn_kept());
+        Self {
+            fd,
+            track,
+            parts,
+            own: unsent.own,
+            len: unsent.len,
+            stage: if is_ours { unsent.stage } else { Stage::Done },
+            turn,
+            head: unsent.head,
+            head_len: unsent.head_len,
+            block: unsent.block,
+            sent: unsent.sent,
+        }
+    }
+
+    /// Keeps what is left of it, and the turn, for later.
+    #[must_use]
+    pub fn into_unsent(mut self) -> Unsent {
+        let turn = self.turn.take();
+        let unsent = Unsent {
+            own: self.own.take(),
+            len: self.len,
+            stage: self.stage,
+            has_turn: turn.is_some(),
+            head: self.head,
+            head_len: self.head_len,
+            block: self.block,
+            sent: self.sent,
+            owner: family().map_or(Stamp::NOBODY, Family::me),
+        };
+        if let Some(turn) = turn {
+            turn.keep();
+        }
+        // Nothing is left for `drop` to give up.
+        self.stage = Stage::Done;
+        unsent
     }
 
     /// Sends what is left of it.
@@ -214,6 +264,68 @@ impl Drop for Sending<'_> {
     }
 }
 
+/// A message of which not all has left, for who goes on with it later.
+#[derive(Debug)]
+pub struct Unsent {
+    own: Option<Block>,
+    len: usize,
+    stage: Stage,
+    has_turn: bool,
+    head: [u8; APART_HEAD],
+    head_len: usize,
+    block: Option<u64>,
+    sent: usize,
+    /// Whose it is: a forked child has a copy, which is none of its business.
+    owner: Stamp,
+}
+
+impl Unsent {
+    /// Returns what it waits for.
+    #[must_use]
+    pub fn waits_for(&self) -> SendWait {
+        match (self.stage, self.has_turn) {
+            (Stage::New, false) => SendWait::Turn,
+            (Stage::New, true) => SendWait::Flight(self.len as u64),
+            _ => SendWait::Room,
+        }
+    }
+
+    /// Gives it up, through the end that it was to leave by, if that is still open. If a
+    /// part has left, nothing can be sent that way any more.
+    pub fn give_up(self, fd: Option<BorrowedFd<'_>>, track: Option<&PipeShared>) {
+        if !self.is_ours() {
+            return;
+        }
+        if let Some(track) = track {
+            let turn = self.has_turn.then(|| track.out().turn_kept());
+            if self.sent > 0 {
+                track.out().break_off();
+            } else if let Some(offset) = self.block {
+                drop(track.out().arrive(offset));
+            }
+            drop(turn);
+        }
+        if self.sent > 0
+            && let Some(fd) = fd
+        {
+            // The other end must not take what comes next for the rest.
+            let _ = io::stop_sending(fd);
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        family().is_ok_and(|family| family.me() == self.owner)
+    }
+}
+
+/// What has come of a message, for who goes on with it later.
+#[derive(Debug)]
+pub struct Begun {
+    head: [u8; APART_HEAD],
+    filled: usize,
+    bytes: Vec<u8>,
+}
+
 /// One message on its way in.
 #[derive(Debug)]
 pub struct Receiving<'a> {
@@ -239,6 +351,49 @@ impl<'a> Receiving<'a> {
             bytes: Vec::new(),
             done: false,
         }
+    }
+
+    /// Gets ready for the rest of a message.
+    #[must_use]
+    pub fn going_on(
+        fd: BorrowedFd<'a>,
+        track: Option<&'a PipeShared>,
+        most: usize,
+        begun: Begun,
+    ) -> Self {
+        Self {
+            head: begun.head,
+            filled: begun.filled,
+            bytes: begun.bytes,
+            ..Self::new(fd, track, most)
+        }
+    }
+
+    /// Returns what has come, unless it is nothing or all.
+    #[must_use]
+    pub fn into_begun(self) -> Option<Begun> {
+        self.is_cut().then_some(Begun {
+            head: self.head,
+            filled: self.filled,
+            bytes: self.bytes,
+        })
+    }
+
+    /// Tells whether the rest will never come, as the sender has died; nothing more can be
+    /// received then.
+    ///
+    /// # Errors
+    /// When this process could not join its family.
+    pub fn is_broken_off(&self) -> Result<bool> {
+        let Some(track) = self.track.filter(|_| self.is_cut()) else {
+            return Ok(false);
+        };
+        let is_cut = track.incoming().is_cut(family()?);
+        if is_cut {
+            // A process that shares this end must not take the rest for more.
+            let _ = io::stop_receiving(self.fd);
+        }
+        Ok(is_cut)
     }
 
     /// Receives what is left of it.
@@ -304,14 +459,10 @@ impl<'a> Receiving<'a> {
         };
         match (error.kind(), self.track) {
             (ErrorKind::Closed, _) if self.is_cut() => Err(cut()),
-            (ErrorKind::TimedOut, Some(track)) if in_slice => {
-                if track.incoming().is_cut(family()?) {
-                    // A process that shares this end must not take the rest for more.
-                    let _ = io::stop_receiving(self.fd);
-                    return Err(cut());
-                }
-                Ok(())
-            }
+            (ErrorKind::TimedOut, Some(_)) if in_slice => match self.is_broken_off()? {
+                true => Err(cut()),
+                false => Ok(()),
+            },
             _ => Err(error),
         }
     }

@@ -9,16 +9,18 @@
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
+use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
 
 use crate::channel::parking::{Parked, Parking};
 use crate::family;
-use crate::sync::BlockedOn;
+use crate::sync::notify::NotifyList;
+use crate::sync::{Armed, AwaitFd, BlockedOn};
 use procession_shm::{
     Block, BodyView, Family, Handle, ObjectKind, SharedBody, SharedObject, Stamp,
 };
 use procession_sys::error::{Error, ErrorKind, Result};
-use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, futex_wait, futex_wake};
+use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake};
 use procession_sys::wait::futex::Woken;
 use procession_sys::wait::poll::is_hung_up;
 use procession_sys::wait::time::Deadline;
@@ -64,6 +66,17 @@ pub struct PipeHandle {
     pub side: u8,
 }
 
+/// Says what a message waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendWait {
+    /// That others have sent theirs.
+    Turn,
+    /// That one of the large messages on their way arrives; for so many bytes.
+    Flight(u64),
+    /// That the descriptor may be written to.
+    Room,
+}
+
 #[repr(C)]
 pub(crate) struct PipeLayout {
     /// What the end of that number sends into.
@@ -80,6 +93,8 @@ pub struct Direction {
     cut: AtomicU32,
     /// Senders that wait for a flight.
     space: Parking,
+    /// Senders that wait for one, or for their turn, by descriptor.
+    awaiting: NotifyList,
     /// How many of the flights, from the first on, were ever taken.
     reach: AtomicU32,
     flights: [InFlight; FLIGHTS],
@@ -194,6 +209,30 @@ impl PipeShared {
     }
 }
 
+/// Waiting by descriptor.
+impl PipeShared {
+    /// Returns what this process waits by to send, without a thread.
+    #[must_use]
+    pub fn await_fd(&self) -> AwaitFd {
+        let lanes = &self.object.body().lanes;
+        AwaitFd::of(&self.object, &lanes[self.side].awaiting)
+    }
+
+    /// Returns what to poll until it is worth another try to send; `None` when it is now, or
+    /// when the descriptor of the pipe tells.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm(&self, fd: &AwaitFd, wait: SendWait) -> Result<Option<Armed>> {
+        let lane = self.out();
+        match wait {
+            SendWait::Turn => fd.arm(|| lane.expect_turn()),
+            SendWait::Flight(len) => fd.arm(|| lane.has_flight(len)),
+            SendWait::Room => Ok(None),
+        }
+    }
+}
+
 /// Holds the right to send; given back when dropped.
 #[derive(Debug)]
 pub struct SenderLock<'a>(&'a Direction);
@@ -252,6 +291,31 @@ impl Direction {
         Ok(turn)
     }
 
+    /// Has whoever sends now learn that another waits who is not parked; tells whether
+    /// nobody sends.
+    fn expect_turn(&self) -> bool {
+        // SeqCst: as for `RawLock::expect_unlock`.
+        fence(Ordering::SeqCst);
+        let mark = |sender: u32| (sender != 0).then_some(sender | WAITERS);
+        self.sender
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, mark)
+            .is_err()
+    }
+
+    /// Returns the turn that this process has kept.
+    pub fn turn_kept(&self) -> SenderLock<'_> {
+        SenderLock(self)
+    }
+
+    /// Tells those that wait by descriptor that they may send.
+    fn tell(&self) {
+        if self.awaiting.any()
+            && let Some(family) = Family::existing()
+        {
+            self.awaiting.ring_armed(family);
+        }
+    }
+
     /// Tells whether no message will ever come whole any more.
     pub fn is_broken(&self) -> bool {
         self.cut.load(Ordering::Acquire) == BROKEN
@@ -293,6 +357,7 @@ impl Direction {
             .is_ok()
         {
             futex_wake(&self.sender, u32::MAX);
+            self.tell();
         }
     }
 
@@ -371,6 +436,7 @@ impl Direction {
         // Release: the block is ours before the flight is free.
         flight.block.store(0, Ordering::Release);
         self.space.wake(1);
+        self.tell();
         Ok(block)
     }
 
@@ -389,6 +455,11 @@ impl Direction {
 }
 
 impl SenderLock<'_> {
+    /// Keeps the right to send beyond this value.
+    pub fn keep(self) {
+        let _ = ManuallyDrop::new(self);
+    }
+
     /// Says that from here on the message may have left in part.
     pub fn may_be_cut(&self) {
         self.0.cut.store(MAY_BE_CUT, Ordering::Release);
@@ -403,6 +474,7 @@ impl Drop for SenderLock<'_> {
         }
         if lane.sender.swap(0, Ordering::Release) & WAITERS != 0 {
             futex_wake(&lane.sender, u32::MAX);
+            lane.tell();
         }
     }
 }
@@ -415,6 +487,8 @@ unsafe impl SharedBody for PipeLayout {
         for lane in &view.body().lanes {
             lane.release_dead(dead);
             lane.forget(view.family(), dead);
+            lane.awaiting.forget(view.family(), dead);
+            lane.awaiting.ring_for_dead(view.family());
         }
     }
 
@@ -427,6 +501,7 @@ unsafe impl SharedBody for PipeLayout {
                 flight.block.store(0, Ordering::Release);
                 drop(block);
             }
+            lane.awaiting.destroy(view.family());
         }
     }
 }

@@ -28,6 +28,10 @@ pub struct QueueLayout {
     pub space: Parking,
     /// The processes that wait for an item by descriptor.
     pub bells: NotifyList,
+    /// Those that are told by descriptor of the next item, once.
+    pub getting: NotifyList,
+    /// Those that are told so of room, or that all tasks are done.
+    pub putting: NotifyList,
     limit: AtomicU64,
     /// The count of tasks that are done, and the processes that wait for all to be
     /// done.
@@ -89,8 +93,32 @@ impl QueueLayout {
     }
 
     /// Notes that a task is done; tells whether one was unfinished.
-    pub fn finish_task(&self) -> bool {
-        self.tasks.finish_one(|| self.owed())
+    pub fn finish_task(&self, family: &Family) -> bool {
+        let finished = self.tasks.finish_one(|| self.owed());
+        if finished && self.putting.any() && self.unfinished() == 0 {
+            self.putting.ring_armed(family);
+        }
+        finished
+    }
+
+    /// Tells those who wait for room that `count` items were taken out.
+    pub fn tell_of_room(&self, family: &Family, count: u32) {
+        self.space.wake(count);
+        // The fence in `wake` lies between the change and this look.
+        if self.putting.any() {
+            self.putting.ring_armed(family);
+        }
+    }
+
+    /// Tells all who wait that nothing is let in any more.
+    pub fn tell_of_end(&self, family: &Family) {
+        self.items.wake_all();
+        self.space.wake_all();
+        if self.bells.any() {
+            self.bells.ring(family, || true);
+        }
+        self.getting.ring_armed(family);
+        self.putting.ring_armed(family);
     }
 
     /// Returns where processes park that wait for all tasks.
@@ -102,6 +130,9 @@ impl QueueLayout {
     /// `before` in all.
     pub fn tell_of_items(&self, family: &Family, before: u64, count: u32) {
         self.items.wake(count);
+        if self.getting.any() {
+            self.getting.ring_armed(family);
+        }
         // The fence in `wake` lies between our change and these looks. If
         // items are left from before, their bells still ring.
         if self.bells.any() && self.head.count() >= before {
@@ -121,7 +152,11 @@ unsafe impl SharedBody for QueueLayout {
         // be in the middle of the repair.
         drop(body.tail.lock(family));
         drop(body.head.lock(family));
-        body.bells.forget(family, dead);
+        for list in [&body.bells, &body.getting, &body.putting] {
+            list.forget(family, dead);
+        }
+        body.getting.ring_for_dead(family);
+        body.putting.ring_for_dead(family);
         // The dead may have been woken for what it now never does, or have put
         // what it then told nobody.
         if body.tail.is_closed() {
@@ -155,6 +190,8 @@ unsafe impl SharedBody for QueueLayout {
         let segment = getting.take_segment();
         drop(getting);
         drop(segment);
-        body.bells.destroy(view.family());
+        for list in [&body.bells, &body.getting, &body.putting] {
+            list.destroy(family);
+        }
     }
 }

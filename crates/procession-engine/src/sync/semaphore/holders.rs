@@ -166,9 +166,20 @@ impl HolderTable<'_> {
         value > 0
     }
 
-    /// Adds a permit unless the bound is reached.
+    /// Has whoever adds a permit learn that somebody waits who is not parked; tells
+    /// whether a permit is free now.
+    pub fn expect_permit(&self, me: Stamp) -> bool {
+        self.lock(me);
+        self.body.waiters.store(1, Ordering::Relaxed);
+        let is_free = self.value() > 0;
+        self.body.guard.unlock();
+        is_free
+    }
+
+    /// Adds a permit unless the bound is reached; tells whether it did, and whether
+    /// somebody may wait for it.
     #[inline]
-    pub fn put(&self, me: Stamp) -> bool {
+    pub fn put(&self, me: Stamp) -> (bool, bool) {
         let body = self.body;
         self.lock(me);
         let value = body.value.load(Ordering::Relaxed);
@@ -187,7 +198,7 @@ impl HolderTable<'_> {
         if wake {
             futex_wake(&body.value, 1);
         }
-        possible
+        (possible, wake)
     }
 
     /// Tells whether somebody may be parked, and takes the mark away. Under

@@ -10,9 +10,19 @@
 
 use std::ops::Deref;
 
+use crate::sync::notify::NotifyList;
 use crate::sync::semaphore::holders::{HolderTable, SemaphoreWords, places};
 use procession_shm::{BodyView, Family, ObjectKind, SharedBody, Stamp};
 use procession_sys::primitive::AtomicU64;
+
+/// What a semaphore keeps in the arena, in front of its table.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct SemaphoreLayout {
+    pub(crate) words: SemaphoreWords,
+    /// Those that wait for a permit by descriptor.
+    pub(crate) awaiting: NotifyList,
+}
 
 /// The words with the table, and whose they are.
 #[derive(Clone, Copy, Debug)]
@@ -27,18 +37,25 @@ pub(crate) fn table_len(value: u32) -> u64 {
 }
 
 // SAFETY: a lock word and atomics, in the order of C.
-unsafe impl SharedBody for SemaphoreWords {
+unsafe impl SharedBody for SemaphoreLayout {
     const KIND: ObjectKind = ObjectKind::Semaphore;
 
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
-        let me = view.family().me();
-        Permits::of(view).reclaim(me, dead);
+        let (awaiting, family) = (&view.body().awaiting, view.family());
+        Permits::of(view).reclaim(family.me(), dead);
+        awaiting.forget(family, dead);
+        // For what came back, and for what the dead released and told nobody of.
+        awaiting.ring_for_dead(family);
+    }
+
+    fn destroy(view: BodyView<'_, Self>) {
+        view.body().awaiting.destroy(view.family());
     }
 }
 
 impl<'a> Permits<'a> {
-    pub(crate) fn of(view: BodyView<'a, SemaphoreWords>) -> Self {
-        let body = view.body();
+    pub(crate) fn of(view: BodyView<'a, SemaphoreLayout>) -> Self {
+        let body = &view.body().words;
         let places = body.places() as usize;
         let first = view
             .behind(0, (places * size_of::<AtomicU64>()) as u64)

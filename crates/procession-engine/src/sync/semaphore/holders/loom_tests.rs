@@ -75,7 +75,7 @@ impl Shared {
 
     fn release(&self, me: Stamp) {
         self.inside.fetch_sub(1, Ordering::Relaxed);
-        assert!(self.table().put(me));
+        assert!(self.table().put(me).0);
     }
 }
 
@@ -107,7 +107,7 @@ fn loom_a_signal_reaches_who_waits_for_it() {
     model(3, || {
         let shared = Shared::new(0);
         let theirs = Arc::clone(&shared);
-        let other = thread::spawn(move || assert!(theirs.table().put(Stamp::new(2, 1))));
+        let other = thread::spawn(move || assert!(theirs.table().put(Stamp::new(2, 1)).0));
         shared.wait_for_one(Stamp::new(1, 1));
         other.join().unwrap();
         assert_eq!(shared.table().value(), 0);
@@ -123,7 +123,7 @@ fn loom_two_quick_signals_reach_both_who_wait() {
             thread::spawn(move || shared.wait_for_one(Stamp::new(slot, 1)))
         });
         for _ in 0..2 {
-            assert!(shared.table().put(Stamp::new(1, 1)));
+            assert!(shared.table().put(Stamp::new(1, 1)).0);
         }
         for other in others {
             other.join().unwrap();
@@ -186,7 +186,7 @@ fn loom_a_death_at_any_step_costs_no_permit() {
         let dying = thread::spawn(move || {
             let done = dies_after(steps, || {
                 assert!(theirs.table().take(mortal(), false));
-                assert!(theirs.table().put(mortal()));
+                assert!(theirs.table().put(mortal()).0);
             });
             theirs.relatives.0.store(true, Ordering::SeqCst);
             done.is_none()

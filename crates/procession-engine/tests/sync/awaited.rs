@@ -1,0 +1,65 @@
+//! What waits by descriptor, as event loops do, are promised.
+
+use std::os::fd::AsFd;
+
+use procession_engine::ErrorKind;
+use procession_engine::sync::{Event, Lock};
+use procession_engine::sys::wait::poll::{is_readable, wait_readable};
+use procession_engine::sys::wait::time::Deadline;
+
+use crate::family::{fork, watchdog};
+
+#[test]
+fn a_lock_that_another_frees_is_told_of_once() {
+    let lock = Lock::create().unwrap();
+    let fd = lock.await_fd();
+    lock.acquire(watchdog()).unwrap();
+    let armed = lock.arm(&fd).unwrap().expect("it is held");
+    assert!(!is_readable(&armed.changed).unwrap());
+    fork(|| lock.release().unwrap()).join();
+    assert!(wait_readable(armed.changed.as_fd(), watchdog()).unwrap());
+    assert!(lock.arm(&fd).unwrap().is_none(), "it is free");
+    lock.acquire(watchdog()).unwrap();
+    let armed = lock.arm(&fd).unwrap().expect("it is held again");
+    assert!(!is_readable(&armed.changed).unwrap());
+    lock.release().unwrap();
+    assert!(wait_readable(armed.changed.as_fd(), watchdog()).unwrap());
+}
+
+#[test]
+fn who_does_not_wait_is_not_told() {
+    let event = Event::create().unwrap();
+    let fd = event.await_fd();
+    let armed = event.arm(&fd, event.times_set()).unwrap().unwrap();
+    event.set();
+    event.clear();
+    assert!(wait_readable(armed.changed.as_fd(), watchdog()).unwrap());
+    let times = event.times_set();
+    let armed = event.arm(&fd, times).unwrap().unwrap();
+    event.set();
+    assert!(event.arm(&fd, times).unwrap().is_none());
+    // The ring is for others of this process that wait by the same descriptor.
+    assert!(is_readable(&armed.changed).unwrap());
+}
+
+#[test]
+fn the_end_of_the_holder_is_worth_another_try() {
+    let lock = Lock::create().unwrap();
+    let held = Event::create().unwrap();
+    let holder = fork(|| {
+        lock.acquire(watchdog()).unwrap();
+        held.set();
+        Event::create().unwrap().wait(watchdog()).unwrap();
+    });
+    held.wait(watchdog()).unwrap();
+    let fd = lock.await_fd();
+    let armed = lock.arm(&fd).unwrap().expect("it is held");
+    let exit = armed.holder_exit.expect("the holder is another process");
+    assert!(!exit.is_dead());
+    holder.kill();
+    assert!(exit.wait(watchdog()).unwrap());
+    let error = lock.acquire(Deadline::now()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OwnerDied);
+    assert!(lock.arm(&fd).unwrap().is_none());
+    lock.acquire(Deadline::now()).unwrap();
+}

@@ -1,0 +1,41 @@
+//! What tasks of event loops wait by, for something that the engine has.
+//!
+//! Python tries, asks for descriptors here, has the loop watch them, and tries again.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::OnceLock;
+
+use procession_engine::Result;
+use procession_engine::sync::{self, AwaitFd};
+use pyo3::prelude::*;
+
+use crate::error::IntoPython;
+
+/// What this process waits by for one thing, made when a task first does.
+#[derive(Default)]
+pub struct AwaitedFd(OnceLock<AwaitFd>);
+
+/// The descriptors to watch, and what keeps them open.
+pub type Watched = Option<(Vec<i32>, Armed)>;
+
+impl AwaitedFd {
+    /// Arms it; `None` when it is worth a try now.
+    pub fn arm(
+        &self,
+        make: impl FnOnce() -> AwaitFd,
+        arm: impl FnOnce(&AwaitFd) -> Result<Option<sync::Armed>>,
+    ) -> PyResult<Watched> {
+        let Some(armed) = arm(self.0.get_or_init(make)).or_raise()? else {
+            return Ok(None);
+        };
+        let mut fds = vec![armed.changed.as_fd().as_raw_fd()];
+        if let Some(pidfd) = &armed.holder_exit {
+            fds.push(pidfd.fd().or_raise()?.as_raw_fd());
+        }
+        Ok(Some((fds, Armed(armed))))
+    }
+}
+
+/// Keeps the descriptors open that an event loop watches.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct Armed(#[expect(dead_code, reason = "it is to be dropped")] sync::Armed);
