@@ -279,3 +279,71 @@ def test_forked_child_awaits_by_descriptors_of_its_own(mp, start, loop) -> None:
         assert (child.exitcode, total.value) == (0, 10)
 
     loop.run(main)
+
+
+# Conditions.
+
+
+def test_notification_is_awaited(mp, start, loop) -> None:
+    condition = mp.Condition()
+
+    async def main() -> None:
+        told = []
+
+        async def wait(place: int) -> None:
+            async with condition:
+                assert await condition.wait_async() is True
+                told.append(place)
+
+        async with anyio.create_task_group() as tasks:
+            for place in range(3):
+                tasks.start_soon(wait, place)
+                await until_idle()
+            # Who came first is notified first.
+            start(targets.notify, condition, 1)
+            while not told:
+                await anyio.sleep(0.001)
+            assert told == [0]
+            start(targets.notify, condition, 2)
+        assert sorted(told) == [0, 1, 2]
+        async with condition:
+            assert await condition.wait_for_async(lambda: told) == told
+            assert not await ended(condition.wait_async())
+            # Who is cancelled has the lock again.
+            condition.notify()
+
+    loop.run(main)
+
+
+def test_notification_of_one_who_is_cancelled_goes_to_the_next(mp, loop) -> None:
+    condition = mp.Condition(mp.Lock())
+
+    async def main() -> None:
+        told = []
+
+        async def wait(scope, place: int) -> None:
+            with scope:
+                async with condition:
+                    await condition.wait_async()
+                    told.append(place)
+
+        scopes = [anyio.CancelScope() for _ in range(2)]
+        async with anyio.create_task_group() as tasks:
+            for place, scope in enumerate(scopes):
+                tasks.start_soon(wait, scope, place)
+                await until_idle()
+            async with condition:
+                condition.notify()
+                scopes[0].cancel()
+        assert told == [1]
+
+    loop.run(main)
+
+
+@pytest.mark.methods("fork")
+def test_condition_that_is_not_held_is_refused(mp, loop) -> None:
+    async def main() -> None:
+        with pytest.raises(AssertionError, match="acquire"):
+            await mp.Condition().wait_async()
+
+    loop.run(main)

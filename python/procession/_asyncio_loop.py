@@ -10,7 +10,7 @@ from ._event_loops import EventLoop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from typing import Any
 
 __all__ = ["AsyncioLoop"]
@@ -78,6 +78,18 @@ class AsyncioLoop(EventLoop):
     def task(self) -> object:
         """Returns the current task."""
         return asyncio.current_task()
+
+    async def uncancelled(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Does something to its end, though the task is cancelled meanwhile."""
+        cancelled = None
+        while True:
+            try:
+                await act()
+                break
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
 
 class _Inbox:

@@ -12,7 +12,7 @@ from ._event_loops import running
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
     from typing import Any, TypeAlias, TypeVar
 
     from ._event_loops import Signal
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     # Descriptors, as for `EventLoop.ready`, and what keeps them open.
     Watched: TypeAlias = tuple[Sequence[int], object]
 
-__all__ = ["NOT_YET", "Line", "current_task", "next_of", "outcome", "try_until"]
+__all__ = [
+    "NOT_YET",
+    "Line",
+    "current_task",
+    "next_of",
+    "outcome",
+    "try_until",
+    "uncancelled",
+]
 
 
 def outcome(result: ApplyResult[T]) -> Generator[Any, None, T]:
@@ -93,6 +101,11 @@ class Line:
         self._signals.remove(signal)
         if was_first and self._signals:
             self._signals[0].set_from_anywhere()
+
+
+async def uncancelled(act: Callable[[], Awaitable[None]]) -> None:
+    """Does something to its end, though the task is cancelled meanwhile."""
+    await running().uncancelled(act)
 
 
 def current_task() -> object:

@@ -17,7 +17,7 @@ from . import _procession
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Iterable
+    from collections.abc import Awaitable, Callable, Generator, Hashable, Iterable
     from typing import Any, Protocol
 
     from ._asyncio_loop import AsyncioLoop
@@ -131,6 +131,13 @@ class EventLoop:
 
     def task(self) -> object:
         """Returns the current task."""
+        raise NotImplementedError
+
+    async def uncancelled(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Does something to its end, though the task is cancelled meanwhile.
+
+        What may be tried again, when it was cancelled.
+        """
         raise NotImplementedError
 
     async def ready(

@@ -33,6 +33,7 @@ __all__ = [
     "Outgoing",
     "Payload",
     "PendingItem",
+    "Place",
     "Pool",
     "PoolWorker",
     "Queue",
@@ -103,6 +104,15 @@ class Armed:
 @final
 class Outgoing:
     """A message that a task sends, as far as there is room."""
+
+@final
+class Place:
+    """The place of a task in the line of a condition."""
+
+    def is_notified(self) -> bool:
+        """Returns whether it was notified."""
+    def leave(self) -> None:
+        """Leaves the line; a notification that nobody was told of goes to the next."""
 
 @final
 class PendingItem:
@@ -305,6 +315,10 @@ class Condition:
         self, lock: Lock | RLock | Semaphore, timeout: float | None = None
     ) -> bool:
         """Releases the lock, waits to be notified, and takes the lock again."""
+    def enlist(self) -> Place:
+        """Gives a task a place at the end of the line."""
+    def arm(self, place: Place) -> tuple[Sequence[int], Armed] | None:
+        """Returns descriptors to watch until a place is notified, as `_arm` of a lock."""
     def notify(self, n: int = 1) -> None:
         """Wakes up to `n`, the first comers first."""
     def notify_all(self) -> None:

@@ -12,7 +12,7 @@ from ._event_loops import EventLoop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from typing import Any
 
 __all__ = ["TrioLoop"]
@@ -79,6 +79,11 @@ class TrioLoop(EventLoop):
         """Returns the current task."""
         task: object = _trio.lowlevel.current_task()
         return task
+
+    async def uncancelled(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Does something to its end, though the task is cancelled meanwhile."""
+        with _trio.CancelScope(shield=True):
+            await act()
 
 
 class _Signal:

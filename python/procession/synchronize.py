@@ -17,7 +17,10 @@ from ._completion import public, public_names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from types import TracebackType
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 __all__ = [
     "Barrier",
@@ -88,6 +91,10 @@ class SemLock:
         return await self.acquire_async()
 
     async def __aexit__(self, *_: object) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Releases it, for the task that has taken it."""
         self._semlock.release()
 
     def __getstate__(self) -> Any:
@@ -236,7 +243,7 @@ class RLock(SemLock, _procession.RLock):
 
         return await try_until(attempt, self._arm)
 
-    async def __aexit__(self, *_: object) -> None:
+    def _give_back(self) -> None:
         if self._count() == 1:
             self._task = None
         self.release()
@@ -373,6 +380,92 @@ class Condition(_procession.Guarding):
                 break
             self.wait(remaining)
         return result
+
+    async def wait_async(self) -> bool:
+        """As `wait`, in a task of asyncio or trio, that holds the lock by await.
+
+        No thread waits. A task that is cancelled takes the lock again before it goes on,
+        however long that takes, and a notification that it got goes to the next in line.
+
+        Returns:
+            True: deadlines are those of the loop, such as `asyncio.timeout`.
+
+        Raises:
+            AssertionError: The caller does not hold the lock.
+            OwnerDied: Who held the lock meanwhile has died; the caller does not hold it.
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> changed = procession.Condition()
+            >>> async def wait():
+            ...     async with changed:
+            ...         return await changed.wait_async()
+            >>> async def main():
+            ...     waiting = asyncio.create_task(wait())
+            ...     await asyncio.sleep(0)
+            ...     async with changed:
+            ...         changed.notify()
+            ...     return await waiting
+            >>> asyncio.run(main())
+            True
+        """
+        from ._awaiting import NOT_YET, try_until, uncancelled
+
+        self._require_lock("must acquire() condition before using wait_async()")
+        lock, waiters = self._lock, self._waiters
+        times = lock._semlock._count()
+        place = waiters.enlist()
+
+        async def take_again() -> None:
+            for _ in range(times):
+                await lock.acquire_async()
+
+        def attempt() -> Any:
+            return place.is_notified() or NOT_YET
+
+        for _ in range(times):
+            lock._give_back()
+        try:
+            await try_until(attempt, lambda: waiters.arm(place), all_at_once=True)
+        finally:
+            place.leave()
+            await uncancelled(take_again)
+        return True
+
+    async def wait_for_async(self, predicate: Callable[[], T]) -> T:
+        """As `wait_for`, in a task of asyncio or trio; returns the predicate's value.
+
+        Args:
+            predicate: It is called with the lock held.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     changed = procession.Condition()
+            ...     async with changed:
+            ...         return await changed.wait_for_async(lambda: "at once")
+            >>> asyncio.run(main())
+            'at once'
+        """
+        while not (result := predicate()):
+            await self.wait_async()
+        return result
+
+    async def __aenter__(self) -> bool:
+        return await self._lock.acquire_async()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # One who has not got it back in `wait_async` is told that, as in a `with` statement.
+        if error is None or self._lock._semlock._is_mine():
+            self._lock._give_back()
 
     def _require_lock(self, message: str) -> None:
         if not self._lock._semlock._is_mine():

@@ -109,3 +109,8 @@ def add_in_a_loop(lock, total, times: int) -> None:
 def set_and_clear(event) -> None:
     event.set()
     event.clear()
+
+
+def notify(condition, count: int) -> None:
+    with condition:
+        condition.notify(count)

@@ -1,5 +1,7 @@
 //! Those that wait for a condition, without the lock that guards it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use procession_engine::ErrorKind;
 use procession_engine::shm::Handle;
 use procession_engine::sync;
@@ -7,6 +9,7 @@ use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{Breaks, deadline};
 use crate::error::{IntoPython, to_python};
 
@@ -14,6 +17,30 @@ use crate::error::{IntoPython, to_python};
 #[pyclass(frozen, weakref, module = "procession._procession")]
 pub struct Condition {
     condition: sync::Condition,
+    awaited: AwaitedFd,
+}
+
+/// The place of a task in the line of a condition.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct Place(Mutex<Option<sync::Waiter>>);
+
+impl Place {
+    fn waiter(&self) -> MutexGuard<'_, Option<sync::Waiter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Place {
+    /// Tells whether it was notified.
+    fn is_notified(&self) -> bool {
+        self.waiter().as_mut().is_none_or(sync::Waiter::try_wait)
+    }
+
+    /// Leaves the line; a notification that nobody was told of goes to the next.
+    fn leave(&self) {
+        drop(self.waiter().take());
+    }
 }
 
 /// The part of a condition, or of another object with a lock, by which a `with` statement takes and
@@ -59,7 +86,7 @@ impl Condition {
     /// Waits for a notification; the lock is free meanwhile.
     fn wait_in_line(
         py: Python<'_>,
-        mut waiter: sync::Waiter<'_>,
+        mut waiter: sync::Waiter,
         timeout: Option<f64>,
     ) -> PyResult<bool> {
         let end = deadline(timeout)?;
@@ -80,6 +107,7 @@ impl Condition {
     fn new() -> PyResult<Self> {
         Ok(Self {
             condition: sync::Condition::create().or_raise()?,
+            awaited: AwaitedFd::default(),
         })
     }
 
@@ -96,6 +124,22 @@ impl Condition {
             lock.call_method0("acquire")?;
         }
         notified
+    }
+
+    /// Gives a task a place at the end of the line.
+    fn enlist(&self) -> PyResult<Place> {
+        let waiter = self.condition.enlist().or_raise()?;
+        Ok(Place(Mutex::new(Some(waiter))))
+    }
+
+    /// Returns what to watch until a place is notified.
+    fn arm(&self, place: &Place) -> PyResult<Watched> {
+        let waiter = place.waiter();
+        let Some(waiter) = &*waiter else {
+            return Ok(None);
+        };
+        self.awaited
+            .arm(|| self.condition.await_fd(), |fd| waiter.arm(fd))
     }
 
     #[pyo3(signature = (n=1))]
@@ -123,5 +167,8 @@ impl Condition {
 #[pyfunction]
 pub fn rebuild_condition(offset: u64, serial: u64) -> PyResult<Condition> {
     let condition = sync::Condition::attach(Handle { offset, serial }).or_raise()?;
-    Ok(Condition { condition })
+    Ok(Condition {
+        condition,
+        awaited: AwaitedFd::default(),
+    })
 }

@@ -10,7 +10,7 @@ pub(crate) mod wait_list;
 
 use crate::family;
 use crate::sync::condition::wait_list::{WAITING, WaitEntry, WaitList, WaitListLayout};
-use crate::sync::{BlockedOn, attachable, interrupted, me};
+use crate::sync::{Armed, AwaitFd, BlockedOn, attachable, interrupted, me};
 use procession_shm::{SharedObject, Stamp};
 use procession_sys::error::Result;
 use procession_sys::primitive::futex_wait;
@@ -69,11 +69,11 @@ impl Condition {
     ///
     /// # Errors
     /// `OutOfMemory` when so many wait that the arena is full.
-    pub fn enlist(&self) -> Result<Waiter<'_>> {
+    pub fn enlist(&self) -> Result<Waiter> {
         let me = me(&self.object)?;
         let entry = self.waiters().enlist(me)?;
         Ok(Waiter {
-            condition: self,
+            condition: self.clone(),
             me,
             entry: Some(entry),
         })
@@ -120,6 +120,12 @@ impl Condition {
         self.notify(usize::MAX)
     }
 
+    /// Returns what this process waits by for a notification, without a thread.
+    #[must_use]
+    pub fn await_fd(&self) -> AwaitFd {
+        AwaitFd::of(&self.object, &self.object.body().awaiting)
+    }
+
     /// Returns how many wait and were not notified yet.
     #[must_use]
     pub fn n_waiting(&self) -> usize {
@@ -149,14 +155,33 @@ impl Condition {
 /// ```
 #[derive(Debug)]
 #[must_use = "dropping it leaves the line"]
-pub struct Waiter<'a> {
-    condition: &'a Condition,
+pub struct Waiter {
+    condition: Condition,
     me: Stamp,
     /// None once the notification was reported, or the place given up.
     entry: Option<&'static WaitEntry>,
 }
 
-impl Waiter<'_> {
+impl Waiter {
+    /// Tells whether it was notified, and is out of line then.
+    pub fn try_wait(&mut self) -> bool {
+        let notified = self
+            .entry
+            .is_some_and(|entry| entry.leave_if_notified(self.me));
+        if notified {
+            self.entry = None;
+        }
+        notified
+    }
+
+    /// Returns what to poll until it is notified; `None` when it is now.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        fd.arm(|| self.entry.is_none_or(WaitEntry::is_notified))
+    }
+
     /// Blocks until notified; false at the deadline, and out of line then.
     ///
     /// # Errors
@@ -211,7 +236,7 @@ impl Waiter<'_> {
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for Waiter {
     fn drop(&mut self) {
         // A forked copy must not leave for its parent.
         if self.condition.object.family().me() != self.me {

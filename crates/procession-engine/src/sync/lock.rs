@@ -183,9 +183,7 @@ impl Lock {
     #[cold]
     fn tell(&self) {
         let awaiting = &self.object.body().awaiting;
-        if awaiting.any() {
-            awaiting.ring_armed(self.object.family());
-        }
+        awaiting.ring_armed(self.object.family());
     }
 
     /// Returns what this process waits by for the lock, without a thread.

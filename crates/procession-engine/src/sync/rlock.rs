@@ -195,9 +195,7 @@ impl RLock {
     #[cold]
     fn tell(&self) {
         let awaiting = &self.object.body().awaiting;
-        if awaiting.any() {
-            awaiting.ring_armed(self.object.family());
-        }
+        awaiting.ring_armed(self.object.family());
     }
 
     /// Returns what this process waits by for the lock, without a thread.

@@ -309,9 +309,7 @@ impl Direction {
 
     /// Tells those that wait by descriptor that they may send.
     fn tell(&self) {
-        if self.awaiting.any()
-            && let Some(family) = Family::existing()
-        {
+        if let Some(family) = Family::existing() {
             self.awaiting.ring_armed(family);
         }
     }

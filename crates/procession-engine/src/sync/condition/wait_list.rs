@@ -8,6 +8,7 @@
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
+use crate::sync::notify::NotifyList;
 use procession_shm::lock::half_word::low_half;
 use procession_shm::{
     BodyView, Family, LinkedPages, ObjectKind, RawLock, SharedBody, SharedPage, Stamp,
@@ -51,6 +52,8 @@ pub(crate) struct WaitListLayout {
     /// Tickets drawn so far.
     tickets: AtomicU64,
     more: LinkedPages<WaitPage>,
+    /// Those that wait by descriptor.
+    pub(crate) awaiting: NotifyList,
     first: WaitPage,
 }
 
@@ -64,6 +67,7 @@ unsafe impl SharedBody for WaitListLayout {
 
     fn destroy(view: BodyView<'_, Self>) {
         view.body().more.destroy(view.family());
+        view.body().awaiting.destroy(view.family());
     }
 }
 
@@ -112,6 +116,9 @@ impl<'a> WaitList<'a> {
         self.table.guard.unlock();
         for entry in &called {
             futex_wake(entry.futex(), 1);
+        }
+        if !called.is_empty() {
+            self.table.awaiting.ring_armed(self.family);
         }
         called.len()
     }
@@ -178,6 +185,8 @@ impl<'a> WaitList<'a> {
         for entry in self.entries().filter(|entry| entry.state() == NOTIFIED) {
             futex_wake(entry.futex(), 1);
         }
+        self.table.awaiting.forget(self.family, dead);
+        self.table.awaiting.ring_for_dead(self.family);
     }
 
     /// Takes the guard. There is nothing to set right after a dead owner: each
@@ -198,6 +207,11 @@ impl WaitEntry {
     /// Returns what its owner parks on: no longer [`WAITING`] when notified.
     pub(crate) fn futex(&self) -> &Half {
         low_half(&self.word)
+    }
+
+    /// Tells whether its owner was notified.
+    pub(crate) fn is_notified(&self) -> bool {
+        self.state() == NOTIFIED
     }
 
     fn state(&self) -> u32 {
