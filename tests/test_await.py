@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import re
+from pathlib import Path
 
 import pytest
 from library import PATIENCE
@@ -288,3 +290,10 @@ def test_threads_are_awaited_too(lib) -> None:
 def test_nothing_is_awaited_without_a_loop(pool) -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         pool.apply_async(pool_targets.square, (7,)).__await__().send(None)
+
+
+@pytest.mark.slow
+def test_program_on_the_page_runs(program) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "asyncio.md").read_text()
+    (text,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert program(text) == (0, "[0, 1, 2]\n1024\n3\n2\n1\n", "")

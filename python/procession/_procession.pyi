@@ -33,7 +33,6 @@ __all__ = [
     "Outgoing",
     "Payload",
     "PendingItem",
-    "Place",
     "Pool",
     "PoolWorker",
     "Queue",
@@ -42,6 +41,7 @@ __all__ = [
     "Server",
     "Task",
     "Track",
+    "WaitPlace",
     "bells_must_be_allowed",
     "booted",
     "confine",
@@ -106,7 +106,7 @@ class Outgoing:
     """A message that a task sends, as far as there is room."""
 
 @final
-class Place:
+class WaitPlace:
     """The place of a task in the line of a condition."""
 
     def is_notified(self) -> bool:
@@ -315,9 +315,9 @@ class Condition:
         self, lock: Lock | RLock | Semaphore, timeout: float | None = None
     ) -> bool:
         """Releases the lock, waits to be notified, and takes the lock again."""
-    def enlist(self) -> Place:
+    def enlist(self) -> WaitPlace:
         """Gives a task a place at the end of the line."""
-    def arm(self, place: Place) -> tuple[Sequence[int], Armed] | None:
+    def arm(self, place: WaitPlace) -> tuple[Sequence[int], Armed] | None:
         """Returns descriptors to watch until a place is notified, as `_arm` of a lock."""
     def notify(self, n: int = 1) -> None:
         """Wakes up to `n`, the first comers first."""

@@ -22,16 +22,16 @@ pub struct Condition {
 
 /// The place of a task in the line of a condition.
 #[pyclass(frozen, module = "procession._procession")]
-pub struct Place(Mutex<Option<sync::Waiter>>);
+pub struct WaitPlace(Mutex<Option<sync::Waiter>>);
 
-impl Place {
+impl WaitPlace {
     fn waiter(&self) -> MutexGuard<'_, Option<sync::Waiter>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[pymethods]
-impl Place {
+impl WaitPlace {
     /// Tells whether it was notified.
     fn is_notified(&self) -> bool {
         self.waiter().as_mut().is_none_or(sync::Waiter::try_wait)
@@ -127,13 +127,13 @@ impl Condition {
     }
 
     /// Gives a task a place at the end of the line.
-    fn enlist(&self) -> PyResult<Place> {
+    fn enlist(&self) -> PyResult<WaitPlace> {
         let waiter = self.condition.enlist().or_raise()?;
-        Ok(Place(Mutex::new(Some(waiter))))
+        Ok(WaitPlace(Mutex::new(Some(waiter))))
     }
 
     /// Returns what to watch until a place is notified.
-    fn arm(&self, place: &Place) -> PyResult<Watched> {
+    fn arm(&self, place: &WaitPlace) -> PyResult<Watched> {
         let waiter = place.waiter();
         let Some(waiter) = &*waiter else {
             return Ok(None);

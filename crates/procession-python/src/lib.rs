@@ -65,7 +65,7 @@ mod _procession {
     #[pymodule_export]
     use crate::child::Child;
     #[pymodule_export]
-    use crate::condition::{Condition, Guarding, Place, rebuild_condition};
+    use crate::condition::{Condition, Guarding, WaitPlace, rebuild_condition};
     #[pymodule_export]
     use crate::connection::{Connection, OwnTrack, pipe};
     #[pymodule_export]
