@@ -1,9 +1,9 @@
 """The class `Actor`: an object that lives in a process of its own.
 
-It is a pool with one worker, which has made the object and is named its methods. What is
-here beyond that is what becomes of the object when its process dies: a pool would replace
-the worker in silence, and the calls would go to an object that knows nothing of those
-before.
+It is a pool with one worker, which has made the object and is told which methods to
+call. This module adds a rule for the death of the process: a pool would replace the
+worker in silence, and later calls would go to an object that knows nothing of the
+earlier ones.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Actor(_Of[T]):
     block, and at once if the block raises an error.
 
     Args:
-        cls: What makes the object, in its process: a class, mostly.
+        cls: A callable that makes the object, in its process: a class, mostly.
         args: The positional arguments for it.
         kwargs: The keyword arguments for it.
         context: The context that the process is started with.
@@ -171,7 +171,7 @@ class Actor(_Of[T]):
     else:
 
         def call(self, method, /, *args, **kwargs):
-            """Calls a method of the object, waits, and returns what it returns.
+            """Calls a method of the object, waits, and returns its result.
 
             Args:
                 method: The method, as its class has it; a name is fine, too. So methods
@@ -407,7 +407,7 @@ class _Home:
             raise
 
     def __del__(self) -> None:
-        # What it was asked for is done nevertheless.
+        # The calls that were asked for are done nevertheless.
         if hasattr(self, "_engine"):
             self._engine.close()
 
@@ -543,7 +543,7 @@ class _Task:
 
     def __init__(self, cls: Any, name: str) -> None:
         self._name = name
-        # What the task is called in errors.
+        # The name of the task in errors.
         self.__module__ = getattr(cls, "__module__", __name__)
         self.__qualname__ = f"{getattr(cls, '__qualname__', _label(cls))}.{name}"
 

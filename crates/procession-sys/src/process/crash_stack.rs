@@ -58,8 +58,8 @@ static BEFORE: RuntimeActions =
 
 struct RuntimeActions(UnsafeCell<[MaybeUninit<libc::sigaction>; SIGNALS.len()]>);
 
-// SAFETY: written once, by who turned `INSTALLED` from false, before any handler that reads
-// it is installed.
+// SAFETY: written once, by the thread that turned `INSTALLED` from false, before any
+// handler that reads it is installed.
 unsafe impl Sync for RuntimeActions {}
 
 /// Shared memory for the text of one process.
@@ -261,7 +261,7 @@ impl TextFile {
         // SAFETY: the region has room for as many, and nobody reads it before there is a length.
         let count = unsafe { libc::pread(self.file, bytes.cast(), capacity, start as i64) };
         if let Ok(count) = u32::try_from(count) {
-            // Release: who sees the length sees the bytes.
+            // Release: a reader that sees the length sees the bytes.
             length.store(count, Ordering::Release);
         }
     }
