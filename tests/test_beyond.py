@@ -418,6 +418,34 @@ def test_immediate_shutdown_throws_items_away(mp, kind) -> None:
     assert queue.empty()
 
 
+def test_queue_may_be_shut_down_again(mp) -> None:
+    queue = mp.Queue()
+    queue.put_many(range(3))
+    queue.shutdown()
+    queue.shutdown()
+    assert queue.get() == 0
+    # What is left is thrown away after all.
+    queue.shutdown(immediate=True)
+    assert list(queue) == []
+
+
+def test_iteration_ends_in_every_process(mp, start) -> None:
+    queue, got = mp.Queue(), mp.Queue()
+    processes = [start(pass_on, queue, got) for _ in range(2)]
+    queue.put_many(range(100))
+    queue.shutdown()
+    for process in processes:
+        process.join(PATIENCE)
+        assert process.exitcode == 0
+    got.shutdown()
+    assert sorted(got) == list(range(100))
+
+
+def pass_on(queue, got) -> None:
+    for item in queue:
+        got.put(item)
+
+
 def test_what_a_shutdown_throws_away_is_as_good_as_done(mp) -> None:
     queue = mp.JoinableQueue()
     queue.put_many(range(200))

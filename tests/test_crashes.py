@@ -147,6 +147,19 @@ def test_faulthandler_of_the_program_has_it(program) -> None:
     assert "in outer" in err
 
 
+def test_faulthandler_of_the_interpreter_has_it_too(program, monkeypatch) -> None:
+    text = """
+    if __name__ == "__main__":
+        with Pool(1) as pool:
+            print(died(pool.apply, outer, ("abort",)).stack)
+    """
+    monkeypatch.setenv("PYTHONFAULTHANDLER", "1")
+    code, out, err = program(program_of(text))
+    assert (code, out) == (0, "None\n")
+    assert "Fatal Python error: Aborted" in err
+    assert "in outer" in err
+
+
 def test_program_that_turns_it_off_has_none(program) -> None:
     text = """
     if __name__ == "__main__":

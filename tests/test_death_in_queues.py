@@ -7,6 +7,7 @@ import queue as threads_queue
 
 import pytest
 from library import MOMENT, PATIENCE, kill
+from procession.queues import ShutDown
 from targets import death as targets
 
 pytestmark = pytest.mark.procession_only("whoever waits for the dead waits for ever")
@@ -77,6 +78,44 @@ def test_writer_killed_while_it_waits_for_room_takes_none(mp, start) -> None:
     assert queue.get(timeout=PATIENCE) == "first"
     queue.put("second", timeout=PATIENCE)
     assert drain(queue) == ["second"]
+
+
+def test_writer_killed_among_many_items_leaves_the_first_of_them(mp, start) -> None:
+    queue = mp.JoinableQueue(3)
+    writer = start(queue.put_many, range(100))
+    got = queue.get_many(2, timeout=PATIENCE)
+    kill(writer)
+    got += drain(queue)
+    assert got == list(range(len(got)))
+    # As many may have come as there was room for.
+    assert 2 <= len(got) <= 5
+    end_of_tasks(mp, queue, len(got))
+    queue.put_many("abc")
+    assert drain(queue) == ["a", "b", "c"]
+
+
+def test_reader_killed_while_it_waits_for_many_takes_none(mp, start) -> None:
+    queue, sign, results = mp.Queue(), mp.Semaphore(0), mp.SimpleQueue()
+    readers = [start(targets.get_many, queue, sign, results) for _ in range(2)]
+    for _ in range(2):
+        assert sign.acquire(timeout=PATIENCE)
+    kill(readers[0])
+    queue.put_many([1, 2, 3])
+    queue.shutdown()
+    # They come at once, or the first of them wakes who waits.
+    got = results.get()
+    assert got + list(queue) == [1, 2, 3]
+    assert got
+
+
+def test_shutdown_by_a_process_that_is_killed_right_after_holds(mp, start) -> None:
+    queue = mp.Queue()
+    queue.put_many(range(3))
+    ended = start(targets.shut_down_and_die, queue)
+    ended.join(PATIENCE)
+    assert list(queue) == [0, 1, 2]
+    with pytest.raises(ShutDown):
+        queue.put(3)
 
 
 def test_get_with_timeout_keeps_to_it_though_the_writer_died(mp, start) -> None:

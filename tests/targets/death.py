@@ -172,6 +172,16 @@ def get_one(queue, about_to, results) -> None:
     results.put(queue.get(timeout=PATIENCE))
 
 
+def get_many(queue, about_to, results) -> None:
+    about_to.release()
+    results.put(queue.get_many(10, timeout=PATIENCE))
+
+
+def shut_down_and_die(queue) -> NoReturn:
+    queue.shutdown()
+    die()
+
+
 def have_descendants(depth: int, pids) -> None:
     """Starts a line of children, the last of which runs a program, and waits."""
     pids.put(os.getpid())
