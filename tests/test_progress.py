@@ -114,6 +114,40 @@ def test_inputs_without_a_result_are_counted(mp, screen, shown, chunksize) -> No
         assert screen.last().endswith("failed=1]")
 
 
+@pytest.mark.parametrize("chunksize", [1, 4, None])
+def test_errors_among_the_results_are_counted(mp, screen, shown, chunksize) -> None:
+    with mp.Pool(2) as pool:
+        given = {"on_error": "collect", "progress": shown}
+        got = pool.map(targets.fail_if_odd, range(10), chunksize, **given)
+        assert [str(each) for each in got] == [str(n) for n in range(10)]
+        assert "| 10/10 [" in screen.last()
+        assert screen.last().endswith("failed=5]")
+        given["progress"] = {**shown, "desc": "again"}
+        results = pool.imap(targets.fail_if_odd, range(9), chunksize or 2, **given)
+        assert len(list(results)) == 9
+        assert screen.last().startswith("again")
+        assert screen.last().endswith("failed=4]")
+
+
+def test_handler_of_a_signal_may_wait_for_results(mp, screen, shown) -> None:
+    # In the middle of drawing, with what guards the bar.
+    with mp.Pool(1) as pool:
+        others = []
+
+        class Drawn(Screen):
+            def write(self, text: str) -> int:
+                if "1/3" in text and not others:
+                    others.append(pool.map(targets.square, [4, 5], 1))
+                return super().write(text)
+
+        drawn = Drawn()
+        values = pool.map(
+            targets.square, [1, 2, 3], 1, progress={**shown, "file": drawn}
+        )
+        assert (values, others) == ([1, 4, 9], [[16, 25]])
+        assert "| 3/3 [" in drawn.last()
+
+
 def test_task_whose_worker_died_is_counted(lib, mp, screen, shown) -> None:
     with mp.Pool(1) as pool:
         call = [(number, 2) for number in range(4)]

@@ -1134,8 +1134,8 @@ class Pool:
             terms: How long a task may take, and how often it is run again.
             star: Whether an input is the arguments of a call.
             unbounded: Whether results are made that nobody fetches.
-            progress: Its `arrived` is told of each task that is done, by its place and
-                whether it has succeeded, its `ended` when nothing more will come.
+            progress: Its `arrived` is told of each task that is done, by its place,
+                whether it has succeeded, and its value or error, its `ended` when nothing more will come.
 
         Returns:
             The results, and what is to be run in a thread if the iterable may block.

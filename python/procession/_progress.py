@@ -29,6 +29,7 @@ class Progress:
         options: True, or what `tqdm` is given by name.
         inputs: The inputs; how many there are is asked for, and may be unknown.
         chunksize: How many inputs make a task.
+        collects: Whether errors may stand among the results of a task.
 
     Raises:
         ImportError: tqdm is not installed.
@@ -36,7 +37,11 @@ class Progress:
     """
 
     def __init__(
-        self, options: bool | Mapping[str, Any], inputs: Iterable[Any], chunksize: int
+        self,
+        options: bool | Mapping[str, Any],
+        inputs: Iterable[Any],
+        chunksize: int,
+        collects: bool,
     ) -> None:
         if options is not True and not isinstance(options, Mapping):
             raise TypeError(
@@ -46,12 +51,13 @@ class Progress:
         given = {} if options is True else dict(options)
         total: int | None = operator.length_hint(inputs, -1)
         self._chunksize = max(chunksize, 1)
+        self._collects = collects
         # How many inputs there are, or have been asked for so far.
         self._taken = len(inputs) if isinstance(inputs, Sized) else 0
         self._failed = 0
         self._postfix = given.get("postfix")
-        # Results may come in several threads.
-        self._lock = threading.Lock()
+        # Results may come in several threads, and while a handler of a signal waits for some.
+        self._lock = threading.RLock()
         self._has_ended = False
         given.setdefault("total", None if total == -1 else total)
         # tqdm would adapt it, and have a thread look after those that are slow then.
@@ -83,21 +89,25 @@ class Progress:
             self._taken += 1
             yield each
 
-    def arrived(self, index: int, success: bool) -> None:
-        """Counts the inputs of a task that is done.
+    def arrived(self, index: int, success: bool, outcome: Any) -> None:
+        """Counts the inputs of a task that is done, with its value or its error.
 
         An error of the inputs themselves stands in the place of a task that has none.
         """
         left = self._taken - index * self._chunksize
-        self.add(max(min(self._chunksize, left), 0), success)
+        inputs = max(min(self._chunksize, left), 0)
+        failed = 0 if success else inputs
+        if success and self._collects:
+            failed = sum(isinstance(each, BaseException) for each in outcome)
+        self.add(inputs, failed)
 
-    def add(self, inputs: int, success: bool) -> None:
-        """Counts inputs that are done."""
+    def add(self, inputs: int, failed: int = 0) -> None:
+        """Counts inputs that are done, and those of them that have no result."""
         with self._lock:
             if self._has_ended or not inputs:
                 return
-            if not success:
-                self._failed += inputs
+            if failed:
+                self._failed += failed
                 postfix = self._postfix if isinstance(self._postfix, Mapping) else {}
                 self._bar.set_postfix(
                     {**postfix, "failed": self._failed}, refresh=False

@@ -938,10 +938,10 @@ class _Submitted:
                     results = future.result(left)
                 except BaseException:
                     if bar is not None and future.done():
-                        bar.add(count, False)
+                        bar.add(count, count)
                     raise
                 if bar is not None:
-                    bar.add(count, True)
+                    bar.add(count)
                 del future
                 self._futures.popleft()
                 results.reverse()

@@ -835,7 +835,7 @@ class Pool:
         call = self, func, items, chunksize, star
         if progress is False:
             return self._engine.map(*call, terms)
-        with _shown(progress, items, chunksize) as bar:
+        with _shown(progress, items, chunksize, terms) as bar:
             return self._engine.map(*call, terms, progress=bar)
 
     def _map_async(
@@ -854,7 +854,7 @@ class Pool:
         call = self, func, items, chunksize, star, *callbacks
         if progress is False:
             return self._engine.map_async(*call, terms)
-        bar = _shown(progress, items, chunksize)
+        bar = _shown(progress, items, chunksize, terms)
         try:
             return self._engine.map_async(*call, terms, progress=bar)
         except BaseException:
@@ -878,7 +878,7 @@ class Pool:
                 self, func, iterable, chunksize, ordered, terms
             )
         else:
-            bar = _shown(progress, iterable, chunksize)
+            bar = _shown(progress, iterable, chunksize, terms)
             try:
                 inputs = bar.counting(iterable)
                 results, feeder = self._engine.imap(
@@ -1114,12 +1114,17 @@ def _end(engine: _procession.Pool | Threads, relay: LogRelay | None) -> None:
 
 
 def _shown(
-    progress: bool | Mapping[str, Any], inputs: Iterable[Any], chunksize: int
+    progress: bool | Mapping[str, Any],
+    inputs: Iterable[Any],
+    chunksize: int,
+    terms: Terms | None = None,
 ) -> Progress:
     """Returns the bar of a map, drawn for the first time."""
     from ._progress import Progress
 
-    return Progress(progress, inputs, chunksize)
+    # Then there may be errors among the results of a task.
+    collects = terms is not None and terms[-1] == "collect" and chunksize > 1
+    return Progress(progress, inputs, chunksize, collects)
 
 
 def _at_hand(iterable: Iterable[Any]) -> Any:

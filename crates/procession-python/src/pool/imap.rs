@@ -234,7 +234,7 @@ impl IMapIterator {
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         let arrival = arrival.translated(slf.py(), slf.get().core.as_ref());
         if slf.get().is_shown {
-            Self::show(slf, index, arrival.success);
+            Self::show(slf, index, &arrival);
         }
         let arrival = slf.get().collected(slf.py(), index, arrival);
         let mut state = slf.get().state();
@@ -268,14 +268,14 @@ impl IMapIterator {
         Self::announce(slf, state);
     }
 
-    fn show(slf: &Bound<'_, Self>, index: usize, success: bool) {
+    fn show(slf: &Bound<'_, Self>, index: usize, arrival: &Arrival) {
         let py = slf.py();
         let state = slf.get().state();
         let progress = state.progress.as_ref();
         let progress = progress.map(|progress| progress.clone_ref(py));
         drop(state);
         if let Some(progress) = progress
-            && !progress::arrived(py, &progress, index, success)
+            && !progress::arrived(py, &progress, index, arrival)
         {
             let _told_no_more = slf.get().state().progress.take();
         }

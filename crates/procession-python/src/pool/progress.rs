@@ -3,12 +3,14 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::pool::arrival::Arrival;
 use crate::pool::callback::{put_off, was_interrupted};
 
-/// Tells `progress` of the task at `index`; false if it is to be told no more, because it
-/// has failed. The results go on without it.
-pub fn arrived(py: Python<'_>, progress: &Py<PyAny>, index: usize, success: bool) -> bool {
-    let told = progress.call_method1(py, intern!(py, "arrived"), (index, success));
+/// Tells `progress` what came of the task at `index`; false if it is to be told no more,
+/// because it has failed. The results go on without it.
+pub fn arrived(py: Python<'_>, progress: &Py<PyAny>, index: usize, arrival: &Arrival) -> bool {
+    let outcome = (index, arrival.success, &arrival.object);
+    let told = progress.call_method1(py, intern!(py, "arrived"), outcome);
     report(py, progress, told)
 }
 

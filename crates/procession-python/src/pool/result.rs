@@ -219,19 +219,19 @@ impl ApplyResult {
     /// Takes what came of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         if slf.get().is_shown {
-            Self::show(slf, index, arrival.success);
+            Self::show(slf, index, &arrival);
         }
         Self::take(slf, index, arrival);
     }
 
-    fn show(slf: &Bound<'_, Self>, index: usize, success: bool) {
+    fn show(slf: &Bound<'_, Self>, index: usize, arrival: &Arrival) {
         let py = slf.py();
         let state = slf.get().state();
         let progress = state.progress.as_ref();
         let progress = progress.map(|progress| progress.clone_ref(py));
         drop(state);
         if let Some(progress) = progress
-            && !progress::arrived(py, &progress, index, success)
+            && !progress::arrived(py, &progress, index, arrival)
         {
             let _told_no_more = slf.get().state().progress.take();
         }
