@@ -189,6 +189,42 @@ class PoolWith(Pool):
             self.pool.join()
 
 
+class Actor(Operation):
+    """An actor is made, used and stopped."""
+
+    actor: Any = None
+
+    def act(self) -> None:
+        with self.mp.Actor(list) as actor:
+            self.actor = actor
+            actor.append(1)
+            later = actor.append.call_async(2)
+            later.get()
+
+    def check(self, *, interrupted: bool) -> None:
+        if self.actor is not None:
+            self.actor.terminate()
+            assert not self.actor.is_alive()
+
+
+class ActorAtWork(Operation):
+    """An actor is used."""
+
+    def prepare(self) -> None:
+        self.actor = self.mp.Actor(list)
+        self.actor.append(0)
+
+    def act(self) -> None:
+        self.actor.append(1)
+        self.actor.call_async("append", 2).get()
+
+    def check(self, *, interrupted: bool) -> None:
+        # Each call was made, or was not; they are in their order.
+        held = self.actor.copy()
+        assert held == [0, 1, 2][: len(held)]
+        self.actor.stop()
+
+
 class _WithPool(Operation):
     """A pool is used."""
 
