@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine::ErrorKind;
 use procession_engine::channel::Queue;
-use procession_engine::shm::{Block, Family, SharedObject, Stamp};
+use procession_engine::shm::{Block, Family, HandleSource, Loans, SharedObject, Stamp};
 
 /// An object that is nothing but bytes.
 type Bytes = SharedObject<[AtomicU64; 0]>;
@@ -179,11 +179,11 @@ fn an_object_lives_until_its_last_member_leaves() {
     for stamp in &dead[1..] {
         family.release_member(*stamp);
     }
-    let again = Bytes::attach(procession_engine::family().unwrap(), handle).unwrap();
+    let again = Bytes::attach(family, handle, &HandleSource::KEPT).unwrap();
     family.release_member(dead[0]);
     drop(again);
     assert_eq!(family.usage(), before);
-    let error = Bytes::attach(procession_engine::family().unwrap(), handle).unwrap_err();
+    let error = Bytes::attach(family, handle, &HandleSource::KEPT).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stale);
 }
 
@@ -208,10 +208,12 @@ fn a_lent_handle_keeps_the_object_until_it_is_used() {
     let family = procession_engine::family().unwrap();
     let before = family.usage();
     let object = Bytes::create(procession_engine::family().unwrap(), 100).unwrap();
-    let handle = object.lend();
+    let mut loans = Loans::default();
+    let handle = object.lend(&mut loans);
+    loans.send_untracked();
     drop(object);
-    let object = Bytes::attach(procession_engine::family().unwrap(), handle).unwrap();
-    let wrong = Queue::attach(handle).unwrap_err();
+    let object = Bytes::attach(family, handle, &HandleSource::UNTRACKED).unwrap();
+    let wrong = Queue::attach(handle, &HandleSource::UNTRACKED).unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::Invalid);
     drop(object);
     assert_eq!(family.usage(), before);
@@ -223,7 +225,9 @@ fn an_object_that_is_smaller_than_a_body_is_not_taken_for_it() {
     let family = procession_engine::family().unwrap();
     let before = family.usage();
     let object = Bytes::create(family, 100).unwrap();
-    let wrong = SharedObject::<[AtomicU64; 100]>::attach(family, object.lend()).unwrap_err();
+    let source = &HandleSource::KEPT;
+    let wrong = SharedObject::<[AtomicU64; 100]>::attach(family, object.handle(), source);
+    let wrong = wrong.unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::Invalid);
     drop(object);
     assert_eq!(family.usage(), before);
@@ -271,19 +275,19 @@ fn a_slot_gets_a_new_stamp_each_time() {
 #[test]
 fn a_made_up_handle_is_refused() {
     let _alone = alone();
-    let object =
-        SharedObject::<[AtomicU64; 1]>::create(procession_engine::family().unwrap(), 0).unwrap();
+    let family = procession_engine::family().unwrap();
+    let object = SharedObject::<[AtomicU64; 1]>::create(family, 0).unwrap();
     let mut handle = object.handle();
     handle.serial += 1000;
     assert_eq!(
-        Bytes::attach(procession_engine::family().unwrap(), handle)
+        Bytes::attach(family, handle, &HandleSource::KEPT)
             .unwrap_err()
             .kind(),
         ErrorKind::Stale
     );
     handle.offset = u64::MAX - 5;
     assert_eq!(
-        Bytes::attach(procession_engine::family().unwrap(), handle)
+        Bytes::attach(family, handle, &HandleSource::KEPT)
             .unwrap_err()
             .kind(),
         ErrorKind::Stale

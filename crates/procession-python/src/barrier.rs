@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use crate::blocking::{Breaks, deadline, detached};
 use crate::error::{IntoPython, to_python};
+use crate::transfer;
 
 /// A place where processes wait for one another.
 #[pyclass(frozen, weakref, module = "procession._procession")]
@@ -75,7 +76,7 @@ impl Barrier {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64))> {
-        let Handle { offset, serial } = self.barrier.lend();
+        let Handle { offset, serial } = transfer::lend(|loans| self.barrier.lend(loans));
         Ok((crate::rebuilder(py, "rebuild_barrier")?, (offset, serial)))
     }
 }
@@ -109,6 +110,7 @@ fn broken_when_late(error: Error, timeout: Option<f64>) -> Error {
 /// Attaches to a barrier that another process has lent.
 #[pyfunction]
 pub fn rebuild_barrier(offset: u64, serial: u64) -> PyResult<Barrier> {
-    let barrier = sync::Barrier::attach(Handle { offset, serial }).or_raise()?;
+    let handle = Handle { offset, serial };
+    let barrier = transfer::attach(|source| sync::Barrier::attach(handle, source)).or_raise()?;
     Ok(Barrier { barrier })
 }

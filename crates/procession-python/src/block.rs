@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 
 use crate::buffer::fill;
 use crate::error::IntoPython;
+use crate::transfer;
 
 /// No words of its own: all of the memory lies behind them.
 type Bytes = [AtomicU64; 0];
@@ -41,7 +42,7 @@ impl Block {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64, u64))> {
-        let Handle { offset, serial } = self.object.lend();
+        let Handle { offset, serial } = transfer::lend(|loans| self.object.lend(loans));
         Ok((
             crate::rebuilder(py, "rebuild_block")?,
             (offset, serial, self.len),
@@ -65,6 +66,8 @@ impl Block {
 #[pyfunction]
 pub fn rebuild_block(offset: u64, serial: u64, len: u64) -> PyResult<Block> {
     let family = procession_engine::family().or_raise()?;
-    let object = SharedObject::attach(family, Handle { offset, serial }).or_raise()?;
+    let handle = Handle { offset, serial };
+    let object =
+        transfer::attach(|source| SharedObject::attach(family, handle, source)).or_raise()?;
     Ok(Block { object, len })
 }

@@ -16,7 +16,6 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use procession_engine::shm::transfer::loans;
 use procession_engine::shm::{self, Loans};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
@@ -24,6 +23,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
 use crate::pickle::{Pickled, Sink, is_replaced, reduction};
+use crate::transfer;
 
 impl Pickled {
     /// Pickles an object. The handles in it are lent until a process unpickles it; if
@@ -53,7 +53,8 @@ impl Pickled {
     /// As [`starting`](Self::starting), for the part that a process reads before it can
     /// import anything: nothing in it is by value.
     pub fn preparing(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
-        let (pickled, loans) = loans::collect(|| Self::plain(object, Reader::Child.function()));
+        let (pickled, loans) =
+            transfer::collecting(|| Self::plain(object, Reader::Child.function()));
         Ok((pickled?, loans))
     }
 
@@ -184,7 +185,7 @@ type Done = Vec<Py<PyAny>>;
 
 fn make(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(Pickled, Loans, Done)> {
     let py = object.py();
-    let plainly = || noting(|| loans::collect(|| Pickled::plain(object, reader.function())));
+    let plainly = || noting(|| transfer::collecting(|| Pickled::plain(object, reader.function())));
     let ((plain, lent), done) = plainly();
     let stands = match &plain {
         // A program that pickles by itself looks after this itself.
@@ -207,7 +208,7 @@ fn make(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(Pickled, Loans, 
         }
     };
     let ((anew, lent), done) =
-        noting(|| loans::collect(|| write(object, reader, refusal.as_ref())));
+        noting(|| transfer::collecting(|| write(object, reader, refusal.as_ref())));
     if let Ok(Some(by_value)) = anew {
         if let Ok(Some((_, _lent, done))) = first {
             undo(py, done);

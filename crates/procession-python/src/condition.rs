@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{Breaks, deadline};
 use crate::error::{IntoPython, to_python};
+use crate::transfer;
 
 /// Those that wait for a condition, without the lock that guards it.
 #[pyclass(frozen, weakref, module = "procession._procession")]
@@ -158,7 +159,7 @@ impl Condition {
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (u64, u64))> {
-        let Handle { offset, serial } = self.condition.lend();
+        let Handle { offset, serial } = transfer::lend(|loans| self.condition.lend(loans));
         Ok((crate::rebuilder(py, "rebuild_condition")?, (offset, serial)))
     }
 }
@@ -166,7 +167,9 @@ impl Condition {
 /// Attaches to a condition that another process has lent.
 #[pyfunction]
 pub fn rebuild_condition(offset: u64, serial: u64) -> PyResult<Condition> {
-    let condition = sync::Condition::attach(Handle { offset, serial }).or_raise()?;
+    let handle = Handle { offset, serial };
+    let condition =
+        transfer::attach(|source| sync::Condition::attach(handle, source)).or_raise()?;
     Ok(Condition {
         condition,
         awaited: AwaitedFd::default(),

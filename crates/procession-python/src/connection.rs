@@ -33,6 +33,7 @@ use crate::error::{
 };
 use crate::outgoing::Outgoing;
 use crate::pickle::{self, Pickled, bytes_of};
+use crate::transfer;
 
 /// How a pipe's end travels beside its descriptor: the offset and serial of
 /// what both ends share, and which end it is.
@@ -433,7 +434,7 @@ impl Connection {
         let Some(message) = self.recv_now(longest(maxlength)?)? else {
             return Ok(None);
         };
-        message.read(|bytes| Ok(Some((PyBytes::new(py, bytes),))))
+        message.read(|bytes, _| Ok(Some((PyBytes::new(py, bytes),))))
     }
 
     /// Tells whether a part of a message has come, of which the rest may never do.
@@ -489,7 +490,7 @@ impl Connection {
     ) -> PyResult<Bound<'py, PyBytes>> {
         self.to_read()?;
         let message = self.recv_message(py, longest(maxlength)?)?;
-        message.read(|bytes| Ok(PyBytes::new(py, bytes)))
+        message.read(|bytes, _| Ok(PyBytes::new(py, bytes)))
     }
 
     /// Receives bytes that must all arrive in time, from a peer that is not known yet.
@@ -546,7 +547,7 @@ impl Connection {
         }
         // SAFETY: there is room for them behind `offset`, as was just checked.
         let to = unsafe { buffer.buf_ptr().cast::<u8>().add(offset) };
-        message.read(|bytes| {
+        message.read(|bytes, _| {
             // SAFETY: the view is writable and held; a fresh message does not overlap it.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
             Ok(bytes.len())
@@ -685,13 +686,14 @@ pub fn pipe<'py>(
 }
 
 fn lent(track: &PipeShared) -> TrackNumbers {
-    let PipeHandle { object, side } = track.lend();
+    let PipeHandle { object, side } = transfer::lend(|loans| track.lend(loans));
     (object.offset, object.serial, side)
 }
 
 fn attach((offset, serial, side): TrackNumbers) -> PyResult<PipeShared> {
     let object = Handle { offset, serial };
-    PipeShared::attach(PipeHandle { object, side }).or_raise()
+    let handle = PipeHandle { object, side };
+    transfer::attach(|source| PipeShared::attach(handle, source)).or_raise()
 }
 
 /// Returns the bytes of any object that has a buffer of one piece.

@@ -10,6 +10,7 @@ use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{deadline, waiting};
 use crate::error::IntoPython;
 use crate::shared::{HandleParts, Shared};
+use crate::transfer;
 
 /// A flag to wait for; the base of the class in `synchronize`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -41,12 +42,13 @@ impl Event {
     }
 
     fn _attach(&self, handle: HandleParts) -> PyResult<()> {
-        self.event
-            .set(sync::Event::attach(handle.into()).or_raise()?)
+        let attach = |source: &_| sync::Event::attach(handle.into(), source);
+        self.event.set(transfer::attach(attach).or_raise()?)
     }
 
     fn _lend(&self) -> PyResult<HandleParts> {
-        Ok(self.event.get()?.lend().into())
+        let event = self.event.get()?;
+        Ok(transfer::lend(|loans| event.lend(loans)).into())
     }
 
     /// Returns whether the event is set.

@@ -19,6 +19,7 @@ mod blocking;
 mod descriptor;
 mod interpreter;
 mod shared;
+mod transfer;
 
 mod awaited;
 mod event;

@@ -10,6 +10,7 @@ use crate::awaited::{AwaitedFd, Watched};
 use crate::error::IntoPython;
 use crate::held::{self, Held};
 use crate::shared::{HandleParts, Shared};
+use crate::transfer;
 
 /// A lock that anybody may release; the base of the class in `synchronize`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -57,11 +58,13 @@ impl Lock {
     }
 
     fn _attach(&self, handle: HandleParts) -> PyResult<()> {
-        self.lock.set(sync::Lock::attach(handle.into()).or_raise()?)
+        let attach = |source: &_| sync::Lock::attach(handle.into(), source);
+        self.lock.set(transfer::attach(attach).or_raise()?)
     }
 
     fn _lend(&self) -> PyResult<HandleParts> {
-        Ok(self.lock.get()?.lend().into())
+        let lock = self.lock.get()?;
+        Ok(transfer::lend(|loans| lock.lend(loans)).into())
     }
 
     #[pyo3(signature = (block=true, timeout=None))]

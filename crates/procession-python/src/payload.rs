@@ -5,15 +5,17 @@
 //! need what the preparation sets up, such as `sys.path`.
 
 use std::os::fd::{IntoRawFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use procession_engine::launch::Inherited;
 use procession_engine::process;
 use procession_engine::shm::Block;
+use procession_engine::shm::transfer::loans;
 use pyo3::prelude::*;
 
 use crate::error::{IntoPython, value_error};
 use crate::pickle::{self, ALIGNMENT, Pickled};
+use crate::transfer;
 
 /// Holds two pickled objects until a child is started with them.
 #[pyclass(frozen, module = "procession._procession")]
@@ -29,15 +31,16 @@ impl Payload {
         loans.append(more);
         let (first_len, second_len) = (first.len(py), second.len(py));
         let start = second_start(first_len);
+        let len = start + second_len;
         let mut block = procession_engine::family()
             .or_raise()?
-            .alloc((start + second_len) as u64)
+            .alloc(loans.room(len as u64))
             .or_raise()?;
         block[..8].copy_from_slice(&(first_len as u64).to_le_bytes());
         first.copy_to(py, &mut block[ALIGNMENT..ALIGNMENT + first_len]);
         second.copy_to(py, &mut block[start..start + second_len]);
-        let payload = process::Payload::new(block, start + second_len).with_loans(loans);
-        Ok(Self(Mutex::new(Some(payload))))
+        let block = loans.attach_to_message(block, len as u64).or_raise()?;
+        Ok(Self(Mutex::new(Some(process::Payload::new(block, len)))))
     }
 }
 
@@ -88,7 +91,10 @@ impl Task {
         let payload = self.payload.lock().unwrap_or_else(PoisonError::into_inner);
         let (block, len) = payload.as_ref().ok_or_else(nothing)?;
         let end = ALIGNMENT + first_len(block);
-        pickle::load_started(py, block.get(ALIGNMENT..end.min(*len)).ok_or_else(nothing)?)
+        let bytes = block.get(ALIGNMENT..end.min(*len)).ok_or_else(nothing)?;
+        loans::reading_part(block, |source| {
+            transfer::reading(source, || pickle::load_started(py, bytes))
+        })
     }
 
     /// Unpickles the second object, once.
@@ -100,7 +106,10 @@ impl Task {
             .take();
         let (block, len) = payload.ok_or_else(nothing)?;
         let start = second_start(first_len(&block));
-        pickle::load_started_block(py, block, start, len.saturating_sub(start))
+        let (block, len) = (Arc::new(block), len.saturating_sub(start));
+        transfer::reading_block(&block, || {
+            pickle::load_started_block(py, Arc::clone(&block), start, len)
+        })
     }
 }
 

@@ -31,10 +31,10 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::buffer::{BlockView, Copied};
 use crate::error::{IntoPython, value_error};
+use crate::transfer;
 
 use std::sync::Arc;
 
-use procession_engine::shm::transfer::loans;
 use procession_engine::shm::{self, Loans};
 
 /// First byte of a message with buffers; no pickle begins with it.
@@ -271,7 +271,7 @@ pub fn receive<'py>(
     len: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
     let block = block.into();
-    loans::reading(&block, || load_block(py, Arc::clone(&block), 0, len))
+    transfer::reading_block(&block, || load_block(py, Arc::clone(&block), 0, len))
 }
 
 /// Returns the object of a message that begins at `start` in a block of ours.

@@ -21,6 +21,7 @@ use crate::blocking::{deadline, deadline_of, waiting, waiting_raising};
 use crate::error::{self, IntoPython, to_python, value_error};
 use crate::pickle::{self, Pickled, bytes_of};
 use crate::shared::{HandleParts, Shared};
+use crate::transfer;
 
 /// A queue of pickled objects; the base of the classes in `queues`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -196,12 +197,13 @@ impl Queue {
     }
 
     fn _lend(&self) -> PyResult<HandleParts> {
-        Ok(self.queue.get()?.lend().into())
+        let queue = self.queue.get()?;
+        Ok(transfer::lend(|loans| queue.lend(loans)).into())
     }
 
     fn _attach(&self, handle: HandleParts) -> PyResult<()> {
-        self.queue
-            .set(channel::Queue::attach(handle.into()).or_raise()?)
+        let attach = |source: &_| channel::Queue::attach(handle.into(), source);
+        self.queue.set(transfer::attach(attach).or_raise()?)
     }
 
     #[getter]
@@ -525,7 +527,7 @@ impl Queue {
     ///     {'a': 1}
     fn get_bytes<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyBytes>> {
         let message = Self::get_message(slf.py(), Self::open(slf)?, true, None)?;
-        message.read(|bytes| Ok(PyBytes::new(slf.py(), bytes)))
+        message.read(|bytes, _| Ok(PyBytes::new(slf.py(), bytes)))
     }
 
     /// Returns how many items the queue has; the number is exact.

@@ -10,6 +10,7 @@ use crate::awaited::{AwaitedFd, Watched};
 use crate::error::IntoPython;
 use crate::held;
 use crate::shared::{HandleParts, Shared};
+use crate::transfer;
 
 /// A lock that its owner may take again; the base of the class in `synchronize`.
 #[pyclass(frozen, subclass, weakref, module = "procession._procession")]
@@ -34,12 +35,13 @@ impl RLock {
     }
 
     fn _attach(&self, handle: HandleParts) -> PyResult<()> {
-        self.lock
-            .set(sync::RLock::attach(handle.into()).or_raise()?)
+        let attach = |source: &_| sync::RLock::attach(handle.into(), source);
+        self.lock.set(transfer::attach(attach).or_raise()?)
     }
 
     fn _lend(&self) -> PyResult<HandleParts> {
-        Ok(self.lock.get()?.lend().into())
+        let lock = self.lock.get()?;
+        Ok(transfer::lend(|loans| lock.lend(loans)).into())
     }
 
     /// Takes the lock; a thread that has it takes it once more.

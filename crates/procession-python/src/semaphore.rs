@@ -9,6 +9,7 @@ use crate::awaited::{AwaitedFd, Watched};
 use crate::error::{IntoPython, value_error};
 use crate::held::{self, Held};
 use crate::shared::{HandleParts, Shared};
+use crate::transfer;
 
 /// What `kind` is of a lock that its owner may take again.
 pub const RECURSIVE_MUTEX: u32 = 0;
@@ -57,12 +58,13 @@ impl Semaphore {
 
     fn _attach(&self, handle: HandleParts, maxvalue: u32) -> PyResult<()> {
         self.maxvalue.store(maxvalue, Ordering::Relaxed);
-        self.semaphore
-            .set(sync::Semaphore::attach(handle.into()).or_raise()?)
+        let attach = |source: &_| sync::Semaphore::attach(handle.into(), source);
+        self.semaphore.set(transfer::attach(attach).or_raise()?)
     }
 
     fn _lend(&self) -> PyResult<HandleParts> {
-        Ok(self.semaphore.get()?.lend().into())
+        let semaphore = self.semaphore.get()?;
+        Ok(transfer::lend(|loans| semaphore.lend(loans)).into())
     }
 
     /// Takes a permit.

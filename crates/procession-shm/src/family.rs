@@ -371,6 +371,21 @@ impl Family {
         }
     }
 
+    /// Frees a block that was given to a member, if the member had been reclaimed before:
+    /// nobody else would, until the slot's next member ends. Only the member's parent, which
+    /// gives the slot back, may call this.
+    pub fn free_if_reclaimed(&self, offset: u64, member: Stamp) {
+        let state = || self.member(member).state();
+        if !state().is_past(member) {
+            return;
+        }
+        // Waits for another member that may still be reclaiming it.
+        self.reclaim(member);
+        if state().stage == Stage::Dead && state().generation == member.generation() {
+            self.free_of(offset, member);
+        }
+    }
+
     /// Makes `to` the owner of a block that `from` owns; returns its capacity.
     ///
     /// # Errors

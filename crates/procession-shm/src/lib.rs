@@ -23,4 +23,5 @@ pub use object::body::{BodyView, SharedBody, SharedObject};
 pub use object::hooks::{Hooks, ObjectKind, Schema};
 pub use object::linked_pages::{LinkedPages, SharedPage};
 pub use object::shared::{Handle, Object, View};
-pub use transfer::loans::Loans;
+pub use transfer::context::TransferContext;
+pub use transfer::loans::{HandleSource, Loans};

@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use crate::current;
 use crate::error::{Death, Error, Result};
 use crate::launch::Launch;
-use crate::outcome;
 use crate::start_method::StartMethod;
+use crate::{handle, outcome};
 
 /// A process that was started: to follow, to stop, and to get its result from.
 ///
@@ -392,7 +392,9 @@ impl<R: DeserializeOwned> Child<R> {
     fn collect(&self, code: i32) -> Result<R> {
         let what = format_args!("the result of process {}", self.name());
         match self.shared.engine.take_outcome()? {
-            Some(payload) => payload.read(|bytes| outcome::read(bytes, what)),
+            Some(payload) => {
+                payload.read(|bytes, source| handle::reading(source, || outcome::read(bytes, what)))
+            }
             None => Err(Error::died(Death {
                 process: self.shared.name.clone(),
                 pid: self.pid(),

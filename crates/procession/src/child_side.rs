@@ -1,6 +1,6 @@
 //! What a started process does: its role, and then its end.
 
-use procession_engine::process::current as process;
+use procession_engine::process::{Payload, current as process};
 use procession_engine::sys::attributes::environment;
 use procession_engine::sys::fd::stderr;
 
@@ -17,18 +17,22 @@ use crate::{pool, server};
 const FAILED: i32 = 1;
 
 /// Reads what a started process is to be, and is that until the process ends.
-pub fn run_payload(payload: Option<&[u8]>) -> ! {
-    let launch = payload
-        .ok_or_else(|| Error::invalid("the parent handed over nothing to do"))
-        .and_then(|bytes| codec::decode_first::<Launch>(bytes, "a launch"));
-    match launch {
-        Ok((launch, input)) => run(&launch, input),
+pub fn run_payload(payload: Option<&Payload>) -> ! {
+    let Some(payload) = payload else {
+        give_up(&Error::invalid("the parent handed over nothing to do"))
+    };
+    let done = payload.read(|bytes, source| {
+        let (launch, bytes) = codec::decode_first::<Launch>(bytes, "a launch")?;
+        run(&launch, Input { bytes, source })
+    });
+    match done {
+        Ok(never) => never,
         Err(error) => give_up(&error),
     }
 }
 
 /// Is what `launch` says, until the process ends.
-pub fn run(launch: &Launch, input: &[u8]) -> ! {
+pub fn run(launch: &Launch, input: Input<'_>) -> ! {
     start_method::inherit(launch.default_method);
     if launch.method != StartMethod::Fork {
         // A forked copy knows it already.
@@ -50,16 +54,16 @@ pub fn run(launch: &Launch, input: &[u8]) -> ! {
     }
     match launch.role {
         Role::Task(entry) => run_task(entry, input, &launch.name),
-        Role::Worker(_) => match pool::work(input, &launch.name) {
+        Role::Worker(_) => match pool::work(input.bytes, &launch.name) {
             Ok(()) => end(0),
             Err(error) => give_up(&error),
         },
     }
 }
 
-fn run_task(entry: EntryRef, input: &[u8], name: &str) -> ! {
+fn run_task(entry: EntryRef, input: Input<'_>, name: &str) -> ! {
     let (bytes, ending) = match entry.resolve() {
-        Ok(entry) => outcome::run(entry, Input::Lent(input), name, PanicOutput::Loud),
+        Ok(entry) => outcome::run(entry, input, name, PanicOutput::Loud),
         Err(error) => (outcome::refuse(&error), Ending::Failed),
     };
     if let Err(error) = publish(bytes) {

@@ -17,8 +17,7 @@ use std::ops::Deref;
 use postcard::ser_flavors::Flavor;
 use procession_engine as engine;
 use procession_engine::process::Payload;
-use procession_engine::shm::transfer::loans;
-use procession_engine::shm::{Block, Loans};
+use procession_engine::shm::{Block, HandleSource, Loans};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -57,7 +56,7 @@ pub fn lending(encode: impl FnOnce() -> Result<Encoded>) -> Result<Encoded> {
 
 /// Has `encode` encode a message; returns what it has handles of, too.
 pub fn collecting(encode: impl FnOnce() -> Result<Encoded>) -> Result<(Encoded, Loans)> {
-    let (encoded, loans) = loans::collect(encode);
+    let (encoded, loans) = handle::collecting(encode);
     Ok((encoded?, loans))
 }
 
@@ -86,6 +85,15 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<T
             Err(unread::<T>(fault, &what))
         }
     }
+}
+
+/// As [`decode`], for a message whose objects `source` keeps alive.
+pub fn decode_from<T: DeserializeOwned>(
+    source: &HandleSource,
+    bytes: &[u8],
+    what: impl Display,
+) -> Result<T> {
+    handle::reading(source, || decode(bytes, what))
 }
 
 /// As [`decode`], and returns the bytes that follow the value.

@@ -18,7 +18,7 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 
 use procession_engine::ErrorKind;
-use procession_engine::shm::transfer::loans;
+use procession_engine::shm::HandleSource;
 use procession_engine::sys::process::image::{Image, main_image};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -120,21 +120,17 @@ callable!(A, B, C, D, E, G, H, I);
 /// Decodes the input, runs the function, encodes the outcome.
 pub(crate) type Entry = fn(input: Input<'_>) -> Result<Encoded>;
 
-/// The bytes of a function's arguments, by what keeps alive what they have handles of.
+/// The bytes of a function's arguments.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Input<'a> {
-    /// They were lent for the one who reads it.
-    Lent(&'a [u8]),
-    /// The sender keeps it, and others may have to read the same.
-    Kept(&'a [u8]),
+pub(crate) struct Input<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// What keeps alive what they have handles of.
+    pub(crate) source: &'a HandleSource,
 }
 
 impl Input<'_> {
     fn decode<T: DeserializeOwned>(self, what: impl Display) -> Result<T> {
-        match self {
-            Self::Lent(bytes) => codec::decode(bytes, what),
-            Self::Kept(bytes) => loans::reading_untracked(|| codec::decode(bytes, what)),
-        }
+        codec::decode_from(self.source, self.bytes, what)
     }
 }
 
@@ -250,7 +246,8 @@ mod tests {
             let bytes = codec::encode(&EntryRef::of(function).unwrap(), "entry").unwrap();
             let entry: EntryRef = codec::decode(&bytes, "entry").unwrap();
             let input = codec::encode(input, "input").unwrap();
-            let reply = entry.resolve().unwrap()(Input::Lent(&input)).unwrap();
+            let (bytes, source) = (&*input, &HandleSource::UNTRACKED);
+            let reply = entry.resolve().unwrap()(Input { bytes, source }).unwrap();
             outcome::read(&reply, "reply").unwrap()
         }
         assert_eq!(through(add, &(2, 3)), 5);

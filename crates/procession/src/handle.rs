@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use procession_engine::shm::Handle;
+use procession_engine::shm::{Handle, HandleSource, Loans, TransferContext};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
@@ -15,8 +15,31 @@ use crate::error::Error;
 type HandleParts = (u64, u64);
 
 thread_local! {
+    /// The messages that this thread is writing and reading: serde has no argument for them.
+    static CONTEXT: TransferContext = const { TransferContext::new() };
+
     /// Why the latest handle could not be attached to.
     static REFUSAL: Cell<Option<Error>> = const { Cell::new(None) };
+}
+
+/// Runs `write`, which serialises a message; returns what it has handles of, too.
+pub fn collecting<T>(write: impl FnOnce() -> T) -> (T, Loans) {
+    CONTEXT.with(|context| context.collect(write))
+}
+
+/// Runs `read`, which deserialises a message whose objects `source` keeps alive.
+pub fn reading<T>(source: &HandleSource, read: impl FnOnce() -> T) -> T {
+    CONTEXT.with(|context| context.read(source, read))
+}
+
+/// Has `lend` lend objects to the message that is being serialised.
+pub fn lend<T>(lend: impl FnOnce(&mut Loans) -> T) -> T {
+    CONTEXT.with(|context| context.lend(lend))
+}
+
+/// Has `attach` attach to objects of the message that is being deserialised.
+pub fn attach<T>(attach: impl FnOnce(&HandleSource) -> T) -> T {
+    CONTEXT.with(|context| context.attach(attach))
 }
 
 /// Returns why the latest handle could not be attached to, once.
@@ -32,14 +55,15 @@ pub fn serialize<S: Serializer>(lent: Handle, serializer: S) -> Result<S::Ok, S:
 /// Reads a handle and attaches with it.
 pub fn deserialize<'de, D, T, E>(
     deserializer: D,
-    attach: impl FnOnce(Handle) -> Result<T, E>,
+    attach_to: impl FnOnce(Handle, &HandleSource) -> Result<T, E>,
 ) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     E: Into<Error>,
 {
     let (offset, serial) = HandleParts::deserialize(deserializer)?;
-    attach(Handle { offset, serial }).map_err(|error| refuse(error.into()))
+    attach(|source| attach_to(Handle { offset, serial }, source))
+        .map_err(|error| refuse(error.into()))
 }
 
 /// Keeps the reason aside, for a reader that loses it.
@@ -57,7 +81,8 @@ macro_rules! travels {
                 &self,
                 serializer: S,
             ) -> std::result::Result<S::Ok, S::Error> {
-                $crate::handle::serialize(self.lend(), serializer)
+                let lent = $crate::handle::lend(|loans| self.lend(loans));
+                $crate::handle::serialize(lent, serializer)
             }
         }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-use procession_engine::shm::Handle;
+use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sys::wait::time::Deadline;
 use serde::de::DeserializeOwned;
 
@@ -117,12 +117,12 @@ impl<T> JoinableQueue<T> {
         uninterrupted(|| self.engine().join(deadline))
     }
 
-    fn lend(&self) -> Handle {
-        self.0.lend()
+    fn lend(&self, loans: &mut Loans) -> Handle {
+        self.0.lend(loans)
     }
 
-    fn attach(handle: Handle) -> procession_engine::Result<Self> {
-        Queue::attach(handle).map(Self)
+    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
+        Queue::attach(handle, source).map(Self)
     }
 }
 

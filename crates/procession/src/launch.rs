@@ -72,12 +72,11 @@ pub fn start<I: Serialize>(
         server,
         ..launch.clone()
     };
-    let (encoded, loans) = codec::collecting(|| codec::encode_after(&launch, input, what))?;
-    let payload = encoded.into_payload()?.with_loans(loans);
+    let encoded = codec::lending(|| codec::encode_after(&launch, input, what))?;
     let orders = LaunchSpec {
         name: launch.name.clone(),
         daemon: launch.daemon,
-        payload: Some(payload),
+        payload: Some(encoded.into_payload()?),
         fds: Vec::new(),
     };
     match launch.method {

@@ -164,7 +164,7 @@ impl<S, R: DeserializeOwned> Pipe<S, R> {
 
     fn recv_until(&self, deadline: Deadline) -> Result<R> {
         let message = uninterrupted(|| self.end.recv(deadline))?;
-        message.read(|bytes| codec::decode(bytes, "a value from a pipe"))
+        message.read(|bytes, source| codec::decode_from(source, bytes, "a value from a pipe"))
     }
 }
 
@@ -191,7 +191,7 @@ type PipeParts = [(u64, u64); 3];
 
 impl<S, R> Serialize for Pipe<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> std::result::Result<Z::Ok, Z::Error> {
-        let DuplexHandles { end, out, incoming } = self.end.lend();
+        let DuplexHandles { end, out, incoming } = handle::lend(|loans| self.end.lend(loans));
         let numbers: PipeParts = [end, out, incoming].map(|handle| (handle.offset, handle.serial));
         numbers.serialize(serializer)
     }
@@ -201,7 +201,8 @@ impl<'de, S, R> Deserialize<'de> for Pipe<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let numbers = PipeParts::deserialize(deserializer)?;
         let [end, out, incoming] = numbers.map(|(offset, serial)| Handle { offset, serial });
-        DuplexEnd::attach(DuplexHandles { end, out, incoming })
+        let handles = DuplexHandles { end, out, incoming };
+        handle::attach(|source| DuplexEnd::attach(handles, source))
             .map(Self::of)
             .map_err(|error| handle::refuse(error.into()))
     }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use procession_engine::channel as engine;
-use procession_engine::shm::Handle;
+use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sys::wait::time::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -208,12 +208,12 @@ impl<T> Queue<T> {
         &self.engine
     }
 
-    pub(crate) fn lend(&self) -> Handle {
-        self.engine.lend()
+    pub(crate) fn lend(&self, loans: &mut Loans) -> Handle {
+        self.engine.lend(loans)
     }
 
-    pub(crate) fn attach(handle: Handle) -> procession_engine::Result<Self> {
-        engine::Queue::attach(handle).map(Self::of)
+    pub(crate) fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
+        engine::Queue::attach(handle, source).map(Self::of)
     }
 }
 
@@ -412,7 +412,7 @@ impl<T: DeserializeOwned> Queue<T> {
 
     fn get_until(&self, deadline: Deadline) -> Result<T> {
         let message = uninterrupted(|| self.engine.get(deadline))?;
-        message.read(|bytes| codec::decode(bytes, ITEM))
+        message.read(|bytes, source| codec::decode_from(source, bytes, ITEM))
     }
 
     /// Takes up to `most` values: waits for the first, then takes what is there.
@@ -465,7 +465,7 @@ impl<T: DeserializeOwned> Queue<T> {
         let messages = uninterrupted(|| self.engine.get_many(most, deadline))?;
         messages
             .iter()
-            .map(|message| message.read(|bytes| codec::decode(bytes, ITEM)))
+            .map(|message| message.read(|bytes, source| codec::decode_from(source, bytes, ITEM)))
             .collect()
     }
 

@@ -6,9 +6,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use procession_engine::shm::transfer::loans;
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::handle;
 
 /// Makes a value cross that only a form which describes itself can carry.
 ///
@@ -76,7 +77,7 @@ impl<T: Serialize> Serialize for SelfDescribing<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error;
         // What this lends goes nowhere.
-        let (checked, _lent) = loans::collect(|| check::check(&self.0));
+        let (checked, _lent) = handle::collecting(|| check::check(&self.0));
         checked.map_err(S::Error::custom)?;
         let mut bytes = Vec::new();
         ciborium::into_writer(&self.0, &mut bytes).map_err(S::Error::custom)?;

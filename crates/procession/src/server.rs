@@ -104,7 +104,7 @@ pub fn serve(server: Server) -> ! {
     // SAFETY: the engine has made sure that this is the only thread.
     let served = server.serve(&mut || unsafe { fork() });
     match served {
-        Ok(Some(received)) => child_side::run_payload(received.payload.as_deref()),
+        Ok(Some(received)) => child_side::run_payload(received.payload.as_ref()),
         Ok(None) => std::process::exit(0),
         Err(error) => child_side::give_up(&Error::from(error)),
     }

@@ -13,7 +13,8 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
 use procession_engine::shm::{
-    Acquired, Handle, NotAcquired, ObjectKind, RawLock, SharedBody, SharedObject,
+    Acquired, Handle, HandleSource, Loans, NotAcquired, ObjectKind, RawLock, SharedBody,
+    SharedObject,
 };
 use procession_engine::sys::primitive::{AtomicU64, Ordering};
 use procession_engine::sys::wait::time::Deadline;
@@ -276,12 +277,12 @@ impl<T: Pod> SharedArray<T> {
         self.object.handle()
     }
 
-    fn lend(&self) -> Handle {
-        self.object.lend()
+    fn lend(&self, loans: &mut Loans) -> Handle {
+        self.object.lend(loans)
     }
 
-    fn attach(handle: Handle) -> Result<Self> {
-        let object = SharedObject::attach(procession_engine::family()?, handle)?;
+    fn attach(handle: Handle, source: &HandleSource) -> Result<Self> {
+        let object = SharedObject::attach(procession_engine::family()?, handle, source)?;
         let array = Self {
             object,
             items: PhantomData,

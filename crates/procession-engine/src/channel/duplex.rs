@@ -20,7 +20,9 @@
 
 use crate::channel::{Message, Queue};
 use crate::family;
-use procession_shm::{Block, BodyView, Handle, ObjectKind, SharedBody, SharedObject};
+use procession_shm::{
+    Block, BodyView, Handle, HandleSource, Loans, ObjectKind, SharedBody, SharedObject,
+};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{AtomicU64, Ordering};
 use procession_sys::wait::time::Deadline;
@@ -75,26 +77,24 @@ impl DuplexEnd {
         Ok(Self { end, out, incoming })
     }
 
-    /// Attaches to the end that a message names.
+    /// Attaches to the end that a message names, which `source` has kept alive.
     ///
     /// # Errors
     /// `Stale` when it is gone.
-    pub fn attach(handles: DuplexHandles) -> Result<Self> {
+    pub fn attach(handles: DuplexHandles, source: &HandleSource) -> Result<Self> {
         Ok(Self {
-            end: SharedObject::attach(family()?, handles.end)?,
-            out: Queue::attach(handles.out)?,
-            incoming: Queue::attach(handles.incoming)?,
+            end: SharedObject::attach(family()?, handles.end, source)?,
+            out: Queue::attach(handles.out, source)?,
+            incoming: Queue::attach(handles.incoming, source)?,
         })
     }
 
-    /// Returns the handles for a message, and keeps the end alive until
-    /// somebody attaches with them.
-    #[must_use]
-    pub fn lend(&self) -> DuplexHandles {
+    /// Returns the handles for a message, whose loans keep the end alive.
+    pub fn lend(&self, loans: &mut Loans) -> DuplexHandles {
         DuplexHandles {
-            end: self.end.lend(),
-            out: self.out.lend(),
-            incoming: self.incoming.lend(),
+            end: self.end.lend(loans),
+            out: self.out.lend(loans),
+            incoming: self.incoming.lend(loans),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use procession_shm::Block;
 use procession_shm::transfer::loans;
+use procession_shm::{Block, HandleSource};
 
 /// Bytes that a message holds without memory of its own.
 const SHORT: usize = 110;
@@ -52,15 +52,20 @@ impl Message {
         }
     }
 
-    /// Has `read` read the bytes. What it attaches to by handles in them is its own; if
-    /// it fails, all others are given back.
+    /// Has `read` read the bytes, and attach to the objects that they have handles of. If it
+    /// fails, those to which it has not attached are given back.
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn read<T, E>(&self, read: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
+    pub fn read<T, E>(
+        &self,
+        read: impl FnOnce(&[u8], &HandleSource) -> Result<T, E>,
+    ) -> Result<T, E> {
         match &self.0 {
-            Bytes::Apart(block, len) => loans::reading(block, || read(&block[..*len])),
-            Bytes::Short(..) | Bytes::Long(_) => read(self),
+            Bytes::Apart(block, len) => {
+                loans::reading(block, |source| read(&block[..*len], source))
+            }
+            Bytes::Short(..) | Bytes::Long(_) => read(self, &HandleSource::UNTRACKED),
         }
     }
 

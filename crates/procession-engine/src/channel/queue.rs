@@ -25,7 +25,7 @@ use crate::channel::queue::put_error::PutError;
 use crate::family;
 use crate::sync::notify::OwnDoorbell;
 use crate::sync::{Armed, AwaitFd, BlockedOn, ReadableFd, attachable};
-use procession_shm::{Block, Family, Handle, SharedObject};
+use procession_shm::{Block, Family, Handle, HandleSource, SharedObject};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::wait::adaptive_spin::AdaptiveSpin;
 use procession_sys::wait::time::Deadline;
@@ -68,7 +68,7 @@ impl Queue {
 
     /// Attaches by a handle that no message has lent.
     pub(crate) fn visit(handle: Handle) -> Result<Self> {
-        SharedObject::attach_untracked(family()?, handle).map(Self::of)
+        SharedObject::attach(family()?, handle, &HandleSource::KEPT).map(Self::of)
     }
 
     fn of(object: SharedObject<QueueLayout>) -> Self {

@@ -26,7 +26,7 @@ use crate::channel::message::Message;
 use crate::channel::pipe::framing::{Receiving, Sending};
 use crate::channel::pipe::shared::{PipeHandle, PipeShared};
 use crate::family;
-use procession_shm::{Handle, ObjectKind, SharedBody, SharedObject};
+use procession_shm::{Handle, HandleSource, ObjectKind, SharedBody, SharedObject};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::fd::kept_fd::KeptFd;
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake};
@@ -132,8 +132,8 @@ impl RpcEnd {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         Ok(Self {
-            object: SharedObject::attach(family()?, handle.places)?,
-            track: PipeShared::attach(handle.track)?,
+            object: SharedObject::attach(family()?, handle.places, &HandleSource::KEPT)?,
+            track: PipeShared::attach(handle.track, &HandleSource::KEPT)?,
             side: 1,
             theirs: None,
         })

@@ -146,8 +146,7 @@ fn spawn_with(
         ..BootstrapArgument::default()
     };
     if let Some(payload) = spec.payload {
-        let (given, _) = payload.give(reservation.stamp())?;
-        argument.payload = Some(given);
+        argument.payload = Some(payload.give(reservation.stamp())?);
     }
     let mut keep = spec.fds;
     keep.push(memory);

@@ -3,16 +3,15 @@
 use std::ops::Deref;
 
 use crate::family;
-use procession_shm::transfer::loans::{self, Handed, Loans};
-use procession_shm::{Block, Stamp};
+use procession_shm::transfer::loans;
+use procession_shm::{Block, HandleSource, Stamp};
 use procession_sys::error;
 
-/// Owns the bytes at the beginning of a block, and the handles among them.
+/// Owns the bytes at the beginning of a block, which carries the handles among them.
 #[derive(Debug)]
 pub struct Payload {
     block: Block,
     len: usize,
-    loans: Loans,
 }
 
 impl Payload {
@@ -21,14 +20,7 @@ impl Payload {
     #[must_use]
     pub fn new(block: Block, len: usize) -> Self {
         let len = len.min(usize::try_from(block.capacity()).unwrap_or(usize::MAX));
-        let loans = Loans::default();
-        Self { block, len, loans }
-    }
-
-    /// Adds the handles that were lent while the bytes were written.
-    #[must_use]
-    pub fn with_loans(self, loans: Loans) -> Self {
-        Self { loans, ..self }
+        Self { block, len }
     }
 
     /// Copies bytes into a block of their own.
@@ -40,19 +32,21 @@ impl Payload {
         Ok(Self::new(block, bytes.len()))
     }
 
-    /// Has `read` read the bytes, which a process has left. What it attaches to by
-    /// handles in them is its own; if it fails, all others are given back.
+    /// Has `read` read the bytes, and attach to the objects that they have handles of. If it
+    /// fails, those to which it has not attached are given back.
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn read<T, E>(&self, read: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
-        loans::reading(&self.block, || read(self))
+    pub fn read<T, E>(
+        &self,
+        read: impl FnOnce(&[u8], &HandleSource) -> Result<T, E>,
+    ) -> Result<T, E> {
+        loans::reading(&self.block, |source| read(self, source))
     }
 
     /// Returns the block and how many of its bytes are the payload.
     #[must_use]
     pub fn into_parts(self) -> (Block, usize) {
-        self.loans.send_untracked();
         (self.block, self.len)
     }
 
@@ -71,9 +65,8 @@ impl Payload {
     ///
     /// # Errors
     /// `Stale` when this process does not own it (a forked copy).
-    pub(crate) fn give(self, member: Stamp) -> error::Result<((u64, u64), Handed)> {
-        let handed = self.loans.hand_to(member);
-        Ok(((self.block.give(member)?, self.len as u64), handed))
+    pub(crate) fn give(self, member: Stamp) -> error::Result<(u64, u64)> {
+        Ok((self.block.give(member)?, self.len as u64))
     }
 }
 

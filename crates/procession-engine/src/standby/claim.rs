@@ -16,7 +16,7 @@ use crate::standby::parent_exit;
 use crate::standby::slot::{SlotState, SlotWord, StandbySlot};
 use crate::standby::table::StandbyTable;
 use procession_shm::member::table::{BOOTED, DAEMON, SPARE};
-use procession_shm::{Family, Handle, SharedObject, Stamp};
+use procession_shm::{Family, Handle, HandleSource, SharedObject, Stamp};
 use procession_sys::attributes::prctl;
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::fd::kept_fd::KeptFd;
@@ -49,7 +49,7 @@ impl Spares {
     }
 
     pub(crate) fn attach(handle: Handle) -> Result<Self> {
-        let object = SharedObject::attach(family()?, handle)?;
+        let object = SharedObject::attach(family()?, handle, &HandleSource::KEPT)?;
         Ok(Self { object })
     }
 
@@ -207,8 +207,7 @@ impl Claim {
         slot.fds.store(fds.len() as u32, Ordering::Relaxed);
         slot.streams.store(self.streams, Ordering::Relaxed);
         let given = spec.payload.take().map(|payload| payload.give(self.stamp));
-        let (place, handed) = given.transpose()?.unzip();
-        let (offset, len) = place.unwrap_or_default();
+        let (offset, len) = given.transpose()?.unwrap_or_default();
         slot.payload.store(offset, Ordering::Relaxed);
         slot.payload_len.store(len, Ordering::Relaxed);
         let me = family.me();
@@ -216,9 +215,8 @@ impl Claim {
         // process does.
         member.parent.store(me.raw(), Ordering::Relaxed);
         slot.hand_over(self.word);
-        if let Some(handed) = handed {
-            handed.settle(family);
-        }
+        // The spare may have been reclaimed before it was given the payload.
+        family.free_if_reclaimed(offset, self.stamp);
         let keeper = self.spares.body().keeper();
         match self.held.take() {
             Some(Held::Ours(child)) => Ok(child),

@@ -7,13 +7,17 @@
 macro_rules! attachable {
     ($type:ty, $($path:tt).+) => {
         impl $type {
-            /// Attaches to the object that a handle names.
+            /// Attaches to the object that a handle names, which `source` has kept alive.
             ///
             /// # Errors
             /// `Stale` when every process that used it has dropped it or ended, `Invalid`
             /// when the handle is of another kind of object.
-            pub fn attach(handle: procession_shm::Handle) -> procession_sys::error::Result<Self> {
-                procession_shm::SharedObject::attach($crate::family()?, handle).map(Self::of)
+            pub fn attach(
+                handle: procession_shm::Handle,
+                source: &procession_shm::HandleSource,
+            ) -> procession_sys::error::Result<Self> {
+                let family = $crate::family()?;
+                procession_shm::SharedObject::attach(family, handle, source).map(Self::of)
             }
 
             /// Returns the numbers by which any member may attach.
@@ -22,11 +26,9 @@ macro_rules! attachable {
                 self.$($path).+.handle()
             }
 
-            /// Returns the handle for a message, and keeps the object alive until
-            /// somebody attaches with it.
-            #[must_use]
-            pub fn lend(&self) -> procession_shm::Handle {
-                self.$($path).+.lend()
+            /// Returns the handle for a message, whose loans keep the object alive.
+            pub fn lend(&self, loans: &mut procession_shm::Loans) -> procession_shm::Handle {
+                self.$($path).+.lend(loans)
             }
         }
     };

@@ -2,8 +2,7 @@
 
 use procession_engine::ErrorKind;
 use procession_engine::channel::{Message, Queue};
-use procession_engine::shm::transfer::loans;
-use procession_engine::shm::{Handle, Object, ObjectKind};
+use procession_engine::shm::{Handle, HandleSource, Loans, Object, ObjectKind, TransferContext};
 use procession_engine::sync::Lock;
 use procession_engine::sys::wait::time::Deadline;
 
@@ -13,7 +12,8 @@ use crate::family::{killed_after, watchdog};
 /// Puts the handle of a new lock, which nobody but the message keeps alive.
 fn put_lock(queue: &Queue) -> Handle {
     let lock = Lock::create().unwrap();
-    let (handle, loans) = loans::collect(|| lock.lend());
+    let mut loans = Loans::default();
+    let handle = lock.lend(&mut loans);
     let bytes = [handle.offset.to_le_bytes(), handle.serial.to_le_bytes()];
     let parts = [&bytes[0][..], &bytes[1][..]];
     let block = loans
@@ -33,16 +33,16 @@ fn handle_in(bytes: &[u8]) -> Handle {
 
 fn attach(message: &Message) -> Lock {
     message
-        .read(|bytes| Lock::attach(handle_in(bytes)))
+        .read(|bytes, source| Lock::attach(handle_in(bytes), source))
         .unwrap()
 }
 
 fn is_gone(handle: Handle) -> bool {
-    // Attaching would use up what keeps it alive.
-    let visit = Object::attach_untracked(
+    let visit = Object::attach(
         procession_engine::family().unwrap(),
         handle,
         ObjectKind::Lock,
+        &HandleSource::KEPT,
     );
     visit.is_err_and(|error| error.kind() == ErrorKind::Stale)
 }
@@ -107,7 +107,11 @@ fn a_message_that_cannot_be_read_gives_back_what_it_carries() {
     let queue = Queue::create(0).unwrap();
     let handle = put_lock(&queue);
     let message = queue.get(Deadline::now()).unwrap();
-    assert!(message.read(|_| Err::<(), _>("not what it seems")).is_err());
+    assert!(
+        message
+            .read(|_, _| Err::<(), _>("not what it seems"))
+            .is_err()
+    );
     drop(message);
     assert!(is_gone(handle));
 }
@@ -118,9 +122,11 @@ fn what_a_reader_has_not_attached_to_yet_stays_lent() {
     let queue = Queue::create(0).unwrap();
     put_lock(&queue);
     let message = queue.get(Deadline::now()).unwrap();
-    let kept = message.read(|bytes| Ok::<_, ()>(bytes.to_vec())).unwrap();
+    let kept = message
+        .read(|bytes, _| Ok::<_, ()>(bytes.to_vec()))
+        .unwrap();
     drop(message);
-    drop(Lock::attach(handle_in(&kept)).unwrap());
+    drop(Lock::attach(handle_in(&kept), &HandleSource::UNTRACKED).unwrap());
     assert!(is_gone(handle_in(&kept)));
 }
 
@@ -131,7 +137,8 @@ fn a_message_that_is_refused_gives_back_what_it_carries() {
     queue.put(&[b"full"], Deadline::now()).unwrap();
     let lock = Lock::create().unwrap();
     let handle = lock.handle();
-    let (_, loans) = loans::collect(|| lock.lend());
+    let mut loans = Loans::default();
+    lock.lend(&mut loans);
     let block = loans
         .into_message(procession_engine::family().unwrap(), &[b"no room"], 7)
         .unwrap();
@@ -140,5 +147,45 @@ fn a_message_that_is_refused_gives_back_what_it_carries() {
     assert_eq!(refused.error.kind(), ErrorKind::Full);
     assert!(!is_gone(handle));
     drop(refused);
+    assert!(is_gone(handle));
+}
+
+#[test]
+fn what_is_lent_in_the_middle_of_a_message_goes_with_the_inner_one() {
+    let _alone = alone();
+    let context = TransferContext::new();
+    let [outer, inner] = [(); 2].map(|()| Lock::create().unwrap());
+    let handles = [&outer, &inner].map(Lock::handle);
+    let (within, loans) = context.collect(|| {
+        context.lend(|loans| outer.lend(loans));
+        context
+            .collect(|| context.lend(|loans| inner.lend(loans)))
+            .1
+    });
+    drop((outer, inner));
+    drop(within);
+    assert_eq!(handles.map(is_gone), [false, true]);
+    drop(loans);
+    assert!(is_gone(handles[0]));
+}
+
+#[test]
+fn what_is_lent_outside_of_a_message_lives_until_it_is_used() {
+    let _alone = alone();
+    let context = TransferContext::new();
+    let lock = Lock::create().unwrap();
+    let handle = context.lend(|loans| lock.lend(loans));
+    drop(lock);
+    // Who reads a message that its sender keeps uses up nothing, and within it another does.
+    let attach = || {
+        context
+            .attach(|source| Lock::attach(handle, source))
+            .unwrap()
+    };
+    context.read(&HandleSource::KEPT, || drop(attach()));
+    assert!(!is_gone(handle));
+    context.read(&HandleSource::KEPT, || {
+        context.read(&HandleSource::UNTRACKED, || drop(attach()));
+    });
     assert!(is_gone(handle));
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
 use procession_engine::channel::Queue;
+use procession_engine::shm::{HandleSource, Loans};
 use procession_engine::sys::wait::poll;
 use procession_engine::sys::wait::time::Deadline;
 
@@ -306,12 +307,15 @@ fn a_signal_ends_the_wait_for_tasks() {
 fn a_handle_attaches_elsewhere_and_goes_stale_at_the_end() {
     let _alone = alone();
     let queue = Queue::create(0).unwrap();
-    let handle = queue.lend();
+    let mut loans = Loans::default();
+    let handle = queue.lend(&mut loans);
+    loans.send_untracked();
     drop(queue);
-    let queue = Queue::attach(handle).unwrap();
+    let queue = Queue::attach(handle, &HandleSource::UNTRACKED).unwrap();
     queue.put(&[b"x"], Deadline::now()).unwrap();
     drop(queue);
-    assert_eq!(Queue::attach(handle).unwrap_err().kind(), ErrorKind::Stale);
+    let gone = Queue::attach(handle, &HandleSource::UNTRACKED).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::Stale);
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use procession_engine::launch::LaunchSpec;
-use procession_engine::process::{Child, current};
+use procession_engine::process::{Child, Payload, current};
+use procession_engine::shm::Loans;
 use procession_engine::standby::ForkServer;
+use procession_engine::sync::Lock;
 use procession_engine::sys::process::pidfd::PidFd;
 use procession_engine::sys::procfs::status::ProcStatus;
 use procession_engine::sys::wait::time::Deadline;
@@ -25,6 +27,7 @@ tests![
     a_served_child_has_no_descriptor_that_is_not_its_own,
     bursts_are_served_and_leave_nothing,
     a_killed_spare_is_replaced,
+    what_a_spare_is_given_after_its_end_is_given_back,
     a_stopped_server_holds_no_join_back,
     a_killed_server_is_replaced_and_its_children_live_on,
     no_start_is_lost_with_a_killed_server,
@@ -147,6 +150,39 @@ fn a_killed_spare_is_replaced() {
         let child = start(&mut server, told(&format!("exit {code}")));
         assert_eq!(ended(&child), code);
     }
+}
+
+fn what_a_spare_is_given_after_its_end_is_given_back() {
+    let mut server = ForkServer::new();
+    server.ensure(&program(), nothing).unwrap();
+    let family = procession_engine::family().unwrap();
+    let claim = server.claim(true, soon()).unwrap();
+    for pid in spares() {
+        let Ok(spare) = PidFd::open(pid) else {
+            continue;
+        };
+        spare.send_signal(libc::SIGKILL).unwrap();
+        assert!(spare.wait(soon()).unwrap());
+    }
+    // Before the claim is used, anybody may find the claimed one dead.
+    family.reclaim_all();
+    let before = family.usage();
+    let lock = Lock::create().unwrap();
+    let mut loans = Loans::default();
+    lock.lend(&mut loans);
+    drop(lock);
+    let block = loans.into_message(family, &[b"exit 0"], 6).unwrap();
+    let mut orders = LaunchSpec {
+        payload: Some(Payload::new(block, 6)),
+        ..nothing().unwrap()
+    };
+    let child = claim.hand_over(&mut orders).unwrap();
+    let after = family.usage();
+    assert_eq!(
+        (after.blocks, after.objects),
+        (before.blocks, before.objects)
+    );
+    assert_eq!(ended(&child), -9);
 }
 
 fn a_stopped_server_holds_no_join_back() {

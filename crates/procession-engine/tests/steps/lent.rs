@@ -2,8 +2,7 @@
 
 use procession_engine::Result;
 use procession_engine::channel::{Message, Queue};
-use procession_engine::shm::Handle;
-use procession_engine::shm::transfer::loans;
+use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync::Lock;
 
 use crate::family::{killed_after, watchdog};
@@ -12,7 +11,8 @@ use crate::{at_every_step, stopped_at_every_step};
 /// Puts a new lock, which nobody but the message keeps alive.
 fn put_lock(queue: &Queue) {
     let lock = Lock::create().unwrap();
-    let (handle, loans) = loans::collect(|| lock.lend());
+    let mut loans = Loans::default();
+    let handle = lock.lend(&mut loans);
     let bytes = [handle.offset.to_le_bytes(), handle.serial.to_le_bytes()].concat();
     let block = loans
         .into_message(procession_engine::family().unwrap(), &[&bytes], bytes.len())
@@ -20,12 +20,13 @@ fn put_lock(queue: &Queue) {
     queue.put_block(block, 16, watchdog()).unwrap();
 }
 
-fn attach(bytes: &[u8]) -> Result<Lock> {
+fn attach(bytes: &[u8], source: &HandleSource) -> Result<Lock> {
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
-    Lock::attach(Handle {
+    let handle = Handle {
         offset: number(&bytes[..8]),
         serial: number(&bytes[8..]),
-    })
+    };
+    Lock::attach(handle, source)
 }
 
 /// Attaches to the lock in a message.
@@ -144,9 +145,14 @@ fn what_somebody_looks_at_later_is_not_taken_for_what_the_dead_left() {
         queue_of_locks,
         |queue| {
             let message = queue.get(watchdog()).unwrap();
-            let bytes = message.read(|bytes| Ok::<_, ()>(bytes.to_vec())).unwrap();
+            let bytes = message
+                .read(|bytes, _| Ok::<_, ()>(bytes.to_vec()))
+                .unwrap();
             drop(message);
-            attach(&bytes).unwrap().try_acquire().unwrap();
+            attach(&bytes, &HandleSource::UNTRACKED)
+                .unwrap()
+                .try_acquire()
+                .unwrap();
         },
         |_| recount(),
         |queue| assert_eq!(locks_in(queue), 1),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::shm::SharedObject;
+use procession_engine::shm::{HandleSource, SharedObject};
 use procession_engine::sync::{Condition, RLock};
 use procession_engine::sys::wait::time::Deadline;
 
@@ -154,7 +154,7 @@ fn pages_that_the_dead_added_stay_and_go_with_the_condition() {
     drop(condition);
     // Children of other tests may hold it still; then it is not gone, but it
     // must not be half gone.
-    if let Ok(condition) = Condition::attach(handle) {
+    if let Ok(condition) = Condition::attach(handle, &HandleSource::KEPT) {
         assert_eq!(condition.notify_all().unwrap(), 0);
     }
     assert!(family.usage().blocks > 0);

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use procession_engine::pool::{Job, TaskBytes};
-use procession_engine::shm::Loans;
-use procession_engine::shm::transfer::loans;
+use procession_engine::shm::{HandleSource, Loans};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -12,6 +11,7 @@ use crate::by_value::{Reader, explain};
 use crate::error::{IntoPython, value_error};
 use crate::pickle::{self, Pickled};
 use crate::pool::terms::Terms;
+use crate::transfer;
 
 /// The code of a reply that holds the value.
 pub const VALUE: u8 = 0;
@@ -194,6 +194,6 @@ pub fn load_job<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<(Shape, Bound<'p
     let (&shape, pickle) = bytes
         .split_first_chunk()
         .ok_or_else(|| value_error("a job without a function"))?;
-    let function = loans::reading_untracked(|| pickle::load(py, pickle))?;
+    let function = transfer::reading(&HandleSource::KEPT, || pickle::load(py, pickle))?;
     Ok((Shape::from_bytes(shape), function))
 }

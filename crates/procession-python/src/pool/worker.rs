@@ -4,8 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use procession_engine::ErrorKind;
 use procession_engine::pool::{TakenTask, Worker, WorkerLimits};
-use procession_engine::shm::Loans;
-use procession_engine::shm::transfer::loans;
+use procession_engine::shm::{HandleSource, Loans};
 use procession_engine::sys::process::crash_stack;
 use procession_engine::sys::wait::time::Deadline;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError};
@@ -19,6 +18,7 @@ use crate::pickle::{self, Pickled};
 use crate::pool::message::{self, Shape};
 use crate::pool::soft_timeout::SoftTimeout;
 use crate::shared::HandleParts;
+use crate::transfer;
 
 /// A worker, in its own process.
 #[pyclass(frozen, module = "procession._procession")]
@@ -242,7 +242,7 @@ fn apply_all<'py>(
 impl WorkerLoop {
     /// Unpickles the task's bytes; what lies in a block of its own stays there.
     fn load<'py>(&mut self, py: Python<'py>, task: &TakenTask) -> PyResult<Bound<'py, PyAny>> {
-        loans::reading_untracked(|| self.unpickle(py, task))
+        transfer::reading(&HandleSource::KEPT, || self.unpickle(py, task))
     }
 
     fn unpickle<'py>(&mut self, py: Python<'py>, task: &TakenTask) -> PyResult<Bound<'py, PyAny>> {

@@ -18,6 +18,7 @@ use crate::family::Family;
 use crate::member::stamp::Stamp;
 use crate::object::hooks::{Hooks, ObjectKind};
 use crate::object::shared::{HEADER, Handle, Object, View};
+use crate::transfer::loans::HandleSource;
 use procession_sys::error::{Error, ErrorKind, Result};
 
 /// What an object of one kind keeps in shared memory, and what it does at its two ends.
@@ -134,20 +135,12 @@ impl<B: SharedBody> SharedObject<B> {
         Object::create(family, B::KIND, len).and_then(Self::of)
     }
 
-    /// Attaches to the object that a handle names, as one for whom it was lent.
+    /// Attaches to the object that a handle names, which `source` has kept alive.
     ///
     /// # Errors
     /// `Stale` when the object is gone, `Invalid` when it is of another kind.
-    pub fn attach(family: &'static Family, handle: Handle) -> Result<Self> {
-        Object::attach(family, handle, B::KIND).and_then(Self::of)
-    }
-
-    /// Attaches to an object by a handle that was not lent for this.
-    ///
-    /// # Errors
-    /// As [`SharedObject::attach`].
-    pub fn attach_untracked(family: &'static Family, handle: Handle) -> Result<Self> {
-        Object::attach_untracked(family, handle, B::KIND).and_then(Self::of)
+    pub fn attach(family: &'static Family, handle: Handle, source: &HandleSource) -> Result<Self> {
+        Object::attach(family, handle, B::KIND, source).and_then(Self::of)
     }
 
     fn of(object: Object) -> Result<Self> {

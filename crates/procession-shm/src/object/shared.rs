@@ -10,9 +10,7 @@
 //! `lends` count the handles on their way, in messages that list what they carry
 //! (`transfer/carrier.rs`) and in others; attaching uses one up. Who gives that back if nobody
 //! reads the message depends on the way it goes, and is told in `transfer/loans.rs`. Where nobody
-//! does, the object lives as long as the family: late, never early. Where it is known
-//! who will read the message, a *promise* takes the place of the count: a cell with that
-//! member's stamp and a mark, which attaching uses up, or its reclaim.
+//! does, the object lives as long as the family: late, never early.
 //!
 //! *Destroying* is decided, and done, by a member that *holds* the object: its stamp
 //! is in the block's word, which lies outside the block and counts how often the
@@ -41,15 +39,13 @@ use crate::family::Family;
 use crate::member::stamp::Stamp;
 use crate::object::hooks::{Hooks, ObjectKind};
 use crate::object::linked_pages::{LinkedPages, SharedPage};
-use crate::transfer::{carrier, loans};
+use crate::transfer::carrier;
+use crate::transfer::loans::{HandleSource, Loans};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes of a header; the body follows.
 pub const HEADER: u64 = 64;
-
-/// Set in a cell that keeps an object alive for a member which has yet to attach.
-const PROMISED: u32 = 1 << 31;
 
 const INLINE_CELLS: usize = 7;
 const OVERFLOW_CELLS: usize = 62;
@@ -158,16 +154,12 @@ impl<'a> View<'a> {
 
     /// Puts a stamp into a free cell.
     fn place(self, stamp: Stamp) -> Result<&'a AtomicU32> {
-        self.place_raw(stamp.raw())
-    }
-
-    fn place_raw(self, stamp: u32) -> Result<&'a AtomicU32> {
         self.place_with(stamp, Family::alloc)
     }
 
     fn place_with(
         self,
-        stamp: u32,
+        stamp: Stamp,
         alloc: fn(&Family, u64) -> Result<Block>,
     ) -> Result<&'a AtomicU32> {
         let mut found = None;
@@ -176,7 +168,7 @@ impl<'a> View<'a> {
             self.any_cell(|cell| {
                 let taken = cell.load(Ordering::Relaxed) == 0
                     && cell
-                        .compare_exchange(0, stamp, Ordering::SeqCst, Ordering::Relaxed)
+                        .compare_exchange(0, stamp.raw(), Ordering::SeqCst, Ordering::Relaxed)
                         .is_ok();
                 if taken {
                     found = Some(cell);
@@ -199,7 +191,7 @@ impl<'a> View<'a> {
         let is_there =
             self.handle() == handle && self.header().destroyer.load(Ordering::Acquire) == 0;
         // Not by `alloc`, which reclaims when memory is short: it would wait for us.
-        let place = || self.place_with(member.raw(), Family::try_alloc);
+        let place = || self.place_with(member, Family::try_alloc);
         let cell = is_there.then(place).transpose();
         self.family.let_go_of_object(self.offset);
         if !matches!(cell, Ok(Some(_))) {
@@ -222,7 +214,7 @@ impl<'a> View<'a> {
             return self.destroy();
         }
         // Without memory for a cell it goes on all the same.
-        let pin = self.place_with(self.family.me().raw(), Family::try_alloc);
+        let pin = self.place_with(self.family.me(), Family::try_alloc);
         self.family.let_go_of_object(self.offset);
         if let Some(hooks) = self.hooks() {
             (hooks.recover)(self, dead);
@@ -235,11 +227,11 @@ impl<'a> View<'a> {
     }
 
     /// Empties the cells of a dead member; for who is attached.
-    pub(crate) fn clear_cells(self, dead: Stamp) {
+    fn clear_cells(self, dead: Stamp) {
         self.any_cell(|cell| {
             // Most are others', and there may be as many as members at as many objects.
             let stamp = cell.load(Ordering::SeqCst);
-            if stamp & !PROMISED == dead.raw() {
+            if stamp == dead.raw() {
                 let _ = cell.compare_exchange(stamp, 0, Ordering::SeqCst, Ordering::Relaxed);
             }
             false
@@ -268,23 +260,12 @@ impl<'a> View<'a> {
         self.header().listed.load(Ordering::SeqCst)
     }
 
-    /// Uses up a promise to a member; tells whether there was one.
-    fn redeem(self, stamp: Stamp) -> bool {
-        let promise = stamp.raw() | PROMISED;
-        self.any_cell(|cell| {
-            cell.load(Ordering::Relaxed) == promise
-                && cell
-                    .compare_exchange(promise, 0, Ordering::SeqCst, Ordering::Relaxed)
-                    .is_ok()
-        })
-    }
-
     /// Keeps the object alive until a lend is used up.
     pub(crate) fn count_lend(self) {
         self.header().lends.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn use_lend_up(self) {
+    pub(crate) fn use_lend_up(self) {
         decrement(&self.header().lends);
     }
 
@@ -422,31 +403,15 @@ impl Object {
         Ok(Self::register(family, handle, cell))
     }
 
-    /// Attaches to the object that a handle names, as one for whom it was lent.
+    /// Attaches to the object that a handle names, which `source` has kept alive.
     ///
     /// # Errors
     /// `Stale` when the object is gone, `Invalid` when it is of another kind.
-    pub fn attach(family: &'static Family, handle: Handle, kind: ObjectKind) -> Result<Self> {
-        let object = Self::attach_untracked(family, handle, kind)?;
-        let view = object.view();
-        let has_come = loans::is_kept()
-            || loans::is_held(&handle)
-            || view.redeem(object.family.me())
-            || loans::take_off_list(handle);
-        if !has_come {
-            view.use_lend_up();
-        }
-        Ok(object)
-    }
-
-    /// Attaches to an object by a handle that was not lent for this.
-    ///
-    /// # Errors
-    /// As [`Object::attach`].
-    pub fn attach_untracked(
+    pub fn attach(
         family: &'static Family,
         handle: Handle,
         kind: ObjectKind,
+        source: &HandleSource,
     ) -> Result<Self> {
         let stale = || {
             Error::new(
@@ -477,7 +442,10 @@ impl Object {
             Self::register(family, handle, cell)
         };
         match view.kind() {
-            Some(found) if found == kind => Ok(object),
+            Some(found) if found == kind => {
+                source.release(view, handle);
+                Ok(object)
+            }
             found => Err(Error::new(
                 ErrorKind::Invalid,
                 format!(
@@ -510,22 +478,10 @@ impl Object {
         self.attachment.handle
     }
 
-    /// Returns the handle for a message, and keeps the object alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> Handle {
-        if !loans::note(self) {
-            self.view().count_lend();
-        }
+    /// Returns the handle for a message, whose loans keep the object alive.
+    pub fn lend(&self, loans: &mut Loans) -> Handle {
+        loans.add(self);
         self.handle()
-    }
-
-    /// Keeps the object alive until a member that is about to start attaches to it, or
-    /// is reclaimed. Without memory for that, until anybody attaches.
-    pub fn promise_to(&self, member: Stamp) {
-        if self.view().place_raw(member.raw() | PROMISED).is_err() {
-            self.view().count_lend();
-        }
     }
 
     /// Returns the object's view.

@@ -7,6 +7,7 @@ use procession_engine::pool::{Ending, Outcome, PoolEnd, ResultBytes, Sink};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Death, Error, Overrun, Result};
+use crate::handle;
 use crate::outcome::{self, ItemOutcome};
 
 /// Hands each outcome to the call that waits for it.
@@ -445,7 +446,7 @@ impl<R: DeserializeOwned + Send> Collect for StreamCall<R> {
 }
 
 fn read<R: DeserializeOwned>(body: &ResultBytes<'_>, what: &str) -> Result<R> {
-    body.read(|bytes| outcome::read(bytes, what))
+    body.read(|bytes, source| handle::reading(source, || outcome::read(bytes, what)))
 }
 
 /// Locks what is sound after any panic: every change is one assignment.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use procession_engine::pool::{Worker, WorkerLimits};
-use procession_engine::shm::Handle;
+use procession_engine::shm::{Handle, HandleSource};
 use procession_engine::sys::wait::time::Deadline;
 use serde::{Deserialize, Serialize};
 
@@ -52,12 +52,8 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
     }
     worker.begin_setup();
     if let Some((entry, arguments)) = setup.initializer {
-        let (bytes, ending) = outcome::run(
-            entry.resolve()?,
-            Input::Kept(&arguments),
-            name,
-            PanicOutput::Quiet,
-        );
+        let (bytes, ending) =
+            outcome::run(entry.resolve()?, kept(&arguments), name, PanicOutput::Quiet);
         if ending == Ending::Failed {
             return Ok(worker.failed(&bytes)?);
         }
@@ -77,7 +73,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
         };
         let outcome = match entry {
             Ok(entry) => {
-                let input = Input::Kept(worker.bytes(&task));
+                let input = kept(worker.bytes(&task));
                 outcome::run(entry, input, name, PanicOutput::Quiet).0
             }
             Err(error) => outcome::refuse(&error),
@@ -85,6 +81,12 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
         reply(&mut worker, outcome)?;
     }
     Ok(())
+}
+
+/// The pool is attached to what a task has handles of until it knows how the task ended.
+fn kept(bytes: &[u8]) -> Input<'_> {
+    let source = &HandleSource::KEPT;
+    Input { bytes, source }
 }
 
 fn reply(worker: &mut Worker, mut outcome: Encoded) -> Result<()> {

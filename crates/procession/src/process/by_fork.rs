@@ -8,7 +8,7 @@
 
 use procession_engine as engine;
 use procession_engine::launch::{Forked, LaunchSpec, fork_with};
-use procession_engine::shm::Loans;
+use procession_engine::shm::HandleSource;
 use procession_engine::sys::process::fork::fork;
 use procession_engine::sys::procfs::status::thread_ids;
 
@@ -16,7 +16,7 @@ use super::{Given, Process};
 use crate::child::Child;
 use crate::codec;
 use crate::error::Result;
-use crate::function::Callable;
+use crate::function::{Callable, Input};
 use crate::launch::Launch;
 use crate::start_method::StartMethod;
 use crate::{child_side, current, outcome, server};
@@ -58,9 +58,9 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
         let launch = self.launch()?;
         let Given(input) = self.arguments;
         let what = format_args!("the arguments of {}", std::any::type_name::<F>());
-        let (input, loans) = codec::collecting(|| codec::encode(&input, what))?;
+        let (input, _loans) = codec::collecting(|| codec::encode(&input, what))?;
         // SAFETY: the caller's promise is the one that is asked for here.
-        let started = unsafe { start(&launch, &input, loans) }?;
+        let started = unsafe { start(&launch, &input) }?;
         Ok(Child::new(started, launch))
     }
 }
@@ -69,7 +69,7 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
 ///
 /// # Safety
 /// As for [`fork`].
-unsafe fn start(launch: &Launch, input: &[u8], loans: Loans) -> Result<engine::process::Child> {
+unsafe fn start(launch: &Launch, bytes: &[u8]) -> Result<engine::process::Child> {
     let orders = LaunchSpec {
         name: launch.name.clone(),
         daemon: launch.daemon,
@@ -93,8 +93,8 @@ unsafe fn start(launch: &Launch, input: &[u8], loans: Loans) -> Result<engine::p
             // SAFETY: as above.
             unsafe { server::inherit_by_fork(told) };
             // A copy is attached to all that its original is.
-            loans.hold();
-            child_side::run(launch, input)
+            let source = &HandleSource::KEPT;
+            child_side::run(launch, Input { bytes, source })
         }
     }
 }

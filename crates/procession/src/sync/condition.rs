@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procession_engine::shm::Handle;
+use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
@@ -160,12 +160,12 @@ impl Condition {
         Ok(())
     }
 
-    fn lend(&self) -> Handle {
-        self.0.lend()
+    fn lend(&self, loans: &mut Loans) -> Handle {
+        self.0.lend(loans)
     }
 
-    fn attach(handle: Handle) -> procession_engine::Result<Self> {
-        engine::Condition::attach(handle).map(Self)
+    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
+        engine::Condition::attach(handle, source).map(Self)
     }
 }
 

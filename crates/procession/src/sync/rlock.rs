@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use procession_engine::shm::Handle;
+use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
@@ -122,12 +122,12 @@ impl RLock {
         self.0.is_locked()
     }
 
-    fn lend(&self) -> Handle {
-        self.0.lend()
+    fn lend(&self, loans: &mut Loans) -> Handle {
+        self.0.lend(loans)
     }
 
-    fn attach(handle: Handle) -> procession_engine::Result<Self> {
-        engine::RLock::attach(handle).map(Self)
+    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
+        engine::RLock::attach(handle, source).map(Self)
     }
 }
 

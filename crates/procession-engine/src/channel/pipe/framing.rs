@@ -158,7 +158,7 @@ impl<'a> Sending<'a> {
         } else if let Some(own) = &self.own {
             let part = &own[..self.len];
             io::send_all(self.fd, &[head, part], &mut self.sent, deadline)?;
-            loans::send_untracked(own);
+            loans::untrack(own);
         } else if let [part] = self.parts {
             io::send_all(self.fd, &[head, part], &mut self.sent, deadline)?;
         } else {

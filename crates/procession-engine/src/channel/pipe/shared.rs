@@ -17,7 +17,8 @@ use crate::family;
 use crate::sync::notify::NotifyList;
 use crate::sync::{Armed, AwaitFd, BlockedOn};
 use procession_shm::{
-    Block, BodyView, Family, Handle, ObjectKind, SharedBody, SharedObject, Stamp,
+    Block, BodyView, Family, Handle, HandleSource, Loans, ObjectKind, SharedBody, SharedObject,
+    Stamp,
 };
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake};
@@ -127,27 +128,25 @@ impl PipeShared {
         ))
     }
 
-    /// Attaches to the view that a message names.
+    /// Attaches to the view that a message names, which `source` has kept alive.
     ///
     /// # Errors
     /// `Stale` when it is gone, `Invalid` when it is none.
-    pub fn attach(handle: PipeHandle) -> Result<Self> {
+    pub fn attach(handle: PipeHandle, source: &HandleSource) -> Result<Self> {
         if handle.side > 1 {
             let message = format!("a pipe has no end number {}", handle.side);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         Ok(Self {
-            object: SharedObject::attach(family()?, handle.object)?,
+            object: SharedObject::attach(family()?, handle.object, source)?,
             side: usize::from(handle.side),
         })
     }
 
-    /// Returns the handle for a message, and keeps what is shared alive until
-    /// somebody attaches with it.
-    #[must_use]
-    pub fn lend(&self) -> PipeHandle {
+    /// Returns the handle for a message, whose loans keep what is shared alive.
+    pub fn lend(&self, loans: &mut Loans) -> PipeHandle {
         PipeHandle {
-            object: self.object.lend(),
+            object: self.object.lend(loans),
             side: self.side as u8,
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::api::task::TaskPolicy;
-use procession_shm::Block;
 use procession_shm::transfer::loans;
+use procession_shm::{Block, HandleSource};
 use procession_sys::error::Error;
 use procession_sys::process::exit_status::ExitStatus;
 
@@ -71,10 +71,13 @@ impl ResultBytes<'_> {
     ///
     /// # Errors
     /// Those of `read`.
-    pub fn read<T, E>(&self, read: impl FnOnce(&[u8]) -> Result<T, E>) -> Result<T, E> {
+    pub fn read<T, E>(
+        &self,
+        read: impl FnOnce(&[u8], &HandleSource) -> Result<T, E>,
+    ) -> Result<T, E> {
         match self {
-            Self::Inline(bytes) => read(bytes),
-            Self::Block(block, len) => loans::reading(block, || read(&block[..*len])),
+            Self::Inline(bytes) => read(bytes, &HandleSource::UNTRACKED),
+            Self::Block(block, len) => loans::reading(block, |source| read(&block[..*len], source)),
         }
     }
 }

@@ -21,8 +21,8 @@ pub struct Task<T> {
     /// How long it may take, how often it is tried, and which tasks it goes before.
     pub policy: TaskPolicy,
     /// The objects whose handles are in the payload, kept alive until the outcome is in. The
-    /// worker reads the payload with
-    /// [`reading_untracked`](procession_shm::transfer::loans::reading_untracked).
+    /// worker attaches to them
+    /// with [`KEPT`](procession_shm::HandleSource::KEPT).
     pub loans: Loans,
 }
 
@@ -82,8 +82,8 @@ struct JobHeader {
 
 impl Job {
     /// Makes a job of its prologue and the objects whose handles are in it. A worker reads the
-    /// prologue at its first task of the job, with
-    /// [`reading_untracked`](procession_shm::transfer::loans::reading_untracked).
+    /// prologue at its first task of the job; it attaches to them with
+    /// [`KEPT`](procession_shm::HandleSource::KEPT).
     ///
     /// # Errors
     /// `OutOfMemory` when the arena is full.

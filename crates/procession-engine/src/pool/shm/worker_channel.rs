@@ -19,7 +19,7 @@ use crate::pool::shm::task_clock::TaskClock;
 use crate::pool::shm::task_queue::TaskQueue;
 use procession_shm::alloc::blocks::stale_block;
 use procession_shm::{
-    Block, BodyView, Family, Handle, ObjectKind, SharedBody, SharedObject, Stamp,
+    Block, BodyView, Family, Handle, HandleSource, ObjectKind, SharedBody, SharedObject, Stamp,
 };
 use procession_sys::error::Result;
 use procession_sys::mem::out_of_memory;
@@ -98,7 +98,7 @@ impl WorkerChannel {
     /// # Errors
     /// `Stale` when the pool is gone.
     pub fn attach(handle: Handle) -> Result<Self> {
-        let object = SharedObject::attach(family()?, handle)?;
+        let object = SharedObject::attach(family()?, handle, &HandleSource::KEPT)?;
         Ok(Self { object })
     }
 
