@@ -1,8 +1,8 @@
 //! A child process, from its start to its end.
 //!
-//! A child is reaped by the process that forked it: by us, or by a server that
-//! did it for us and then records the exit in the member table. Either way the
-//! end itself is noticed on the child's own descriptor.
+//! A child is reaped by the process that forked it: by us, or by a keeper that
+//! did it for us (`reap.rs`). Either way the end itself is noticed on the
+//! child's own descriptor.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -11,34 +11,21 @@ use std::time::Duration;
 use crate::family;
 use crate::process::detached::{self, Detached};
 use crate::process::payload::Payload;
+use crate::process::reap::{KeptChild, UNKNOWN};
 use crate::process::state::State;
 use crate::process::tree;
-use procession_shm::member::table::{Member, WATCHED};
+use procession_shm::member::table::Member;
 use procession_shm::{Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::fork_safe::mutex::ForkMutex;
-use procession_sys::primitive::{Ordering, futex_wait, futex_wake};
+use procession_sys::primitive::{Ordering, futex_wake};
 use procession_sys::process::exit_status::ExitStatus;
 use procession_sys::process::pidfd::PidFd;
-use procession_sys::wait::adaptive_spin::AdaptiveSpin;
-use procession_sys::wait::doorbell;
-use procession_sys::wait::futex::Woken;
 use procession_sys::wait::time::Deadline;
-use procession_sys::wait::wait_slices::WaitSlices;
-
-/// What a process's end is said to be when nobody can know it (as CPython does).
-pub const UNKNOWN: ExitStatus = ExitStatus::from_code(255);
-
-/// The number of the doorbell of a keeper that reaps for others.
-pub(crate) const KEEPER_BELL: u32 = 0;
 
 /// How long a look that does not wait gives the keeper to record an end that this
 /// process has already seen.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How long a caller that has waited for an end waits for the keeper to reap, so that
-/// the pid is nobody's when it goes on.
-const LAST_RITES: Duration = Duration::from_millis(20);
 
 /// Holds a process that this one has asked for.
 ///
@@ -303,67 +290,45 @@ impl ChildRecord {
         if let Some(status) = *self.status.lock() {
             return Ok(Some(status));
         }
-        let watching = self.watch(family);
+        let kept = self.kept(family);
+        let awaited = kept.as_ref().map(KeptChild::awaited);
         if !self.pidfd.wait(deadline)? {
             return Ok(None);
         }
-        drop(watching);
+        drop(awaited);
         let told = self.learn_exit(family, deadline.max(Deadline::after(GRACE)))?;
-        if told.is_some() {
-            self.wait_until_reaped(family);
+        if let (Some(_), Some(kept)) = (told, kept) {
+            kept.wait_until_reaped();
         }
         Ok(told)
     }
 
     /// Finds out how a process has ended, after its end.
     fn learn_exit(&self, family: &Family, deadline: Deadline) -> Result<Option<ExitStatus>> {
-        let told = if self.keeper == self.parent {
+        let Some(kept) = self.kept(family) else {
             // The lock keeps two threads from reaping: one would find nobody.
             let mut known = self.status.lock();
             if known.is_none() {
                 *known = self.reap(family)?;
             }
             return Ok(*known);
-        } else {
-            self.hear_of_exit(family, deadline)?
         };
+        let told = kept.learn_exit(deadline)?;
         if let Some(status) = told {
-            self.tell_keeper(family, status);
             family.reclaim(self.stamp);
             *self.status.lock() = Some(status);
         }
         Ok(told)
     }
 
-    /// Tells a keeper that it need not keep the process a zombie for us, as long
-    /// as the result is held.
-    fn watch<'f>(&self, family: &'f Family) -> Option<Watching<'f>> {
-        let is_served = self.keeper != self.parent;
-        let member = self.member(family).filter(|_| is_served)?;
-        // Relaxed here and below: a hint; without it there is a zombie, and a ring.
-        member.flags.fetch_or(WATCHED, Ordering::Relaxed);
-        Some(Watching(member))
-    }
-
-    /// Tells a keeper that leaves the process unreaped that we know of the end.
-    fn tell_keeper(&self, family: &Family, status: ExitStatus) {
-        let member = family.member(self.stamp);
-        let told = status.to_wait_status() as u32;
-        if member.exit.see(self.stamp.generation(), told) {
-            // Without memory to ring with, it looks at its next event.
-            let _ = doorbell::ring(family.id(), self.keeper.raw(), KEEPER_BELL);
-        }
-    }
-
-    /// Waits for a keeper that has left the process unreaped for us.
-    fn wait_until_reaped(&self, family: &Family) {
-        let member = family.member(self.stamp);
-        let deadline = Deadline::after(LAST_RITES);
-        while let Some(word) = member.exit.kept(self.stamp.generation()) {
-            if futex_wait(member.exit.futex(), word, deadline) != Woken::Changed {
-                return;
-            }
-        }
+    /// Returns what a keeper and this process do about the end, if there is a keeper.
+    fn kept<'a>(&'a self, family: &'a Family) -> Option<KeptChild<'a>> {
+        (self.keeper != self.parent).then_some(KeptChild {
+            family,
+            stamp: self.stamp,
+            keeper: self.keeper,
+            pidfd: &self.pidfd,
+        })
     }
 
     fn reap(&self, family: &Family) -> Result<Option<ExitStatus>> {
@@ -378,48 +343,6 @@ impl ChildRecord {
         };
         family.reclaim(self.stamp);
         Ok(Some(status))
-    }
-
-    /// Waits until the keeper has recorded the end, or is gone itself.
-    fn hear_of_exit(&self, family: &Family, deadline: Deadline) -> Result<Option<ExitStatus>> {
-        let member = family.member(self.stamp);
-        let recorded = || {
-            let word = member.exit.status(self.stamp.generation())?;
-            Some(ExitStatus::from_wait_status(i32::try_from(word).ok()?))
-        };
-        // The keeper of a child that has ended was woken at the same instant as we were.
-        AdaptiveSpin::new().spin(|| recorded().is_some());
-        if let Some(status) = recorded() {
-            return Ok(Some(status));
-        }
-        // The keeper may be in the middle of a fork; the kernel knows, too.
-        if let Some(status) = self.pidfd.exit_info() {
-            return Ok(Some(status));
-        }
-        loop {
-            let slice = WaitSlices::for_answer().end(deadline);
-            let woken = futex_wait(member.exit.futex(), 0, slice);
-            if let Some(status) = recorded() {
-                return Ok(Some(status));
-            }
-            if family.is_dead(self.keeper) {
-                // It may have recorded the end right before its own.
-                let status = recorded().or_else(|| self.pidfd.exit_info());
-                return Ok(Some(status.unwrap_or(UNKNOWN)));
-            }
-            if woken == Woken::Interrupted {
-                return Err(Error::new(
-                    ErrorKind::Interrupted,
-                    format!(
-                        "a signal arrived during the wait for process {}",
-                        self.pidfd.pid()
-                    ),
-                ));
-            }
-            if deadline.has_passed() {
-                return Ok(None);
-            }
-        }
     }
 
     /// Returns the entry in the member table while it is this process's.
@@ -438,15 +361,6 @@ impl ChildRecord {
         let len = member.outcome_len.load(Ordering::Relaxed);
         // Reclaim has made the block ours.
         Payload::claim((offset, len)).ok()
-    }
-}
-
-/// Says for as long as it lives that the parent waits for a child's end.
-struct Watching<'f>(&'f Member);
-
-impl Drop for Watching<'_> {
-    fn drop(&mut self) {
-        self.0.flags.fetch_and(!WATCHED, Ordering::Relaxed);
     }
 }
 

@@ -12,6 +12,7 @@ pub mod current;
 pub mod payload;
 
 mod detached;
+pub(crate) mod reap;
 mod tree;
 
 pub use child::Child;

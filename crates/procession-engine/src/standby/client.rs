@@ -6,7 +6,8 @@
 use crate::launch::spawn::{Image, Program, Starter, spawn_server};
 use crate::launch::spec::LaunchSpec;
 use crate::process::Child;
-use crate::process::child::{KEEPER_BELL, KILL, UNKNOWN};
+use crate::process::child::KILL;
+use crate::process::reap::{KEEPER_BELL, UNKNOWN};
 use crate::standby::KILL_TIME;
 use crate::standby::claim::{Claim, Spares};
 use crate::standby::prebooted;

@@ -17,7 +17,6 @@ mod table;
 pub mod client;
 pub mod join;
 pub mod server;
-mod zombies;
 
 pub use claim::{Claim, Spare};
 pub use client::ForkServer;

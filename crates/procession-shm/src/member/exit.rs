@@ -1,7 +1,6 @@
-//! The exit handshake: a word by which a member's keeper tells its parent of the exit.
+//! The word of the reap handshake between a member's keeper and its parent.
 //!
-//! A keeper that is not the parent leaves the process unreaped until the parent knows of
-//! the exit; `standby/README.md` of the engine describes the protocol.
+//! The module `process::reap` of the engine describes the protocol, and has both sides.
 
 use crate::lock::half_word::low_half;
 use procession_sys::primitive::{AtomicU64, Half, Ordering, futex_wake};
@@ -12,8 +11,10 @@ const RECORDED: u64 = 0x1_0000;
 const SEEN: u64 = 0x2_0000;
 /// Set while the keeper leaves the process unreaped, as a zombie.
 const KEPT: u64 = 0x4_0000;
+/// Set while the parent waits for the exit: then it uses the pid for nothing else.
+const AWAITED: u64 = 0x8_0000;
 
-/// Holds a generation (high half), three flags, and the wait status (16 bits).
+/// Holds a generation (high half), four flags, and the wait status (16 bits).
 ///
 /// Each call names the generation of the member that it means; if the slot has another
 /// generation by now, a call changes nothing.
@@ -38,11 +39,29 @@ impl ExitWord {
 
     /// Records a wait status on behalf of the keeper, which then leaves the process unreaped
     /// until the parent knows of the exit. Returns false if the parent knows of it already,
-    /// or has given the slot back.
+    /// waits for it, or has given the slot back.
     pub fn keep(&self, generation: u32, wait_status: u32) -> bool {
         let told = RECORDED | u64::from(wait_status & 0xffff) | KEPT;
-        self.change(generation, |word| (word & SEEN == 0).then_some(word | told))
-            .is_some()
+        self.change(generation, |word| {
+            (word & (SEEN | AWAITED) == 0).then_some(word | told)
+        })
+        .is_some()
+    }
+
+    /// Notes that the parent waits for the exit, or does so no more.
+    pub fn set_awaited(&self, generation: u32, is_awaited: bool) {
+        let change = |word| match is_awaited {
+            true => word | AWAITED,
+            false => word & !AWAITED,
+        };
+        // Nobody waits for this.
+        let _ = self.update(generation, |word| Some(change(word)));
+    }
+
+    /// Tells whether the parent waits for the exit.
+    pub fn is_awaited(&self, generation: u32) -> bool {
+        self.load(generation)
+            .is_some_and(|word| word & AWAITED != 0)
     }
 
     /// Notes that the parent knows of the exit; tells whether the parent has to notify the
@@ -79,7 +98,14 @@ impl ExitWord {
         (word & KEPT != 0).then_some(word as u32)
     }
 
-    /// Returns the futex that is woken after each change; its value is 0 until the first.
+    /// Returns the value of the [futex](Self::futex) while no status is recorded, for waiting
+    /// until one is.
+    pub fn unrecorded(&self, generation: u32) -> Option<u32> {
+        let word = self.load(generation)?;
+        (word & RECORDED == 0).then_some(word as u32)
+    }
+
+    /// Returns the futex that is woken after each change but those of who waits.
     pub fn futex(&self) -> &Half {
         low_half(&self.0)
     }
@@ -91,18 +117,22 @@ impl ExitWord {
 
     /// Changes the word and wakes all who wait on it; returns the word as it was before.
     fn change(&self, generation: u32, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let before = self.update(generation, change)?;
+        futex_wake(self.futex(), u32::MAX);
+        Some(before)
+    }
+
+    fn update(&self, generation: u32, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         // Release pairs with the Acquire in `load`.
-        let before = self
+        let updated = self
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                 match (word >> 32) as u32 == generation {
                     true => change(word),
                     false => None,
                 }
-            })
-            .ok()?;
-        futex_wake(self.futex(), u32::MAX);
-        Some(before)
+            });
+        updated.ok()
     }
 }
 
@@ -143,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn a_process_whose_parent_waits_is_not_kept() {
+        let exit = exit();
+        exit.set_awaited(3, true);
+        assert!(exit.is_awaited(3) && !exit.is_awaited(2));
+        assert!(!exit.keep(3, 7) && exit.unrecorded(3).is_some());
+        exit.set_awaited(3, false);
+        assert!(exit.keep(3, 7) && exit.unrecorded(3).is_none());
+    }
+
+    #[test]
     fn a_process_whose_end_was_seen_is_not_kept() {
         let exit = exit();
         assert!(!exit.see(3, 7));
@@ -165,12 +205,26 @@ mod loom_tests {
     /// after the parent knows of its exit, and the parent learns that it was reaped.
     #[test]
     fn an_ended_process_is_reaped_once_its_parent_knows() {
-        loom::model(|| {
+        reaped_once_the_parent_knows(false);
+    }
+
+    /// The same if the parent waits for a while.
+    #[test]
+    fn an_ended_process_is_reaped_once_its_parent_knows_or_while_it_waits() {
+        reaped_once_the_parent_knows(true);
+    }
+
+    fn reaped_once_the_parent_knows(waits: bool) {
+        loom::model(move || {
             let exit = Arc::new(ExitWord(AtomicU64::new(3 << 32)));
             let bell = Arc::new(AtomicBool::new(false));
             let parent = {
                 let (exit, bell) = (exit.clone(), bell.clone());
                 thread::spawn(move || {
+                    if waits {
+                        exit.set_awaited(3, true);
+                        exit.set_awaited(3, false);
+                    }
                     if exit.see(3, 7) {
                         bell.store(true, Ordering::Release);
                     }
@@ -185,9 +239,12 @@ mod loom_tests {
                 }
                 assert!(exit.is_seen(3));
                 exit.reaped(3);
+            } else {
+                assert!(waits || exit.is_seen(3));
+                exit.record(3, 7);
             }
-            assert!(exit.is_seen(3));
             parent.join().unwrap();
+            assert!(exit.is_seen(3));
             assert_eq!(exit.status(3), Some(7));
         });
     }

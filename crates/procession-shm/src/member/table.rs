@@ -17,9 +17,6 @@ pub const DAEMON: u32 = 1;
 pub const SPARE: u32 = 2;
 /// The process has finished its startup and runs what it was started for.
 pub const BOOTED: u32 = 4;
-/// The parent is waiting for the process to end right now.
-pub const WATCHED: u32 = 8;
-
 /// Bytes of a name that the table keeps.
 const NAME_BYTES: usize = 32;
 
@@ -31,7 +28,7 @@ pub struct Member {
     state: AtomicU64,
     /// Generation, and the boot time in milliseconds when the process joined.
     seen: AtomicU64,
-    /// The exit handshake.
+    /// The reap handshake.
     pub exit: ExitWord,
     /// Offset of the block with the outcome of the process's function, or 0.
     pub outcome: AtomicU64,
@@ -45,7 +42,7 @@ pub struct Member {
     pub parent: AtomicU32,
     /// Stamp of the process that reaps this one, where that is not the parent.
     pub keeper: AtomicU32,
-    /// [`DAEMON`], [`SPARE`], [`BOOTED`], [`WATCHED`].
+    /// [`DAEMON`], [`SPARE`], [`BOOTED`].
     pub flags: AtomicU32,
     /// 1 once the process was asked to stop; a futex.
     pub stop: AtomicU32,
