@@ -9,8 +9,8 @@
 //! the same [`ExecutionContext`]. A different start throws all spares away, because later
 //! starts will most likely be like that one.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,32 +56,44 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The spares of this process; empty in a forked copy.
 static PREBOOTED: ForkMutex<Prebooted> = ForkMutex::new(Prebooted {
-    kind: None,
+    demand: None,
     kept: Vec::new(),
     ended: Vec::new(),
     spares: None,
-    demand: 0,
-    last_start: None,
-    thread: None,
+    booter: None,
 });
 
-/// Changes when the thread that boots spares shall end.
-static ROUND: AtomicU32 = AtomicU32::new(0);
-
 struct Prebooted {
-    /// The program and context of all spares.
-    kind: Option<ImageKey>,
+    /// What is wanted; nothing without a start since the last quiet time.
+    demand: Option<Demand>,
     kept: Vec<PrebootedImage>,
     /// Spares that have ended or will, to be reclaimed by a thread of the program.
     ended: Vec<PrebootedImage>,
     /// The object of spares, made when the first is wanted.
     spares: Option<Spares>,
-    /// How many spares are wanted: the starts of this kind since the last quiet time, up to
-    /// [`most`].
-    demand: usize,
-    last_start: Option<Instant>,
-    thread: Option<MaskedThread>,
+    booter: Option<Booter>,
 }
+
+/// What the starts since the last quiet time ask for.
+struct Demand {
+    /// The program and context of all spares.
+    kind: ImageKey,
+    /// How many starts there were, up to [`most`]: so many spares are wanted.
+    starts: usize,
+    last_start: Instant,
+}
+
+/// The thread that boots spares.
+struct Booter {
+    thread: MaskedThread,
+    stop: Arc<StopWord>,
+}
+
+/// Tells a booter to end. It is told under the lock of [`PREBOOTED`], by whoever takes it out
+/// of there; so a booter that has not been told, and looks under the lock, is the one that is
+/// in there.
+#[derive(Debug, Default)]
+struct StopWord(AtomicU32);
 
 /// A spare. No descriptor of it is kept before it is claimed.
 struct PrebootedImage {
@@ -92,6 +104,22 @@ struct PrebootedImage {
     slot: usize,
     /// The guardian between this process and the spare, until the spare is claimed or ended.
     aside: Option<Guardian>,
+}
+
+impl StopWord {
+    fn is_told(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    fn tell(&self) {
+        self.0.store(1, Ordering::Relaxed);
+        futex::wake(&self.0, 1, Scope::Private);
+    }
+
+    /// Sleeps until the booter is told, or the time is over.
+    fn wait(&self, time: Duration) {
+        futex::wait(&self.0, 0, Deadline::after(time), Scope::Private);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +153,7 @@ fn make_room() -> bool {
     let is_some = {
         let state = PREBOOTED.lock();
         // A spare that is ending still takes room, too.
-        state.thread.is_some() || !state.kept.is_empty() || !state.ended.is_empty()
+        state.booter.is_some() || !state.kept.is_empty() || !state.ended.is_empty()
     };
     if is_some {
         clear();
@@ -138,11 +166,11 @@ pub fn clear() {
     pause();
     let (kept, ended, spares) = {
         let mut state = PREBOOTED.lock();
-        state.forget_demand();
+        state.demand = None;
         let kept = std::mem::take(&mut state.kept);
         (kept, std::mem::take(&mut state.ended), state.spares.clone())
     };
-    clear_away(kept.into_iter().chain(ended));
+    clear_away(kept.into_iter().chain(ended), spares.as_ref());
     drop(spares);
     let mut state = PREBOOTED.lock();
     if state.kept.is_empty() && state.ended.is_empty() {
@@ -152,10 +180,11 @@ pub fn clear() {
 
 /// Ends the thread that boots spares, until the next start: forking is safer without it.
 fn pause() {
-    ROUND.fetch_add(1, Ordering::Relaxed);
-    futex::wake(&ROUND, 1, Scope::Private);
-    let thread = PREBOOTED.lock().thread.take();
-    if let Some(thread) = thread {
+    let booter = {
+        let mut state = PREBOOTED.lock();
+        state.booter.take().inspect(|booter| booter.stop.tell())
+    };
+    if let Some(Booter { thread, .. }) = booter {
         thread.unpark();
         thread.join();
     }
@@ -195,26 +224,26 @@ fn take(program: &Program, with_fds: bool) -> Option<Claim> {
         program: program.clone(),
         context,
     };
-    let is_other = PREBOOTED
-        .lock()
-        .kind
-        .as_ref()
-        .is_some_and(|before| *before != kind);
-    if is_other {
+    let is_other = |before: &Demand| before.kind != kind;
+    if PREBOOTED.lock().demand.as_ref().is_some_and(is_other) {
         clear();
     }
     let mut state = PREBOOTED.lock();
     let mut ended = std::mem::take(&mut state.ended);
-    state.kind.get_or_insert_with(|| kind.clone());
-    state.last_start = Some(Instant::now());
-    state.demand = (state.demand + 1).min(most());
+    let starts = state.demand.as_ref().map_or(0, |before| before.starts);
+    state.demand = Some(Demand {
+        kind: kind.clone(),
+        starts: (starts + 1).min(most()),
+        last_start: Instant::now(),
+    });
     let claim = state.claim(with_fds, &mut ended);
-    if state.demand > 1 {
+    if starts > 0 {
         // On an error there are just no spares.
-        let _ = state.ensure_thread(kind);
+        let _ = state.ensure_booter(kind);
     }
+    let spares = state.spares.clone();
     drop(state);
-    clear_away(ended);
+    clear_away(ended, spares.as_ref());
     claim
 }
 
@@ -225,12 +254,6 @@ fn most() -> usize {
 }
 
 impl Prebooted {
-    fn forget_demand(&mut self) {
-        self.demand = 0;
-        self.kind = None;
-        self.last_start = None;
-    }
-
     /// Claims a spare, a parked one if possible; puts those that have died into `ended`.
     fn claim(&mut self, with_fds: bool, ended: &mut Vec<PrebootedImage>) -> Option<Claim> {
         let spares = self.spares.clone()?;
@@ -262,57 +285,59 @@ impl Prebooted {
         }
     }
 
-    /// Wakes the thread that boots spares, or starts it; before that, makes what the thread
-    /// must not make itself.
-    fn ensure_thread(&mut self, kind: ImageKey) -> Result<()> {
+    /// Wakes the booter, or starts one; before that, makes what it must not make itself.
+    fn ensure_booter(&mut self, kind: ImageKey) -> Result<()> {
         lifeline::prepare()?;
         if self.spares.is_none() {
             self.spares = Some(Spares::create()?);
         }
-        if let Some(thread) = &self.thread {
-            thread.unpark();
+        if let Some(booter) = &self.booter {
+            booter.thread.unpark();
             return Ok(());
         }
-        let round = ROUND.load(Ordering::Relaxed);
-        self.thread = Some(MaskedThread::start("spares", move || keep(round, &kind))?);
+        let stop = Arc::<StopWord>::default();
+        let theirs = Arc::clone(&stop);
+        let thread = MaskedThread::start("spares", move || keep(&theirs, &kind))?;
+        self.booter = Some(Booter { thread, stop });
         Ok(())
     }
 
     fn is_short(&self) -> bool {
-        self.kept.len() < self.demand
+        let wanted = self.demand.as_ref().map_or(0, |demand| demand.starts);
+        self.kept.len() < wanted
     }
 
     fn needed_until(&self) -> Instant {
-        self.last_start
-            .map_or_else(Instant::now, |start| start + KEEP_TIME)
+        let last = self.demand.as_ref().map(|demand| demand.last_start);
+        last.map_or_else(Instant::now, |start| start + KEEP_TIME)
     }
 }
 
 /// Boots spares while more are wanted than exist; returns when none was needed for some time,
-/// when few processes are allowed, or when the round has changed.
-fn keep(round: u32, kind: &ImageKey) {
+/// when few processes are allowed, or when it is told to.
+fn keep(stop: &StopWord, kind: &ImageKey) {
     let is_scarce = with_own_table(BOOTS, |_| Ok(rlimits::processes_are_scarce()));
     if is_scarce.unwrap_or(true) {
-        return retire(round);
+        return retire(stop);
     }
-    while ROUND.load(Ordering::Relaxed) == round {
+    while !stop.is_told() {
         let (is_short, until) = {
             let state = PREBOOTED.lock();
             (state.is_short(), state.needed_until())
         };
         if Instant::now() >= until {
-            return retire(round);
+            return retire(stop);
         }
         if !is_short {
             thread::park_timeout(until.saturating_duration_since(Instant::now()));
         } else {
-            let booted = await_idle(round).and_then(|is_wanted| match is_wanted {
-                true => boot(round, kind),
+            let booted = await_idle(stop).and_then(|is_wanted| match is_wanted {
+                true => boot(stop, kind),
                 false => Ok(()),
             });
             if booted.is_err() {
                 // It would fail again now; the next start tries again.
-                return retire(round);
+                return retire(stop);
             }
         }
     }
@@ -322,26 +347,24 @@ fn keep(round: u32, kind: &ImageKey) {
 ///
 /// Each look opens files of /proc, so it is done in a thread with descriptors of its own: in
 /// one for the whole wait, as the program's children boot meanwhile and need the processors.
-fn await_idle(round: u32) -> Result<bool> {
+fn await_idle(stop: &StopWord) -> Result<bool> {
     with_own_table(BOOTS, |_| {
         let mut pause = PAUSE;
-        while is_wanted(round) {
+        while is_wanted(stop) {
             if !is_busy() {
                 return Ok(true);
             }
-            futex::wait(&ROUND, round, Deadline::after(pause), Scope::Private);
+            stop.wait(pause);
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
         Ok(false)
     })
 }
 
-/// Tells whether the thread of a round shall boot another spare.
-fn is_wanted(round: u32) -> bool {
+/// Tells whether a booter shall boot another spare.
+fn is_wanted(stop: &StopWord) -> bool {
     let state = PREBOOTED.lock();
-    ROUND.load(Ordering::Relaxed) == round
-        && state.is_short()
-        && Instant::now() < state.needed_until()
+    !stop.is_told() && state.is_short() && Instant::now() < state.needed_until()
 }
 
 /// Tells whether the family has something to do for each processor that this
@@ -371,22 +394,22 @@ fn is_busy() -> bool {
 }
 
 /// Ends the spares and the calling thread.
-fn retire(round: u32) {
+fn retire(stop: &StopWord) {
     let kept = {
         let mut state = PREBOOTED.lock();
-        if ROUND.load(Ordering::Relaxed) != round {
+        if stop.is_told() {
             return;
         }
-        state.forget_demand();
+        state.demand = None;
         std::mem::take(&mut state.kept)
     };
     end_unreclaimed(kept);
     // Not earlier: `make_room` waits for this thread to end the spares.
     let mut state = PREBOOTED.lock();
-    if ROUND.load(Ordering::Relaxed) == round {
-        let thread = state.thread.take();
+    if !stop.is_told() {
+        let booter = state.booter.take();
         drop(state);
-        drop(thread);
+        drop(booter);
     }
 }
 
@@ -411,7 +434,7 @@ fn end_unreclaimed(mut kept: Vec<PrebootedImage>) {
 const BOOTS: &str = "boots a spare";
 
 /// Boots one spare.
-fn boot(round: u32, kind: &ImageKey) -> Result<()> {
+fn boot(stop: &StopWord, kind: &ImageKey) -> Result<()> {
     let spares = PREBOOTED.lock().spares.clone();
     let spares = spares
         .ok_or_else(|| Error::new(ErrorKind::Stale, "this process keeps no standby processes"))?;
@@ -427,7 +450,7 @@ fn boot(round: u32, kind: &ImageKey) -> Result<()> {
     };
     reservation.keep();
     let mut state = PREBOOTED.lock();
-    if is_same && ROUND.load(Ordering::Relaxed) == round {
+    if is_same && !stop.is_told() {
         state.kept.push(kept);
         return Ok(());
     }
@@ -516,9 +539,8 @@ impl PrebootedImage {
     }
 
     /// Ends the process and reclaims it; returns itself if that has to be tried again.
-    fn end(mut self) -> Option<Self> {
-        let spares = PREBOOTED.lock().spares.clone();
-        let place = spares.as_ref().and_then(|spares| self.place(spares));
+    fn end(mut self, spares: Option<&Spares>) -> Option<Self> {
+        let place = spares.and_then(|spares| self.place(spares));
         if !self.kill() {
             // Without a descriptor to kill it by, the dismissed spare ends by itself.
             place.inspect(|place| place.dismiss());
@@ -533,8 +555,9 @@ impl PrebootedImage {
 }
 
 /// Ends spares and reclaims them.
-fn clear_away(kept: impl IntoIterator<Item = PrebootedImage>) {
-    let mut left: Vec<_> = kept.into_iter().filter_map(PrebootedImage::end).collect();
+fn clear_away(kept: impl IntoIterator<Item = PrebootedImage>, spares: Option<&Spares>) {
+    let left = kept.into_iter().filter_map(|image| image.end(spares));
+    let mut left: Vec<_> = left.collect();
     if !left.is_empty() {
         PREBOOTED.lock().ended.append(&mut left);
     }
@@ -561,9 +584,9 @@ extern "C" fn after_fork_in_parent() {
 extern "C" fn after_fork_in_child() {
     PREBOOTED.free_after_fork();
     let mut state = PREBOOTED.lock();
-    state.forget_demand();
-    if let Some(thread) = state.thread.take() {
-        thread.forget();
+    state.demand = None;
+    if let Some(booter) = state.booter.take() {
+        booter.thread.forget();
     }
     // The spares belong to the parent.
     let kept = std::mem::take(&mut state.kept);
