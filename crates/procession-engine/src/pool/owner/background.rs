@@ -10,10 +10,10 @@ use crate::pool::api::outcome::Sink;
 use crate::pool::owner::core::PoolCore;
 use crate::pool::owner::event_loop::Round;
 use crate::pool::owner::leadership::{Entered, this_thread};
-use crate::pool::owner::scheduler::Phase;
+use crate::pool::owner::scheduler::{Collector, Phase};
 use procession_sys::error::Result;
 use procession_sys::process::fork::refusal;
-use procession_sys::wait::futex::{self, Scope};
+use procession_sys::wait::futex::{self, Scope, Woken};
 use procession_sys::wait::time::Deadline;
 
 /// How long nobody must have led before the collector takes the lead.
@@ -25,11 +25,11 @@ const IDLE: Duration = Duration::from_millis(100);
 /// Makes a collector run for as long as results are owed.
 pub(crate) fn ensure_running<S: Sink>(shared: &Arc<PoolCore<S>>) -> Result<()> {
     let mut state = shared.lock();
-    if state.collector_wanted || matches!(state.phase, Phase::Ended(_)) {
+    if state.collector == Collector::Wanted || matches!(state.phase, Phase::Ended(_)) {
         return Ok(());
     }
-    state.collector_wanted = true;
-    if state.collector_runs {
+    if state.collector == Collector::Idle {
+        state.collector = Collector::Wanted;
         drop(state);
         shared.wake_collector();
         return Ok(());
@@ -39,71 +39,104 @@ pub(crate) fn ensure_running<S: Sink>(shared: &Arc<PoolCore<S>>) -> Result<()> {
         .name("procession-pool".into())
         .spawn(move || collect(&theirs))
         .map_err(|e| refusal("start the thread that collects results", e))?;
-    state.collector_runs = true;
+    state.collector = Collector::Wanted;
     *shared.collector() = Some(thread);
     Ok(())
 }
 
+/// How the collector waits before it takes the lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Until nobody has led for a grace.
+    Grace,
+    /// Until the lead is given up: one and the same may have lasted for a whole grace.
+    Lead,
+    /// Not at all: it has led to the end the last time, as no caller came.
+    Not,
+}
+
+/// What the collector is needed for.
+enum Need {
+    /// Results are owed. Its futex had this value before.
+    Results(u32),
+    /// A worker may have been idle for too long.
+    IdleWorkers,
+}
+
 fn collect<S: Sink>(shared: &PoolCore<S>) {
-    let me = this_thread();
-    let mut idle = false;
-    // Whether one and the same lead may have lasted for the latest nap.
-    let mut is_led = false;
-    // Whether it has led to the end the last time, as no caller came. Then it does not wait
-    // for one now.
-    let mut is_alone = false;
+    let mut wait = Wait::Grace;
+    while let Some(need) = until_needed(shared) {
+        wait = match need {
+            Need::Results(wake) => lead_if_nobody_does(shared, wait, wake),
+            // Whoever leads then ends the idle workers, and has this thread reap them.
+            Need::IdleWorkers => lead(shared).unwrap_or(wait),
+        };
+    }
+}
+
+/// Waits until there is something to do; `None` when the thread has to end.
+fn until_needed<S: Sink>(shared: &PoolCore<S>) -> Option<Need> {
+    let mut was_idle = false;
     loop {
         let wake = shared.collector_wake.load(Ordering::SeqCst);
         let mut state = shared.lock();
-        if matches!(state.phase, Phase::Ended(_)) {
-            state.collector_runs = false;
-            return;
+        if state.collector == Collector::Wanted && state.is_settled() {
+            state.collector = Collector::Idle;
         }
-        if state.is_settled() {
-            state.collector_wanted = false;
-        }
-        let wanted = state.collector_wanted;
-        // Until a worker may have been idle for too long.
-        let idle_left = state.idle_left().filter(|_| !wanted);
-        if !wanted && idle && idle_left.is_none() {
-            state.collector_runs = false;
-            return;
+        let is_wanted = state.collector == Collector::Wanted;
+        let idle_left = state.idle_left();
+        let is_over = was_idle && !is_wanted && idle_left.is_none();
+        if matches!(state.phase, Phase::Ended(_)) || is_over {
+            state.collector = Collector::Absent;
+            return None;
         }
         drop(state);
-        let at_once = wanted && is_alone;
-        let sleeps = wanted && is_led && shared.lead.begin_collector_sleep();
-        let wait = match (wanted, sleeps) {
-            (true, true) => Deadline::NEVER,
-            (true, false) => Deadline::after(GRACE),
-            (false, _) => Deadline::after(idle_left.unwrap_or(IDLE)),
-        };
-        let (epoch, given_up) = (shared.lead.epoch(), shared.lead.times_given_up());
-        if at_once {
-            idle = false;
-        } else {
-            let woken = futex::wait(&shared.collector_wake, wake, wait, Scope::Private);
-            if sleeps {
-                shared.lead.cancel_collector_sleep();
-            }
-            let timed_out = woken == futex::Woken::TimedOut;
-            idle = !wanted && timed_out;
-            is_led = wanted && timed_out && given_up == shared.lead.times_given_up();
+        if is_wanted {
+            return Some(Need::Results(wake));
         }
-        is_alone &= !wanted;
-        // Whoever leads then ends the idle workers, and has this thread reap them.
-        let is_time = idle && idle_left.is_some();
-        // Only if nobody has led during the nap: callers come back again and again.
-        let is_needed = wanted && epoch == shared.lead.epoch();
-        if (is_needed || is_time) && shared.lead.enter(me) == Entered::Taken {
-            let enough = || {
-                let state = shared.lock();
-                shared.lead.has_followers() || state.is_settled()
-            };
-            let _ = shared.lead_until(&enough, Deadline::NEVER, &mut Round::new(true));
-            is_alone = shared.lead.is_held_by(me) && !shared.lead.has_followers();
-            // The result says whether to wake the collector, which is this thread.
-            let _ = shared.lead.give_up(me);
-            is_led = false;
+        let deadline = Deadline::after(idle_left.unwrap_or(IDLE));
+        let woken = futex::wait(&shared.collector_wake, wake, deadline, Scope::Private);
+        was_idle = woken == Woken::TimedOut;
+        if was_idle && idle_left.is_some() {
+            return Some(Need::IdleWorkers);
         }
     }
+}
+
+/// Waits, and leads if nobody has led meanwhile; returns how to wait the next time.
+fn lead_if_nobody_does<S: Sink>(shared: &PoolCore<S>, wait: Wait, wake: u32) -> Wait {
+    let leadership = &shared.lead;
+    let sleeps = wait == Wait::Lead && leadership.begin_collector_sleep();
+    let (epoch, given_up) = (leadership.epoch(), leadership.times_given_up());
+    let mut next = Wait::Grace;
+    if wait != Wait::Not {
+        let deadline = match sleeps {
+            true => Deadline::NEVER,
+            false => Deadline::after(GRACE),
+        };
+        let woken = futex::wait(&shared.collector_wake, wake, deadline, Scope::Private);
+        if sleeps {
+            leadership.cancel_collector_sleep();
+        }
+        if woken == Woken::TimedOut && given_up == leadership.times_given_up() {
+            next = Wait::Lead;
+        }
+    }
+    // Only if nobody has led during the wait: callers come back again and again.
+    let led = (epoch == leadership.epoch()).then(|| lead(shared));
+    led.flatten().unwrap_or(next)
+}
+
+/// Leads until nothing is owed, if nobody does; returns how to wait the next time.
+fn lead<S: Sink>(shared: &PoolCore<S>) -> Option<Wait> {
+    let (leadership, me) = (&shared.lead, this_thread());
+    if leadership.enter(me) != Entered::Taken {
+        return None;
+    }
+    let enough = || leadership.has_followers() || shared.lock().is_settled();
+    let _ = shared.lead_until(&enough, Deadline::NEVER, &mut Round::new(true));
+    let is_alone = leadership.is_held_by(me) && !leadership.has_followers();
+    // The result says whether to wake the collector, which is this thread.
+    let _ = leadership.give_up(me);
+    Some(if is_alone { Wait::Not } else { Wait::Grace })
 }

@@ -25,7 +25,10 @@ impl<T> PoolState<T> {
 
     /// Kills the workers whose tasks have taken too long. The caller has read all replies that
     /// have arrived.
-    pub(crate) fn kill_overdue(&mut self) {
+    pub(crate) fn enforce_deadlines(&mut self) {
+        if self.outstanding.timed == 0 {
+            return;
+        }
         let now = boot_time();
         let mut back = Vec::new();
         for slot in &mut self.slots {
@@ -109,7 +112,7 @@ impl<S: Sink> PoolCore<S> {
             return Ok(0);
         }
         // A task that is done already is not cancelled.
-        let end = state.read(&mut outbox);
+        let end = state.read_replies(&mut outbox);
         let (count, sources) = state.cancel(which, running, &mut outbox);
         drop(state);
         for source in sources {

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use crate::pool::api::outcome::Sink;
 use crate::pool::api::starter::WorkerStarter;
 use crate::pool::owner::leadership::Leadership;
-use crate::pool::owner::scheduler::PoolState;
+use crate::pool::owner::scheduler::{PoolState, Sleeper};
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::WorkerSlot;
 use procession_shm::{Family, Stamp};
@@ -52,7 +52,7 @@ impl<S: Sink> PoolCore<S> {
     /// Wakes the leader if it sleeps, to look at the state again. The caller holds the mutex,
     /// or else the leader could fall asleep between the change and this call.
     pub(crate) fn wake_leader(&self, state: &PoolState<S::Token>) {
-        if self.lead.is_asleep() {
+        if state.sleeper != Sleeper::Nobody {
             state.watch.ring(self.family);
         }
     }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::pool::api::outcome::{Outbox, Sink};
 use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::api::starter::{WorkerProcess, WorkerSpec};
-use crate::pool::api::task::Task;
+use crate::pool::api::task::{Source, SourceStatus, Task};
 use crate::pool::owner::core::PoolCore;
 use crate::pool::owner::leadership::{Entered, interrupted, this_thread, timed_out};
-use crate::pool::owner::scheduler::{Outstanding, Phase};
+use crate::pool::owner::scheduler::{Outstanding, Phase, PoolState, Sleeper};
 use crate::pool::owner::supervisor::Wanted;
 use crate::pool::owner::watch::DOORBELL;
 use crate::pool::owner::worker_slot::{WorkerSlot, WorkerState};
@@ -105,11 +105,10 @@ impl<S: Sink> PoolCore<S> {
                 Entered::Refused(holder) => {
                     // A collector that is parked in epoll loses the lead without being woken.
                     let mut state = self.lock();
-                    let taken = state.collector_parked && self.lead.take_from(holder, me);
+                    let taken =
+                        state.sleeper == Sleeper::Collector && self.lead.take_from(holder, me);
                     if taken {
-                        state.collector_parked = false;
-                        state.request(Bell::Silent);
-                        self.lead.set_asleep(false);
+                        state.end_sleep();
                     }
                     taken
                 }
@@ -162,31 +161,15 @@ impl<S: Sink> PoolCore<S> {
 
     /// Does all that can be done now; tells whether it did anything.
     fn run_round(&self, round: &mut Round<S::Token>) -> Result<bool> {
-        let now = Instant::now();
-        if now - round.checked_exits > EXIT_CHECK {
-            round.checked_exits = now;
-            let watch = Arc::clone(&self.lock().watch);
-            self.renewed(watch.epoll.wait(&mut round.ready, Deadline::now()))?;
-        }
+        self.look_for_exits(round)?;
         let mut state = self.lock();
         if let Phase::Ended(end) = &state.phase {
             return Err(Error::new(ErrorKind::Closed, end.to_string()));
         }
-        for ready in round.ready.drain(..) {
-            if ready.key == DOORBELL {
-                state.watch.epoll.bell().drain();
-            } else if let Some(slot) = state.slots.iter().find(|slot| slot.key == ready.key) {
-                // Closing the descriptor would not remove it from the set: workers that were
-                // forked later have a copy.
-                state.watch.remove(slot.process.as_ref());
-                state.exits.push(ready.key);
-            }
-        }
-        let end = state.read(&mut round.outbox);
+        state.collect_exits(&mut round.ready);
+        let end = state.read_replies(&mut round.outbox);
         let end = end.or(state.collect_dead(&mut round.outbox));
-        if state.outstanding.timed > 0 {
-            state.kill_overdue();
-        }
+        state.enforce_deadlines();
         let end = end.or_else(|| state.setup_overrun());
         state.retire_idle();
         if let Some(end) = end {
@@ -203,33 +186,8 @@ impl<S: Sink> PoolCore<S> {
             state.retire_surplus();
         }
         drop(state);
-        if let Some((mut source, most)) = polled {
-            let status = source.fill(&mut round.tasks, most);
-            progress |=
-                !round.tasks.is_empty() || status != crate::pool::api::task::SourceStatus::More;
-            let mut state = self.lock();
-            if let Phase::Ended(end) = &state.phase {
-                // The pool has ended meanwhile, without these tasks.
-                let end = Arc::clone(end);
-                drop(state);
-                for task in round.tasks.drain(..) {
-                    round.outbox.ended(task.token, &end);
-                }
-                source.end(&end);
-            } else if source.is_cancelled() {
-                // It was cancelled while it was polled.
-                state.forget_polled();
-                drop(state);
-                for task in round.tasks.drain(..) {
-                    round.outbox.cancelled(task.token);
-                }
-                source.cancel();
-                progress = true;
-            } else {
-                let used_up = state.accept_batch(&mut round.tasks, source, status);
-                drop(state);
-                drop(used_up);
-            }
+        if let Some((source, most)) = polled {
+            progress |= self.fill_from(source, most, round);
         }
         if !round.outbox.is_empty() {
             round.outbox.deliver(&self.sink);
@@ -237,6 +195,53 @@ impl<S: Sink> PoolCore<S> {
         }
         progress |= self.start_missing(Wanted::Needed)?;
         Ok(progress)
+    }
+
+    /// Finds out which workers have ended, if the last look was a while ago.
+    fn look_for_exits(&self, round: &mut Round<S::Token>) -> Result<()> {
+        let now = Instant::now();
+        if now - round.checked_exits <= EXIT_CHECK {
+            return Ok(());
+        }
+        round.checked_exits = now;
+        let watch = Arc::clone(&self.lock().watch);
+        self.renewed(watch.epoll.wait(&mut round.ready, Deadline::now()))
+    }
+
+    /// Takes up to `most` tasks from a source, without the mutex; tells whether it had any,
+    /// or has said something new.
+    fn fill_from(
+        &self,
+        mut source: Box<dyn Source<S::Token>>,
+        most: usize,
+        round: &mut Round<S::Token>,
+    ) -> bool {
+        let status = source.fill(&mut round.tasks, most);
+        let progress = !round.tasks.is_empty() || status != SourceStatus::More;
+        let mut state = self.lock();
+        if let Phase::Ended(end) = &state.phase {
+            // The pool has ended meanwhile, without these tasks.
+            let end = Arc::clone(end);
+            drop(state);
+            for task in round.tasks.drain(..) {
+                round.outbox.ended(task.token, &end);
+            }
+            source.end(&end);
+        } else if source.is_cancelled() {
+            // It was cancelled while it was polled.
+            state.forget_polled();
+            drop(state);
+            for task in round.tasks.drain(..) {
+                round.outbox.cancelled(task.token);
+            }
+            source.cancel();
+            return true;
+        } else {
+            let used_up = state.accept_batch(&mut round.tasks, source, status);
+            drop(state);
+            drop(used_up);
+        }
+        progress
     }
 
     /// Sleeps until a worker rings or dies, or until the next check is due.
@@ -268,8 +273,10 @@ impl<S: Sink> PoolCore<S> {
             state.request(Bell::Silent);
             return Ok(Slept::Leading);
         }
-        self.lead.set_asleep(true);
-        state.collector_parked = round.is_collector;
+        state.sleeper = match round.is_collector {
+            true => Sleeper::Collector,
+            false => Sleeper::Caller,
+        };
         let watch = Arc::clone(&state.watch);
         drop(state);
         let waited = watch.epoll.wait(&mut round.ready, deadline.within(limit));
@@ -279,9 +286,7 @@ impl<S: Sink> PoolCore<S> {
             round.ready.clear();
             return Ok(Slept::Lost);
         }
-        self.lead.set_asleep(false);
-        state.collector_parked = false;
-        state.request(Bell::Silent);
+        state.end_sleep();
         round.checked_exits = Instant::now();
         if round.ready.is_empty() && waited.is_ok() {
             round.slept_in_vain = true;
@@ -391,7 +396,7 @@ impl<S: Sink> PoolCore<S> {
             return;
         }
         // Replies that the workers have published still count.
-        let _ = state.read(&mut outbox);
+        let _ = state.read_replies(&mut outbox);
         state.phase = Phase::Ended(Arc::clone(&end));
         let mut slots = std::mem::take(&mut state.slots);
         let dead = std::mem::take(&mut state.dead_workers);
@@ -409,7 +414,7 @@ impl<S: Sink> PoolCore<S> {
         end_workers(&processes);
         for slot in &mut slots {
             let mut prefetch = Default::default();
-            slot.read(&mut outbox, &mut prefetch);
+            slot.read_replies(&mut outbox, &mut prefetch);
             let (lost, back) = slot.take_unfinished();
             for task in lost {
                 outbox.lost_at_end(task, slot.process.pid(), &end);
@@ -432,6 +437,29 @@ impl<S: Sink> PoolCore<S> {
         self.lead.notify_followers();
         self.wake_collector();
         self.join_collector();
+    }
+}
+
+/// What a leader does about its sleep and what has woken it, under the mutex.
+impl<T> PoolState<T> {
+    /// Notes whose exits were reported, and takes the rings off the doorbell.
+    fn collect_exits(&mut self, ready: &mut Vec<Ready>) {
+        for ready in ready.drain(..) {
+            if ready.key == DOORBELL {
+                self.watch.epoll.bell().drain();
+            } else if let Some(slot) = self.slots.iter().find(|slot| slot.key == ready.key) {
+                // Closing the descriptor would not remove it from the set: workers that were
+                // forked later have a copy.
+                self.watch.remove(slot.process.as_ref());
+                self.exits.push(ready.key);
+            }
+        }
+    }
+
+    /// Notes that nobody sleeps on the doorbell any more.
+    fn end_sleep(&mut self) {
+        self.sleeper = Sleeper::Nobody;
+        self.request(Bell::Silent);
     }
 }
 

@@ -19,8 +19,6 @@ pub(crate) struct Leadership {
     /// Changes when followers should look again; they park on it.
     epoch: AtomicU32,
     followers: AtomicU32,
-    /// 1 while the leader sleeps on the doorbell, or is about to.
-    asleep: AtomicU32,
     /// How often the lead was given up.
     given_up: AtomicU32,
     /// 1 while the collector sleeps until the lead is given up, or is about to.
@@ -136,14 +134,6 @@ impl Leadership {
             Woken::TimedOut => Err(timed_out()),
             Woken::Interrupted => Err(interrupted()),
         }
-    }
-
-    pub(crate) fn set_asleep(&self, asleep: bool) {
-        self.asleep.store(u32::from(asleep), Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.asleep.load(Ordering::SeqCst) != 0
     }
 }
 

@@ -74,11 +74,29 @@ pub(crate) struct PoolState<T> {
     next_number: u64,
     tick: u64,
     pub next_key: u64,
-    /// Whether the collector has the lead and is parked in epoll; then it may lose the lead.
-    pub collector_parked: bool,
-    /// Whether the collector has to deliver results while no caller waits.
-    pub collector_wanted: bool,
-    pub collector_runs: bool,
+    pub sleeper: Sleeper,
+    pub collector: Collector,
+}
+
+/// Who sleeps on the doorbell, or is about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sleeper {
+    Nobody,
+    /// A thread that waits for something.
+    Caller,
+    /// The collector, which may lose the lead meanwhile.
+    Collector,
+}
+
+/// The background thread that leads while no caller does; see [`background`](super::background).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Collector {
+    /// There is no such thread.
+    Absent,
+    /// No results are owed; the thread ends soon.
+    Idle,
+    /// Results are owed.
+    Wanted,
 }
 
 /// A worker that has died, while its exit status is not known yet.
@@ -142,9 +160,8 @@ impl<T> PoolState<T> {
             tick: 0,
             // 0 is the doorbell.
             next_key: 1,
-            collector_parked: false,
-            collector_wanted: false,
-            collector_runs: false,
+            sleeper: Sleeper::Nobody,
+            collector: Collector::Absent,
         }
     }
 

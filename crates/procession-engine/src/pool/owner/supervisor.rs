@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::pool::api::outcome::{Death, Outbox};
 use crate::pool::api::pool_end::{PoolEnd, SetupOverrun};
 use crate::pool::owner::restart_budget::RestartBudget;
-use crate::pool::owner::scheduler::{DeadWorker, Outstanding, Phase, PoolState};
+use crate::pool::owner::scheduler::{Collector, DeadWorker, Outstanding, Phase, PoolState};
 use crate::pool::owner::worker_slot::{ReadSummary, WorkerSlot, WorkerState};
 use procession_sys::primitive::Ordering;
 use procession_sys::process::liveness::boot_time;
@@ -36,10 +36,10 @@ const BETWEEN_STARTS: Duration = Duration::from_millis(100);
 
 impl<T> PoolState<T> {
     /// Reads the replies of all workers; returns why the pool must end, if it must.
-    pub(crate) fn read(&mut self, outbox: &mut Outbox<T>) -> Option<PoolEnd> {
+    pub(crate) fn read_replies(&mut self, outbox: &mut Outbox<T>) -> Option<PoolEnd> {
         let mut end = None;
         for slot in &mut self.slots {
-            let summary = slot.read(outbox, &mut self.prefetch);
+            let summary = slot.read_replies(outbox, &mut self.prefetch);
             end = account(&mut self.outstanding, &mut self.restart_budget, summary).or(end);
         }
         end
@@ -55,7 +55,7 @@ impl<T> PoolState<T> {
             };
             let mut slot = self.slots.swap_remove(at);
             // The replies that it published before it died come first.
-            let summary = slot.read(outbox, &mut self.prefetch);
+            let summary = slot.read_replies(outbox, &mut self.prefetch);
             end = account(&mut self.outstanding, &mut self.restart_budget, summary).or(end);
             let (mut lost, back) = slot.take_unfinished();
             self.requeue(back);
@@ -227,8 +227,8 @@ impl<T> PoolState<T> {
     /// Tells whether the collector is to run though no result is owed: for workers that will
     /// end when they have been idle for long enough, or are ending for that.
     pub(crate) fn is_to_be_looked_after(&self) -> bool {
-        let has_retiring = self.has_retiring() && !self.collector_wanted;
-        let has_any = !self.slots.is_empty() && !self.collector_runs;
+        let has_retiring = self.has_retiring() && self.collector != Collector::Wanted;
+        let has_any = !self.slots.is_empty() && self.collector == Collector::Absent;
         self.idle_timeout.is_some() && (has_any || has_retiring)
     }
 

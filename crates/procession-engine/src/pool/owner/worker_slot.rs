@@ -16,13 +16,16 @@ use crate::pool::api::outcome::{KillReason, Lost, Outbox};
 use crate::pool::api::starter::WorkerProcess;
 use crate::pool::api::task::{Job, TaskBytes, TaskPolicy};
 use crate::pool::owner::prefetch::PrefetchEstimate;
-use crate::pool::shm::record::{ByteLocation, Content, ReplyKind, read_reply, write_task};
+use crate::pool::shm::record::{
+    ByteLocation, Content, ReplyKind, ReplyRecord, read_reply, write_task,
+};
 use crate::pool::shm::ring::Ring;
 use crate::pool::shm::task_clock::SETUP;
 use crate::pool::shm::worker_channel::{WorkerChannel, claim_result};
 use crate::process::child::KILL;
 use procession_shm::member::table::Stage;
 use procession_shm::{Block, Loans, Stamp};
+use procession_sys::error;
 use procession_sys::primitive::Ordering;
 
 /// Bytes of blocks above which a worker has no more than [`FEW`] tasks, however short they
@@ -277,7 +280,7 @@ impl<T> WorkerSlot<T> {
     }
 
     /// Reads the replies that have arrived.
-    pub(crate) fn read(
+    pub(crate) fn read_replies(
         &mut self,
         outbox: &mut Outbox<T>,
         prefetch: &mut PrefetchEstimate,
@@ -287,8 +290,6 @@ impl<T> WorkerSlot<T> {
         if tail == self.head {
             return summary;
         }
-        let family = self.channel.family();
-        let worker = self.process.stamp();
         if tail.wrapping_sub(self.head) > self.results.capacity() {
             self.give_up_on(tail);
         }
@@ -297,8 +298,6 @@ impl<T> WorkerSlot<T> {
                 self.give_up_on(tail);
                 break;
             };
-            let place = record.place;
-            let claim = || claim_result(place, worker, family.me());
             match record.kind {
                 ReplyKind::Ready => {
                     summary.ready = true;
@@ -306,48 +305,16 @@ impl<T> WorkerSlot<T> {
                         self.life = WorkerState::Ready;
                     }
                 }
-                ReplyKind::Failed => {
-                    let len = place.len as usize;
-                    summary.failed = Some(match place.in_block.then(claim) {
-                        // SAFETY: it is read up to here only below.
-                        None => unsafe { self.results.bytes(place.at, place.len) }.to_vec(),
-                        Some(Ok(block)) => block[..len].to_vec(),
-                        Some(Err(error)) => error.to_string().into_bytes(),
-                    });
-                }
+                ReplyKind::Failed => summary.failed = Some(self.report_at(record.place)),
                 ReplyKind::Reply(code) => {
-                    summary.done += 1;
-                    prefetch.learn(record.elapsed);
                     let Some(posted) = self.posted.pop_front() else {
-                        summary.done -= 1;
                         self.give_up_on(tail);
                         break;
                     };
-                    if posted.place.in_block {
-                        self.bytes -= posted.place.len;
-                    }
-                    if record.claimed {
-                        posted.block.map(Block::leak);
-                    }
+                    summary.done += 1;
                     summary.timed += usize::from(posted.policy.timeout.is_some());
-                    let token = posted.token;
-                    if let Some(kill_reason) = self.kill_reason {
-                        // The reply came too late. Its block, if it has one, is freed.
-                        let _block = place.in_block.then(claim);
-                        outbox.killed(token, kill_reason, self.process.pid());
-                    } else if place.in_block {
-                        match claim() {
-                            Ok(block) => {
-                                let len = place.len as usize;
-                                outbox.block(token, code, record.elapsed, block, len);
-                            }
-                            Err(error) => outbox.lost(token, error),
-                        }
-                    } else {
-                        // SAFETY: the same; the outbox copies them.
-                        let bytes = unsafe { self.results.bytes(place.at, place.len) };
-                        outbox.inline(token, code, record.elapsed, bytes);
-                    }
+                    prefetch.learn(record.elapsed);
+                    self.finish(posted, code, record, outbox);
                 }
             }
             self.head = next;
@@ -359,6 +326,47 @@ impl<T> WorkerSlot<T> {
         }
         self.channel.reply_queue.read_up_to(self.head);
         summary
+    }
+
+    /// Gives the outcome of a task that has a reply to the outbox.
+    fn finish(&mut self, posted: Posted<T>, code: u8, record: ReplyRecord, outbox: &mut Outbox<T>) {
+        if posted.place.in_block {
+            self.bytes -= posted.place.len;
+        }
+        if record.claimed {
+            posted.block.map(Block::leak);
+        }
+        let (token, place) = (posted.token, record.place);
+        if let Some(kill_reason) = self.kill_reason {
+            // The reply came too late. Its block, if it has one, is freed.
+            let _block = place.in_block.then(|| self.claim(place));
+            outbox.killed(token, kill_reason, self.process.pid());
+        } else if place.in_block {
+            match self.claim(place) {
+                Ok(block) => outbox.block(token, code, record.elapsed, block, place.len as usize),
+                Err(error) => outbox.lost(token, error),
+            }
+        } else {
+            // SAFETY: it is read up to here only later; the outbox copies them.
+            let bytes = unsafe { self.results.bytes(place.at, place.len) };
+            outbox.inline(token, code, record.elapsed, bytes);
+        }
+    }
+
+    /// Returns what a worker says that could not set itself up.
+    fn report_at(&self, place: ByteLocation) -> Vec<u8> {
+        match place.in_block.then(|| self.claim(place)) {
+            // SAFETY: it is read up to here only later.
+            None => unsafe { self.results.bytes(place.at, place.len) }.to_vec(),
+            Some(Ok(block)) => block[..place.len as usize].to_vec(),
+            Some(Err(error)) => error.to_string().into_bytes(),
+        }
+    }
+
+    /// Takes over the block with the bytes of a reply.
+    fn claim(&self, place: ByteLocation) -> error::Result<Block> {
+        let me = self.channel.family().me();
+        claim_result(place, self.process.stamp(), me)
     }
 
     /// Kills a worker that has written invalid replies; its task fails with its death.
