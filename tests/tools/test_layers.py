@@ -200,6 +200,11 @@ FAULTS = {
         "//! Sync.\nmod circle_a {\n    use crate::sync::lock::Lock;\n}\n",
         ":1: sync, sync::lock use one another",
     ),
+    "circle_of_files_in_a_tree_of_imports": (
+        f"{ENGINE}/sync/mod.rs",
+        "//! Sync.\nmod circle_b {\n    use crate::{\n        Task,\n        sync::{lock::{self, Lock}},\n    };\n}\n",
+        ":1: sync, sync::lock use one another",
+    ),
     "file_that_a_comment_names": (
         f"{ENGINE}/sync/event.rs",
         "//! Event; its words are in `gone.rs`, its lock is in `lock.rs`.\n",

@@ -37,7 +37,9 @@ KNOWN: dict[str, list[set[str]]] = {
     ],
 }
 
-_USE = re.compile(r"\bcrate((?:::\w+)+)(?:::\{([^;]*?)\})?")
+_ROOT = re.compile(r"\bcrate\s*::")
+_STEP = re.compile(r"\s*(\w+|\{|\*)\s*(::)?")
+_AFTER = re.compile(r"\s*(?:as\s+\w+\s*)?([,}])")
 _REEXPORT = re.compile(
     r"\bpub(?:\([^)]*\))? use (?:self::|crate::)?([\w:]+)::(?:\{([^;]*)\}|(\w+));"
 )
@@ -81,14 +83,44 @@ def _arrows(files: dict[str, RustFile]) -> dict[str, set[str]]:
     arrows: dict[str, set[str]] = {}
     for module, file in files.items():
         used = arrows.setdefault(module, set())
-        for match in _USE.finditer(file.shipped):
-            path = match[1].removeprefix("::").split("::")
-            for name in _WORD.findall(match[2]) if match[2] else [""]:
-                target = home([*path, name] if name else path)
+        for match in _ROOT.finditer(file.shipped):
+            for path in _paths(file.shipped, match.end())[0]:
+                target = home(path)
                 if target not in (None, module):
                     used.add(str(target))
     arrows.pop("", None)
     return arrows
+
+
+def _paths(code: str, at: int) -> tuple[list[list[str]], int]:
+    """Returns the paths of a name or of a tree of imports, and where it ends."""
+    path: list[str] = []
+    while step := _STEP.match(code, at):
+        if step[1] == "{":
+            paths, end = _group(code, step.end(1))
+            return [path + below for below in paths], end
+        if step[1] not in ("self", "*"):
+            path.append(step[1])
+        at = step.end()
+        if not step[2]:
+            break
+    return [path], at
+
+
+def _group(code: str, at: int) -> tuple[list[list[str]], int]:
+    """Returns the paths of all that is between braces, the first of which is behind us."""
+    found: list[list[str]] = []
+    while True:
+        paths, end = _paths(code, at)
+        # Nothing comes after a last comma.
+        found += paths if end > at else []
+        at = end
+        after = _AFTER.match(code, at)
+        if not after:
+            return found, at
+        at = after.end()
+        if after[1] == "}":
+            return found, at
 
 
 def _circles(arrows: dict[str, set[str]]) -> list[set[str]]:

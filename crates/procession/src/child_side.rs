@@ -1,8 +1,15 @@
 //! What a started process does: its role, and then its end.
+//!
+//! # Safety
+//! The fork server forks with one thread, which the engine checks before each fork.
+
+#![expect(unsafe_code, reason = "the fork server forks")]
 
 use procession_engine::process::{Payload, current as process};
+use procession_engine::standby::Server;
 use procession_engine::sys::attributes::environment;
 use procession_engine::sys::fd::stderr;
+use procession_engine::sys::process::fork::fork;
 
 use crate::codec::{self, Encoded};
 use crate::current::{self, Identity};
@@ -11,7 +18,7 @@ use crate::function::{EntryRef, Input};
 use crate::launch::{Launch, Role};
 use crate::outcome::{self, Ending, PanicOutput};
 use crate::start_method::{self, StartMethod};
-use crate::{pool, server};
+use crate::{pool, program, server};
 
 /// Exit code of a process whose function failed, as in `multiprocessing`.
 const FAILED: i32 = 1;
@@ -28,6 +35,19 @@ pub fn run_payload(payload: Option<&Payload>) -> ! {
     match done {
         Ok(never) => never,
         Err(error) => give_up(&error),
+    }
+}
+
+/// Is the server: forks others until it is ended.
+pub fn serve(server: Server) -> ! {
+    // What every child would have to find out for itself.
+    program::image();
+    // SAFETY: the engine has made sure that this is the only thread.
+    let served = server.serve(&mut || unsafe { fork() });
+    match served {
+        Ok(Some(received)) => run_payload(received.payload.as_ref()),
+        Ok(None) => std::process::exit(0),
+        Err(error) => give_up(&Error::from(error)),
     }
 }
 

@@ -15,17 +15,16 @@
 #![expect(unsafe_code, reason = "function pointers from addresses")]
 
 use std::fmt::Display;
-use std::sync::OnceLock;
 
 use procession_engine::ErrorKind;
 use procession_engine::shm::HandleSource;
-use procession_engine::sys::process::image::{Image, main_image};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
 use crate::error::{Error, Result};
 use crate::outcome::{self, ItemOutcome};
+use crate::program::image;
 
 /// Refuses to be compiled for a function that has captured something, or is only an
 /// address.
@@ -224,12 +223,6 @@ fn run_chunk<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
 unsafe fn bare_value<F>() -> F {
     // SAFETY: a dangling but aligned pointer to no bytes may be read.
     unsafe { std::ptr::NonNull::<F>::dangling().read() }
-}
-
-/// Returns this program's image, which is looked at once.
-pub fn image() -> &'static Image {
-    static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(main_image)
 }
 
 #[cfg(test)]

@@ -8,21 +8,15 @@
 #![expect(unsafe_code, reason = "a function that runs before main")]
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 
-use procession_engine::launch::Program;
 use procession_engine::launch::bootstrap::BootstrapArgument;
 use procession_engine::standby::{Joined, join};
 use procession_engine::sys::attributes::prctl::set_name;
-use procession_engine::{Error as EngineError, ErrorKind};
 
 use crate::child_side;
-use crate::error::{Error, Result};
-use crate::{function, server};
-
-/// Arguments with which the program reaches `init` when it is started anew.
-static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+use crate::error::Error;
+use crate::program;
 
 /// The first argument of a child of a test.
 const IN_TEST: &str = "--procession-child-of-a-test";
@@ -65,42 +59,6 @@ pub fn init_in_test() {
     ready(vec![name_of_program(), IN_TEST.into()]);
 }
 
-/// Tells whether processes can be started.
-pub fn check() -> Result<()> {
-    if !function::image().code.contains(&(init as fn() as usize)) {
-        return Err(EngineError::new(
-            ErrorKind::Unsupported,
-            "procession is part of a shared library here: a process that it starts would be the \
-             program that has loaded the library, which would run anew instead of turning into \
-             its task; start processes from a program of its own (in Python, by the package \
-             procession)",
-        )
-        .into());
-    }
-    if ARGUMENTS.get().is_some() {
-        return Ok(());
-    }
-    Err(EngineError::new(
-        ErrorKind::Uninitialised,
-        "procession::init() was not called: put it first in main, or write \
-         #[procession::main] above main, so that a started process turns into its task there \
-         instead of running the program again",
-    )
-    .into())
-}
-
-/// Returns how this program is started anew.
-pub fn program() -> Result<Program> {
-    check()?;
-    Ok(Program {
-        // The link leads to the very file that runs, even if it was replaced.
-        exe: PathBuf::from("/proc/self/exe"),
-        argv: ARGUMENTS.get().cloned().unwrap_or_default(),
-        env: None,
-        cwd: None,
-    })
-}
-
 fn name_of_program() -> OsString {
     std::env::args_os()
         .next()
@@ -110,8 +68,7 @@ fn name_of_program() -> OsString {
 /// Notes how to start the program anew, then turns into what this process was
 /// started for, if it was.
 fn ready(arguments: Vec<OsString>) {
-    // Several tests of one program each call this; any one of them will do.
-    let _ = ARGUMENTS.set(arguments);
+    program::reaches_init_by(arguments);
     if let Some(introduction) = BootstrapArgument::find(std::env::args_os()) {
         become_the_task(&introduction);
     }
@@ -138,7 +95,7 @@ fn become_the_task(introduction: &BootstrapArgument) -> ! {
     }
     match join(introduction).map_err(Error::from) {
         Ok(Joined::Process(received)) => child_side::run_payload(received.payload.as_ref()),
-        Ok(Joined::Server(server)) => server::serve(server),
+        Ok(Joined::Server(server)) => child_side::serve(server),
         Ok(Joined::Spare(_) | Joined::Unneeded) => child_side::give_up(&Error::invalid(
             "this program keeps no spares of its own, and yet was started as one",
         )),

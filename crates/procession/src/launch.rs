@@ -13,7 +13,7 @@ use crate::codec;
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
 use crate::start_method::StartMethod;
-use crate::{current, init, server};
+use crate::{current, program, server};
 
 /// Comes first in a child's payload; what its role needs follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ pub fn start<I: Serialize>(
     input: &I,
     what: impl Display,
 ) -> Result<engine::process::Child> {
-    init::check()?;
+    program::check()?;
     let server = match launch.method {
         StartMethod::Spawn => server::numbers(),
         StartMethod::ForkServer => server::ensure()?,
@@ -81,13 +81,13 @@ pub fn start<I: Serialize>(
     };
     match launch.method {
         StartMethod::ForkServer => server::start(orders),
-        _ => Ok(spawn(&program(&launch)?, orders)?),
+        _ => Ok(spawn(&program_for(&launch)?, orders)?),
     }
 }
 
 /// Returns this program, with what is in the child's environment besides.
-fn program(launch: &Launch) -> Result<Program> {
-    let mut program = init::program()?;
+fn program_for(launch: &Launch) -> Result<Program> {
+    let mut program = program::program()?;
     if !launch.env.is_empty() {
         let mut env: BTreeMap<_, _> = std::env::vars_os().collect();
         env.extend(launch.env.iter().cloned());

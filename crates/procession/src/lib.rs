@@ -98,6 +98,7 @@ mod self_describing;
 mod context;
 mod cpu_count;
 mod init;
+mod program;
 mod start_method;
 
 mod child;

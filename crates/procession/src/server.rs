@@ -4,24 +4,18 @@
 //! there. Processes that are started find the family's server by its handle.
 //!
 //! # Safety
-//! The server forks with one thread, which the engine checks before each fork. A copy by
-//! fork has one thread when it comes to know the server anew.
+//! A copy by fork has one thread when it comes to know the server anew.
 
-#![expect(
-    unsafe_code,
-    reason = "the server forks, and is known to copies by fork"
-)]
+#![expect(unsafe_code, reason = "the server is known to copies by fork")]
 
 use procession_engine::launch::LaunchSpec;
 use procession_engine::process::Child;
 use procession_engine::shm::Handle;
-use procession_engine::standby::{ForkServer, Server};
+use procession_engine::standby::ForkServer;
 use procession_engine::sys::fork_safe::mutex::{ForkGuard, ForkMutex};
-use procession_engine::sys::process::fork::fork;
 
-use crate::child_side;
-use crate::error::{Error, Result};
-use crate::{function, init};
+use crate::error::Result;
+use crate::program::program;
 
 /// The server that this process starts others by.
 static SERVER: ForkMutex<Known> = ForkMutex::new(Known {
@@ -58,7 +52,7 @@ impl Known {
 pub fn ensure() -> Result<Option<ServerHandle>> {
     let mut known = locked();
     let server = known.server();
-    server.ensure(&init::program()?, server_orders)?;
+    server.ensure(&program()?, server_orders)?;
     Ok(numbers_of(server))
 }
 
@@ -66,7 +60,7 @@ pub fn ensure() -> Result<Option<ServerHandle>> {
 pub fn start(orders: LaunchSpec<'static>) -> Result<Child> {
     let mut known = locked();
     let server = known.server();
-    Ok(server.start(&init::program()?, server_orders, orders)?)
+    Ok(server.start(&program()?, server_orders, orders)?)
 }
 
 /// Returns the handle of the server, if one runs.
@@ -94,19 +88,6 @@ pub unsafe fn inherit_by_fork(numbers: Option<ServerHandle>) {
             told: numbers,
             found: None,
         });
-    }
-}
-
-/// Is the server: forks others until it is ended.
-pub fn serve(server: Server) -> ! {
-    // What every child would have to find out for itself.
-    function::image();
-    // SAFETY: the engine has made sure that this is the only thread.
-    let served = server.serve(&mut || unsafe { fork() });
-    match served {
-        Ok(Some(received)) => child_side::run_payload(received.payload.as_ref()),
-        Ok(None) => std::process::exit(0),
-        Err(error) => child_side::give_up(&Error::from(error)),
     }
 }
 

@@ -15,11 +15,11 @@ use crate::codec;
 use crate::cpu_count::cpu_count;
 use crate::error::{Error, Result};
 use crate::function::{Callable, EntryRef, must_be_bare};
-use crate::init;
 use crate::launch::{self, Launch, Role};
 use crate::pool::call::Deliver;
 use crate::pool::pool::Pool;
 use crate::pool::worker::Setup;
+use crate::program;
 use crate::start_method::{self, StartMethod};
 
 /// Says how a pool is to be.
@@ -307,7 +307,7 @@ impl PoolBuilder {
             }),
             ..engine::Config::new(size)
         };
-        init::check()?;
+        program::check()?;
         let sink = Deliver { memory_limit };
         let pool = engine::Pool::new(config, sink, Box::new(starter))?;
         Ok(Pool::of(pool, self.terms))
