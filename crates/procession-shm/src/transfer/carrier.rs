@@ -4,7 +4,8 @@
 //! A handle in a message keeps its object alive by a count in the object's header.
 //! When a message is put into a queue, nobody knows which member will read it, or whether
 //! any member will. But the message's block always has exactly one owner: first the sender,
-//! then the queue, then the receiver. The same holds for messages of pipes and for results.
+//! then the queue, then the receiver. The same holds for messages of pipes, for results, and
+//! for what a process is started with.
 //! So the block itself lists the handles. When the block is freed, by its owner, by the
 //! reclaim of its owner, or with the queue, the objects that are still on the list are
 //! released.
