@@ -35,7 +35,11 @@ class Counted:
 @pytest.mark.parametrize("use", ["imap", "imap_unordered"])
 def test_endless_input_is_taken_as_results_are_fetched(mp, use) -> None:
     numbers = Counted()
-    with mp.Pool(2) as pool:
+    with mp.Pool(2, targets.initialize, (mp.Barrier(2), None)) as pool:
+        # Else a task may wait for a worker that starts until the other has done thousands.
+        assert (
+            len(set(pool.map(targets.initialized_number, range(2), chunksize=1))) == 2
+        )
         results = getattr(pool, use)(targets.square, numbers)
         got = [next(results) for _ in range(10)]
         # The pool has time for ten times as much.

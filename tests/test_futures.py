@@ -447,12 +447,15 @@ def test_callback_is_called_in_order_with_the_future(make) -> None:
     assert order[2:] == [(3, future)]
 
 
-def test_shutdown_waits_until_callbacks_were_called(make) -> None:
-    executor = make(1)
-    futures = [executor.submit(targets.add, number) for number in range(20)]
+def test_shutdown_waits_until_callbacks_were_called(make, gates) -> None:
+    executor = make(1, *gates)
+    futures = [executor.submit(targets.begin_and_wait)]
+    futures += [executor.submit(targets.add, number) for number in range(20)]
     called = []
+    # None of them is done before all have a callback, or the order would be any.
     for future in futures:
         future.add_done_callback(called.append)
+    gates[1].release()
     executor.shutdown()
     assert all(future.done() for future in futures)
     assert called == futures

@@ -26,14 +26,6 @@ KNOWN: dict[str, list[set[str]]] = {
     "procession": [
         # What is started, how, and what becomes of it there: to be parted.
         {"child", "current", "function", "launch", "outcome"},
-        # A pool makes calls and results, and each of these knows its pool.
-        {
-            "pool::async_result",
-            "pool::builder",
-            "pool::calls",
-            "pool::imap",
-            "pool::pool",
-        },
     ],
 }
 

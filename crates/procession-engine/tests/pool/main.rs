@@ -2,6 +2,7 @@
 
 mod cancel;
 mod death;
+mod feed;
 mod flow;
 mod life;
 mod speed;

@@ -349,7 +349,7 @@ impl Bench {
 }
 
 /// Calls what ends when a signal arrives, or may have, until it ends otherwise.
-fn uninterrupted(call: impl Fn() -> Result<()>) -> Result<()> {
+pub fn uninterrupted(call: impl Fn() -> Result<()>) -> Result<()> {
     loop {
         match call() {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

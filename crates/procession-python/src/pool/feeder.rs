@@ -1,115 +1,65 @@
 //! Tasks made of an iterator that may block: a thread of its own asks it.
 //!
-//! The thread runs ahead of the workers by a few tasks, kept in a buffer from
-//! which the pool takes them. When the buffer is empty the pool goes on without,
-//! until the thread has more.
+//! The thread runs ahead of the workers by a few tasks, which the pool takes from the engine's
+//! feed.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use procession_engine::pool::{Job, PoolEnd, Source, SourceStatus, Task, TaskBytes, TaskPolicy};
+use procession_engine::ErrorKind;
+use procession_engine::pool::{CutOff, EmptyFeed, FedCall, Feed, Job, Task, TaskBytes, TaskPolicy};
 use procession_engine::shm::Loans;
 use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 
-use crate::error::value_error;
+use crate::blocking::{nothing_yet, waiting};
+use crate::error::{to_python, value_error};
 use crate::pool::arrival::Arrival;
 use crate::pool::core::Core;
-use crate::pool::driver::Driver as _;
 use crate::pool::imap::IMapIterator;
-use crate::pool::message;
-use crate::pool::signal::Signal;
-use crate::pool::sink::{Call, Token};
+use crate::pool::sink::{Call, Deliver, Token};
 use crate::pool::source::Inputs;
-
-/// How many tasks wait in the buffer at the most.
-const AHEAD: usize = 64;
-
-/// How many bytes of tasks do, the last one not counted.
-const AHEAD_BYTES: usize = 1 << 20;
 
 /// Asks an iterator for inputs and makes tasks of them, in a thread of Python.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct Feeder {
-    core: Arc<Core>,
     stream: Py<IMapIterator>,
     job: Job,
     policy: TaskPolicy,
     inputs: Mutex<Option<Inputs>>,
-    shared: Arc<FeederState>,
-}
-
-#[derive(Default)]
-struct FeederState {
-    buffer: Mutex<Buffer>,
-    /// Tells the thread that there is room.
-    room: Signal,
-}
-
-#[derive(Default)]
-struct Buffer {
-    tasks: VecDeque<Task<Token>>,
-    bytes: usize,
-    /// How many inputs were taken from the iterator.
-    made: usize,
-    /// The iterator has ended.
-    complete: bool,
-    /// The pool found the buffer empty.
-    paused: bool,
-    /// The pool has ended.
-    ended: bool,
-}
-
-impl FeederState {
-    fn lock(&self) -> MutexGuard<'_, Buffer> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    feed: Feed<Deliver>,
 }
 
 impl Feeder {
     /// Announces to the pool that tasks will come.
     pub fn new(
-        core: Arc<Core>,
+        core: &Core,
         stream: Py<IMapIterator>,
         (job, policy): (Job, TaskPolicy),
         inputs: Inputs,
     ) -> procession_engine::Result<Self> {
-        let shared = Arc::new(FeederState::default());
-        core.engine.submit_source(Box::new(Fed {
-            shared: Arc::clone(&shared),
+        let fed = Fed {
             stream: Python::attach(|py| stream.clone_ref(py)),
             priority: policy.priority,
-        }))?;
+        };
+        let feed = core.engine.feed(Box::new(fed), EmptyFeed::IsAwaited)?;
         Ok(Self {
-            core,
             stream,
             job,
             policy,
             inputs: Mutex::new(Some(inputs)),
-            shared,
+            feed,
         })
     }
 
     /// Makes the next task; false at the end of the inputs.
     fn feed(&self, py: Python<'_>, inputs: &mut Inputs) -> PyResult<bool> {
-        let failed = |index, of_task, error| {
-            let arrival = Arrival {
-                of_task,
-                ..Arrival::error(py, error)
-            };
-            let mut buffer = self.shared.lock();
-            buffer.made = index + 1;
-            if !buffer.ended {
-                drop(buffer);
-                IMapIterator::arrive(self.stream.bind(py), index, arrival);
-            }
-        };
         let (index, chunk) = match inputs.next(py) {
             Ok(Some(found)) => found,
-            Ok(None) => return self.complete(py, inputs.taken()),
+            Ok(None) => return Ok(self.complete(py, inputs.taken())),
             Err(error) => {
-                failed(inputs.taken(), false, error);
-                return self.complete(py, inputs.taken() + 1);
+                let index = inputs.taken();
+                self.fail(py, index, Arrival::error(py, error));
+                return Ok(self.complete(py, index + 1));
             }
         };
         if let Some(count) = inputs.len_of_last(&chunk) {
@@ -119,33 +69,37 @@ impl Feeder {
         match inputs.pickle((index, &chunk), task) {
             Ok(task) => self.put(py, (index, chunk), task),
             Err(error) => {
-                failed(index, true, error);
+                let arrival = Arrival {
+                    of_task: true,
+                    ..Arrival::error(py, error)
+                };
+                self.fail(py, index, arrival);
                 Ok(true)
             }
         }
     }
 
-    /// Puts a task into the buffer when there is room; false when the pool has ended.
+    /// Gives the result of an input that cannot become a task.
+    fn fail(&self, py: Python<'_>, index: usize, arrival: Arrival) {
+        if self.feed.skip() {
+            IMapIterator::arrive(self.stream.bind(py), index, arrival);
+        }
+    }
+
+    /// Feeds the pool a task when there is room; false when the pool takes no more.
     fn put<'py>(
         &self,
         py: Python<'py>,
         (index, chunk): (usize, Bound<'py, PyAny>),
         (payload, loans): (TaskBytes, Loans),
     ) -> PyResult<bool> {
-        let has_room = || {
-            let buffer = self.shared.lock();
-            buffer.ended || buffer.tasks.len() < AHEAD && buffer.bytes < AHEAD_BYTES
-        };
-        if !has_room() {
-            self.shared.room.wait(py, &has_room, Deadline::NEVER)?;
+        if !self.feed.has_room() {
+            waiting(py, Deadline::NEVER, |until| {
+                let has_room = self.feed.wait_for_room(until)?;
+                has_room.then_some(()).ok_or_else(nothing_yet)
+            })?;
         }
-        let mut buffer = self.shared.lock();
-        if buffer.ended {
-            return Ok(false);
-        }
-        buffer.made = index + 1;
-        buffer.bytes += message::length(&payload);
-        buffer.tasks.push_back(Task {
+        let task = Task {
             token: Token {
                 call: Call::Stream(self.stream.clone_ref(py)),
                 index,
@@ -155,29 +109,21 @@ impl Feeder {
             job: Some(self.job.clone()),
             policy: self.policy,
             loans,
-        });
-        self.resume(buffer)?;
-        Ok(true)
+        };
+        match self.feed.put(task) {
+            // It waits without leading: results are delivered in the background.
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Closed => Ok(false),
+            Err(error) => Err(to_python(error)),
+        }
     }
 
-    fn complete(&self, py: Python<'_>, count: usize) -> PyResult<bool> {
-        let mut buffer = self.shared.lock();
-        buffer.complete = true;
-        let ended = buffer.ended;
-        self.resume(buffer)?;
-        if !ended {
+    /// Says how many tasks there are; returns that there are no more.
+    fn complete(&self, py: Python<'_>, count: usize) -> bool {
+        if self.feed.complete() {
             IMapIterator::set_length(self.stream.bind(py), count);
         }
-        Ok(false)
-    }
-
-    /// Has the pool look into the buffer again, if it went on without.
-    fn resume(&self, mut buffer: MutexGuard<'_, Buffer>) -> PyResult<()> {
-        if !std::mem::take(&mut buffer.paused) {
-            return Ok(());
-        }
-        drop(buffer);
-        self.core.resume()
+        false
     }
 }
 
@@ -212,39 +158,15 @@ impl Feeder {
     }
 }
 
-/// The buffer as the pool sees it.
+/// The iterator of results, as the feed of its tasks has it.
 struct Fed {
-    shared: Arc<FeederState>,
     stream: Py<IMapIterator>,
     priority: i32,
 }
 
-impl Source<Token> for Fed {
-    fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> SourceStatus {
-        if self.stream.get().is_full() {
-            return SourceStatus::Later;
-        }
-        let mut buffer = self.shared.lock();
-        let count = most.min(buffer.tasks.len());
-        tasks.extend(buffer.tasks.drain(..count));
-        buffer.bytes = buffer
-            .tasks
-            .iter()
-            .map(|task| message::length(&task.payload))
-            .sum();
-        let supply = match (buffer.tasks.is_empty(), buffer.complete) {
-            (true, true) => SourceStatus::Done,
-            (true, false) => {
-                buffer.paused = true;
-                SourceStatus::Later
-            }
-            (false, _) => SourceStatus::More,
-        };
-        drop(buffer);
-        if count > 0 {
-            self.shared.room.notify();
-        }
-        supply
+impl FedCall for Fed {
+    fn is_full(&self, tasks: usize) -> bool {
+        self.stream.get().is_full(tasks)
     }
 
     fn priority(&self) -> i32 {
@@ -255,34 +177,14 @@ impl Source<Token> for Fed {
         self.stream.get().is_cancelled()
     }
 
-    fn cancel(self: Box<Self>) {
-        self.stop(|py, call, index| Arrival::cancelled(py, &call.name(py, index)));
-    }
-
-    fn end(self: Box<Self>, end: &PoolEnd) {
-        self.stop(|py, _, _| Arrival::ended(py, end));
-    }
-}
-
-impl Fed {
-    /// Has the thread end, and says what becomes of the tasks in the buffer and of the
-    /// inputs that are left.
-    fn stop(&self, arrival: impl Fn(Python<'_>, &Call, usize) -> Arrival) {
-        let mut buffer = self.shared.lock();
-        buffer.ended = true;
-        let tasks = std::mem::take(&mut buffer.tasks);
-        let (complete, made) = (buffer.complete, buffer.made);
-        drop(buffer);
-        self.shared.room.notify();
+    fn cut_off(&self, tasks: usize, why: CutOff<'_>) {
         Python::try_attach(|py| {
-            for Task { token, .. } in tasks {
-                let arrival = arrival(py, &token.call, token.index);
-                token.call.arrive(py, token.index, arrival);
-            }
-            if !complete {
-                let call = Call::Stream(self.stream.clone_ref(py));
-                IMapIterator::cut_off(self.stream.bind(py), made, arrival(py, &call, made));
-            }
+            let stream = self.stream.bind(py);
+            let arrival = match why {
+                CutOff::Cancelled => Arrival::cancelled(py, &stream.get().name(py, tasks)),
+                CutOff::Ended(end) => Arrival::ended(py, end),
+            };
+            IMapIterator::cut_off(stream, tasks, arrival);
         });
     }
 }

@@ -1,8 +1,8 @@
 //! Results that are fetched one by one.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use procession_engine::pool::{Fetched, ResultOrder, ResultStream, StreamLimits};
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -69,79 +69,43 @@ struct ImapState {
     on_error: OnError,
     /// The place of the last task and how many inputs it has, once that is known.
     last: Option<(usize, usize)>,
-    ordered: bool,
-    /// What may be fetched.
-    items: VecDeque<Item>,
-    /// What has to wait for results before it, by place.
-    unsorted: HashMap<usize, Item>,
+    results: ResultStream<Item>,
     /// They are called when there is news: for who does not wait, but awaits it.
     wakers: Vec<Py<PyAny>>,
-    /// Bytes of `items` and `unsorted`.
-    bytes: usize,
-    /// There are so many results that no more tasks are made for now.
-    paused: bool,
     /// No more tasks are made, and none of those that have not begun will.
     cancelled: bool,
-    /// Nobody will fetch what comes.
-    closed: bool,
-    /// However many results there are, tasks are made: nobody will fetch any before
-    /// all are there.
-    unbounded: bool,
-    /// How many went into `items` so far.
-    index: usize,
-    /// How many there will be, once that is known.
-    length: Option<usize>,
 }
 
 /// A result that was not fetched yet.
 struct Item {
     success: bool,
     object: Py<PyAny>,
-    /// How many bytes it came in.
-    size: usize,
-}
-
-/// How many results are kept that nobody has fetched before no more tasks are made.
-const MOST: usize = 1024;
-
-/// How many bytes of them are.
-const MOST_BYTES: usize = 16 << 20;
-
-impl ImapState {
-    /// Tells whether there is a result to fetch, or will never be one.
-    fn has_news(&self) -> bool {
-        !self.items.is_empty() || self.closed || self.length == Some(self.index)
-    }
-
-    /// Tells whether there is room for `1 / part` of the results that are kept.
-    fn has_room(&self, part: usize) -> bool {
-        let count = self.items.len() + self.unsorted.len();
-        count < MOST / part && self.bytes < MOST_BYTES / part
-    }
 }
 
 impl IMapIterator {
     /// Makes an iterator and puts it into the pool's cache.
     pub fn create<'py>(
-        core: Option<Arc<dyn Driver>>,
+        core: Arc<dyn Driver>,
         pool: &Bound<'py, PyAny>,
         cache: &Bound<'py, PyDict>,
         (function, chunk): (&Bound<'py, PyAny>, usize),
         progress: Option<Py<PyAny>>,
-        ordered: bool,
+        (order, limits): (ResultOrder, Option<StreamLimits>),
     ) -> PyResult<Bound<'py, Self>> {
         let py = pool.py();
-        let this = Self::new(core, pool, cache, progress, ordered);
+        let results = ResultStream::new(order, limits);
+        let this = Self::new(Some(core), pool, cache, progress, results);
         {
             let mut state = this.state();
             state.function = Some(function.clone().unbind());
             state.chunk = chunk;
         }
-        let this = if ordered {
-            Bound::new(py, this)?
-        } else {
-            let class = PyClassInitializer::from(this).add_subclass(IMapUnorderedIterator);
-            Bound::new(py, class)?.into_super()
+        let this = match order {
+            ResultOrder::OfTasks => Bound::new(py, this)?,
+            ResultOrder::OfArrivals => {
+                let class = PyClassInitializer::from(this).add_subclass(IMapUnorderedIterator);
+                Bound::new(py, class)?.into_super()
+            }
         };
         cache.set_item(this.get().job, &this)?;
         Ok(this)
@@ -152,7 +116,7 @@ impl IMapIterator {
         pool: &Bound<'_, PyAny>,
         cache: &Bound<'_, PyDict>,
         progress: Option<Py<PyAny>>,
-        ordered: bool,
+        results: ResultStream<Item>,
     ) -> Self {
         Self {
             core,
@@ -168,17 +132,9 @@ impl IMapIterator {
                 chunk: 1,
                 on_error: OnError::default(),
                 last: None,
-                ordered,
-                items: VecDeque::new(),
-                unsorted: HashMap::new(),
+                results,
                 wakers: Vec::new(),
-                bytes: 0,
-                paused: false,
                 cancelled: false,
-                closed: false,
-                unbounded: false,
-                index: 0,
-                length: None,
             }),
         }
     }
@@ -237,35 +193,16 @@ impl IMapIterator {
             Self::show(slf, index, &arrival);
         }
         let arrival = slf.get().collected(slf.py(), index, arrival);
-        let mut state = slf.get().state();
-        // No more tasks are made, as nobody will get their results.
-        state.cancelled |= !arrival.success && state.on_error == OnError::Stop;
-        if state.closed {
-            state.index += 1;
-            Self::announce(slf, state);
-            return;
-        }
         let item = Item {
             success: arrival.success,
             object: arrival.object,
-            size: arrival.size,
         };
-        state.bytes += item.size;
-        if !state.ordered || index == state.index {
-            state.items.push_back(item);
-            state.index += 1;
-            loop {
-                let next = state.index;
-                let Some(item) = state.unsorted.remove(&next) else {
-                    break;
-                };
-                state.items.push_back(item);
-                state.index += 1;
-            }
-        } else {
-            state.unsorted.insert(index, item);
-        }
+        let mut state = slf.get().state();
+        // No more tasks are made, as nobody will get their results.
+        state.cancelled |= !item.success && state.on_error == OnError::Stop;
+        let unwanted = state.results.arrive(index, arrival.size, item);
         Self::announce(slf, state);
+        drop(unwanted);
     }
 
     fn show(slf: &Bound<'_, Self>, index: usize, arrival: &Arrival) {
@@ -284,7 +221,7 @@ impl IMapIterator {
     /// Says how many results there will be.
     pub fn set_length(slf: &Bound<'_, Self>, length: usize) {
         let mut state = slf.get().state();
-        state.length = Some(length);
+        state.results.set_length(length);
         Self::announce(slf, state);
     }
 
@@ -300,7 +237,7 @@ impl IMapIterator {
 
     /// Ends it with an error at `index`, unless its end is known: no more will come.
     pub fn cut_off(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
-        if slf.get().state().length.is_none() {
+        if slf.get().state().results.length().is_none() {
             Self::arrive(slf, index, arrival);
             Self::set_length(slf, index + 1);
         }
@@ -308,7 +245,7 @@ impl IMapIterator {
 
     fn announce(slf: &Bound<'_, Self>, mut state: MutexGuard<'_, ImapState>) {
         let py = slf.py();
-        let complete = state.length == Some(state.index);
+        let complete = state.results.is_complete();
         let (pool, function, progress) = match complete {
             true => (
                 state.pool.take(),
@@ -318,7 +255,7 @@ impl IMapIterator {
             false => (None, None, None),
         };
         let cache = complete.then(|| state.cache.clone_ref(py));
-        let wakers = match state.has_news() {
+        let wakers = match state.results.has_news() {
             true => std::mem::take(&mut state.wakers),
             false => Vec::new(),
         };
@@ -335,49 +272,39 @@ impl IMapIterator {
         drop((pool, function, progress));
     }
 
-    /// Tells whether no more tasks are to be made before results were fetched; then
-    /// the pool is told when they were.
-    pub fn is_full(&self) -> bool {
-        let mut state = self.state();
-        let is_full = !state.unbounded && !state.has_room(1);
-        state.paused |= is_full;
-        is_full
+    /// Tells whether no more tasks are to be made after so many before results were fetched;
+    /// then the pool is told when they were.
+    pub fn is_full(&self, tasks: usize) -> bool {
+        self.state().results.is_full(tasks)
     }
 
     /// Has all tasks made, however many results there are.
     pub fn make_all(&self) -> PyResult<()> {
-        let mut state = self.state();
-        state.unbounded = true;
-        self.resume(state)
+        let resume = self.state().results.make_all();
+        self.resume(resume)
     }
 
     /// Has the pool make tasks again, if it has stopped for want of room.
-    fn resume(&self, mut state: MutexGuard<'_, ImapState>) -> PyResult<()> {
-        let core = self.core.as_ref().filter(|_| state.paused);
-        state.paused = false;
-        drop(state);
-        match core {
+    fn resume(&self, resume: bool) -> PyResult<()> {
+        match self.core.as_ref().filter(|_| resume) {
             Some(core) => core.resume(),
             None => Ok(()),
         }
     }
 
     fn has_news(&self) -> bool {
-        self.state().has_news()
+        self.state().results.has_news()
     }
 
     fn fetch(&self) -> PyResult<Option<Item>> {
-        let mut state = self.state();
-        match state.items.pop_front() {
-            Some(item) => {
-                state.bytes -= item.size;
-                if state.paused && state.has_room(2) {
-                    self.resume(state)?;
-                }
-                Ok(Some(item))
+        let fetched = self.state().results.fetch();
+        match fetched {
+            Fetched::Result { result, resume } => {
+                self.resume(resume)?;
+                Ok(Some(result))
             }
-            None if state.has_news() => Err(PyStopIteration::new_err(())),
-            None => Ok(None),
+            Fetched::End => Err(PyStopIteration::new_err(())),
+            Fetched::NothingYet => Ok(None),
         }
     }
 }
@@ -389,7 +316,8 @@ impl IMapIterator {
     #[pyo3(signature = (pool, progress=None))]
     fn py_new(pool: &Bound<'_, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Self> {
         let cache = pool.getattr("_cache")?.cast_into::<PyDict>()?;
-        Ok(Self::new(None, pool, &cache, progress, true))
+        let results = ResultStream::new(ResultOrder::OfTasks, None);
+        Ok(Self::new(None, pool, &cache, progress, results))
     }
 
     #[classmethod]
@@ -416,7 +344,7 @@ impl IMapIterator {
         for waker in &state.wakers {
             visit.call(waker)?;
         }
-        for item in state.items.iter().chain(state.unsorted.values()) {
+        for item in state.results.iter() {
             visit.call(&item.object)?;
         }
         Ok(())
@@ -433,8 +361,7 @@ impl IMapIterator {
             state.pool.take(),
             state.function.take(),
             state.progress.take(),
-            std::mem::take(&mut state.items),
-            std::mem::take(&mut state.unsorted),
+            state.results.take_all(),
             std::mem::take(&mut state.wakers),
         );
         drop(state);
@@ -457,7 +384,7 @@ impl IMapIterator {
     #[pyo3(signature = (waker=None))]
     fn _notify(&self, waker: Option<Py<PyAny>>) -> bool {
         let mut state = self.state();
-        let waits = !state.has_news();
+        let waits = !state.results.has_news();
         if waits {
             state.wakers.extend(waker);
         }
@@ -558,10 +485,10 @@ impl IMapIterator {
         let core = this.core.as_ref().ok_or_else(error::not_cancellable)?;
         let was_fed = {
             let mut state = this.state();
-            if state.length == Some(state.index) {
+            if state.results.is_complete() {
                 return Ok(false);
             }
-            !std::mem::replace(&mut state.cancelled, true) && state.length.is_none()
+            !std::mem::replace(&mut state.cancelled, true) && state.results.length().is_none()
         };
         let count = core.cancel(slf.py(), slf.as_ptr() as usize, kill)?;
         Ok(was_fed || count > 0)
@@ -585,16 +512,11 @@ impl IMapIterator {
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         let mut state = this.state();
-        state.closed = true;
-        state.bytes = 0;
-        let items = std::mem::take(&mut state.items);
-        let unsorted = std::mem::take(&mut state.unsorted);
-        // They have come, though nobody fetches them.
-        state.index += unsorted.len();
+        let unwanted = state.results.close();
         let wakers = std::mem::take(&mut state.wakers);
         let progress = state.progress.take();
         drop(state);
-        drop((items, unsorted));
+        drop(unwanted);
         if let Some(progress) = progress {
             progress::ended(slf.py(), &progress);
         }
@@ -629,12 +551,12 @@ impl IMapIterator {
 
     #[getter]
     fn _index(&self) -> usize {
-        self.state().index
+        self.state().results.arrived()
     }
 
     #[getter]
     fn _length(&self) -> Option<usize> {
-        self.state().length
+        self.state().results.length()
     }
 }
 
@@ -648,7 +570,7 @@ impl IMapUnorderedIterator {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<PyClassInitializer<Self>> {
         let base = IMapIterator::py_new(pool, progress)?;
-        base.state().ordered = false;
+        base.state().results = ResultStream::new(ResultOrder::OfArrivals, None);
         Ok(PyClassInitializer::from(base).add_subclass(Self))
     }
 }

@@ -88,14 +88,6 @@ pub fn name(function: &Bound<'_, PyAny>) -> String {
     }
 }
 
-/// Returns how many bytes a task has.
-pub fn length(payload: &TaskBytes) -> usize {
-    match payload {
-        TaskBytes::Inline(bytes) => bytes.len(),
-        TaskBytes::Block(_, len) => *len as usize,
-    }
-}
-
 /// Pickles what a task is, into the arena if it is long; returns what it has handles
 /// of, too.
 pub fn task(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(TaskBytes, Loans)> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use procession_engine::pool as engine;
+use procession_engine::pool::{self as engine, ResultOrder};
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -273,7 +273,6 @@ impl Pool {
         let py = pool.py();
         let cache = self.cache.bind(py);
         let iterator = iterable.try_iter()?;
-        let core = Some(self.core.driver());
         let terms = Terms::new(terms)?;
         let policy = terms.policy;
         let shape = Shape {
@@ -289,11 +288,14 @@ impl Pool {
         // From here on no code of Python runs in which a handler might raise: somebody
         // has to have the results, or nobody must wait for them.
         let about = (func, chunksize);
-        let stream = IMapIterator::create(core, pool, cache, about, progress, ordered)?;
+        let order = match ordered {
+            true => ResultOrder::OfTasks,
+            false => ResultOrder::OfArrivals,
+        };
+        let limits = (!unbounded).then(|| self.core.engine.stream_limits(chunksize));
+        let core = self.core.driver();
+        let stream = IMapIterator::create(core, pool, cache, about, progress, (order, limits))?;
         stream.get().set_on_error(terms.on_error);
-        if unbounded {
-            stream.get().make_all()?;
-        }
         let call = Call::Stream(stream.clone().unbind());
         let job = match job {
             Ok(job) => job,
@@ -317,7 +319,7 @@ impl Pool {
                 .map(|()| None)
         } else {
             let stream = stream.clone().unbind();
-            Feeder::new(Arc::clone(&self.core), stream, (job, policy), inputs).map(Some)
+            Feeder::new(&self.core, stream, (job, policy), inputs).map(Some)
         };
         match submitted {
             Ok(feeder) => {

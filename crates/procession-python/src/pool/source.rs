@@ -208,7 +208,7 @@ impl Items {
 impl Source<Token> for Items {
     fn fill(&mut self, tasks: &mut Vec<Task<Token>>, most: usize) -> SourceStatus {
         if let Call::Stream(stream) = &self.call
-            && stream.get().is_full()
+            && stream.get().is_full(self.inputs.taken())
         {
             return SourceStatus::Later;
         }
@@ -225,7 +225,7 @@ impl Source<Token> for Items {
                 }
                 bytes += tasks[before..]
                     .iter()
-                    .map(|task| message::length(&task.payload))
+                    .map(|task| task.payload.len())
                     .sum::<usize>();
             }
             true

@@ -5,6 +5,7 @@ pub mod wait_slices;
 
 pub mod adaptive_spin;
 pub mod futex;
+pub mod signal;
 
 pub mod poll;
 

@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::pool::{RunningTasks, TaskPolicy};
+use procession_engine::pool::RunningTasks;
 use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::Result;
-use crate::pool::call::{Pending, Token};
-use crate::pool::calls::Calls;
-use crate::pool::pool::Inner;
+use crate::pool::call::Pending;
+use crate::pool::core::Core;
 
 /// Stands for the result of [`Pool::apply_async`](crate::Pool::apply_async) or
 /// [`Pool::map_async`](crate::Pool::map_async).
@@ -29,12 +28,12 @@ use crate::pool::pool::Inner;
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub struct AsyncResult<R> {
-    pool: Arc<Inner>,
+    pool: Arc<Core>,
     call: Arc<dyn Pending<R>>,
 }
 
 impl<R> AsyncResult<R> {
-    pub(crate) fn new(pool: Arc<Inner>, call: Arc<dyn Pending<R>>) -> Self {
+    pub(crate) fn new(pool: Arc<Core>, call: Arc<dyn Pending<R>>) -> Self {
         Self { pool, call }
     }
 
@@ -163,10 +162,8 @@ impl<R> AsyncResult<R> {
     }
 
     fn cancel_with(&self, running: RunningTasks) -> Result<bool> {
-        let call = Arc::as_ptr(&self.call).cast::<()>();
-        let which = |token: &Token| std::ptr::eq(token.call(), call);
-        let count = Calls::new(&self.pool, TaskPolicy::default()).cancel(&which, running)?;
-        Ok(count > 0)
+        self.call.set_cancelled();
+        self.pool.cancel(Arc::as_ptr(&self.call).cast(), running)
     }
 
     pub(crate) fn wait_for_result(&self) -> Result<R> {

@@ -69,6 +69,21 @@ impl<T> fmt::Debug for PerWorker<T> {
     }
 }
 
+impl Pool {
+    /// Starts a pool of `workers`.
+    ///
+    /// # Errors
+    /// As [`PoolBuilder::start`].
+    pub fn new(workers: usize) -> Result<Self> {
+        Self::builder().workers(workers).start()
+    }
+
+    /// Begins to describe a pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+}
+
 impl PoolBuilder {
     /// Begins with the defaults: as many workers as [`cpu_count`] says, the
     /// default start method, workers that live as long as the pool.

@@ -1,9 +1,12 @@
 //! What collects the outcomes of tasks.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{option, vec};
 
-use procession_engine::pool::{Ending, Outcome, PoolEnd, ResultBytes, Sink};
+use procession_engine::pool::{
+    Ending, FedCall, Outcome, PoolEnd, ResultBytes, ResultOrder, ResultStream, Sink, StreamLimits,
+};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Death, Error, Overrun, Result};
@@ -17,31 +20,31 @@ pub struct Deliver {
     pub memory_limit: Option<u64>,
 }
 
-/// Which inputs of a call make a task.
+/// How many inputs of a call make a task.
 #[derive(Clone, Copy, Debug)]
 pub enum Inputs {
-    /// The one at this place.
-    One(usize),
-    /// A chunk, from this place on, and how many it has. The reply has an outcome for each.
-    Chunk(usize, usize),
+    /// One; the reply has its outcome.
+    One,
+    /// A chunk of so many; the reply has an outcome for each.
+    Chunk(usize),
 }
 
+/// The results of a task's inputs, in their order.
+pub type TaskResults<R> = std::iter::Chain<option::IntoIter<Result<R>>, vec::IntoIter<Result<R>>>;
+
 impl Inputs {
-    /// Yields each input's place and result. What ended the task as a whole is the outcome of
+    /// Returns the result of each input. What ended the task as a whole is the outcome of
     /// each of its inputs.
     fn results<R: DeserializeOwned>(
         self,
         outcome: Result<&ResultBytes<'_>>,
         what: &str,
-    ) -> impl Iterator<Item = (usize, Result<R>)> {
-        let (first, one, many) = match self {
-            Self::One(index) => {
-                let result = outcome.and_then(|body| read(body, what));
-                (index, Some(result), Vec::new())
-            }
-            Self::Chunk(first, count) => (first, None, of_chunk(outcome, count, what)),
+    ) -> TaskResults<R> {
+        let (one, many) = match self {
+            Self::One => (Some(outcome.and_then(|body| read(body, what))), Vec::new()),
+            Self::Chunk(count) => (None, of_chunk(outcome, count, what)),
         };
-        (first..).zip(one.into_iter().chain(many))
+        one.into_iter().chain(many)
     }
 }
 
@@ -66,53 +69,30 @@ fn of_chunk<R: DeserializeOwned>(
     }
 }
 
-/// What a task is known by: its call and its inputs.
+/// What a task is known by: its call, its number there, and its inputs.
 pub struct Token {
     call: Arc<dyn Collect>,
+    number: usize,
     inputs: Inputs,
-    /// Bytes of its input.
-    size: usize,
 }
 
 impl Token {
-    pub fn new(call: Arc<dyn Collect>, inputs: Inputs) -> Self {
+    pub fn new(call: Arc<dyn Collect>, number: usize, inputs: Inputs) -> Self {
         Self {
             call,
+            number,
             inputs,
-            size: 0,
         }
-    }
-
-    /// Counts the bytes of the task's input as ahead, until its outcome is in.
-    pub fn weigh(&mut self, size: usize) {
-        self.size = size;
-        self.call.ahead().add(size);
     }
 
     /// Returns the address of the call.
     pub fn call(&self) -> *const () {
         Arc::as_ptr(&self.call).cast()
     }
-}
 
-/// Counts the bytes of inputs that were handed in, and of results that are kept
-/// for whoever fetches them one by one.
-#[derive(Debug, Default)]
-pub struct Ahead(AtomicUsize);
-
-impl Ahead {
-    /// Returns how many it is.
-    pub fn bytes(&self) -> usize {
-        // Relaxed: it bounds, nothing is read because of it.
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub fn remove(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    /// Hands in what came of the task.
+    pub fn collect(self, outcome: Result<&ResultBytes<'_>>) {
+        self.call.collect(self.number, self.inputs, outcome);
     }
 }
 
@@ -121,11 +101,20 @@ pub trait Collect: Send + Sync {
     /// Returns the name of the function.
     fn what(&self) -> &'static str;
 
-    /// Returns what counts the bytes ahead of the call.
-    fn ahead(&self) -> &Ahead;
+    /// Tells whether tasks that have not begun are not wanted.
+    fn is_cancelled(&self) -> bool;
 
-    /// Takes the outcome of one task: the bytes that came home, or why none did.
-    fn collect(&self, inputs: Inputs, outcome: Result<&ResultBytes<'_>>);
+    /// Takes the outcome of the task of that number: the bytes that came home, or why none did.
+    fn collect(&self, number: usize, inputs: Inputs, outcome: Result<&ResultBytes<'_>>);
+}
+
+/// A call as the feed of its tasks has it.
+pub struct Fed(pub Arc<dyn Collect>);
+
+impl FedCall for Fed {
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
 }
 
 impl Sink for Deliver {
@@ -133,11 +122,12 @@ impl Sink for Deliver {
 
     fn deliver(&self, outcomes: &mut dyn Iterator<Item = Outcome<'_, Token>>) {
         for Outcome { token, ending } in outcomes {
-            let Token { call, inputs, size } = token;
-            call.ahead().remove(size);
             match ending {
-                Ending::Reply { body, .. } => call.collect(inputs, Ok(&body)),
-                ending => call.collect(inputs, Err(self.failure(ending, call.what()))),
+                Ending::Reply { body, .. } => token.collect(Ok(&body)),
+                ending => {
+                    let failure = self.failure(ending, token.call.what());
+                    token.collect(Err(failure));
+                }
             }
         }
     }
@@ -189,13 +179,15 @@ pub trait Pending<R>: Send + Sync {
 
     /// Returns the result, the first time.
     fn take(&self) -> Result<R>;
+
+    /// Says that tasks which have not begun are not wanted.
+    fn set_cancelled(&self);
 }
 
 /// Collects one result.
 #[derive(Debug)]
 pub struct Call<R> {
     what: &'static str,
-    ahead: Ahead,
     result: Mutex<CallState<R>>,
 }
 
@@ -210,7 +202,6 @@ impl<R> Call<R> {
     pub fn new(what: &'static str) -> Self {
         Self {
             what,
-            ahead: Ahead::default(),
             result: Mutex::new(CallState::Waiting),
         }
     }
@@ -236,6 +227,9 @@ impl<R: Send> Pending<R> for Call<R> {
             }
         }
     }
+
+    /// Its one task is in the pool, and is found there.
+    fn set_cancelled(&self) {}
 }
 
 impl<R: DeserializeOwned + Send> Collect for Call<R> {
@@ -243,12 +237,12 @@ impl<R: DeserializeOwned + Send> Collect for Call<R> {
         self.what
     }
 
-    fn ahead(&self) -> &Ahead {
-        &self.ahead
+    fn is_cancelled(&self) -> bool {
+        false
     }
 
-    fn collect(&self, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
-        if let Some((_, result)) = inputs.results(outcome, self.what).next() {
+    fn collect(&self, _number: usize, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
+        if let Some(result) = inputs.results(outcome, self.what).next() {
             *locked(&self.result) = CallState::Here(result);
         }
     }
@@ -258,7 +252,9 @@ impl<R: DeserializeOwned + Send> Collect for Call<R> {
 #[derive(Debug)]
 pub struct MapCall<R> {
     what: &'static str,
-    ahead: Ahead,
+    /// How many inputs make a task.
+    chunk: usize,
+    is_cancelled: AtomicBool,
     results: Mutex<Results<R>>,
     done: AtomicUsize,
     /// How many outcomes are to come, once that is known.
@@ -294,7 +290,7 @@ impl<R> Results<R> {
 }
 
 impl<R> MapCall<R> {
-    pub fn new(what: &'static str) -> Self {
+    pub fn new(what: &'static str, chunk: usize) -> Self {
         let results = Results {
             values: Vec::new(),
             failure: None,
@@ -302,7 +298,8 @@ impl<R> MapCall<R> {
         };
         Self {
             what,
-            ahead: Ahead::default(),
+            chunk,
+            is_cancelled: AtomicBool::new(false),
             results: Mutex::new(results),
             done: AtomicUsize::new(0),
             total: OnceLock::new(),
@@ -315,12 +312,6 @@ impl<R> MapCall<R> {
         let _ = self.total.set(total);
     }
 
-    /// Returns how many outcomes are in.
-    pub fn done(&self) -> usize {
-        // Acquire pairs with the Release in `collect`.
-        self.done.load(Ordering::Acquire)
-    }
-
     /// Drops what is in, and what is still to come.
     pub fn abandon(&self) {
         let mut results = locked(&self.results);
@@ -331,7 +322,9 @@ impl<R> MapCall<R> {
 
 impl<R: Send> Pending<Vec<R>> for MapCall<R> {
     fn is_done(&self) -> bool {
-        self.total.get().is_some_and(|total| self.done() >= *total)
+        // Acquire pairs with the Release in `collect`.
+        let is_in = |total: &usize| self.done.load(Ordering::Acquire) >= *total;
+        self.total.get().is_some_and(is_in)
     }
 
     fn is_successful(&self) -> bool {
@@ -353,6 +346,10 @@ impl<R: Send> Pending<Vec<R>> for MapCall<R> {
         let all: Option<Vec<R>> = values.into_iter().collect();
         all.ok_or_else(|| Error::closed("the pool has ended without all results"))
     }
+
+    fn set_cancelled(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
 }
 
 impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
@@ -360,17 +357,17 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
         self.what
     }
 
-    fn ahead(&self) -> &Ahead {
-        &self.ahead
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
     }
 
-    fn collect(&self, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
+    fn collect(&self, number: usize, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
         // Read before the lock is taken: what reads is the program's code.
         let collected = inputs.results(outcome, self.what);
         let mut results = locked(&self.results);
         let mut count = 0;
-        for (index, result) in collected {
-            results.put(index, result);
+        for result in collected {
+            results.put(number * self.chunk + count, result);
             count += 1;
         }
         drop(results);
@@ -379,44 +376,31 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
     }
 }
 
-/// A result with its place, and how many bytes it came in.
-#[derive(Debug)]
-pub struct CollectedResult<R> {
-    pub index: usize,
-    pub size: usize,
-    pub result: Result<R>,
-}
-
 /// Collects results that are fetched one by one.
 #[derive(Debug)]
 pub struct StreamCall<R> {
     what: &'static str,
-    ahead: Ahead,
-    arrived: Mutex<Vec<CollectedResult<R>>>,
-    count: AtomicUsize,
+    is_cancelled: AtomicBool,
+    stream: Mutex<ResultStream<TaskResults<R>>>,
 }
 
 impl<R> StreamCall<R> {
-    pub fn new(what: &'static str) -> Self {
+    pub fn new(what: &'static str, order: ResultOrder, limits: StreamLimits) -> Self {
         Self {
             what,
-            ahead: Ahead::default(),
-            arrived: Mutex::default(),
-            count: AtomicUsize::new(0),
+            is_cancelled: AtomicBool::new(false),
+            stream: Mutex::new(ResultStream::new(order, Some(limits))),
         }
     }
 
-    /// Tells whether there is something to take.
-    pub fn has_arrivals(&self) -> bool {
-        // Acquire pairs with the Release in `collect`.
-        self.count.load(Ordering::Acquire) > 0
+    /// Returns the results, by task. No code of the program may run while they are locked.
+    pub fn stream(&self) -> MutexGuard<'_, ResultStream<TaskResults<R>>> {
+        locked(&self.stream)
     }
 
-    /// Returns what has come since the last time.
-    pub fn take(&self) -> Vec<CollectedResult<R>> {
-        let mut arrived = locked(&self.arrived);
-        self.count.store(0, Ordering::Relaxed);
-        std::mem::take(&mut *arrived)
+    /// Says that tasks which have not begun are not wanted.
+    pub fn set_cancelled(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
     }
 }
 
@@ -425,23 +409,15 @@ impl<R: DeserializeOwned + Send> Collect for StreamCall<R> {
         self.what
     }
 
-    fn ahead(&self) -> &Ahead {
-        &self.ahead
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
     }
 
-    fn collect(&self, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
-        // It counts as ahead until it is fetched; a chunk until its first result is.
-        let mut size = outcome.as_ref().map_or(0, |body| body.len());
-        self.ahead.add(size);
-        let collected = inputs.results(outcome, self.what);
-        let mut arrived = locked(&self.arrived);
-        arrived.extend(collected.map(|(index, result)| CollectedResult {
-            index,
-            size: std::mem::take(&mut size),
-            result,
-        }));
-        // Release pairs with the Acquire in `has_arrivals`.
-        self.count.store(arrived.len(), Ordering::Release);
+    fn collect(&self, number: usize, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
+        let size = outcome.as_ref().map_or(0, |body| body.len());
+        let results = inputs.results(outcome, self.what);
+        let unwanted = self.stream().arrive(number, size, results);
+        drop(unwanted);
     }
 }
 

@@ -1,101 +1,110 @@
 //! Results one by one, over inputs that may be endless.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::pool::RunningTasks;
+use procession_engine::pool::{Fetched, ResultOrder, RunningTasks};
 use procession_engine::sys::wait::time::Deadline;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::function::Callable;
-use crate::pool::call::{Ahead, Collect as _, CollectedResult, StreamCall, Token};
-use crate::pool::calls::{BYTES_AHEAD, Calls};
-
-/// In which order results are fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    OfInputs,
-    OfArrivals,
-}
+use crate::pool::call::{StreamCall, TaskResults};
+use crate::pool::core::Core;
+use crate::pool::tasks::Tasks;
+use crate::pool::terms::Terms;
 
 /// Iterates over the results of [`Pool::imap`](crate::Pool::imap) and
 /// [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
-/// Inputs are handed in ahead of the results that were fetched. When it is dropped before
-/// its end, the tasks that have not begun never will.
+/// Tasks are made ahead of the results that were fetched: of 4,096 inputs at the most, or as
+/// many as have results of 16 MiB. When it is dropped before its end, the tasks that have not
+/// begun never will.
 pub struct Imap<'a, F: Callable<M>, M, I> {
-    calls: Calls<'a>,
-    function: F,
-    inputs: Option<I>,
+    core: &'a Core,
+    /// What makes tasks, while there may be more inputs.
+    tasks: Option<Tasks<'a, F, M, I>>,
+    /// How many tasks were made.
+    made: usize,
+    /// Why there are none.
+    failure: Option<Error>,
     call: Arc<StreamCall<F::Output>>,
-    order: Order,
-    /// Results from the next to fetch on; `None` where one is to come.
-    waiting: VecDeque<Option<Waiting<F::Output>>>,
-    /// How many inputs may be ahead whatever their size, and if they are small.
-    least: usize,
-    most: usize,
-    handed_in: usize,
-    arrived: usize,
-    fetched: usize,
-    marker: PhantomData<fn(M)>,
+    /// What is left of the results that were fetched of a task.
+    results: TaskResults<F::Output>,
 }
-
-/// A result, and how many bytes it came in.
-type Waiting<R> = (usize, Result<R>);
 
 impl<'a, F, M, I> Imap<'a, F, M, I>
 where
     F: Callable<M>,
     I: Iterator<Item = F::Input>,
 {
-    pub(crate) fn new(calls: Calls<'a>, function: F, inputs: I, order: Order) -> Self {
-        let (least, most) = calls.bounds_ahead();
+    pub(super) fn new(terms: Terms<'a>, function: F, inputs: I, order: ResultOrder) -> Self {
+        let limits = terms.core.engine.stream_limits(terms.chunk);
+        let what = std::any::type_name::<F>();
+        let call = Arc::new(StreamCall::new(what, order, limits));
+        let (tasks, failure) = match Tasks::new(terms, function, inputs, call.clone()) {
+            Ok(tasks) => (Some(tasks), None),
+            Err(error) => (None, Some(error)),
+        };
+        if tasks.is_none() {
+            call.stream().set_length(0);
+        }
         Self {
-            calls,
-            function,
-            inputs: Some(inputs),
-            call: Arc::new(StreamCall::new(std::any::type_name::<F>())),
-            order,
-            waiting: VecDeque::new(),
-            least,
-            most,
-            handed_in: 0,
-            arrived: 0,
-            fetched: 0,
-            marker: PhantomData,
+            core: terms.core,
+            tasks,
+            made: 0,
+            failure,
+            call,
+            results: None.into_iter().chain(Vec::new()),
         }
     }
 
-    fn ahead(&self) -> &Ahead {
-        self.call.ahead()
+    /// Tells whether there may be more inputs, and room for many tasks.
+    fn may_make_many(&self) -> bool {
+        let many = |tasks: &Tasks<'_, F, M, I>| {
+            let (_, has_room) = tasks.room();
+            has_room && self.call.stream().has_room(self.made, 2)
+        };
+        self.tasks.as_ref().is_some_and(many)
     }
 
-    /// Tells whether there is room for `1 / part` of what may be ahead.
-    fn has_room(&self, part: usize) -> bool {
-        let ahead = self.handed_in - self.fetched;
-        let is_small = self.ahead().bytes() < BYTES_AHEAD / part;
-        ahead < self.most / part && (is_small || ahead < self.least)
-    }
-
-    /// Hands in as many inputs as may be ahead.
-    fn fill(&mut self) -> Result<()> {
-        while self.has_room(1) {
-            let Some(inputs) = &mut self.inputs else {
-                return Ok(());
-            };
-            let token = |inputs| Token::new(self.call.clone(), inputs);
-            let count = self
-                .calls
-                .submit_next(self.function, inputs, self.handed_in, token)?;
-            if count == 0 {
-                self.inputs = None;
+    /// Makes as many tasks as may be ahead, or until a result is there.
+    fn make_many(&mut self) {
+        let made_before = self.made;
+        while let Some(tasks) = &mut self.tasks {
+            let (has_room, _) = tasks.room();
+            let stream = self.call.stream();
+            let has_news = self.made > made_before && stream.has_news();
+            if has_news || !has_room || !stream.has_room(self.made, 1) {
+                return;
             }
-            self.handed_in += count;
+            drop(stream);
+            let Some(task) = tasks.make() else {
+                self.end();
+                return;
+            };
+            let put = match task {
+                Ok(task) => tasks.put(task).map(drop),
+                // The others are run nevertheless.
+                Err((token, error)) => {
+                    token.collect(Err(error));
+                    Ok(())
+                }
+            };
+            match put {
+                Ok(()) => self.made = tasks.made(),
+                Err(error) => {
+                    self.failure = Some(error);
+                    self.end();
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// Takes no more inputs.
+    fn end(&mut self) {
+        self.tasks = None;
+        self.call.stream().set_length(self.made);
     }
 
     /// As `next`, for at most `timeout`: then it is an error with `is_timeout`, after which
@@ -128,53 +137,33 @@ where
 
     fn next_until(&mut self, deadline: Deadline) -> Option<Result<F::Output>> {
         loop {
-            if let Some((size, result)) = self.waiting.front_mut().and_then(Option::take) {
-                self.waiting.pop_front();
-                self.fetched += 1;
-                self.ahead().remove(size);
+            if let Some(result) = self.results.next() {
                 return Some(result);
             }
-            match self.arrivals(deadline) {
-                Ok(None) => return None,
-                Ok(Some(arrivals)) => self.sort_in(arrivals),
+            let fetched = self.call.stream().fetch();
+            match fetched {
+                Fetched::Result { result, .. } => {
+                    self.results = result;
+                    continue;
+                }
+                Fetched::End => return self.failure.take().map(Err),
+                Fetched::NothingYet => {}
+            }
+            if self.may_make_many() {
+                self.make_many();
+            }
+            let is_enough = || self.call.stream().has_news() || self.may_make_many();
+            match self.core.drive(&is_enough, deadline) {
+                Ok(()) => {}
                 Err(error) if error.is_timeout() => return Some(Err(error)),
                 Err(error) => {
                     // No more is to come.
-                    self.inputs = None;
-                    self.arrived = self.handed_in;
+                    self.tasks = None;
+                    let unwanted = self.call.stream().close();
+                    drop(unwanted);
                     return Some(Err(error));
                 }
             }
-        }
-    }
-
-    /// Waits for arrivals; `None` when no more are to come.
-    fn arrivals(&mut self, deadline: Deadline) -> Result<Option<Vec<CollectedResult<F::Output>>>> {
-        // Half of the room is kept in reserve: filling by single inputs would
-        // interrupt the fetching each time.
-        if self.has_room(2) {
-            self.fill()?;
-        }
-        if self.arrived == self.handed_in {
-            return Ok(None);
-        }
-        let call = &self.call;
-        self.calls.drive(&|| call.has_arrivals(), deadline)?;
-        let arrivals = self.call.take();
-        self.arrived += arrivals.len();
-        Ok(Some(arrivals))
-    }
-
-    fn sort_in(&mut self, arrivals: Vec<CollectedResult<F::Output>>) {
-        for arrival in arrivals {
-            let place = match self.order {
-                Order::OfInputs => arrival.index - self.fetched,
-                Order::OfArrivals => self.waiting.len(),
-            };
-            if self.waiting.len() <= place {
-                self.waiting.resize_with(place + 1, || None);
-            }
-            self.waiting[place] = Some((arrival.size, arrival.result));
         }
     }
 }
@@ -248,17 +237,26 @@ impl<F: Callable<M>, M, I> Imap<'_, F, M, I> {
     }
 
     fn cancel_with(&mut self, running: RunningTasks) -> Result<bool> {
-        let was_open = self.inputs.take().is_some();
-        let call = Arc::as_ptr(&self.call).cast::<()>();
-        let which = |token: &Token| std::ptr::eq(token.call(), call);
-        let count = self.calls.cancel(&which, running)?;
-        Ok(was_open || count > 0)
+        let was_open = self.tasks.take().is_some();
+        let mut stream = self.call.stream();
+        if was_open {
+            stream.set_length(self.made);
+        }
+        drop(stream);
+        self.call.set_cancelled();
+        let cancelled = self.core.cancel(Arc::as_ptr(&self.call).cast(), running)?;
+        Ok(was_open || cancelled)
     }
 }
 
 impl<F: Callable<M>, M, I> Drop for Imap<'_, F, M, I> {
     fn drop(&mut self) {
-        if self.arrived < self.handed_in {
+        let mut stream = self.call.stream();
+        let unwanted = stream.close();
+        let is_complete = stream.arrived() == self.made;
+        drop(stream);
+        drop(unwanted);
+        if !is_complete {
             // In a forked copy there is nothing to cancel.
             let _ = self.cancel_with(RunningTasks::Spared);
         }
@@ -268,8 +266,8 @@ impl<F: Callable<M>, M, I> Drop for Imap<'_, F, M, I> {
 impl<F: Callable<M>, M, I> fmt::Debug for Imap<'_, F, M, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Imap")
-            .field("handed_in", &self.handed_in)
-            .field("fetched", &self.fetched)
+            .field("made", &self.made)
+            .field("arrived", &self.call.stream().arrived())
             .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
 //! Pools of worker processes.
 //!
-//! In reading order: the pool, how it is described, its worker side, what
-//! collects results, the ways to call, and the two ways to get results other
-//! than at once.
+//! In reading order: the pool and how it is described, its worker side, what
+//! collects results, the tasks of a call, the ways to call, and the two ways to
+//! get results other than at once.
 
 #[expect(clippy::module_inception, reason = "the module's one public noun")]
 mod pool;
@@ -11,6 +11,10 @@ mod builder;
 mod worker;
 
 mod call;
+mod core;
+mod tasks;
+mod terms;
+
 mod calls;
 
 mod async_result;

@@ -1,22 +1,20 @@
 //! The pool, seen from the process that made it.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::pool as engine;
-use procession_engine::shm::Loans;
 use procession_engine::sys::wait::time::Deadline;
 
-use crate::codec;
 use crate::error::Result;
-use crate::function::{Callable, EntryRef, must_be_bare};
+use crate::function::{Callable, must_be_bare};
 use crate::pool::async_result::AsyncResult;
-use crate::pool::builder::PoolBuilder;
 use crate::pool::call::Deliver;
 use crate::pool::calls::Calls;
+use crate::pool::core::Core;
 use crate::pool::imap::Imap;
+use crate::pool::terms::Terms;
 use crate::sync::uninterrupted;
 
 /// Worker processes that run functions.
@@ -49,16 +47,9 @@ use crate::sync::uninterrupted;
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub struct Pool {
-    inner: Arc<Inner>,
-}
-
-/// What a pool shares with the results that are still out.
-pub(crate) struct Inner {
-    pub(crate) engine: engine::Pool<Deliver>,
-    /// On what terms tasks run of which nothing else is said.
-    pub(crate) terms: engine::TaskPolicy,
-    /// Jobs by function: workers keep what they have learnt of one.
-    jobs: Mutex<HashMap<EntryRef, engine::Job>>,
+    core: Arc<Core>,
+    /// How long tasks may take of which nothing else is said, and how often they are tried.
+    policy: engine::TaskPolicy,
 }
 
 /// One worker of a pool.
@@ -74,32 +65,15 @@ pub struct WorkerInfo {
 }
 
 impl Pool {
-    /// Starts a pool of `workers`.
-    ///
-    /// # Errors
-    /// As [`PoolBuilder::start`].
-    pub fn new(workers: usize) -> Result<Self> {
-        Self::builder().workers(workers).start()
-    }
-
-    pub(super) fn of(engine: engine::Pool<Deliver>, terms: engine::TaskPolicy) -> Self {
-        let jobs = Mutex::default();
+    pub(super) fn of(engine: engine::Pool<Deliver>, policy: engine::TaskPolicy) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                engine,
-                terms,
-                jobs,
-            }),
+            core: Arc::new(Core::new(engine)),
+            policy,
         }
     }
 
-    /// Begins to describe a pool.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::new()
-    }
-
     fn calls(&self) -> Calls<'_> {
-        Calls::new(&self.inner, self.inner.terms)
+        Calls::new(Terms::new(&self.core, self.policy))
     }
 
     /// Returns the pool's calls with a limit: a task that takes longer once it
@@ -355,7 +329,7 @@ impl Pool {
             pid: view.pid,
             tasks_done: view.done,
         };
-        let workers = self.inner.engine.workers().into_iter();
+        let workers = self.core.engine.workers().into_iter();
         workers.filter(|view| !view.is_ending).map(info).collect()
     }
 
@@ -380,8 +354,8 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn resize(&self, workers: usize) -> Result<()> {
-        self.inner.engine.resize(workers)?;
-        uninterrupted(|| self.inner.engine.start())
+        self.core.engine.resize(workers)?;
+        uninterrupted(|| self.core.engine.start())
     }
 
     /// Takes no more tasks; the workers end when they have done what they have.
@@ -400,7 +374,7 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn close(&self) {
-        self.inner.engine.close();
+        self.core.engine.close();
     }
 
     /// Ends the workers, busy or not; what they have not done fails.
@@ -418,7 +392,7 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn terminate(&self) {
-        self.inner.engine.terminate();
+        self.core.engine.terminate();
     }
 
     /// Blocks until all workers have ended, after [`close`](Self::close) or
@@ -427,7 +401,7 @@ impl Pool {
     /// # Errors
     /// `is_invalid` when the pool is still open.
     pub fn join(&self) -> Result<()> {
-        uninterrupted(|| self.inner.engine.join(Deadline::NEVER))
+        uninterrupted(|| self.core.engine.join(Deadline::NEVER))
     }
 
     /// As [`join`](Self::join), for at most `timeout`.
@@ -436,8 +410,8 @@ impl Pool {
     /// As [`join`](Self::join), and `is_timeout`.
     pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
         let deadline = Deadline::after(timeout);
-        uninterrupted(|| self.inner.engine.join(deadline)).map_err(|error| {
-            let left = self.inner.engine.workers().len();
+        uninterrupted(|| self.core.engine.join(deadline)).map_err(|error| {
+            let left = self.core.engine.workers().len();
             error.or_late(format_args!(
                 "{left} workers of the pool had not ended after {timeout:?}: wait longer, or \
                  terminate it"
@@ -457,22 +431,5 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("workers", &self.workers())
             .finish_non_exhaustive()
-    }
-}
-
-impl Inner {
-    /// Drives the pool until `done`.
-    pub(crate) fn drive(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
-        uninterrupted(|| self.engine.drive(done, deadline))
-    }
-
-    pub(crate) fn job(&self, entry: EntryRef) -> Result<engine::Job> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(job) = jobs.get(&entry) {
-            return Ok(job.clone());
-        }
-        let job = engine::Job::new(&codec::encode(&entry, "a function")?, Loans::default())?;
-        jobs.insert(entry, job.clone());
-        Ok(job)
     }
 }

@@ -3,5 +3,7 @@
 pub(crate) mod limits;
 pub(crate) mod outcome;
 pub(crate) mod pool_end;
+pub(crate) mod result_stream;
+pub(crate) mod source;
 pub(crate) mod starter;
 pub(crate) mod task;

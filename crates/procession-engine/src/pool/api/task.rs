@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::family;
-use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::shm::record::{INLINE, JobName};
 use procession_shm::{Block, Loans};
 use procession_sys::error::Result;
@@ -48,6 +47,16 @@ pub enum TaskBytes {
 }
 
 impl TaskBytes {
+    /// Returns how many bytes it has.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::Block(_, len) => *len as usize,
+        }
+    }
+
     /// Makes a payload of the parts, inline or in a block as their length demands.
     ///
     /// # Errors
@@ -113,41 +122,4 @@ impl Job {
             offset: self.0.block.offset(),
         }
     }
-}
-
-/// Makes tasks as the workers need them, so that a long job is neither held in
-/// memory nor made before the first task runs.
-pub trait Source<T>: Send {
-    /// Appends up to `most` tasks. The leader calls it without holding any lock of the pool;
-    /// no two threads call it at once.
-    fn fill(&mut self, tasks: &mut Vec<Task<T>>, most: usize) -> SourceStatus;
-
-    /// Is called when the pool has ended before the source was used up.
-    fn end(self: Box<Self>, end: &PoolEnd);
-
-    /// Returns the priority of its tasks.
-    fn priority(&self) -> i32 {
-        0
-    }
-
-    /// Tells whether the source is to be dropped at the next
-    /// [`cancel`](crate::pool::Pool::cancel).
-    fn is_cancelled(&self) -> bool {
-        false
-    }
-
-    /// Is called when the source was dropped for that reason.
-    fn cancel(self: Box<Self>) {}
-}
-
-/// Says what a source has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceStatus {
-    /// More, perhaps; ask again when workers need it.
-    More,
-    /// Nothing for now; ask again after
-    /// [`resume_sources`](crate::pool::Pool::resume_sources).
-    Later,
-    /// Nothing; drop the source.
-    Done,
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::pool::api::outcome::{KillReason, Outbox, Sink};
-use crate::pool::api::task::Source;
+use crate::pool::api::source::Source;
 use crate::pool::owner::core::PoolCore;
 use crate::pool::owner::scheduler::{Phase, PoolState, QueueEntry};
 use procession_sys::error::Result;
@@ -115,7 +115,10 @@ impl<S: Sink> PoolCore<S> {
         let end = state.read_replies(&mut outbox);
         let (count, sources) = state.cancel(which, running, &mut outbox);
         drop(state);
-        for source in sources {
+        for mut source in sources {
+            for task in source.give_up() {
+                outbox.cancelled(task.token);
+            }
             source.cancel();
         }
         outbox.deliver(&self.sink);

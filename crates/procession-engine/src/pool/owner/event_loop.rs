@@ -2,13 +2,15 @@
 //!
 //! `README.md`, "Waking" and "Leaders and followers", says which thread runs it and when.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::pool::api::outcome::{Outbox, Sink};
 use crate::pool::api::pool_end::PoolEnd;
+use crate::pool::api::source::{Source, SourceStatus};
 use crate::pool::api::starter::{WorkerProcess, WorkerSpec};
-use crate::pool::api::task::{Source, SourceStatus, Task};
+use crate::pool::api::task::Task;
 use crate::pool::owner::core::PoolCore;
 use crate::pool::owner::leadership::{Entered, interrupted, this_thread, timed_out};
 use crate::pool::owner::scheduler::{Outstanding, Phase, PoolState, Sleeper};
@@ -62,7 +64,8 @@ pub(crate) struct Round<T> {
     tasks: Vec<Task<T>>,
     ready: Vec<Ready>,
     spin: AdaptiveSpin,
-    checked_exits: Instant,
+    /// When it was last looked for dead workers; `None` has it done in the next round.
+    checked_exits: Option<Instant>,
     began: Instant,
     /// Whether the last sleep ended without a ring; then the next one asks for each reply.
     slept_in_vain: bool,
@@ -78,7 +81,7 @@ impl<T> Round<T> {
             tasks: Vec::new(),
             ready: Vec::new(),
             spin: AdaptiveSpin::default(),
-            checked_exits: now,
+            checked_exits: Some(now),
             began: now,
             slept_in_vain: false,
         }
@@ -94,7 +97,25 @@ enum Slept {
 
 impl<S: Sink> PoolCore<S> {
     pub(crate) fn drive(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
-        let me = this_thread();
+        self.drive_in(&mut Round::new(false), done, deadline)
+    }
+
+    /// Leads for one round, if nobody else leads, and looks for dead workers: for a thread
+    /// that has something else to do, but comes again and again.
+    pub(crate) fn drive_once(&self) -> Result<()> {
+        let mut round = Round::new(false);
+        round.checked_exits = None;
+        let has_begun = Cell::new(false);
+        self.drive_in(&mut round, &|| has_begun.replace(true), Deadline::NEVER)
+    }
+
+    fn drive_in(
+        &self,
+        round: &mut Round<S::Token>,
+        done: &dyn Fn() -> bool,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let me = round.me;
         loop {
             if done() {
                 return Ok(());
@@ -115,7 +136,8 @@ impl<S: Sink> PoolCore<S> {
             };
             if leads {
                 let _lead = (entered != Entered::Nested).then(|| Leading { shared: self, me });
-                return self.lead_until(done, deadline, &mut Round::new(false));
+                round.began = Instant::now();
+                return self.lead_until(done, deadline, round);
             }
             match self.lead.follow(done, deadline.within(SLICE)) {
                 Err(error) if error.kind() == ErrorKind::TimedOut && !deadline.has_passed() => {}
@@ -200,10 +222,11 @@ impl<S: Sink> PoolCore<S> {
     /// Finds out which workers have ended, if the last look was a while ago.
     fn look_for_exits(&self, round: &mut Round<S::Token>) -> Result<()> {
         let now = Instant::now();
-        if now - round.checked_exits <= EXIT_CHECK {
+        let is_recent = |checked| now - checked <= EXIT_CHECK;
+        if round.checked_exits.is_some_and(is_recent) {
             return Ok(());
         }
-        round.checked_exits = now;
+        round.checked_exits = Some(now);
         let watch = Arc::clone(&self.lock().watch);
         self.renewed(watch.epoll.wait(&mut round.ready, Deadline::now()))
     }
@@ -218,12 +241,16 @@ impl<S: Sink> PoolCore<S> {
     ) -> bool {
         let status = source.fill(&mut round.tasks, most);
         let progress = !round.tasks.is_empty() || status != SourceStatus::More;
+        if !round.tasks.is_empty() {
+            // Whoever makes the source's tasks may wait for room for more.
+            self.lead.notify_followers();
+        }
         let mut state = self.lock();
         if let Phase::Ended(end) = &state.phase {
             // The pool has ended meanwhile, without these tasks.
             let end = Arc::clone(end);
             drop(state);
-            for task in round.tasks.drain(..) {
+            for task in round.tasks.drain(..).chain(source.give_up()) {
                 round.outbox.ended(task.token, &end);
             }
             source.end(&end);
@@ -231,7 +258,7 @@ impl<S: Sink> PoolCore<S> {
             // It was cancelled while it was polled.
             state.forget_polled();
             drop(state);
-            for task in round.tasks.drain(..) {
+            for task in round.tasks.drain(..).chain(source.give_up()) {
                 round.outbox.cancelled(task.token);
             }
             source.cancel();
@@ -287,7 +314,7 @@ impl<S: Sink> PoolCore<S> {
             return Ok(Slept::Lost);
         }
         state.end_sleep();
-        round.checked_exits = Instant::now();
+        round.checked_exits = Some(Instant::now());
         if round.ready.is_empty() && waited.is_ok() {
             round.slept_in_vain = true;
             if uneven {
@@ -430,7 +457,10 @@ impl<S: Sink> PoolCore<S> {
                 outbox.ended(task.token, &end);
             }
         }
-        for source in sources {
+        for mut source in sources {
+            for task in source.give_up() {
+                outbox.ended(task.token, &end);
+            }
             source.end(&end);
         }
         outbox.deliver(&self.sink);

@@ -13,6 +13,7 @@ pub(crate) mod restart_budget;
 
 pub(crate) mod background;
 pub(crate) mod event_loop;
+pub(crate) mod feed;
 pub(crate) mod leadership;
 pub(crate) mod pool;
 pub(crate) mod watch;

@@ -12,10 +12,13 @@ use crate::family;
 use crate::pool::api::limits::SetupLimit;
 use crate::pool::api::outcome::Sink;
 use crate::pool::api::pool_end::PoolEnd;
+use crate::pool::api::result_stream::StreamLimits;
+use crate::pool::api::source::Source;
 use crate::pool::api::starter::WorkerStarter;
-use crate::pool::api::task::{Source, Task};
+use crate::pool::api::task::Task;
 use crate::pool::owner::cancel::RunningTasks;
 use crate::pool::owner::core::PoolCore;
+use crate::pool::owner::feed::{EmptyFeed, FedCall, Feed};
 use crate::pool::owner::leadership::Leadership;
 use crate::pool::owner::restart_budget::{RestartBudget, Restarts};
 use crate::pool::owner::scheduler::{Phase, PoolState};
@@ -171,6 +174,22 @@ impl<S: Sink> Pool<S> {
         state.submit_source(source);
         self.shared.wake_leader(&state);
         Ok(())
+    }
+
+    /// Makes a feed of the tasks of a call, which one thread makes ahead of the workers. The
+    /// pool runs them after those submitted before.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn feed(&self, call: Box<dyn FedCall>, empty: EmptyFeed) -> Result<Feed<S>> {
+        Feed::new(&self.shared, call, empty)
+    }
+
+    /// Returns how many tasks of so many inputs each may be ahead of whoever fetches their
+    /// results.
+    #[must_use]
+    pub fn stream_limits(&self, inputs: usize) -> StreamLimits {
+        StreamLimits::new(self.shared.lock().size, inputs)
     }
 
     /// Polls the sources again that had nothing for now. If no thread drives the pool, the
@@ -386,7 +405,7 @@ impl<S: Sink> Drop for Pool<S> {
 }
 
 impl<T> PoolState<T> {
-    fn check_running(&self) -> Result<()> {
+    pub(crate) fn check_running(&self) -> Result<()> {
         match &self.phase {
             Phase::Running => Ok(()),
             Phase::Closed => Err(Error::new(

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::pool::api::limits::SetupLimit;
 use crate::pool::api::outcome::{Lost, Outbox};
 use crate::pool::api::pool_end::PoolEnd;
-use crate::pool::api::task::{Source, SourceStatus, Task, TaskPolicy};
+use crate::pool::api::source::{Source, SourceStatus};
+use crate::pool::api::task::{Task, TaskPolicy};
 use crate::pool::owner::prefetch::PrefetchEstimate;
 use crate::pool::owner::priority_queue::PriorityQueue;
 use crate::pool::owner::restart_budget::RestartBudget;
@@ -197,22 +198,30 @@ impl<T> PoolState<T> {
 
     /// Queues a task, or assigns it to a worker at once.
     pub(crate) fn submit(&mut self, task: Task<T>) {
-        let priority = task.policy.priority;
-        let queued = self.enqueue(task);
-        if self.make_way(priority) {
+        if let Err(task) = self.try_assign(task) {
+            let priority = task.policy.priority;
+            let queued = self.enqueue(task);
             self.queue.push_back(priority, QueueEntry::Task(queued));
-            self.dispatch();
-            return;
+            if !self.requeued.is_empty() {
+                // Some may have made way for it.
+                self.dispatch();
+            }
         }
-        if self.is_waiting() {
-            self.queue.push_back(priority, QueueEntry::Task(queued));
-            return;
-        }
+    }
+
+    /// Assigns a task to a worker that has room for it, unless others wait before it; else
+    /// gives it back.
+    pub(crate) fn try_assign(&mut self, task: Task<T>) -> Result<(), Task<T>> {
+        let may_go = !self.make_way(task.policy.priority) && !self.is_waiting();
         match self.pick_worker() {
-            Some(slot) => self.assign(slot, queued),
-            None => self.queue.push_back(priority, QueueEntry::Task(queued)),
+            Some(slot) if may_go => {
+                let queued = self.enqueue(task);
+                self.assign(slot, queued);
+                self.post();
+                Ok(())
+            }
+            _ => Err(task),
         }
-        self.post();
     }
 
     /// Queues a source.

@@ -1,0 +1,51 @@
+//! What a pool shares with its calls, and with the results that are still out.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use procession_engine::pool::{self as engine, RunningTasks};
+use procession_engine::shm::Loans;
+use procession_engine::sys::wait::time::Deadline;
+
+use crate::codec;
+use crate::error::Result;
+use crate::function::EntryRef;
+use crate::pool::call::{Deliver, Token};
+use crate::sync::uninterrupted;
+
+pub struct Core {
+    pub engine: engine::Pool<Deliver>,
+    /// Jobs by function: workers keep what they have learnt of one.
+    jobs: Mutex<HashMap<EntryRef, engine::Job>>,
+}
+
+impl Core {
+    pub fn new(engine: engine::Pool<Deliver>) -> Self {
+        let jobs = Mutex::default();
+        Self { engine, jobs }
+    }
+
+    /// Drives the pool until `done`.
+    pub fn drive(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
+        uninterrupted(|| self.engine.drive(done, deadline))
+    }
+
+    /// Cancels the tasks of the call at an address; tells whether there were any.
+    pub fn cancel(&self, call: *const (), running: RunningTasks) -> Result<bool> {
+        let which = |token: &Token| std::ptr::eq(token.call(), call);
+        let count = self.engine.cancel(&which, running)?;
+        // The deaths of those that were killed are to be told.
+        self.engine.deliver_in_background()?;
+        Ok(count > 0)
+    }
+
+    pub fn job(&self, entry: EntryRef) -> Result<engine::Job> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = jobs.get(&entry) {
+            return Ok(job.clone());
+        }
+        let job = engine::Job::new(&codec::encode(&entry, "a function")?, Loans::default())?;
+        jobs.insert(entry, job.clone());
+        Ok(job)
+    }
+}

@@ -1,0 +1,106 @@
+//! The tasks of a call with many inputs, made in the caller's thread.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use procession_engine::pool::{AfterPut, EmptyFeed, Feed, Job, Task};
+
+use crate::error::Result;
+use crate::function::Callable;
+use crate::pool::call::{Collect, Deliver, Fed, Inputs, Token};
+use crate::pool::terms::Terms;
+use crate::sync::uninterrupted;
+
+/// Makes tasks of inputs, and feeds them to the pool.
+pub struct Tasks<'a, F, M, I> {
+    terms: Terms<'a>,
+    inputs: I,
+    call: Arc<dyn Collect>,
+    job: Job,
+    feed: Feed<Deliver>,
+    /// How many tasks were made, and of how many inputs.
+    made: usize,
+    taken: usize,
+    marker: PhantomData<(F, fn(M))>,
+}
+
+impl<'a, F, M, I> Tasks<'a, F, M, I>
+where
+    F: Callable<M>,
+    I: Iterator<Item = F::Input>,
+{
+    pub fn new(terms: Terms<'a>, function: F, inputs: I, call: Arc<dyn Collect>) -> Result<Self> {
+        let job = terms.job_of_inputs(function)?;
+        let fed = Box::new(Fed(Arc::clone(&call)));
+        let feed = terms.core.engine.feed(fed, EmptyFeed::IsLeft)?;
+        Ok(Self {
+            terms,
+            inputs,
+            call,
+            job,
+            feed,
+            made: 0,
+            taken: 0,
+            marker: PhantomData,
+        })
+    }
+
+    /// Makes the next task; `None` when there are no more inputs. Its number counts though it
+    /// fails, and its inputs come with the error.
+    pub fn make(&mut self) -> Option<std::result::Result<Task<Token>, (Token, crate::Error)>> {
+        let number = self.made;
+        let token = |inputs| Token::new(Arc::clone(&self.call), number, inputs);
+        let (inputs, count, task) = if self.terms.chunk == 1 {
+            let input = self.inputs.next()?;
+            let task = self.terms.task::<F>(&self.job, &input, token(Inputs::One));
+            (Inputs::One, 1, task)
+        } else {
+            let chunk: Vec<F::Input> = self.inputs.by_ref().take(self.terms.chunk).collect();
+            if chunk.is_empty() {
+                return None;
+            }
+            let inputs = Inputs::Chunk(chunk.len());
+            let task = self.terms.task::<F>(&self.job, &chunk, token(inputs));
+            (inputs, chunk.len(), task)
+        };
+        let task = task.map_err(|error| (token(inputs), error));
+        self.made += 1;
+        self.taken += count;
+        Some(task)
+    }
+
+    /// Gives the pool a task. Does for the pool what is to be done while inputs come slowly;
+    /// tells whether there is room for the next.
+    pub fn put(&self, task: Task<Token>) -> Result<bool> {
+        match self.feed.put(task)? {
+            AfterPut::GoOn => Ok(true),
+            AfterPut::KeepUp => uninterrupted(|| self.feed.keep_up()).map(|()| true),
+            AfterPut::MakeRoom => Ok(false),
+        }
+    }
+
+    /// As [`put`](Self::put), and waits for room for the next.
+    pub fn put_and_wait(&self, task: Task<Token>) -> Result<()> {
+        if self.put(task)? {
+            return Ok(());
+        }
+        uninterrupted(|| self.feed.make_room())
+    }
+}
+
+impl<F, M, I> Tasks<'_, F, M, I> {
+    /// Returns how many tasks were made.
+    pub fn made(&self) -> usize {
+        self.made
+    }
+
+    /// Returns how many inputs were taken.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// Tells whether there is room for another task, and whether there is for many.
+    pub fn room(&self) -> (bool, bool) {
+        (self.feed.has_room(), self.feed.is_low())
+    }
+}
