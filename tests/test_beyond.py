@@ -177,6 +177,16 @@ def test_process_that_is_asked_to_stop_may_do_so(mp, start) -> None:
     assert process.result(PATIENCE) == "asked before the work False, after it True"
 
 
+def test_process_waits_until_it_is_asked_to_stop(mp, start) -> None:
+    started = mp.Event()
+    process = start(targets.wait_until_asked, started)
+    assert started.wait(PATIENCE)
+    with pytest.raises(ValueError, match="itself"):
+        process.wait_for_stop(0)
+    process.request_stop()
+    assert process.result(PATIENCE) == (False, True)
+
+
 def test_process_that_does_not_look_is_not_stopped(mp, start) -> None:
     ready, go = mp.Event(), mp.Event()
     process = start(calls.announce_and_wait, ready, go)

@@ -74,6 +74,7 @@ __all__ = [
     "usable_cpus",
     "usage",
     "wait",
+    "wait_for_stop",
     "with_undo",
 ]
 
@@ -817,6 +818,9 @@ def reclaim_dead() -> None:
 
 def stop_requested() -> bool:
     """Returns whether this process was asked to stop."""
+
+def wait_for_stop(timeout: float | None = None) -> bool:
+    """Waits until this process is asked to stop or the time is over; returns whether it was."""
 
 def leave_outcome(outcome: Any) -> None:
     """Leaves an object for the parent, which gets it when this process has ended."""

@@ -5,7 +5,8 @@ to, what may be done with it and when, and how a child boots and ends. How a chi
 started is the business of the `popen_*` modules, which `context` chooses from.
 
 Beyond `multiprocessing`: `state`, `blocked_on`, `result`, `request_stop`,
-`stop_requested`, and what a process may use and has in its environment. A target that cannot be called is refused at once.
+`stop_requested`, `wait_for_stop`, and what a process may use and has in its environment. A
+target that cannot be called is refused at once.
 """
 
 from __future__ import annotations
@@ -446,6 +447,35 @@ class BaseProcess:
         if self is _registry.current:
             return _procession.stop_requested()
         return self._started("ask").stop_requested()
+
+    def wait_for_stop(self, timeout: float | None = None) -> bool:
+        """Waits until this process is asked to stop or the time is over.
+
+        Args:
+            timeout: The seconds to wait at most; None for as long as it takes.
+
+        Returns:
+            Whether `request_stop` was called.
+
+        Raises:
+            ValueError: This is another process than the one that calls: only a process
+                itself waits for being asked.
+
+        Example:
+            >>> import procession
+            >>> def work():
+            ...     return procession.current_process().wait_for_stop()
+            >>> child = procession.Process(target=work)
+            >>> child.start()
+            >>> child.request_stop()
+            >>> child.result()
+            True
+        """
+        if self is not _registry.current:
+            raise ValueError(
+                f"only {self.name} itself can wait until it is asked to stop"
+            )
+        return _procession.wait_for_stop(timeout)
 
     @property
     def state(self) -> str:

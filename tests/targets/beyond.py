@@ -27,6 +27,14 @@ def work_until_asked(started) -> str:
     return f"asked before the work {before}, after it {me.stop_requested}"
 
 
+def wait_until_asked(started) -> tuple[bool, bool]:
+    """Waits in vain for its stop flag, and then until it is set."""
+    me = multiprocessing.current_process()
+    in_vain = me.wait_for_stop(0.001)
+    started.set()
+    return in_vain, me.wait_for_stop(PATIENCE)
+
+
 def hold(begun, go) -> int:
     """Keeps a worker until it may go on; returns its process id."""
     begun.release()

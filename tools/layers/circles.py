@@ -23,10 +23,6 @@ KNOWN: dict[str, list[set[str]]] = {
             "transfer::loans",
         },
     ],
-    "procession": [
-        # What is started, how, and what becomes of it there: to be parted.
-        {"child", "current", "function", "launch", "outcome"},
-    ],
 }
 
 _ROOT = re.compile(r"\bcrate\s*::")

@@ -90,7 +90,7 @@ mod _procession {
     #[pymodule_export]
     use crate::member::{
         family_secret, leave_outcome, parent_sentinel, reclaim_dead, request_stop, stop_requested,
-        usable_cpus,
+        usable_cpus, wait_for_stop,
     };
     #[pymodule_export]
     use crate::outgoing::Outgoing;

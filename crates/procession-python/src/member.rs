@@ -9,15 +9,14 @@ use procession_engine::sys::primitive::Ordering;
 use procession_engine::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
+use crate::blocking::{deadline, nothing_yet, waiting};
 use crate::error::IntoPython;
 use crate::pickle::Pickled;
 
 /// Asks this process itself to stop.
 #[pyfunction]
 pub fn request_stop() -> PyResult<()> {
-    let family = procession_engine::family().or_raise()?;
-    family.member(family.me()).stop.store(1, Ordering::Release);
-    Ok(())
+    current::request_stop().or_raise()
 }
 
 /// Reclaims all relatives that have died, which tells whoever waits for what they had.
@@ -32,6 +31,17 @@ pub fn reclaim_dead(py: Python<'_>) {
 #[pyfunction]
 pub fn stop_requested() -> bool {
     current::stop_requested()
+}
+
+/// Waits until this process is asked to stop or the time is over; returns whether it was.
+#[pyfunction]
+#[pyo3(signature = (timeout=None))]
+pub fn wait_for_stop(py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+    let asked = waiting(py, deadline(timeout)?, |until| {
+        let asked = current::wait_stop(until)?;
+        asked.then_some(()).ok_or_else(nothing_yet)
+    })?;
+    Ok(asked.is_some())
 }
 
 /// Returns whether another process was asked to stop.

@@ -11,7 +11,7 @@ use procession_engine::sys::process::exit_status::ExitStatus;
 use procession_engine::sys::wait::time::Deadline;
 use serde::de::DeserializeOwned;
 
-use crate::current;
+use crate::children::{self, Started};
 use crate::error::{Death, Error, Result};
 use crate::launch::Launch;
 use crate::start_method::StartMethod;
@@ -43,14 +43,6 @@ pub struct Child<R> {
     result: PhantomData<fn() -> R>,
 }
 
-/// Everything about a started process that does not depend on its result's type.
-#[derive(Debug)]
-pub struct Started {
-    pub(crate) engine: engine::Child,
-    pub(crate) name: String,
-    pub(crate) daemon: bool,
-}
-
 /// Where a process is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -72,7 +64,7 @@ impl<R> Child<R> {
             name: launch.name,
             daemon: launch.daemon,
         });
-        current::remember(&shared);
+        children::remember(&shared);
         Self {
             shared,
             method: launch.method,
@@ -247,6 +239,27 @@ impl<R> Child<R> {
     /// ```
     pub fn terminate(&self) -> Result<()> {
         self.shared.engine.terminate()?;
+        Ok(())
+    }
+
+    /// Sends the process SIGINT, as Ctrl-C does: a program that handles it may tidy up, any
+    /// other ends.
+    ///
+    /// # Errors
+    /// When the system refuses. A process that has ended is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(Event::new()?).start()?;
+    /// child.interrupt()?;
+    /// assert_eq!(child.wait()?, -2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn interrupt(&self) -> Result<()> {
+        self.shared.engine.interrupt()?;
         Ok(())
     }
 

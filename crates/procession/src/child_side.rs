@@ -83,7 +83,7 @@ pub fn run(launch: &Launch, input: Input<'_>) -> ! {
 
 fn run_task(entry: EntryRef, input: Input<'_>, name: &str) -> ! {
     let (bytes, ending) = match entry.resolve() {
-        Ok(entry) => outcome::run(entry, input, name, PanicOutput::Loud),
+        Ok(entry) => outcome::run(|| entry(input), name, PanicOutput::Loud),
         Err(error) => (outcome::refuse(&error), Ending::Failed),
     };
     if let Err(error) = publish(bytes) {

@@ -102,6 +102,7 @@ mod program;
 mod start_method;
 
 mod child;
+mod children;
 mod current;
 
 mod child_side;
@@ -124,11 +125,10 @@ mod wait;
 mod decoders;
 
 pub use child::{Child, State};
+pub use children::{ActiveChild, active_children};
 pub use context::Context;
 pub use cpu_count::cpu_count;
-pub use current::{
-    ActiveChild, CurrentProcess, ParentProcess, active_children, current_process, parent_process,
-};
+pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{Error, PanicInfo, Result};
 pub use function::Callable;
 pub use init::{init, init_in_test};

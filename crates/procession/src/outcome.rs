@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, Encoded};
 use crate::current::{self, current_process};
 use crate::error::{Error, PanicInfo, Result};
-use crate::function::{Entry, Input};
 
 /// Comes before the result's bytes.
 #[derive(Serialize, Deserialize)]
@@ -54,11 +53,15 @@ pub enum Ending {
     Failed,
 }
 
-/// Runs an entry; returns the bytes to send home and how it ended.
-pub fn run(entry: Entry, input: Input<'_>, process: &str, voice: PanicOutput) -> (Encoded, Ending) {
+/// Makes a call; returns the bytes to send home and how it ended.
+pub fn run(
+    call: impl FnOnce() -> Result<Encoded>,
+    process: &str,
+    voice: PanicOutput,
+) -> (Encoded, Ending) {
     watch_panics();
     VOICE.set(Some(voice));
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| entry(input)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(call));
     VOICE.set(None);
     let failure = match outcome {
         Ok(Ok(reply)) => return (reply, Ending::Returned),

@@ -290,3 +290,24 @@ fn imap_looks_ahead_a_bounded_number_of_bytes() {
         assert!(taken.get() <= usize::from(expected) + 8, "{}", taken.get());
     }
 }
+
+fn notes(order: Queue<u32>, number: u32) -> bool {
+    order.put(number).is_ok()
+}
+
+#[procession::test]
+fn tasks_of_a_higher_priority_begin_first_whichever_call_came_first() {
+    let _watchdog = watch();
+    let pool = pool(StartMethod::ForkServer, 1);
+    let (go, order) = (Event::new().unwrap(), Queue::new().unwrap());
+    let busy = pool.apply_async(|go: Event| go.wait().is_ok(), go.clone());
+    let numbers = |range: std::ops::Range<u32>| range.map(|number| (order.clone(), number));
+    let later = pool.priority(-1).map_async(notes, numbers(20..40)).unwrap();
+    let sooner = pool.priority(1).map_async(notes, numbers(0..20)).unwrap();
+    go.set();
+    assert!(busy.unwrap().get().unwrap());
+    assert!(sooner.get().unwrap().into_iter().all(|put| put));
+    assert!(later.get().unwrap().into_iter().all(|put| put));
+    let begun = order.get_many(40).unwrap();
+    assert!(begun.into_iter().eq(0..40));
+}

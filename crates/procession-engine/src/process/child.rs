@@ -146,6 +146,14 @@ impl Child {
         self.0.pidfd.send_signal(number)
     }
 
+    /// Sends the process SIGINT, as Ctrl-C does.
+    ///
+    /// # Errors
+    /// When the process is another user's by now.
+    pub fn interrupt(&self) -> Result<bool> {
+        self.signal(INTERRUPT)
+    }
+
     /// Asks the process to end by SIGTERM; it may catch that.
     ///
     /// # Errors
@@ -364,5 +372,6 @@ impl ChildRecord {
     }
 }
 
+const INTERRUPT: i32 = 2;
 pub(crate) const TERMINATE: i32 = 15;
 pub(crate) const KILL: i32 = 9;

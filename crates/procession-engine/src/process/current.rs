@@ -8,7 +8,7 @@ use crate::process::payload::Payload;
 use procession_shm::member::table::{DAEMON, Member};
 use procession_shm::{Block, Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
-use procession_sys::primitive::{Ordering, futex_wait};
+use procession_sys::primitive::{Ordering, futex_wait, futex_wake};
 use procession_sys::process::liveness;
 use procession_sys::process::pidfd::PidFd;
 use procession_sys::wait::futex::Woken;
@@ -118,6 +118,19 @@ pub fn open_parent() -> Result<PidFd> {
         return Ok(pidfd);
     }
     Err(gone())
+}
+
+/// Asks this process itself to stop.
+///
+/// # Errors
+/// When there can be no family.
+pub fn request_stop() -> Result<()> {
+    let family = family()?;
+    let stop = &family.member(family.me()).stop;
+    // Release pairs with the Acquire in `wait_stop`.
+    stop.store(1, Ordering::Release);
+    futex_wake(stop, u32::MAX);
+    Ok(())
 }
 
 /// Tells whether this process was asked to stop.

@@ -58,7 +58,11 @@ impl Feeder {
             Ok(None) => return Ok(self.complete(py, inputs.taken())),
             Err(error) => {
                 let index = inputs.taken();
-                self.fail(py, index, Arrival::error(py, error));
+                let arrival = Arrival {
+                    of_task: false,
+                    ..Arrival::error(py, error)
+                };
+                self.fail(py, index, arrival);
                 return Ok(self.complete(py, index + 1));
             }
         };
@@ -69,11 +73,7 @@ impl Feeder {
         match inputs.pickle((index, &chunk), task) {
             Ok(task) => self.put(py, (index, chunk), task),
             Err(error) => {
-                let arrival = Arrival {
-                    of_task: true,
-                    ..Arrival::error(py, error)
-                };
-                self.fail(py, index, arrival);
+                self.fail(py, index, Arrival::error(py, error));
                 Ok(true)
             }
         }

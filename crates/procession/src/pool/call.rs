@@ -109,11 +109,18 @@ pub trait Collect: Send + Sync {
 }
 
 /// A call as the feed of its tasks has it.
-pub struct Fed(pub Arc<dyn Collect>);
+pub struct Fed {
+    pub call: Arc<dyn Collect>,
+    pub priority: i32,
+}
 
 impl FedCall for Fed {
+    fn priority(&self) -> i32 {
+        self.priority
+    }
+
     fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
+        self.call.is_cancelled()
     }
 }
 

@@ -57,6 +57,15 @@ impl<'a> Calls<'a> {
         self
     }
 
+    /// Has tasks with a higher priority begin before all that have a lower one, as
+    /// [`Pool::priority`].
+    ///
+    /// [`Pool::priority`]: crate::Pool::priority
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.0.policy.priority = priority;
+        self
+    }
+
     /// Has so many inputs of a map make one task, as [`Pool::chunk_size`].
     ///
     /// [`Pool::chunk_size`]: crate::Pool::chunk_size
@@ -199,6 +208,7 @@ impl fmt::Debug for Calls<'_> {
         f.debug_struct("Calls")
             .field("timeout", &self.0.policy.timeout)
             .field("retries", &self.0.policy.retries)
+            .field("priority", &self.0.policy.priority)
             .field("chunk_size", &self.0.chunk)
             .finish()
     }

@@ -127,6 +127,30 @@ impl Pool {
         self.calls().retries(times)
     }
 
+    /// Returns the pool's calls with a priority: their tasks begin before all that have a lower
+    /// one and have not begun, whichever call came first. Without one it is 0. Those that run
+    /// go on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Pool, Queue};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let (go, order) = (Event::new()?, Queue::new()?);
+    /// let busy = pool.apply_async(|go: Event| go.wait().is_ok(), go.clone())?;
+    /// let note = |order: Queue<u8>, number: u8| order.put(number).is_ok();
+    /// let later = pool.priority(-1).apply_async(note, (order.clone(), 2))?;
+    /// let sooner = pool.priority(1).apply_async(note, (order.clone(), 1))?;
+    /// go.set();
+    /// assert!(busy.get()? && later.get()? && sooner.get()?);
+    /// assert_eq!((order.get()?, order.get()?), (1, 2));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn priority(&self, priority: i32) -> Calls<'_> {
+        self.calls().priority(priority)
+    }
+
     /// Returns the pool's calls with chunks: so many inputs of a map make one task, which a
     /// worker takes and answers at once. That is quicker where a call takes less than some
     /// microseconds; otherwise leave the size at 1, so that no worker is idle while another

@@ -31,8 +31,11 @@ where
 {
     pub fn new(terms: Terms<'a>, function: F, inputs: I, call: Arc<dyn Collect>) -> Result<Self> {
         let job = terms.job_of_inputs(function)?;
-        let fed = Box::new(Fed(Arc::clone(&call)));
-        let feed = terms.core.engine.feed(fed, EmptyFeed::IsLeft)?;
+        let fed = Fed {
+            call: Arc::clone(&call),
+            priority: terms.policy.priority,
+        };
+        let feed = terms.core.engine.feed(Box::new(fed), EmptyFeed::IsLeft)?;
         Ok(Self {
             terms,
             inputs,

@@ -52,8 +52,9 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
     }
     worker.begin_setup();
     if let Some((entry, arguments)) = setup.initializer {
-        let (bytes, ending) =
-            outcome::run(entry.resolve()?, kept(&arguments), name, PanicOutput::Quiet);
+        let entry = entry.resolve()?;
+        let call = || entry(kept(&arguments));
+        let (bytes, ending) = outcome::run(call, name, PanicOutput::Quiet);
         if ending == Ending::Failed {
             return Ok(worker.failed(&bytes)?);
         }
@@ -74,7 +75,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
         let outcome = match entry {
             Ok(entry) => {
                 let input = kept(worker.bytes(&task));
-                outcome::run(entry, input, name, PanicOutput::Quiet).0
+                outcome::run(|| entry(input), name, PanicOutput::Quiet).0
             }
             Err(error) => outcome::refuse(&error),
         };

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::function::{Callable, Input};
 use crate::launch::Launch;
 use crate::start_method::StartMethod;
-use crate::{child_side, current, outcome, server};
+use crate::{child_side, children, current, outcome, server};
 
 impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// Starts the process as a copy of this one, by `fork`.
@@ -89,7 +89,7 @@ unsafe fn start(launch: &Launch, bytes: &[u8]) -> Result<engine::process::Child>
                 outcome::avoid_locks();
             }
             // SAFETY: this is the copy's only thread.
-            unsafe { current::forget_children() };
+            unsafe { children::forget_children() };
             // SAFETY: as above.
             unsafe { server::inherit_by_fork(told) };
             // A copy is attached to all that its original is.
