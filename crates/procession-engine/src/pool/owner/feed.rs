@@ -288,15 +288,22 @@ impl<S: Sink> Feed<S> {
             return false;
         }
         let mut buffer = self.shared.lock();
-        if !buffer.is_complete && !buffer.is_cut_off {
-            buffer.is_complete = true;
-            self.shared.note_open(&buffer);
-            if buffer.is_wanted && self.shared.empty == EmptyFeed::IsAwaited {
-                let mut state = self.pool.lock();
-                self.resume(&mut buffer, &mut state);
-            }
+        if buffer.is_complete || buffer.is_cut_off {
+            return !buffer.is_cut_off;
         }
-        !buffer.is_cut_off
+        buffer.is_complete = true;
+        self.shared.note_open(&buffer);
+        let is_resumed = buffer.is_wanted && self.shared.empty == EmptyFeed::IsAwaited;
+        if is_resumed {
+            let mut state = self.pool.lock();
+            self.resume(&mut buffer, &mut state);
+        }
+        drop(buffer);
+        if is_resumed {
+            // Without a thread for it, the next one that leads finds that the feed is done.
+            let _ = background::ensure_running(&self.pool);
+        }
+        true
     }
 }
 
