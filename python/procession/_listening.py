@@ -21,6 +21,7 @@ from typing import Any
 from . import _challenge, util
 from ._descriptors import file_of
 from ._errors import AuthenticationError
+from ._thread_lock import under_lock
 
 __all__ = ["Guests", "ListeningSocket"]
 
@@ -181,19 +182,21 @@ class Guests:
             OSError: A call of the sockets failed.
         """
         # One thread at a time; what it leaves is for the next.
-        with self._lock:
-            seconds = self._listener._socket.gettimeout()
-            end = None if seconds is None else time.monotonic() + seconds
-            if not self._guests:
-                self._let_in(self._listener._accept(), authkey)
-            ready = list(self._guests)
-            while True:
-                for guest in ready:
-                    if self._proves(guest):
-                        self._guests.remove(guest)
-                        self._listener._last_accepted = guest.address
-                        return guest.sock.detach(), guest.is_ours
-                ready = self._wait(end, authkey)
+        return under_lock(self._lock, self._accept, authkey)
+
+    def _accept(self, authkey: bytes) -> tuple[int, bool]:
+        seconds = self._listener._socket.gettimeout()
+        end = None if seconds is None else time.monotonic() + seconds
+        if not self._guests:
+            self._let_in(self._listener._accept(), authkey)
+        ready = list(self._guests)
+        while True:
+            for guest in ready:
+                if self._proves(guest):
+                    self._guests.remove(guest)
+                    self._listener._last_accepted = guest.address
+                    return guest.sock.detach(), guest.is_ours
+            ready = self._wait(end, authkey)
 
     def close(self) -> None:
         """Hangs up on all."""

@@ -19,6 +19,7 @@ import threading
 import traceback
 
 from . import _registry, util
+from ._thread_lock import under_lock
 from ._thread_start import start_daemon
 from .queues import Queue, ShutDown
 
@@ -107,9 +108,7 @@ class LogRelay:
         """
         if os.getpid() != self._pid:
             return
-        with self._lock:
-            was_over, self._is_over = self._is_over, True
-        if was_over:
+        if under_lock(self._lock, self._was_over):
             self._has_ended.wait()
             return
         config = _registry.current_process()._config
@@ -120,6 +119,11 @@ class LogRelay:
         self._has_ended.wait()
         _registry.threads_that_pause -= 1
         self._finalizer.cancel()
+
+    def _was_over(self) -> bool:
+        """Notes that it is over; returns whether it was before."""
+        was_over, self._is_over = self._is_over, True
+        return was_over
 
     def for_children(self) -> tuple[Any, dict[str, int]]:
         """Returns what a child needs: the queue, and the levels of the loggers here."""

@@ -70,6 +70,7 @@ __all__ = [
     "spawn_by",
     "stop_requested",
     "try_to_pickle",
+    "under_lock",
     "undo_unless_sent",
     "usable_cpus",
     "usage",
@@ -646,6 +647,13 @@ def bells_must_be_allowed() -> None: ...
 def fork_failed(number: int) -> None: ...
 def is_interrupt(error: BaseException) -> bool:
     """Returns whether a handler of a signal has raised this."""
+
+def under_lock(lock: Any, act: Callable[..., _R], *arguments: Any) -> _R:
+    """Calls `act` while it holds a lock, which no handler of a signal can leave locked.
+
+    A `with` statement can, from CPython 3.14 on, where a handler raises right after it has
+    taken the lock.
+    """
 
 def with_undo(
     begin: Callable[[], Any],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from . import util
+from ._thread_lock import under_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,29 +36,31 @@ class _Reusable:
 
     def get(self, processes: int | None, options: dict[str, Any]) -> Pool:
         """Returns the pool, which from here on has this number of workers and these options."""
-        with self.lock:
-            pool = self.pool
-            if pool is not None and not (
-                _is_usable(pool) and _are_equal(options, self.options)
-            ):
-                # The old pool finishes its tasks: threads that wait for results get
-                # them.
-                pool.close()
-                pool = self.pool = None
-            if pool is None:
-                # Not at the top: a program may never have a pool.
-                from . import get_context
+        return under_lock(self.lock, self._get, processes, options)
 
-                made = {**options}
-                context: BaseContext = made.pop("context") or get_context()
-                pool = context.Pool(processes, **made)
-                if not self._ends_with_program:
-                    self._ends_with_program = True
-                    util.Finalize(None, self.end, exitpriority=16)
-                self.pool, self.options = pool, options
-            elif processes is not None and processes != pool._processes:
-                pool.resize(processes)
-            return pool
+    def _get(self, processes: int | None, options: dict[str, Any]) -> Pool:
+        pool = self.pool
+        if pool is not None and not (
+            _is_usable(pool) and _are_equal(options, self.options)
+        ):
+            # The old pool finishes its tasks: threads that wait for results get
+            # them.
+            pool.close()
+            pool = self.pool = None
+        if pool is None:
+            # Not at the top: a program may never have a pool.
+            from . import get_context
+
+            made = {**options}
+            context: BaseContext = made.pop("context") or get_context()
+            pool = context.Pool(processes, **made)
+            if not self._ends_with_program:
+                self._ends_with_program = True
+                util.Finalize(None, self.end, exitpriority=16)
+            self.pool, self.options = pool, options
+        elif processes is not None and processes != pool._processes:
+            pool.resize(processes)
+        return pool
 
     def end(self) -> None:
         """Ends the pool, before the program does."""

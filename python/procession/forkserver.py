@@ -20,6 +20,7 @@ import warnings
 
 from . import _hooks, _procession, process, spawn, util
 from ._spawning import set_spawning_popen
+from ._thread_lock import under_lock
 from .popen_fork import fork
 
 TYPE_CHECKING = False
@@ -83,8 +84,7 @@ class ForkServer:
 
     def ensure_running(self) -> None:
         """Starts the server unless it runs."""
-        with self._lock:
-            self._ensure()
+        under_lock(self._lock, self._ensure)
 
     def unknown(self, preparation: dict[str, Any], process_obj: Any) -> dict[str, Any]:
         """Returns what a child must be told that the server has not done already.
@@ -94,8 +94,7 @@ class ForkServer:
         """
         if getattr(self.ensure_running, "__func__", None) is not _ensure_running:
             self.ensure_running()  # Somebody has something to do before.
-        with self._lock:
-            self._ensure(process_obj)
+        under_lock(self._lock, self._ensure, process_obj)
         known = self._prepared
         if known is None:
             return preparation
@@ -109,28 +108,33 @@ class ForkServer:
         self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
     ) -> _procession.Child:
         """Returns a child that does what the payload says."""
-        with self._lock:
-            # The last look: what the server may do, its children may.
-            if not self._server.is_running():
-                self._ensure(anew=True)
-            try:
-                return self._start(name, daemon, payload, fds)
-            except ChildProcessError as error:
-                if self._preload_on_error != "fail" or not self._preload_modules:
-                    raise
-                raise _broken_by_preload(error, self._preload_modules) from error
-            except BlockingIOError as error:
-                if not self._preload_modules:
-                    raise
-                # A module that the server has imported runs threads, so the server
-                # cannot fork.
-                self._server.stop()
-                self._preload_modules = []
-                self._ensure()
-                child = self._start(name, daemon, payload, fds)
-                if self._preload_was_set:
-                    _warn(f"{error}; each child will import its modules itself")
-                return child
+        return under_lock(self._lock, self._start_running, name, daemon, payload, fds)
+
+    def _start_running(
+        self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
+    ) -> _procession.Child:
+        """Starts a child, and the server if need be."""
+        # The last look: what the server may do, its children may.
+        if not self._server.is_running():
+            self._ensure(anew=True)
+        try:
+            return self._start(name, daemon, payload, fds)
+        except ChildProcessError as error:
+            if self._preload_on_error != "fail" or not self._preload_modules:
+                raise
+            raise _broken_by_preload(error, self._preload_modules) from error
+        except BlockingIOError as error:
+            if not self._preload_modules:
+                raise
+            # A module that the server has imported runs threads, so the server
+            # cannot fork.
+            self._server.stop()
+            self._preload_modules = []
+            self._ensure()
+            child = self._start(name, daemon, payload, fds)
+            if self._preload_was_set:
+                _warn(f"{error}; each child will import its modules itself")
+            return child
 
     def _start(
         self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
@@ -202,8 +206,7 @@ class ForkServer:
 
     def _stop(self) -> None:
         """Stops the server; tests do."""
-        with self._lock:
-            self._server.stop()
+        under_lock(self._lock, self._server.stop)
 
 
 def _warn(message: str) -> None:

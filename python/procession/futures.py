@@ -28,6 +28,7 @@ from . import _errors, _procession, get_context, util
 from ._callbacks import Caller, callers
 from ._completion import public, public_names
 from ._terms import make_terms
+from ._thread_lock import under_lock
 from ._worker_life import LifeOptions
 from ._workers import Bounds, Starter
 from .context import BaseContext
@@ -591,9 +592,7 @@ class ProcessPoolExecutor(_base.Executor):
             >>> future.done(), future.result()
             (True, 6)
         """
-        with self._shutdown_lock:
-            self._shutdown_thread = True
-            workers = self._workers
+        workers = under_lock(self._shutdown_lock, self._refuse)
         if workers is None or workers.pid != os.getpid():
             return
         if cancel_futures:
@@ -759,7 +758,7 @@ class ProcessPoolExecutor(_base.Executor):
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         workers = self._workers
         if workers is None:
-            return self._start()
+            return under_lock(self._shutdown_lock, self._start)
         broken = workers.engine.broken()
         if broken is not None:
             error: BaseException = __getattr__("BrokenProcessPool")(
@@ -768,20 +767,25 @@ class ProcessPoolExecutor(_base.Executor):
             raise error
         return workers
 
+    def _refuse(self) -> _Workers | None:
+        """Takes no more tasks; returns the workers, if there were any tasks."""
+        self._shutdown_thread = True
+        return self._workers
+
     def _start(self) -> _Workers:
-        with self._shutdown_lock:
-            if self._shutdown_thread:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            if self._workers is None:
-                self._workers = _Workers(
-                    self._mp_context,
-                    self._max_workers,
-                    self._max_tasks_per_child,
-                    self._setup,
-                    self._bounds,
-                    self._life,
-                )
-            return self._workers
+        """Returns the workers; the first task starts them."""
+        if self._shutdown_thread:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._workers is None:
+            self._workers = _Workers(
+                self._mp_context,
+                self._max_workers,
+                self._max_tasks_per_child,
+                self._setup,
+                self._bounds,
+                self._life,
+            )
+        return self._workers
 
     # Programs look into these of the standard library's, to find or to end the workers.
 

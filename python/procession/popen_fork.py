@@ -18,6 +18,7 @@ import threading
 from atexit import _clear, _run_exitfuncs, register
 
 from . import _procession, _registry, reduction, util
+from ._thread_lock import under_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,10 +122,13 @@ class Popen:
 
     def outcome(self) -> tuple[bool, Any] | None:
         """Returns what the ended process left: see `_outcome`."""
-        with self._outcome_lock:  # It can be taken once, and unpickling takes time.
-            if self._outcome is None:
-                self._outcome = self._child.take_outcome()
-            return self._outcome
+        # It can be taken once, and unpickling takes time.
+        return under_lock(self._outcome_lock, self._take_outcome)
+
+    def _take_outcome(self) -> tuple[bool, Any] | None:
+        if self._outcome is None:
+            self._outcome = self._child.take_outcome()
+        return self._outcome
 
     def close(self) -> None:
         """Closes the sentinel, once the process has ended."""

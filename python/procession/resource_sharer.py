@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _descriptors, _registry, reduction, util
+from ._thread_lock import under_lock
 from .connection import Client, Connection, Listener
 
 __all__ = ["DupFd", "stop"]
@@ -60,19 +61,22 @@ class _ResourceSharer:
         self, send: Callable[[Connection, int], None], close: Callable[[], None]
     ) -> tuple[Any, int]:
         """Keeps a resource until it is asked for; returns what to ask with."""
-        with self._lock:
-            if self._listener is not None and not self._listener.is_open():
-                self._forget()  # The program has closed its socket.
-            if self._address is None:
-                self._start()
-            self._key += 1
-            self._cache[self._key] = (send, close)
-            return self._address, self._key
+        return under_lock(self._lock, self._register, send, close)
+
+    def _register(
+        self, send: Callable[[Connection, int], None], close: Callable[[], None]
+    ) -> tuple[Any, int]:
+        if self._listener is not None and not self._listener.is_open():
+            self._forget()  # The program has closed its socket.
+        if self._address is None:
+            self._start()
+        self._key += 1
+        self._cache[self._key] = (send, close)
+        return self._address, self._key
 
     def forget(self, ident: tuple[Any, int]) -> None:
         """Gives a resource back that nobody will ask for."""
-        with self._lock:
-            _send, close = self._cache.pop(ident[1], (None, None))
+        _send, close = under_lock(self._lock, self._cache.pop, ident[1], (None, None))
         if close is not None:
             close()
 
@@ -86,17 +90,19 @@ class _ResourceSharer:
 
     def stop(self, timeout: float | None = None) -> None:
         """Ends the thread and forgets what nobody has asked for."""
-        with self._lock:
-            if self._thread is None or self._listener is None:
-                return
-            authkey = _registry.current_process().authkey
-            with Client(self._address, authkey=authkey) as connection:
-                connection.send(None)
-            self._thread.join(timeout)
-            if self._thread.is_alive():
-                util.sub_warning("_ResourceSharer thread did not stop when asked")
-            self._listener.close()
-            self._forget()
+        under_lock(self._lock, self._stop, timeout)
+
+    def _stop(self, timeout: float | None) -> None:
+        if self._thread is None or self._listener is None:
+            return
+        authkey = _registry.current_process().authkey
+        with Client(self._address, authkey=authkey) as connection:
+            connection.send(None)
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            util.sub_warning("_ResourceSharer thread did not stop when asked")
+        self._listener.close()
+        self._forget()
 
     def _forget(self) -> None:
         for _, close in self._cache.values():

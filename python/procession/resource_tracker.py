@@ -16,6 +16,7 @@ import threading
 import warnings
 
 from . import _descriptors, spawn, util
+from ._thread_lock import under_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,10 +71,13 @@ class ResourceTracker:
             return
         # Older subclasses replace this one, and know nothing of messages.
         self.ensure_running()
-        with self._lock:
-            while self._put_off:
-                self._write(self._put_off.popleft())
-            self._write(message)
+        under_lock(self._lock, self._write_all, message)
+
+    def _write_all(self, message: bytes) -> None:
+        """Writes what was put off, and then a message."""
+        while self._put_off:
+            self._write(self._put_off.popleft())
+        self._write(message)
 
     def _message(self, cmd: str, name: str, rtype: str) -> bytes:
         if self._use_simple_format and name.isascii() and "\n" not in name:
@@ -96,13 +100,15 @@ class ResourceTracker:
             if msg is not None:
                 self._put_off.append(msg)
             return
-        with self._lock:
-            if self._fd is not None and not self._check_alive():
-                self._teardown_dead_process()
-            if self._fd is None:
-                self._launch()
-            if msg is not None:
-                self._write(msg)
+        under_lock(self._lock, self._run_and_write, msg)
+
+    def _run_and_write(self, msg: bytes | None) -> None:
+        if self._fd is not None and not self._check_alive():
+            self._teardown_dead_process()
+        if self._fd is None:
+            self._launch()
+        if msg is not None:
+            self._write(msg)
 
     def _in_the_middle(self) -> bool:
         """Returns whether this thread was interrupted in the middle of a call."""
@@ -143,8 +149,7 @@ class ResourceTracker:
 
     def _stop(self) -> None:
         """Ends the process, which removes what is still registered."""
-        with self._lock:
-            self._forget()
+        under_lock(self._lock, self._forget)
 
     def _forget(self) -> None:
         """Closes the pipe, and waits for the end of the process if it is our child."""

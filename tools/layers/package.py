@@ -20,6 +20,7 @@ WRAPPERS = {
     "_outcome",
     "_proxies",
     "_registry",
+    "_thread_lock",
     "_threads",
     "_workers",
     "actor",

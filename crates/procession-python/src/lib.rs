@@ -78,7 +78,7 @@ mod _procession {
     #[pymodule_export]
     use crate::forkserver::{ForkServer, Server};
     #[pymodule_export]
-    use crate::interrupt::{is_interrupt_of_python, with_undo};
+    use crate::interrupt::{is_interrupt_of_python, under_lock, with_undo};
     #[pymodule_export]
     use crate::launch::launch;
     #[pymodule_export]
