@@ -9,12 +9,22 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import Self
 
 # The start methods.
 METHODS = ("fork", "spawn", "forkserver")
+
+# Fails in an interpreter for which the module was not built: that is for the stable interface,
+# unless the tests run in one without a GIL.
+CAN_LOAD_THE_MODULE = f"""
+import sys, sysconfig
+assert sys.version_info > (3, 11)
+assert {sysconfig.get_config_var("Py_GIL_DISABLED") or 0} == (
+    sysconfig.get_config_var("Py_GIL_DISABLED") or 0)
+"""
 
 # Seconds after which a program that should have ended is hanging.
 PATIENCE = 60

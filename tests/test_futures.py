@@ -285,7 +285,8 @@ def test_executor_says_the_same_for_all_its_tasks(lib, mp) -> None:
 @pytest.mark.slow
 @pytest.mark.procession_only("there are no such options")
 def test_task_that_needs_more_memory_than_it_may_have_fails_alone(lib, make) -> None:
-    executor = make(1, memory_limit=500 << 20)
+    # Of which an interpreter without a GIL reserves a gigabyte for itself.
+    executor = make(1, memory_limit=1500 << 20)
     with pytest.raises(lib.MemoryLimitExceeded):
         executor.submit(targets.fill_memory).result(PATIENCE)
     assert executor.submit(targets.add, 1).result(PATIENCE) == 1

@@ -101,8 +101,7 @@ def limited(method):
     # One for each test: what another has left may still be ending, and would count.
     user = 1_000_000 + 1000 * os.getpid() + next(USERS)
     demote = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-    new_enough = "import sys; assert sys.version_info > (3, 11)"
-    can = [*demote, python or "false", "-c", new_enough]
+    can = [*demote, python or "false", "-c", script.CAN_LOAD_THE_MODULE]
     if not shutil.which("setpriv") or subprocess.run(can, check=False).returncode != 0:
         pytest.skip(
             "it takes root, setpriv, and an interpreter that every user may run"

@@ -283,11 +283,11 @@ class MemoryLimitExceeded(ProcessError, MemoryError):
 
     Example:
         >>> import procession
-        >>> with procession.Pool(1, memory_limit=1 << 30) as pool:
+        >>> with procession.Pool(1, memory_limit=2 << 30) as pool:
         ...     try:
         ...         pool.apply(bytes, (8 << 30,))
         ...     except procession.MemoryLimitExceeded as error:
-        ...         print(error.task, error.limit == 1 << 30)
+        ...         print(error.task, error.limit == 2 << 30)
         builtins.bytes True
     """
 

@@ -79,7 +79,7 @@ def return_unreadable() -> Unreadable:
 
 
 def fill_memory() -> int:
-    return len(bytearray(1 << 30))
+    return len(bytearray(2 << 30))
 
 
 def call_in_executor(number: int) -> tuple[int, int]:
