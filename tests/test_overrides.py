@@ -61,6 +61,53 @@ def test_class_in_the_place_of_pool_is_made_as_the_standard_library_makes_it(
     assert mp.Pool(3, initargs=(1,), maxtasksperchild=5).given == (3, (1,), 5)
 
 
+BEYOND = ("blocked_on", "state", "stop_requested", "worker_index", "worker_state")
+
+
+class WithAttributes:
+    """Mixes attributes into a process that only procession's has, too."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        for name in BEYOND:
+            setattr(self, name, f"the program's {name}")
+
+    def run(self) -> None:
+        assert [getattr(self, name) for name in BEYOND] == [
+            f"the program's {name}" for name in BEYOND
+        ]
+
+
+@pytest.mark.methods("fork")
+def test_class_of_a_program_has_attributes_of_its_own(mp) -> None:
+    process = context_of(mp, WithAttributes).Process()
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert process.state == "the program's state"
+
+
+@pytest.mark.procession_only("only there is an attribute that it can meet")
+@pytest.mark.methods("fork")
+def test_no_public_property_is_in_the_way_of_a_subclass(lib, mp) -> None:
+    import concurrent.futures
+    import multiprocessing.pool
+
+    for ours, theirs in (
+        (lib.Process, multiprocessing.Process),
+        (lib.pool.Pool, multiprocessing.pool.Pool),
+        (lib.futures.ProcessPoolExecutor, concurrent.futures.ProcessPoolExecutor),
+    ):
+        in_the_way = {
+            name
+            for name in dir(ours)
+            if not name.startswith("_")
+            and not hasattr(theirs, name)
+            and isinstance(getattr(ours, name), property)
+        }
+        assert in_the_way == set(), ours
+
+
 def server_classes(managers):
     """Returns subclasses of the server that know nothing of lines."""
 

@@ -35,23 +35,32 @@ class Caller:
 
     def __init__(self) -> None:
         self._due: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._has_thread = False
+        # Which thread it is, once it runs.
+        self._ident: int | None = None
         self.pid = os.getpid()
         callers.add(self)
 
     def add(self, call: Callable[[], object]) -> None:
         """Has something called; that may happen twice if this is interrupted."""
         self._due.put(call)
-        if self._thread is None:
-            self._thread = start_daemon(self._run, "procession-callbacks")
+        if not self._has_thread:
+            # Before it runs, as it may be over at once.
+            self._has_thread = True
+            try:
+                start_daemon(self._run, "procession-callbacks")
+            except BaseException:
+                self._has_thread = False
+                raise
 
     def _run(self) -> None:
+        self._ident = threading.get_ident()
         while True:
             try:
                 call = self._due.get(timeout=self.PATIENCE)
             except queue.Empty:
                 # From here on, `add` starts another thread.
-                self._thread = None
+                self._has_thread = False
                 if self._due.empty():
                     return
                 continue
@@ -65,7 +74,7 @@ class Caller:
 
     def flush(self) -> None:
         """Waits until all that was added has been called, unless this is the thread that calls."""
-        if self._thread is None or self._thread is threading.current_thread():
+        if not self._has_thread or self._ident == threading.get_ident():
             return
         called: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.add(functools.partial(called.put, None))

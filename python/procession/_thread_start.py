@@ -1,11 +1,14 @@
 """Starts a thread at once, and does not wait until it runs.
 
 `threading.Thread.start` does wait, in code of Python: where a handler of a signal raises
-there, the thread can wait for ever for a lock that the starter did not give back.
+there, the thread can wait for ever for a lock that the starter did not give back. From
+CPython 3.14 on that may be the lock that all threads take as they begin.
 """
 
 from __future__ import annotations
 
+import _thread
+import sys
 import threading
 
 TYPE_CHECKING = False
@@ -15,19 +18,28 @@ if TYPE_CHECKING:
 __all__ = ["start_daemon"]
 
 
-def start_daemon(run: Callable[[], object], name: str) -> threading.Thread:
-    """Starts a thread that does not keep the program from ending; returns it."""
+def start_daemon(run: Callable[[], object], name: str) -> None:
+    """Starts a thread that does not keep the program from ending."""
     once = _Once(run)
-    thread = threading.Thread(target=once, name=name, daemon=True)
-    thread._started = _Flag()  # type: ignore[attr-defined]
     try:
-        thread.start()
+        if sys.version_info >= (3, 14):
+            _thread.start_new_thread(_run_named, (once, name))
+        else:
+            thread = threading.Thread(target=once, name=name, daemon=True)
+            thread._started = _Flag()  # type: ignore[attr-defined]
+            thread.start()
     except BaseException:
         # It may not have come to the start, and the list of those that are about to may
         # keep it for ever.
         once.run = None
         raise
-    return thread
+
+
+def _run_named(run: Callable[[], object], name: str) -> None:
+    """Calls a function in a thread that `threading` has not heard of yet."""
+    # Handlers run in the main thread only, so nothing interrupts this.
+    threading.current_thread().name = name
+    run()
 
 
 class _Once:

@@ -27,6 +27,7 @@ from concurrent import futures as _base
 from . import _errors, _procession, get_context, util
 from ._callbacks import Caller, callers
 from ._completion import public, public_names
+from ._overridable import overridable
 from ._terms import make_terms
 from ._thread_lock import under_lock
 from ._worker_life import LifeOptions
@@ -601,7 +602,7 @@ class ProcessPoolExecutor(_base.Executor):
         if wait:
             workers.join()
 
-    @property
+    @overridable
     def worker_state(self) -> Any:
         """What stands for the state of a worker, as in `procession.Pool`.
 

@@ -23,6 +23,7 @@ from ._chunks import Items, mapstar, starmapstar  # noqa: F401
 from ._completion import public, public_names
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
 from ._outcome import rebuild_exc  # noqa: F401
+from ._overridable import overridable
 from ._procession import ApplyResult as ApplyResult  # noqa: PLC0414
 from ._procession import IMapIterator as IMapIterator  # noqa: PLC0414
 from ._procession import IMapUnorderedIterator as IMapUnorderedIterator  # noqa: PLC0414
@@ -950,7 +951,7 @@ class Pool:
         """
         return [WorkerInfo(*worker) for worker in self._engine.worker_views()]
 
-    @property
+    @overridable
     def worker_state(self) -> Any:
         """A stand-in for the state of a worker: each task gets its worker's own instead.
 

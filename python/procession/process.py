@@ -19,6 +19,7 @@ from weakref import WeakSet
 from . import _outcome, _procession, _registry, _theirs, util
 from ._completion import public_names
 from ._errors import TimeoutError, WorkerDied, describe_exit, signal_name
+from ._overridable import overridable
 from ._records import name_processes, name_this_child
 from ._registry import active_children, become, current_process, parent_process
 from ._spawning import get_spawning_popen
@@ -441,7 +442,7 @@ class BaseProcess:
         else:
             self._started("stop").request_stop()
 
-    @property
+    @overridable
     def stop_requested(self) -> bool:
         """Whether `request_stop` was called for this process."""
         if self is _registry.current:
@@ -477,7 +478,7 @@ class BaseProcess:
             )
         return _procession.wait_for_stop(timeout)
 
-    @property
+    @overridable
     def state(self) -> str:
         """Where the process stands: "new", "running", "blocked" or "terminated".
 
@@ -501,7 +502,7 @@ class BaseProcess:
             return "new"
         return self._popen.state()[0]
 
-    @property
+    @overridable
     def blocked_on(self) -> str | None:
         """What a blocked process waits for, as far as can be told, or None.
 
@@ -541,7 +542,7 @@ class BaseProcess:
         _require(isinstance(name, str), "name must be a string")
         self._name = name
 
-    @property
+    @overridable
     def worker_index(self) -> int | None:
         """The place of a worker in its pool, from 0; None for other processes.
 
@@ -558,7 +559,7 @@ class BaseProcess:
         """
         return self._worker_index
 
-    @property
+    @overridable
     def worker_state(self) -> Any:
         """What `worker_state` of a pool has made in this worker; None for other processes.
 
