@@ -103,8 +103,8 @@ def test_less_memory_than_it_has_already_is_told(result_of) -> None:
     ("options", "error", "text"),
     [
         ({"env": {"A": 1}}, TypeError, "env must be of text"),
-        ({"env": {"A=B": "c"}}, ValueError, "there is no environment variable 'A=B'"),
-        ({"env": {"A": "b\0"}}, ValueError, "there is no environment variable 'A'"),
+        ({"env": {"A=B": "c"}}, ValueError, "'A=B' and 'c' cannot be"),
+        ({"env": {"A": "b\0"}}, ValueError, "cannot be the name and value"),
         ({"affinity": set()}, ValueError, "affinity names no CPU"),
         ({"affinity": {4095}}, ValueError, "4095"),
         ({"affinity": {-1}}, ValueError, "-1"),

@@ -17,9 +17,9 @@ def surroundings(*names: str) -> tuple:
 
 def c_environment(name: str) -> str | None:
     """Returns a variable as the C library has it."""
-    getenv = ctypes.CDLL(None).getenv
-    getenv.restype = ctypes.c_char_p
-    value = getenv(name.encode())
+    find = ctypes.CDLL(None)["getenv"]
+    find.restype = ctypes.c_char_p
+    value = find(name.encode())
     return None if value is None else value.decode()
 
 
