@@ -6,10 +6,13 @@ have ended.
 """
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+
+from procession import _procession
 
 PATIENCE = 20
 
@@ -598,6 +601,20 @@ class Send(_Plain):
         self.there.close()
 
 
+def holding(lock, call) -> None:
+    """Calls a function in a `with` statement.
+
+    From CPython 3.14 on the interpreter may call a handler between the steps of that statement,
+    when the lock has been taken and is not yet sure to be released. That is its own affair, so
+    native code takes the lock there.
+    """
+    if sys.version_info >= (3, 14):
+        _procession.under_lock(lock, call)
+        return
+    with lock:
+        call()
+
+
 class Locks(_Plain):
     """Locks are taken and given back."""
 
@@ -612,8 +629,7 @@ class Locks(_Plain):
 
     def act(self) -> None:
         for lock in self.locks:
-            with lock:
-                nothing()
+            holding(lock, nothing)
 
     def check(self, *, interrupted: bool) -> None:
         for lock in self.locks:
@@ -639,14 +655,16 @@ class Wait(_Plain):
         self.barrier = self.mp.Barrier(1)
 
     def act(self) -> None:
-        with self.condition:
-            self.condition.notify_all()
-            self.condition.wait(0.001)
-            self.condition.wait_for(lambda: True, 1)
+        holding(self.condition, self.wait_for_condition)
         self.event.wait(0.001)
         self.event.set()
         self.event.wait()
         self.barrier.wait()
+
+    def wait_for_condition(self) -> None:
+        self.condition.notify_all()
+        self.condition.wait(0.001)
+        self.condition.wait_for(lambda: True, 1)
 
     def check(self, *, interrupted: bool) -> None:
         if self.barrier.broken:
