@@ -6,7 +6,7 @@ import pytest
 
 # Prints what it handles, so that a record which is lost or comes twice is seen.
 CONFIGURED = """
-import logging, multiprocessing as mp, os, signal, sys
+import logging, multiprocessing as mp, os, signal, sys, warnings
 
 def configure():
     logging.basicConfig(
@@ -261,6 +261,8 @@ def test_copy_of_the_process_leaves_the_relay_alone(prints) -> None:
         prints,
         """
         if __name__ == "__main__":
+            # Python 3.12 and later warn of the thread that handles records.
+            warnings.simplefilter("ignore", DeprecationWarning)
             configure()
             with mp.relay_logs():
                 if os.fork() == 0:

@@ -222,11 +222,14 @@ COPY = """
 import multiprocessing as mp
 import os
 import sys
+import warnings
 
 def double(number):
     return 2 * number
 
 if __name__ == "__main__":
+    # Python 3.12 and later warn of the thread that boots processes ahead.
+    warnings.simplefilter("ignore", DeprecationWarning)
     event = mp.Event()
     children = [
         mp.Process(target=event.wait, args=(60,), daemon=is_daemon)
