@@ -65,6 +65,7 @@ def test_wrong_arguments_are_refused_where_they_are(check) -> None:
 
 
 def test_program_whose_types_are_told_runs(method) -> None:
+    pytest.importorskip("tqdm", reason="the program shows the progress of a map")
     command = script.python("procession", PROGRAMS / "accepted.py", method=method)
     assert script.run(command) == (0, "", "")
 

@@ -254,8 +254,9 @@ def test_environment_tells_libraries_how_many_threads_they_may_have(mp) -> None:
 
 
 def test_numpy_has_as_many_threads_as_it_may_have(mp) -> None:
-    pytest.importorskip("numpy")
+    # First: numpy starts threads as it is imported.
     pytest.importorskip("threadpoolctl")
+    pytest.importorskip("numpy")
     # Under fork it is loaded already, with as many as there are processors.
     targets.blas_threads()
     with mp.Pool(1, threads_per_worker=1) as pool:
