@@ -1,5 +1,6 @@
 """Processes and pools inside others, from threads, beside each other, and many of them."""
 
+import gc
 import os
 import resource
 import select
@@ -263,3 +264,18 @@ if __name__ == "__main__":
 @pytest.mark.procession_only("the copy finds its original's children")
 def test_copy_by_os_fork_has_no_children_of_its_own_and_can_have_some(program) -> None:
     assert program(COPY) == (0, "", "")
+
+
+@pytest.mark.procession_only("there the first collection visits all of them")
+@pytest.mark.methods("fork")
+def test_what_is_young_in_a_parent_is_old_in_its_copy(mp) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        young = [[] for _ in range(5_000)]
+        process = mp.Process(target=lambda: len(gc.get_objects(generation=0)))
+        process.start()
+        process.join()
+        assert process.result() < len(young)
+    finally:
+        gc.enable()

@@ -8,6 +8,7 @@ whatever the parent holds.
 
 from __future__ import annotations
 
+import gc
 import os
 import posix
 import signal
@@ -171,6 +172,11 @@ def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoRetur
     """Runs the process in the forked child, which ends here and nowhere else."""
     code = 1
     try:
+        # The parent's young objects count as old from here on, or the first collection would
+        # visit each of them, and so copy its page.
+        if gc.get_freeze_count() == 0:
+            gc.freeze()
+            gc.unfreeze()
         # Functions that the parent has registered for its exit must not run in the
         # child.
         _clear()
