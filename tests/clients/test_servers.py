@@ -34,7 +34,7 @@ def serve(program, text: str, app: str, tmp_path, ready: int, *arguments: str) -
     # Short, as it is the name of a socket.
     with script.Script(command, cwd=tmp_path) as server:
         told = [server.line() for _ in range(ready)]
-        assert told == ["ready"] * ready, server.finish()
+        assert told == ["ready"] * ready
         where = os.path.relpath(tmp_path / "socket")
         pages = [get(where) for _ in range(2)]
         server.process.send_signal(signal.SIGTERM)
