@@ -31,6 +31,7 @@ __all__ = [
     "outcome",
     "try_until",
     "uncancelled",
+    "writable",
 ]
 
 
@@ -115,6 +116,12 @@ def current_task() -> object:
         RuntimeError: No event loop runs.
     """
     return running().task()
+
+
+async def writable(fd: int | None) -> None:
+    """Waits until a descriptor may be written to; about a second if there is none."""
+    fds = () if fd is None else (~fd,)
+    await running().ready(fds, doubtful=fd is None)
 
 
 # What a try returns that did not succeed.

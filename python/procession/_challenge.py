@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     # sends, and None for the next message of the other.
     Exchange = Generator[bytes | None, bytes | None, Any]
 
-__all__ = ["answer_challenge", "deliver_challenge"]
+__all__ = ["answer_challenge", "deliver_challenge", "prove_async"]
 
 # Bytes of a challenge; more than an old end sends, so that the two can be told apart.
 MESSAGE_LENGTH = 40
@@ -79,6 +79,27 @@ def answer_challenge(connection: Any, authkey: bytes) -> None:
         ConnectionRefusedError: It can take nobody on.
     """
     _note(connection, _run(_answering(authkey), connection))
+
+
+async def prove_async(connection: Any, authkey: bytes) -> None:
+    """Proves the key to each other, at the end that connects, in a task.
+
+    Raises:
+        AuthenticationError: The other end does not know the key, or asks for another.
+        ConnectionRefusedError: It can take nobody on.
+    """
+    for exchange in _answering(authkey), _asking(authkey, None, "sha256"):
+        message: bytes | None = None
+        while True:
+            try:
+                wanted = exchange.send(message)
+            except StopIteration:
+                break
+            message = None
+            if wanted is None:
+                message = await connection.recv_bytes_async(MAX_MESSAGE)
+            else:
+                await connection.send_bytes_async(wanted)
 
 
 def welcome(connection: Any, authkey: bytes, other: bytes | None = None) -> None:

@@ -204,8 +204,8 @@ class _Watched:
         return watch
 
     def is_empty(self) -> bool:
-        """Returns whether nothing is watched."""
-        return not self._watches
+        """Returns whether nobody waits."""
+        return not self._watches and not self.doubtful
 
     def forget(self, watch: _Watch) -> None:
         """Ends a watch for which nobody waits any more."""

@@ -15,6 +15,7 @@ __all__ = [
     "ApplyResult",
     "Armed",
     "Barrier",
+    "BarrierPlace",
     "Block",
     "Child",
     "Condition",
@@ -333,6 +334,22 @@ def rebuild_condition(offset: int, serial: int) -> Condition:
     """Returns the condition that a pickle tells of."""
 
 @final
+class BarrierPlace:
+    """The place of a task that has come to a barrier."""
+
+    @property
+    def index(self) -> int:
+        """How many had come before."""
+    def is_open(self) -> bool:
+        """Returns whether all have come and may go on.
+
+        Raises:
+            threading.BrokenBarrierError: It was broken or reset.
+        """
+    def leave(self) -> None:
+        """Leaves; the task has not come, unless all have."""
+
+@final
 class Barrier:
     """A place where processes wait for one another.
 
@@ -349,6 +366,16 @@ class Barrier:
         Raises:
             threading.BrokenBarrierError: It was broken or reset, or the time is over.
         """
+    def try_arrive(self, action: Callable[[], object] | None) -> BarrierPlace | None:
+        """Comes without waiting; None while the action of those before still runs.
+
+        Raises:
+            threading.BrokenBarrierError: It is broken.
+        """
+    def arm(
+        self, place: BarrierPlace | None = None
+    ) -> tuple[Sequence[int], Armed] | None:
+        """Returns descriptors to watch until it is worth coming, or looking again."""
     def reset(self) -> None:
         """Makes it as new."""
     def abort(self) -> None:

@@ -2,7 +2,8 @@
 
 A proxy sends each call of a method to the server and returns the answer. It counts
 there as a reference to the object, which lives as long as some process has a proxy.
-Each thread has one connection to a server, for all its proxies.
+Each thread has one connection to a server, for all its proxies; tasks that await calls
+have connections of their own (`_server_connections`).
 
 As in `multiprocessing.managers`, where all this is re-exported.
 """
@@ -18,6 +19,7 @@ from ._completion import public_names
 from ._errors import AuthenticationError
 from ._manager_server import Token, convert_to_error, dispatch, listener_client
 from ._procession import Line, LineEnd, family_secret
+from ._server_connections import ServerConnections, ask, reach
 from ._spawning import get_spawning_popen
 
 __all__ = ["AutoProxy", "BaseProxy", "MakeProxyType", "RebuildProxy"]
@@ -74,9 +76,11 @@ class BaseProxy:
 
     __module__ = "procession.managers"
 
-    # For each server: the connections of the threads, and the objects that this
-    # process refers to.
-    _address_to_local: ClassVar[dict[Any, tuple[Any, ProcessLocalSet]]] = {}
+    # For each server: the connections of the threads, the objects that this process
+    # refers to, and the connections of tasks.
+    _address_to_local: ClassVar[
+        dict[Any, tuple[Any, ProcessLocalSet, ServerConnections]]
+    ] = {}
     _mutex = util.ForkAwareThreadLock()
     _exposed_: tuple[str, ...]
     _isauto = False
@@ -94,10 +98,11 @@ class BaseProxy:
         with BaseProxy._mutex:
             local = BaseProxy._address_to_local.get(token.address)
             if local is None:
-                local = util.ForkAwareLocal(), ProcessLocalSet()
+                local = util.ForkAwareLocal(), ProcessLocalSet(), ServerConnections()
                 BaseProxy._address_to_local[token.address] = local
         self._tls: Any = local[0]
         self._idset = local[1]
+        self._connections = local[2]
         self._token = token
         self._id = token.id
         self._manager = manager
@@ -182,6 +187,102 @@ class BaseProxy:
         finally:
             del result  # It refers to its traceback, which refers to this frame.
 
+    async def call_async(self, methodname: str, /, *args: Any, **kwds: Any) -> Any:
+        """Calls a method of the object in a task of asyncio or trio; returns its result.
+
+        No thread of this process waits. Calls of several tasks are answered side by side,
+        each by a thread of the server, and those of one task not always by the same: what
+        belongs to the thread that took it, as an RLock and a Condition do, is not for
+        tasks. If the task is cancelled, the server finishes the call, and its result is
+        lost.
+
+        Raises:
+            TypeError: The object is an RLock or a Condition of the manager.
+            RuntimeError: No event loop runs.
+            Exception: What the method raised, with its traceback as the cause.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main(numbers):
+            ...     await numbers.call_async("append", 3)
+            ...     return await numbers.call_async("index", 3)
+            >>> with procession.Manager() as manager:
+            ...     asyncio.run(main(manager.list([1, 2])))
+            2
+        """
+        typeid = self._token.typeid
+        if typeid in ("RLock", "Condition"):
+            raise TypeError(
+                f"a manager's {typeid} belongs to a thread of the server, and a task has "
+                f"none there: await procession.{typeid} instead, or a Lock of the manager"
+            )
+        connections = self._connections
+        connection = connections.take()
+        if connection is None:
+            connection = await self._reach_async()
+            name = process.current_process().name
+            kind, result = await ask(connection, None, "accept_connection", (name,))
+            if kind != "#RETURN":
+                connection.close()
+                raise convert_to_error(kind, result)
+        kind, result = await ask(connection, self._id, methodname, args, kwds)
+        connections.put(connection)
+        if kind == "#RETURN":
+            return result
+        if kind == "#PROXY":
+            return await self._proxy_for_async(*result)
+        try:
+            raise convert_to_error(kind, result)
+        finally:
+            del result  # As in `_callmethod`.
+
+    async def _reach_async(self) -> Any:
+        """Returns a new connection to the server, for a task."""
+        address, authkey = self._token.address, self._authkey
+        conn, key = await reach(self._Client, address, authkey, family_secret())
+        if key != authkey:
+            self._authkey = process.AuthenticationString(key)
+        return conn
+
+    async def _ask_async(self, request: str, *args: Any) -> Any:
+        """Asks the server itself something."""
+        with await self._reach_async() as conn:
+            kind, result = await ask(conn, None, request, args)
+        if kind != "#RETURN":
+            raise convert_to_error(kind, result)
+        return result
+
+    async def _proxy_for_async(self, exposed: Iterable[str], token: Token) -> Any:
+        """As `_proxy_for`, in a task; the reference that the server has counted is its."""
+        typeid = token.typeid
+        token.address = self._token.address
+        adopted = False
+        try:
+            kind = self._known_kind(typeid)
+            if kind is None:
+                try:
+                    kind = await self._ask_async("proxy_type", typeid)
+                except Exception as error:
+                    kind = self._likely_kind(typeid, error)
+                self._tls.kinds[typeid] = kind
+            proxy = kind(
+                token,
+                self._serializer,
+                manager=self._manager,
+                authkey=self._authkey,
+                exposed=exposed,
+                incref=False,
+            )
+            if isinstance(proxy, BaseProxy):
+                proxy._adopt()
+                adopted = True
+        finally:
+            if not adopted:
+                with self._reach() as conn:
+                    dispatch(conn, None, "decref", (token.id,))
+        return proxy
+
     def _proxy_for(self, exposed: Iterable[str], token: Token) -> Any:
         """Returns the proxy of an object that the server has made for us."""
         token.address = self._token.address
@@ -199,22 +300,30 @@ class BaseProxy:
 
     def _kind_of(self, typeid: str) -> Any:
         """Returns what makes a proxy of a type, whether or not the manager is here."""
+        kind = self._known_kind(typeid)
+        if kind is None:
+            try:
+                with self._reach() as conn:
+                    kind = dispatch(conn, None, "proxy_type", (typeid,))
+            except Exception as error:
+                kind = self._likely_kind(typeid, error)
+            self._tls.kinds[typeid] = kind
+        return kind
+
+    def _known_kind(self, typeid: str) -> Any:
+        """As `_kind_of`, without asking; None where the server has to be asked."""
         registry = getattr(self._manager, "_registry", {})
         if typeid in registry:
             return registry[typeid][-1]
-        kinds = self._tls.__dict__.setdefault("kinds", {})
-        if typeid not in kinds:
-            try:
-                with self._reach() as conn:
-                    kinds[typeid] = dispatch(conn, None, "proxy_type", (typeid,))
-            except Exception as error:
-                # It is not ours, or its class cannot cross; the methods are known.
-                util.debug("the server does not say what %r is: %s", typeid, error)
-                from .managers import SyncManager
+        return self._tls.__dict__.setdefault("kinds", {}).get(typeid)
 
-                known = SyncManager._registry.get(typeid)
-                kinds[typeid] = AutoProxy if known is None else known[-1]
-        return kinds[typeid]
+    def _likely_kind(self, typeid: str, error: Exception) -> Any:
+        """As `_kind_of`, where the server is not ours, or the class cannot cross."""
+        util.debug("the server does not say what %r is: %s", typeid, error)
+        from .managers import SyncManager
+
+        known = SyncManager._registry.get(typeid)
+        return AutoProxy if known is None else known[-1]  # The methods are known.
 
     def _getvalue(self) -> Any:
         """Returns a copy of the object."""
@@ -227,6 +336,10 @@ class BaseProxy:
         with self._reach() as conn:
             dispatch(conn, None, "incref", (self._id,))
         util.debug("INCREF %r", self._token.id)
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Takes a reference for its own that the server has counted already."""
         self._idset.add(self._id)
         self._close = util.Finalize(
             self,
@@ -238,13 +351,20 @@ class BaseProxy:
                 self._tls,
                 self._idset,
                 self._Client,
+                self._connections,
             ),
             exitpriority=10,
         )
 
     @staticmethod
     def _decref(
-        token: Token, authkey: bytes, state: Any, tls: Any, idset: Any, _Client: Any
+        token: Token,
+        authkey: bytes,
+        state: Any,
+        tls: Any,
+        idset: Any,
+        _Client: Any,
+        connections: ServerConnections | None = None,
     ) -> None:
         idset.discard(token.id)
         if state is None or state.value == STARTED:
@@ -257,6 +377,8 @@ class BaseProxy:
         if not idset and hasattr(tls, "connection"):
             tls.connection.close()
             del tls.connection
+        if not idset and connections is not None:
+            connections.close()
 
     def _after_fork(self) -> None:
         self._manager = None

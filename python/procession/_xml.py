@@ -48,6 +48,14 @@ class ConnectionWrapper:
         """Waits for an object and returns it."""
         return self._loads(self._conn.recv_bytes())
 
+    async def send_async(self, obj: Any) -> None:
+        """As `send`, in a task of asyncio or trio."""
+        await self._conn.send_bytes_async(self._dumps(obj))
+
+    async def recv_async(self) -> Any:
+        """As `recv`, in a task of asyncio or trio."""
+        return self._loads(await self._conn.recv_bytes_async())
+
     def __enter__(self) -> Self:
         return self
 
@@ -60,12 +68,17 @@ class XmlListener(Listener):
 
     def accept(self) -> Any:
         """Waits for a client and returns the connection with it."""
-        return ConnectionWrapper(super().accept(), _dumps, _loads)
+        return wrap(super().accept())
 
 
 def XmlClient(*args: Any, **kwds: Any) -> ConnectionWrapper:
     """Returns a connection that sends XML; the arguments are those of `Client`."""
-    return ConnectionWrapper(Client(*args, **kwds), _dumps, _loads)
+    return wrap(Client(*args, **kwds))
+
+
+def wrap(connection: Connection) -> ConnectionWrapper:
+    """Has a connection send XML."""
+    return ConnectionWrapper(connection, _dumps, _loads)
 
 
 def _dumps(obj: Any) -> bytes:

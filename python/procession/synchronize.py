@@ -589,6 +589,54 @@ class Barrier:
             timeout = self._timeout
         return self._barrier.wait(self._action, timeout)
 
+    async def wait_async(self) -> int:
+        """As `wait`, in a task of asyncio or trio; returns the same number.
+
+        No thread waits. Deadlines are those of the loop, such as `asyncio.timeout`; the
+        barrier's own `timeout` is for `wait` alone. A task that is cancelled while it
+        waits has not come, as at `asyncio.Barrier`: the others go on waiting for one
+        more, and nothing is broken. The action, if this task is the last to come, is
+        called in the loop.
+
+        Raises:
+            threading.BrokenBarrierError: It was broken or reset.
+            RuntimeError: No event loop runs.
+
+        Example:
+            >>> import asyncio
+            >>> import procession
+            >>> async def main():
+            ...     meeting = procession.Barrier(2)
+            ...     child = procession.Process(target=meeting.wait)
+            ...     child.start()
+            ...     index = await meeting.wait_async()
+            ...     await child.join_async()
+            ...     return index in (0, 1)
+            >>> asyncio.run(main())
+            True
+        """
+        from ._awaiting import NOT_YET, try_until
+
+        barrier, action = self._barrier, self._action
+
+        def arrive() -> Any:
+            place = barrier.try_arrive(action)
+            return NOT_YET if place is None else place
+
+        place = await try_until(arrive, barrier.arm, all_at_once=True)
+        try:
+            # Whoever came last has gone on, and is not to be cancelled any more.
+            if not place.is_open():
+                await try_until(
+                    lambda: place.is_open() or NOT_YET,
+                    lambda: barrier.arm(place),
+                    all_at_once=True,
+                )
+        finally:
+            place.leave()
+        index: int = place.index
+        return index
+
     def reset(self) -> None:
         """Makes it as new; those that wait get BrokenBarrierError."""
         self._barrier.reset()

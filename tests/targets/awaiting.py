@@ -114,3 +114,28 @@ def set_and_clear(event) -> None:
 def notify(condition, count: int) -> None:
     with condition:
         condition.notify(count)
+
+
+def wait_at(barrier) -> int:
+    return barrier.wait(PATIENCE)
+
+
+def die(held) -> NoReturn:
+    """The action of a barrier that tells so, and is never done."""
+    held.release()
+    while True:
+        signal.pause()
+
+
+def wait_and_hold(barrier, held) -> NoReturn:
+    """Comes to a barrier, last, as its leader, and stays in the action."""
+    barrier._action = lambda: die(held)
+    barrier.wait()
+    raise AssertionError("the action has no end")
+
+
+def append_in_a_loop(numbers, number: int) -> None:
+    """Appends to what a manager keeps, in a task of a loop."""
+    import asyncio
+
+    asyncio.run(numbers.call_async("append", number))

@@ -1,11 +1,14 @@
 //! A place where processes wait for one another.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use procession_engine::shm::Handle;
 use procession_engine::sync::{self, Follower, Leader, Role};
 use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{Error, ErrorKind};
 use pyo3::prelude::*;
 
+use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{Breaks, deadline, detached};
 use crate::error::{IntoPython, to_python};
 use crate::transfer;
@@ -14,6 +17,43 @@ use crate::transfer;
 #[pyclass(frozen, weakref, module = "procession._procession")]
 pub struct Barrier {
     barrier: sync::Barrier,
+    awaited: AwaitedFd,
+}
+
+/// The place of a task that has come to a barrier.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct BarrierPlace {
+    /// None once it has gone on, as whoever came last has at once.
+    follower: Mutex<Option<Follower>>,
+    index: u32,
+}
+
+impl BarrierPlace {
+    fn follower(&self) -> MutexGuard<'_, Option<Follower>> {
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl BarrierPlace {
+    /// How many had come before.
+    #[getter]
+    fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Tells whether all have come and may go on.
+    fn is_open(&self) -> PyResult<bool> {
+        match &mut *self.follower() {
+            None => Ok(true),
+            Some(follower) => follower.try_wait().or_raise(),
+        }
+    }
+
+    /// Leaves; the task has not come, unless all have.
+    fn leave(&self) {
+        drop(self.follower().take());
+    }
 }
 
 #[pymethods]
@@ -22,6 +62,7 @@ impl Barrier {
     fn new(parties: u32) -> PyResult<Self> {
         Ok(Self {
             barrier: sync::Barrier::create(parties).or_raise()?,
+            awaited: AwaitedFd::default(),
         })
     }
 
@@ -50,6 +91,37 @@ impl Barrier {
                 }
             }
         }
+    }
+
+    /// Comes without waiting; None while the action of those who came before still runs.
+    fn try_arrive(&self, action: Option<&Bound<'_, PyAny>>) -> PyResult<Option<BarrierPlace>> {
+        let place = |follower, index| {
+            Some(BarrierPlace {
+                follower: Mutex::new(follower),
+                index,
+            })
+        };
+        Ok(match self.barrier.try_arrive().or_raise()? {
+            None => None,
+            Some(Role::Leader(leader)) => place(None, lead(leader, action)?),
+            Some(Role::Follower(follower)) => {
+                let index = follower.index();
+                place(Some(follower), index)
+            }
+        })
+    }
+
+    /// Returns what to watch until it is worth coming, or looking after one's place.
+    #[pyo3(signature = (place=None))]
+    fn arm(&self, place: Option<&BarrierPlace>) -> PyResult<Watched> {
+        let follower = place.map(BarrierPlace::follower);
+        self.awaited.arm(
+            || self.barrier.await_fd(),
+            |fd| match &follower {
+                None => self.barrier.arm(fd),
+                Some(place) => place.as_ref().map_or(Ok(None), |place| place.arm(fd)),
+            },
+        )
     }
 
     fn reset(&self) -> PyResult<()> {
@@ -112,5 +184,8 @@ fn broken_when_late(error: Error, timeout: Option<f64>) -> Error {
 pub fn rebuild_barrier(offset: u64, serial: u64) -> PyResult<Barrier> {
     let handle = Handle { offset, serial };
     let barrier = transfer::attach(|source| sync::Barrier::attach(handle, source)).or_raise()?;
-    Ok(Barrier { barrier })
+    Ok(Barrier {
+        barrier,
+        awaited: AwaitedFd::default(),
+    })
 }

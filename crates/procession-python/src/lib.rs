@@ -58,7 +58,7 @@ mod _procession {
     #[pymodule_export]
     use crate::awaited::Armed;
     #[pymodule_export]
-    use crate::barrier::{Barrier, rebuild_barrier};
+    use crate::barrier::{Barrier, BarrierPlace, rebuild_barrier};
     #[pymodule_export]
     use crate::block::{Block, rebuild_block};
     #[pymodule_export]

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::family;
 use crate::sync::barrier::state::{Arrival, BarrierLayout, BarrierState, Cause, Gate, Status};
-use crate::sync::{BlockedOn, attachable, interrupted, me, named, timed_out};
+use crate::sync::{Armed, AwaitFd, BlockedOn, attachable, interrupted, me, named, timed_out};
 use procession_shm::{SharedObject, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::wait::futex::Woken;
@@ -64,7 +64,7 @@ pub enum Role<'a> {
     /// The last to come: runs the action, if any, and opens the barrier.
     Leader(Leader<'a>),
     /// Any other: waits.
-    Follower(Follower<'a>),
+    Follower(Follower),
 }
 
 attachable!(Barrier, object);
@@ -116,28 +116,65 @@ impl Barrier {
     pub fn arrive(&self, deadline: Deadline) -> Result<Role<'_>> {
         let me = me(&self.object)?;
         loop {
-            match self.inner.arrive(me) {
-                Arrival::Leader(generation, index) => {
-                    return Ok(Role::Leader(Leader {
-                        barrier: self,
-                        me,
-                        generation: Some(generation),
-                        index,
-                    }));
-                }
-                Arrival::Follower(generation, index) => {
-                    return Ok(Role::Follower(Follower {
-                        barrier: self,
-                        me,
-                        generation: Some(generation),
-                        came: Instant::now(),
-                        index,
-                    }));
-                }
-                Arrival::Broken(generation) => return Err(self.is_broken(generation)),
-                Arrival::Early(gate) => self.await_change(gate, me, deadline)?,
+            match self.come(me)? {
+                Ok(role) => return Ok(role),
+                Err(earlier) => self.await_change(earlier, me, deadline)?,
             }
         }
+    }
+
+    /// Comes to the barrier without waiting; `None` while the leader of the generation
+    /// before runs its action, and this process then has not come.
+    ///
+    /// # Errors
+    /// `Broken` when the barrier is broken.
+    pub fn try_arrive(&self) -> Result<Option<Role<'_>>> {
+        let me = me(&self.object)?;
+        let role = self.come(me)?;
+        if role.is_err() {
+            self.inner.bury_leader();
+        }
+        Ok(role.ok())
+    }
+
+    /// Returns what this process waits by at the barrier, without a thread.
+    #[must_use]
+    pub fn await_fd(&self) -> AwaitFd {
+        AwaitFd::of(&self.object, self.inner.awaiting())
+    }
+
+    /// Returns what to poll until it is worth another [`try_arrive`](Self::try_arrive);
+    /// `None` when it is now.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        let gate = self.inner.gate();
+        match gate.status {
+            Status::Acting => self.arm_for_change(gate, fd),
+            Status::Filling | Status::Broken => Ok(None),
+        }
+    }
+
+    /// Comes to the barrier, unless the generation before is not over.
+    fn come(&self, me: Stamp) -> Result<std::result::Result<Role<'_>, Gate>> {
+        Ok(match self.inner.arrive(me) {
+            Arrival::Leader(generation, index) => Ok(Role::Leader(Leader {
+                barrier: self,
+                me,
+                generation: Some(generation),
+                index,
+            })),
+            Arrival::Follower(generation, index) => Ok(Role::Follower(Follower {
+                barrier: self.clone(),
+                me,
+                generation: Some(generation),
+                came: Instant::now(),
+                index,
+            })),
+            Arrival::Broken(generation) => return Err(self.is_broken(generation)),
+            Arrival::Early(gate) => Err(gate),
+        })
     }
 
     /// Makes the barrier as good as new. Processes that wait at it fail with `Broken`.
@@ -209,6 +246,16 @@ impl Barrier {
             }
         }
         Ok(())
+    }
+
+    /// Arms a descriptor for the gate's next change, or the end of the leader on whom that
+    /// depends.
+    fn arm_for_change(&self, gate: Gate, fd: &AwaitFd) -> Result<Option<Armed>> {
+        let changed = || self.inner.gate() != gate;
+        match gate.status {
+            Status::Acting => fd.arm_with_holder(changed, || Some(self.inner.leader())),
+            Status::Filling | Status::Broken => fd.arm(changed),
+        }
     }
 
     /// Makes the error that tells why a generation ended broken.
@@ -297,8 +344,8 @@ impl Drop for Leader<'_> {
 /// Any but the last to come. If it is dropped before the last comes, it has
 /// not come.
 #[derive(Debug)]
-pub struct Follower<'a> {
-    barrier: &'a Barrier,
+pub struct Follower {
+    barrier: Barrier,
     me: Stamp,
     /// None once told how it ended.
     generation: Option<u32>,
@@ -306,11 +353,51 @@ pub struct Follower<'a> {
     index: u32,
 }
 
-impl Follower<'_> {
+impl Follower {
     /// Returns how many had come before.
     #[must_use]
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Tells whether all have come and the leader has opened the barrier.
+    ///
+    /// # Errors
+    /// `Broken`.
+    pub fn try_wait(&mut self) -> Result<bool> {
+        let barrier = &self.barrier;
+        let Some(generation) = self.generation else {
+            return Ok(true);
+        };
+        let mut gate = barrier.inner.gate();
+        if gate.status == Status::Acting {
+            barrier.inner.bury_leader();
+            gate = barrier.inner.gate();
+        }
+        let Some(well) = barrier.inner.end_of(generation, gate) else {
+            return Ok(false);
+        };
+        self.generation = None;
+        if well {
+            Ok(true)
+        } else {
+            Err(barrier.is_broken(generation))
+        }
+    }
+
+    /// Returns what to poll until it is worth another [`try_wait`](Self::try_wait);
+    /// `None` when it is now.
+    ///
+    /// # Errors
+    /// `Limit` when no descriptor is left, or too many processes wait in this way.
+    pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
+        let gate = self.barrier.inner.gate();
+        match self.generation {
+            Some(generation) if self.barrier.inner.end_of(generation, gate).is_none() => {
+                self.barrier.arm_for_change(gate, fd)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Blocks until all have come and the leader has opened the barrier.
@@ -331,7 +418,7 @@ impl Follower<'_> {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_with_break(&mut self, deadline: Deadline, pause: Deadline) -> Result<()> {
-        let barrier = self.barrier;
+        let barrier = &self.barrier;
         let Some(generation) = self.generation else {
             let message = format!("this wait at {} has ended", named(&barrier.object));
             return Err(Error::new(ErrorKind::Broken, message));
@@ -374,7 +461,7 @@ impl Follower<'_> {
     }
 }
 
-impl Drop for Follower<'_> {
+impl Drop for Follower {
     fn drop(&mut self) {
         // A forked copy has not come.
         if let Some(generation) = self.generation

@@ -1,11 +1,11 @@
 //! What event loops await: whoever should tell them is killed at each step, and they are
 //! told all the same.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 
 use procession_engine::channel::Queue;
-use procession_engine::sync::{Armed, AwaitFd, Event, Lock, RLock, Semaphore};
+use procession_engine::sync::{Armed, AwaitFd, Barrier, Event, Lock, RLock, Role, Semaphore};
 use procession_engine::sys::wait::poll::wait_readable;
 
 use crate::at_every_step_after;
@@ -186,5 +186,27 @@ fn who_takes_and_frees_an_awaited_reentrant_lock() {
             lock.release().unwrap();
         },
         |lock| !lock.is_locked(),
+    );
+}
+
+#[test]
+fn who_opens_an_awaited_barrier() {
+    change_at_every_step(
+        "awaited barrier",
+        || {
+            let barrier = Barrier::create(2).unwrap();
+            let Role::Follower(follower) = barrier.try_arrive().unwrap().unwrap() else {
+                panic!("the other has yet to come");
+            };
+            let thing = (barrier.clone(), RefCell::new(follower));
+            Awaited::new(thing, |(barrier, _)| barrier.await_fd())
+        },
+        |(_, follower), fd| follower.borrow().arm(fd),
+        |(barrier, _)| match barrier.try_arrive().unwrap().unwrap() {
+            Role::Leader(leader) => leader.open().unwrap(),
+            Role::Follower(_) => panic!("the other has come"),
+        },
+        // Broken, if it died in its lead.
+        |(_, follower)| !matches!(follower.borrow_mut().try_wait(), Ok(false)),
     );
 }

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use procession_engine::ErrorKind;
-use procession_engine::sync::{Event, Lock};
+use procession_engine::sync::{Barrier, Event, Lock, Role};
 use procession_engine::sys::wait::poll::{is_readable, wait_readable};
 use procession_engine::sys::wait::time::Deadline;
 
@@ -62,4 +62,29 @@ fn the_end_of_the_holder_is_worth_another_try() {
     assert_eq!(error.kind(), ErrorKind::OwnerDied);
     assert!(lock.arm(&fd).unwrap().is_none());
     lock.acquire(Deadline::now()).unwrap();
+}
+
+#[test]
+fn who_comes_early_to_a_barrier_is_told_when_its_leader_is_done_or_dies() {
+    let barrier = Barrier::create(1).unwrap();
+    let held = Event::create().unwrap();
+    let leader = fork(|| {
+        let Role::Leader(leader) = barrier.try_arrive().unwrap().unwrap() else {
+            panic!("one is enough");
+        };
+        held.set();
+        Event::create().unwrap().wait(watchdog()).unwrap();
+        leader.open().unwrap();
+    });
+    held.wait(watchdog()).unwrap();
+    assert!(barrier.try_arrive().unwrap().is_none(), "it is in its lead");
+    let fd = barrier.await_fd();
+    let armed = barrier.arm(&fd).unwrap().expect("it is in its lead");
+    let exit = armed.holder_exit.expect("the leader is another process");
+    leader.kill();
+    assert!(exit.wait(watchdog()).unwrap());
+    // The first try notices the death, which breaks the barrier.
+    let role = barrier.try_arrive().and_then(|_| barrier.try_arrive());
+    assert_eq!(role.unwrap_err().kind(), ErrorKind::Broken);
+    assert!(wait_readable(armed.changed.as_fd(), watchdog()).unwrap());
 }

@@ -8,6 +8,7 @@
 
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
+use crate::sync::notify::NotifyList;
 use procession_shm::{BodyView, Family, ObjectKind, RawLock, SharedBody, Stamp};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, futex_wait, futex_wake};
 use procession_sys::wait::futex::Woken;
@@ -31,6 +32,8 @@ pub(crate) struct BarrierLayout {
     broken: AtomicU64,
     /// Why one of them did, packed by [`Break`].
     cause: AtomicU64,
+    /// Those that wait by descriptor for the gate to change.
+    awaiting: NotifyList,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,15 @@ impl<'a> BarrierState<'a> {
     pub(crate) fn set_parties(&self, parties: u32) {
         // Relaxed: a process gets the handle only after this.
         self.body.parties.store(parties, Ordering::Relaxed);
+    }
+
+    pub(crate) fn awaiting(&self) -> &'a NotifyList {
+        &self.body.awaiting
+    }
+
+    /// Returns who runs the action, while the gate says acting.
+    pub(crate) fn leader(&self) -> Stamp {
+        Stamp::from_raw(self.body.leader.load(Ordering::Relaxed))
     }
 
     /// Blocks while the gate stands as given.
@@ -218,6 +230,7 @@ impl<'a> BarrierState<'a> {
         self.body.guard.unlock();
         if next.is_some() {
             futex_wake(&self.body.gate, u32::MAX);
+            self.body.awaiting.ring_armed(self.family);
         }
         next.is_some()
     }
@@ -240,7 +253,7 @@ impl<'a> BarrierState<'a> {
 
     /// Reclaims the leader if it has died, which breaks the barrier.
     pub(crate) fn bury_leader(&self) {
-        let leader = Stamp::from_raw(self.body.leader.load(Ordering::Relaxed));
+        let leader = self.leader();
         let family = self.family;
         if family.is_dead(leader) {
             family.reclaim(leader);
@@ -256,6 +269,8 @@ impl<'a> BarrierState<'a> {
         });
         // The dead member may have changed the gate without waking anybody.
         futex_wake(&self.body.gate, u32::MAX);
+        self.body.awaiting.forget(self.family, dead);
+        self.body.awaiting.ring_for_dead(self.family);
     }
 }
 
@@ -332,5 +347,9 @@ unsafe impl SharedBody for BarrierLayout {
 
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
         BarrierState::of(view).reclaim(dead);
+    }
+
+    fn destroy(view: BodyView<'_, Self>) {
+        view.body().awaiting.destroy(view.family());
     }
 }
