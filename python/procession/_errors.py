@@ -191,7 +191,28 @@ class WorkerDied(ProcessError):
         return str(self.args[0])
 
 
-class TaskTimeout(TimeoutError):
+class _TaskLimit(TimeoutError):
+    """The base of the errors that tell which task has run for longer than which limit."""
+
+    __module__ = "procession.context"
+
+    def __init__(
+        self,
+        message: str,
+        task: str | None = None,
+        limit: float | None = None,
+        pid: int | None = None,
+    ) -> None:
+        super().__init__(message, task, limit, pid)
+        self.task = task
+        self.limit = limit
+        self.pid = pid
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TaskTimeout(_TaskLimit):
     """A task of a pool took longer than its `timeout`; it was killed with its worker.
 
     `multiprocessing` has nothing like it: there a task takes what it takes.
@@ -214,23 +235,8 @@ class TaskTimeout(TimeoutError):
 
     __module__ = "procession.context"
 
-    def __init__(
-        self,
-        message: str,
-        task: str | None = None,
-        limit: float | None = None,
-        pid: int | None = None,
-    ) -> None:
-        super().__init__(message, task, limit, pid)
-        self.task = task
-        self.limit = limit
-        self.pid = pid
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class SoftTimeout(TimeoutError):
+class SoftTimeout(_TaskLimit):
     """A task of a pool has run for longer than its `soft_timeout`.
 
     It is raised within the task, which may handle it: it is not killed for that.
@@ -254,21 +260,6 @@ class SoftTimeout(TimeoutError):
     """
 
     __module__ = "procession.context"
-
-    def __init__(
-        self,
-        message: str,
-        task: str | None = None,
-        limit: float | None = None,
-        pid: int | None = None,
-    ) -> None:
-        super().__init__(message, task, limit, pid)
-        self.task = task
-        self.limit = limit
-        self.pid = pid
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class MemoryLimitExceeded(ProcessError, MemoryError):
