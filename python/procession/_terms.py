@@ -4,12 +4,34 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, TypeAlias
+    from collections.abc import Mapping
+    from typing import Any, Literal, Required, TypeAlias, TypedDict
 
     OnError: TypeAlias = Literal["stop", "continue", "collect"]
     # As the native pool takes them: the time limit, retries, the soft time limit, the
     # priority, and what an error does to its map.
     Terms: TypeAlias = tuple[float | None, int, float | None, int, OnError]
+
+    class TaskOptions(TypedDict, total=False):
+        """What every call of a pool takes by name."""
+
+        timeout: float | None
+        retries: int | None
+        soft_timeout: float | None
+        priority: int
+
+    class MapOptions(TaskOptions, total=False):
+        """What maps take, too, if an error is raised."""
+
+        on_error: Literal["stop", "continue"]
+        progress: bool | Mapping[str, Any]
+
+    class CollectOptions(TaskOptions, total=False):
+        """What maps take, too, if errors stand among the results."""
+
+        on_error: Required[Literal["collect"]]
+        progress: bool | Mapping[str, Any]
+
 
 __all__ = ["make_terms"]
 

@@ -43,11 +43,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
-    from typing import Any, Literal, NoReturn, Self, TypeVar, overload
+    from typing import Any, Literal, NoReturn, Self, TypeVar, Unpack, overload
 
     from ._log_relay import LogRelay
     from ._progress import Progress
-    from ._terms import OnError, Terms
+    from ._terms import CollectOptions, MapOptions, OnError, Terms
     from ._threads import Threads
     from .context import BaseContext
 
@@ -465,13 +465,7 @@ class Pool:
             func: Callable[[S], T],
             iterable: Iterable[S],
             chunksize: int | None = None,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["stop", "continue"] = "continue",
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[MapOptions],
         ) -> list[T]: ...
 
         @overload
@@ -480,13 +474,7 @@ class Pool:
             func: Callable[[S], T],
             iterable: Iterable[S],
             chunksize: int | None = None,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["collect"],
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[CollectOptions],
         ) -> list[T | BaseException]: ...
 
     def map(
@@ -523,13 +511,7 @@ class Pool:
             func: Callable[..., T],
             iterable: Iterable[Iterable[Any]],
             chunksize: int | None = None,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["stop", "continue"] = "continue",
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[MapOptions],
         ) -> list[T]: ...
 
         @overload
@@ -538,13 +520,7 @@ class Pool:
             func: Callable[..., T],
             iterable: Iterable[Iterable[Any]],
             chunksize: int | None = None,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["collect"],
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[CollectOptions],
         ) -> list[T | BaseException]: ...
 
     def starmap(
@@ -581,13 +557,7 @@ class Pool:
             chunksize: int | None = None,
             callback: Callable[[list[T]], object] | None = None,
             error_callback: Callable[[BaseException], object] | None = None,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["stop", "continue"] = "continue",
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[MapOptions],
         ) -> MapResult[T]: ...
 
         @overload
@@ -598,13 +568,7 @@ class Pool:
             chunksize: int | None = None,
             callback: Callable[[list[T | BaseException]], object] | None = None,
             error_callback: Callable[[BaseException], object] | None = None,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["collect"],
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[CollectOptions],
         ) -> MapResult[T | BaseException]: ...
 
     def map_async(
@@ -647,13 +611,7 @@ class Pool:
             chunksize: int | None = None,
             callback: Callable[[list[T]], object] | None = None,
             error_callback: Callable[[BaseException], object] | None = None,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["stop", "continue"] = "continue",
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[MapOptions],
         ) -> MapResult[T]: ...
 
         @overload
@@ -664,13 +622,7 @@ class Pool:
             chunksize: int | None = None,
             callback: Callable[[list[T | BaseException]], object] | None = None,
             error_callback: Callable[[BaseException], object] | None = None,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["collect"],
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[CollectOptions],
         ) -> MapResult[T | BaseException]: ...
 
     def starmap_async(
@@ -712,13 +664,7 @@ class Pool:
             func: Callable[[S], T],
             iterable: Iterable[S],
             chunksize: int = 1,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["stop", "continue"] = "continue",
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[MapOptions],
         ) -> IMapIterator[T]: ...
 
         @overload
@@ -727,13 +673,7 @@ class Pool:
             func: Callable[[S], T],
             iterable: Iterable[S],
             chunksize: int = 1,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["collect"],
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[CollectOptions],
         ) -> IMapIterator[T | BaseException]: ...
 
     def imap(
@@ -771,13 +711,7 @@ class Pool:
             func: Callable[[S], T],
             iterable: Iterable[S],
             chunksize: int = 1,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["stop", "continue"] = "continue",
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[MapOptions],
         ) -> IMapIterator[T]: ...
 
         @overload
@@ -786,13 +720,7 @@ class Pool:
             func: Callable[[S], T],
             iterable: Iterable[S],
             chunksize: int = 1,
-            *,
-            timeout: float | None = None,
-            retries: int | None = None,
-            soft_timeout: float | None = None,
-            priority: int = 0,
-            on_error: Literal["collect"],
-            progress: bool | Mapping[str, Any] = False,
+            **options: Unpack[CollectOptions],
         ) -> IMapIterator[T | BaseException]: ...
 
     def imap_unordered(
