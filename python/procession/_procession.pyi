@@ -5,7 +5,17 @@ Size: it describes one module, whose stub can only be one file.
 
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from types import GenericAlias
-from typing import Any, Final, Generic, NoReturn, Self, TypeAlias, TypeVar, final
+from typing import (
+    Any,
+    Final,
+    Generic,
+    NoReturn,
+    Self,
+    TypeAlias,
+    TypeVar,
+    final,
+    type_check_only,
+)
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -124,111 +134,76 @@ class PendingItem:
 # Locks and the like: the bases of the classes in `synchronize`. An object is empty
 # until `_create` or `_attach` is called, once; `_lend` gives what a pickle carries.
 
+@type_check_only
+class _Lent:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _lend(self) -> tuple[int, int]:
+        """Returns what a pickle carries; keeps it alive until somebody attaches."""
+
+@type_check_only
+class _SemLock(_Lent):
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Takes it; returns whether it could before the time was over.
+
+        Raises:
+            OwnerDied: A process died while it held the lock, which is free again now.
+        """
+    def release(self) -> None:
+        """Gives it back: a re-entrant lock once, a semaphore one permit.
+
+        Raises:
+            ValueError: Nobody has the lock; the semaphore has as many permits as it may.
+            AssertionError: The caller does not have the re-entrant lock.
+        """
+    def __enter__(self) -> bool: ...
+    def __exit__(self, *_args: object) -> None: ...
+    def _acquire_now(self) -> bool:
+        """Takes it if that needs no waiting; returns whether it did.
+
+        Raises:
+            OwnerDied: As `acquire`.
+        """
+    def _arm(self) -> tuple[Sequence[int], Armed] | None:
+        """Returns descriptors of which one is readable when it is worth another try.
+
+        None when it is now. The second keeps them open.
+        """
+    def _is_mine(self) -> bool: ...
+    def _count(self) -> int: ...
+    def _get_value(self) -> int: ...
+    def _is_zero(self) -> bool: ...
+    @property
+    def handle(self) -> int:
+        """Where it lies in the arena."""
+    @property
+    def kind(self) -> int:
+        """RECURSIVE_MUTEX or SEMAPHORE, as `multiprocessing` numbers them."""
+    @property
+    def maxvalue(self) -> int:
+        """How often it can be free at once."""
+
 @disjoint_base
-class Lock:
+class Lock(_SemLock):
     """A lock that anybody may release."""
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _create(self) -> None:
         """Makes a new one of it."""
     def _attach(self, handle: tuple[int, int]) -> None:
         """Makes it the one that a relative has lent."""
-    def _lend(self) -> tuple[int, int]:
-        """Returns what a pickle carries; keeps it alive until somebody attaches."""
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Takes it; returns whether it could before the time was over.
-
-        Raises:
-            OwnerDied: A process died while it held it; it is free again now.
-        """
-    def release(self) -> None:
-        """Gives it back.
-
-        Raises:
-            ValueError: Nobody has it.
-        """
-    def __enter__(self) -> bool: ...
-    def __exit__(self, *_args: object) -> None: ...
-    def _acquire_now(self) -> bool:
-        """Takes it if that needs no waiting; returns whether it did.
-
-        Raises:
-            OwnerDied: As `acquire`.
-        """
-    def _arm(self) -> tuple[Sequence[int], Armed] | None:
-        """Returns descriptors of which one is readable when it is worth another try.
-
-        None when it is now. The second keeps them open.
-        """
-    def _is_mine(self) -> bool: ...
-    def _count(self) -> int: ...
-    def _get_value(self) -> int: ...
-    def _is_zero(self) -> bool: ...
-    @property
-    def handle(self) -> int:
-        """Where it lies in the arena."""
-    @property
-    def kind(self) -> int:
-        """RECURSIVE_MUTEX or SEMAPHORE, as `multiprocessing` numbers them."""
-    @property
-    def maxvalue(self) -> int:
-        """How often it can be free at once."""
 
 @disjoint_base
-class RLock:
+class RLock(_SemLock):
     """A lock that its owner may take again."""
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _create(self) -> None:
         """Makes a new one of it."""
     def _attach(self, handle: tuple[int, int]) -> None:
         """Makes it the one that a relative has lent."""
-    def _lend(self) -> tuple[int, int]:
-        """Returns what a pickle carries; keeps it alive until somebody attaches."""
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Takes it; returns whether it could before the time was over.
-
-        Raises:
-            OwnerDied: A process died while it held it; it is free again now.
-        """
-    def release(self) -> None:
-        """Gives it back, once.
-
-        Raises:
-            AssertionError: The caller does not have it.
-        """
-    def __enter__(self) -> bool: ...
-    def __exit__(self, *_args: object) -> None: ...
-    def _acquire_now(self) -> bool:
-        """Takes it if that needs no waiting; returns whether it did.
-
-        Raises:
-            OwnerDied: As `acquire`.
-        """
-    def _arm(self) -> tuple[Sequence[int], Armed] | None:
-        """Returns descriptors of which one is readable when it is worth another try.
-
-        None when it is now. The second keeps them open.
-        """
-    def _is_mine(self) -> bool: ...
-    def _count(self) -> int: ...
-    def _get_value(self) -> int: ...
-    def _is_zero(self) -> bool: ...
-    @property
-    def handle(self) -> int:
-        """Where it lies in the arena."""
-    @property
-    def kind(self) -> int:
-        """RECURSIVE_MUTEX or SEMAPHORE, as `multiprocessing` numbers them."""
-    @property
-    def maxvalue(self) -> int:
-        """How often it can be free at once."""
 
 @disjoint_base
-class Semaphore:
+class Semaphore(_SemLock):
     """A number of permits."""
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _create(self, value: int, maxvalue: int) -> None:
         """Makes a new one of it.
 
@@ -236,55 +211,16 @@ class Semaphore:
             ValueError: The value is negative or above the highest one.
         """
     def _attach(self, handle: tuple[int, int], maxvalue: int) -> None:
-        """Makes it the one that a relative has lent."""
-    def _lend(self) -> tuple[int, int]:
-        """Returns what a pickle carries; keeps it alive until somebody attaches."""
-    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
-        """Takes a permit; returns whether it could before the time was over."""
-    def release(self) -> None:
-        """Gives a permit.
-
-        Raises:
-            ValueError: There are as many as there may be.
-        """
-    def __enter__(self) -> bool: ...
-    def __exit__(self, *_args: object) -> None: ...
-    def _acquire_now(self) -> bool:
-        """Takes it if that needs no waiting; returns whether it did.
-
-        Raises:
-            OwnerDied: As `acquire`.
-        """
-    def _arm(self) -> tuple[Sequence[int], Armed] | None:
-        """Returns descriptors of which one is readable when it is worth another try.
-
-        None when it is now. The second keeps them open.
-        """
-    def _is_mine(self) -> bool: ...
-    def _count(self) -> int: ...
-    def _get_value(self) -> int: ...
-    def _is_zero(self) -> bool: ...
-    @property
-    def handle(self) -> int:
-        """Where it lies in the arena."""
-    @property
-    def kind(self) -> int:
-        """RECURSIVE_MUTEX or SEMAPHORE, as `multiprocessing` numbers them."""
-    @property
-    def maxvalue(self) -> int:
-        """How often it can be free at once."""
+        """Makes it the one that a relative has lent, with its highest value."""
 
 @disjoint_base
-class Event:
+class Event(_Lent):
     """A flag to wait for."""
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _create(self) -> None:
         """Makes a new one of it."""
     def _attach(self, handle: tuple[int, int]) -> None:
         """Makes it the one that a relative has lent."""
-    def _lend(self) -> tuple[int, int]:
-        """Returns what a pickle carries; keeps it alive until somebody attaches."""
     def is_set(self) -> bool:
         """Returns whether it is set."""
     def set(self) -> None:
@@ -413,17 +349,14 @@ def rebuild_block(offset: int, serial: int, len: int) -> Block:
 # Messages.
 
 @disjoint_base
-class Queue:
+class Queue(_Lent):
     """A queue of pickled objects; the base of the classes in `queues`."""
 
     _closed: bool
     @property
     def _maxsize(self) -> int: ...
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
     def _create(self, maxsize: int) -> None:
         """Makes a new one of it."""
-    def _lend(self) -> tuple[int, int]:
-        """Returns what a pickle carries; keeps it alive until somebody attaches."""
     def _attach(self, handle: tuple[int, int]) -> None:
         """Makes it the one that a relative has lent."""
     def put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None:

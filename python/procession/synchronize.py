@@ -54,8 +54,9 @@ class SemLock:
         """Waits, in a task of asyncio or trio, until it can be taken, and takes it.
 
         As `acquire`, and as there its owner is this process: any task or thread of the
-        process may release it, and if the process dies others are told. No thread waits. A
-        task that is cancelled has taken nothing.
+        process may release it, and if the process dies others are told. (The owner of an
+        `RLock` is the task, which has to release it in the same thread.) No thread waits.
+        A task that is cancelled has taken nothing.
 
         Returns:
             True: deadlines are those of the loop, such as `asyncio.timeout`.
@@ -77,15 +78,17 @@ class SemLock:
             True
             True
         """
-        from ._awaiting import NOT_YET, try_until
+        from ._awaiting import try_until
+
+        taken: bool = await try_until(self._taker(), self._semlock._arm)
+        return taken
+
+    def _taker(self) -> Callable[[], Any]:
+        """Returns what tries to take it for this task, and returns NOT_YET until it can."""
+        from ._awaiting import NOT_YET
 
         semlock = self._semlock
-
-        def attempt() -> Any:
-            return semlock._acquire_now() or NOT_YET
-
-        taken: bool = await try_until(attempt, semlock._arm)
-        return taken
+        return lambda: semlock._acquire_now() or NOT_YET
 
     async def __aenter__(self) -> bool:
         return await self.acquire_async()
@@ -210,38 +213,19 @@ class RLock(SemLock, _procession.RLock):
     def __init__(self, *, ctx: context.BaseContext | None = None) -> None:
         self._create()
 
-    async def acquire_async(self) -> bool:
-        """Waits, in a task of asyncio or trio, until it can be taken, and takes it.
-
-        As `acquire_async` of `Lock`, but for the owner, which is the task. The same task
-        has to release it, in the same thread.
-
-        Raises:
-            OwnerDied: A process died while it held it; it is free again now.
-            RuntimeError: No event loop runs.
-
-        Example:
-            >>> import asyncio
-            >>> import procession
-            >>> async def main():
-            ...     tree = procession.RLock()
-            ...     async with tree:
-            ...         return await tree.acquire_async()
-            >>> asyncio.run(main())
-            True
-        """
-        from ._awaiting import NOT_YET, current_task, try_until
+    def _taker(self) -> Callable[[], Any]:
+        from ._awaiting import NOT_YET, current_task
 
         task = current_task()
 
-        def attempt() -> bool:
+        def attempt() -> Any:
             # The thread would get it, whichever task has it.
             if self._is_mine() and self._task is not task or not self._acquire_now():
-                return NOT_YET  # type: ignore[no-any-return]
+                return NOT_YET
             self._task = task
             return True
 
-        return await try_until(attempt, self._arm)
+        return attempt
 
     def _give_back(self) -> None:
         if self._count() == 1:
