@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import _descriptors, reduction, util
+from ._thread_lock import under_lock
 from .connection import Connection
 from .queues import Empty, Full, Queue, SimpleQueue, _sentinel
 from .synchronize import SEM_VALUE_MAX
@@ -96,11 +97,13 @@ class PipeQueue(Queue[Any], pipe=True):
             raise Full(
                 f"{_state('full', block, timeout)}: {self._maxsize} items at most"
             )
-        with self._notempty:
-            if self._thread is None:
-                self._start_thread()
-            self._buffer.append(obj)
-            self._notempty.notify()
+        under_lock(self._notempty, self._add, obj)
+
+    def _add(self, obj: Any) -> None:
+        if self._thread is None:
+            self._start_thread()
+        self._buffer.append(obj)
+        self._notempty.notify()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """Waits for an item and returns it."""
@@ -306,15 +309,12 @@ class SimplePipeQueue(SimpleQueue[Any], pipe=True):
 
     def get(self) -> Any:  # type: ignore[override]
         """Waits for an item and returns it."""
-        with self._rlock:
-            data = self._reader.recv_bytes()
-        return reduction.loads(data)
+        return reduction.loads(under_lock(self._rlock, self._reader.recv_bytes))
 
     def put(self, obj: Any) -> None:  # type: ignore[override]
         """Puts an item; waits while the pipe is full."""
         data = reduction.dumps(obj)
-        with self._wlock:
-            self._writer.send_bytes(data)
+        under_lock(self._wlock, self._writer.send_bytes, data)
 
     def empty(self) -> bool:
         """Returns whether the pipe is empty."""

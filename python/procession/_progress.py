@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sized
 
 from . import get_context
 from ._errors import OwnerDied
+from ._thread_lock import under_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,34 +104,39 @@ class Progress:
 
     def add(self, inputs: int, failed: int = 0) -> None:
         """Counts inputs that are done, and those of them that have no result."""
-        with self._lock:
-            if self._has_ended or not inputs:
-                return
-            if failed:
-                self._failed += failed
-                postfix = self._postfix if isinstance(self._postfix, Mapping) else {}
-                self._bar.set_postfix(
-                    {**postfix, "failed": self._failed}, refresh=False
-                )
-            try:
-                self._bar.update(inputs)
-            except OwnerDied:
-                # A worker was killed while it drew a bar of its own. This one is drawn
-                # with the next result.
-                pass
-            except BaseException as error:
-                _free_lock(type(self._bar))
-                if isinstance(error, Exception):
-                    # This bar, too, is drawn no more.
-                    self._bar.disable = self._has_ended = True
-                raise
+        under_lock(self._lock, self._add, inputs, failed)
+
+    def _add(self, inputs: int, failed: int) -> None:
+        if self._has_ended or not inputs:
+            return
+        if failed:
+            self._failed += failed
+            postfix = self._postfix if isinstance(self._postfix, Mapping) else {}
+            self._bar.set_postfix({**postfix, "failed": self._failed}, refresh=False)
+        try:
+            self._bar.update(inputs)
+        except OwnerDied:
+            # A worker was killed while it drew a bar of its own. This one is drawn with
+            # the next result.
+            pass
+        except BaseException as error:
+            _free_lock(type(self._bar))
+            if isinstance(error, Exception):
+                # This bar, too, is drawn no more.
+                self._bar.disable = self._has_ended = True
+            raise
 
     def ended(self) -> None:
         """Leaves the bar as it is: nothing more will come."""
-        with self._lock:
-            if self._has_ended:
-                return
-            self._has_ended = True
+        if under_lock(self._lock, self._end):
+            self._close()
+
+    def _end(self) -> bool:
+        """Notes that the bar has ended; returns whether it had not before."""
+        had_ended, self._has_ended = self._has_ended, True
+        return not had_ended
+
+    def _close(self) -> None:
         while True:
             try:
                 self._bar.close()

@@ -22,6 +22,7 @@ import weakref
 from . import _workers, util
 from . import pool as pools
 from ._errors import OwnerDied, WorkerDied, describe_exit
+from ._thread_lock import under_lock
 from ._threads import Threads, _Line
 from .connection import Pipe, wait
 from .sharedctypes import RawArray
@@ -282,12 +283,15 @@ class _QueuedLine(_Line):
 
     def refuse(self, error: Exception) -> None:
         """Fails what is in line, and all that will be put."""
-        with self._changed:
-            self.error = self.error or error
-            batches = [*self._batches]
-        self.drop()
-        for tasks in batches:
+        for tasks in under_lock(self._changed, self._note_error, error):
             self._fail(tasks)
+
+    def _note_error(self, error: Exception) -> list[Iterator[Any]]:
+        """Forgets the tasks in line, and those to come; returns those in line."""
+        self.error = self.error or error
+        batches = [*self._batches]
+        self._drop()
+        return batches
 
     def _fail(self, tasks: Iterator[Any]) -> None:
         for job, index, *_ in tasks:

@@ -11,6 +11,7 @@ from collections import deque
 
 from ._chunks import cut, mapstar, starmapstar
 from ._procession import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
+from ._thread_lock import under_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -191,14 +192,17 @@ class _Line:
 
     def put_all(self, tasks: Iterator[Any]) -> bool:
         """Puts tasks in line; returns whether they may still be done."""
-        with self._changed:
-            if not self._dropped:
-                self._batches.append(tasks)
-                self._changed.notify_all()
-            return not self._dropped
+        return under_lock(self._changed, self._put_all, tasks)
+
+    def _put_all(self, tasks: Iterator[Any]) -> bool:
+        if not self._dropped:
+            self._batches.append(tasks)
+            self._changed.notify_all()
+        return not self._dropped
 
     def get(self) -> Any:
         """Waits for a task and returns it; None if there will be none."""
+        # In a thread of the pool, where no handler of a signal runs.
         with self._changed:
             while True:
                 while self._batches:
@@ -211,27 +215,32 @@ class _Line:
 
     def feed(self) -> None:
         """Notes that somebody goes on to put tasks, even once the line has ended."""
-        with self._changed:
-            self._feeders += 1
+        under_lock(self._changed, self._count_feeders, 1)
 
     def fed(self) -> None:
         """Notes that somebody has put the last of these tasks."""
-        with self._changed:
-            self._feeders -= 1
-            self._changed.notify_all()
+        under_lock(self._changed, self._count_feeders, -1)
+
+    def _count_feeders(self, more: int) -> None:
+        self._feeders += more
+        self._changed.notify_all()
 
     def end(self) -> None:
         """Notes that nobody else will put tasks."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        under_lock(self._changed, self._end)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._changed.notify_all()
 
     def drop(self) -> None:
         """Forgets all tasks, and those to come."""
-        with self._changed:
-            self._dropped = True
-            self._batches.clear()
-            self._changed.notify_all()
+        under_lock(self._changed, self._drop)
+
+    def _drop(self) -> None:
+        self._dropped = True
+        self._batches.clear()
+        self._changed.notify_all()
 
 
 class _Feeder:

@@ -277,14 +277,18 @@ class Future(_base.Future["T"]):
 
     def _become_cancelled(self) -> None:
         # At once, and from any state: nobody else is to say that the task has begun.
-        with self._condition:
-            if self.done():
-                return
-            self._state = "CANCELLED_AND_NOTIFIED"
-            for waiter in self._waiters:
-                waiter.add_cancelled(self)
-            self._condition.notify_all()
-        self._invoke_callbacks()
+        if under_lock(self._condition, self._note_cancelled):
+            self._invoke_callbacks()
+
+    def _note_cancelled(self) -> bool:
+        """Becomes cancelled, unless it is done; returns whether it did."""
+        if self.done():
+            return False
+        self._state = "CANCELLED_AND_NOTIFIED"
+        for waiter in self._waiters:
+            waiter.add_cancelled(self)
+        self._condition.notify_all()
+        return True
 
     def __repr__(self) -> str:
         if self.running():

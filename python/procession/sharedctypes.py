@@ -7,11 +7,13 @@ time.
 from __future__ import annotations
 
 import ctypes
+import operator
 import weakref
 from types import GenericAlias
 
 from . import heap
 from ._completion import public, public_names
+from ._thread_lock import under_lock
 from .context import BaseContext, _default_context
 from .reduction import ForkingPickler
 
@@ -291,12 +293,10 @@ def make_property(name: str) -> Any:
     """Returns a property that reads and writes a field under the lock."""
 
     def get(self: SynchronizedBase[Any]) -> Any:
-        with self._lock:
-            return getattr(self._obj, name)
+        return under_lock(self._lock, getattr, self._obj, name)
 
     def set(self: SynchronizedBase[Any], value: Any) -> None:
-        with self._lock:
-            setattr(self._obj, name, value)
+        under_lock(self._lock, setattr, self._obj, name, value)
 
     return property(
         get, set, doc=f"The field `{name}`, read and written under the lock."
@@ -335,20 +335,16 @@ if not TYPE_CHECKING:
             return len(self._obj)
 
         def __getitem__(self, i: Any) -> Any:
-            with self._lock:
-                return self._obj[i]
+            return under_lock(self._lock, operator.getitem, self._obj, i)
 
         def __setitem__(self, i: Any, value: Any) -> None:
-            with self._lock:
-                self._obj[i] = value
+            under_lock(self._lock, operator.setitem, self._obj, i, value)
 
         def __getslice__(self, start: int, stop: int) -> Any:
-            with self._lock:
-                return self._obj[start:stop]
+            return self[start:stop]
 
         def __setslice__(self, start: int, stop: int, values: Any) -> None:
-            with self._lock:
-                self._obj[start:stop] = values
+            self[start:stop] = values
 
     class SynchronizedString(SynchronizedArray):
         """An array of characters with a lock.

@@ -689,6 +689,47 @@ class Wait(_Plain):
         assert woken == [True]
 
 
+class SharedValues(_Plain):
+    """A value and an array are read and written, each time under their locks."""
+
+    def prepare(self) -> None:
+        self.value = self.mp.Value("i", 1)
+        self.array = self.mp.Array("i", range(4))
+
+    def act(self) -> None:
+        self.value.value += 1
+        self.array[0] = self.array[3]
+        self.array[1:3] = [5, 6]
+        assert self.array[:] == [3, 5, 6, 3]
+
+    def check(self, *, interrupted: bool) -> None:
+        # In another thread: this one would get a lock that it has.
+        seen: list[int] = []
+        thread = threading.Thread(
+            target=lambda: seen.extend((self.value.value, *self.array[:]))
+        )
+        thread.start()
+        thread.join(PATIENCE)
+        assert seen and seen[0] in (1, 2)
+
+
+class ThreadMap(_Plain):
+    """Inputs are mapped by threads of this process."""
+
+    def prepare(self) -> None:
+        from procession.pool import ThreadPool
+
+        self.pool = ThreadPool(2)
+
+    def act(self) -> None:
+        assert self.pool.map(double, range(9)) == list(range(0, 18, 2))
+
+    def check(self, *, interrupted: bool) -> None:
+        assert self.pool.map(double, range(3)) == [0, 2, 4]
+        self.pool.terminate()
+        self.pool.join()
+
+
 class Several(_Plain):
     """Several things are waited for at once."""
 

@@ -96,24 +96,6 @@ pub fn with_undo<'py>(
     result
 }
 
-/// Calls `act` with arguments while it holds a lock of `threading`.
-///
-/// From CPython 3.14 on, a handler may raise right after a `with` statement has taken its lock,
-/// which then stays locked for ever. Native code takes and releases it between two steps of
-/// Python.
-#[pyfunction]
-#[pyo3(signature = (lock, act, *arguments))]
-pub fn under_lock<'py>(
-    lock: &Bound<'py, PyAny>,
-    act: &Bound<'py, PyAny>,
-    arguments: &Bound<'py, PyTuple>,
-) -> PyResult<Bound<'py, PyAny>> {
-    lock.call_method0("acquire")?;
-    let result = act.call1(arguments);
-    lock.call_method0("release")?;
-    result
-}
-
 /// Tells whether a frame is that of a function that was called as handlers are: its own
 /// arguments are a number, and right after it the frame that it was called in.
 fn is_of_handler(frame: &Bound<'_, PyAny>) -> PyResult<bool> {

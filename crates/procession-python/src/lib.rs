@@ -28,6 +28,7 @@ mod lock;
 mod quick;
 mod rlock;
 mod semaphore;
+mod under_lock;
 
 mod barrier;
 mod condition;
@@ -78,7 +79,7 @@ mod _procession {
     #[pymodule_export]
     use crate::forkserver::{ForkServer, Server};
     #[pymodule_export]
-    use crate::interrupt::{is_interrupt_of_python, under_lock, with_undo};
+    use crate::interrupt::{is_interrupt_of_python, with_undo};
     #[pymodule_export]
     use crate::launch::launch;
     #[pymodule_export]
@@ -110,6 +111,8 @@ mod _procession {
     use crate::semaphore::Semaphore;
     #[pymodule_export]
     use crate::spawn::{booted, end_spares, join, spare_pids, spawn, spawn_by};
+    #[pymodule_export]
+    use crate::under_lock::under_lock;
     #[pymodule_export]
     use crate::usage::usage;
     #[pymodule_export]

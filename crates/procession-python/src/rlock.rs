@@ -56,7 +56,7 @@ impl RLock {
     /// Raises:
     ///     OwnerDied: A process died while it held the lock, which is free again now.
     #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+    pub fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
         let lock = self.lock.get()?;
         let once = || lock.try_acquire();
         held::acquire(py, block, timeout, once, |end| lock.acquire(end))
@@ -76,7 +76,7 @@ impl RLock {
     ///
     /// Raises:
     ///     AssertionError: This thread does not have the lock.
-    fn release(&self) -> PyResult<()> {
+    pub fn release(&self) -> PyResult<()> {
         self.lock.get()?.release().or_raise()
     }
 
