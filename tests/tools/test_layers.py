@@ -272,6 +272,14 @@ HARMLESS = {
     "constant": "static ZEROS: [u8; 8] = [0; 8];\n",
     "loom_twin": "#[cfg(loom)]\nmod imp { use crate::pool::Pool; }\n",
     "test_without_loom": "#[cfg(all(test, not(loom)))]\nmod tests { use crate::pool::Pool; }\n",
+    "glossary_names_a_file_that_is_gone": (
+        "docs/glossary.md",
+        (
+            "| word | `procession-shm/src/family.rs`, `lib.rs` |\n"
+            "| other | `procession-shm/src/families.rs` |\n"
+        ),
+        "docs/glossary.md:2: there is no procession-shm/src/families.rs",
+    ),
     "loom_test": "#[cfg(all(test, loom))]\nmod loom_tests { use crate::pool::Pool; }\n",
 }
 

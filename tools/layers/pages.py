@@ -1,4 +1,7 @@
-"""ARCHITECTURE.md names every dependency, global and folder, and nothing that does not exist."""
+"""ARCHITECTURE.md names every dependency, global and folder, and nothing that does not exist.
+
+Nor does the glossary name a file that does not exist.
+"""
 
 import ast
 import re
@@ -10,6 +13,7 @@ from tree import Fault, Tree
 from crates import ARROWS, dependencies
 
 PAGE = "ARCHITECTURE.md"
+GLOSSARY = Path("docs/glossary.md")
 PACKAGE = Path("python/procession")
 
 # State that changes; what was imported from Python is kept in a `PyOnceLock` and is a mere cache.
@@ -35,6 +39,7 @@ def check(tree: Tree) -> Iterator[Fault]:
     yield from _folders(tree, text)
     yield from _paths(tree, text)
     yield from _files_beside_sources(tree)
+    yield from _homes(tree)
 
 
 def _dependencies(tree: Tree, named: set[str]) -> Iterator[Fault]:
@@ -143,3 +148,27 @@ def _files_beside_sources(tree: Tree) -> Iterator[Fault]:
                         f"there is no {name}",
                         "name the file that is meant today",
                     )
+
+
+def _homes(tree: Tree) -> Iterator[Fault]:
+    """Finds files that the last column of the glossary names, and that are not there."""
+    page = tree.root / GLOSSARY
+    for number, line in enumerate(_lines(page), 1):
+        # A name without a folder is that of a file beside, or above, the one before it.
+        near = [tree.root / "crates", tree.root]
+        for name in _NAME.findall(line.rstrip(" |").rpartition("|")[2]):
+            found = next((root / name for root in near if (root / name).exists()), None)
+            if found:
+                near = [*found.parents[:2], *near]
+            elif _FILE.search(name):
+                yield Fault(
+                    GLOSSARY.as_posix(),
+                    number,
+                    f"there is no {name}",
+                    "name the file that has it today",
+                )
+
+
+def _lines(page: Path) -> list[str]:
+    rows = page.read_text().splitlines() if page.exists() else []
+    return [row if row.startswith("|") else "" for row in rows]
