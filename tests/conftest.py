@@ -15,6 +15,7 @@ import textwrap
 import types
 
 import leftovers
+import process_tree
 import pytest
 import script
 from script import METHODS
@@ -223,8 +224,8 @@ def watchdog():
     import library
 
     def bark(signum, frame) -> None:
-        for pid in leftovers.descendants(os.getpid()):
-            if leftovers.catches(pid, library.SHOW_STACKS):
+        for pid in process_tree.descendants(os.getpid()):
+            if process_tree.catches(pid, library.SHOW_STACKS):
                 os.kill(pid, library.SHOW_STACKS)
         pytest.fail(f"the test hung for {WATCHDOG} seconds")
 

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from process_tree import descendants
+
 # Seconds that the end of a process or thread may take to be seen by others.
 PATIENCE = 30
 
@@ -49,25 +51,6 @@ def since(before: dict[str, set[str]], reap: Callable[[], object]) -> list[str]:
         time.sleep(0.005)  # Whoever is about to end is a stranger: no event tells.
 
 
-def descendants(pid: int) -> list[int]:
-    """Returns the pids of the children of a process, their children, and so on."""
-    found = []
-    for child in children(pid):
-        found += [child, *descendants(child)]
-    return found
-
-
-def children(pid: int) -> list[int]:
-    """Returns the pids of the children that a process has not reaped yet."""
-    pids = []
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            pids += map(int, (task / "children").read_text().split())
-    except (FileNotFoundError, ProcessLookupError):
-        pass  # The process or thread has ended while we read.
-    return pids
-
-
 def is_spare(pid: int) -> bool:
     """Tells whether a process is one that procession keeps parked until it is needed.
 
@@ -77,16 +60,6 @@ def is_spare(pid: int) -> bool:
         return Path(f"/proc/{pid}/comm").read_text() == "parked spare\n"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def catches(pid: int, signum: int) -> bool:
-    """Tells whether a process has a handler for a signal, and would survive it."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-    return bool(caught >> (signum - 1) & 1)
 
 
 def descriptors() -> set[str]:

@@ -24,9 +24,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+sys.path.insert(1, str(Path(__file__).parents[1]))
+
 import killer
 import ledger
 from audit import Audit
+from process_tree import catches, descendants
 
 HERE = Path(__file__).parent
 
@@ -160,9 +163,7 @@ def still_there() -> list[str]:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         killer.reap()
-        left = [
-            pid for pid in killer.descendants(os.getpid()) if pid not in killer.kept
-        ]
+        left = [pid for pid in descendants(os.getpid()) if pid not in killer.kept]
         if not left:
             return []
         time.sleep(0.02)
@@ -171,10 +172,9 @@ def still_there() -> list[str]:
 
 def show_stacks() -> None:
     """Has everybody who can show where it is."""
-    for pid in killer.descendants(os.getpid()):
+    for pid in descendants(os.getpid()):
         print(describe(pid), file=sys.stderr)
-        status = Path(f"/proc/{pid}/status").read_text()
-        if int(status.partition("SigCgt:")[2].split()[0], 16) >> 9 & 1:
+        if catches(pid, signal.SIGUSR1):
             os.kill(pid, signal.SIGUSR1)
             time.sleep(0.05)
 
@@ -193,7 +193,7 @@ def describe(pid: int) -> str:
 
 def end_all(program: subprocess.Popen) -> None:
     """Ends what is left of an episode."""
-    while left := killer.descendants(os.getpid()):
+    while left := descendants(os.getpid()):
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import ledger
+from process_tree import descendants
 
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
@@ -175,27 +176,6 @@ def reap() -> None:
 
 # Children whose exit status somebody here will ask for.
 kept: set[int] = set()
-
-
-def descendants(pid: int) -> list[int]:
-    """Returns the pids of the children of a process, their children, and so on."""
-    found = []
-    for child in children(pid):
-        found += [child, *descendants(child)]
-    return found
-
-
-def children(pid: int) -> list[int]:
-    """Returns the pids of the children that a process has not reaped yet."""
-    pids: list[int] = []
-    tasks = f"/proc/{pid}/task"
-    try:
-        for task in os.listdir(tasks):
-            with open(f"{tasks}/{task}/children", "rb") as file:
-                pids += map(int, file.read().split())
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return pids
 
 
 def is_below(pid: int, ancestor: int) -> bool:
