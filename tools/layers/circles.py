@@ -11,7 +11,8 @@ from crates import ARROWS
 # Circles that are left, by crate, and why. One file may be in no other circle than its own.
 KNOWN: dict[str, list[set[str]]] = {
     "procession-shm": [
-        # The family is allocator, table of members and registry of objects at once: to be parted.
+        # Where memory is full, dead members are reclaimed; that repairs objects of all kinds;
+        # and a repair allocates, frees and drops references. ARCHITECTURE.md tells more.
         {
             "alloc::block",
             "family",
