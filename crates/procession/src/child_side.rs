@@ -30,7 +30,7 @@ pub fn run_payload(payload: Option<&Payload>) -> ! {
     };
     let done = payload.read(|bytes, source| {
         let (launch, bytes) = codec::decode_first::<Launch>(bytes, "a launch")?;
-        run(&launch, Input { bytes, source })
+        run(&launch, Input::new(bytes, source))
     });
     match done {
         Ok(never) => never,

@@ -14,6 +14,8 @@
 
 #![expect(unsafe_code, reason = "function pointers from addresses")]
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::fmt::Display;
 
 use procession_engine::ErrorKind;
@@ -39,6 +41,17 @@ pub(crate) const fn must_be_bare<F>() {
     );
 }
 
+/// Is a function itself, or a closure that captures nothing: it has no bytes, so that its type
+/// says all of it, in this process and in another.
+///
+/// A closure that captures is refused by `cargo check` if it borrows or owns what it captures,
+/// and by `cargo build` if that can be copied, as a number can: only then is its size known.
+/// Pass what it captures as arguments, or as the context of
+/// [`Pool::map_with`](crate::Pool::map_with).
+pub trait CapturesNothing: Copy + Send + Sync + 'static {}
+
+impl<F: Copy + Send + Sync + 'static> CapturesNothing for F {}
+
 /// Can run in another process: every `fn` and every closure without captures
 /// whose arguments and result are serde types.
 ///
@@ -52,7 +65,7 @@ pub(crate) const fn must_be_bare<F>() {
             on them, and take `String` rather than `&str`",
     note = "it may be an `fn` or a closure that captures nothing, with eight arguments at most"
 )]
-pub trait Callable<M>: Copy + Send + Sync + 'static {
+pub trait Callable<M>: CapturesNothing {
     /// The type of the arguments.
     type Input: Serialize + DeserializeOwned + Send + 'static;
     /// The type of the result.
@@ -64,7 +77,7 @@ pub trait Callable<M>: Copy + Send + Sync + 'static {
 
 impl<F, R> Callable<()> for F
 where
-    F: Fn() -> R + Copy + Send + Sync + 'static,
+    F: Fn() -> R + CapturesNothing,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
     type Input = ();
@@ -77,7 +90,7 @@ where
 
 impl<F, A, R> Callable<(A,)> for F
 where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    F: Fn(A) -> R + CapturesNothing,
     A: Serialize + DeserializeOwned + Send + 'static,
     R: Serialize + DeserializeOwned + Send + 'static,
 {
@@ -93,7 +106,7 @@ macro_rules! callable {
     ($($name:ident),+) => {
         impl<F, R, $($name),+> Callable<($($name,)+)> for F
         where
-            F: Fn($($name),+) -> R + Copy + Send + Sync + 'static,
+            F: Fn($($name),+) -> R + CapturesNothing,
             R: Serialize + DeserializeOwned + Send + 'static,
             $($name: Serialize + DeserializeOwned + Send + 'static),+
         {
@@ -124,11 +137,52 @@ pub(crate) type Entry = fn(input: Input<'_>) -> Result<Encoded>;
 pub(crate) struct Input<'a> {
     pub(crate) bytes: &'a [u8],
     /// What keeps alive what they have handles of.
-    pub(crate) source: &'a HandleSource,
+    source: &'a HandleSource,
+    /// What the tasks of its job have in common, if they have something.
+    job: Option<JobInput<'a>>,
 }
 
-impl Input<'_> {
-    fn decode<T: DeserializeOwned>(self, what: impl Display) -> Result<T> {
+/// What the tasks of a job have in common, in one worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobInput<'a> {
+    /// The bytes of its context.
+    pub(crate) context: &'a [u8],
+    /// What was made for its tasks; nothing while one of them has it.
+    pub(crate) state: &'a RefCell<Option<Box<dyn Any>>>,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(bytes: &'a [u8], source: &'a HandleSource) -> Self {
+        let job = None;
+        Self { bytes, source, job }
+    }
+
+    pub(crate) fn of_job(self, job: JobInput<'a>) -> Self {
+        let job = Some(job);
+        Self { job, ..self }
+    }
+
+    /// Calls `function` with what the job's tasks keep, which `make` makes of its context if
+    /// there is nothing yet. A panic of `function` costs it: it may be half changed.
+    pub(crate) fn with_state<S: 'static, R>(
+        self,
+        make: impl FnOnce(Self) -> Result<S>,
+        function: impl FnOnce(&mut S) -> R,
+    ) -> Result<R> {
+        let Some(job) = self.job else {
+            return Err(Error::invalid("the task belongs to no job"));
+        };
+        let kept = job.state.take();
+        let mut state = match kept.map(|kept| kept.downcast::<S>()) {
+            Some(Ok(state)) => state,
+            _ => Box::new(make(Self::new(job.context, self.source))?),
+        };
+        let result = function(&mut state);
+        job.state.replace(Some(state));
+        Ok(result)
+    }
+
+    pub(crate) fn decode<T: DeserializeOwned>(self, what: impl Display) -> Result<T> {
         codec::decode_from(self.source, self.bytes, what)
     }
 }
@@ -158,7 +212,11 @@ impl EntryRef {
         Self::to::<F>(run_chunk::<F, M>)
     }
 
-    fn to<F>(entry: Entry) -> Result<Self> {
+    /// Names `entry`, which calls an `F`.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub(crate) fn to<F>(entry: Entry) -> Result<Self> {
         let address = entry as usize;
         let image = image();
         if !image.code.contains(&address) {
@@ -220,7 +278,7 @@ fn run_chunk<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
 /// # Safety
 /// `F` has no bytes, which is checked where a reference to it is made, and a value of it
 /// exists in the process that made the reference.
-unsafe fn bare_value<F>() -> F {
+pub(crate) unsafe fn bare_value<F>() -> F {
     // SAFETY: a dangling but aligned pointer to no bytes may be read.
     unsafe { std::ptr::NonNull::<F>::dangling().read() }
 }
@@ -240,7 +298,7 @@ mod tests {
             let entry: EntryRef = codec::decode(&bytes, "entry").unwrap();
             let input = codec::encode(input, "input").unwrap();
             let (bytes, source) = (&*input, &HandleSource::UNTRACKED);
-            let reply = entry.resolve().unwrap()(Input { bytes, source }).unwrap();
+            let reply = entry.resolve().unwrap()(Input::new(bytes, source)).unwrap();
             outcome::read(&reply, "reply").unwrap()
         }
         assert_eq!(through(add, &(2, 3)), 5);

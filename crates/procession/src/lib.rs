@@ -34,7 +34,7 @@
 //!
 //! - Starting: [`Process`], [`Run`], [`Child`], [`StartMethod`], [`Context`].
 //! - Who is who: [`current_process`], [`parent_process`], [`active_children`].
-//! - Many tasks: [`Pool`].
+//! - Many tasks: [`Pool`], [`IntoParProcesses`].
 //! - Talking: [`Queue`], [`JoinableQueue`], [`pipe`], [`Shared`], [`SharedArray`].
 //! - Waiting: [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`],
 //!   [`Barrier`], and [`wait()`] for the first of several.
@@ -57,7 +57,8 @@
 //! something out; what is skipped on one side only; sequences and maps that do not know
 //! their length. Wrap them in [`SelfDescribing`], or send what they are made of.
 //!
-//! A value that borrows (`&str`) has to be owned; a number, a `char` or a float that is no
+//! A value that borrows (`&str`) has to be owned (the compiler says that "implementation of
+//! `Deserialize` is not general enough"); a number, a `char` or a float that is no
 //! number arrives bit by bit as it was. Pointers, files and mutexes of `std` mean nothing
 //! elsewhere and have no form; [`Lock`], [`Queue`] and their like are what crosses in their
 //! place.
@@ -90,6 +91,7 @@ mod error;
 mod codec;
 mod function;
 mod handle;
+mod stateful_function;
 
 mod process;
 mod run;
@@ -130,11 +132,13 @@ pub use context::Context;
 pub use cpu_count::cpu_count;
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{Error, PanicInfo, Result};
-pub use function::Callable;
+pub use function::{Callable, CapturesNothing};
 pub use init::{init, init_in_test};
 pub use joinable_queue::JoinableQueue;
 pub use pipe::{Pipe, pipe};
-pub use pool::{AsyncResult, Calls, Imap, Pool, PoolBuilder, WorkerInfo};
+pub use pool::{
+    AsyncResult, Calls, Imap, IntoParProcesses, ParProcesses, Pool, PoolBuilder, WorkerInfo,
+};
 pub use process::{Given, Missing, Process};
 pub use procession_macros::{main, test};
 pub use queue::{Items, PutError, Queue};

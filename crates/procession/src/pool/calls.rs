@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::pool::{ResultOrder, Task};
+use procession_engine::pool::{Job, ResultOrder, Task};
 use procession_engine::sys::wait::time::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::function::{Callable, must_be_bare};
+use crate::function::{Callable, CapturesNothing, must_be_bare};
 use crate::pool::async_result::AsyncResult;
 use crate::pool::call::{Call, Inputs, MapCall, Pending as _, Token};
 use crate::pool::imap::Imap;
@@ -109,9 +111,53 @@ impl<'a> Calls<'a> {
         I: IntoIterator<Item = F::Input>,
     {
         const { must_be_bare::<F>() };
-        let call = self.feed(function, inputs, Tasks::put_and_wait)?;
-        self.0.core.drive(&|| call.is_done(), Deadline::NEVER)?;
-        call.take()
+        let job = self.0.job_of_inputs(function)?;
+        self.map_job(job, std::any::type_name::<F>(), inputs)
+    }
+
+    /// Runs a function on each input, with a context that is sent once and made in each
+    /// worker once.
+    ///
+    /// # Errors
+    /// As [`Pool::map_with`](crate::Pool::map_with).
+    pub fn map_with<C, F, A, R>(
+        self,
+        context: &C,
+        function: F,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        F: Fn(&C, A) -> R + CapturesNothing,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        const { must_be_bare::<F>() };
+        let job = self.0.job_with(context, function)?;
+        self.map_job(job, std::any::type_name::<F>(), inputs)
+    }
+
+    /// Runs a function on each input, with what `init` makes in each worker once.
+    ///
+    /// # Errors
+    /// As [`Pool::map_init`](crate::Pool::map_init).
+    pub fn map_init<N, S, F, A, R>(
+        self,
+        init: N,
+        function: F,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>>
+    where
+        N: Fn() -> S + CapturesNothing,
+        S: 'static,
+        F: Fn(&mut S, A) -> R + CapturesNothing,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        const { must_be_bare::<N>() };
+        const { must_be_bare::<F>() };
+        let job = self.0.job_init(init, function)?;
+        self.map_job(job, std::any::type_name::<F>(), inputs)
     }
 
     /// Runs a function on each input, and returns at once with a handle on the
@@ -125,7 +171,9 @@ impl<'a> Calls<'a> {
         I: IntoIterator<Item = F::Input>,
     {
         const { must_be_bare::<F>() };
-        let call = self.feed(function, inputs, |tasks, task| tasks.put(task).map(drop))?;
+        let job = self.0.job_of_inputs(function)?;
+        let put = |tasks: &Tasks<'_, _>, task| tasks.put(task).map(drop);
+        let call = self.feed(job, std::any::type_name::<F>(), inputs, put)?;
         self.0.core.engine.deliver_in_background()?;
         Ok(AsyncResult::new(Arc::clone(self.0.core), call))
     }
@@ -135,31 +183,45 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::imap`](crate::Pool::imap).
-    pub fn imap<F, M, I>(self, function: F, inputs: I) -> Imap<'a, F, M, I::IntoIter>
+    pub fn imap<F, M, I>(self, function: F, inputs: I) -> Imap<'a, I::IntoIter, F::Output>
     where
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
         const { must_be_bare::<F>() };
-        Imap::new(self.0, function, inputs.into_iter(), ResultOrder::OfTasks)
+        self.imap_in(ResultOrder::OfTasks, function, inputs)
     }
 
     /// As [`imap`](Self::imap), in the order in which the results come.
     ///
     /// # Errors
     /// As [`Pool::imap`](crate::Pool::imap).
-    pub fn imap_unordered<F, M, I>(self, function: F, inputs: I) -> Imap<'a, F, M, I::IntoIter>
+    pub fn imap_unordered<F, M, I>(self, function: F, inputs: I) -> Imap<'a, I::IntoIter, F::Output>
     where
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
     {
         const { must_be_bare::<F>() };
-        Imap::new(
-            self.0,
-            function,
-            inputs.into_iter(),
-            ResultOrder::OfArrivals,
-        )
+        self.imap_in(ResultOrder::OfArrivals, function, inputs)
+    }
+
+    pub(super) fn imap_in<F, M, I>(
+        self,
+        order: ResultOrder,
+        function: F,
+        inputs: I,
+    ) -> Imap<'a, I::IntoIter, F::Output>
+    where
+        F: Callable<M>,
+        I: IntoIterator<Item = F::Input>,
+    {
+        let job = self.0.job_of_inputs(function);
+        let what = std::any::type_name::<F>();
+        Imap::new(self.0, job, what, inputs.into_iter(), order)
+    }
+
+    pub(super) fn terms(self) -> Terms<'a> {
+        self.0
     }
 
     fn call<F: Callable<M>, M>(
@@ -167,11 +229,11 @@ impl<'a> Calls<'a> {
         function: F,
         arguments: F::Input,
     ) -> Result<AsyncResult<F::Output>> {
-        let call = Arc::new(Call::new(std::any::type_name::<F>()));
+        let what = std::any::type_name::<F>();
+        let call = Arc::new(Call::new(what));
         let token = Token::new(call.clone(), 0, Inputs::One);
-        let task = self
-            .0
-            .task::<F>(&self.0.job(function)?, &arguments, token)?;
+        let job = self.0.job(function)?;
+        let task = self.0.task(&job, what, &arguments, token)?;
         self.0.core.engine.submit(task)?;
         if self.0.policy.timeout.is_some() {
             // The deadline is kept though nobody may wait.
@@ -180,19 +242,31 @@ impl<'a> Calls<'a> {
         Ok(AsyncResult::new(Arc::clone(self.0.core), call))
     }
 
-    /// Feeds the pool the tasks of all inputs, each by `put`.
-    fn feed<F, M, I>(
-        self,
-        function: F,
-        inputs: I,
-        put: impl Fn(&Tasks<'a, F, M, I::IntoIter>, Task<Token>) -> Result<()>,
-    ) -> Result<Arc<MapCall<F::Output>>>
+    /// Runs the tasks of `job`, and returns the results.
+    fn map_job<I, R>(self, job: Job, what: &'static str, inputs: I) -> Result<Vec<R>>
     where
-        F: Callable<M>,
-        I: IntoIterator<Item = F::Input>,
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned + Send + 'static,
     {
-        let call = Arc::new(MapCall::new(std::any::type_name::<F>(), self.0.chunk));
-        let mut tasks = Tasks::new(self.0, function, inputs.into_iter(), call.clone())?;
+        let call = self.feed(job, what, inputs, Tasks::put_and_wait)?;
+        self.0.core.drive(&|| call.is_done(), Deadline::NEVER)?;
+        call.take()
+    }
+
+    /// Feeds the pool the tasks of all inputs, each by `put`.
+    fn feed<I, R>(
+        self,
+        job: Job,
+        what: &'static str,
+        inputs: I,
+        put: impl Fn(&Tasks<'a, I::IntoIter>, Task<Token>) -> Result<()>,
+    ) -> Result<Arc<MapCall<R>>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned + Send + 'static,
+    {
+        let call = Arc::new(MapCall::new(what, self.0.chunk));
+        let mut tasks = Tasks::new(self.0, job, inputs.into_iter(), call.clone())?;
         while let Some(task) = tasks.make() {
             task.map_err(|(_, error)| error)
                 .and_then(|task| put(&tasks, task))

@@ -1,16 +1,19 @@
 //! What a pool shares with its calls, and with the results that are still out.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
 use procession_engine::pool::{self as engine, RunningTasks};
 use procession_engine::shm::Loans;
 use procession_engine::sys::wait::time::Deadline;
+use serde::Serialize;
 
 use crate::codec;
 use crate::error::Result;
 use crate::function::EntryRef;
 use crate::pool::call::{Deliver, Token};
+use crate::pool::known_jobs::Prologue;
 use crate::sync::uninterrupted;
 
 pub struct Core {
@@ -39,13 +42,35 @@ impl Core {
         Ok(count > 0)
     }
 
+    /// Returns the job of a function whose tasks have nothing else in common.
     pub fn job(&self, entry: EntryRef) -> Result<engine::Job> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(job) = jobs.get(&entry) {
             return Ok(job.clone());
         }
-        let job = engine::Job::new(&codec::encode(&entry, "a function")?, Loans::default())?;
+        let prologue = Prologue {
+            entry,
+            is_stateful: false,
+        };
+        let bytes = codec::encode(&prologue, "a function")?;
+        let job = engine::Job::new(&bytes, Loans::default())?;
         jobs.insert(entry, job.clone());
         Ok(job)
     }
+}
+
+/// Makes a job of its own for a function whose tasks keep something, which is made of
+/// `context` in each worker.
+pub fn stateful_job<C: Serialize + ?Sized>(
+    entry: EntryRef,
+    context: &C,
+    what: impl Display,
+) -> Result<engine::Job> {
+    let prologue = Prologue {
+        entry,
+        is_stateful: true,
+    };
+    let encode = || codec::encode_after(&prologue, context, what);
+    let (bytes, loans) = codec::collecting(encode)?;
+    Ok(engine::Job::new(&bytes, loans)?)
 }

@@ -4,45 +4,56 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::pool::{Fetched, ResultOrder, RunningTasks};
+use procession_engine::pool::{Fetched, Job, ResultOrder, RunningTasks};
 use procession_engine::sys::wait::time::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::function::Callable;
 use crate::pool::call::{StreamCall, TaskResults};
 use crate::pool::core::Core;
 use crate::pool::tasks::Tasks;
 use crate::pool::terms::Terms;
 
-/// Iterates over the results of [`Pool::imap`](crate::Pool::imap) and
-/// [`Pool::imap_unordered`](crate::Pool::imap_unordered).
+/// Iterates over the results of [`Pool::imap`](crate::Pool::imap),
+/// [`Pool::imap_unordered`](crate::Pool::imap_unordered) and
+/// [`ParProcesses::map`](crate::ParProcesses::map).
+///
+/// Collecting into a `Result` stops at the first error: tasks that have not begun never will.
 ///
 /// Tasks are made ahead of the results that were fetched: of 4,096 inputs at the most, or as
 /// many as have results of 16 MiB. When it is dropped before its end, the tasks that have not
 /// begun never will.
-pub struct Imap<'a, F: Callable<M>, M, I> {
+pub struct Imap<'a, I, R> {
     core: &'a Core,
     /// What makes tasks, while there may be more inputs.
-    tasks: Option<Tasks<'a, F, M, I>>,
+    tasks: Option<Tasks<'a, I>>,
     /// How many tasks were made.
     made: usize,
     /// Why there are none.
     failure: Option<Error>,
-    call: Arc<StreamCall<F::Output>>,
+    call: Arc<StreamCall<R>>,
     /// What is left of the results that were fetched of a task.
-    results: TaskResults<F::Output>,
+    results: TaskResults<R>,
 }
 
-impl<'a, F, M, I> Imap<'a, F, M, I>
+impl<'a, I, R> Imap<'a, I, R>
 where
-    F: Callable<M>,
-    I: Iterator<Item = F::Input>,
+    I: Iterator<Item: Serialize>,
+    R: DeserializeOwned + Send + 'static,
 {
-    pub(super) fn new(terms: Terms<'a>, function: F, inputs: I, order: ResultOrder) -> Self {
+    /// Begins to run the tasks of `job`, whose function is `what`.
+    pub(super) fn new(
+        terms: Terms<'a>,
+        job: Result<Job>,
+        what: &'static str,
+        inputs: I,
+        order: ResultOrder,
+    ) -> Self {
         let limits = terms.core.engine.stream_limits(terms.chunk);
-        let what = std::any::type_name::<F>();
         let call = Arc::new(StreamCall::new(what, order, limits));
-        let (tasks, failure) = match Tasks::new(terms, function, inputs, call.clone()) {
+        let tasks = job.and_then(|job| Tasks::new(terms, job, inputs, call.clone()));
+        let (tasks, failure) = match tasks {
             Ok(tasks) => (Some(tasks), None),
             Err(error) => (None, Some(error)),
         };
@@ -61,7 +72,7 @@ where
 
     /// Tells whether there may be more inputs, and room for many tasks.
     fn may_make_many(&self) -> bool {
-        let many = |tasks: &Tasks<'_, F, M, I>| {
+        let many = |tasks: &Tasks<'_, I>| {
             let (_, has_room) = tasks.room();
             has_room && self.call.stream().has_room(self.made, 2)
         };
@@ -126,7 +137,7 @@ where
     /// assert!(results.next().is_none());
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<F::Output>> {
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<R>> {
         let next = self.next_until(Deadline::after(timeout))?;
         Some(next.map_err(|error| {
             error.or_late(format_args!(
@@ -135,7 +146,7 @@ where
         }))
     }
 
-    fn next_until(&mut self, deadline: Deadline) -> Option<Result<F::Output>> {
+    fn next_until(&mut self, deadline: Deadline) -> Option<Result<R>> {
         loop {
             if let Some(result) = self.results.next() {
                 return Some(result);
@@ -168,19 +179,19 @@ where
     }
 }
 
-impl<F, M, I> Iterator for Imap<'_, F, M, I>
+impl<I, R> Iterator for Imap<'_, I, R>
 where
-    F: Callable<M>,
-    I: Iterator<Item = F::Input>,
+    I: Iterator<Item: Serialize>,
+    R: DeserializeOwned + Send + 'static,
 {
-    type Item = Result<F::Output>;
+    type Item = Result<R>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_until(Deadline::NEVER)
     }
 }
 
-impl<F: Callable<M>, M, I> Imap<'_, F, M, I> {
+impl<I, R> Imap<'_, I, R> {
     /// Cancels what is left: no more inputs are taken, and tasks that have not begun
     /// never will; in the place of the result of each comes an error with
     /// `is_cancelled`. Those that run go on. Tells whether there was anything to cancel.
@@ -249,7 +260,7 @@ impl<F: Callable<M>, M, I> Imap<'_, F, M, I> {
     }
 }
 
-impl<F: Callable<M>, M, I> Drop for Imap<'_, F, M, I> {
+impl<I, R> Drop for Imap<'_, I, R> {
     fn drop(&mut self) {
         let mut stream = self.call.stream();
         let unwanted = stream.close();
@@ -263,7 +274,7 @@ impl<F: Callable<M>, M, I> Drop for Imap<'_, F, M, I> {
     }
 }
 
-impl<F: Callable<M>, M, I> fmt::Debug for Imap<'_, F, M, I> {
+impl<I, R> fmt::Debug for Imap<'_, I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Imap")
             .field("made", &self.made)

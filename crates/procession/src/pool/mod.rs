@@ -8,6 +8,7 @@
 mod pool;
 
 mod builder;
+mod known_jobs;
 mod worker;
 
 mod call;
@@ -19,11 +20,13 @@ mod calls;
 
 mod async_result;
 mod imap;
+mod par_processes;
 
 pub use async_result::AsyncResult;
 pub use builder::PoolBuilder;
 pub use calls::Calls;
 pub use imap::Imap;
+pub use par_processes::{IntoParProcesses, ParProcesses};
 pub use pool::{Pool, WorkerInfo};
 #[cfg(test)]
 pub(crate) use worker::Setup;

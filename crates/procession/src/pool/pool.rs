@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use procession_engine::pool as engine;
 use procession_engine::sys::wait::time::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::function::{Callable, must_be_bare};
+use crate::function::{Callable, CapturesNothing, must_be_bare};
 use crate::pool::async_result::AsyncResult;
 use crate::pool::call::Deliver;
 use crate::pool::calls::Calls;
@@ -72,7 +74,7 @@ impl Pool {
         }
     }
 
-    fn calls(&self) -> Calls<'_> {
+    pub(super) fn calls(&self) -> Calls<'_> {
         Calls::new(Terms::new(&self.core, self.policy))
     }
 
@@ -253,6 +255,83 @@ impl Pool {
         self.calls().map(function, inputs)
     }
 
+    /// As [`map`](Self::map), with a context: what all calls need and a closure would have
+    /// captured. It is serialised once, however many inputs there are, and deserialised once
+    /// in each worker (once more after a panic, and where the tasks of more than four such maps
+    /// are mixed).
+    ///
+    /// The function is called with a reference to it. For several arguments the inputs are
+    /// tuples, which it takes as one argument.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map), and `is_codec` when the context does not cross.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let prices = std::collections::HashMap::from([("tea".to_owned(), 3), ("cake".to_owned(), 4)]);
+    /// let order = [("tea".to_owned(), 2), ("cake".to_owned(), 1)];
+    /// let sums = pool.map_with(&prices, |prices, (what, count)| prices[&what] * count, order)?;
+    /// assert_eq!(sums, [6, 4]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn map_with<C, F, A, R>(
+        &self,
+        context: &C,
+        function: F,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        F: Fn(&C, A) -> R + CapturesNothing,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        const { must_be_bare::<F>() };
+        self.calls().map_with(context, function, inputs)
+    }
+
+    /// As [`map`](Self::map), with what `init` makes in each worker before the first call there:
+    /// a connection, a buffer, a random generator. It never crosses, so it may be of any type.
+    /// It is made anew after a panic, and where the tasks of more than four such maps are mixed.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map). A panic of `init` is the panic of the call that needed it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let count = |calls: &mut Vec<u64>, n: u64| {
+    ///     calls.push(n);
+    ///     calls.len()
+    /// };
+    /// assert_eq!(pool.map_init(Vec::new, count, [5, 6, 7])?, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn map_init<N, S, F, A, R>(
+        &self,
+        init: N,
+        function: F,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>>
+    where
+        N: Fn() -> S + CapturesNothing,
+        S: 'static,
+        F: Fn(&mut S, A) -> R + CapturesNothing,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        const { must_be_bare::<N>() };
+        const { must_be_bare::<F>() };
+        self.calls().map_init(init, function, inputs)
+    }
+
     /// Runs a function on each input, and returns at once with a handle on the
     /// results, in the order of the inputs.
     ///
@@ -297,7 +376,7 @@ impl Pool {
     /// assert_eq!(first.transpose()?, Some(64));
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn imap<F, M, I>(&self, function: F, inputs: I) -> Imap<'_, F, M, I::IntoIter>
+    pub fn imap<F, M, I>(&self, function: F, inputs: I) -> Imap<'_, I::IntoIter, F::Output>
     where
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,
@@ -324,7 +403,11 @@ impl Pool {
     /// assert_eq!(sum, 30);
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn imap_unordered<F, M, I>(&self, function: F, inputs: I) -> Imap<'_, F, M, I::IntoIter>
+    pub fn imap_unordered<F, M, I>(
+        &self,
+        function: F,
+        inputs: I,
+    ) -> Imap<'_, I::IntoIter, F::Output>
     where
         F: Callable<M>,
         I: IntoIterator<Item = F::Input>,

@@ -1,18 +1,17 @@
 //! The tasks of a call with many inputs, made in the caller's thread.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use procession_engine::pool::{AfterPut, EmptyFeed, Feed, Job, Task};
+use serde::Serialize;
 
 use crate::error::Result;
-use crate::function::Callable;
 use crate::pool::call::{Collect, Deliver, Fed, Inputs, Token};
 use crate::pool::terms::Terms;
 use crate::sync::uninterrupted;
 
 /// Makes tasks of inputs, and feeds them to the pool.
-pub struct Tasks<'a, F, M, I> {
+pub struct Tasks<'a, I> {
     terms: Terms<'a>,
     inputs: I,
     call: Arc<dyn Collect>,
@@ -21,16 +20,10 @@ pub struct Tasks<'a, F, M, I> {
     /// How many tasks were made, and of how many inputs.
     made: usize,
     taken: usize,
-    marker: PhantomData<(F, fn(M))>,
 }
 
-impl<'a, F, M, I> Tasks<'a, F, M, I>
-where
-    F: Callable<M>,
-    I: Iterator<Item = F::Input>,
-{
-    pub fn new(terms: Terms<'a>, function: F, inputs: I, call: Arc<dyn Collect>) -> Result<Self> {
-        let job = terms.job_of_inputs(function)?;
+impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
+    pub fn new(terms: Terms<'a>, job: Job, inputs: I, call: Arc<dyn Collect>) -> Result<Self> {
         let fed = Fed {
             call: Arc::clone(&call),
             priority: terms.policy.priority,
@@ -44,7 +37,6 @@ where
             feed,
             made: 0,
             taken: 0,
-            marker: PhantomData,
         })
     }
 
@@ -53,17 +45,18 @@ where
     pub fn make(&mut self) -> Option<std::result::Result<Task<Token>, (Token, crate::Error)>> {
         let number = self.made;
         let token = |inputs| Token::new(Arc::clone(&self.call), number, inputs);
+        let what = self.call.what();
         let (inputs, count, task) = if self.terms.chunk == 1 {
             let input = self.inputs.next()?;
-            let task = self.terms.task::<F>(&self.job, &input, token(Inputs::One));
+            let task = self.terms.task(&self.job, what, &input, token(Inputs::One));
             (Inputs::One, 1, task)
         } else {
-            let chunk: Vec<F::Input> = self.inputs.by_ref().take(self.terms.chunk).collect();
+            let chunk: Vec<I::Item> = self.inputs.by_ref().take(self.terms.chunk).collect();
             if chunk.is_empty() {
                 return None;
             }
             let inputs = Inputs::Chunk(chunk.len());
-            let task = self.terms.task::<F>(&self.job, &chunk, token(inputs));
+            let task = self.terms.task(&self.job, what, &chunk, token(inputs));
             (inputs, chunk.len(), task)
         };
         let task = task.map_err(|error| (token(inputs), error));
@@ -91,7 +84,7 @@ where
     }
 }
 
-impl<F, M, I> Tasks<'_, F, M, I> {
+impl<I> Tasks<'_, I> {
     /// Returns how many tasks were made.
     pub fn made(&self) -> usize {
         self.made

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use procession_engine::pool::{Job, Task, TaskBytes, TaskPolicy};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::codec;
 use crate::error::{Error, Result};
-use crate::function::{Callable, EntryRef};
+use crate::function::{Callable, CapturesNothing, EntryRef};
 use crate::pool::call::Token;
-use crate::pool::core::Core;
+use crate::pool::core::{Core, stateful_job};
+use crate::stateful_function::{self, TaskForm};
 
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
@@ -35,18 +37,57 @@ impl<'a> Terms<'a> {
 
     /// Returns the job of a function whose tasks have as many inputs as these terms say.
     pub fn job_of_inputs<F: Callable<M>, M>(self, function: F) -> Result<Job> {
+        match self.form()? {
+            TaskForm::One => self.job(function),
+            TaskForm::Chunk => self.core.job(EntryRef::of_chunk(function)?),
+        }
+    }
+
+    /// Makes the job of a function that is called with a context.
+    pub fn job_with<C, F, A, R>(self, context: &C, function: F) -> Result<Job>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        F: Fn(&C, A) -> R + CapturesNothing,
+        A: DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let entry = stateful_function::with_context(function, self.form()?)?;
+        let what = std::any::type_name::<F>();
+        stateful_job(entry, context, format_args!("the context of {what}"))
+    }
+
+    /// Makes the job of a function that is called with what `init` makes.
+    pub fn job_init<N, S, F, A, R>(self, init: N, function: F) -> Result<Job>
+    where
+        N: Fn() -> S + CapturesNothing,
+        S: 'static,
+        F: Fn(&mut S, A) -> R + CapturesNothing,
+        A: DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let entry = stateful_function::with_init(init, function, self.form()?)?;
+        stateful_job(entry, &(), "no context")
+    }
+
+    /// Returns whether tasks have one input each, or chunks.
+    pub fn form(self) -> Result<TaskForm> {
         match self.chunk {
             0 => Err(Error::invalid(
                 "a chunk of no inputs was asked for: chunk_size takes at least 1",
             )),
-            1 => self.job(function),
-            _ => self.core.job(EntryRef::of_chunk(function)?),
+            1 => Ok(TaskForm::One),
+            _ => Ok(TaskForm::Chunk),
         }
     }
 
-    /// Makes a task of what a function is called with.
-    pub fn task<F>(self, job: &Job, input: &impl Serialize, token: Token) -> Result<Task<Token>> {
-        let what = std::any::type_name::<F>();
+    /// Makes a task of what the function `what` is called with.
+    pub fn task(
+        self,
+        job: &Job,
+        what: &str,
+        input: &impl Serialize,
+        token: Token,
+    ) -> Result<Task<Token>> {
         let encode = || codec::encode(input, format_args!("the arguments of {what}"));
         let (mut bytes, loans) = codec::collecting(encode)?;
         let payload = match bytes.take_block() {

@@ -1,7 +1,5 @@
 //! What a worker process does: one task after another, until there are no more.
 
-use std::collections::HashMap;
-
 use procession_engine::pool::{Worker, WorkerLimits};
 use procession_engine::shm::{Handle, HandleSource};
 use procession_engine::sys::wait::time::Deadline;
@@ -9,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
 use crate::error::Result;
-use crate::function::{Entry, EntryRef, Input};
+use crate::function::{EntryRef, Input};
 use crate::outcome::{self, Ending, PanicOutput};
+use crate::pool::known_jobs::KnownJobs;
 use crate::sync::uninterrupted;
 
 /// What a worker is told.
@@ -60,21 +59,12 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
         }
     }
     worker.ready()?;
-    let mut entries: HashMap<u64, Entry> = HashMap::new();
+    let mut jobs = KnownJobs::default();
     while let Some(task) = uninterrupted(|| worker.next(Deadline::NEVER))? {
-        let entry = match task.job().and_then(|job| entries.get(&job)) {
-            Some(entry) => Ok(*entry),
-            None => codec::decode::<EntryRef>(worker.prologue(&task), "a function")
-                .and_then(EntryRef::resolve)
-                .inspect(|entry| {
-                    if let Some(job) = task.job() {
-                        entries.insert(job, *entry);
-                    }
-                }),
-        };
-        let outcome = match entry {
-            Ok(entry) => {
+        let outcome = match jobs.find(&worker, &task) {
+            Ok((entry, job)) => {
                 let input = kept(worker.bytes(&task));
+                let input = job.map_or(input, |job| input.of_job(job));
                 outcome::run(|| entry(input), name, PanicOutput::Quiet).0
             }
             Err(error) => outcome::refuse(&error),
@@ -86,8 +76,7 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
 
 /// The pool is attached to what a task has handles of until it knows how the task ended.
 fn kept(bytes: &[u8]) -> Input<'_> {
-    let source = &HandleSource::KEPT;
-    Input { bytes, source }
+    Input::new(bytes, &HandleSource::KEPT)
 }
 
 fn reply(worker: &mut Worker, mut outcome: Encoded) -> Result<()> {

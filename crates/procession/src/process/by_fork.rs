@@ -94,7 +94,7 @@ unsafe fn start(launch: &Launch, bytes: &[u8]) -> Result<engine::process::Child>
             unsafe { server::inherit_by_fork(told) };
             // A copy is attached to all that its original is.
             let source = &HandleSource::KEPT;
-            child_side::run(launch, Input { bytes, source })
+            child_side::run(launch, Input::new(bytes, source))
         }
     }
 }

@@ -1,0 +1,4 @@
+//! A runtime below the attribute.
+
+#[procession::main]
+async fn main() {}

@@ -1,0 +1,6 @@
+//! A test of a runtime.
+
+#[procession::test]
+async fn works() {}
+
+fn main() {}
