@@ -22,6 +22,7 @@ import pytest
 from library import MOMENT, PATIENCE
 from targets import death as death_targets
 from targets import futures as targets
+from targets import on_error as errors
 from targets import pool as pool_targets
 
 ours = importlib.import_module(
@@ -654,3 +655,91 @@ def test_executor_is_not_imported_with_the_library(prints) -> None:
         import procession.futures
         print("multiprocessing.queues" in sys.modules)
     """) == ["False", "False", "False"]
+
+
+# What an error does to a map.
+
+BUFFERED = [{}, {"buffersize": 3}]
+
+
+@pytest.mark.procession_only("there the first error ends a map")
+@pytest.mark.parametrize("options", BUFFERED)
+@pytest.mark.parametrize("chunksize", [1, 2, 100])
+def test_errors_of_a_map_stand_in_their_places(make, options, chunksize) -> None:
+    with make(2) as executor:
+        results = executor.map(
+            errors.square, range(6), chunksize=chunksize, on_error="collect", **options
+        )
+        first, *rest = results
+    assert [first, *rest][:3] + rest[3:] == [0, 1, 4, 16, 25]
+    assert isinstance(rest[2], ValueError)
+    assert rest[2].args == (3,)
+    assert "in square" in str(rest[2].__cause__)
+
+
+@pytest.mark.procession_only("there a death ends the executor")
+@pytest.mark.parametrize("options", BUFFERED)
+@pytest.mark.parametrize("chunksize", [1, 3])
+def test_death_in_a_map_stands_in_the_places_of_its_task(
+    make, lib, options, chunksize
+) -> None:
+    with make(2) as executor:
+        results = list(
+            executor.map(
+                errors.square,
+                range(4, 10),
+                chunksize=chunksize,
+                on_error="collect",
+                **options,
+            )
+        )
+    lost = 3 // chunksize
+    for place, (number, result) in enumerate(zip(range(4, 10), results, strict=True)):
+        if place // chunksize == lost:
+            assert isinstance(result, lib.WorkerDied)
+        else:
+            assert result == number * number
+
+
+@pytest.mark.procession_only("there the first error ends a map")
+@pytest.mark.parametrize("options", BUFFERED)
+def test_map_that_goes_on_raises_each_error_in_its_place(make, lib, options) -> None:
+    told: list[object] = []
+    with make(2) as executor:
+        results = executor.map(errors.square, range(9), on_error="continue", **options)
+        while True:
+            try:
+                told.append(next(results))
+            except StopIteration:
+                break
+            except (ValueError, lib.WorkerDied) as error:
+                told.append(type(error).__name__)
+    assert told == [0, 1, 4, "ValueError", 16, 25, 36, "WorkerDied", 64]
+
+
+@pytest.mark.procession_only("there the first error ends a map")
+@pytest.mark.parametrize("options", BUFFERED)
+def test_map_that_goes_on_and_is_dropped_cancels_the_rest(make, mp, options) -> None:
+    gate = mp.Semaphore(0)
+    with make(1) as executor:
+        results = executor.map(
+            gate.acquire, [True] * 50, on_error="continue", **options
+        )
+        gate.release()
+        assert next(results)
+        del results
+        for _ in range(50):
+            gate.release()
+    # One ran, at most.
+    assert gate.get_value() >= 49
+
+
+@pytest.mark.procession_only("there is no on_error")
+def test_map_with_an_on_error_that_is_none_is_refused(make) -> None:
+    with make(1) as executor:
+        for options in BUFFERED:
+            with pytest.raises(ValueError, match="on_error must be"):
+                executor.map(len, [], on_error="raise", **options)
+        view = executor.with_options(retries=1)
+        results = view.map(errors.square, [2, 3], on_error="collect")
+        assert [type(result) for result in results] == [int, ValueError]

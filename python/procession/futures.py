@@ -26,7 +26,9 @@ from concurrent import futures as _base
 
 from . import _errors, _procession, get_context, util
 from ._callbacks import Caller, callers
+from ._chunks import collect
 from ._completion import public, public_names
+from ._outcome import pack_error
 from ._overridable import overridable
 from ._terms import make_terms
 from ._thread_lock import under_lock
@@ -39,10 +41,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from concurrent.futures.process import BrokenProcessPool
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
     from ._progress import Progress
-    from ._terms import Terms
+    from ._terms import OnError, Terms
 
     # The time limit of a task, its retries, its soft time limit, its priority.
     Options = tuple[float | None, int, float | None, int]
@@ -508,19 +510,43 @@ class ProcessPoolExecutor(_base.Executor):
         """
         return self._submit(self._terms, fn, args, kwargs)
 
+    if TYPE_CHECKING:
+
+        @overload
+        def map(
+            self,
+            fn: Callable[..., T],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int = 1,
+            buffersize: int | None = None,
+            on_error: Literal["stop", "continue"] = "stop",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> Iterator[T]: ...
+
+        @overload
+        def map(
+            self,
+            fn: Callable[..., T],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int = 1,
+            buffersize: int | None = None,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> Iterator[T | BaseException]: ...
+
     def map(
         self,
-        fn: Callable[..., T],
+        fn: Callable[..., Any],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        on_error: OnError = "stop",
         progress: bool | Mapping[str, Any] = False,
-    ) -> Iterator[T]:
+    ) -> Iterator[Any]:
         """Calls a function with an item of each iterable; yields the results in order.
-
-        The first error that it raises ends it, and cancels what has not begun, as in the
-        standard library.
 
         Args:
             fn: The function.
@@ -528,6 +554,12 @@ class ProcessPoolExecutor(_base.Executor):
             timeout: The seconds, from now on, within which all results are to be there.
             chunksize: How many calls make one task.
             buffersize: How many tasks there may be whose results were not yet yielded.
+            on_error: With "stop" the first error that it raises ends it, and cancels what
+                has not begun, as in the standard library. With "continue" it raises each
+                error in its place, and goes on behind it. With "collect" it raises none
+                of them: each stands among the results, in the place of its input; that of
+                a task that is lost, by the death of its worker say, in the places of all
+                its calls.
             progress: Whether a bar of `tqdm` shows how many calls are done and how many
                 have failed, or options for it, as in the maps of `procession.Pool`. With
                 a `buffersize` it goes on as results are yielded.
@@ -535,6 +567,7 @@ class ProcessPoolExecutor(_base.Executor):
         Raises:
             ImportError: There is to be a bar, and `tqdm` is not installed.
             TimeoutError: The time is over; raised where a result is asked for.
+            ValueError: `chunksize`, `buffersize` or `on_error` is none that there is.
             BrokenProcessPool: As in `submit`.
             RuntimeError: As in `submit`.
 
@@ -542,9 +575,11 @@ class ProcessPoolExecutor(_base.Executor):
             >>> from procession.futures import ProcessPoolExecutor
             >>> with ProcessPoolExecutor(2) as executor:
             ...     print(list(executor.map(max, [1, 9], [5, 5], chunksize=2)))
+            ...     print(list(executor.map(int, ["7", "?"], on_error="collect")))
             [5, 9]
+            [7, ValueError("invalid literal for int() with base 10: '?'")]
         """
-        options = timeout, chunksize, buffersize
+        options = timeout, chunksize, buffersize, on_error
         return self._map(self._terms, fn, iterables, options, progress)
 
     def with_options(
@@ -717,14 +752,18 @@ class ProcessPoolExecutor(_base.Executor):
     def _map(
         self,
         terms: Terms | None,
-        fn: Callable[..., T],
+        fn: Callable[..., Any],
         iterables: tuple[Iterable[Any], ...],
-        options: tuple[float | None, int, int | None],
+        options: tuple[float | None, int, int | None, OnError],
         progress: bool | Mapping[str, Any],
-    ) -> Iterator[T]:
-        timeout, chunksize, buffersize = options
+    ) -> Iterator[Any]:
+        timeout, chunksize, buffersize, on_error = options
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
+        # The pool goes on in any case: where it is to stop, what has not begun is cancelled
+        # when nobody wants it any more.
+        timing = (None, 0, None, 0) if terms is None else terms[:4]
+        pool_terms = make_terms(*timing, "continue" if on_error == "stop" else on_error)
         end = None if timeout is None else time.monotonic() + timeout
         if buffersize is not None:
             if not isinstance(buffersize, int):
@@ -735,14 +774,18 @@ class ProcessPoolExecutor(_base.Executor):
             if progress is not False:
                 bar = _shown(progress, _as_many(iterables), 1)
             calls = zip(*iterables)
-            submitted = _Submitted(self, terms, fn, calls, chunksize, buffersize)
+            submitted = _Submitted(
+                self, terms, fn, calls, chunksize, buffersize, on_error
+            )
+            if on_error == "continue":
+                return _GoingOn(lambda: submitted.results(end, bar), submitted.close)
             return submitted.results(end, bar)
         star = len(iterables) != 1
         items: Any = zip(*iterables) if star else iterables[0]
         if type(items) is not range:
             items = list(items)
         workers = self._running()
-        call = workers, fn, items, chunksize, True, terms, star, True
+        call = workers, fn, items, chunksize, True, pool_terms, star, True
         if progress is False:
             results, _ = workers.engine.imap(*call)
         else:
@@ -753,6 +796,9 @@ class ProcessPoolExecutor(_base.Executor):
                 bar.ended()
                 raise
         workers.engine.grow(-(-len(items) // chunksize))
+        if on_error == "continue":
+            more = functools.partial(_results, results, chunksize > 1, end, True)
+            return _GoingOn(more, results.close)
         return _results(results, chunksize > 1, end)
 
     def _running(self) -> _Workers:
@@ -832,17 +878,44 @@ class ExecutorView(_base.Executor):
         """As `ProcessPoolExecutor.submit`."""
         return self._executor._submit(self._terms, fn, args, kwargs)
 
+    if TYPE_CHECKING:
+
+        @overload
+        def map(
+            self,
+            fn: Callable[..., T],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int = 1,
+            buffersize: int | None = None,
+            on_error: Literal["stop", "continue"] = "stop",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> Iterator[T]: ...
+
+        @overload
+        def map(
+            self,
+            fn: Callable[..., T],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int = 1,
+            buffersize: int | None = None,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> Iterator[T | BaseException]: ...
+
     def map(
         self,
-        fn: Callable[..., T],
+        fn: Callable[..., Any],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        on_error: OnError = "stop",
         progress: bool | Mapping[str, Any] = False,
-    ) -> Iterator[T]:
+    ) -> Iterator[Any]:
         """As `ProcessPoolExecutor.map`: `timeout` is that of all results."""
-        options = timeout, chunksize, buffersize
+        options = timeout, chunksize, buffersize, on_error
         return self._executor._map(self._terms, fn, iterables, options, progress)
 
     def with_options(
@@ -881,9 +954,19 @@ def _check_max_tasks(max_tasks: object, context: BaseContext) -> None:
 
 
 def _results(
-    results: _procession.IMapIterator[Any], is_chunked: bool, end: float | None
+    results: _procession.IMapIterator[Any],
+    is_chunked: bool,
+    end: float | None,
+    goes_on: bool = False,
 ) -> Iterator[Any]:
-    """Yields the results of a map until its time is over; cancels what nobody wants."""
+    """Yields the results of a map until its time is over; cancels what nobody wants.
+
+    Args:
+        results: The results of its tasks.
+        is_chunked: Whether each of them is a list.
+        end: When its time is over.
+        goes_on: Whether others are wanted after an error.
+    """
     try:
         while True:
             try:
@@ -903,7 +986,39 @@ def _results(
             while batch:
                 yield batch.pop()
     finally:
-        results.close()
+        if not goes_on:
+            results.close()
+
+
+class _GoingOn:
+    """Yields results and goes on behind an error, where a generator has ended.
+
+    Args:
+        more: Returns what yields the results that are left, until the first error.
+        close: Cancels what nobody wants any more.
+    """
+
+    def __init__(
+        self, more: Callable[[], Iterator[Any]], close: Callable[[], object]
+    ) -> None:
+        self._more = more
+        self._results = more()
+        self.close = close
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._results)
+        except StopIteration:
+            raise
+        except BaseException:
+            self._results = self._more()
+            raise
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class _Submitted:
@@ -917,11 +1032,15 @@ class _Submitted:
         calls: Iterator[tuple[Any, ...]],
         chunksize: int,
         buffersize: int,
+        on_error: OnError,
     ) -> None:
         # It may end though somebody has the results.
         self._executor = weakref.ref(executor)
         self._terms = terms
-        self._call_chunk = functools.partial(_call_chunk, fn)
+        self._on_error = on_error
+        of_chunk = _collect_chunk if on_error == "collect" else _call_chunk
+        self._call_chunk = functools.partial(of_chunk, fn)
+        self._bar: Progress | None = None
         chunks = iter(lambda: tuple(itertools.islice(calls, chunksize)), ())
         self._chunks = chunks
         # Each with how many calls it has.
@@ -931,6 +1050,8 @@ class _Submitted:
         )
 
     def results(self, end: float | None, bar: Progress | None) -> Iterator[Any]:
+        """Yields the results until the first error that is to be raised."""
+        self._bar = bar
         try:
             while self._futures:
                 executor = self._executor()
@@ -943,24 +1064,49 @@ class _Submitted:
                 executor = None
                 left = None if end is None else end - time.monotonic()
                 future, count = self._futures[0]
+                failed = 0
                 try:
                     results = future.result(left)
-                except BaseException:
-                    if bar is not None and future.done():
+                except BaseException as error:
+                    is_done = future.done()
+                    if bar is not None and is_done:
                         bar.add(count, count)
-                    raise
-                if bar is not None:
-                    bar.add(count)
+                    if not is_done or not self._collects(error):
+                        if is_done:
+                            self._futures.popleft()
+                        raise
+                    results = [error] * count
+                else:
+                    if bar is not None:
+                        if self._on_error == "collect":
+                            failed = sum(
+                                isinstance(each, BaseException) for each in results
+                            )
+                        bar.add(count, failed)
                 del future
                 self._futures.popleft()
                 results.reverse()
                 while results:
                     yield results.pop()
         finally:
-            for future, _ in self._futures:
-                future.cancel()
-            if bar is not None:
-                bar.ended()
+            if self._on_error != "continue":
+                self.close()
+
+    def close(self) -> None:
+        """Cancels what nobody wants any more."""
+        for future, _ in self._futures:
+            future.cancel()
+        self._futures.clear()
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.ended()
+
+    def _collects(self, error: BaseException) -> bool:
+        """Returns whether an error stands among the results; not if it is the executor's."""
+        if self._on_error != "collect" or isinstance(error, _base.CancelledError):
+            return False
+        is_broken = isinstance(error, __getattr__("BrokenProcessPool"))
+        return not is_broken or isinstance(error, _errors.WorkerDied)
 
 
 def _as_many(iterables: tuple[Iterable[Any], ...]) -> Iterable[Any]:
@@ -971,6 +1117,12 @@ def _as_many(iterables: tuple[Iterable[Any], ...]) -> Iterable[Any]:
 
 def _call_chunk(fn: Callable[..., T], chunk: tuple[tuple[Any, ...], ...]) -> list[T]:
     return list(itertools.starmap(fn, chunk))
+
+
+def _collect_chunk(
+    fn: Callable[..., Any], chunk: tuple[tuple[Any, ...], ...]
+) -> list[Any]:
+    return collect(fn, chunk, True, lambda error, _: pack_error(error))
 
 
 def __dir__() -> list[str]:
