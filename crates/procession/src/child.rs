@@ -403,11 +403,12 @@ impl<R: DeserializeOwned> Child<R> {
     }
 
     fn collect(&self, code: i32) -> Result<R> {
-        let what = format_args!("the result of process {}", self.name());
         match self.shared.engine.take_outcome()? {
-            Some(payload) => {
-                payload.read(|bytes, source| handle::reading(source, || outcome::read(bytes, what)))
-            }
+            Some(payload) => payload.read(|bytes, source| {
+                handle::reading(source, || {
+                    outcome::read(bytes, format_args!("the result of process {}", self.name()))
+                })
+            }),
             None => Err(Error::died(Death {
                 process: self.shared.name.clone(),
                 pid: self.pid(),

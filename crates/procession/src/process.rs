@@ -179,8 +179,8 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     pub fn start(self) -> Result<Child<F::Output>> {
         let launch = self.launch()?;
         let Given(input) = self.arguments;
-        let what = format_args!("the arguments of {}", std::any::type_name::<F>());
-        let started = launch::start(&launch, &input, what)?;
+        let function = std::any::type_name::<F>();
+        let started = launch::start(&launch, &input, format_args!("the arguments of {function}"))?;
         Ok(Child::new(started, launch))
     }
 

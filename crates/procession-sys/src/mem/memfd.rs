@@ -54,8 +54,13 @@ impl MemFd {
             Err(denied) if is_denied(denied) => (nameless_file(denied)?, true),
             Err(e) => return Err(refused("memfd_create", CREATE, e)),
         };
-        let size = format_args!("size the memory file to {len} bytes");
-        fs::ftruncate(&fd, len).map_err(|e| refused("ftruncate", size, e))?;
+        fs::ftruncate(&fd, len).map_err(|e| {
+            refused(
+                "ftruncate",
+                format_args!("size the memory file to {len} bytes"),
+                e,
+            )
+        })?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         match fs::fcntl_add_seals(&fd, seals) {
             Ok(()) => {}
@@ -153,8 +158,11 @@ impl MemFd {
                 // stays so.
                 Err(rustix::io::Errno::INTR) => {}
                 Err(e) => {
-                    let what = format_args!("back {len} bytes with memory");
-                    return Err(refused("fallocate", what, e));
+                    return Err(refused(
+                        "fallocate",
+                        format_args!("back {len} bytes with memory"),
+                        e,
+                    ));
                 }
             }
         }
@@ -168,8 +176,11 @@ impl MemFd {
     pub fn release(&self, offset: u64, len: u64) -> Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         fs::fallocate(self.fd()?, flags, offset, len).map_err(|e| {
-            let what = format_args!("give back {len} bytes of memory");
-            refused("fallocate", what, e)
+            refused(
+                "fallocate",
+                format_args!("give back {len} bytes of memory"),
+                e,
+            )
         })
     }
 }

@@ -31,11 +31,14 @@ impl Mailbox {
     /// When the member has one already, or no descriptor is left (`Limit`).
     pub fn bind(family: u128, stamp: u32) -> Result<Self> {
         let failed = |call, e| {
-            let what = format_args!(
-                "open the socket by which others send this process descriptors (mailbox of member \
+            refused(
+                call,
+                format_args!(
+                    "open the socket by which others send this process descriptors (mailbox of member \
                  {stamp:#x} of the family)"
-            );
-            refused(call, what, e)
+                ),
+                e,
+            )
         };
         let socket = open_socket().map_err(|e| failed("socket", e))?;
         let address = address(family, stamp).map_err(|e| failed("bind", e))?;
@@ -87,8 +90,11 @@ pub fn post(
 /// Returns a socket that is connected to the mailbox of a member.
 fn reach(family: u128, stamp: u32) -> Result<OwnedFd> {
     let failed = |call, e| {
-        let what = format_args!("send descriptors to member {stamp:#x}");
-        refused(call, what, e)
+        refused(
+            call,
+            format_args!("send descriptors to member {stamp:#x}"),
+            e,
+        )
     };
     let socket = open_socket().map_err(|e| failed("socket", e))?;
     let address = address(family, stamp).map_err(|e| failed("connect", e))?;

@@ -43,11 +43,14 @@ impl Doorbell {
     /// When the name is taken, or no descriptor is left (`Limit`).
     pub fn bind(family: u128, stamp: u32, number: u32) -> Result<Self> {
         let failed = |call, e| {
-            let what = format_args!(
-                "open the socket by which others wake this process (doorbell {number} of member \
+            refused(
+                call,
+                format_args!(
+                    "open the socket by which others wake this process (doorbell {number} of member \
                  {stamp:#x} of the family)"
-            );
-            refused(call, what, e)
+                ),
+                e,
+            )
         };
         let socket = open_socket().map_err(|e| failed("socket", e))?;
         let address = address(family, stamp, number).map_err(|e| failed("bind", e))?;
@@ -130,8 +133,11 @@ impl AsFd for Doorbell {
 /// [`prepare`] only memory can be short.
 pub fn ring(family: u128, stamp: u32, number: u32) -> Result<bool> {
     let why = |call, e| {
-        let what = format_args!("ring doorbell {number} of member {stamp:#x}");
-        refused(call, what, e)
+        refused(
+            call,
+            format_args!("ring doorbell {number} of member {stamp:#x}"),
+            e,
+        )
     };
     let failed = |e| why("sendto", e);
     let address = address(family, stamp, number).map_err(failed)?;

@@ -57,8 +57,10 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
         self.options.method = Some(StartMethod::Fork);
         let launch = self.launch()?;
         let Given(input) = self.arguments;
-        let what = format_args!("the arguments of {}", std::any::type_name::<F>());
-        let (input, _loans) = codec::collecting(|| codec::encode(&input, what))?;
+        let function = std::any::type_name::<F>();
+        let (input, _loans) = codec::collecting(|| {
+            codec::encode(&input, format_args!("the arguments of {function}"))
+        })?;
         // SAFETY: the caller's promise is the one that is asked for here.
         let started = unsafe { start(&launch, &input) }?;
         Ok(Child::new(started, launch))

@@ -3,6 +3,8 @@
 //! A running task can only be ended by killing its worker. `README.md`, "Deadlines
 //! and cancelling", says how no other task is harmed.
 
+use std::collections::BTreeMap;
+use std::mem;
 use std::time::Duration;
 
 use crate::pool::api::outcome::{KillReason, Outbox, Sink};
@@ -65,11 +67,11 @@ impl<T> PoolState<T> {
             requeued.append(&mut back);
         }
         self.requeue(requeued);
-        let mut tasks: Vec<_> = self
-            .requeued
-            .extract_if(.., |_, task| which(&task.token))
-            .map(|(_, task)| task)
-            .collect();
+        let (cancelled, kept): (BTreeMap<_, _>, _) = mem::take(&mut self.requeued)
+            .into_iter()
+            .partition(|(_, task)| which(&task.token));
+        self.requeued = kept;
+        let mut tasks: Vec<_> = cancelled.into_values().collect();
         let mut sources: Vec<_> = self
             .idle_sources
             .extract_if(.., |source| source.is_cancelled())
