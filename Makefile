@@ -32,7 +32,7 @@ NO_GIL = env $$($(BIN)/python -c 'import sysconfig; print("PYTHON_GIL=0" * bool(
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS),--seconds $(SECONDS))
 
-.PHONY: help demo test test-rust test-python check compat newer conformance chaos short-chaos interrupts soak steps free-threaded bench failures develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat newer conformance chaos short-chaos interrupts soak steps free-threaded bench failures release-check develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,11 @@ failures: $(VENV)/.module ## run the ways in which pools fail on procession and 
 	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
 	$(BIN)/python benches/failures $(FAILURES)
 
+release-check: $(VENV)/.packages ## build and check everything that a release needs, into target/release-check; RELEASE="-h" for options
+	@tools/need cargo
+	$(BIN)/python -m pip install --quiet --group release
+	$(BIN)/python tools/release $(RELEASE)
+
 develop: $(VENV)/.module ## set up .venv and install the package into it, editable, with an optimised engine
 
 build: ## build a wheel into target/wheels
@@ -83,6 +88,7 @@ lint: $(VENV)/.packages ## check formatting and lints, warnings are errors
 types: $(VENV)/.module ## check the types, and the stubs against the built module
 	$(BIN)/mypy
 	for tool in tools/*/; do $(BIN)/mypy $$tool*.py; done
+	$(BIN)/mypy --strict fallback/procession
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml procession._procession
 
 layers: $(VENV)/.packages ## check that no arrow of ARCHITECTURE.md points the wrong way

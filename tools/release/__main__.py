@@ -1,0 +1,406 @@
+"""Builds and checks everything that a release needs.
+
+Usage: python tools/release [--out DIRECTORY] [--only STEP]... [--strict]
+
+What it builds is left in the output directory: wheels with the engine for x86-64 and aarch64, the wheel
+of Python alone for other platforms, the source distribution, and the packages of the crates. Nothing is
+uploaded: docs/releasing.md says how that is done. A step whose tool is missing is left out and named at
+the end; with --strict that is an error.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# What the wheels are built for: the oldest glibc is 2.17, of 2012.
+TARGETS = {
+    "x86_64": "x86_64-unknown-linux-gnu",
+    "aarch64": "aarch64-unknown-linux-gnu",
+}
+PLATFORM = "manylinux2014"
+
+# A wheel with the engine may not be larger, in bytes.
+LARGEST_WHEEL = 1_500_000
+
+# In the order in which they are published: each needs those before it.
+CRATES = (
+    "procession-sys",
+    "procession-shm",
+    "procession-macros",
+    "procession-engine",
+    "procession",
+)
+
+# What an installed package has to do, under each start method.
+SMOKE_TEST = """
+import os, sys
+import procession as multiprocessing
+from procession.futures import ProcessPoolExecutor
+
+def square(number):
+    return number * number
+
+if __name__ == "__main__":
+    for method in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context(method)
+        with context.Pool(2) as pool:
+            assert pool.map(square, range(100)) == [n * n for n in range(100)]
+        queue = context.Queue()
+        child = context.Process(target=queue.put, args=(method,))
+        child.start()
+        assert queue.get(timeout=60) == method
+        child.join(60)
+        assert child.exitcode == 0
+    print(multiprocessing.__version__, *multiprocessing.get_all_start_methods())
+"""
+
+
+class LeftOut(Exception):
+    """A step could not be done here, for want of a tool."""
+
+
+class Failed(Exception):
+    """What was built, or is to be built, is not fit for a release."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python tools/release",
+        description="Builds and checks everything that a release needs.",
+    )
+    parser.add_argument("--out", type=Path, default=ROOT / "target" / "release-check")
+    parser.add_argument(
+        "--only", choices=STEPS, action="append", help="do this step; may be repeated"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="fail if a step had to be left out"
+    )
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    failed, left_out = [], []
+    for name in options.only or STEPS:
+        try:
+            told = STEPS[name](options.out)
+        except LeftOut as why:
+            left_out.append(name)
+            print(f"release: {name}: left out: {why}", flush=True)
+        except Failed as why:
+            failed.append(name)
+            print(f"release: {name}: failed: {why}", flush=True)
+        else:
+            print(f"release: {name}: {told}", flush=True)
+    print(
+        f"release: {len(failed)} failed{names(failed)}, {len(left_out)} left out{names(left_out)}"
+    )
+    return 1 if failed or (options.strict and left_out) else 0
+
+
+def names(steps: list[str]) -> str:
+    return f" ({', '.join(steps)})" if steps else ""
+
+
+def version() -> str:
+    """Returns the version that is being released: that of the workspace."""
+    told: str = manifest()["workspace"]["package"]["version"]
+    return told
+
+
+def manifest() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "Cargo.toml").read_text())
+
+
+def check_version(_out: Path) -> str:
+    """The version is the same everywhere, and the changelog says when it was released and what is new."""
+    this = version()
+    for name, wanted in manifest()["workspace"]["dependencies"].items():
+        if name.startswith("procession") and wanted["version"] != this:
+            raise Failed(f"Cargo.toml asks for {name} {wanted['version']}, not {this}")
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## (.*)$", changes, re.MULTILINE)
+    heading = headings[0] if headings else "nothing"
+    if not re.fullmatch(rf"{re.escape(this)} \(\d{{4}}-\d{{2}}-\d{{2}}\)", heading):
+        raise Failed(
+            f"CHANGELOG.md begins with {heading!r}, not with {this!r} and its date: '## {this} (YEAR-MONTH-DAY)'"
+        )
+    return heading
+
+
+def build_wheels(out: Path) -> str:
+    """The wheels with the engine, for each processor, by zig: it links for any glibc and any processor."""
+    installed = run("rustup", "target", "list", "--installed").split()
+    told = []
+    for processor, target in TARGETS.items():
+        if target not in installed:
+            raise LeftOut(f"rustup target add {target}")
+        before = set(out.glob("*.whl"))
+        for old in before:
+            if processor in old.name:
+                old.unlink()
+        maturin(
+            "build", "--profile", "wheel", "--strip", "--zig", "--compatibility", PLATFORM,
+            "--target", target, "--interpreter", "python3.11", "--out", out,
+        )  # fmt: skip
+        wheel = only(out, f"procession-{version()}-cp311-abi3-*{processor}.whl")
+        size = wheel.stat().st_size
+        if size > LARGEST_WHEEL:
+            raise Failed(
+                f"{wheel.name} has {size:,} bytes, more than {LARGEST_WHEEL:,}"
+            )
+        told.append(f"{wheel.name} {size:,} bytes")
+    return ", ".join(told)
+
+
+def build_fallback(out: Path) -> str:
+    """The wheel of Python alone, for platforms without the engine."""
+    for old in out.glob("procession-*-none-any.whl"):
+        old.unlink()
+    run(
+        sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", out,
+        ROOT / "fallback",
+    )  # fmt: skip
+    wheel = only(out, f"procession-{version()}-py3-none-any.whl")
+    return f"{wheel.name} {wheel.stat().st_size:,} bytes"
+
+
+def build_sdist(out: Path) -> str:
+    """The source distribution, and a wheel that is built from nothing else."""
+    for old in out.glob("procession-*.tar.gz"):
+        old.unlink()
+    maturin("sdist", "--out", out)
+    sdist = only(out, f"procession-{version()}.tar.gz")
+    with tempfile.TemporaryDirectory() as built:
+        run(
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            built,
+            sdist,
+        )
+        smoke_test(Path(sys.executable), only(Path(built), "procession-*.whl"))
+    return f"{sdist.name} {sdist.stat().st_size:,} bytes; what is built from it runs"
+
+
+def check_contents(out: Path) -> str:
+    """What package indexes and installers ask of names, metadata, contents and the stable interface."""
+    wheels = sorted(out.glob("*.whl"))
+    if not wheels:
+        raise Failed(f"{out} has no wheels: build them first")
+    for tool in ("twine", "check-wheel-contents", "abi3audit"):
+        if shutil.which(tool, path=os.path.dirname(sys.executable)) is None:
+            raise LeftOut(f"pip install --group release: {tool} is missing")
+    bin_ = Path(sys.executable).parent
+    run(bin_ / "twine", "check", "--strict", *wheels, *out.glob("*.tar.gz"))
+    run(bin_ / "check-wheel-contents", *wheels)
+    with_engine = [wheel for wheel in wheels if "abi3" in wheel.name]
+    run(bin_ / "abi3audit", "--strict", *with_engine)
+    for wheel in wheels:
+        held = zipfile.ZipFile(wheel).namelist()
+        for needed in ("py.typed", "LICENSE-MIT", "LICENSE-APACHE"):
+            if not any(name.endswith(needed) for name in held):
+                raise Failed(f"{wheel.name} has no {needed}")
+    return ", ".join(wheel.name for wheel in wheels)
+
+
+def install(out: Path) -> str:
+    """Each wheel of this processor, in a fresh environment of each Python that is here."""
+    told = []
+    machine = os.uname().machine
+    for python in pythons():
+        for wheel in sorted(out.glob("*.whl")):
+            if wheel.name.endswith(f"{machine}.whl") or wheel.name.endswith("any.whl"):
+                smoke_test(python, wheel)
+        told.append(
+            run(
+                python, "-c", "import platform; print(platform.python_version())"
+            ).strip()
+        )
+    if not told:
+        raise LeftOut("no Python from 3.11 on was found on the path")
+    return f"runs under Python {', '.join(told)}"
+
+
+def pythons() -> list[Path]:
+    """Returns an interpreter of each version from 3.11 on: on the path, of pyenv, and of `make newer`."""
+    found: dict[str, Path] = {}
+    patterns = [Path.home() / ".pyenv/versions", ROOT / "target/pythons"]
+    candidates = [
+        Path(path)
+        for minor in range(11, 20)
+        if (path := shutil.which(f"python3.{minor}"))
+    ]
+    candidates += [
+        path for base in patterns for path in sorted(base.glob("*/bin/python3"))
+    ]
+    for candidate in candidates:
+        asked = subprocess.run(
+            [
+                candidate,
+                "-c",
+                "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if asked.returncode == 0 and tuple(map(int, asked.stdout.split("."))) >= (
+            3,
+            11,
+        ):
+            found.setdefault(asked.stdout.strip(), candidate)
+    return list(found.values())
+
+
+def smoke_test(python: Path, wheel: Path) -> None:
+    """Installs a wheel into a fresh environment and runs a program there."""
+    with tempfile.TemporaryDirectory() as directory:
+        environment = Path(directory) / "environment"
+        run(python, "-m", "venv", environment)
+        inside = environment / "bin" / "python"
+        run(inside, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel)
+        program = Path(directory) / "program.py"
+        program.write_text(SMOKE_TEST)
+        told = run(inside, "-W", "ignore", program, cwd=directory)
+        if not told.startswith(f"{version()} "):
+            raise Failed(f"{wheel.name} under {python}: the program printed {told!r}")
+
+
+def package_crates(_out: Path) -> str:
+    """The crates, packaged as they would be published, built from the packages alone."""
+    chosen = [word for name in CRATES for word in ("--package", name)]
+    # Not committed is what a release is not made of: cargo refuses it by itself.
+    run(cargo(), "package", "--locked", *chosen, *allow_dirty())
+    packages = ROOT / "target" / "package"
+    for name in CRATES:
+        crate = packages / f"{name}-{version()}.crate"
+        listed = run("tar", "--list", "--file", crate).splitlines()
+        for needed in ("LICENSE-MIT", "LICENSE-APACHE", "README.md"):
+            if f"{name}-{version()}/{needed}" not in listed:
+                raise Failed(f"{crate.name} has no {needed}")
+    examples = [
+        line
+        for line in run("tar", "--list", "--file", crate).splitlines()
+        if "/examples/" in line
+    ]
+    return f"{', '.join(CRATES)}; {len(examples)} examples"
+
+
+def allow_dirty() -> list[str]:
+    """Allows changes that are not committed where a developer tries the command."""
+    return ["--allow-dirty"] if run("git", "status", "--porcelain") else []
+
+
+def check_minimum_rust(_out: Path) -> str:
+    """Everything compiles with the oldest Rust that Cargo.toml promises."""
+    oldest = manifest()["workspace"]["package"]["rust-version"]
+    toolchains = run("rustup", "toolchain", "list").split()
+    found = next(
+        (name for name in toolchains if name.startswith((f"{oldest}.", f"{oldest}-"))),
+        None,
+    )
+    if found is None:
+        raise LeftOut(f"rustup toolchain install {oldest}")
+    run(
+        "cargo", f"+{found}", "check", "--quiet", "--locked", "--workspace", "--all-targets",
+        "--target-dir", ROOT / "target" / "minimum-rust",
+    )  # fmt: skip
+    return f"compiles with Rust {oldest}"
+
+
+def check_licences(_out: Path) -> str:
+    """Licences, advisories, sources and versions of what the crates depend on (deny.toml)."""
+    if shutil.which("cargo-deny") is None:
+        raise LeftOut("cargo install --locked cargo-deny")
+    run("cargo", "deny", "--workspace", "check", "bans", "licenses", "sources")
+    return (
+        "licences, sources and versions of all dependencies are as deny.toml wants them"
+    )
+
+
+def check_compatibility(_out: Path) -> str:
+    """The public Rust interface, against that of the last release."""
+    if shutil.which("cargo-semver-checks") is None:
+        raise LeftOut("cargo install --locked cargo-semver-checks")
+    tags = run(
+        "git", "tag", "--list", "v*", "--sort=-version:refname", "--merged"
+    ).split()
+    before = [tag for tag in tags if tag != f"v{version()}"]
+    if not before:
+        raise LeftOut("no release before this one has a tag (v0.1.0) to compare with")
+    run(
+        "cargo", "semver-checks", "--package", "procession", "--baseline-rev", before[0]
+    )
+    return f"compatible with {before[0]}, or its version says otherwise"
+
+
+def maturin(*arguments: str | Path) -> str:
+    found = Path(sys.executable).parent / "maturin"
+    if not found.exists():
+        raise LeftOut("pip install --group release: maturin is missing")
+    # Its linker for other processors is a Python package beside it.
+    path = f"{found.parent}{os.pathsep}{os.environ['PATH']}"
+    return run(found, *arguments, env={**os.environ, "PATH": path})
+
+
+def cargo() -> str:
+    return os.environ.get("CARGO", "cargo")
+
+
+def only(directory: Path, pattern: str) -> Path:
+    found = list(directory.glob(pattern))
+    if len(found) != 1:
+        raise Failed(f"{len(found)} files in {directory} are called {pattern}, not one")
+    return found[0]
+
+
+def run(*command: str | Path, **options: Any) -> str:
+    """Runs a command in the checkout, silently unless it fails; returns what it prints."""
+    told = [str(part) for part in command]
+    options.setdefault("cwd", ROOT)
+    try:
+        ended = subprocess.run(
+            told,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+    except FileNotFoundError:
+        raise LeftOut(f"{told[0]} was not found") from None
+    if ended.returncode != 0:
+        raise Failed(f"{' '.join(told)}\n{ended.stdout}{ended.stderr}")
+    printed: str = ended.stdout
+    return printed
+
+
+STEPS: dict[str, Callable[[Path], str]] = {
+    "version": check_version,
+    "wheels": build_wheels,
+    "fallback": build_fallback,
+    "sdist": build_sdist,
+    "contents": check_contents,
+    "install": install,
+    "crates": package_crates,
+    "minimum-rust": check_minimum_rust,
+    "licences": check_licences,
+    "compatibility": check_compatibility,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
