@@ -32,7 +32,7 @@ NO_GIL = env $$($(BIN)/python -c 'import sysconfig; print("PYTHON_GIL=0" * bool(
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS),--seconds $(SECONDS))
 
-.PHONY: help demo test test-rust test-python check compat newer conformance chaos short-chaos interrupts soak steps free-threaded bench failures release-check develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat newer conformance chaos short-chaos interrupts soak steps free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -97,6 +97,11 @@ layers: $(VENV)/.packages ## check that no arrow of ARCHITECTURE.md points the w
 docs: $(VENV)/.packages ## build the Rust documentation and check every link in the pages
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 	$(BIN)/python tools/links
+
+site: $(VENV)/.module docs ## build the documentation site into target/site, and check that no link of it is dead
+	$(BIN)/python -m pip install --quiet --group site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir $(TARGET)/site
+	$(BIN)/python tools/site $(TARGET)/site
 
 chaos: $(VENV)/.module ## kill at random, in both faces, and audit what became of the work; SEED=1 SECONDS=600, or KILLS=10000
 	@tools/need cargo

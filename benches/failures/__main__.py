@@ -1,6 +1,6 @@
 """Runs the ways in which pools fail on procession and on its peers, and prints who stands what.
 
-Usage: python benches/failures [--library NAME] [--scenario NAME] [--page]
+Usage: python benches/failures [--library NAME] [--scenario NAME] [--json FILE] [--page]
 
 Each trial is a process of its own; whatever it leaves behind is counted two seconds after its end,
 and ended. `--page` puts the table into docs/reliability.md.
@@ -62,10 +62,11 @@ def main() -> int:
                     f"{scenario:<28} {library.name:<22} {mark:<7} {verdict.text}",
                     flush=True,
                 )
+    versions = {one.name: one.version() or "" for one in libraries}
+    if options.json:
+        options.json.write_text(page.report(found, versions, machine()) + "\n")
     if options.page:
-        page.write(
-            found, {one.name: one.version() or "" for one in libraries}, machine()
-        )
+        page.write(found, versions, machine())
     ours = [
         verdict
         for row in found.values()
@@ -82,6 +83,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--library", choices=[one.name for one in LIBRARIES])
     parser.add_argument("--scenario", choices=list(SCENARIOS))
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all verdicts here too"
+    )
     parser.add_argument(
         "--page", action="store_true", help="put the table into docs/reliability.md"
     )

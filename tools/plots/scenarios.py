@@ -1,0 +1,68 @@
+"""What the scenarios of the benchmarks are called in plots, and which of them the first page shows."""
+
+from typing import Any
+
+TITLES = {
+    "start-join": "start a process and join it",
+    "start-burst": "start four processes at once",
+    "pool-ready": "make a pool, get one result",
+    "map-tiny": "map of tiny tasks, one by one",
+    "map-default": "map of tiny tasks, in chunks",
+    "imap-tiny": "imap_unordered of tiny tasks",
+    "apply-roundtrip": "one call of a pool and its result",
+    "executor-map": "an executor's map of tiny tasks",
+    "executor-roundtrip": "submit one task, get its result",
+    "await-tasks": "10,000 awaited calls",
+    "array-in-80MB": "send a worker an 80 MB array",
+    "array-out-80MB": "get an 80 MB array from a worker",
+    "queue-1p1c": "queue, one process to another",
+    "queue-4p4c": "queue, four processes to four",
+    "pipe-roundtrip": "pipe, a number there and back",
+    "pipe-16MiB": "pipe, messages of 16 MiB",
+    "manager-dict": "set and get in a manager's dict",
+    "lock-uncontended": "take a lock that is free",
+    "lock-contended": "take a lock that two want",
+    "pool-roundtrip": "one call of a pool and its result",
+    "pool-map-tiny": "map of tiny tasks",
+}
+
+# Those of the first page, under this start method.
+FIRST = [
+    "array-out-80MB",
+    "apply-roundtrip",
+    "imap-tiny",
+    "map-tiny",
+    "pipe-16MiB",
+    "manager-dict",
+    "start-join",
+    "queue-1p1c",
+    "lock-contended",
+    "pipe-roundtrip",
+]
+FIRST_METHOD = "forkserver"
+
+
+def ratios(speed: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Returns how many times faster than the standard library each scenario is, by start method."""
+    found: dict[str, dict[str, float]] = {}
+    for result in speed["results"]:
+        if result["reference"] == "multiprocessing" and result["ratio"] is not None:
+            found.setdefault(result["scenario"], {})[result["method"]] = result["ratio"]
+    return found
+
+
+def first(speed: dict[str, Any]) -> list[tuple[str, float]]:
+    """Returns the titles and ratios of the first page, the largest first."""
+    found = ratios(speed)
+    rows = [
+        (TITLES[name], found[name][FIRST_METHOD])
+        for name in FIRST
+        if FIRST_METHOD in found.get(name, {})
+    ]
+    return sorted(rows, key=lambda row: -row[1])
+
+
+def machine(speed: dict[str, Any]) -> str:
+    """Returns on what it was measured, in one line."""
+    facts = speed["machine"]
+    return f"{facts['python']}, {facts['machine']}, {facts['date']}"
