@@ -21,6 +21,17 @@ def test_program_on_the_first_page_runs(tmp_path, program) -> None:
     assert script.run(script.python("multiprocessing", path)) == (0, "", "")
 
 
+def test_no_link_needs_the_checkout_around_it() -> None:
+    """On a package index there is only the page."""
+    assert re.findall(r"\]\((?!https://)[^)]*\)", README) == []
+
+
+def test_paths_that_are_named_exist() -> None:
+    paths = re.findall(r"`((?:docs|examples|benches)/[\w./-]+|[A-Z]+\.md)`", README)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert len(paths) > 10
+
+
 def test_targets_on_the_pages_exist() -> None:
     pages = README + (ROOT / "CONTRIBUTING.md").read_text()
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
