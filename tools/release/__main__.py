@@ -18,10 +18,9 @@ import tempfile
 import tomllib
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # What the wheels are built for: the oldest glibc is 2.17, of 2012.
 TARGETS = {
@@ -66,6 +65,34 @@ if __name__ == "__main__":
 """
 
 
+@dataclass(frozen=True)
+class Checkout:
+    """What is released, and where what is built goes."""
+
+    root: Path
+    out: Path
+
+    def manifest(self) -> dict[str, Any]:
+        return tomllib.loads((self.root / "Cargo.toml").read_text())
+
+    def version(self) -> str:
+        """Returns the version that is being released: that of the workspace."""
+        told: str = self.manifest()["workspace"]["package"]["version"]
+        return told
+
+    def run(self, *command: str | Path, **options: Any) -> str:
+        """Runs a command in the checkout."""
+        return run(*command, cwd=self.root, **options)
+
+    def maturin(self, *arguments: str | Path) -> None:
+        found = Path(sys.executable).parent / "maturin"
+        if not found.exists():
+            raise LeftOut("pip install --group release: maturin is missing")
+        # Its linker for other processors is a Python package beside it.
+        path = f"{found.parent}{os.pathsep}{os.environ['PATH']}"
+        self.run(found, *arguments, env={**os.environ, "PATH": path})
+
+
 class LeftOut(Exception):
     """A step could not be done here, for want of a tool."""
 
@@ -79,7 +106,8 @@ def main() -> int:
         prog="python tools/release",
         description="Builds and checks everything that a release needs.",
     )
-    parser.add_argument("--out", type=Path, default=ROOT / "target" / "release-check")
+    parser.add_argument("--root", type=Path, default=Path(__file__).parents[2])
+    parser.add_argument("--out", type=Path, help="else target/release-check")
     parser.add_argument(
         "--only", choices=STEPS, action="append", help="do this step; may be repeated"
     )
@@ -87,11 +115,13 @@ def main() -> int:
         "--strict", action="store_true", help="fail if a step had to be left out"
     )
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    root = options.root.resolve()
+    checkout = Checkout(root, options.out or root / "target" / "release-check")
+    checkout.out.mkdir(parents=True, exist_ok=True)
     failed, left_out = [], []
     for name in options.only or STEPS:
         try:
-            told = STEPS[name](options.out)
+            told = STEPS[name](checkout)
         except LeftOut as why:
             left_out.append(name)
             print(f"release: {name}: left out: {why}", flush=True)
@@ -110,23 +140,13 @@ def names(steps: list[str]) -> str:
     return f" ({', '.join(steps)})" if steps else ""
 
 
-def version() -> str:
-    """Returns the version that is being released: that of the workspace."""
-    told: str = manifest()["workspace"]["package"]["version"]
-    return told
-
-
-def manifest() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "Cargo.toml").read_text())
-
-
-def check_version(_out: Path) -> str:
+def check_version(checkout: Checkout) -> str:
     """The version is the same everywhere, and the changelog says when it was released and what is new."""
-    this = version()
-    for name, wanted in manifest()["workspace"]["dependencies"].items():
+    this = checkout.version()
+    for name, wanted in checkout.manifest()["workspace"]["dependencies"].items():
         if name.startswith("procession") and wanted["version"] != this:
             raise Failed(f"Cargo.toml asks for {name} {wanted['version']}, not {this}")
-    changes = (ROOT / "CHANGELOG.md").read_text()
+    changes = (checkout.root / "CHANGELOG.md").read_text()
     headings = re.findall(r"^## (.*)$", changes, re.MULTILINE)
     heading = headings[0] if headings else "nothing"
     if not re.fullmatch(rf"{re.escape(this)} \(\d{{4}}-\d{{2}}-\d{{2}}\)", heading):
@@ -136,22 +156,24 @@ def check_version(_out: Path) -> str:
     return heading
 
 
-def build_wheels(out: Path) -> str:
+def build_wheels(checkout: Checkout) -> str:
     """The wheels with the engine, for each processor, by zig: it links for any glibc and any processor."""
-    installed = run("rustup", "target", "list", "--installed").split()
+    installed = checkout.run("rustup", "target", "list", "--installed").split()
     told = []
     for processor, target in TARGETS.items():
         if target not in installed:
             raise LeftOut(f"rustup target add {target}")
-        before = set(out.glob("*.whl"))
+        before = set(checkout.out.glob("*.whl"))
         for old in before:
             if processor in old.name:
                 old.unlink()
-        maturin(
+        checkout.maturin(
             "build", "--profile", "wheel", "--strip", "--zig", "--compatibility", PLATFORM,
-            "--target", target, "--interpreter", "python3.11", "--out", out,
+            "--target", target, "--interpreter", "python3.11", "--out", checkout.out,
         )  # fmt: skip
-        wheel = only(out, f"procession-{version()}-cp311-abi3-*{processor}.whl")
+        wheel = only(
+            checkout.out, f"procession-{checkout.version()}-cp311-abi3-*{processor}.whl"
+        )
         size = wheel.stat().st_size
         if size > LARGEST_WHEEL:
             raise Failed(
@@ -161,26 +183,26 @@ def build_wheels(out: Path) -> str:
     return ", ".join(told)
 
 
-def build_fallback(out: Path) -> str:
+def build_fallback(checkout: Checkout) -> str:
     """The wheel of Python alone, for platforms without the engine."""
-    for old in out.glob("procession-*-none-any.whl"):
+    for old in checkout.out.glob("procession-*-none-any.whl"):
         old.unlink()
-    run(
-        sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", out,
-        ROOT / "fallback",
+    checkout.run(
+        sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", checkout.out,
+        checkout.root / "fallback",
     )  # fmt: skip
-    wheel = only(out, f"procession-{version()}-py3-none-any.whl")
+    wheel = only(checkout.out, f"procession-{checkout.version()}-py3-none-any.whl")
     return f"{wheel.name} {wheel.stat().st_size:,} bytes"
 
 
-def build_sdist(out: Path) -> str:
+def build_sdist(checkout: Checkout) -> str:
     """The source distribution, and a wheel that is built from nothing else."""
-    for old in out.glob("procession-*.tar.gz"):
+    for old in checkout.out.glob("procession-*.tar.gz"):
         old.unlink()
-    maturin("sdist", "--out", out)
-    sdist = only(out, f"procession-{version()}.tar.gz")
+    checkout.maturin("sdist", "--out", checkout.out)
+    sdist = only(checkout.out, f"procession-{checkout.version()}.tar.gz")
     with tempfile.TemporaryDirectory() as built:
-        run(
+        checkout.run(
             sys.executable,
             "-m",
             "pip",
@@ -191,20 +213,24 @@ def build_sdist(out: Path) -> str:
             built,
             sdist,
         )
-        smoke_test(Path(sys.executable), only(Path(built), "procession-*.whl"))
+        smoke_test(
+            Path(sys.executable),
+            only(Path(built), "procession-*.whl"),
+            checkout.version(),
+        )
     return f"{sdist.name} {sdist.stat().st_size:,} bytes; what is built from it runs"
 
 
-def check_contents(out: Path) -> str:
+def check_contents(checkout: Checkout) -> str:
     """What package indexes and installers ask of names, metadata, contents and the stable interface."""
-    wheels = sorted(out.glob("*.whl"))
+    wheels = sorted(checkout.out.glob("*.whl"))
     if not wheels:
-        raise Failed(f"{out} has no wheels: build them first")
+        raise Failed(f"{checkout.out} has no wheels: build them first")
     for tool in ("twine", "check-wheel-contents", "abi3audit"):
         if shutil.which(tool, path=os.path.dirname(sys.executable)) is None:
             raise LeftOut(f"pip install --group release: {tool} is missing")
     bin_ = Path(sys.executable).parent
-    run(bin_ / "twine", "check", "--strict", *wheels, *out.glob("*.tar.gz"))
+    run(bin_ / "twine", "check", "--strict", *wheels, *checkout.out.glob("*.tar.gz"))
     run(bin_ / "check-wheel-contents", *wheels)
     with_engine = [wheel for wheel in wheels if "abi3" in wheel.name]
     run(bin_ / "abi3audit", "--strict", *with_engine)
@@ -216,14 +242,14 @@ def check_contents(out: Path) -> str:
     return ", ".join(wheel.name for wheel in wheels)
 
 
-def install(out: Path) -> str:
+def install(checkout: Checkout) -> str:
     """Each wheel of this processor, in a fresh environment of each Python that is here."""
     told = []
     machine = os.uname().machine
-    for python in pythons():
-        for wheel in sorted(out.glob("*.whl")):
+    for python in pythons(checkout):
+        for wheel in sorted(checkout.out.glob("*.whl")):
             if wheel.name.endswith(f"{machine}.whl") or wheel.name.endswith("any.whl"):
-                smoke_test(python, wheel)
+                smoke_test(python, wheel, checkout.version())
         told.append(
             run(
                 python, "-c", "import platform; print(platform.python_version())"
@@ -234,10 +260,10 @@ def install(out: Path) -> str:
     return f"runs under Python {', '.join(told)}"
 
 
-def pythons() -> list[Path]:
+def pythons(checkout: Checkout) -> list[Path]:
     """Returns an interpreter of each version from 3.11 on: on the path, of pyenv, and of `make newer`."""
     found: dict[str, Path] = {}
-    patterns = [Path.home() / ".pyenv/versions", ROOT / "target/pythons"]
+    patterns = [Path.home() / ".pyenv/versions", checkout.root / "target/pythons"]
     candidates = [
         Path(path)
         for minor in range(11, 20)
@@ -265,7 +291,7 @@ def pythons() -> list[Path]:
     return list(found.values())
 
 
-def smoke_test(python: Path, wheel: Path) -> None:
+def smoke_test(python: Path, wheel: Path, version: str) -> None:
     """Installs a wheel into a fresh environment and runs a program there."""
     with tempfile.TemporaryDirectory() as directory:
         environment = Path(directory) / "environment"
@@ -275,21 +301,21 @@ def smoke_test(python: Path, wheel: Path) -> None:
         program = Path(directory) / "program.py"
         program.write_text(SMOKE_TEST)
         told = run(inside, "-W", "ignore", program, cwd=directory)
-        if not told.startswith(f"{version()} "):
+        if not told.startswith(f"{version} "):
             raise Failed(f"{wheel.name} under {python}: the program printed {told!r}")
 
 
-def package_crates(_out: Path) -> str:
+def package_crates(checkout: Checkout) -> str:
     """The crates, packaged as they would be published, built from the packages alone."""
     chosen = [word for name in CRATES for word in ("--package", name)]
     # Not committed is what a release is not made of: cargo refuses it by itself.
-    run(cargo(), "package", "--locked", *chosen, *allow_dirty())
-    packages = ROOT / "target" / "package"
+    checkout.run(cargo(), "package", "--locked", *chosen, *allow_dirty(checkout))
+    packages = checkout.root / "target" / "package"
     for name in CRATES:
-        crate = packages / f"{name}-{version()}.crate"
+        crate = packages / f"{name}-{checkout.version()}.crate"
         listed = run("tar", "--list", "--file", crate).splitlines()
         for needed in ("LICENSE-MIT", "LICENSE-APACHE", "README.md"):
-            if f"{name}-{version()}/{needed}" not in listed:
+            if f"{name}-{checkout.version()}/{needed}" not in listed:
                 raise Failed(f"{crate.name} has no {needed}")
     examples = [
         line
@@ -299,61 +325,52 @@ def package_crates(_out: Path) -> str:
     return f"{', '.join(CRATES)}; {len(examples)} examples"
 
 
-def allow_dirty() -> list[str]:
+def allow_dirty(checkout: Checkout) -> list[str]:
     """Allows changes that are not committed where a developer tries the command."""
-    return ["--allow-dirty"] if run("git", "status", "--porcelain") else []
+    return ["--allow-dirty"] if checkout.run("git", "status", "--porcelain") else []
 
 
-def check_minimum_rust(_out: Path) -> str:
+def check_minimum_rust(checkout: Checkout) -> str:
     """Everything compiles with the oldest Rust that Cargo.toml promises."""
-    oldest = manifest()["workspace"]["package"]["rust-version"]
-    toolchains = run("rustup", "toolchain", "list").split()
+    oldest = checkout.manifest()["workspace"]["package"]["rust-version"]
+    toolchains = checkout.run("rustup", "toolchain", "list").split()
     found = next(
         (name for name in toolchains if name.startswith((f"{oldest}.", f"{oldest}-"))),
         None,
     )
     if found is None:
         raise LeftOut(f"rustup toolchain install {oldest}")
-    run(
+    checkout.run(
         "cargo", f"+{found}", "check", "--quiet", "--locked", "--workspace", "--all-targets",
-        "--target-dir", ROOT / "target" / "minimum-rust",
+        "--target-dir", checkout.root / "target" / "minimum-rust",
     )  # fmt: skip
     return f"compiles with Rust {oldest}"
 
 
-def check_licences(_out: Path) -> str:
+def check_licences(checkout: Checkout) -> str:
     """Licences, advisories, sources and versions of what the crates depend on (deny.toml)."""
     if shutil.which("cargo-deny") is None:
         raise LeftOut("cargo install --locked cargo-deny")
-    run("cargo", "deny", "--workspace", "check", "bans", "licenses", "sources")
+    checkout.run("cargo", "deny", "--workspace", "check", "bans", "licenses", "sources")
     return (
         "licences, sources and versions of all dependencies are as deny.toml wants them"
     )
 
 
-def check_compatibility(_out: Path) -> str:
+def check_compatibility(checkout: Checkout) -> str:
     """The public Rust interface, against that of the last release."""
     if shutil.which("cargo-semver-checks") is None:
         raise LeftOut("cargo install --locked cargo-semver-checks")
-    tags = run(
+    tags = checkout.run(
         "git", "tag", "--list", "v*", "--sort=-version:refname", "--merged"
     ).split()
-    before = [tag for tag in tags if tag != f"v{version()}"]
+    before = [tag for tag in tags if tag != f"v{checkout.version()}"]
     if not before:
         raise LeftOut("no release before this one has a tag (v0.1.0) to compare with")
-    run(
+    checkout.run(
         "cargo", "semver-checks", "--package", "procession", "--baseline-rev", before[0]
     )
     return f"compatible with {before[0]}, or its version says otherwise"
-
-
-def maturin(*arguments: str | Path) -> str:
-    found = Path(sys.executable).parent / "maturin"
-    if not found.exists():
-        raise LeftOut("pip install --group release: maturin is missing")
-    # Its linker for other processors is a Python package beside it.
-    path = f"{found.parent}{os.pathsep}{os.environ['PATH']}"
-    return run(found, *arguments, env={**os.environ, "PATH": path})
 
 
 def cargo() -> str:
@@ -370,7 +387,6 @@ def only(directory: Path, pattern: str) -> Path:
 def run(*command: str | Path, **options: Any) -> str:
     """Runs a command in the checkout, silently unless it fails; returns what it prints."""
     told = [str(part) for part in command]
-    options.setdefault("cwd", ROOT)
     try:
         ended = subprocess.run(
             told,
@@ -388,7 +404,7 @@ def run(*command: str | Path, **options: Any) -> str:
     return printed
 
 
-STEPS: dict[str, Callable[[Path], str]] = {
+STEPS: dict[str, Callable[[Checkout], str]] = {
     "version": check_version,
     "wheels": build_wheels,
     "fallback": build_fallback,
