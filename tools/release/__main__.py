@@ -157,23 +157,30 @@ def check_version(checkout: Checkout) -> str:
 
 
 def build_wheels(checkout: Checkout) -> str:
-    """The wheels with the engine, for each processor, by zig: it links for any glibc and any processor."""
+    """The wheels with the engine, of the stable interface: one for each processor."""
+    return build(checkout, "cp311-abi3", "--interpreter", "python3.11")
+
+
+def build_wheels_without_gil(checkout: Checkout) -> str:
+    """The wheels for interpreters without a GIL, which cannot load the others."""
+    return build(checkout, "cp314-cp314t", "--interpreter", "python3.14t")
+
+
+def build(checkout: Checkout, tags: str, *options: str) -> str:
+    """Builds wheels by zig, which links for any glibc and any processor; returns their names and sizes."""
     installed = checkout.run("rustup", "target", "list", "--installed").split()
     told = []
     for processor, target in TARGETS.items():
         if target not in installed:
             raise LeftOut(f"rustup target add {target}")
-        before = set(checkout.out.glob("*.whl"))
-        for old in before:
-            if processor in old.name:
-                old.unlink()
+        pattern = f"procession-*-{tags}-*{processor}.whl"
+        for old in checkout.out.glob(pattern):
+            old.unlink()
         checkout.maturin(
             "build", "--profile", "wheel", "--strip", "--zig", "--compatibility", PLATFORM,
-            "--target", target, "--interpreter", "python3.11", "--out", checkout.out,
+            "--target", target, "--out", checkout.out, *options,
         )  # fmt: skip
-        wheel = only(
-            checkout.out, f"procession-{checkout.version()}-cp311-abi3-*{processor}.whl"
-        )
+        wheel = only(checkout.out, pattern)
         size = wheel.stat().st_size
         if size > LARGEST_WHEEL:
             raise Failed(
@@ -248,7 +255,8 @@ def install(checkout: Checkout) -> str:
     machine = os.uname().machine
     for python in pythons(checkout):
         for wheel in sorted(checkout.out.glob("*.whl")):
-            if wheel.name.endswith(f"{machine}.whl") or wheel.name.endswith("any.whl"):
+            engine_fits = "-abi3-" in wheel.name and wheel.stem.endswith(machine)
+            if engine_fits or wheel.stem.endswith("-any"):
                 smoke_test(python, wheel, checkout.version())
         told.append(
             run(
@@ -407,6 +415,7 @@ def run(*command: str | Path, **options: Any) -> str:
 STEPS: dict[str, Callable[[Checkout], str]] = {
     "version": check_version,
     "wheels": build_wheels,
+    "wheels-without-gil": build_wheels_without_gil,
     "fallback": build_fallback,
     "sdist": build_sdist,
     "contents": check_contents,
