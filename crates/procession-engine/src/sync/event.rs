@@ -286,8 +286,7 @@ unsafe impl SharedBody for EventLayout {
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
         let (body, family) = (view.body(), view.family());
         body.bells.forget(family, dead);
-        body.awaiting.forget(family, dead);
-        body.awaiting.ring_for_dead(family);
+        body.awaiting.forget_and_ring(family, dead);
         // The dead member may have set the event, which takes the mark of the
         // waiters away, and told nobody.
         let word = body.word.load(Ordering::Acquire);

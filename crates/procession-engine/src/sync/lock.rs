@@ -9,14 +9,9 @@
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
 use crate::family;
-use crate::sync::liveness_cache::seen_alive;
-use crate::sync::notify::NotifyList;
-use crate::sync::{
-    Armed, AwaitFd, BlockedOn, attachable, interrupted, me, named, owner_died, timed_out,
-};
-use procession_shm::{
-    Acquired, BodyView, NotAcquired, ObjectKind, RawLock, SharedBody, SharedObject, Stamp,
-};
+use crate::sync::awaitable_lock::AwaitableLock;
+use crate::sync::{Armed, AwaitFd, attachable, me, named};
+use procession_shm::{BodyView, ObjectKind, SharedBody, SharedObject, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::wait::time::Deadline;
 
@@ -43,28 +38,19 @@ pub struct Lock {
 }
 
 #[derive(Debug)]
-#[repr(C)]
-pub(crate) struct LockLayout {
-    raw: RawLock,
-    /// Those that wait for it by descriptor.
-    awaiting: NotifyList,
-}
+#[repr(transparent)]
+pub(crate) struct LockLayout(AwaitableLock);
 
 // SAFETY: a lock word and atomics, in the order of C.
 unsafe impl SharedBody for LockLayout {
     const KIND: ObjectKind = ObjectKind::Lock;
 
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
-        // The dead stamp stays in the word, so that exactly one waiter is told.
-        let (body, family) = (view.body(), view.family());
-        body.raw.wake_if_held_by(dead);
-        body.awaiting.forget(family, dead);
-        // The dead may have freed it, and told nobody.
-        body.awaiting.ring_for_dead(family);
+        view.body().0.recover(view.family(), dead);
     }
 
     fn destroy(view: BodyView<'_, Self>) {
-        view.body().awaiting.destroy(view.family());
+        view.body().0.destroy(view.family());
     }
 }
 
@@ -84,8 +70,8 @@ impl Lock {
     }
 
     #[inline]
-    fn raw(&self) -> &RawLock {
-        &self.object.body().raw
+    fn word(&self) -> &'static AwaitableLock {
+        &self.object.body().0
     }
 
     /// Takes the lock, waiting for it until the deadline.
@@ -98,10 +84,10 @@ impl Lock {
     #[inline]
     pub fn acquire(&self, deadline: Deadline) -> Result<()> {
         let me = me(&self.object)?;
-        if self.raw().try_lock(me) {
+        if self.word().try_lock(me) {
             return Ok(());
         }
-        self.acquire_slowly(me, deadline)
+        self.word().lock_slowly(&self.object, me, deadline, || ())
     }
 
     /// Takes the lock if its word says that it is free, and asks nobody; tells
@@ -110,7 +96,7 @@ impl Lock {
     #[must_use]
     pub fn try_acquire_free(&self) -> bool {
         let me = self.object.family().me();
-        !me.is_nobody() && self.raw().try_lock(me)
+        !me.is_nobody() && self.word().try_lock(me)
     }
 
     /// Takes the lock if it is free; tells whether it did.
@@ -123,36 +109,10 @@ impl Lock {
     /// held by the caller.
     pub fn try_acquire(&self) -> Result<bool> {
         let me = me(&self.object)?;
-        if self.raw().try_lock(me) {
+        if self.word().try_lock(me) {
             return Ok(true);
         }
-        if let Some(holder) = self.raw().holder()
-            && seen_alive(&self.object, holder)
-        {
-            return Ok(false);
-        }
-        match self.acquire_slowly(me, Deadline::now()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    #[cold]
-    fn acquire_slowly(&self, me: Stamp, deadline: Deadline) -> Result<()> {
-        let _waiting = BlockedOn::on(&self.object, me);
-        let family = self.object.family();
-        match self.raw().lock_until(me, family, deadline) {
-            Ok(Acquired::Free) => Ok(()),
-            Ok(Acquired::FromDead(owner)) => {
-                let error = owner_died(&self.object, owner);
-                self.unlock();
-                family.reclaim(owner);
-                Err(error)
-            }
-            Err(NotAcquired::TimedOut) => Err(timed_out(&self.object)),
-            Err(NotAcquired::Interrupted) => Err(interrupted(&self.object)),
-        }
+        self.word().try_slowly(&self.object, me, || ())
     }
 
     /// Frees the lock, whichever process holds it.
@@ -161,7 +121,7 @@ impl Lock {
     /// `Invalid` when it is free already.
     #[inline]
     pub fn release(&self) -> Result<()> {
-        if self.unlock().is_nobody() {
+        if self.word().unlock(self.object.family()).is_nobody() {
             return Err(Error::new(
                 ErrorKind::Invalid,
                 format!("{} was released too many times", named(&self.object)),
@@ -170,26 +130,10 @@ impl Lock {
         Ok(())
     }
 
-    #[inline]
-    fn unlock(&self) -> Stamp {
-        let (owner, waited) = self.raw().unlock_telling();
-        if waited {
-            self.tell();
-        }
-        owner
-    }
-
-    /// Tells those that wait by descriptor that the lock was freed.
-    #[cold]
-    fn tell(&self) {
-        let awaiting = &self.object.body().awaiting;
-        awaiting.ring_armed(self.object.family());
-    }
-
     /// Returns what this process waits by for the lock, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
-        AwaitFd::of(&self.object, &self.object.body().awaiting)
+        self.word().await_fd(&self.object)
     }
 
     /// Returns what to poll until it is worth another try; `None` when it is now.
@@ -197,18 +141,18 @@ impl Lock {
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait in this way.
     pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
-        fd.arm_with_holder(|| !self.raw().expect_unlock(), || self.holder())
+        self.word().arm(fd)
     }
 
     /// Tells whether somebody holds the lock now.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.raw().holder().is_some()
+        self.word().holder().is_some()
     }
 
     /// Returns the process that took the lock and has not released it.
     #[must_use]
     pub fn holder(&self) -> Option<Stamp> {
-        self.raw().holder()
+        self.word().holder()
     }
 }

@@ -13,6 +13,7 @@ mod liveness_cache;
 pub(crate) mod notify;
 
 mod await_fd;
+mod awaitable_lock;
 
 mod lock;
 mod rlock;

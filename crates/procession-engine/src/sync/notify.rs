@@ -88,7 +88,7 @@ impl NotifyList {
     /// which the caller has just made.
     ///
     /// One that is killed in here leaves some untold, disarmed or not: see
-    /// [`ring_for_dead`](Self::ring_for_dead).
+    /// [`forget_and_ring`](Self::forget_and_ring).
     pub fn ring_armed(&self, family: &Family) {
         // SeqCst: change before look; pairs with the fence in `OwnDoorbell::arm`.
         fence(Ordering::SeqCst);
@@ -107,9 +107,11 @@ impl NotifyList {
         }
     }
 
-    /// Makes all descriptors readable, armed or not: the member that has just been found
-    /// dead may have made a change and told nobody, or have disarmed one and not rung it.
-    pub fn ring_for_dead(&self, family: &Family) {
+    /// Takes out all that a dead member registered, and makes all other descriptors readable,
+    /// armed or not: the dead may have made a change and told nobody, or have disarmed one and
+    /// not rung it.
+    pub fn forget_and_ring(&self, family: &Family, dead: Stamp) {
+        self.forget(family, dead);
         for entry in self.entries(family) {
             let value = entry.load(Ordering::Acquire) & !u64::from(ARMED);
             if value != 0 {

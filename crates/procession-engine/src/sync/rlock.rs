@@ -8,14 +8,9 @@
 #![expect(unsafe_code, reason = "the form of what is shared")]
 
 use crate::family;
-use crate::sync::liveness_cache::seen_alive;
-use crate::sync::notify::NotifyList;
-use crate::sync::{
-    Armed, AwaitFd, BlockedOn, attachable, interrupted, me, named, owner_died, timed_out,
-};
-use procession_shm::{
-    Acquired, BodyView, NotAcquired, ObjectKind, RawLock, SharedBody, SharedObject, Stamp,
-};
+use crate::sync::awaitable_lock::AwaitableLock;
+use crate::sync::{Armed, AwaitFd, attachable, me, named};
+use procession_shm::{BodyView, Family, ObjectKind, SharedBody, SharedObject, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::wait::time::Deadline;
@@ -28,13 +23,11 @@ thread_local! {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct RLockLayout {
-    raw: RawLock,
+    word: AwaitableLock,
     /// How often the holder has taken it.
     count: AtomicU32,
     /// The holder's thread; 0 while nobody holds the lock for good.
     thread: AtomicU64,
-    /// Those that wait for it by descriptor.
-    awaiting: NotifyList,
 }
 
 /// Lets one thread of one process in at a time, as often as it likes.
@@ -89,7 +82,11 @@ impl RLock {
         if self.enter(me)? {
             return Ok(());
         }
-        self.acquire_slowly(me, deadline)
+        let body = self.object.body();
+        body.word
+            .lock_slowly(&self.object, me, deadline, || body.forget_holder())?;
+        body.hold();
+        Ok(())
     }
 
     /// Takes the lock if it is free or this thread's; tells whether it did.
@@ -105,16 +102,14 @@ impl RLock {
         if self.enter(me)? {
             return Ok(true);
         }
-        if let Some(holder) = self.object.body().raw.holder()
-            && seen_alive(&self.object, holder)
-        {
-            return Ok(false);
+        let body = self.object.body();
+        let taken = body
+            .word
+            .try_slowly(&self.object, me, || body.forget_holder())?;
+        if taken {
+            body.hold();
         }
-        match self.acquire_slowly(me, Deadline::now()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(taken)
     }
 
     /// Takes the lock if that needs no waiting.
@@ -134,31 +129,11 @@ impl RLock {
             self.object.body().count.store(more, Ordering::Relaxed);
             return Ok(true);
         }
-        let taken = self.object.body().raw.try_lock(me);
+        let taken = self.object.body().word.try_lock(me);
         if taken {
             self.object.body().hold();
         }
         Ok(taken)
-    }
-
-    #[cold]
-    fn acquire_slowly(&self, me: Stamp, deadline: Deadline) -> Result<()> {
-        let _waiting = BlockedOn::on(&self.object, me);
-        let family = self.object.family();
-        match self.object.body().raw.lock_until(me, family, deadline) {
-            Ok(Acquired::Free) => {
-                self.object.body().hold();
-                Ok(())
-            }
-            Ok(Acquired::FromDead(owner)) => {
-                let error = owner_died(&self.object, owner);
-                self.let_go();
-                family.reclaim(owner);
-                Err(error)
-            }
-            Err(NotAcquired::TimedOut) => Err(timed_out(&self.object)),
-            Err(NotAcquired::Interrupted) => Err(interrupted(&self.object)),
-        }
     }
 
     /// Undoes one acquisition; the last one frees the lock.
@@ -174,7 +149,7 @@ impl RLock {
                 format!("{} is not held by this thread", named(&self.object)),
             )),
             1 => {
-                self.let_go();
+                self.object.body().let_go(self.object.family());
                 Ok(())
             }
             _ => {
@@ -184,24 +159,10 @@ impl RLock {
         }
     }
 
-    #[inline]
-    fn let_go(&self) {
-        if self.object.body().let_go() {
-            self.tell();
-        }
-    }
-
-    /// Tells those that wait by descriptor that the lock was freed.
-    #[cold]
-    fn tell(&self) {
-        let awaiting = &self.object.body().awaiting;
-        awaiting.ring_armed(self.object.family());
-    }
-
     /// Returns what this process waits by for the lock, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
-        AwaitFd::of(&self.object, &self.object.body().awaiting)
+        self.object.body().word.await_fd(&self.object)
     }
 
     /// Returns what to poll until it is worth another try; `None` when it is now.
@@ -209,8 +170,7 @@ impl RLock {
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait in this way.
     pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
-        let raw = &self.object.body().raw;
-        fd.arm_with_holder(|| !raw.expect_unlock(), || self.holder())
+        self.object.body().word.arm(fd)
     }
 
     /// Returns how often this thread has taken the lock and not released it.
@@ -232,20 +192,20 @@ impl RLock {
     /// Tells whether somebody holds the lock now.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.object.body().raw.holder().is_some()
+        self.object.body().word.holder().is_some()
     }
 
     /// Returns the process whose thread holds the lock.
     #[must_use]
     pub fn holder(&self) -> Option<Stamp> {
-        self.object.body().raw.holder()
+        self.object.body().word.holder()
     }
 
     #[inline]
     fn is_held_by(&self, me: Stamp) -> bool {
         // Relaxed: a thread sees its own writes, and no other thread of this process
         // writes this thread's address.
-        self.object.body().raw.holder() == Some(me)
+        self.object.body().word.holder() == Some(me)
             && self.object.body().thread.load(Ordering::Relaxed) == thread()
     }
 }
@@ -255,16 +215,11 @@ unsafe impl SharedBody for RLockLayout {
     const KIND: ObjectKind = ObjectKind::RLock;
 
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
-        // The dead stamp stays in the word, so that exactly one waiter is told.
-        let (body, family) = (view.body(), view.family());
-        body.raw.wake_if_held_by(dead);
-        body.awaiting.forget(family, dead);
-        // The dead may have freed it, and told nobody.
-        body.awaiting.ring_for_dead(family);
+        view.body().word.recover(view.family(), dead);
     }
 
     fn destroy(view: BodyView<'_, Self>) {
-        view.body().awaiting.destroy(view.family());
+        view.body().word.destroy(view.family());
     }
 }
 
@@ -275,13 +230,19 @@ impl RLockLayout {
         self.thread.store(thread(), Ordering::Relaxed);
     }
 
-    /// Frees the lock; tells whether somebody may wait for it.
+    /// Frees the lock.
     #[inline]
-    fn let_go(&self) -> bool {
-        // Before the word, as README.md says; `unlock` is a Release.
+    fn let_go(&self, family: &Family) {
+        self.forget_holder();
+        self.word.unlock(family);
+    }
+
+    /// Forgets the thread that has the lock: before the word is freed, as README.md says.
+    #[inline]
+    fn forget_holder(&self) {
+        // Relaxed: to free the word is a Release.
         self.thread.store(0, Ordering::Relaxed);
         self.count.store(0, Ordering::Relaxed);
-        self.raw.unlock_telling().1
     }
 }
 

@@ -484,8 +484,7 @@ unsafe impl SharedBody for PipeLayout {
         for lane in &view.body().lanes {
             lane.release_dead(dead);
             lane.forget(view.family(), dead);
-            lane.awaiting.forget(view.family(), dead);
-            lane.awaiting.ring_for_dead(view.family());
+            lane.awaiting.forget_and_ring(view.family(), dead);
         }
     }
 

@@ -152,11 +152,9 @@ unsafe impl SharedBody for QueueLayout {
         // be in the middle of the repair.
         drop(body.tail.lock(family));
         drop(body.head.lock(family));
-        for list in [&body.bells, &body.getting, &body.putting] {
-            list.forget(family, dead);
-        }
-        body.getting.ring_for_dead(family);
-        body.putting.ring_for_dead(family);
+        body.bells.forget(family, dead);
+        body.getting.forget_and_ring(family, dead);
+        body.putting.forget_and_ring(family, dead);
         // The dead may have been woken for what it now never does, or have put
         // what it then told nobody.
         if body.tail.is_closed() {

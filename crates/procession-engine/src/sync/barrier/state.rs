@@ -269,8 +269,7 @@ impl<'a> BarrierState<'a> {
         });
         // The dead member may have changed the gate without waking anybody.
         futex_wake(&self.body.gate, u32::MAX);
-        self.body.awaiting.forget(self.family, dead);
-        self.body.awaiting.ring_for_dead(self.family);
+        self.body.awaiting.forget_and_ring(self.family, dead);
     }
 }
 

@@ -185,8 +185,7 @@ impl<'a> WaitList<'a> {
         for entry in self.entries().filter(|entry| entry.state() == NOTIFIED) {
             futex_wake(entry.futex(), 1);
         }
-        self.table.awaiting.forget(self.family, dead);
-        self.table.awaiting.ring_for_dead(self.family);
+        self.table.awaiting.forget_and_ring(self.family, dead);
     }
 
     /// Takes the guard. There is nothing to set right after a dead owner: each

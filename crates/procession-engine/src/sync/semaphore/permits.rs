@@ -43,9 +43,8 @@ unsafe impl SharedBody for SemaphoreLayout {
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
         let (awaiting, family) = (&view.body().awaiting, view.family());
         Permits::of(view).reclaim(family.me(), dead);
-        awaiting.forget(family, dead);
-        // For what came back, and for what the dead released and told nobody of.
-        awaiting.ring_for_dead(family);
+        // After the permits have come back.
+        awaiting.forget_and_ring(family, dead);
     }
 
     fn destroy(view: BodyView<'_, Self>) {
