@@ -19,7 +19,7 @@ impl Signal {
     pub fn notify(&self) {
         // SeqCst: a waiter counts itself before it reads the epoch and looks.
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        if self.parked.load(Ordering::SeqCst) != 0 {
+        if self.is_awaited() {
             futex::wake(&self.epoch, u32::MAX, Scope::Private);
         }
     }
@@ -29,25 +29,43 @@ impl Signal {
     /// # Errors
     /// `Interrupted` when a signal of the system arrived.
     pub fn wait(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<bool> {
-        self.parked.fetch_add(1, Ordering::SeqCst);
-        let result = self.park(done, deadline);
-        self.parked.fetch_sub(1, Ordering::SeqCst);
-        result
-    }
-
-    fn park(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<bool> {
         loop {
-            let epoch = self.epoch.load(Ordering::SeqCst);
-            if done() {
-                return Ok(true);
-            }
-            match futex::wait(&self.epoch, epoch, deadline, Scope::Private) {
+            match self.wait_once(done, deadline) {
+                Woken::Changed if done() => return Ok(true),
                 Woken::Changed => {}
                 Woken::TimedOut => return Ok(done()),
                 Woken::Interrupted => {
-                    return Err(Error::new(ErrorKind::Interrupted, "a signal arrived"));
+                    return Err(Error::new(
+                        ErrorKind::Interrupted,
+                        "a signal arrived during a wait for another thread",
+                    ));
                 }
             }
         }
+    }
+
+    /// Waits for the next notification, or the deadline; does not wait if it is `done`.
+    pub fn wait_once(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Woken {
+        self.parked.fetch_add(1, Ordering::SeqCst);
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let woken = if done() {
+            Woken::Changed
+        } else {
+            futex::wait(&self.epoch, epoch, deadline, Scope::Private)
+        };
+        self.parked.fetch_sub(1, Ordering::SeqCst);
+        woken
+    }
+
+    /// Returns a number that changes with each notification.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Tells whether any thread waits.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.parked.load(Ordering::SeqCst) != 0
     }
 }

@@ -6,7 +6,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use procession_sys::error::{Error, ErrorKind, Result};
-use procession_sys::wait::futex::{self, Scope, Woken};
+use procession_sys::wait::futex::Woken;
+use procession_sys::wait::signal::Signal;
 use procession_sys::wait::time::Deadline;
 
 /// The value of `holder` when no thread leads.
@@ -16,9 +17,8 @@ const NOBODY: u64 = 0;
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     holder: AtomicU64,
-    /// Changes when followers should look again; they park on it.
-    epoch: AtomicU32,
-    followers: AtomicU32,
+    /// Given when followers are to look again.
+    changed: Signal,
     /// How often the lead was given up.
     given_up: AtomicU32,
     /// 1 while the collector sleeps until the lead is given up, or is about to.
@@ -103,33 +103,22 @@ impl Leadership {
 
     /// Wakes the followers, to look again.
     pub(crate) fn notify_followers(&self) {
-        // SeqCst: a follower counts itself before it reads the epoch and looks.
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        if self.followers.load(Ordering::SeqCst) != 0 {
-            futex::wake(&self.epoch, u32::MAX, Scope::Private);
-        }
+        self.changed.notify();
     }
 
     /// Returns a number that changes with each notification of the followers.
     pub(crate) fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::SeqCst)
+        self.changed.epoch()
     }
 
     pub(crate) fn has_followers(&self) -> bool {
-        self.followers.load(Ordering::SeqCst) != 0
+        self.changed.is_awaited()
     }
 
     /// Parks until the followers are notified; returns at once if no thread leads.
     pub(crate) fn follow(&self, done: &dyn Fn() -> bool, deadline: Deadline) -> Result<()> {
-        self.followers.fetch_add(1, Ordering::SeqCst);
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        let woken = if done() || self.holder.load(Ordering::SeqCst) == NOBODY {
-            Woken::Changed
-        } else {
-            futex::wait(&self.epoch, epoch, deadline, Scope::Private)
-        };
-        self.followers.fetch_sub(1, Ordering::SeqCst);
-        match woken {
+        let needs_no_wait = || done() || self.holder.load(Ordering::SeqCst) == NOBODY;
+        match self.changed.wait_once(&needs_no_wait, deadline) {
             Woken::Changed => Ok(()),
             Woken::TimedOut => Err(timed_out()),
             Woken::Interrupted => Err(interrupted()),
