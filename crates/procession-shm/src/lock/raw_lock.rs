@@ -142,27 +142,6 @@ impl RawLock {
             .is_ok()
     }
 
-    /// Frees the lock if `owner` holds it; tells whether it did.
-    pub fn unlock_if(&self, owner: Stamp) -> bool {
-        let mut word = self.word.load(Ordering::Relaxed);
-        while Stamp::from_raw(word) == owner && word != 0 {
-            // Release pairs with the Acquire by which the next owner takes the lock.
-            match self
-                .word
-                .compare_exchange(word, 0, Ordering::Release, Ordering::Relaxed)
-            {
-                Ok(_) => {
-                    if word & WAITERS != 0 {
-                        futex_wake(&self.word, 1);
-                    }
-                    return true;
-                }
-                Err(now) => word = now,
-            }
-        }
-        false
-    }
-
     /// Returns the member that holds the lock now, if one does.
     pub fn holder(&self) -> Option<Stamp> {
         let stamp = Stamp::from_raw(self.word.load(Ordering::Relaxed));

@@ -1,12 +1,8 @@
-//! Settings of this process itself: its name, the signal at its parent's end, whether
-//! it adopts orphans.
+//! Settings of this process itself: its name, the signal at its parent's end.
 
 use std::ffi::CString;
 
-use rustix::process::{
-    Signal, getpid, parent_process_death_signal, set_child_subreaper,
-    set_parent_process_death_signal,
-};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::denial::refused;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,16 +24,6 @@ pub fn set_death_signal(signal: Option<i32>) -> Result<()> {
         .map(|number| Signal::from_named_raw(number).ok_or_else(|| unknown(number)))
         .transpose()?;
     set_parent_process_death_signal(signal).map_err(|e| refused("prctl", "set the death signal", e))
-}
-
-/// Returns the signal set by [`set_death_signal`].
-///
-/// # Errors
-/// When the kernel refuses (a sandbox).
-pub fn death_signal() -> Result<Option<i32>> {
-    parent_process_death_signal()
-        .map(|signal| signal.map(Signal::as_raw))
-        .map_err(|e| refused("prctl", "look at the death signal", e))
 }
 
 /// Returns the process that this one is a child of; `None` where a sandbox hides it.
@@ -80,19 +66,11 @@ pub fn name() -> Result<String> {
 /// Bytes of a thread's name that the kernel keeps (`TASK_COMM_LEN` less the NUL).
 const NAME_LENGTH: usize = 15;
 
-/// Makes this process the parent of descendants whose own parent has ended.
-///
-/// # Errors
-/// When the kernel refuses (a sandbox).
-pub fn adopt_orphans(adopt: bool) -> Result<()> {
-    set_child_subreaper(adopt.then(getpid))
-        .map_err(|e| refused("prctl", "adopt orphaned processes", e))
-}
-
 #[cfg(test)]
 mod tests {
+    use rustix::process::parent_process_death_signal;
+
     use super::*;
-    use crate::procfs::status::ProcStatus;
     use crate::testing::{WATCHDOG, child};
 
     #[test]
@@ -112,33 +90,12 @@ mod tests {
     fn a_death_signal_can_be_set_and_taken_back() {
         let (process, _release) = child(|_| {
             set_death_signal(Some(libc::SIGKILL)).unwrap();
-            assert_eq!(death_signal().unwrap(), Some(libc::SIGKILL));
+            assert_eq!(parent_process_death_signal(), Ok(Some(Signal::KILL)));
             set_death_signal(None).unwrap();
-            assert_eq!(death_signal().unwrap(), None);
+            assert_eq!(parent_process_death_signal(), Ok(None));
             let error = set_death_signal(Some(4_000)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
             0
-        });
-        assert!(process.wait(WATCHDOG()).unwrap());
-        assert!(process.reap().unwrap().unwrap().is_success());
-    }
-
-    #[test]
-    fn orphans_are_adopted() {
-        let (process, _release) = child(|go| {
-            adopt_orphans(true).unwrap();
-            let (tell, heard) = rustix::pipe::pipe().map(|(r, w)| (w, r)).unwrap();
-            let (parent, _release) = child(|_| {
-                let (orphan, _kept) = child(|_| go.wait());
-                let pid = orphan.pid().to_ne_bytes();
-                i32::from(rustix::io::write(&tell, &pid) != Ok(4))
-            });
-            let mut pid = [0; 4];
-            rustix::io::read(&heard, &mut pid).unwrap();
-            assert!(parent.wait(WATCHDOG()).unwrap());
-            parent.reap().unwrap();
-            let orphan = ProcStatus::of(u32::from_ne_bytes(pid)).unwrap();
-            i32::from(orphan.parent != std::process::id())
         });
         assert!(process.wait(WATCHDOG()).unwrap());
         assert!(process.reap().unwrap().unwrap().is_success());

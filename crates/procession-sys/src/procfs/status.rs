@@ -108,17 +108,7 @@ pub fn child_pids(pid: u32) -> Vec<u32> {
 /// sleeps; `None` when it runs, or the kernel does not tell.
 #[must_use]
 pub fn wait_channel(pid: u32) -> Option<String> {
-    channel(&procfs::path(pid, "wchan")?)
-}
-
-/// As [`wait_channel`], of one thread of process `pid`.
-#[must_use]
-pub fn thread_wait_channel(pid: u32, tid: u32) -> Option<String> {
-    channel(&procfs::path(pid, &format!("task/{tid}/wchan"))?)
-}
-
-fn channel(path: &str) -> Option<String> {
-    let name = fs::read_to_string(path).ok()?;
+    let name = fs::read_to_string(procfs::path(pid, "wchan")?).ok()?;
     (!name.is_empty() && name != "0").then_some(name)
 }
 
@@ -139,27 +129,6 @@ pub fn has_our_ids(pid: u32) -> bool {
     };
     all_are("Uid:", rustix::process::geteuid().as_raw())
         && all_are("Gid:", rustix::process::getegid().as_raw())
-}
-
-/// Returns the mask of permissions that process `pid` creates files with.
-#[must_use]
-pub fn umask(pid: u32) -> Option<u32> {
-    parse_umask(&fs::read(procfs::path(pid, "status")?).ok()?)
-}
-
-/// Returns this process's umask, without changing it for an instant as
-/// umask(2) would.
-#[must_use]
-pub fn own_umask() -> Option<u32> {
-    parse_umask(&fs::read("/proc/self/status").ok()?)
-}
-
-fn parse_umask(status: &[u8]) -> Option<u32> {
-    // The second line; the first is the name, where newlines are escaped.
-    let line = status
-        .split(|&byte| byte == b'\n')
-        .find_map(|line| line.strip_prefix(b"Umask:"))?;
-    u32::from_str_radix(std::str::from_utf8(line).ok()?.trim(), 8).ok()
 }
 
 /// Returns the numbers of the threads of process `pid`.
@@ -209,8 +178,6 @@ mod tests {
         let tid = rustix::thread::gettid().as_raw_pid().unsigned_abs();
         assert_eq!(ProcStatus::of_thread(me, tid).unwrap().state, 'R');
         assert!(thread_ids(me).contains(&tid));
-        assert_eq!(umask(me), own_umask());
-        assert!(own_umask().unwrap() < 0o1000);
     }
 
     #[test]

@@ -124,7 +124,7 @@ mod tests {
     use rustix::pipe::{PipeFlags, pipe_with};
 
     use super::*;
-    use crate::socket::io::{packet_pair, stream_pair};
+    use crate::socket::io::stream_pair;
     use crate::testing::{WATCHDOG, child};
 
     #[test]
@@ -144,21 +144,6 @@ mod tests {
         assert_eq!(rustix::io::read(&read, &mut byte), Ok(1));
         assert!(receiver.wait(WATCHDOG()).unwrap());
         assert_eq!(receiver.reap().unwrap().unwrap().code(), 2);
-    }
-
-    #[test]
-    fn packets_stay_apart() {
-        let (ours, theirs) = packet_pair().unwrap();
-        for text in [&b"first"[..], b"2nd"] {
-            send_with_fds(&ours, text, &[], Deadline::now()).unwrap();
-        }
-        let mut buffer = [0; 64];
-        for expected in [5, 3] {
-            let (count, fds) = recv_with_fds(&theirs, &mut buffer, Deadline::now()).unwrap();
-            assert_eq!((count, fds.len()), (expected, 0));
-        }
-        let error = recv_with_fds(&theirs, &mut buffer, Deadline::now()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 
     #[test]

@@ -39,32 +39,14 @@ use crate::wait::time::Deadline;
 /// # Errors
 /// `Limit` when no descriptor is left.
 pub fn stream_pair() -> Result<(OwnedFd, OwnedFd)> {
-    pair(SocketType::STREAM)
-}
-
-/// Makes two connected sockets that carry packets, each sent and received as a
-/// whole.
-///
-/// # Errors
-/// `Limit` when no descriptor is left.
-pub fn packet_pair() -> Result<(OwnedFd, OwnedFd)> {
-    pair(SocketType::SEQPACKET)
-}
-
-fn pair(kind: SocketType) -> Result<(OwnedFd, OwnedFd)> {
-    socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-        .and_then(both_past_streams)
-        .map_err(|e| refused("socketpair", "create a pair of sockets", e))
-}
-
-/// Makes calls on `fd` fail rather than wait, or wait again, in every process that
-/// shares its open file.
-///
-/// # Errors
-/// When `fd` is not open.
-pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> Result<()> {
-    rustix::io::ioctl_fionbio(fd, nonblocking)
-        .map_err(|e| Error::os("set whether a descriptor waits", e))
+    socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .and_then(both_past_streams)
+    .map_err(|e| refused("socketpair", "create a pair of sockets", e))
 }
 
 /// Returns how much of what was sent waits to be received, in bytes of the

@@ -169,16 +169,3 @@ fn an_owner_that_dies_while_others_wait_is_taken_over_by_exactly_one() {
         assert_eq!(shared.from_dead.load(Ordering::Relaxed) + left, held);
     });
 }
-
-#[test]
-fn only_the_owner_unlocks_by_name() {
-    model(Some(3), || {
-        let shared = Shared::new();
-        in_threads(2, &shared, |shared, slot| {
-            assert!(!shared.lock.unlock_if(Stamp::new(slot, 2)));
-            shared.enter(slot);
-            assert!(shared.lock.unlock_if(Stamp::new(slot, 1)));
-        });
-        assert_eq!(shared.lock.holder(), None);
-    });
-}
