@@ -31,7 +31,9 @@ impl ForkServer {
         match self.0.try_lock() {
             Ok(server) => Ok(server),
             Err(TryLockError::Poisoned(error)) => Ok(PoisonError::into_inner(error)),
-            Err(TryLockError::WouldBlock) => Err(value_error("the fork server is in use")),
+            Err(TryLockError::WouldBlock) => Err(value_error(
+                "another thread is in a call to the fork server",
+            )),
         }
     }
 }
@@ -148,7 +150,9 @@ impl Server {
     fn new(argument: &str) -> PyResult<Self> {
         let introduction = BootstrapArgument::parse(argument).or_raise()?;
         let Joined::Server(mut server) = join(&introduction).or_raise()? else {
-            return Err(value_error("this process was not started as a server"));
+            return Err(value_error(
+                "this process was started as a child, and not as a fork server",
+            ));
         };
         let task = Task::new(server.take_received());
         Ok(Self {
@@ -163,7 +167,9 @@ impl Server {
         let server = server.as_ref();
         server
             .map(|server| HandleParts::from(server.handle()))
-            .ok_or_else(|| value_error("the server serves already"))
+            .ok_or_else(|| {
+                value_error("the fork server serves already: ask for its handle before that")
+            })
     }
 
     /// Unpickles what the server was started with.

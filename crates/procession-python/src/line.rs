@@ -88,7 +88,7 @@ impl LineEnd {
 }
 
 fn opened() -> PyErr {
-    runtime_error("the line is open already")
+    runtime_error("the line to the manager is open already: a line is opened once")
 }
 
 /// Asks and answers in turn; has the methods of a connection, as far as they apply.

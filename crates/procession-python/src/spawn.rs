@@ -98,7 +98,7 @@ pub fn calling<T>(
             raised = Some(error);
             Error::new(
                 ErrorKind::Invalid,
-                "the function that starts processes failed",
+                "the function that starts processes raised an exception",
             )
         })
     };

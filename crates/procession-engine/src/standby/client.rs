@@ -187,10 +187,12 @@ impl ForkServer {
     /// `Interrupted` when no spare was available before. The server's error when it cannot
     /// fork.
     pub fn claim(&self, with_fds: bool, deadline: Deadline) -> Result<Claim> {
-        let running = self
-            .running
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::Dead, "the fork server has not been started"))?;
+        let running = self.running.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Dead,
+                "no fork server has been started by this process",
+            )
+        })?;
         running.claim(with_fds, deadline)
     }
 

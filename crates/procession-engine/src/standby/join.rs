@@ -51,7 +51,12 @@ fn join_as_told(argument: &BootstrapArgument) -> Result<Joined> {
     numbers.extend(argument.lifeline);
     numbers.extend(&argument.fds);
     let mut taken = inherited::take(&numbers)?.into_iter();
-    let missing = || Error::new(ErrorKind::Invalid, "the family's descriptor is missing");
+    let missing = || {
+        Error::new(
+            ErrorKind::Invalid,
+            "the parent has passed on no descriptor of the family's memory",
+        )
+    };
     let family = Family::adopt(taken.next().ok_or_else(missing)?, argument.stamp, &SCHEMA)?;
     let lifeline = match argument.lifeline {
         // The parent by the member table, not by `getppid`, which may be a guardian.
@@ -67,8 +72,12 @@ fn join_as_told(argument: &BootstrapArgument) -> Result<Joined> {
     };
     let spares = argument.spares.map(Spares::attach).transpose()?;
     if let (Some(spares), Some(slot)) = (&spares, argument.slot) {
-        let line = lifeline
-            .ok_or_else(|| Error::new(ErrorKind::Invalid, "a spare needs its user's lifeline"))?;
+        let line = lifeline.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                "a spare was booted without the lifeline of the process that will use it",
+            )
+        })?;
         let patience = argument.patience.map(Duration::from_millis);
         let word = spares.slot(slot);
         interrupts::begin(word.ok_or_else(|| no_slot(slot))?);

@@ -183,9 +183,9 @@ pub fn job(function: &Bound<'_, PyAny>, shape: Shape, reader: Reader) -> PyResul
 
 /// Returns the function of a job, and how to call it.
 pub fn load_job<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<(Shape, Bound<'py, PyAny>)> {
-    let (&shape, pickle) = bytes
-        .split_first_chunk()
-        .ok_or_else(|| value_error("a job without a function"))?;
+    let (&shape, pickle) = bytes.split_first_chunk().ok_or_else(|| {
+        value_error("the tasks of this call name no function: their memory is damaged")
+    })?;
     let function = transfer::reading(&HandleSource::KEPT, || pickle::load(py, pickle))?;
     Ok((Shape::from_bytes(shape), function))
 }

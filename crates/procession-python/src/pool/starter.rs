@@ -95,7 +95,10 @@ impl WorkerStarter for Starter {
         let started = Python::try_attach(|py| {
             self.start_one(py, opening).map_err(|error| {
                 if was_interrupted(py, &error) {
-                    return Error::new(ErrorKind::Interrupted, "a signal arrived");
+                    return Error::new(
+                        ErrorKind::Interrupted,
+                        "a signal arrived while a worker was started",
+                    );
                 }
                 let value = error.value(py);
                 let text = uninterrupted(py, || value.str().map(|text| text.to_string()));
@@ -104,7 +107,12 @@ impl WorkerStarter for Starter {
                 Error::new(ErrorKind::Limit, format!("cannot start a worker: {text}"))
             })
         });
-        let ends = || Error::new(ErrorKind::Limit, "the interpreter ends");
+        let ends = || {
+            Error::new(
+                ErrorKind::Limit,
+                "cannot start a worker: the interpreter is ending",
+            )
+        };
         let child = started.ok_or_else(ends)??;
         Ok(Box::new(Process(child)))
     }

@@ -114,7 +114,13 @@ impl ProgramsTable {
     /// # Errors
     /// `Invalid` when the program has closed it.
     pub fn open(&self, kept: &KeptFd, flags: OFlags) -> Result<OwnedFd> {
-        let lost = || Error::new(ErrorKind::Invalid, "the program has closed a descriptor");
+        let number = kept.unverified().as_raw_fd();
+        let lost = || {
+            Error::new(
+                ErrorKind::Invalid,
+                format!("the program has closed descriptor {number}, which procession keeps"),
+            )
+        };
         // Looked at before it is opened: opening another file might have an effect.
         if !self.has(kept) {
             return Err(lost());
@@ -125,7 +131,7 @@ impl ProgramsTable {
         if FileId::of(&fd) != kept.file() {
             return Err(lost());
         }
-        fcntl_dupfd_cloexec(fd, kept.unverified().as_raw_fd()).map_err(failed)
+        fcntl_dupfd_cloexec(fd, number).map_err(failed)
     }
 }
 

@@ -57,8 +57,12 @@ pub fn read_end() -> Result<KeptFd> {
         ends.own.push(Pipe::open().map_err(failed)?);
     }
     let read = ends.own.last().and_then(|pipe| pipe.read.ours());
-    let read =
-        read.ok_or_else(|| Error::new(ErrorKind::Invalid, "the program closes descriptors"))?;
+    let read = read.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Invalid,
+            "the program has closed the lifeline of this process as soon as it was open",
+        )
+    })?;
     // Kept, though not for long: the program may close it meanwhile, and use its number.
     fcntl_dupfd_cloexec(read, LAST_STREAM + 1)
         .and_then(KeptFd::keep)
@@ -79,7 +83,12 @@ pub fn prepare() -> Result<()> {
 /// # Errors
 /// `Invalid` when there is no lifeline, or the program has closed it.
 pub fn read_end_by(table: &ProgramsTable) -> Result<OwnedFd> {
-    let missing = || Error::new(ErrorKind::Invalid, "there is no lifeline");
+    let missing = || {
+        Error::new(
+            ErrorKind::Invalid,
+            "this process has no lifeline of its present user",
+        )
+    };
     let ends = ENDS.lock();
     let pipe = ends.own.last().filter(|pipe| pipe.user == geteuid());
     let pipe = pipe.ok_or_else(missing)?;
@@ -215,7 +224,12 @@ fn inherited() -> Result<(OwnedFd, u32)> {
     let inherited = ENDS.lock().inherited.take();
     inherited
         .and_then(|(read_end, maker)| Some((read_end.into_fd()?, maker)))
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, "no lifeline was inherited"))
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::Invalid,
+                "this process was forked without a lifeline of its parent",
+            )
+        })
 }
 
 struct Pipe {

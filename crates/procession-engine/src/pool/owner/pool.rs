@@ -281,7 +281,10 @@ impl<S: Sink> Pool<S> {
     pub fn join(&self, deadline: Deadline) -> Result<()> {
         self.shared.check_owner()?;
         if matches!(self.shared.lock().phase, Phase::Running) {
-            return Err(Error::new(ErrorKind::Invalid, "the pool is still running"));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the pool still takes tasks: close or terminate it before it is joined",
+            ));
         }
         let all_ended = || {
             let state = self.shared.lock();
