@@ -1,7 +1,7 @@
 """What is done where a task awaits: a result of a pool, or something that can be tried.
 
-No thread waits and nothing is polled: whoever runs the pool sets a signal, and what
-comes from other processes shows on a descriptor, which the loop watches.
+No thread waits and nothing is polled: the thread that runs the pool sets a signal, and other
+processes make a descriptor readable, which the loop watches.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _cancel(call: ApplyResult[Any] | IMapIterator[Any]) -> None:
     try:
         call.cancel(kill=True)
     except ValueError:
-        pass  # A thread cannot be killed.
+        pass  # The pool is one of threads, which cannot be killed.
 
 
 class Line:
@@ -124,7 +124,7 @@ async def writable(fd: int | None) -> None:
     await running().ready(fds, doubtful=fd is None)
 
 
-# What a try returns that did not succeed.
+# What an attempt returns that did not succeed.
 NOT_YET: Any = object()
 
 
@@ -137,14 +137,14 @@ async def try_until(
 ) -> T:
     """Tries something until it succeeds, and waits in between.
 
-    A task that is cancelled is so while it waits, when it has taken nothing.
+    The task can be cancelled only while it waits, when it has taken nothing yet.
 
     Args:
         attempt: Returns what the task awaits, or `NOT_YET`.
         arm: Returns descriptors of which one turns ready when it is worth another try;
             None when it is now.
         all_at_once: As for `EventLoop.ready`.
-        doubtful: Returns what it is to be told of that.
+        doubtful: Returns, before each wait, what `EventLoop.ready` is given by that name.
     """
     loop = running()
     await loop.passed()

@@ -1,4 +1,4 @@
-"""What awaiting needs of the loop that runs the current task, whosever loop it is.
+"""What awaiting needs of an event loop: signals, and a watch on descriptors.
 
 `_asyncio_loop` has it for asyncio, whose loops uvloop's are as well, and `_trio_loop` for
 trio; programs of anyio run in one of them. No thread waits and nothing is polled: the
@@ -40,11 +40,10 @@ if TYPE_CHECKING:
 
 __all__ = ["EventLoop", "let_go", "running"]
 
-# Seconds between two looks for relatives that were killed before they could tell.
+# Seconds between two looks for processes that were killed before they told of a change.
 _PERIOD = 1.0
 
-# What is watched, by the loop that watches it; of a loop that watches nothing there is
-# no entry.
+# The descriptors that each loop watches; a loop that watches none has no entry.
 _watched: dict[Hashable, _Watched] = {}
 
 
@@ -54,8 +53,8 @@ def running() -> EventLoop:
     Raises:
         RuntimeError: There is none.
     """
-    # In a task of trio it is imported; nobody else is to import it. A child that was forked
-    # from one may run a loop of asyncio.
+    # A program that runs trio has imported it, and no other program is to. A child that was
+    # forked in a task of trio may run a loop of asyncio.
     trio, asyncio = sys.modules.get("trio"), sys.modules.get("asyncio")
     is_asyncios = (
         asyncio is not None
@@ -86,11 +85,11 @@ def _trio_loop() -> type[TrioLoop]:
 
 
 def let_go(fd: int) -> list[Signal]:
-    """Has the loop of this thread not watch a descriptor any more, as it will be closed.
+    """Ends the watch that the loop of this thread keeps on a descriptor, before it is closed.
 
     Returns:
-        What to set, from anywhere, once it is closed: whoever waits for it in any loop
-        looks again then.
+        The signals of the tasks that wait for the descriptor, in any loop. They are to be set,
+        from anywhere, once it is closed: the tasks look again then.
     """
     found: list[Signal] = []
     for watched in list(_watched.values()):
@@ -101,7 +100,7 @@ def let_go(fd: int) -> list[Signal]:
 class EventLoop:
     """The loop that runs the current task."""
 
-    # What a task gets raised that is cancelled.
+    # The exception that is raised in a task that is cancelled.
     cancelled: type[BaseException]
 
     def __init__(self, key: Hashable) -> None:
@@ -112,7 +111,7 @@ class EventLoop:
         raise NotImplementedError
 
     async def passed(self) -> None:
-        """Lets others go on, and the task be cancelled, where a call always does so."""
+        """Lets other tasks run and this one be cancelled, if all calls of the library do."""
         raise NotImplementedError
 
     def watch(
@@ -136,7 +135,8 @@ class EventLoop:
     async def uncancelled(self, act: Callable[[], Awaitable[None]]) -> None:
         """Does something to its end, though the task is cancelled meanwhile.
 
-        What may be tried again, when it was cancelled.
+        Args:
+            act: Does it; it may be called again, after it was cancelled in the middle.
         """
         raise NotImplementedError
 
@@ -152,11 +152,12 @@ class EventLoop:
 
         Args:
             fds: The descriptors; one that is to be written to is inverted (`~fd`).
-            all_at_once: Whether what makes one ready is for all who wait for it;
-                otherwise who came first is told first, and the next when it leaves.
-            again: Whether the caller comes back to its place at the head of the line.
-            doubtful: Whether it may be that nobody tells any more; then it is enough to
-                have waited for about a second.
+            all_at_once: Whether all tasks that wait for a descriptor are told when it is
+                ready; otherwise the first that came is told, and the next when that leaves.
+            again: Whether this task was told before, and keeps its place at the head of the
+                line.
+            doubtful: Whether it may be that no process makes a descriptor ready any more; then
+                the wait also ends after about a second.
         """
         signal = self.signal()
         watched = _watched.get(self._key)
@@ -191,7 +192,7 @@ class _Watched:
         self._loop = loop
         # By the descriptor, inverted if it is watched for room.
         self._watches: dict[int, _Watch] = {}
-        # Those who look for themselves now and then.
+        # Signals that are set every second, whatever the descriptors say.
         self.doubtful: set[Signal] = set()
         self._thread = get_ident()
         self.end = loop.repeat(self._look_after_dead, _PERIOD)
@@ -227,10 +228,10 @@ class _Watched:
         return found
 
     def _look_after_dead(self) -> None:
-        """Has relatives that were killed be reclaimed, which tells who waits for them.
+        """Reclaims members of the family that were killed, which wakes those that wait for them.
 
-        Whoever ends a wait tells so. One that was killed in the middle did not, and
-        nobody else may have noticed.
+        A process that makes a change tells the processes that wait for it. If it was killed
+        in between, it has told none, and perhaps none has noticed its death.
         """
         _procession.reclaim_dead()
         for signal in list(self.doubtful):
@@ -238,7 +239,7 @@ class _Watched:
 
 
 class _Watch:
-    """A descriptor that a loop watches, and who waits for it."""
+    """A descriptor that a loop watches, and the tasks that wait for it."""
 
     def __init__(self, loop: EventLoop, key: int) -> None:
         self.key = key
@@ -251,7 +252,7 @@ class _Watch:
         self._end = loop.watch(fd, write, self._told, self._failed)
 
     def is_ours(self) -> bool:
-        """Returns whether it is this process's: a forked child has its parent's, too.
+        """Returns whether this process began the watch: a forked child has copies of others.
 
         The loops of both have one set of descriptors in the kernel, which is the parent's.
         """
@@ -263,7 +264,7 @@ class _Watch:
             self._end()
 
     def _told(self) -> None:
-        # The first keeps its place until it has looked: so long nobody else is told.
+        # The first task keeps its place until it has looked; until then no other is told.
         for signal, all_at_once in list(self.waiting.items()):
             signal.set()
             if not all_at_once:
