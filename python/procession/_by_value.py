@@ -122,7 +122,7 @@ def _is_found(obj: Any, reader: str) -> bool | None:
     name, _, _ = obj.__qualname__.partition(".")
     readers: list[Any] = [*_registry.children]
     if reader == "worker":
-        readers = [each for each in readers if each._pool_lane is not None]
+        readers = [each for each in readers if each._pool_channel is not None]
     elif _registry.parent is not None:
         # Its parent knows what it has known when it was forked.
         readers.append(_registry.current)
@@ -328,7 +328,7 @@ def explain_inputs(
 
 def _parts_of(process: Any) -> Iterator[tuple[str, Any]]:
     target, args = process._target, process._args
-    if process._pool_lane is not None and len(args) >= 3:
+    if process._pool_channel is not None and len(args) >= 3:
         # Of a worker the user knows no target.
         yield "the initializer", args[1]
         yield from _named("initargs", args[2])

@@ -991,7 +991,7 @@ class Pool:
     seconds a task may take and how often it is run again.
 
     Args:
-        start: Its `make` returns the process object for a lane and a place in the pool,
+        start: Its `make` returns the process object for a channel and a place in the pool,
             its `note` is told of one that has started.
         size: The number of workers.
         tasks_per_worker: After how many tasks a worker is replaced.
@@ -1139,10 +1139,10 @@ class PoolWorker:
     """A worker of a pool, in its own process.
 
     Args:
-        lane: By what it finds its pool.
+        channel: The handle of its channel, by which it finds its pool.
     """
 
-    def __new__(cls, lane: tuple[int, int]) -> Self: ...
+    def __new__(cls, channel: tuple[int, int]) -> Self: ...
     def confine(
         self, memory: int | None, resident: int | None, cpus: Sequence[int] | None
     ) -> None:

@@ -157,8 +157,8 @@ class Starter:
         self._log_relay = log_relay
         self._by_name_only = by_name_only
 
-    def make(self, lane: tuple[int, int], index: int) -> Any:
-        """Returns a worker that finds its pool by a lane, for a place in it."""
+    def make(self, channel: tuple[int, int], index: int) -> Any:
+        """Returns a worker for a place in a pool, which it finds by the handle of its channel."""
         # A class of the program's may take no others than the standard library gives.
         more: dict[str, Any] = {}
         if self._by_name_only:
@@ -168,11 +168,11 @@ class Starter:
         process = self._process(
             self._ctx,
             target=execute if self._is_for_executor else work,
-            args=(lane, *self._initializer, self._bounds.at(index)),
+            args=(channel, *self._initializer, self._bounds.at(index)),
             **more,
         )
         process._worker_index = index
-        process._pool_lane = lane
+        process._pool_channel = channel
         process._environment = self._bounds.environment_at(index)
         if self._log_relay is not None:
             process._config["log_relay"] = self._log_relay
@@ -194,7 +194,7 @@ class Starter:
 
 
 def work(
-    lane: tuple[int, int],
+    channel: tuple[int, int],
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
     bounds: tuple[int | None, int | None, list[int] | None] | None = None,
@@ -202,7 +202,7 @@ def work(
     life: WorkerLife | None = None,
 ) -> None:
     """Works for a pool, in a worker process, until there is no more to do."""
-    me = _set_up(lane, initializer, initargs, bounds, life)
+    me = _set_up(channel, initializer, initargs, bounds, life)
     if me is not None:
         me.run(_pack, by_name_only)
         if life is not None:
@@ -211,7 +211,7 @@ def work(
 
 
 def execute(
-    lane: tuple[int, int],
+    channel: tuple[int, int],
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
     bounds: tuple[int | None, int | None, list[int] | None] | None = None,
@@ -238,7 +238,7 @@ def execute(
 
     try:
         first = None if initializer is None else initialize
-        me = _set_up(lane, first, (), bounds, life)
+        me = _set_up(channel, first, (), bounds, life)
     except BaseException:
         if logged:
             return
@@ -251,7 +251,7 @@ def execute(
 
 
 def _set_up(
-    lane: tuple[int, int],
+    channel: tuple[int, int],
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
     bounds: tuple[int | None, int | None, list[int] | None] | None,
@@ -259,7 +259,7 @@ def _set_up(
 ) -> _procession.PoolWorker | None:
     """Returns a worker that is ready for tasks, or None if the pool has ended meanwhile."""
     try:
-        me = _procession.PoolWorker(lane)
+        me = _procession.PoolWorker(channel)
     except FileNotFoundError:
         return None
     try:
@@ -305,13 +305,13 @@ def _report_crash(me: _procession.PoolWorker) -> None:
     me.report_crash(fd)
 
 
-def refuse(lane: tuple[int, int], error: Exception) -> None:
+def refuse(channel: tuple[int, int], error: Exception) -> None:
     """Tells a pool that its workers cannot be set up, and why.
 
     Raises:
         FileNotFoundError: The pool has ended meanwhile, and with it what it gave to them.
     """
-    _procession.PoolWorker(lane).fail(_pack(error))
+    _procession.PoolWorker(channel).fail(_pack(error))
 
 
 def _pack(error: BaseException, value: object = None) -> Any:

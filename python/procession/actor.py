@@ -481,7 +481,7 @@ class _ActorStarter(Starter):
             context, Pool.Process, self.processes, (_create, setup), bounds
         )
 
-    def make(self, lane: tuple[int, int], index: int) -> Any:
+    def make(self, channel: tuple[int, int], index: int) -> Any:
         """Returns the first process, or another one.
 
         Raises:
@@ -493,7 +493,7 @@ class _ActorStarter(Starter):
                 raise self._died()
             if self._left is not None:
                 self._left -= 1
-        process = super().make(lane, index)
+        process = super().make(channel, index)
         process.name = self.label
         # It may start processes of its own, as an executor's.
         process.daemon = False

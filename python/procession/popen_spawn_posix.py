@@ -82,8 +82,8 @@ class Popen(popen_fork.Popen):
             preparation["environment"] = process_obj._environment
         if process_obj._limits:
             preparation["limits"] = process_obj.name, process_obj._limits
-        if process_obj._pool_lane:
-            preparation["pool_lane"] = process_obj._pool_lane
+        if process_obj._pool_channel:
+            preparation["pool_channel"] = process_obj._pool_channel
         return preparation
 
     def _pack(self, process_obj: Any) -> _procession.Payload:

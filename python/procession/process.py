@@ -85,22 +85,23 @@ class BaseProcess:
     _identity: tuple[int, ...]
     _parent_pid: int | None
     _name: str
-    # Whether it does so though it is no daemon: for those whom only we know to be of no
-    # use to anybody else.
+    # Whether the process ends with its parent though it is no daemon: so does each that the
+    # package has started for itself, such as a worker.
     _ends_with_parent: bool = False
-    # What a pool has told a worker: its place, and what is in its environment besides.
+    # The place of a worker in its pool.
     _worker_index: int | None = None
-    # What a worker has made for its tasks, and by what they know it.
+    # The state that a worker has made for its tasks, behind the key by which they name it.
     _worker_state: tuple[object, Any] | None = None
+    # Variables that are added to the environment of the process.
     _environment: dict[str, str] | None = None
-    # What it may use: bytes of memory, and CPUs.
+    # The limits of the process: bytes of memory, and CPUs.
     _limits: tuple[int | None, list[int] | None] | None = None
     # Its parent as a forked child sees it, made before the fork.
     _parent_seen: _ParentProcess | None = None
     # What a forked child found in the main module, where no other process can read that.
     _found_by_name: dict[str, Any] | None = None
-    # By what a worker finds its pool.
-    _pool_lane: tuple[int, int] | None = None
+    # The handle by which a worker finds its pool.
+    _pool_channel: tuple[int, int] | None = None
 
     @staticmethod
     def _Popen(process_obj: Any) -> Popen:
@@ -198,7 +199,7 @@ class BaseProcess:
             "can only start a process object created by current process",
         )
         _registry.forget_ended()
-        # A forked child finds it done, and copies no page for it.
+        # Before the fork: done in the child, it would have the child copy pages.
         name_processes()
         # All of it or nothing, whatever a handler of a signal raises meanwhile.
         _procession.launch(self, _registry.children)
@@ -319,7 +320,7 @@ class BaseProcess:
         from ._awaiting import NOT_YET, try_until
 
         def attempt() -> object:
-            # It refuses what cannot be joined.
+            # `join` refuses a process that cannot be joined.
             self.join(0)
             return NOT_YET if self.exitcode is None else None
 
@@ -709,7 +710,7 @@ class BaseProcess:
         return self._popen
 
     def _prepare_fork(self) -> None:
-        """Makes what the forked child would else make, in pages that it has to copy."""
+        """Makes the child's view of this process: the child would copy pages to make it."""
         global _seen_by_children
         seen = _seen_by_children
         if (
@@ -723,9 +724,9 @@ class BaseProcess:
     def _see_parent(self, sentinel: int | None) -> _ParentProcess:
         return _ParentProcess(self._parent_name, self._parent_pid, sentinel)
 
-    # What follows runs in the child. It pays for each page that it writes to, with a copy;
-    # and it writes to each function, module and name that it uses, as it counts references.
-    # So it calls nothing of which is known beforehand that it has nothing to do.
+    # What follows runs in the child. A forked child copies each page that it writes to, and
+    # to use a function, a module or a name is to write to it: its references are counted. So
+    # the child calls no function of which it can tell beforehand that it has nothing to do.
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Runs the process to its end, in the child; returns its exit code."""
@@ -736,7 +737,8 @@ class BaseProcess:
     def _boot(self, parent_sentinel: int | None) -> int:
         try:
             if self._limits is not None and self._parent_seen is not None:
-                # A child that is no copy was confined before it read anything of its parent.
+                # A child that was not forked was confined before it read anything of its
+                # parent's.
                 confine(self.name, self._limits)
             self._become_current(parent_sentinel)
             relay = self._config.get("log_relay")
@@ -755,7 +757,7 @@ class BaseProcess:
         except BaseException as error:
             exitcode = 1
             if self._limits is not None:
-                # What is left may not be enough to tell of it.
+                # The memory that is left may not be enough to report the error.
                 _procession.lift_memory_limit()
             text = _outcome.leave_error(error)
             sys.stderr.write(f"Process {self.name}:\n{text}")
@@ -772,7 +774,8 @@ class BaseProcess:
         if self._start_method is not None:
             _registry.force_start_method(self._start_method)
         util._close_stdin()
-        # Kept until the after-fork functions have run: they may look at it.
+        # The parent's object is kept until the after-fork functions, which may look at it,
+        # have run.
         previous = _registry.current
         become(self, self._parent_seen or self._see_parent(parent_sentinel))
         if is_used():
@@ -791,7 +794,7 @@ class BaseProcess:
 
 
 def confine(name: str, limits: tuple[int | None, list[int] | None]) -> None:
-    """Binds this process to what it may use, as its parent has said."""
+    """Limits this process to the memory and the CPUs that its parent has named."""
     _procession.confine(f"process {name!r}", *limits)
 
 
@@ -826,7 +829,8 @@ class _ParentProcess(BaseProcess):
         """A descriptor that is readable once the parent has ended."""
         if self._sentinel is not None:
             return self._sentinel
-        # Most children never ask, and some close what they have not opened.
+        # Opened when it is first asked for: most children never ask, and some close all
+        # descriptors that they have not opened themselves.
         if self._kept is None or not self._kept.is_ours():
             self._kept = _procession.KeptFd(_procession.parent_sentinel())
         return self._kept.fileno()
@@ -848,10 +852,10 @@ class _ParentProcess(BaseProcess):
 
 
 class _MainProcess(BaseProcess):
-    """The process that nobody of the family started.
+    """The process that founds a family.
 
-    It may have been started by the standard library's package, as the workers of loky
-    are. Then it is called what it is called there, and knows the key that is known there.
+    The standard library's package may have started it, as loky does its workers. Then it has
+    the name and the key that it has there.
     """
 
     def __init__(self) -> None:
@@ -859,8 +863,8 @@ class _MainProcess(BaseProcess):
         self._parent_pid = None
         self._popen = None
         self._closed = False
-        # All descendants inherit it. "semprefix" serves clients that read it: nothing
-        # of ours has a name.
+        # All descendants inherit this. "semprefix" is there for clients that read it: no
+        # object of the package has a name.
         self._config = {
             "authkey": AuthenticationString(_theirs.authkey() or os.urandom(32)),
             "semprefix": "/mp",
@@ -885,8 +889,8 @@ class _MainProcess(BaseProcess):
 
 
 def _end_threads() -> None:
-    """Joins the threads that are no daemons, and runs what waits for that."""
-    # Most children have none: what would be done for the main thread alone costs pages.
+    """Joins the threads that are no daemons, and calls the functions that wait for that."""
+    # Most children have no such threads, and would copy pages to end the main one alone.
     module: Any = threading
     if len(module._active) > 1 or module._limbo or module._threading_atexits:
         module._shutdown()
@@ -914,7 +918,7 @@ _dangling: WeakSet[BaseProcess] = WeakSet()
 # This process as the children see it that it forks.
 _seen_by_children: _ParentProcess | None = None
 
-# It lives on in forked copies: its end would have them copy pages for nothing.
+# Forked copies keep it: they would copy pages to free it.
 _main_process = _MainProcess()
 _registry.current = _main_process
 

@@ -253,10 +253,10 @@ def _main(task: _procession.Task) -> int:
     inherited_fds = task.fds
     myself: Any = process.current_process()
     myself._inheriting = True
-    lane = limits = None
+    channel = limits = None
     try:
         preparation = task.load_preparation()
-        lane, limits = preparation.get("pool_lane"), preparation.get("limits")
+        channel, limits = preparation.get("pool_channel"), preparation.get("limits")
         prepare(preparation)
         process_obj = task.load_process()
     except BaseException as error:
@@ -264,13 +264,13 @@ def _main(task: _procession.Task) -> int:
             # What is left may not be enough to tell of it.
             _procession.lift_memory_limit()
         _outcome.leave_error(error)
-        if lane is not None and isinstance(error, Exception):
+        if channel is not None and isinstance(error, Exception):
             from . import _workers
 
             # Another worker would fail as this one has; so the tasks are told at once.
             _procession.booted()
             try:
-                _workers.refuse(lane, error)
+                _workers.refuse(channel, error)
             except FileNotFoundError:
                 return 1  # Its pool has ended, which nobody needs to be told.
         raise

@@ -1,9 +1,9 @@
-//! What an interrupt (SIGINT) does to a spare: nothing while the spare is nobody's, and
-//! what it does to any process from the moment from which it is somebody's.
+//! What an interrupt (SIGINT) does to a spare: nothing until a process has claimed the spare,
+//! and from then on what it does to any process.
 //!
-//! A handler decides that by the spare's slot, and notes what is meant for the process;
-//! once the process does what it was started for, and the signal does again what it did
-//! before, the interrupt is raised anew. README.md in this folder tells the races.
+//! A handler looks at the spare's slot for that, and notes an interrupt that is meant for the
+//! process. Once the process runs what it was started for, and the signal has its former
+//! effect again, the interrupt is raised anew. README.md in this folder tells the races.
 //!
 //! # Safety
 //! The handler runs between any two instructions, in any thread. It uses atomics and
@@ -28,14 +28,14 @@ static NOTED: AtomicBool = AtomicBool::new(false);
 /// Whether the signal does again what it did before.
 static OVER: AtomicBool = AtomicBool::new(false);
 
-/// Lets interrupts pass by this process while it is nobody's.
+/// Has interrupts pass by this process until a process has claimed it.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     before: Disposition,
 }
 
 impl Interrupts {
-    /// Lets them pass by from now on, those included that were held back so far.
+    /// Has interrupts pass by from now on, those included that were held back so far.
     ///
     /// # Errors
     /// When the kernel refuses (a sandbox).
@@ -45,14 +45,14 @@ impl Interrupts {
         Ok(Self { before })
     }
 
-    /// Lets them come again, and with them the one that was noted.
+    /// Has interrupts take effect again, and raises the one that was noted.
     ///
     /// # Errors
     /// When the kernel refuses (a sandbox).
     pub(crate) fn let_come(self) -> Result<()> {
         self.before.restore()?;
         OVER.store(true, Ordering::SeqCst);
-        // The handler may be at work in another thread: one of us raises it.
+        // The handler may be at work in another thread: one of the two threads raises it.
         if NOTED.swap(false, Ordering::SeqCst) {
             signals::raise(signals::INTERRUPT);
         }
@@ -60,19 +60,19 @@ impl Interrupts {
     }
 }
 
-/// Says which spare this process is, or is about to become by a fork.
+/// Sets the slot of the spare that this process is, or is about to become by a fork.
 pub(crate) fn begin(slot: &'static StandbySlot) {
     OVER.store(false, Ordering::SeqCst);
     NOTED.store(false, Ordering::SeqCst);
     SLOT.store(std::ptr::from_ref(slot).cast_mut(), Ordering::SeqCst);
 }
 
-/// Says that this process, a server, has forked the spare, or could not.
+/// Notes that this process, a server, has forked the spare, or could not.
 pub(crate) fn forked() {
     SLOT.store(std::ptr::null_mut(), Ordering::SeqCst);
 }
 
-/// Notes an interrupt, if the spare is somebody's.
+/// Notes an interrupt, if a process has claimed the spare.
 extern "C" fn note(_signal: i32) {
     let slot = SLOT.load(Ordering::SeqCst);
     // SAFETY: null, or a slot of the arena, which is never unmapped.

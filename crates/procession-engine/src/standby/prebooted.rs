@@ -64,7 +64,7 @@ static PREBOOTED: ForkMutex<Prebooted> = ForkMutex::new(Prebooted {
 });
 
 struct Prebooted {
-    /// What is wanted; nothing without a start since the last quiet time.
+    /// Which spares are wanted; none without a start since the last quiet time.
     demand: Option<Demand>,
     kept: Vec<PrebootedImage>,
     /// Spares that have ended or will, to be reclaimed by a thread of the program.
@@ -89,9 +89,8 @@ struct Booter {
     stop: Arc<StopWord>,
 }
 
-/// Tells a booter to end. It is told under the lock of [`PREBOOTED`], by whoever takes it out
-/// of there; so a booter that has not been told, and looks under the lock, is the one that is
-/// in there.
+/// Tells a booter to end. The thread that takes a booter out of [`PREBOOTED`] tells it so under
+/// that lock; so a booter that holds the lock and has not been told is the one in there.
 #[derive(Debug, Default)]
 struct StopWord(AtomicU32);
 

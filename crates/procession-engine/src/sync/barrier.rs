@@ -132,7 +132,7 @@ impl Barrier {
         let me = me(&self.object)?;
         let role = self.come(me)?;
         if role.is_err() {
-            self.inner.bury_leader();
+            self.inner.reclaim_leader();
         }
         Ok(role.ok())
     }
@@ -236,7 +236,7 @@ impl Barrier {
                 Woken::Interrupted => {}
                 Woken::TimedOut => {
                     if gate.status == Status::Acting {
-                        self.inner.bury_leader();
+                        self.inner.reclaim_leader();
                     }
                     if deadline.has_passed() && self.inner.gate() == gate {
                         return Err(timed_out(&self.object));
@@ -371,7 +371,7 @@ impl Follower {
         };
         let mut gate = barrier.inner.gate();
         if gate.status == Status::Acting {
-            barrier.inner.bury_leader();
+            barrier.inner.reclaim_leader();
             gate = barrier.inner.gate();
         }
         let Some(well) = barrier.inner.end_of(generation, gate) else {

@@ -217,7 +217,7 @@ impl Waiter {
                     return Ok(true);
                 }
                 Woken::TimedOut => {
-                    self.condition.waiters().bury_notified();
+                    self.condition.waiters().reclaim_notified();
                     slices.grow();
                     if deadline.has_passed() {
                         self.entry = None;

@@ -19,8 +19,8 @@ thread_local! {
 
 /// Tells whether `holder` may be taken to live; if not, the caller asks.
 pub(crate) fn seen_alive(object: &Object, holder: Stamp) -> bool {
-    let standing = object.family().member(holder).state();
-    !standing.is_past(holder) && asked_lately(object)
+    let state = object.family().member(holder).state();
+    !state.is_past(holder) && asked_lately(object)
 }
 
 /// Tells whether the system was asked about an object lately; if not, notes

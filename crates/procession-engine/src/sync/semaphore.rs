@@ -99,7 +99,7 @@ impl Semaphore {
             return Ok(true);
         }
         // Any holder may have died; what reclaim returns is there already.
-        let found = !asked_lately(&self.object) && self.inner.bury_holders(me);
+        let found = !asked_lately(&self.object) && self.inner.reclaim_holders(me);
         Ok(found && self.inner.take(me, false))
     }
 
@@ -118,7 +118,7 @@ impl Semaphore {
                 Woken::Changed => {}
                 Woken::Interrupted => return Err(interrupted(&self.object)),
                 Woken::TimedOut => {
-                    self.inner.bury_holders(me);
+                    self.inner.reclaim_holders(me);
                     if deadline.has_passed() {
                         // This thread may have been woken in this instant; a permit
                         // that it left would then wake nobody else.

@@ -300,7 +300,7 @@ impl Pool {
         let job = match job {
             Ok(job) => job,
             Err(error) => {
-                self.foregone(call, Arrival::error(py, error))?;
+                self.submit_failed(call, Arrival::error(py, error))?;
                 self.core.engine.deliver_in_background().or_raise()?;
                 return Ok((stream, None));
             }
@@ -506,7 +506,7 @@ impl Pool {
         let job = match job {
             Ok(job) => job,
             Err(error) => {
-                self.foregone(call, Arrival::error(py, error))?;
+                self.submit_failed(call, Arrival::error(py, error))?;
                 return Ok(result);
             }
         };
@@ -534,8 +534,8 @@ impl Pool {
         result.get().open(py)
     }
 
-    /// Has it told that a call failed before it became a task.
-    fn foregone(&self, call: Call, arrival: Arrival) -> PyResult<()> {
+    /// Has the pool deliver the error of a call that failed before it became a task.
+    fn submit_failed(&self, call: Call, arrival: Arrival) -> PyResult<()> {
         let py_call = FailedCall { call, arrival };
         self.core.engine.submit_source(Box::new(py_call)).or_raise()
     }

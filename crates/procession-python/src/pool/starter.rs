@@ -55,7 +55,7 @@ impl Failure {
     }
 }
 
-/// Starts workers by an object of Python: its `make` returns the process for a lane and a
+/// Starts workers by an object of Python: its `make` returns the process for a channel and a
 /// place, its `note` is told of one that has started.
 pub struct Starter {
     start: Py<PyAny>,
@@ -67,10 +67,9 @@ impl Starter {
         Self { start, failure }
     }
 
-    fn start_one(&self, py: Python<'_>, opening: WorkerSpec) -> PyResult<Py<Child>> {
+    fn start_one(&self, py: Python<'_>, spec: WorkerSpec) -> PyResult<Py<Child>> {
         let start = self.start.bind(py);
-        let process =
-            start.call_method1("make", (HandleParts::from(opening.channel), opening.index))?;
+        let process = start.call_method1("make", (HandleParts::from(spec.channel), spec.index))?;
         let child = || {
             let child = process.getattr("_popen")?.getattr("_child")?;
             Ok::<_, PyErr>(child.extract::<Py<Child>>()?)
@@ -91,9 +90,9 @@ impl Starter {
 }
 
 impl WorkerStarter for Starter {
-    fn start(&self, opening: WorkerSpec) -> Result<Box<dyn WorkerProcess>> {
+    fn start(&self, spec: WorkerSpec) -> Result<Box<dyn WorkerProcess>> {
         let started = Python::try_attach(|py| {
-            self.start_one(py, opening).map_err(|error| {
+            self.start_one(py, spec).map_err(|error| {
                 if was_interrupted(py, &error) {
                     return Error::new(
                         ErrorKind::Interrupted,

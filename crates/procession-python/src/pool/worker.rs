@@ -26,10 +26,10 @@ pub struct PoolWorker(Mutex<Option<Worker>>);
 
 #[pymethods]
 impl PoolWorker {
-    /// Joins the pool that a lane belongs to.
+    /// Joins the pool of the worker channel that a handle names.
     #[new]
-    fn new(lane: HandleParts) -> PyResult<Self> {
-        let worker = Worker::attach(lane.into()).or_raise()?;
+    fn new(channel: HandleParts) -> PyResult<Self> {
+        let worker = Worker::attach(channel.into()).or_raise()?;
         Ok(Self(Mutex::new(Some(worker))))
     }
 
@@ -100,7 +100,7 @@ impl PoolWorker {
     /// that could not be sent if that is the matter, into what can be sent.
     #[pyo3(signature = (pack, by_name_only=false))]
     fn run(&self, py: Python<'_>, pack: Py<PyAny>, by_name_only: bool) -> PyResult<()> {
-        let mut desk = WorkerLoop {
+        let mut worker_loop = WorkerLoop {
             worker: self.take()?,
             pack,
             function: None,
@@ -112,7 +112,7 @@ impl PoolWorker {
                 Reader::Anybody
             },
         };
-        match desk.work(py) {
+        match worker_loop.work(py) {
             // Not in a task: it is the end of a worker that was idle, in silence.
             Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => Ok(()),
             result => result,

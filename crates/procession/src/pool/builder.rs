@@ -361,22 +361,22 @@ struct Starter {
 impl engine::WorkerStarter for Starter {
     fn start(
         &self,
-        opening: engine::WorkerSpec,
+        spec: engine::WorkerSpec,
     ) -> procession_engine::Result<Box<dyn engine::WorkerProcess>> {
         let bounds = engine::WorkerLimits {
-            cpus: self.affinity.as_ref().map(|cpus| (cpus.0)(opening.index)),
+            cpus: self.affinity.as_ref().map(|cpus| (cpus.0)(spec.index)),
             ..self.bounds.clone()
         };
         let env = self
             .env
             .as_ref()
-            .map_or_else(Vec::new, |env| (env.0)(opening.index));
+            .map_or_else(Vec::new, |env| (env.0)(spec.index));
         environment::check(&env)?;
         let initializer = self.initializer.as_ref().map(|it| it.call.clone());
-        let setup = Setup::new(opening.channel, initializer, bounds);
+        let setup = Setup::new(spec.channel, initializer, bounds);
         let launch = Launch {
-            role: Role::Worker(opening.index),
-            name: format!("PoolWorker-{}", opening.index + 1),
+            role: Role::Worker(spec.index),
+            name: format!("PoolWorker-{}", spec.index + 1),
             daemon: true,
             method: self.method,
             default_method: start_method::start_method(),

@@ -432,7 +432,7 @@ fn read<R: DeserializeOwned>(body: &ResultBytes<'_>, what: &str) -> Result<R> {
     body.read(|bytes, source| handle::reading(source, || outcome::read(bytes, what)))
 }
 
-/// Locks what is sound after any panic: every change is one assignment.
+/// Locks data that is sound after any panic, as every change of it is one assignment.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

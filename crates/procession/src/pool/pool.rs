@@ -25,9 +25,9 @@ use crate::sync::uninterrupted;
 /// unless results are asked for that nobody waits for ([`apply_async`]).
 /// A worker that dies costs the task that it was running, which fails with
 /// `is_died`; its other tasks go to other workers, and a new one takes its
-/// place. Workers that die without having been given a task are replaced for
-/// nothing: a hundred of these in ten seconds, or a few in a row that have not
-/// even set themselves up, end the pool. A panic comes home as an error, with its backtrace if
+/// place. So is a worker that dies without having been given a task; but a
+/// hundred of these in ten seconds, or a few in a row that have not even set
+/// themselves up, end the pool. A panic comes home as an error, with its backtrace if
 /// `RUST_BACKTRACE` asks for one, and is not printed. Dropping the pool
 /// terminates it.
 ///

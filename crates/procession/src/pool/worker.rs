@@ -15,7 +15,7 @@ use crate::sync::uninterrupted;
 /// What a worker is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Setup {
-    lane: (u64, u64),
+    channel: (u64, u64),
     initializer: Option<(EntryRef, Vec<u8>)>,
     /// Bytes of private memory, bytes in RAM between tasks, processors.
     bounds: (Option<u64>, Option<u64>, Option<Vec<usize>>),
@@ -23,12 +23,12 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(
-        lane: Handle,
+        channel: Handle,
         initializer: Option<(EntryRef, Vec<u8>)>,
         bounds: WorkerLimits,
     ) -> Self {
         Self {
-            lane: (lane.offset, lane.serial),
+            channel: (channel.offset, channel.serial),
             initializer,
             bounds: (bounds.memory, bounds.resident, bounds.cpus),
         }
@@ -38,7 +38,7 @@ impl Setup {
 /// Works for the pool that `input` names, until it has no more to do.
 pub fn work(input: &[u8], name: &str) -> Result<()> {
     let setup: Setup = codec::decode(input, "a worker's set-up")?;
-    let (offset, serial) = setup.lane;
+    let (offset, serial) = setup.channel;
     let mut worker = Worker::attach(Handle { offset, serial })?;
     let (memory, resident, cpus) = setup.bounds;
     let bounds = WorkerLimits {
@@ -84,7 +84,7 @@ fn reply(worker: &mut Worker, mut outcome: Encoded) -> Result<()> {
         return Ok(worker.reply_block(0, block, len as u64)?);
     }
     if let Err(error) = worker.reply(0, &[&outcome]) {
-        // The outcome was too large for what memory is left; the reason is not.
+        // The outcome does not fit into the memory that is left; the reason does.
         worker.reply(0, &[&outcome::refuse(&error.into())])?;
     }
     Ok(())

@@ -204,9 +204,9 @@ impl<'a> Sending<'a> {
     }
 
     fn take_turn(&self, track: &'a PipeShared, deadline: Deadline) -> Result<SenderLock<'a>> {
-        let lane = track.out();
-        let turn = lane.take_turn(deadline);
-        if lane.is_broken() {
+        let direction = track.out();
+        let turn = direction.take_turn(deadline);
+        if direction.is_broken() {
             // So that the receiver finds an end of the stream, at whatever point it
             // waits.
             let _ = io::stop_sending(self.fd);

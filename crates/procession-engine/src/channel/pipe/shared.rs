@@ -81,7 +81,7 @@ pub enum SendWait {
 #[repr(C)]
 pub(crate) struct PipeLayout {
     /// What the end of that number sends into.
-    lanes: [Direction; 2],
+    directions: [Direction; 2],
 }
 
 /// One direction.
@@ -162,11 +162,11 @@ impl PipeShared {
     }
 
     pub(crate) fn out(&self) -> &Direction {
-        &self.object.body().lanes[self.side]
+        &self.object.body().directions[self.side]
     }
 
     pub(crate) fn incoming(&self) -> &Direction {
-        &self.object.body().lanes[1 - self.side]
+        &self.object.body().directions[1 - self.side]
     }
 
     /// Waits until there is a flight for `len` bytes; tells whether there is,
@@ -177,29 +177,29 @@ impl PipeShared {
         fd: BorrowedFd<'_>,
         deadline: Deadline,
     ) -> Result<bool> {
-        let (lane, family) = (self.out(), family()?);
+        let (direction, family) = (self.out(), family()?);
         loop {
-            if lane.has_flight(len) {
+            if direction.has_flight(len) {
                 return Ok(true);
             }
             if is_hung_up(fd)? {
                 return Ok(false);
             }
-            let ticket = lane.space.register();
-            if lane.has_flight(len) {
-                lane.space.leave(ticket);
+            let ticket = direction.space.register();
+            if direction.has_flight(len) {
+                direction.space.leave(ticket);
                 return Ok(true);
             }
             let waiting = BlockedOn::on(&self.object, family.me());
-            let suspect = || lane.has_suspect(family);
-            let look = || lane.has_flight(len) || is_hung_up(fd).unwrap_or(true) || suspect();
-            let parked = lane.space.park(ticket, deadline, look);
+            let suspect = || direction.has_suspect(family);
+            let look = || direction.has_flight(len) || is_hung_up(fd).unwrap_or(true) || suspect();
+            let parked = direction.space.park(ticket, deadline, look);
             drop(waiting);
             match parked {
                 // A sender that is killed after it noted its block, and before it sent
                 // the note of it, leaves a flight that never arrives: no sender waits
                 // for that one.
-                Parked::Look if !lane.has_flight(len) && suspect() => return Ok(false),
+                Parked::Look if !direction.has_flight(len) && suspect() => return Ok(false),
                 Parked::Look => {}
                 Parked::TimedOut => return Err(too_late()),
                 Parked::Interrupted => return Err(interrupted()),
@@ -213,8 +213,8 @@ impl PipeShared {
     /// Returns what this process waits by to send, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
-        let lanes = &self.object.body().lanes;
-        AwaitFd::of(&self.object, &lanes[self.side].awaiting)
+        let directions = &self.object.body().directions;
+        AwaitFd::of(&self.object, &directions[self.side].awaiting)
     }
 
     /// Returns what to poll until it is worth another try to send; `None` when it is now, or
@@ -223,10 +223,10 @@ impl PipeShared {
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait in this way.
     pub fn arm(&self, fd: &AwaitFd, wait: SendWait) -> Result<Option<Armed>> {
-        let lane = self.out();
+        let direction = self.out();
         match wait {
-            SendWait::Turn => fd.arm(|| lane.expect_turn()),
-            SendWait::Flight(len) => fd.arm(|| lane.has_flight(len)),
+            SendWait::Turn => fd.arm(|| direction.expect_turn()),
+            SendWait::Flight(len) => fd.arm(|| direction.has_flight(len)),
             SendWait::Room => Ok(None),
         }
     }
@@ -465,13 +465,13 @@ impl SenderLock<'_> {
 
 impl Drop for SenderLock<'_> {
     fn drop(&mut self) {
-        let lane = self.0;
-        if !lane.is_broken() {
-            lane.cut.store(WHOLE, Ordering::Release);
+        let direction = self.0;
+        if !direction.is_broken() {
+            direction.cut.store(WHOLE, Ordering::Release);
         }
-        if lane.sender.swap(0, Ordering::Release) & WAITERS != 0 {
-            futex_wake(&lane.sender, u32::MAX);
-            lane.tell();
+        if direction.sender.swap(0, Ordering::Release) & WAITERS != 0 {
+            futex_wake(&direction.sender, u32::MAX);
+            direction.tell();
         }
     }
 }
@@ -481,23 +481,23 @@ unsafe impl SharedBody for PipeLayout {
     const KIND: ObjectKind = ObjectKind::Pipe;
 
     fn recover(view: BodyView<'_, Self>, dead: Stamp) {
-        for lane in &view.body().lanes {
-            lane.release_dead(dead);
-            lane.forget(view.family(), dead);
-            lane.awaiting.forget_and_ring(view.family(), dead);
+        for direction in &view.body().directions {
+            direction.release_dead(dead);
+            direction.forget(view.family(), dead);
+            direction.awaiting.forget_and_ring(view.family(), dead);
         }
     }
 
     fn destroy(view: BodyView<'_, Self>) {
-        for lane in &view.body().lanes {
-            for flight in lane.taken_once() {
+        for direction in &view.body().directions {
+            for flight in direction.taken_once() {
                 // The block becomes ours first, then its note is forgotten, then it is freed:
                 // see `UndoRecord`.
                 let block = Block::claim(flight.block.load(Ordering::Acquire), Stamp::NOBODY);
                 flight.block.store(0, Ordering::Release);
                 drop(block);
             }
-            lane.awaiting.destroy(view.family());
+            direction.awaiting.destroy(view.family());
         }
     }
 }

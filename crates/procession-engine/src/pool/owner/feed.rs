@@ -3,8 +3,8 @@
 //! To ask for an input may take long, and its type may not be one that crosses threads. So no
 //! leader makes these tasks. The thread that has the inputs puts tasks into a
 //! [`Feed`], a small buffer; the pool takes them from there, by a [`Source`], as workers need
-//! them. If workers wait for a task when it is put, it goes to one of them at once, whoever
-//! leads, and if nobody does.
+//! them. A task that is put while workers wait for one goes to one of them at once, whether or
+//! not any thread leads.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,11 +25,11 @@ use procession_sys::wait::time::Deadline;
 /// How many tasks are in the buffer at the most.
 const MOST: usize = 1024;
 
-/// How many bytes of tasks are, the last one not counted.
+/// How many bytes of tasks are in the buffer at the most, the last task not counted.
 const MOST_BYTES: usize = 1 << 20;
 
-/// How long whoever makes tasks does without reading replies: workers may need more, or have
-/// died.
+/// How long a thread that makes tasks goes on without reading replies: meanwhile workers may
+/// need more tasks, or have died.
 const ROUND: Duration = Duration::from_micros(200);
 
 /// With so many tasks in the buffer the clock is only looked at once in as many puts.
@@ -37,8 +37,8 @@ const UNTIMED: usize = 8;
 
 /// The call whose tasks a feed has.
 pub trait FedCall: Send + Sync + 'static {
-    /// Tells whether no more tasks are to run after so many before results were fetched;
-    /// whoever fetches them then calls
+    /// Tells whether no more than so many tasks are to be made until results are fetched; the
+    /// thread that fetches them then calls
     /// [`resume_sources`](crate::pool::Pool::resume_sources).
     fn is_full(&self, _tasks: usize) -> bool {
         false

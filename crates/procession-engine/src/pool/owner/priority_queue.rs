@@ -10,7 +10,7 @@ const USUAL: i32 = 0;
 /// Entries by priority, and those of one priority in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct PriorityQueue<E> {
-    /// None but that of `USUAL` is empty.
+    /// Only the line of `USUAL` may be empty.
     lines: BTreeMap<Reverse<i32>, VecDeque<E>>,
 }
 

@@ -184,8 +184,8 @@ impl<T> PoolState<T> {
         self.is_quiet() && !self.has_retiring()
     }
 
-    /// Returns how many workers could have something to do: with a source that is asked again,
-    /// one more than have.
+    /// Returns how many workers could have something to do: one for each task without an
+    /// outcome, and one more if a source may have tasks.
     pub(crate) fn demand(&self) -> usize {
         let has_source = matches!(self.queue.front(), Some((_, QueueEntry::Source(_))));
         self.outstanding.tasks + usize::from(has_source || self.polled_sources > 0)

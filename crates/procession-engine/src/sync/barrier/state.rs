@@ -252,7 +252,7 @@ impl<'a> BarrierState<'a> {
     }
 
     /// Reclaims the leader if it has died, which breaks the barrier.
-    pub(crate) fn bury_leader(&self) {
+    pub(crate) fn reclaim_leader(&self) {
         let leader = self.leader();
         let family = self.family;
         if family.is_dead(leader) {

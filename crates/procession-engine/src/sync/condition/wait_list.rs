@@ -152,7 +152,7 @@ impl<'a> WaitList<'a> {
 
     /// Reclaims waiters that were notified and died before they noticed; that passes
     /// their notifications on.
-    pub(crate) fn bury_notified(&self) {
+    pub(crate) fn reclaim_notified(&self) {
         for entry in self.entries() {
             let word = entry.word.load(Ordering::Acquire);
             let owner = owner_of(word);

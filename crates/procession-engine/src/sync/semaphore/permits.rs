@@ -72,7 +72,7 @@ impl<'a> Permits<'a> {
     }
 
     /// Reclaims holders that have died; tells whether there were any.
-    pub(crate) fn bury_holders(&self, me: Stamp) -> bool {
+    pub(crate) fn reclaim_holders(&self, me: Stamp) -> bool {
         let mut any = false;
         for holder in self.table.holding() {
             if holder != me && self.family.is_dead(holder) {
