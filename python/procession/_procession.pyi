@@ -995,7 +995,6 @@ class Pool:
             its `note` is told of one that has started.
         size: The number of workers.
         tasks_per_worker: After how many tasks a worker is replaced.
-        memory_limit: What workers are confined to, for the text of errors.
         errors: Makes the error of a task that has no reply; it is given "died",
             "cancelled" or "ended", and the error as it would be.
         most: The number of workers that `grow` may lead to.
@@ -1010,7 +1009,6 @@ class Pool:
         start: Any,
         size: int,
         tasks_per_worker: int | None = None,
-        memory_limit: int | None = None,
         errors: Callable[[str, Any], BaseException] | None = None,
         most: int | None = None,
         by_name_only: bool = False,

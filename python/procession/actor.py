@@ -396,9 +396,7 @@ class _Home:
         self._pid = os.getpid()
         self._is_stopped = False
         self.start = _ActorStarter(context, label, setup, restarts, bounds)
-        self._engine = _procession.Pool(
-            self.start, 1, None, bounds.memory_limit, self.start.error_of
-        )
+        self._engine = _procession.Pool(self.start, 1, errors=self.start.error_of)
         self._terminate = util.Finalize(self, self._engine.terminate, exitpriority=15)
         try:
             self._engine.start()

@@ -321,7 +321,6 @@ class _Workers:
             start,
             size,
             max_tasks,
-            bounds.memory_limit,
             _error_of,
             most,
             idle_timeout=life.idle_timeout,

@@ -325,7 +325,6 @@ class Pool:
             start,
             self._processes,
             self._maxtasksperchild,
-            self._bounds.memory_limit,
             by_name_only=self._by_name_only,
             idle_timeout=self._life.idle_timeout,
             setup_limit=self._life.setup_limit,

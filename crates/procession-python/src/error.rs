@@ -151,11 +151,14 @@ pub fn worker_died(death: &Death, task: String) -> PyErr {
     raise(&WORKER_DIED, ERRORS, "WorkerDied", args)
 }
 
-/// Returns the error of a task that its worker died of, for lack of memory.
-pub fn starved_to_death(death: &Death, task: String, limit: u64) -> PyErr {
-    let message = format!(
-        "{task} needed more memory than the {limit} bytes that its worker may have: {death}"
-    );
+/// Returns the error of a task that needed more memory than its worker may have, which may
+/// have died of that.
+pub fn memory_limit_exceeded(task: String, limit: u64, death: Option<&Death>) -> PyErr {
+    let mut message =
+        format!("{task} needed more memory than the {limit} bytes that its worker may have");
+    if let Some(death) = death {
+        let _ = write!(message, ": {death}");
+    }
     raise(
         &STARVED,
         ERRORS,
@@ -164,17 +167,8 @@ pub fn starved_to_death(death: &Death, task: String, limit: u64) -> PyErr {
     )
 }
 
-/// Returns the error of a task that was refused memory, with the text of its
-/// traceback as the cause.
-pub fn memory_limit_exceeded(py: Python<'_>, task: String, limit: u64, text: String) -> PyErr {
-    let message =
-        format!("{task} needed more memory than the {limit} bytes that its worker may have");
-    let error = raise(
-        &STARVED,
-        ERRORS,
-        "MemoryLimitExceeded",
-        (message, task, limit),
-    );
+/// Makes the text of a traceback of another process the cause of an error.
+pub fn with_remote_cause(py: Python<'_>, error: PyErr, text: &str) -> PyErr {
     let text = format!("\n\"\"\"\n{text}\"\"\"");
     let cause = raise(&REMOTE_TRACEBACK, ERRORS, "RemoteTraceback", (text,));
     error.set_cause(py, Some(cause));

@@ -141,7 +141,8 @@ impl Worker {
     /// processors do not exist.
     pub fn confine(&mut self, limits: WorkerLimits) -> Result<()> {
         limits.apply("a worker")?;
-        if limits.memory.is_some() {
+        if let Some(limit) = limits.memory {
+            self.channel.memory_limit.store(limit, Ordering::Relaxed);
             self.channel.report_out_of_memory()?;
         }
         self.limits = limits;

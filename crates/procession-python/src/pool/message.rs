@@ -19,7 +19,8 @@ pub const VALUE: u8 = 0;
 /// The code of a reply that holds an error, as `_outcome` packs it.
 pub const ERROR: u8 = 1;
 
-/// The code of a reply of a task that was refused memory, packed like an error.
+/// The code of a reply of a task that was refused memory: the text of its traceback, and how
+/// many bytes its worker may have.
 pub const STARVED: u8 = 2;
 
 /// From this length on bytes are copied without the GIL.

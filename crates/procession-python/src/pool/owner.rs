@@ -43,8 +43,8 @@ impl Pool {
     /// Makes a pool that has no workers yet; `start` makes their processes.
     #[new]
     #[pyo3(signature = (
-        start, size, tasks_per_worker=None, memory_limit=None, errors=None, most=None,
-        by_name_only=false, idle_timeout=None, setup_limit=None
+        start, size, tasks_per_worker=None, errors=None, most=None, by_name_only=false,
+        idle_timeout=None, setup_limit=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "they are those of a pool")]
     fn new(
@@ -52,7 +52,6 @@ impl Pool {
         start: Py<PyAny>,
         size: usize,
         tasks_per_worker: Option<u64>,
-        memory_limit: Option<u64>,
         errors: Option<Py<PyAny>>,
         most: Option<usize>,
         by_name_only: bool,
@@ -73,10 +72,7 @@ impl Pool {
         };
         let failure = Failure::default();
         let starter = Box::new(Starter::new(start, failure.clone()));
-        let sink = Deliver {
-            memory_limit,
-            errors,
-        };
+        let sink = Deliver { errors };
         let engine = engine::Pool::without_workers(config, sink, starter).or_raise()?;
         Ok(Self {
             core: Arc::new(Core { engine }),

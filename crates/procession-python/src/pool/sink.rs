@@ -15,8 +15,6 @@ use crate::pool::result::ApplyResult;
 
 /// Hands each outcome to the result that waits for it.
 pub struct Deliver {
-    /// How many bytes of memory a worker may have, for the text of errors.
-    pub memory_limit: Option<u64>,
     /// Makes the errors of tasks that have no reply into those that the user is to get; it
     /// is given the name of the [`Loss`] and the error.
     pub errors: Option<Py<PyAny>>,
@@ -49,14 +47,8 @@ impl Sink for Deliver {
                         code: message::STARVED,
                         body,
                         ..
-                    } => self.starved(py, body, &token),
+                    } => starved(py, body, &token),
                     Ending::Reply { code, body, .. } => open(py, code, body),
-                    Ending::Died(death) if death.starved => {
-                        let task = token.call.name(py, token.index);
-                        let limit = self.memory_limit.unwrap_or_default();
-                        let error = || error::starved_to_death(&death, task.clone(), limit);
-                        Arrival::made(py, error)
-                    }
                     ending => failure(py, ending, &token),
                 };
                 token.call.arrive(py, token.index, arrival);
@@ -65,18 +57,15 @@ impl Sink for Deliver {
     }
 }
 
-impl Deliver {
-    /// Says that a task was refused memory in a worker that lives.
-    fn starved(&self, py: Python<'_>, body: ResultBytes<'_>, token: &Token) -> Arrival {
-        let text = load(py, body).and_then(|packed| packed.get_item(3)?.extract::<String>());
-        let task = token.call.name(py, token.index);
-        let limit = self.memory_limit.unwrap_or_default();
-        match text {
-            Ok(text) => Arrival::made(py, || {
-                error::memory_limit_exceeded(py, task.clone(), limit, text.clone())
-            }),
-            Err(error) => Arrival::error(py, error),
-        }
+/// Says that a task was refused memory in a worker that lives.
+fn starved(py: Python<'_>, body: ResultBytes<'_>, token: &Token) -> Arrival {
+    let task = token.call.name(py, token.index);
+    match load(py, body).and_then(|told| told.extract::<(String, u64)>()) {
+        Ok((text, limit)) => Arrival::made(py, || {
+            let error = error::memory_limit_exceeded(task.clone(), limit, None);
+            error::with_remote_cause(py, error, &text)
+        }),
+        Err(error) => Arrival::error(py, error),
     }
 }
 
@@ -141,9 +130,14 @@ fn open(py: Python<'_>, code: u8, body: ResultBytes<'_>) -> Arrival {
 fn failure(py: Python<'_>, ending: Ending<'_>, token: &Token) -> Arrival {
     let task = || token.call.name(py, token.index);
     match ending {
-        Ending::Died(death) => Arrival {
-            loss: Some(Loss::Died),
-            ..Arrival::made(py, || error::worker_died(&death, task()))
+        Ending::Died(death) => match death.memory_limit {
+            Some(limit) => Arrival::made(py, || {
+                error::memory_limit_exceeded(task(), limit, Some(&death))
+            }),
+            None => Arrival {
+                loss: Some(Loss::Died),
+                ..Arrival::made(py, || error::worker_died(&death, task()))
+            },
         },
         Ending::TimedOut(overrun) => Arrival::made(py, || error::task_timeout(overrun, task())),
         Ending::Cancelled => Arrival::cancelled(py, &task()),

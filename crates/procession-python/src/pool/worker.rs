@@ -331,12 +331,13 @@ impl WorkerLoop {
         self.worker.memory_limit().is_some() && error.is_instance_of::<PyMemoryError>(py)
     }
 
-    /// Tells that the task was refused memory; what it has goes with the error.
+    /// Tells that the task was refused memory; the text of the error's traceback goes with it.
     fn starved(&mut self, py: Python<'_>, error: PyErr) -> PyResult<()> {
         let pack = self.pack.bind(py);
         let report = |worker: &mut Worker| {
             let packed = pack.call1((error.into_value(py), py.None()))?;
-            let pickled = Pickled::lending(&packed)?;
+            let told = (packed.get_item(3)?, worker.memory_limit()).into_pyobject(py)?;
+            let pickled = Pickled::lending(&told)?;
             send(py, worker, message::STARVED, pickled)
         };
         self.worker.with_memory(report).or_raise()?

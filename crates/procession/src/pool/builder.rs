@@ -311,7 +311,6 @@ impl PoolBuilder {
             affinity: self.affinity,
             env: self.env,
         };
-        let memory_limit = starter.bounds.memory;
         let size = self.workers.unwrap_or_else(|| cpu_count().get());
         let config = engine::Config {
             tasks_per_worker: self.tasks_per_worker,
@@ -323,8 +322,7 @@ impl PoolBuilder {
             ..engine::Config::new(size)
         };
         program::check()?;
-        let sink = Deliver { memory_limit };
-        let pool = engine::Pool::new(config, sink, Box::new(starter))?;
+        let pool = engine::Pool::new(config, Deliver, Box::new(starter))?;
         Ok(Pool::of(pool, self.terms))
     }
 }

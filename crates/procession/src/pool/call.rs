@@ -15,10 +15,7 @@ use crate::outcome::{self, ItemOutcome};
 
 /// Hands each outcome to the call that waits for it.
 #[derive(Debug)]
-pub struct Deliver {
-    /// How many bytes of memory a worker may have.
-    pub memory_limit: Option<u64>,
-}
+pub struct Deliver;
 
 /// How many inputs of a call make a task.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +129,7 @@ impl Sink for Deliver {
             match ending {
                 Ending::Reply { body, .. } => token.collect(Ok(&body)),
                 ending => {
-                    let failure = self.failure(ending, token.call.what());
+                    let failure = failure(ending, token.call.what());
                     token.collect(Err(failure));
                 }
             }
@@ -140,36 +137,32 @@ impl Sink for Deliver {
     }
 }
 
-impl Deliver {
-    /// Says why there is no reply.
-    fn failure(&self, ending: Ending<'_>, what: &str) -> Error {
-        match ending {
-            Ending::Died(death) => Error::died(Death {
-                process: "of the pool".to_owned(),
-                pid: death.pid,
-                code: death.status.map_or(UNKNOWN, |status| status.code()),
-                doing: Some(what.to_owned()),
-                tries: death.deaths,
-                memory_limit: self.memory_limit.filter(|_| death.starved),
-            }),
-            Ending::TimedOut(overrun) => Error::overrun(Overrun {
-                what: what.to_owned(),
-                pid: overrun.pid,
-                limit: overrun.limit,
-            }),
-            Ending::Cancelled => Error::cancelled(what),
-            Ending::Lost(error) => error.into(),
-            Ending::Ended(end) => match &*end {
-                // What an initializer's failure says is an outcome like any other.
-                PoolEnd::Initializer(bytes) => {
-                    outcome::read::<()>(bytes, "an initializer's failure")
-                        .err()
-                        .unwrap_or_else(|| Error::closed("a worker's initializer failed"))
-                }
-                end => Error::closed(end.to_string()),
-            },
-            Ending::Reply { .. } => Error::closed("the reply was not read"),
-        }
+/// Says why there is no reply.
+fn failure(ending: Ending<'_>, what: &str) -> Error {
+    match ending {
+        Ending::Died(death) => Error::died(Death {
+            process: "of the pool".to_owned(),
+            pid: death.pid,
+            code: death.status.map_or(UNKNOWN, |status| status.code()),
+            doing: Some(what.to_owned()),
+            tries: death.deaths,
+            memory_limit: death.memory_limit,
+        }),
+        Ending::TimedOut(overrun) => Error::overrun(Overrun {
+            what: what.to_owned(),
+            pid: overrun.pid,
+            limit: overrun.limit,
+        }),
+        Ending::Cancelled => Error::cancelled(what),
+        Ending::Lost(error) => error.into(),
+        Ending::Ended(end) => match &*end {
+            // What an initializer's failure says is an outcome like any other.
+            PoolEnd::Initializer(bytes) => outcome::read::<()>(bytes, "an initializer's failure")
+                .err()
+                .unwrap_or_else(|| Error::closed("a worker's initializer failed")),
+            end => Error::closed(end.to_string()),
+        },
+        Ending::Reply { .. } => Error::closed("the reply was not read"),
     }
 }
 

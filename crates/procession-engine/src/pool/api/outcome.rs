@@ -102,8 +102,8 @@ pub struct Death {
     pub status: Option<ExitStatus>,
     /// How many workers have died in the task, this one included.
     pub deaths: u32,
-    /// It died because it was refused more memory than it may have.
-    pub starved: bool,
+    /// How many bytes of private memory it might have, if it died because it was refused more.
+    pub memory_limit: Option<u64>,
     /// What its runtime wrote when it crashed, if that is how it ended and the face has
     /// asked for it.
     pub crash: Option<Arc<str>>,

@@ -85,7 +85,7 @@ impl<T> PoolState<T> {
             let DeadWorker { slot, lost, .. } = self.dead_workers.swap_remove(at);
             let pid = slot.process.pid();
             let was_wasted = !slot.took_any() && slot.life != WorkerState::Retiring;
-            let starved = slot.channel.starved.load(Ordering::Relaxed) != 0;
+            let memory_limit = slot.channel.exceeded_limit();
             let has_crashed = status.is_some_and(|status| status.signal().is_some());
             let crash = match has_crashed && !lost.is_empty() {
                 true => slot.channel.crash_text().map(Arc::from),
@@ -96,7 +96,7 @@ impl<T> PoolState<T> {
                     pid,
                     status,
                     deaths: task.deaths,
-                    starved,
+                    memory_limit,
                     crash: crash.clone(),
                 };
                 outbox.died(task.token, death);

@@ -62,6 +62,8 @@ pub struct ChannelHeader {
     crash_length: AtomicU32,
     /// How far the claim of a task's block got, see `README.md`, "Blocks of tasks".
     pub claim: AtomicU64,
+    /// How many bytes of private memory the worker may have; 0 for any number.
+    pub memory_limit: AtomicU64,
 }
 
 #[cfg(not(loom))]
@@ -150,6 +152,14 @@ impl WorkerChannel {
         unsafe { crash_stack::leave_in(region, number) }
     }
 
+    /// Returns the memory limit that the worker, which is dead, has died of, if it did.
+    #[must_use]
+    pub fn exceeded_limit(&self) -> Option<u64> {
+        // Relaxed: both were written before the death that the caller knows of.
+        let starved = self.starved.load(Ordering::Relaxed) != 0;
+        starved.then(|| self.memory_limit.load(Ordering::Relaxed))
+    }
+
     /// Returns the text that the worker, which is dead, has left when it crashed.
     pub fn crash_text(&self) -> Option<String> {
         let length = u64::from(self.crash_length.load(Ordering::Acquire)).min(CRASH_BYTES);
@@ -175,6 +185,7 @@ impl WorkerChannel {
         self.task_clock.reset();
         self.claim.store(0, Ordering::Relaxed);
         self.starved.store(0, Ordering::Relaxed);
+        self.memory_limit.store(0, Ordering::Relaxed);
         self.crash_length.store(0, Ordering::Relaxed);
         self.reply_queue.reset();
         self.task_queue.reset();
