@@ -838,6 +838,9 @@ class ApplyResult(Generic[_R]):
         pool: Any,
         callback: Callable[[_R], object] | None,
         error_callback: Callable[[BaseException], object] | None,
+        *,
+        owner: Any = None,
+        listener: Any = None,
     ) -> Self: ...
     def ready(self) -> bool:
         """Returns whether the result is there."""
@@ -891,7 +894,14 @@ class ApplyResult(Generic[_R]):
         """
     def _notify(self, waker: Callable[[], object]) -> bool:
         """Has a function called when the result is there; False if it is there."""
-    def _set(self, i: int, obj: tuple[bool, Any]) -> None: ...
+    def _set(
+        self,
+        i: int,
+        obj: tuple[bool, Any],
+        *,
+        of_task: bool = True,
+        told: bool = True,
+    ) -> None: ...
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     @property
     def _job(self) -> int: ...
@@ -916,6 +926,9 @@ class MapResult(ApplyResult[list[_R]]):
         callback: Callable[[list[_R]], object] | None,
         error_callback: Callable[[BaseException], object] | None,
         progress: Any = None,
+        *,
+        owner: Any = None,
+        on_error: str = "continue",
     ) -> Self: ...
     @property
     def _number_left(self) -> int: ...
@@ -926,7 +939,16 @@ class MapResult(ApplyResult[list[_R]]):
 class IMapIterator(Generic[_R]):
     """Results one by one, in the order of the inputs."""
 
-    def __new__(cls, pool: Any, progress: Any = None) -> Self: ...
+    def __new__(
+        cls,
+        pool: Any,
+        progress: Any = None,
+        *,
+        owner: Any = None,
+        on_error: str = "continue",
+        chunksize: int = 1,
+        workers: int | None = None,
+    ) -> Self: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> _R: ...
     def next(self, timeout: float | None = None) -> _R:
@@ -970,8 +992,23 @@ class IMapIterator(Generic[_R]):
         """
     def _notify(self, waker: Callable[[], object] | None = None) -> bool:
         """Has a function called when `next` does not wait; False if it does not now."""
-    def _set(self, i: int, obj: tuple[bool, Any]) -> None: ...
+    def _set(
+        self, i: int, obj: tuple[bool, Any], *, of_task: bool = True, size: int = 0
+    ) -> None: ...
     def _set_length(self, length: int) -> None: ...
+    def _set_last(self, index: int, count: int) -> None:
+        """Says that the task at a place has fewer inputs than others: it is the last."""
+    def _is_full(self, tasks: int) -> bool:
+        """Returns whether no more tasks are to be made for now, after so many.
+
+        The owner is told by `resume` when that changes.
+        """
+    def _is_cancelled(self) -> bool:
+        """Returns whether tasks that were not made yet are not wanted."""
+    def _set_cancelled(self) -> None:
+        """Says that the tasks that were not made yet are not wanted."""
+    def _make_all(self) -> None:
+        """Has all tasks made, however many results there are."""
     @property
     def _job(self) -> int: ...
     @property

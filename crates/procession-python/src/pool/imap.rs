@@ -19,7 +19,7 @@ use crate::pool::gc_guard::GcGuard;
 use crate::pool::place::Place;
 use crate::pool::places::repeated;
 use crate::pool::progress;
-use crate::pool::result::{generic_alias, next_job};
+use crate::pool::result::{cache_of, foreign, generic_alias, next_job};
 use crate::pool::signal::Signal;
 use crate::pool::terms::OnError;
 
@@ -36,7 +36,7 @@ use crate::pool::terms::OnError;
 ///     1
 #[pyclass(frozen, subclass, weakref, dict, module = "procession.pool")]
 pub struct IMapIterator {
-    /// Absent where threads bring the results, not processes.
+    /// Absent where threads bring the results, which cannot be cancelled.
     core: Option<Arc<dyn Driver>>,
     job: u64,
     made: GcGuard,
@@ -311,13 +311,31 @@ impl IMapIterator {
 
 #[pymethods]
 impl IMapIterator {
-    /// Makes an iterator over results that threads bring.
+    /// Makes an iterator over results that threads bring. With an owner it can be cancelled:
+    /// that is asked to. `workers` bounds what is ahead of the results that were fetched.
     #[new]
-    #[pyo3(signature = (pool, progress=None))]
-    fn py_new(pool: &Bound<'_, PyAny>, progress: Option<Py<PyAny>>) -> PyResult<Self> {
-        let cache = pool.getattr("_cache")?.cast_into::<PyDict>()?;
-        let results = ResultStream::new(ResultOrder::OfTasks, None);
-        Ok(Self::new(None, pool, &cache, progress, results))
+    #[pyo3(signature = (
+        pool, progress=None, *, owner=None, on_error="continue", chunksize=1, workers=None
+    ))]
+    fn py_new(
+        pool: &Bound<'_, PyAny>,
+        progress: Option<Py<PyAny>>,
+        owner: Option<Py<PyAny>>,
+        on_error: &str,
+        chunksize: usize,
+        workers: Option<usize>,
+    ) -> PyResult<Self> {
+        let cache = cache_of(pool, owner.as_ref())?;
+        let limits = workers.map(|workers| StreamLimits::new(workers, chunksize));
+        let results = ResultStream::new(ResultOrder::OfTasks, limits);
+        let core = owner.map(foreign);
+        let this = Self::new(core, pool, &cache, progress, results);
+        {
+            let mut state = this.state();
+            state.chunk = chunksize;
+            state.on_error = OnError::new(on_error);
+        }
+        Ok(this)
     }
 
     #[classmethod]
@@ -527,17 +545,44 @@ impl IMapIterator {
         }
     }
 
-    fn _set(slf: &Bound<'_, Self>, i: usize, obj: (bool, Py<PyAny>)) {
+    #[pyo3(signature = (i, obj, *, of_task=true, size=0))]
+    fn _set(slf: &Bound<'_, Self>, i: usize, obj: (bool, Py<PyAny>), of_task: bool, size: usize) {
         let (success, object) = obj;
         let arrival = Arrival {
             success,
             object,
             told: true,
-            size: 0,
+            size,
             loss: None,
-            of_task: true,
+            of_task,
         };
         Self::arrive(slf, i, arrival);
+    }
+
+    /// Says that the task at a place has fewer inputs than others: it is the last.
+    fn _set_last(&self, index: usize, count: usize) {
+        self.set_last(index, count);
+    }
+
+    /// Returns whether no more tasks are to be made for now, after so many; the owner is
+    /// told by `resume` when that changes.
+    fn _is_full(&self, tasks: usize) -> bool {
+        self.is_full(tasks)
+    }
+
+    /// Returns whether tasks that were not made yet are not wanted.
+    fn _is_cancelled(&self) -> bool {
+        self.is_cancelled()
+    }
+
+    /// Says that the tasks that were not made yet are not wanted.
+    fn _set_cancelled(&self) {
+        self.set_cancelled();
+    }
+
+    /// Has all tasks made, however many results there are.
+    fn _make_all(&self) -> PyResult<()> {
+        self.make_all()
     }
 
     fn _set_length(slf: &Bound<'_, Self>, length: usize) {
@@ -564,13 +609,20 @@ impl IMapIterator {
 impl IMapUnorderedIterator {
     /// Makes an iterator over results that threads bring.
     #[new]
-    #[pyo3(signature = (pool, progress=None))]
+    #[pyo3(signature = (
+        pool, progress=None, *, owner=None, on_error="continue", chunksize=1, workers=None
+    ))]
     fn py_new(
         pool: &Bound<'_, PyAny>,
         progress: Option<Py<PyAny>>,
+        owner: Option<Py<PyAny>>,
+        on_error: &str,
+        chunksize: usize,
+        workers: Option<usize>,
     ) -> PyResult<PyClassInitializer<Self>> {
-        let base = IMapIterator::py_new(pool, progress)?;
-        base.state().results = ResultStream::new(ResultOrder::OfArrivals, None);
+        let base = IMapIterator::py_new(pool, progress, owner, on_error, chunksize, workers)?;
+        let limits = workers.map(|workers| StreamLimits::new(workers, chunksize));
+        base.state().results = ResultStream::new(ResultOrder::OfArrivals, limits);
         Ok(PyClassInitializer::from(base).add_subclass(Self))
     }
 }

@@ -3,7 +3,7 @@
 //! `core` drives the engine's pool while Python waits, as its results ask it to
 //! (`driver`); `sink` makes Python objects of what comes home (`arrival`) and hands
 //! them to `result` and `imap`, which the user holds. What Python raises meanwhile
-//! is put off (`callback`).
+//! is put off (`callback`). `foreign` stands for a pool whose tasks run elsewhere.
 //! `source` and `feeder` make tasks as workers need them: the one of inputs that
 //! are at hand, the other of an iterator that may block; `terms` is what a call says of its
 //! tasks. `worker` is the other side, where `soft_timeout` interrupts what runs too long.
@@ -12,6 +12,7 @@ mod arrival;
 mod callback;
 mod core;
 mod driver;
+mod foreign;
 mod gc_guard;
 mod map;
 mod message;

@@ -19,6 +19,7 @@ use crate::interrupt::let_interrupt_come;
 use crate::pool::arrival::Arrival;
 use crate::pool::callback::{is_waiting, put_off, uninterrupted, wake_all};
 use crate::pool::driver::Driver;
+use crate::pool::foreign::Foreign;
 use crate::pool::gc_guard::GcGuard;
 use crate::pool::map::{Counted, Map};
 use crate::pool::place::Place;
@@ -39,7 +40,7 @@ use crate::pool::terms::OnError;
 ///     True False False
 #[pyclass(frozen, subclass, weakref, dict, module = "procession.pool")]
 pub struct ApplyResult {
-    /// Absent where threads bring the result, not processes.
+    /// Absent where threads bring the result, which cannot be cancelled.
     core: Option<Arc<dyn Driver>>,
     job: u64,
     made: GcGuard,
@@ -427,23 +428,27 @@ pub fn next_job() -> u64 {
 
 #[pymethods]
 impl ApplyResult {
-    /// Makes a result that threads bring.
+    /// Makes a result that threads bring. With an owner it can be cancelled: that is asked
+    /// to; a listener is told of it as the future of an executor is.
     #[new]
-    #[pyo3(signature = (pool, callback, error_callback))]
+    #[pyo3(signature = (pool, callback, error_callback, *, owner=None, listener=None))]
     fn py_new(
         pool: &Bound<'_, PyAny>,
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
+        owner: Option<Py<PyAny>>,
+        listener: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let cache = pool.getattr("_cache")?.cast_into::<PyDict>()?;
+        let cache = cache_of(pool, owner.as_ref())?;
         let callbacks = Callbacks {
             function: None,
             success: callback,
             error: error_callback,
-            listener: None,
+            listener,
             progress: None,
         };
-        Ok(Self::new(None, pool, &cache, callbacks, None))
+        let core = owner.map(foreign);
+        Ok(Self::new(core, pool, &cache, callbacks, None))
     }
 
     /// An error that was raised knows the frame that holds its result.
@@ -674,15 +679,16 @@ impl ApplyResult {
         value.map_or(Ok(false), |value| error::is_cancelled(value.bind(py)))
     }
 
-    fn _set(slf: &Bound<'_, Self>, i: usize, obj: (bool, Py<PyAny>)) {
+    #[pyo3(signature = (i, obj, *, of_task=true, told=true))]
+    fn _set(slf: &Bound<'_, Self>, i: usize, obj: (bool, Py<PyAny>), of_task: bool, told: bool) {
         let (success, object) = obj;
         let arrival = Arrival {
             success,
             object,
-            told: true,
+            told,
             size: 0,
             loss: None,
-            of_task: true,
+            of_task,
         };
         Self::arrive(slf, i, arrival);
     }
@@ -725,7 +731,11 @@ impl ApplyResult {
 impl MapResult {
     /// Makes the result of a map that threads bring.
     #[new]
-    #[pyo3(signature = (pool, chunksize, length, callback, error_callback, progress=None))]
+    #[pyo3(signature = (
+        pool, chunksize, length, callback, error_callback, progress=None, *, owner=None,
+        on_error="continue"
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are those of a map")]
     fn py_new(
         pool: &Bound<'_, PyAny>,
         chunksize: usize,
@@ -733,10 +743,13 @@ impl MapResult {
         callback: Option<Py<PyAny>>,
         error_callback: Option<Py<PyAny>>,
         progress: Option<Py<PyAny>>,
+        owner: Option<Py<PyAny>>,
+        on_error: &str,
     ) -> PyResult<PyClassInitializer<Self>> {
         let py = pool.py();
-        let mut base = ApplyResult::py_new(pool, callback, error_callback)?;
-        let map = Map::new(length, chunksize);
+        let mut base = ApplyResult::py_new(pool, callback, error_callback, owner, None)?;
+        let mut map = Map::new(length, chunksize);
+        map.on_error = OnError::new(on_error);
         let left = map.left;
         let places = places(py, length)?;
         base.is_shown = progress.is_some();
@@ -760,6 +773,23 @@ impl MapResult {
         let state = slf.as_super().get().state();
         state.map.as_ref().map_or(0, |map| map.chunk)
     }
+}
+
+/// Returns where the results of a pool are kept while they are on their way.
+pub fn cache_of<'py>(
+    pool: &Bound<'py, PyAny>,
+    owner: Option<&Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let cache = match owner {
+        Some(owner) => owner.bind(pool.py()).getattr("cache")?,
+        None => pool.getattr("_cache")?,
+    };
+    Ok(cache.cast_into::<PyDict>()?)
+}
+
+/// Returns the object that brings results as they know their pool.
+pub fn foreign(owner: Py<PyAny>) -> Arc<dyn Driver> {
+    Arc::new(Foreign::new(owner))
 }
 
 /// Returns what a class is with a type for its parameter: `ApplyResult[int]`.

@@ -33,6 +33,17 @@ pub enum OnError {
     Collect,
 }
 
+impl OnError {
+    /// Reads the word that Python has for it.
+    pub fn new(word: &str) -> Self {
+        match word {
+            "stop" => Self::Stop,
+            "collect" => Self::Collect,
+            _ => Self::Continue,
+        }
+    }
+}
+
 impl Terms {
     /// Reads what Python gives.
     pub fn new(parts: TermsParts) -> PyResult<Self> {
@@ -46,11 +57,7 @@ impl Terms {
                 priority,
             },
             soft_timeout: soft_timeout.map(duration).transpose()?,
-            on_error: match on_error.as_str() {
-                "stop" => OnError::Stop,
-                "collect" => OnError::Collect,
-                _ => OnError::Continue,
-            },
+            on_error: OnError::new(&on_error),
         })
     }
 }

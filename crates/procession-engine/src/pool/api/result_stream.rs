@@ -35,7 +35,7 @@ pub struct StreamLimits {
 impl StreamLimits {
     /// Returns the limits for a pool of `workers` and tasks of `inputs` each.
     #[must_use]
-    pub(crate) fn new(workers: usize, inputs: usize) -> Self {
+    pub fn new(workers: usize, inputs: usize) -> Self {
         let least = 2 * workers.max(1);
         Self {
             least,
