@@ -21,7 +21,7 @@ import types
 from importlib.machinery import BuiltinImporter, SourceFileLoader
 from typing import Any, NoReturn
 
-from procession import __version__, install
+from procession import __version__, context, install
 
 USAGE = """\
 usage: python -m procession SCRIPT [ARG...]
@@ -39,7 +39,9 @@ Runs a Python program in which `multiprocessing` is procession, in its children 
   -c COMMAND     the text of a program, as for `python -c`
   -              standard input, or at a terminal a prompt
   -h, --help     show this and end
-  -V, --version  show the version of procession and end"""
+  -V, --version  show the version of procession and end
+
+PROCESSION_CONTEXT=URL has the pools of the program run on a cluster."""
 
 
 def main(args: list[str]) -> None:
@@ -165,6 +167,12 @@ def run_path(path: str, argv: list[str]) -> None:
 def _enter(argv: list[str], first_path: str) -> types.ModuleType:
     """Gives the program its arguments, its path and an empty `__main__`."""
     install()
+    url = os.environ.get("PROCESSION_CONTEXT")
+    if url:
+        try:
+            context._default_context._settle(url)
+        except (ConnectionError, ImportError, ValueError) as error:
+            _fail(f"PROCESSION_CONTEXT={url}: {error}")
     sys.argv = argv
     if not sys.flags.safe_path:
         # It was put there for `-m procession`.

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["dumps", "explain_call", "explain_inputs", "explain_start", "write"]
+__all__ = [
+    "WHAT_TO_DO",
+    "dumps",
+    "explain_call",
+    "explain_inputs",
+    "explain_start",
+    "pickler_by_value",
+    "write",
+]
 
 # The protocol of messages.
 _PROTOCOL = 5
@@ -38,7 +46,7 @@ _PROTOCOL = 5
 # nor in one: as ever, they are refused, unless their own class can pickle them.
 _NOT_IN_FUNCTIONS = {"TextIOWrapper", "memoryview", "Logger", "RootLogger"}
 
-_WHAT_TO_DO = (
+WHAT_TO_DO = (
     "Functions and classes that other processes cannot import cross by value where"
     " cloudpickle is installed: pip install 'procession[cloudpickle]'. Without it, define"
     " them at the top of a module."
@@ -67,11 +75,11 @@ def write(
     Raises:
         PicklingError: Plain pickling has named what its reader will not find.
     """
-    made = _pickler_by_value()
+    made = pickler_by_value()
     if made is None:
         if refusal is not None:
             if _is_of_a_name(refusal):
-                refusal.add_note(_WHAT_TO_DO)
+                refusal.add_note(WHAT_TO_DO)
         elif reader != "anybody":
             # Any process may get a message, also this one, which has the object.
             _Seeker(io.BytesIO(), _PROTOCOL).seek(obj, reader)
@@ -115,6 +123,8 @@ def _is_found(obj: Any, reader: str) -> bool | None:
     Returns:
         None if some do and some do not, or if there is nobody yet.
     """
+    if reader == "node":
+        return False  # Another machine has another main module.
     if reduction.main_has_file():
         return True
     if reader == "child":
@@ -176,12 +186,12 @@ class _Seeker(Pickler):
             error = PicklingError(
                 f"Can't pickle {obj!r}: {_why_lost(obj, self.reader)}"
             )
-            error.add_note(_WHAT_TO_DO)
+            error.add_note(WHAT_TO_DO)
             raise error
         return NotImplemented
 
 
-def _pickler_by_value() -> Any:
+def pickler_by_value() -> Any:
     """Returns the class of picklers that write functions and classes by value, or None."""
     global _made
     if _made is None:

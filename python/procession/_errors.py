@@ -151,6 +151,8 @@ class WorkerDied(ProcessError):
         stack: Where a worker of a pool was when it crashed, by SIGSEGV, SIGFPE, SIGABRT,
             SIGBUS or SIGILL: the text that `faulthandler` writes of all threads. None of
             other deaths, and where the program has `faulthandler` write elsewhere.
+        node: The name of the node that it was on, in a pool whose workers are on others
+            than this; otherwise None.
 
     Example:
         >>> import os
@@ -176,14 +178,16 @@ class WorkerDied(ProcessError):
         task: str | None = None,
         tries: int = 1,
         stack: str | None = None,
+        node: str | None = None,
     ) -> None:
-        super().__init__(message, pid, exitcode, task, tries, stack)
+        super().__init__(message, pid, exitcode, task, tries, stack, node)
         self.pid = pid
         self.exitcode = exitcode
         self.signal = signal_name(exitcode)
         self.task = task
         self.tries = tries
         self.stack = stack
+        self.node = node
         if stack is not None:
             self.add_note(f"Process {pid} crashed here:\n{stack}")
 

@@ -161,6 +161,9 @@ class LifeOptions:
             if threads_per_worker is None
             else dict.fromkeys(THREAD_VARIABLES, str(threads_per_worker))
         )
+        self.threads = threads_per_worker
+        if worker_exit is not None and getattr(context, "_pool_engine", None):
+            raise ValueError("a pool whose workers are elsewhere has no worker_exit")
         self.state = None if worker_state is None else WorkerState()
         self.exit_results = None if worker_exit is None else ExitResults(context)
         threads = threads_per_worker
@@ -251,8 +254,9 @@ class ExitResults:
 
 def name_of(function: Callable[..., Any]) -> str:
     """Returns the name of a function, for people."""
-    name = getattr(function, "__qualname__", None)
+    name: str | None = getattr(function, "__qualname__", None)
     if name is None:
         # A partial, or an object that can be called.
         return f"a {type(function).__module__}.{type(function).__qualname__}"
-    return f"{function.__module__}.{name}"
+    module = getattr(function, "__module__", None)
+    return name if module is None else f"{module}.{name}"

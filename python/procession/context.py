@@ -116,6 +116,9 @@ class BaseContext:
     _name: ClassVar[str]
     Process: ClassVar[type[process.BaseProcess]]
 
+    # Returns what runs the tasks of a pool, where that are not processes of this machine.
+    _pool_engine: ClassVar[Any] = None
+
     current_process = staticmethod(process.current_process)
     parent_process = staticmethod(process.parent_process)
     active_children = staticmethod(process.active_children)
@@ -642,11 +645,14 @@ class BaseContext:
         """Returns the context of a start method, as in `multiprocessing`.
 
         Args:
-            method: "fork", "spawn" or "forkserver"; None for this context. The default
-                context returns the context that is set, and cannot be set afterwards.
+            method: "fork", "spawn" or "forkserver", or the URL of a cluster, such as
+                "loopback://4", whose nodes run the tasks of pools; None for this context.
+                The default context returns the context that is set, and cannot be set
+                afterwards.
 
         Raises:
-            ValueError: There is no such start method.
+            ValueError: There is no such start method, or no such engine.
+            EngineUnavailable: There is no such cluster.
 
         Example:
             >>> import procession
@@ -657,10 +663,14 @@ class BaseContext:
         """
         if method is None:
             return self._own()
-        try:
-            context = _concrete_contexts[method]
-        except KeyError:
-            raise ValueError(f"cannot find context for {method!r}") from None
+        context = _concrete_contexts.get(method)
+        if context is None:
+            # Programs that stay on this machine never import it.
+            from .distributed import context_of
+
+            context = context_of(method)
+        if context is None:
+            raise ValueError(f"cannot find context for {method!r}")
         context._check_available()
         return context
 
@@ -802,6 +812,12 @@ class DefaultContext(BaseContext):
     def __init__(self, context: BaseContext | None = None) -> None:
         self._default_context = context or _of_this_interpreter()
         self._actual_context: BaseContext | None = None
+        self._is_settled = False
+
+    def _settle(self, method: str) -> None:
+        """Sets the context, whatever the program says of start methods."""
+        self._actual_context = self.get_context(method)
+        self._is_settled = True
 
     def _own(self) -> BaseContext:
         if self._actual_context is None:
@@ -821,6 +837,9 @@ class DefaultContext(BaseContext):
             >>> procession.get_start_method()
             'forkserver'
         """
+        if self._is_settled:
+            self.get_context(method)  # Which refuses what is none.
+            return
         if self._actual_context is not None and not force:
             raise RuntimeError("context has already been set")
         if method is None and force:

@@ -313,11 +313,37 @@ class _Workers:
         self.pid = os.getpid()
         self.processes: list[Any] = []
         self.caller = Caller()
+        if context._pool_engine is not None:
+            self.engine: Any = context._pool_engine(
+                most, setup, max_tasks, bounds, life, _error_of
+            )
+        else:
+            self.engine = self._of_processes(
+                context, most, max_tasks, setup, bounds, life
+            )
+        self._terminate = util.Finalize(self, self.engine.terminate, exitpriority=15)
+        try:
+            self.engine.start()
+        except BaseException:
+            self.terminate()
+            raise
+        _alive.add(self)
+
+    def _of_processes(
+        self,
+        context: BaseContext,
+        most: int,
+        max_tasks: int | None,
+        setup: tuple[Callable[..., object] | None, Iterable[Any]],
+        bounds: Bounds,
+        life: LifeOptions,
+    ) -> _procession.Pool:
+        """Returns what runs the tasks in processes of this machine."""
         start = Starter(context, Pool.Process, self.processes, setup, bounds, True)
         # A fork copies locks that other threads hold: so all workers are forked at the
         # beginning.
         size = most if context.get_start_method() == "fork" else 1
-        self.engine = _procession.Pool(
+        return _procession.Pool(
             start,
             size,
             max_tasks,
@@ -326,13 +352,6 @@ class _Workers:
             idle_timeout=life.idle_timeout,
             setup_limit=life.setup_limit,
         )
-        self._terminate = util.Finalize(self, self.engine.terminate, exitpriority=15)
-        try:
-            self.engine.start()
-        except BaseException:
-            self.terminate()
-            raise
-        _alive.add(self)
 
     def close(self) -> None:
         """Takes no more tasks; the workers end when they have done what they have."""
@@ -458,11 +477,8 @@ class ProcessPoolExecutor(_base.Executor):
         initializer_timeout: float | None = None,
         threads_per_worker: int | None = None,
     ) -> None:
-        if max_workers is None:
-            max_workers = _procession.usable_cpus()
-        elif max_workers <= 0:
+        if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
-        self._max_workers = max_workers
         if mp_context is None:
             mp_context = get_context("spawn" if max_tasks_per_child else None)
         elif not isinstance(mp_context, BaseContext):
@@ -471,6 +487,9 @@ class ProcessPoolExecutor(_base.Executor):
                 "procession.get_context() returns one"
             )
         self._mp_context: BaseContext = mp_context
+        if max_workers is None and mp_context._pool_engine is not None:
+            max_workers = mp_context.cpu_count()
+        self._max_workers: int = max_workers or _procession.usable_cpus()
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._setup = initializer, initargs

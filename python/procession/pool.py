@@ -240,7 +240,10 @@ class Pool:
     ) -> None:
         self._pool: list[Any] = []
         self._ctx: Any = context or get_context()
-        if processes is None:
+        engine_of = getattr(self._ctx, "_pool_engine", None)
+        if processes is None and engine_of is not None:
+            processes = self._ctx.cpu_count()
+        elif processes is None:
             processes = _procession.usable_cpus()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
@@ -312,6 +315,18 @@ class Pool:
                 raise ValueError("a pool with queues of its own has no pickler")
             self._setup_queues()
             return Queued(self)
+        engine_of = getattr(self._ctx, "_pool_engine", None)
+        if engine_of is not None:
+            if self._relay is not None:
+                raise ValueError("a pool whose workers are elsewhere has no log_relay")
+            return engine_of(
+                self._processes,
+                (self._initializer, self._initargs),
+                self._maxtasksperchild,
+                self._bounds,
+                self._life,
+                by_name_only=self._by_name_only,
+            )
         start = Starter(
             self._ctx,
             self.Process,
@@ -1094,6 +1109,8 @@ class ThreadPool(Pool):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
     ) -> None:
+        if processes is None:
+            processes = _procession.usable_cpus()  # The threads are here.
         Pool.__init__(self, processes, initializer, initargs)
 
     def _make_engine(self) -> Threads:

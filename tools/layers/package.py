@@ -26,6 +26,7 @@ WRAPPERS = {
     "actor",
     "connection",
     "context",
+    "distributed.coordinator",
     "forkserver",
     "futures",
     "heap",
@@ -44,13 +45,19 @@ WRAPPERS = {
 # The modules that may touch the standard library's multiprocessing: they put procession in its place.
 INSTALLERS = {"_install", "__main__"}
 
+# What runs pools on other machines, and the modules that may import it: those for tests of it at their top, `context` where
+# it is asked for a cluster. A program that stays on its machine does not import it.
+DISTRIBUTED = "procession.distributed"
+TESTS = {"testing"}
+ASKED_FOR_CLUSTERS = {"context"}
+
 
 def check(tree: Tree) -> Iterator[Fault]:
     for path in tree.python:
         if not path.is_relative_to(tree.root / PACKAGE) or path.suffix == ".pyi":
             continue
         module = ".".join(path.relative_to(tree.root / PACKAGE).with_suffix("").parts)
-        for line, imported in _imports(path, tree.root / "python"):
+        for line, imported, at_top in _imports(path, tree.root / "python"):
             if _is(imported, "procession._procession") and module not in WRAPPERS:
                 yield Fault(
                     tree.name(path),
@@ -65,30 +72,52 @@ def check(tree: Tree) -> Iterator[Fault]:
                     f"{module} imports the standard library's {imported}",
                     f"only {', '.join(sorted(INSTALLERS))} may; procession stands on its own",
                 )
+            if _is(imported, DISTRIBUTED) and not _may_be_distributed(module, at_top):
+                yield Fault(
+                    tree.name(path),
+                    line,
+                    f"{module} imports {imported}",
+                    "what is local knows nothing of other machines; only context looks there, when it is asked for a cluster",
+                )
+
+
+def _may_be_distributed(module: str, at_top: bool) -> bool:
+    if module in ASKED_FOR_CLUSTERS:
+        return not at_top
+    return module in TESTS or module.partition(".")[0] == "distributed"
 
 
 def _is(imported: str, module: str) -> bool:
     return imported == module or imported.startswith(f"{module}.")
 
 
-def _imports(path: Path, base: Path) -> Iterator[tuple[int, str]]:
-    """Yields the absolute name of everything that a file imports, with its line."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def _imports(path: Path, base: Path) -> Iterator[tuple[int, str, bool]]:
+    """Yields the absolute name of everything that a file imports, with its line, and whether it does so at its top."""
+    tree = ast.parse(path.read_text())
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    inner = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, functions)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        at_top = id(node) not in inner
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, alias.name
+                yield node.lineno, alias.name, at_top
         elif isinstance(node, ast.ImportFrom):
             parents = path.relative_to(base).parts[: -node.level] if node.level else ()
             module = ".".join([*parents, *([node.module] if node.module else [])])
             for alias in node.names:
-                yield node.lineno, f"{module}.{alias.name}"
+                yield node.lineno, f"{module}.{alias.name}", at_top
         elif isinstance(node, ast.Call) and node.args:
             name = (
                 node.args[0].value if isinstance(node.args[0], ast.Constant) else None
             )
             importer = _name(node.func) in ("import_module", "__import__")
             if importer and isinstance(name, str):
-                yield node.lineno, name
+                yield node.lineno, name, at_top
 
 
 def _name(function: ast.expr) -> str:

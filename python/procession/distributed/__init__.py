@@ -1,0 +1,30 @@
+"""Pools whose workers are on other machines.
+
+`procession.get_context("loopback://4")` returns the context of a cluster: its `Pool`, and
+an executor that is made with it, run their tasks on the nodes of that. The engine places an
+agent on each node and carries bytes to it; in the agent a pool of that machine runs the
+tasks. docs/distributed.md tells what holds, and how to run it.
+
+Nothing else of the package imports this one: a program that stays on its machine does not
+pay for it.
+"""
+
+from __future__ import annotations
+
+from ._errors import EngineMismatch, EngineUnavailable, NodeLost
+from .backend import AgentLink, Answer, Backend, Place, TaskEnvelope
+from .context import context_of
+from .node import NodeAgent
+
+__all__ = [
+    "AgentLink",
+    "Answer",
+    "Backend",
+    "EngineMismatch",
+    "EngineUnavailable",
+    "NodeAgent",
+    "NodeLost",
+    "Place",
+    "TaskEnvelope",
+    "context_of",
+]

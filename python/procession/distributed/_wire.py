@@ -1,0 +1,78 @@
+"""Envelopes and answers as bytes: one pickle of plain values, and large parts beside it.
+
+An engine gets opaque bytes; some walk through what they are given item by item.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+from .backend import Answer, TaskEnvelope
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from .backend import Parts
+
+__all__ = ["pack", "pack_tasks", "size_of", "unpack_answers", "unpack_tasks"]
+
+# Parts of fewer bytes are copied into the pickle.
+_BESIDE = 1 << 16
+
+
+def pack(items: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Returns answers as the parts of a message."""
+    rows = [
+        (number, outcome, _carried(body), seconds)
+        for number, outcome, body, seconds in items
+    ]
+    return _parts(rows)
+
+
+def pack_tasks(envelopes: Iterable[TaskEnvelope]) -> list[Any]:
+    """Returns envelopes as the parts of a message."""
+    rows = [
+        (
+            each.task,
+            each.nonce,
+            each.job,
+            None if each.job_body is None else _carried(each.job_body),
+            each.label,
+            each.terms,
+            _carried(each.body),
+        )
+        for each in envelopes
+    ]
+    return _parts(rows)
+
+
+def unpack_answers(parts: Sequence[Any]) -> list[Answer]:
+    """Returns the answers of a message."""
+    return [Answer(*row) for row in pickle.loads(parts[0], buffers=parts[1:])]
+
+
+def unpack_tasks(parts: Sequence[Any]) -> list[TaskEnvelope]:
+    """Returns the envelopes of a message."""
+    return [TaskEnvelope(*row) for row in pickle.loads(parts[0], buffers=parts[1:])]
+
+
+def size_of(parts: Parts) -> int:
+    """Returns how many bytes they are."""
+    return sum(memoryview(part).nbytes for part in parts)
+
+
+def _parts(rows: list[Any]) -> list[Any]:
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(rows, protocol=5, buffer_callback=buffers.append)
+    return [data, *(buffer.raw() for buffer in buffers)]
+
+
+def _carried(parts: Parts) -> list[Any]:
+    return [
+        bytes(part)
+        if memoryview(part).nbytes < _BESIDE
+        else pickle.PickleBuffer(memoryview(part))
+        for part in parts
+    ]

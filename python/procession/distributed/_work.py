@@ -1,0 +1,112 @@
+"""What runs in the workers of a node: the tasks, and what is done before the first of them."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from .. import _chunks, _install, _registry, _workers
+from . import _pickling
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .backend import Parts
+
+__all__ = ["Task", "initialize"]
+
+# How many calls' functions a worker keeps.
+_MOST_JOBS = 32
+
+# The functions of the latest calls, by the agent's nonce and the number of the call.
+_jobs: OrderedDict[tuple[int, int], Any] = OrderedDict()
+
+
+class Task:
+    """Runs one task. Errors of the pool call it by its label.
+
+    Args:
+        label: What it is, for people.
+    """
+
+    def __init__(self, label: str) -> None:
+        # By these the pool names what it runs.
+        self.__qualname__ = label
+        self.__module__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Task, (self.__qualname__,)
+
+    def __call__(
+        self, key: tuple[int, int] | None, job: Any, body: Parts
+    ) -> tuple[float, bool, list[Any]]:
+        """Returns how long the task took, whether it has a value, and that or the error."""
+        began = time.perf_counter()
+        try:
+            value = _call(_job(key, job), body)
+        except MemoryError:
+            raise  # The pool knows whether that is its limit.
+        except Exception as error:
+            packed = _workers._pack(_without_our_frames(error))
+            return time.perf_counter() - began, False, _pickling.dumps(packed)
+        seconds = time.perf_counter() - began
+        try:
+            return seconds, True, _pickling.dumps(value)
+        except MemoryError:
+            raise
+        except Exception as error:
+            return seconds, False, _pickling.dumps(_workers._pack(error, value))
+
+
+def _job(key: tuple[int, int] | None, job: Any) -> Any:
+    """Returns the function of a call, and how its tasks are to be run."""
+    if key is None:
+        return None
+    known = _jobs.get(key)
+    if known is None:
+        parts = getattr(job, "value", job)
+        known = _jobs[key] = _pickling.loads(parts)
+        while len(_jobs) > _MOST_JOBS:
+            _jobs.popitem(last=False)
+    return known
+
+
+def _call(job: Any, body: Parts) -> Any:
+    if job is None:
+        function, args, kwds = _pickling.loads(body)
+        return function(*args, **kwds)
+    function, is_chunk, star, collects = job
+    inputs = _pickling.loads(body)
+    if not is_chunk:
+        return function(*inputs) if star else function(inputs)
+    if collects:
+        return _chunks.collect(function, inputs, star, _workers._pack)
+    if star:
+        return _chunks.starmapstar((function, inputs))
+    return _chunks.mapstar((function, inputs))
+
+
+def _without_our_frames(error: BaseException) -> BaseException:
+    """Returns an error whose traceback begins with what was called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return error.with_traceback(trace or error.__traceback__)
+
+
+def initialize(installed: bool, setup: Parts) -> None:
+    """Sets a worker up: calls the initializer, and makes the state.
+
+    Args:
+        installed: Whether `multiprocessing` is to mean procession.
+        setup: The pickled initializer, its arguments, what makes the state, and its key.
+    """
+    if installed:
+        _install.install()
+    initializer, initargs, make_state, key = _pickling.loads(setup)
+    if initializer is not None:
+        initializer(*initargs)
+    if make_state is not None:
+        me: Any = _registry.current
+        me._worker_state = key, make_state()

@@ -1,0 +1,261 @@
+"""The context of a cluster: pools and executors of it run on other nodes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import urllib.parse
+
+from .. import process
+from ..context import BaseContext
+from . import _pickling
+from ._errors import EngineMismatch, EngineUnavailable, NodeLost
+from .coordinator import Coordinator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, NoReturn
+
+    from .._worker_life import LifeOptions
+    from .._workers import Bounds
+    from .backend import Backend
+
+__all__ = ["ClusterContext", "context_of"]
+
+_GROUP = "procession.backends"
+
+# Those of this package, which is there also where it was not installed.
+_OURS = {
+    "dask": "procession.distributed.dask:Dask",
+    "loopback": "procession.distributed.loopback:Loopback",
+}
+
+# Seconds after which an agent that hears nothing of its client ends.
+_LEASE = 30.0
+
+_contexts: dict[str, ClusterContext] = {}
+
+
+def context_of(url: str) -> ClusterContext | None:
+    """Returns the context of a cluster, or None if there is no engine of that name.
+
+    Args:
+        url: Where it is: "loopback://4", or the name of an engine alone.
+
+    Raises:
+        EngineUnavailable: No cluster is there.
+        ValueError: The engine does not know what the URL says.
+
+    Example:
+        >>> from procession.distributed import context_of
+        >>> context = context_of("loopback://2?slots=3")
+        >>> context.get_start_method(), context.cpu_count()
+        ('loopback://2?slots=3', 6)
+        >>> context_of("nonesuch://1") is None
+        True
+    """
+    known = _contexts.get(url)
+    if known is not None:
+        return known
+    make = _backend_of(urllib.parse.urlsplit(url).scheme or url)
+    if make is None:
+        return None
+    backend = make()
+    backend.open(url)
+    return _contexts.setdefault(url, ClusterContext(url, backend))
+
+
+def _backend_of(name: str) -> Callable[[], Backend] | None:
+    found = [*importlib.metadata.entry_points(group=_GROUP, name=name)]
+    if not found and name in _OURS:
+        found = [importlib.metadata.EntryPoint(name, _OURS[name], _GROUP)]
+    return found[0].load() if found else None
+
+
+class ClusterProcess(process.BaseProcess):
+    """Refuses to start: there are no single processes on other nodes."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> NoReturn:
+        raise NotImplementedError(
+            "a context of a cluster starts no single processes: use its Pool, or "
+            "get_context('spawn').Process for a process of this machine"
+        )
+
+
+class ClusterContext(BaseContext):
+    """The functions of the package for one cluster: `Pool`, and what refuses to be there.
+
+    Args:
+        url: Where the cluster is.
+        backend: The engine, which is attached to it.
+
+    Example:
+        >>> import procession
+        >>> context = procession.get_context("loopback://2")
+        >>> with context.Pool() as pool:
+        ...     print(pool.map(len, ["one", "three"]))
+        [3, 5]
+    """
+
+    EngineMismatch = EngineMismatch
+    EngineUnavailable = EngineUnavailable
+    NodeLost = NodeLost
+
+    _name: str  # type: ignore[misc]
+    Process = ClusterProcess
+
+    def __init__(self, url: str, backend: Backend) -> None:
+        self._name = url
+        self._backend = backend
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)
+        self._lease = _seconds(url, "lease", query.get("lease", [str(_LEASE)])[-1])
+        self._start_method = query.get("start_method", [None])[-1]
+
+    def cpu_count(self) -> int:
+        """Returns how many workers there is room for on all nodes."""
+        return sum(place.slots for place in self._backend.places())
+
+    def _pool_engine(
+        self,
+        workers: int,
+        setup: tuple[Callable[..., object] | None, Iterable[Any]],
+        max_tasks: int | None,
+        bounds: Bounds,
+        life: LifeOptions,
+        errors: Callable[[str, Any], Any] | None = None,
+        by_name_only: bool = False,
+    ) -> Coordinator:
+        """Returns what runs the tasks of a pool of this context."""
+        env: Any = bounds._env
+        for name, is_given in (
+            ("affinity", bounds._affinity is not None),
+            ("env that is a function", callable(env)),
+            ("pickler of its own", by_name_only),
+        ):
+            if is_given:
+                raise ValueError(f"a pool on {self._name} has no {name}")
+        options: dict[str, Any] = {
+            "maxtasksperchild": max_tasks,
+            "memory_limit": bounds.memory_limit,
+            "max_memory_per_worker": bounds._resident,
+            "env": None if env is None else dict(env),
+            "idle_timeout": life.idle_timeout,
+            "threads_per_worker": life.threads,
+        }
+        first: Any = None
+        modules: list[str] = []
+        make_state = None if life.of_worker is None else life.of_worker.make_state
+        if setup[0] is not None or make_state is not None:
+            key = None if life.state is None else life.state.key
+            begin = setup[0], tuple(setup[1]), make_state, key
+            first, modules = _pickling.dumps(begin), _pickling.module_names(begin)
+            if life.setup_limit is not None:
+                options["initializer_timeout"] = life.setup_limit[0]
+        given = {name: value for name, value in options.items() if value is not None}
+        agents = {
+            "setup": first,
+            "modules": modules,
+            "options": given,
+            "start_method": self._start_method or "forkserver",
+        }
+        return Coordinator(self._backend, workers, self._lease, agents, errors)
+
+    if not TYPE_CHECKING:
+
+        def Pipe(self, duplex: bool = True) -> NoReturn:
+            """Refuses: a pipe is of one machine."""
+            self._refuse("Pipe", "connection.Listener and Client")
+
+        def RawValue(self, typecode_or_type: Any, *args: Any) -> NoReturn:
+            """Refuses: shared memory is of one machine."""
+            self._refuse("RawValue", _RETURN)
+
+        def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> NoReturn:
+            """Refuses: shared memory is of one machine."""
+            self._refuse("RawArray", _RETURN)
+
+        def Value(
+            self, typecode_or_type: Any, *args: Any, lock: Any = True
+        ) -> NoReturn:
+            """Refuses: shared memory is of one machine."""
+            self._refuse("Value", _RETURN)
+
+        def Array(
+            self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True
+        ) -> NoReturn:
+            """Refuses: shared memory is of one machine."""
+            self._refuse("Array", _RETURN)
+
+        def Lock(self) -> NoReturn:
+            """Refuses: a lock is of one machine."""
+            self._refuse("Lock", _RETURN)
+
+        def RLock(self) -> NoReturn:
+            """Refuses: a lock is of one machine."""
+            self._refuse("RLock", _RETURN)
+
+        def Condition(self, lock: Any = None) -> NoReturn:
+            """Refuses: a condition is of one machine."""
+            self._refuse("Condition", _RETURN)
+
+        def Semaphore(self, value: int = 1) -> NoReturn:
+            """Refuses: a semaphore is of one machine."""
+            self._refuse("Semaphore", _RETURN)
+
+        def BoundedSemaphore(self, value: int = 1) -> NoReturn:
+            """Refuses: a semaphore is of one machine."""
+            self._refuse("BoundedSemaphore", _RETURN)
+
+        def Event(self) -> NoReturn:
+            """Refuses: an event is of one machine."""
+            self._refuse("Event", _RETURN)
+
+        def Barrier(
+            self, parties: int, action: Any = None, timeout: float | None = None
+        ) -> NoReturn:
+            """Refuses: a barrier is of one machine."""
+            self._refuse("Barrier", _RETURN)
+
+        def Queue(self, maxsize: int = 0) -> NoReturn:
+            """Refuses: a queue is of one machine."""
+            self._refuse(
+                "Queue", "imap_unordered of a pool, which brings results as they come"
+            )
+
+        def JoinableQueue(self, maxsize: int = 0) -> NoReturn:
+            """Refuses: a queue is of one machine."""
+            self._refuse("JoinableQueue", "imap_unordered of a pool")
+
+        def SimpleQueue(self) -> NoReturn:
+            """Refuses: a queue is of one machine."""
+            self._refuse("SimpleQueue", "imap_unordered of a pool")
+
+        def Manager(self) -> NoReturn:
+            """Refuses: the server of a manager is of one machine."""
+            self._refuse(
+                "Manager", "a manager with a TCP address, which tasks connect to"
+            )
+
+        def Actor(self, *args: Any, **kwargs: Any) -> NoReturn:
+            """Refuses: an actor is of one machine."""
+            self._refuse("Actor", "a pool with a worker_state")
+
+    def _refuse(self, what: str, instead: str) -> NoReturn:
+        raise NotImplementedError(
+            f"{self._name} has no {what}: use {instead}, or get_context('spawn').{what} "
+            "for this machine alone"
+        )
+
+
+_RETURN = "what tasks are given and return"
+
+
+def _seconds(url: str, name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{url}: {name} must be more than 0 seconds, not {text!r}")
+    return seconds
