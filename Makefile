@@ -32,7 +32,7 @@ NO_GIL = env $$($(BIN)/python -c 'import sysconfig; print("PYTHON_GIL=0" * bool(
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS),--seconds $(SECONDS))
 
-.PHONY: help demo test test-rust test-python check compat newer conformance chaos short-chaos interrupts soak steps free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat newer distributed conformance chaos short-chaos interrupts soak steps free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -130,6 +130,12 @@ free-threaded: ## check that the Python module compiles for interpreters without
 loom: ## try the interleavings of what processes agree by
 	@tools/need cargo
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package procession-shm --package procession-engine --release --lib --target-dir $(TARGET)/loom loom
+
+distributed: $(VENV)/.module ## run the tests of pools on other machines on engines from the registries: dask
+	$(BIN)/python -m venv $(TARGET)/engines
+	$(TARGET)/engines/bin/python -m pip install --quiet distributed cloudpickle pytest pytest-timeout
+	$(TARGET)/engines/bin/python -m pip list | grep -i -E '^(dask|distributed|cloudpickle) '
+	PYTHONPATH=python $(TARGET)/engines/bin/python -m pytest tests/engines
 
 test-rust: ## run the Rust tests, examples and doc examples
 	@tools/need cargo

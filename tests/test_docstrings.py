@@ -15,6 +15,7 @@ import script
 MODULES = [
     "actor",
     "connection",
+    "distributed",
     "futures",
     "managers",
     "pool",
@@ -22,6 +23,7 @@ MODULES = [
     "shared_memory",
     "sharedctypes",
     "synchronize",
+    "testing",
 ]
 
 # Classes of which users get objects, without calling them by name.
@@ -99,7 +101,8 @@ def members(name: str) -> dict[str, str]:
         home = f"{base.__module__.removeprefix('procession.')}.{base.__name__}"
         for member, value in vars(base).items():
             if (
-                not member.startswith("_")
+                # The tests of an engine are no calls.
+                not member.startswith(("_", "test_"))
                 and not inspect.isclass(value)
                 and f"{home}.{member}" not in INTERNAL
             ):

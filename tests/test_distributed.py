@@ -1,0 +1,21 @@
+"""Pools on other nodes: the tests of every engine, and what is loopback's own."""
+
+import procession
+import pytest
+from procession.testing import BackendTests
+
+
+class TestLoopback(BackendTests):
+    @pytest.fixture
+    def context(self, lib):
+        return procession.get_context("loopback://2")
+
+
+class TestProcesses(BackendTests):
+    """The same of the pools of this machine, which say what all others are to do."""
+
+    capabilities = BackendTests.capabilities - {"nodes"}
+
+    @pytest.fixture
+    def context(self, mp):
+        return mp
