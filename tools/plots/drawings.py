@@ -138,7 +138,8 @@ def draw_rust(speed: dict[str, Any], theme: Theme) -> Figure:
     ticks = [1, 2, 5, 10, 20, 50, 100, 200]
     axes.set_xticks(ticks, [f"{tick}x" for tick in ticks])
     axes.minorticks_off()
-    axes.margins(x=0.15)
+    # A bar begins where there is no difference.
+    axes.set_xlim(1, 2 * max(ratio for _, ratio in rows))
     axes.set_xlabel(f"times as fast\n{machine(speed)}", color=theme.text, fontsize=9)
     return figure
 
