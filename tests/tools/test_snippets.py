@@ -56,3 +56,11 @@ def test_output_has_the_lines_of_procession_only(snippets) -> None:
     assert "result: 30" in shown
     assert "skipped" not in shown
     assert "[procession]" not in shown
+
+
+def test_notebook_has_its_texts_code_and_results(snippets) -> None:
+    shown = snippets.expand("<!-- notebook: guides/notebook -->")
+    assert "# Processes" not in shown
+    assert "~~~~python\nprocession.get_pool(2).map(times, range(5))\n~~~~" in shown
+    assert "~~~~text\n[0, 10, 20, 30, 40]\n~~~~" in shown
+    assert "~~~~text\n3 posix._exit\n~~~~" in shown

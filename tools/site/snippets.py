@@ -3,16 +3,20 @@
 - `<!-- code: doubler -->` shows a program of the tutorial, in tabs for both languages;
 - `<!-- code: ways_to_wait show_lock main -->` shows definitions of it, under the same names in both;
 - `<!-- code: guides/deadlines limit -->` shows the program of a guide, in its one language;
-- `<!-- output: doubler -->` shows what it prints, as `examples/expected` has it.
+- `<!-- output: doubler -->` shows what it prints, as `examples/expected` has it;
+- `<!-- notebook: guides/notebook -->` shows the cells of a notebook, and what they have shown.
 """
 
 import ast
+import json
 import re
 from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-_MARK = re.compile(r"^( *)<!-- (code|output): ([\w/]+)((?: \w+)*) -->$", re.MULTILINE)
+_MARK = re.compile(
+    r"^( *)<!-- (code|output|notebook): ([\w/]+)((?: \w+)*) -->$", re.MULTILINE
+)
 # What a line of Rust is that belongs to the item below it.
 _ABOVE = ("///", "#[", "//")
 
@@ -27,6 +31,8 @@ def _expanded(match: re.Match[str]) -> str:
     if kind == "output":
         path = EXAMPLES / "expected" / f"{program}.txt"
         block = _fenced("text", _of_procession(path.read_text()))
+    elif kind == "notebook":
+        block = notebook(EXAMPLES / f"{program}.ipynb")
     elif "/" in program:
         block = _fenced("python", python(EXAMPLES / f"{program}.py", names))
     else:
@@ -35,6 +41,21 @@ def _expanded(match: re.Match[str]) -> str:
         )
         block += _tab("Rust", "rust", rust(EXAMPLES / f"rust/{program}.rs", names))
     return "\n".join(indent + line if line else line for line in block.split("\n"))
+
+
+def notebook(path: Path) -> str:
+    """Returns the cells of a notebook as a part of a page, without its title."""
+    blocks: list[str] = []
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            blocks.append(re.sub(r"^# .*\n+", "", source))
+            continue
+        blocks.append(_fenced("python", source))
+        for output in cell["outputs"]:
+            text = output.get("text") or output["data"]["text/plain"]
+            blocks.append(_fenced("text", "".join(text)))
+    return "\n\n".join(blocks)
 
 
 def python(path: Path, names: list[str]) -> str:
