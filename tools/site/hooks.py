@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,25 @@ _PLOT = re.compile(r"^<!-- plot: (\w+) -->$", re.MULTILINE)
 _TABLE = re.compile(r"^<!-- table: (\w+) -->$", re.MULTILINE)
 _RUST = re.compile(r"\]\(rust:([^)]*)\)")
 _NAMES = re.compile(r"^<!-- names: ([\w. ]+) -->$", re.MULTILINE)
+
+
+def on_config(config: Any) -> Any:
+    """Puts pages of docs that mkdocs.yml does not name behind those of its last section."""
+    named = set(_named(config.nav))
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        if path.name not in named:
+            (section,) = config.nav[-1].values()
+            section.append(path.name)
+    return config
+
+
+def _named(nav: Any) -> Iterator[str]:
+    """Yields the pages that a part of the navigation names."""
+    if isinstance(nav, str):
+        yield nav
+        return
+    for part in nav.values() if isinstance(nav, dict) else nav:
+        yield from _named(part)
 
 
 def on_files(files: Any, config: Any) -> Any:
