@@ -398,7 +398,137 @@ def _end_all() -> None:
 threading._register_atexit(_end_all)  # type: ignore[attr-defined]
 
 
-class ProcessPoolExecutor(_base.Executor):
+class _Submits(_base.Executor):
+    """What an executor and its views have in common: how tasks are submitted."""
+
+    _options: Options
+    _terms: Terms | None
+
+    def _owner(self) -> ProcessPoolExecutor:
+        """Returns the executor that has the workers."""
+        raise NotImplementedError
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Has a function called in a worker; returns the future of the result.
+
+        Raises:
+            BrokenProcessPool: The workers cannot be set up, or die again and again.
+            RuntimeError: The executor was shut down, or the interpreter ends.
+        """
+        return self._owner()._submit(self._terms, fn, args, kwargs)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def map(
+            self,
+            fn: Callable[..., T],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int = 1,
+            buffersize: int | None = None,
+            on_error: Literal["stop", "continue"] = "stop",
+            progress: bool | Mapping[str, Any] = False,
+        ) -> Iterator[T]: ...
+
+        @overload
+        def map(
+            self,
+            fn: Callable[..., T],
+            *iterables: Iterable[Any],
+            timeout: float | None = None,
+            chunksize: int = 1,
+            buffersize: int | None = None,
+            on_error: Literal["collect"],
+            progress: bool | Mapping[str, Any] = False,
+        ) -> Iterator[T | BaseException]: ...
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        on_error: OnError = "stop",
+        progress: bool | Mapping[str, Any] = False,
+    ) -> Iterator[Any]:
+        """Calls a function with an item of each iterable; yields the results in order.
+
+        Args:
+            fn: The function.
+            iterables: They are read at once, unless there is a `buffersize`.
+            timeout: The seconds, from now on, within which all results are to be there.
+            chunksize: How many calls make one task.
+            buffersize: How many tasks there may be whose results were not yet yielded.
+            on_error: With "stop" the first error that it raises ends it, and cancels what
+                has not begun, as in the standard library. With "continue" it raises each
+                error in its place, and goes on behind it. With "collect" it raises none
+                of them: each stands among the results, in the place of its input; that of
+                a task that is lost, by the death of its worker say, in the places of all
+                its calls.
+            progress: Whether a bar of `tqdm` shows how many calls are done and how many
+                have failed, or options for it, as in the maps of `procession.Pool`. With
+                a `buffersize` it goes on as results are yielded.
+
+        Raises:
+            ImportError: There is to be a bar, and `tqdm` is not installed.
+            TimeoutError: The time is over; raised where a result is asked for.
+            ValueError: `chunksize`, `buffersize` or `on_error` is none that there is.
+            BrokenProcessPool: As in `submit`.
+            RuntimeError: As in `submit`.
+
+        Example:
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> with ProcessPoolExecutor(2) as executor:
+            ...     print(list(executor.map(max, [1, 9], [5, 5], chunksize=2)))
+            ...     print(list(executor.map(int, ["7", "?"], on_error="collect")))
+            [5, 9]
+            [7, ValueError("invalid literal for int() with base 10: '?'")]
+        """
+        options = timeout, chunksize, buffersize, on_error
+        return self._owner()._map(self._terms, fn, iterables, options, progress)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        retries: int | None = None,
+        soft_timeout: float | None = None,
+        priority: int | None = None,
+    ) -> ExecutorView:
+        """Returns a view of the executor, which submits to the same workers.
+
+        Args:
+            timeout: The seconds that each task of it may take; by default as in this
+                executor or view, as with all that follow.
+            retries: How often a task of it is run again when its worker has died.
+            soft_timeout: The seconds after which a task of it gets a `SoftTimeout`.
+            priority: Its tasks begin before those with a lower one.
+
+        Example:
+            >>> import procession
+            >>> import time
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> with ProcessPoolExecutor(1) as executor:
+            ...     impatient = executor.with_options(timeout=0.1)
+            ...     error = impatient.submit(time.sleep, 60).exception()
+            ...     print(type(error) is procession.TaskTimeout)
+            True
+        """
+        mine = self._options
+        options: Options = (
+            mine[0] if timeout is None else timeout,
+            mine[1] if retries is None else retries,
+            mine[2] if soft_timeout is None else soft_timeout,
+            mine[3] if priority is None else priority,
+        )
+        return ExecutorView(self._owner(), options)
+
+
+class ProcessPoolExecutor(_Submits):
     """Worker processes that call functions, as in `concurrent.futures`.
 
     Args:
@@ -517,123 +647,8 @@ class ProcessPoolExecutor(_base.Executor):
         if self._workers is not None:
             self._workers.close()
 
-    def submit(
-        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Future[T]:
-        """Has a function called in a worker; returns the future of the result.
-
-        Raises:
-            BrokenProcessPool: The workers cannot be set up, or die again and again.
-            RuntimeError: The executor was shut down, or the interpreter ends.
-        """
-        return self._submit(self._terms, fn, args, kwargs)
-
-    if TYPE_CHECKING:
-
-        @overload
-        def map(
-            self,
-            fn: Callable[..., T],
-            *iterables: Iterable[Any],
-            timeout: float | None = None,
-            chunksize: int = 1,
-            buffersize: int | None = None,
-            on_error: Literal["stop", "continue"] = "stop",
-            progress: bool | Mapping[str, Any] = False,
-        ) -> Iterator[T]: ...
-
-        @overload
-        def map(
-            self,
-            fn: Callable[..., T],
-            *iterables: Iterable[Any],
-            timeout: float | None = None,
-            chunksize: int = 1,
-            buffersize: int | None = None,
-            on_error: Literal["collect"],
-            progress: bool | Mapping[str, Any] = False,
-        ) -> Iterator[T | BaseException]: ...
-
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-        on_error: OnError = "stop",
-        progress: bool | Mapping[str, Any] = False,
-    ) -> Iterator[Any]:
-        """Calls a function with an item of each iterable; yields the results in order.
-
-        Args:
-            fn: The function.
-            iterables: They are read at once, unless there is a `buffersize`.
-            timeout: The seconds, from now on, within which all results are to be there.
-            chunksize: How many calls make one task.
-            buffersize: How many tasks there may be whose results were not yet yielded.
-            on_error: With "stop" the first error that it raises ends it, and cancels what
-                has not begun, as in the standard library. With "continue" it raises each
-                error in its place, and goes on behind it. With "collect" it raises none
-                of them: each stands among the results, in the place of its input; that of
-                a task that is lost, by the death of its worker say, in the places of all
-                its calls.
-            progress: Whether a bar of `tqdm` shows how many calls are done and how many
-                have failed, or options for it, as in the maps of `procession.Pool`. With
-                a `buffersize` it goes on as results are yielded.
-
-        Raises:
-            ImportError: There is to be a bar, and `tqdm` is not installed.
-            TimeoutError: The time is over; raised where a result is asked for.
-            ValueError: `chunksize`, `buffersize` or `on_error` is none that there is.
-            BrokenProcessPool: As in `submit`.
-            RuntimeError: As in `submit`.
-
-        Example:
-            >>> from procession.futures import ProcessPoolExecutor
-            >>> with ProcessPoolExecutor(2) as executor:
-            ...     print(list(executor.map(max, [1, 9], [5, 5], chunksize=2)))
-            ...     print(list(executor.map(int, ["7", "?"], on_error="collect")))
-            [5, 9]
-            [7, ValueError("invalid literal for int() with base 10: '?'")]
-        """
-        options = timeout, chunksize, buffersize, on_error
-        return self._map(self._terms, fn, iterables, options, progress)
-
-    def with_options(
-        self,
-        *,
-        timeout: float | None = None,
-        retries: int | None = None,
-        soft_timeout: float | None = None,
-        priority: int | None = None,
-    ) -> ExecutorView:
-        """Returns a view of the executor, which submits to the same workers.
-
-        Args:
-            timeout: The seconds that each task of it may take; by default those that the
-                executor says, as with all that follow.
-            retries: How often a task of it is run again when its worker has died.
-            soft_timeout: The seconds after which a task of it gets a `SoftTimeout`.
-            priority: Its tasks begin before those with a lower one.
-
-        Example:
-            >>> import procession
-            >>> import time
-            >>> from procession.futures import ProcessPoolExecutor
-            >>> with ProcessPoolExecutor(1) as executor:
-            ...     impatient = executor.with_options(timeout=0.1)
-            ...     error = impatient.submit(time.sleep, 60).exception()
-            ...     print(type(error) is procession.TaskTimeout)
-            True
-        """
-        view = ExecutorView(self, self._options)
-        return view.with_options(
-            timeout=timeout,
-            retries=retries,
-            soft_timeout=soft_timeout,
-            priority=priority,
-        )
+    def _owner(self) -> ProcessPoolExecutor:
+        return self
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more tasks; the workers end when they have done what they have.
@@ -868,7 +883,7 @@ class ProcessPoolExecutor(_base.Executor):
         return self._workers is not None and (self._workers.engine.broken() or False)
 
 
-class ExecutorView(_base.Executor):
+class ExecutorView(_Submits):
     """An executor with other options for its tasks, made by `with_options`.
 
     It has no workers of its own: to shut it down is to shut the executor down.
@@ -890,69 +905,8 @@ class ExecutorView(_base.Executor):
         self._options = options
         self._terms = make_terms(*options)
 
-    def submit(
-        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Future[T]:
-        """As `ProcessPoolExecutor.submit`."""
-        return self._executor._submit(self._terms, fn, args, kwargs)
-
-    if TYPE_CHECKING:
-
-        @overload
-        def map(
-            self,
-            fn: Callable[..., T],
-            *iterables: Iterable[Any],
-            timeout: float | None = None,
-            chunksize: int = 1,
-            buffersize: int | None = None,
-            on_error: Literal["stop", "continue"] = "stop",
-            progress: bool | Mapping[str, Any] = False,
-        ) -> Iterator[T]: ...
-
-        @overload
-        def map(
-            self,
-            fn: Callable[..., T],
-            *iterables: Iterable[Any],
-            timeout: float | None = None,
-            chunksize: int = 1,
-            buffersize: int | None = None,
-            on_error: Literal["collect"],
-            progress: bool | Mapping[str, Any] = False,
-        ) -> Iterator[T | BaseException]: ...
-
-    def map(
-        self,
-        fn: Callable[..., Any],
-        *iterables: Iterable[Any],
-        timeout: float | None = None,
-        chunksize: int = 1,
-        buffersize: int | None = None,
-        on_error: OnError = "stop",
-        progress: bool | Mapping[str, Any] = False,
-    ) -> Iterator[Any]:
-        """As `ProcessPoolExecutor.map`: `timeout` is that of all results."""
-        options = timeout, chunksize, buffersize, on_error
-        return self._executor._map(self._terms, fn, iterables, options, progress)
-
-    def with_options(
-        self,
-        *,
-        timeout: float | None = None,
-        retries: int | None = None,
-        soft_timeout: float | None = None,
-        priority: int | None = None,
-    ) -> ExecutorView:
-        """As `ProcessPoolExecutor.with_options`; what is not given is as in this view."""
-        mine = self._options
-        options: Options = (
-            mine[0] if timeout is None else timeout,
-            mine[1] if retries is None else retries,
-            mine[2] if soft_timeout is None else soft_timeout,
-            mine[3] if priority is None else priority,
-        )
-        return ExecutorView(self._executor, options)
+    def _owner(self) -> ProcessPoolExecutor:
+        return self._executor
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shuts the executor down."""
