@@ -196,19 +196,11 @@ def nothing_is_left_behind(request):
     before["process"] |= {str(child.pid) for child in lib.active_children()}
     yield
     if getattr(request.node, "failed", False):
-        kill(leftovers.snapshot()["process"] - before["process"])
+        leftovers.kill_since(before)
         return  # The frames in the report keep alive what is to be looked for.
     left = leftovers.since(before, reap)
-    kill(leftovers.snapshot()["process"] - before["process"])
+    leftovers.kill_since(before)
     assert left == []
-
-
-def kill(pids) -> None:
-    for pid in pids:
-        try:
-            os.kill(int(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 @pytest.hookimpl(wrapper=True)

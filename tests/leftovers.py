@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from process_tree import descendants
+from process_tree import descendants, kill
 
 # Seconds that the end of a process or thread may take to be seen by others.
 PATIENCE = 30
@@ -49,6 +49,11 @@ def since(before: dict[str, set[str]], reap: Callable[[], object]) -> list[str]:
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.005)  # Whoever is about to end is a stranger: no event tells.
+
+
+def kill_since(before: dict[str, set[str]]) -> None:
+    """Kills the processes that were not there before."""
+    kill(map(int, snapshot()["process"] - before["process"]))
 
 
 def is_spare(pid: int) -> bool:

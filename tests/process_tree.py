@@ -1,6 +1,8 @@
-"""The processes below one, and which signals they handle, as /proc tells."""
+"""The processes below one, as /proc tells: who they are, what they handle, their end."""
 
 import os
+import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -33,3 +35,12 @@ def catches(pid: int, signum: int) -> bool:
         return False
     caught = int(status.partition("SigCgt:")[2].split()[0], 16)
     return bool(caught >> (signum - 1) & 1)
+
+
+def kill(pids: Iterable[int]) -> None:
+    """Kills processes, of which some may have ended."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

@@ -29,7 +29,7 @@ sys.path.insert(1, str(Path(__file__).parents[1]))
 import killer
 import ledger
 from audit import Audit
-from process_tree import catches, descendants
+from process_tree import catches, descendants, kill
 
 HERE = Path(__file__).parent
 
@@ -194,11 +194,7 @@ def describe(pid: int) -> str:
 def end_all(program: subprocess.Popen) -> None:
     """Ends what is left of an episode."""
     while left := descendants(os.getpid()):
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        kill(left)
         program.poll()
         killer.reap()
 
