@@ -4,6 +4,8 @@ import procession
 import pytest
 from procession.testing import BackendTests
 
+pytestmark = pytest.mark.slow
+
 
 class TestLoopback(BackendTests):
     @pytest.fixture

@@ -203,8 +203,23 @@ def test_module_that_a_node_lacks_is_told_when_the_pool_is_made(lib, tmp_path) -
     context = procession.get_context(f"loopback://1?python={python}")
     with pytest.raises(EngineMismatch, match="loopback-0: it has no module targets"):
         context.Pool(1, pool_targets.square, (3,))
-    with context.Pool(1) as pool, pytest.raises(ModuleNotFoundError, match="targets"):
+    with (
+        context.Pool(1) as pool,
+        pytest.raises(ModuleNotFoundError, match="targets") as caught,
+    ):
         pool.apply(pool_targets.square, (3,))
+    assert caught.value.__notes__ == ["It was on node loopback-0."]
+
+
+def test_module_of_the_main_one_that_a_node_lacks_is_a_warning(
+    lib, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "calls", pool_targets, raising=False)
+    python = wrapper(tmp_path, f'exec {sys.executable} "$@"')
+    context = procession.get_context(f"loopback://1?python={python}")
+    with pytest.warns(RuntimeWarning, match="loopback-0 has no module targets") as told:
+        context.Pool(1).terminate()
+    assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ pay for it.
 
 from __future__ import annotations
 
-from ._errors import EngineMismatch, EngineUnavailable, NodeLost
-from .backend import AgentLink, Answer, Backend, Place, TaskEnvelope
-from .context import context_of
-from .node import NodeAgent
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._errors import EngineMismatch, EngineUnavailable, NodeLost
+    from .backend import AgentLink, Answer, Backend, Place, TaskEnvelope
+    from .context import context_of
+    from .node import NodeAgent
 
 __all__ = [
     "AgentLink",
@@ -28,3 +30,22 @@ __all__ = [
     "TaskEnvelope",
     "context_of",
 ]
+
+# Where each is. The workers of a node need none of them.
+_HOMES = {
+    "EngineMismatch": "_errors",
+    "EngineUnavailable": "_errors",
+    "NodeLost": "_errors",
+    "NodeAgent": "node",
+    "context_of": "context",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports what is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    module = importlib.import_module(f".{_HOMES.get(name, 'backend')}", __name__)
+    return getattr(module, name)

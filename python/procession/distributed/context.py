@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import sys
 import urllib.parse
 
 from .. import process
@@ -66,6 +66,8 @@ def context_of(url: str) -> ClusterContext | None:
 
 
 def _backend_of(name: str) -> Callable[[], Backend] | None:
+    import importlib.metadata
+
     found = [*importlib.metadata.entry_points(group=_GROUP, name=name)]
     if not found and name in _OURS:
         found = [importlib.metadata.EntryPoint(name, _OURS[name], _GROUP)]
@@ -158,6 +160,7 @@ class ClusterContext(BaseContext):
             "modules": modules,
             "options": given,
             "start_method": self._start_method or "forkserver",
+            "wanted": _imported_by_main(),
         }
         return Coordinator(self._backend, workers, self._lease, agents, errors)
 
@@ -247,6 +250,20 @@ class ClusterContext(BaseContext):
             "for this machine alone"
         )
 
+
+def _imported_by_main() -> list[str]:
+    """Returns the packages that the main module has something of: its tasks may need them."""
+    names = set()
+    for value in [*vars(sys.modules["__main__"]).values()]:
+        name = getattr(
+            value, "__name__" if isinstance(value, _MODULE) else "__module__", ""
+        )
+        if isinstance(name, str):
+            names.add(name.partition(".")[0])
+    return sorted(names - sys.stdlib_module_names - {"", "__main__", "procession"})
+
+
+_MODULE = type(sys)
 
 _RETURN = "what tasks are given and return"
 

@@ -18,6 +18,7 @@ import os
 import queue
 import threading
 import time
+import warnings
 
 from .. import _install, _outcome, util
 from .._errors import ProcessError, WorkerDied
@@ -125,6 +126,7 @@ class Coordinator:
                     self._renew(self._agents)
                 agents = [*self._agents]
             self._raise_failures(agents)
+            _warn_of_missing(agents)
             self._backend.watch(self._note_place)
         except BaseException:
             for agent in self._agents:
@@ -966,6 +968,8 @@ class _Agent:
         self.state = "starting"
         self.reason = ""
         self.mismatch = ""
+        # What the main module has imported and the node does not have.
+        self.missing: list[str] = []
         self.refusal: BaseException | None = None
         self.tasks: dict[int, Task] = {}
         self.jobs: set[int] = set()
@@ -1008,6 +1012,7 @@ class _Agent:
             self.state = "refused"
         elif kind == "ready":
             self.state = "ready"
+            self.missing = json.loads(bytes(body[0]))
         elif kind == "closed":
             self.state = "closed"
 
@@ -1054,6 +1059,17 @@ class _Question:
     def wait(self) -> Any:
         self._came.wait()
         return self._value
+
+
+def _warn_of_missing(agents: list[_Agent]) -> None:
+    for agent in agents:
+        if agent.missing:
+            warnings.warn(
+                f"node {agent.name} has no module {', '.join(agent.missing)}, which the main "
+                "module imports: a task that needs it will fail there",
+                RuntimeWarning,
+                stacklevel=5,
+            )
 
 
 def _mismatch(theirs: dict[str, str]) -> str:
@@ -1119,6 +1135,6 @@ def _loss(agent: _Agent, task: Task) -> Callable[[], BaseException]:
 
 def _error_of(kind: str, body: Parts, node: str) -> BaseException:
     error = _outcome.unpack_error(_pickling.loads(body))
-    if kind != "error":
+    if kind != "error" or isinstance(error, ImportError):
         error.add_note(f"It was on node {node}.")
     return error

@@ -14,7 +14,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import platform
 import queue
 import socket
 import struct
@@ -77,7 +76,7 @@ class Loopback:
         nodes = _count(url, "the number of nodes", parsed.netloc or "1")
         slots = _count(url, "slots", given.get("slots", "1"))
         self._python = given.get("python", sys.executable)
-        host = platform.node()
+        host = os.uname().nodename
         self._places = [Place(f"loopback-{i}", slots, host) for i in range(nodes)]
 
     def places(self) -> list[Place]:

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import os
 import pickle
-import platform
+import sys
 import threading
 import time
 from collections import deque
@@ -47,9 +47,9 @@ def hello() -> dict[str, str]:
         ['host', 'pid', 'procession', 'python']
     """
     return {
-        "python": ".".join(platform.python_version_tuple()[:2]),
+        "python": ".".join(map(str, sys.version_info[:2])),
         "procession": procession.__version__,
-        "host": platform.node(),
+        "host": os.uname().nodename,
         "pid": str(os.getpid()),
     }
 
@@ -68,6 +68,7 @@ class NodeAgent:
         start_method: How workers are started.
         ended: Is called when the lease is over, in a thread of the agent's.
         node: The name of the node, which tasks find in `PROCESSION_NODE`.
+        wanted: The packages that tasks may need.
 
     Example:
         >>> from procession.distributed.node import NodeAgent
@@ -91,6 +92,7 @@ class NodeAgent:
         start_method: str | None = None,
         ended: Callable[[], object] | None = None,
         node: str = "",
+        wanted: Sequence[str] = (),
     ) -> None:
         self._nonce = nonce
         # The number of the latest task.
@@ -104,6 +106,7 @@ class NodeAgent:
         self._ended = False
         self._lease = lease
         self._node = node
+        self._wanted = wanted
         self._on_end = ended
         self._heard = time.monotonic()
         self._answer(0, "hello", [json.dumps(hello()).encode()])
@@ -121,7 +124,7 @@ class NodeAgent:
         options: Mapping[str, Any],
         start_method: str | None,
     ) -> None:
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        missing = _missing(modules)
         if missing:
             self._answer(0, "missing", [json.dumps(missing).encode()])
             return
@@ -143,7 +146,7 @@ class NodeAgent:
         except Exception as error:
             self._answer(0, "refused", _pickling.dumps(_outcome.pack_error(error)))
             return
-        self._answer(0, "ready", ())
+        self._answer(0, "ready", [json.dumps(_missing(self._wanted)).encode()])
 
     def put(self, envelopes: Sequence[TaskEnvelope]) -> None:
         """Takes tasks, and gives them to the workers."""
@@ -271,6 +274,10 @@ class NodeAgent:
         elif self._is_broken():
             outcome = "ended"
         self._answer(task, outcome, _pickling.dumps(_outcome.pack_error(error)))
+
+
+def _missing(names: Sequence[str]) -> list[str]:
+    return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 class _Arrived:
