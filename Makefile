@@ -131,10 +131,10 @@ loom: ## try the interleavings of what processes agree by
 	@tools/need cargo
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package procession-shm --package procession-engine --release --lib --target-dir $(TARGET)/loom loom
 
-distributed: $(VENV)/.module ## run the tests of pools on other machines on engines from the registries: dask
+distributed: $(VENV)/.module ## run the tests of pools on other machines on engines from the registries: dask, Ray
 	$(BIN)/python -m venv $(TARGET)/engines
-	$(TARGET)/engines/bin/python -m pip install --quiet distributed cloudpickle pytest pytest-timeout
-	$(TARGET)/engines/bin/python -m pip list | grep -i -E '^(dask|distributed|cloudpickle) '
+	$(TARGET)/engines/bin/python -m pip install --quiet distributed ray cloudpickle pytest pytest-timeout
+	$(TARGET)/engines/bin/python -m pip list | grep -i -E '^(dask|distributed|ray|cloudpickle) '
 	PYTHONPATH=python $(TARGET)/engines/bin/python -m pytest tests/engines
 
 test-rust: ## run the Rust tests, examples and doc examples

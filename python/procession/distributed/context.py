@@ -28,6 +28,7 @@ _GROUP = "procession.backends"
 _OURS = {
     "dask": "procession.distributed.dask:Dask",
     "loopback": "procession.distributed.loopback:Loopback",
+    "ray": "procession.distributed.ray:Ray",
 }
 
 # Seconds after which an agent that hears nothing of its client ends.

@@ -679,7 +679,7 @@ class Coordinator:
                 )
             if not envelopes:
                 return
-            agent.is_putting = True
+            agent.puts += 1
         agent.link.put(envelopes, agent.has_put)
         for task in tasks:
             if not task.call.retries:
@@ -863,6 +863,15 @@ class Coordinator:
         """Asks an agent; returns its reply, or None if it is lost."""
         question = _Question(agent)
         with self._changed:
+            # An engine may deliver what it is told before what it was given.
+            given = agent.puts
+            self._changed.wait_for(
+                lambda: (
+                    agent.puts_taken >= given
+                    or agent.state != "ready"
+                    or self._state == "TERMINATE"
+                )
+            )
             if agent.state != "ready" or self._state == "TERMINATE":
                 return None
             number = next(self._numbers)
@@ -973,7 +982,8 @@ class _Agent:
         self.refusal: BaseException | None = None
         self.tasks: dict[int, Task] = {}
         self.jobs: set[int] = set()
-        self.is_putting = False
+        # How often it was given tasks, and how often it has said that it has them.
+        self.puts = self.puts_taken = 0
         self.has_worked = False
         self.heard = self.renewed = self.lost_at = time.monotonic()
         # How long a task takes, as far as is known.
@@ -981,7 +991,7 @@ class _Agent:
 
     def has_room(self, more: int) -> bool:
         """Returns whether it may be given a task besides so many that it will be given."""
-        if self.state != "ready" or self.is_putting:
+        if self.state != "ready" or self.puts > self.puts_taken:
             return False
         return len(self.tasks) + more < self._window()
 
@@ -1023,7 +1033,7 @@ class _Agent:
 
     def has_put(self, answers: Sequence[Answer]) -> None:
         """Notes that it has what it was given."""
-        self.is_putting = False
+        self.puts_taken += 1
         self._coordinator.take_in(self, answers)
 
     def lost(self, reason: str) -> None:

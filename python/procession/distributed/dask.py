@@ -18,6 +18,7 @@ import urllib.parse
 
 from . import _wire
 from ._errors import EngineUnavailable
+from ._joined import joined, separated
 from .backend import Place
 from .node import NodeAgent
 
@@ -299,21 +300,3 @@ class DaskAgent:
     async def end(self) -> None:
         """Ends the workers."""
         await asyncio.get_running_loop().run_in_executor(None, self._agent.end)
-
-
-def joined(parts: Sequence[Any]) -> bytes:
-    """Returns parts as one, which dask does not look into."""
-    views = [memoryview(part).cast("B") for part in parts]
-    head = pickle.dumps([view.nbytes for view in views])
-    return b"".join([len(head).to_bytes(4, "little"), head, *views])
-
-
-def separated(data: bytes) -> list[memoryview]:
-    """Returns the parts again."""
-    view = memoryview(data)
-    begin = 4 + int.from_bytes(view[:4], "little")
-    parts = []
-    for length in pickle.loads(view[4:begin]):
-        parts.append(view[begin : begin + length])
-        begin += length
-    return parts
