@@ -53,6 +53,10 @@ def test_failures_are_what_the_page_of_reliability_says() -> None:
     ] == told
 
 
+def test_readme_has_the_bars_of_today() -> None:
+    assert plots() in (ROOT / "README.md").read_text()
+
+
 def test_bars_are_as_long_as_the_ratios() -> None:
     lines = [re.split(r"  +", line) for line in plots().splitlines()]
     ratios = [float(line[1].rstrip("x")) for line in lines]
