@@ -55,7 +55,7 @@ class AsyncioLoop(EventLoop):
 
         def end() -> None:
             nonlocal is_watched
-            # Once: the number may be another's by now, which the loop watches too.
+            # Once: another descriptor, which the loop watches too, may have the number by now.
             if is_watched and not loop.is_closed():
                 remove(fd)
             is_watched = False
@@ -95,7 +95,7 @@ class AsyncioLoop(EventLoop):
 class _Inbox:
     """The signals that other threads have set and the loop has not seen yet.
 
-    The loop is woken once for all that come meanwhile: a wake-up is a system call.
+    The loop is woken once for all signals that come meanwhile: a wake-up is a system call.
     """
 
     def __init__(self) -> None:
@@ -105,16 +105,16 @@ class _Inbox:
 
     def put(self, signal: _Signal, loop: asyncio.AbstractEventLoop) -> None:
         self._signals.append(ref(signal))
-        # Behind that: whoever is told later finds it.
+        # After that: a loop that is woken from here on finds the signal.
         if not self._is_told:
             self._is_told = True
             try:
                 loop.call_soon_threadsafe(self._open)
             except RuntimeError:
-                pass  # The loop is closed: nobody awaits it any more.
+                pass  # The loop is closed: no task awaits the signal any more.
 
     def _open(self) -> None:
-        # Before the look: who puts something in from here on tells so again.
+        # Before the look: a thread that puts a signal in from here on wakes the loop again.
         self._is_told = False
         while self._signals:
             signal = self._signals.popleft()()

@@ -134,7 +134,7 @@ def _is_found(obj: Any, reader: str) -> bool | None:
     if reader == "worker":
         readers = [each for each in readers if each._pool_channel is not None]
     elif _registry.parent is not None:
-        # Its parent knows what it has known when it was forked.
+        # The parent has in its main module what this process had there when it was forked.
         readers.append(_registry.current)
     now = vars(sys.modules["__main__"]).get(name)
     found = {_knows(each, name, now) for each in readers}
@@ -166,7 +166,7 @@ def _why_lost(obj: Any, reader: str) -> str:
 
 
 class _Seeker(Pickler):
-    """Looks for what a reader would not find, and writes for nobody."""
+    """Looks for objects that a reader would not find; its pickle is thrown away."""
 
     dispatch_table = reduction.ForkingPickler.dispatch_table
     reader: str
@@ -215,11 +215,11 @@ def _make(base: Any) -> Any:
     }
 
     class ByValue(base):  # type: ignore[misc]
-        """Writes by name what is found by name, and what is not, by value."""
+        """Writes objects by their names where readers find them so, and by value elsewhere."""
 
         dispatch_table = _Tables(ours, theirs)
         reader: str
-        # The first of those that plain pickling would name in vain.
+        # The first object that plain pickling would name though no reader finds it.
         lost: Any = None
         has_by_value = False
 
@@ -244,7 +244,7 @@ def _make(base: Any) -> Any:
             self.has_by_value = True
             parameters = obj.cache_parameters()
             made = (parameters["maxsize"], parameters["typed"])
-            # Apart from what is made first: it may call itself.
+            # Apart from the cache, which is made first: the function may call itself.
             return _make_cached, made, obj.__wrapped__, None, None, _fill_cached
 
         def _stays_named(self, obj: Any) -> bool:
@@ -273,7 +273,7 @@ def _fill_cached(cached: Any, function: Any) -> None:
 
 
 class _Later:
-    """Calls a function that it is told."""
+    """Calls a function that is set later."""
 
     function: Callable[..., Any]
 

@@ -27,25 +27,25 @@ callers: weakref.WeakSet[Caller] = weakref.WeakSet()
 class Caller:
     """Calls callbacks in a thread of its own, which ends if it is idle for a while.
 
-    It has no lock that a handler of a signal which raises could leave locked.
+    There is no lock in it that a handler of a signal could leave locked by raising.
     """
 
-    # Seconds that the thread waits for more.
+    # Seconds that the thread waits for another callback.
     PATIENCE = 0.1
 
     def __init__(self) -> None:
         self._due: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._has_thread = False
-        # Which thread it is, once it runs.
+        # The number of the thread, once it runs.
         self._ident: int | None = None
         self.pid = os.getpid()
         callers.add(self)
 
     def add(self, call: Callable[[], object]) -> None:
-        """Has something called; that may happen twice if this is interrupted."""
+        """Has a callback called, perhaps twice if this method is interrupted."""
         self._due.put(call)
         if not self._has_thread:
-            # Before it runs, as it may be over at once.
+            # Before the thread is started: it may have ended when the start returns.
             self._has_thread = True
             try:
                 start_daemon(self._run, "procession-callbacks")

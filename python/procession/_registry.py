@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .process import BaseProcess
 
-# So many children are asked one by one.
+# Up to so many children are asked one by one whether they have ended.
 _FEW = 8
 
 __all__ = ["active_children", "current_process", "parent_process"]
@@ -30,10 +30,10 @@ parent: BaseProcess | None = None
 children: set[BaseProcess] = set()
 counter: Iterator[int] = count(1)
 
-# How many threads of this process stand still while it forks, so that it need not warn.
+# How many threads of this process pause while it forks: a fork need not warn of them.
 threads_that_pause = 0
 
-# By what a child of a context has that as its default; `context` knows.
+# Makes a start method the default of a child that a context has started; set by `context`.
 force_start_method: Callable[[str], None]
 
 
@@ -45,7 +45,7 @@ def current_process() -> BaseProcess:
         >>> procession.current_process().name
         'MainProcess'
     """
-    # It is set while `process` is imported, before anybody can ask.
+    # `process` sets it while it is imported, before any caller can be here.
     return current  # type: ignore[return-value]
 
 

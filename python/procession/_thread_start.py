@@ -29,8 +29,8 @@ def start_daemon(run: Callable[[], object], name: str) -> None:
             thread._started = _Flag()  # type: ignore[attr-defined]
             thread.start()
     except BaseException:
-        # It may not have come to the start, and the list of those that are about to may
-        # keep it for ever.
+        # The thread may not have started, and the list of threads that are about to start
+        # may keep it for ever.
         once.run = None
         raise
 
@@ -43,7 +43,7 @@ def _run_named(run: Callable[[], object], name: str) -> None:
 
 
 class _Once:
-    """Calls a function and lets go of it."""
+    """Calls a function, and keeps no reference to it."""
 
     def __init__(self, run: Callable[[], object]) -> None:
         self.run: Callable[[], object] | None = run
@@ -55,7 +55,7 @@ class _Once:
 
 
 class _Flag:
-    """The flag by which a thread says that it runs; nobody waits for it."""
+    """The flag that a thread sets when it runs; no thread waits for it."""
 
     def __init__(self) -> None:
         self._is_set = False

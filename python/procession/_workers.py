@@ -1,4 +1,4 @@
-"""The workers of a `Pool`: how one is started, and what it says of an error.
+"""The workers of a `Pool`: how one is started, and how it reports an error.
 
 The loop of a worker process is native; that of a `ThreadPool`, or of a pool whose
 subclass has queues of its own, is `worker`. `pool` has the classes that users see.
@@ -46,7 +46,7 @@ class Bounds:
         env: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None,
         life: LifeOptions,
     ) -> None:
-        # Of those that are set.
+        # The names of the options that are set.
         self.names = [
             name
             for name, value in (
@@ -69,7 +69,7 @@ class Bounds:
             self._env = checked_environment(env)
 
     def at(self, index: int) -> tuple[int | None, int | None, list[int] | None] | None:
-        """Returns what the worker at a place may use, or None if that is anything."""
+        """Returns the limits of the worker at a place, or None if it has none."""
         cpus = self._affinity
         if callable(cpus):
             cpus = checked_cpus(cpus(index))
@@ -77,7 +77,7 @@ class Bounds:
         return None if bounds == (None, None, None) else bounds
 
     def environment_at(self, index: int) -> dict[str, str] | None:
-        """Returns what is in the environment of the worker at a place besides ours."""
+        """Returns the variables that are added to the environment of the worker at a place."""
         env = self._env
         if callable(env):
             env = checked_environment(env(index))
@@ -87,15 +87,15 @@ class Bounds:
 
 
 def checked_cpus(cpus: Iterable[int]) -> list[int]:
-    """Returns CPUs that this process may run on; whether it may is tried.
+    """Returns the CPUs of an `affinity`, after trying whether this process may run on them.
 
     Raises:
-        ValueError: There are none of them, or it may not.
+        ValueError: There are none, or this process may not run on one of them.
     """
     wanted = [*cpus]
     if not wanted:
         raise ValueError("affinity names no CPU")
-    # The thread's own, and nobody else's.
+    # The affinity of this thread, which no other thread shares.
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, wanted)
@@ -113,7 +113,7 @@ def checked_cpus(cpus: Iterable[int]) -> list[int]:
 
 
 def checked_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Returns what can be in the environment of a process.
+    """Returns the variables of an `env`, which a process can have in its environment.
 
     Raises:
         TypeError: A name or a value is not text.
@@ -132,9 +132,9 @@ def checked_environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 class Starter:
-    """Makes workers. It does not know the pool, which could not end otherwise.
+    """Makes workers. It does not refer to the pool, which would then never be freed.
 
-    Those of an executor are no daemons: they may start processes of their own.
+    Workers of an executor are no daemons: they may start processes of their own.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Starter:
         return process
 
     def note(self, process: Any) -> None:
-        """Takes in a worker that has started; those that have ended go by the way."""
+        """Adds a worker that has started, and removes those that have ended."""
         for worker in _registry.ended(self._workers):
             util.debug("cleaning up worker %s", worker.name)
             worker.join()
@@ -229,7 +229,7 @@ def execute(
             # Not at the top: most workers have nothing to log.
             import logging
 
-            # Before the executor hears of it: it may end this process for that.
+            # Before the executor is told, which may end this process for the error.
             logging.getLogger("concurrent.futures").critical(
                 "Exception in initializer:", exc_info=True
             )
@@ -288,7 +288,7 @@ def _set_up(
 def _report_crash(me: _procession.PoolWorker) -> None:
     """Has the pool told where this worker is when it crashes.
 
-    A program that has enabled `faulthandler` has it write where it wants.
+    A program that has enabled `faulthandler` itself keeps its own choice of a file.
     """
     fd = me.crash_fd()
     if fd is not None:
@@ -296,7 +296,7 @@ def _report_crash(me: _procession.PoolWorker) -> None:
             return
         try:
             if sys.version_info >= (3, 14):
-                # The stack of C allocates, which may have been what has crashed.
+                # To write the stack of C allocates memory, which may be what has crashed.
                 faulthandler.enable(fd, c_stack=False)
             else:
                 faulthandler.enable(fd)
@@ -315,7 +315,7 @@ def refuse(channel: tuple[int, int], error: Exception) -> None:
 
 
 def _pack(error: BaseException, value: object = None) -> Any:
-    """Returns an error as data that crosses; `value` is what it kept from crossing."""
+    """Returns an error as data that crosses; it may have kept `value` from crossing."""
     if isinstance(error, MemoryError):
         _let_go_of_frames(error)
     if value is not None:
@@ -325,7 +325,8 @@ def _pack(error: BaseException, value: object = None) -> Any:
         return _outcome.pack_error(refused)
     packed = _outcome.pack_error(error)
     if not isinstance(error, Exception):
-        # A SystemExit or KeyboardInterrupt is an error there, and must not end anybody.
+        # In the owner, a SystemExit or KeyboardInterrupt is an error of the task, and must
+        # not end any process.
         return (None, *packed[1:])
     if packed[0] is not None:
         return packed
