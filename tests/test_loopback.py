@@ -1,11 +1,15 @@
 """Nodes of this machine: what becomes of them and of their client, and what is refused."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections import Counter
+from pathlib import Path
 
 import procession
 import pytest
@@ -410,3 +414,54 @@ def test_variable_that_names_no_cluster_is_told_at_once(url) -> None:
     )
     assert (code, out) == (2, "")
     assert err.startswith(f"procession: PROCESSION_CONTEXT={url}: ")
+
+
+def leave_and_return(path: str, number: int) -> int:
+    """Leaves a line in a file for each run."""
+    with open(path, "ab", buffering=0) as file:
+        file.write(b"%d\n" % number)
+    time.sleep(random.random() * 0.01)
+    return number
+
+
+@pytest.mark.parametrize("retries", [0, 50])
+def test_kills_at_random_lose_nothing_and_double_nothing(
+    lib, tmp_path, retries
+) -> None:
+    path, count = str(tmp_path / "runs"), 300
+    over = threading.Event()
+    chance = random.Random(retries)
+
+    def kill_some(pool) -> None:
+        while not over.wait(chance.random() * 0.6):
+            # One that starts has done nothing yet: five such in a row would end the pool.
+            ready = [each for each in pool._engine._agents if each.has_worked]
+            pids = [worker.pid for worker in pool.workers()]
+            if ready and chance.random() < 0.3:
+                pids = [each.link._process.pid for each in ready]
+            if not pids:
+                continue
+            try:
+                os.kill(chance.choice(pids), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    with procession.get_context("loopback://2?slots=2").Pool() as pool:
+        killer = threading.Thread(target=kill_some, args=(pool,))
+        killer.start()
+        try:
+            calls = [(path, number) for number in range(count)]
+            results = pool.starmap(
+                leave_and_return, calls, 1, on_error="collect", retries=retries
+            )
+        finally:
+            over.set()
+            killer.join()
+    runs = Counter(int(line) for line in Path(path).read_text().split())
+    assert len(results) == count
+    for number, result in enumerate(results):
+        if result == number:
+            assert 1 <= runs[number] <= retries + 1
+        else:
+            assert retries == 0 and isinstance(result, procession.WorkerDied)
+            assert runs[number] <= 1

@@ -44,8 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Coordinator"]
 
-# Seconds of work that a worker has ahead of it, if its tasks take less than the second.
-_AHEAD, _LONG = 0.002, 0.005
+# Seconds of work that a worker has ahead of it, if its tasks take less than the second; if
+# they take less than the third it has one task ahead, otherwise all workers have one together.
+_AHEAD, _LONG, _VERY_LONG = 0.002, 0.005, 0.1
 
 # How many tasks each worker has ahead at the most, and how many bytes go at once.
 _MOST_AHEAD, _MOST_BYTES = 256, 4 << 20
@@ -997,8 +998,10 @@ class _Agent:
 
     def _window(self) -> int:
         seconds = self._seconds
-        if seconds is None or seconds >= _LONG:
+        if seconds is None or seconds >= _VERY_LONG:
             return self.slots + 1
+        if seconds >= _LONG:
+            return 2 * self.slots
         ahead = min(_MOST_AHEAD, int(_AHEAD / max(seconds, 1e-9)) + 1)
         return self.slots * (1 + ahead)
 
