@@ -421,6 +421,64 @@ impl<R: DeserializeOwned> Child<R> {
     }
 }
 
+/// For tasks of an executor: no thread waits. With the feature `async`.
+#[cfg(feature = "async")]
+impl<R> Child<R> {
+    /// As [`wait`](Self::wait), awaited. Dropping the future leaves the process be.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// # futures_lite::future::block_on(async {
+    /// let child = Process::new(|| 42).start()?;
+    /// assert_eq!(child.wait_async().await?, 0);
+    /// assert_eq!(child.join()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub async fn wait_async(&self) -> Result<i32> {
+        loop {
+            if let Some(code) = self.exit_code()? {
+                return Ok(code);
+            }
+            crate::awaiting::readable(self).await?;
+        }
+    }
+}
+
+/// As [`join`](Child::join), awaited; with the feature `async`. Dropping the future leaves the
+/// process running, as dropping the child does.
+///
+/// # Examples
+///
+/// ```
+/// # use procession::Process;
+/// # procession::init();
+/// # futures_lite::future::block_on(async {
+/// assert_eq!(Process::new(|| 6 * 7).start()?.await?, 42);
+/// # Ok::<(), procession::Error>(())
+/// # })?;
+/// # Ok::<(), procession::Error>(())
+/// ```
+#[cfg(feature = "async")]
+impl<R: DeserializeOwned + 'static> IntoFuture for Child<R> {
+    type Output = Result<R>;
+    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Result<R>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let code = self.wait_async().await?;
+            self.collect(code)
+        })
+    }
+}
+
 impl<R> AsFd for Child<R> {
     /// Borrows a descriptor that turns readable when the process ends.
     fn as_fd(&self) -> BorrowedFd<'_> {

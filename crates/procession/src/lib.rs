@@ -63,6 +63,14 @@
 //! elsewhere and have no form; [`Lock`], [`Queue`] and their like are what crosses in their
 //! place.
 //!
+//! # Async
+//!
+//! An [`AsyncResult`] can be awaited, in any executor: no thread waits for it, and dropping the
+//! future cancels its task. The feature `async` has more: `Imap::into_stream` makes a `Stream`, a [`Child`] can
+//! be awaited, and there are `get_async` and `put_async` of a [`Queue`] and `recv_async` of a
+//! [`Pipe`]. Deadlines are those of the executor (`tokio::time::timeout`); to end a task that
+//! runs too long there is [`ResultFuture::kill_on_drop`], or [`Pool::timeout`].
+//!
 //! # When a process dies
 //!
 //! Nobody hangs. Its parent gets an [`Error`] that says how it ended, a pool
@@ -88,6 +96,8 @@
 
 mod error;
 
+#[cfg(feature = "async")]
+mod awaiting;
 mod codec;
 mod function;
 mod handle;
@@ -136,8 +146,11 @@ pub use function::{Callable, CapturesNothing};
 pub use init::{init, init_in_test};
 pub use joinable_queue::JoinableQueue;
 pub use pipe::{Pipe, pipe};
+#[cfg(feature = "async")]
+pub use pool::ImapStream;
 pub use pool::{
-    AsyncResult, Calls, Imap, IntoParProcesses, ParProcesses, Pool, PoolBuilder, WorkerInfo,
+    AsyncResult, Calls, Imap, IntoParProcesses, ParProcesses, Pool, PoolBuilder, ResultFuture,
+    WorkerInfo,
 };
 pub use process::{Given, Missing, Process};
 pub use procession_macros::{main, test};

@@ -43,6 +43,9 @@ use crate::wait::{Target, Waitable};
 pub struct Pipe<S, R> {
     end: DuplexEnd,
     values: PhantomData<fn(S) -> R>,
+    /// What tasks wait by for values.
+    #[cfg(feature = "async")]
+    awaited: std::sync::Arc<crate::awaiting::Awaited>,
 }
 
 /// Makes a pipe; returns its two ends.
@@ -72,6 +75,8 @@ impl<S, R> Pipe<S, R> {
         Self {
             end,
             values: PhantomData,
+            #[cfg(feature = "async")]
+            awaited: std::sync::Arc::default(),
         }
     }
 
@@ -162,6 +167,42 @@ impl<S, R: DeserializeOwned> Pipe<S, R> {
         self.recv_until(Deadline::after(timeout))
     }
 
+    /// As [`recv`](Self::recv), awaited: no thread waits. A future that is dropped has received
+    /// nothing. With the feature `async`. (Sending does not wait.)
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pipe, Process, pipe};
+    /// # procession::init();
+    /// # futures_lite::future::block_on(async {
+    /// let (ours, theirs) = pipe::<u64, u64>()?;
+    /// let double = |end: Pipe<u64, u64>| end.recv().map(|n| end.send(2 * n)).is_ok();
+    /// let child = Process::new(double).args(theirs).start()?;
+    /// ours.send(21)?;
+    /// assert_eq!(ours.recv_async().await?, 42);
+    /// assert!(child.await?);
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[cfg(feature = "async")]
+    pub async fn recv_async(&self) -> Result<R> {
+        let queue = self.end.incoming();
+        let (make, arm) = (|| queue.await_items(), |fd: &_| queue.arm_for_items(fd));
+        loop {
+            match self.recv_until(Deadline::now()) {
+                Err(error) if error.is_empty() || error.is_timeout() => {
+                    self.awaited.change(make, arm).await?;
+                }
+                result => return result,
+            }
+        }
+    }
+
     fn recv_until(&self, deadline: Deadline) -> Result<R> {
         let message = uninterrupted(|| self.end.recv(deadline))?;
         message.read(|bytes, source| codec::decode_from(source, bytes, "a value from a pipe"))
@@ -177,7 +218,12 @@ impl<S, R> Waitable for Pipe<S, R> {
 impl<S, R> Clone for Pipe<S, R> {
     /// Makes another holder of the same end.
     fn clone(&self) -> Self {
-        Self::of(self.end.clone())
+        Self {
+            end: self.end.clone(),
+            values: PhantomData,
+            #[cfg(feature = "async")]
+            awaited: std::sync::Arc::clone(&self.awaited),
+        }
     }
 }
 

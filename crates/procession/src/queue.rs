@@ -42,6 +42,9 @@ use crate::sync::uninterrupted;
 pub struct Queue<T> {
     engine: engine::Queue,
     items: PhantomData<fn(T) -> T>,
+    /// What tasks wait by: for items, for room.
+    #[cfg(feature = "async")]
+    awaited: std::sync::Arc<[crate::awaiting::Awaited; 2]>,
 }
 
 /// Gives back the value that could not be put, and says why.
@@ -114,6 +117,8 @@ impl<T> Queue<T> {
         Self {
             engine,
             items: PhantomData,
+            #[cfg(feature = "async")]
+            awaited: std::sync::Arc::default(),
         }
     }
 
@@ -513,7 +518,84 @@ impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Self::of(self.engine.clone())
+        Self {
+            engine: self.engine.clone(),
+            items: PhantomData,
+            #[cfg(feature = "async")]
+            awaited: std::sync::Arc::clone(&self.awaited),
+        }
+    }
+}
+
+/// For tasks of an executor: no thread waits. With the feature `async`.
+#[cfg(feature = "async")]
+impl<T> Queue<T> {
+    /// As [`get`](Self::get), awaited. A future that is dropped has taken nothing.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, Queue};
+    /// # procession::init();
+    /// # futures_lite::future::block_on(async {
+    /// let queue = Queue::new()?;
+    /// let child = Process::new(|queue: Queue<u8>| queue.put(1).is_ok()).args(queue.clone()).start()?;
+    /// assert_eq!(queue.get_async().await?, 1);
+    /// assert!(child.await?);
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub async fn get_async(&self) -> Result<T>
+    where
+        T: DeserializeOwned,
+    {
+        let engine = &self.engine;
+        let (make, arm) = (|| engine.await_items(), |fd: &_| engine.arm_for_items(fd));
+        loop {
+            match self.try_get() {
+                Err(error) if error.is_empty() => self.awaited[0].change(make, arm).await?,
+                result => return result,
+            }
+        }
+    }
+
+    /// As [`put`](Self::put), awaited. A future that is dropped has put nothing.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// # futures_lite::future::block_on(async {
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put_async("tea".to_owned()).await?;
+    /// assert_eq!(queue.get_async().await?, "tea");
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub async fn put_async(&self, value: T) -> std::result::Result<(), PutError<T>>
+    where
+        T: Serialize,
+    {
+        let engine = &self.engine;
+        let (make, arm) = (|| engine.await_room(), |fd: &_| engine.arm_for_room(fd));
+        let mut value = value;
+        loop {
+            value = match self.try_put(value) {
+                Err(refused) if refused.error.is_full() => refused.value,
+                result => return result,
+            };
+            if let Err(error) = self.awaited[1].change(make, arm).await {
+                return Err(PutError { value, error });
+            }
+        }
     }
 }
 

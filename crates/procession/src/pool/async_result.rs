@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use procession_engine::pool::RunningTasks;
@@ -13,6 +14,9 @@ use crate::pool::core::Core;
 
 /// Stands for the result of [`Pool::apply_async`](crate::Pool::apply_async) or
 /// [`Pool::map_async`](crate::Pool::map_async).
+///
+/// It can be awaited, too: see [`ResultFuture`](crate::ResultFuture). Dropped, it leaves its
+/// task be.
 ///
 /// # Examples
 ///
@@ -161,9 +165,23 @@ impl<R> AsyncResult<R> {
         self.cancel_with(RunningTasks::Killed)
     }
 
-    fn cancel_with(&self, running: RunningTasks) -> Result<bool> {
+    pub(super) fn cancel_with(&self, running: RunningTasks) -> Result<bool> {
         self.call.set_cancelled();
         self.pool.cancel(Arc::as_ptr(&self.call).cast(), running)
+    }
+
+    /// Tells whether the result is in; if it is not, `waker` is woken when it is.
+    pub(super) fn poll(&self, waker: &Waker) -> bool {
+        self.call.poll(waker)
+    }
+
+    pub(super) fn deliver_in_background(&self) -> Result<()> {
+        Ok(self.pool.engine.deliver_in_background()?)
+    }
+
+    /// Returns the result, which is in.
+    pub(super) fn take(&self) -> Result<R> {
+        self.call.take()
     }
 
     pub(crate) fn wait_for_result(&self) -> Result<R> {

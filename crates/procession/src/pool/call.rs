@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::{option, vec};
 
 use procession_engine::pool::{
@@ -174,6 +175,9 @@ pub trait Pending<R>: Send + Sync {
     /// Tells whether the result is in, or was.
     fn is_done(&self) -> bool;
 
+    /// Tells whether the result is in, or was; if it is not, `waker` is woken when it is.
+    fn poll(&self, waker: &Waker) -> bool;
+
     /// Tells whether the result is in and is no error.
     fn is_successful(&self) -> bool;
 
@@ -193,7 +197,8 @@ pub struct Call<R> {
 
 #[derive(Debug)]
 enum CallState<R> {
-    Waiting,
+    /// The waker is that of who awaits it.
+    Waiting(Option<Waker>),
     Here(Result<R>),
     Taken,
 }
@@ -202,14 +207,23 @@ impl<R> Call<R> {
     pub fn new(what: &'static str) -> Self {
         Self {
             what,
-            result: Mutex::new(CallState::Waiting),
+            result: Mutex::new(CallState::Waiting(None)),
         }
     }
 }
 
 impl<R: Send> Pending<R> for Call<R> {
     fn is_done(&self) -> bool {
-        !matches!(*locked(&self.result), CallState::Waiting)
+        !matches!(*locked(&self.result), CallState::Waiting(_))
+    }
+
+    fn poll(&self, waker: &Waker) -> bool {
+        let mut state = locked(&self.result);
+        let is_done = !matches!(*state, CallState::Waiting(_));
+        if !is_done {
+            *state = CallState::Waiting(Some(waker.clone()));
+        }
+        is_done
     }
 
     fn is_successful(&self) -> bool {
@@ -221,8 +235,8 @@ impl<R: Send> Pending<R> for Call<R> {
         match std::mem::replace(&mut *state, CallState::Taken) {
             CallState::Here(result) => result,
             CallState::Taken => Err(Error::invalid("the result was fetched before")),
-            CallState::Waiting => {
-                *state = CallState::Waiting;
+            waiting @ CallState::Waiting(_) => {
+                *state = waiting;
                 Err(Error::closed("the pool has ended without this result"))
             }
         }
@@ -243,7 +257,11 @@ impl<R: DeserializeOwned + Send> Collect for Call<R> {
 
     fn collect(&self, _number: usize, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
         if let Some(result) = inputs.results(outcome, self.what).next() {
-            *locked(&self.result) = CallState::Here(result);
+            let here = CallState::Here(result);
+            let before = std::mem::replace(&mut *locked(&self.result), here);
+            if let CallState::Waiting(Some(waker)) = before {
+                waker.wake();
+            }
         }
     }
 }
@@ -268,6 +286,8 @@ struct Results<R> {
     failure: Option<(usize, Error)>,
     /// Nobody wants what is in, and what is still to come.
     abandoned: bool,
+    /// Who awaits the results.
+    waker: Option<Waker>,
 }
 
 impl<R> Results<R> {
@@ -295,6 +315,7 @@ impl<R> MapCall<R> {
             values: Vec::new(),
             failure: None,
             abandoned: false,
+            waker: None,
         };
         Self {
             what,
@@ -325,6 +346,12 @@ impl<R: Send> Pending<Vec<R>> for MapCall<R> {
         // Acquire pairs with the Release in `collect`.
         let is_in = |total: &usize| self.done.load(Ordering::Acquire) >= *total;
         self.total.get().is_some_and(is_in)
+    }
+
+    fn poll(&self, waker: &Waker) -> bool {
+        // Before the look: the last outcome is counted before this is taken.
+        locked(&self.results).waker = Some(waker.clone());
+        self.is_done()
     }
 
     fn is_successful(&self) -> bool {
@@ -373,6 +400,12 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
         drop(results);
         // Release pairs with the Acquire in `done`.
         self.done.fetch_add(count, Ordering::Release);
+        if self.is_done() {
+            let waker = locked(&self.results).waker.take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
     }
 }
 
@@ -382,6 +415,9 @@ pub struct StreamCall<R> {
     what: &'static str,
     is_cancelled: AtomicBool,
     stream: Mutex<ResultStream<TaskResults<R>>>,
+    /// Who awaits the next result, if `is_awaited`.
+    waker: Mutex<Option<Waker>>,
+    is_awaited: AtomicBool,
 }
 
 impl<R> StreamCall<R> {
@@ -390,7 +426,16 @@ impl<R> StreamCall<R> {
             what,
             is_cancelled: AtomicBool::new(false),
             stream: Mutex::new(ResultStream::new(order, Some(limits))),
+            waker: Mutex::default(),
+            is_awaited: AtomicBool::new(false),
         }
+    }
+
+    /// Has `waker` woken by the next outcome. The caller looks at the results after that.
+    pub fn wake_by_next(&self, waker: &Waker) {
+        *locked(&self.waker) = Some(waker.clone());
+        // Relaxed: the lock of the stream, which both sides take next, orders it.
+        self.is_awaited.store(true, Ordering::Relaxed);
     }
 
     /// Returns the results, by task. No code of the program may run while they are locked.
@@ -418,6 +463,12 @@ impl<R: DeserializeOwned + Send> Collect for StreamCall<R> {
         let results = inputs.results(outcome, self.what);
         let unwanted = self.stream().arrive(number, size, results);
         drop(unwanted);
+        if self.is_awaited.swap(false, Ordering::Relaxed) {
+            let waker = locked(&self.waker).take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use procession_engine::pool::{Fetched, Job, ResultOrder, RunningTasks};
@@ -146,34 +147,83 @@ where
         }))
     }
 
-    fn next_until(&mut self, deadline: Deadline) -> Option<Result<R>> {
+    /// As `next`, for a task of an executor: no thread waits. With the feature `async`
+    /// there is `into_stream`.
+    ///
+    /// The inputs are asked for in the thread that polls, and must not block it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let mut squares = pool.imap(|n: u64| n * n, 1..=3);
+    /// let sum = futures_lite::future::block_on(async {
+    ///     let mut sum = 0;
+    ///     while let Some(square) = poll_fn(|context| squares.poll_next(context)).await {
+    ///         sum += square?;
+    ///     }
+    ///     Ok::<_, procession::Error>(sum)
+    /// });
+    /// assert_eq!(sum?, 14);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<R>>> {
+        loop {
+            if let Some(next) = self.next_there() {
+                return Poll::Ready(next);
+            }
+            self.call.wake_by_next(context.waker());
+            if self.call.stream().has_news() || self.may_make_many() {
+                continue;
+            }
+            return match self.core.engine.deliver_in_background() {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Some(Err(self.give_up(error.into())))),
+            };
+        }
+    }
+
+    /// Returns the next result if it is there, or the end. Makes tasks where there is room.
+    #[expect(clippy::option_option, reason = "not there, the end, a result")]
+    fn next_there(&mut self) -> Option<Option<Result<R>>> {
         loop {
             if let Some(result) = self.results.next() {
-                return Some(result);
+                return Some(Some(result));
             }
             let fetched = self.call.stream().fetch();
             match fetched {
-                Fetched::Result { result, .. } => {
-                    self.results = result;
-                    continue;
-                }
-                Fetched::End => return self.failure.take().map(Err),
-                Fetched::NothingYet => {}
+                Fetched::Result { result, .. } => self.results = result,
+                Fetched::End => return Some(self.failure.take().map(Err)),
+                Fetched::NothingYet => break,
             }
-            if self.may_make_many() {
-                self.make_many();
+        }
+        if self.may_make_many() {
+            self.make_many();
+        }
+        None
+    }
+
+    /// Ends it: no more is to come.
+    fn give_up(&mut self, error: Error) -> Error {
+        self.tasks = None;
+        let unwanted = self.call.stream().close();
+        drop(unwanted);
+        error
+    }
+
+    fn next_until(&mut self, deadline: Deadline) -> Option<Result<R>> {
+        loop {
+            if let Some(next) = self.next_there() {
+                return next;
             }
             let is_enough = || self.call.stream().has_news() || self.may_make_many();
             match self.core.drive(&is_enough, deadline) {
                 Ok(()) => {}
                 Err(error) if error.is_timeout() => return Some(Err(error)),
-                Err(error) => {
-                    // No more is to come.
-                    self.tasks = None;
-                    let unwanted = self.call.stream().close();
-                    drop(unwanted);
-                    return Some(Err(error));
-                }
+                Err(error) => return Some(Err(self.give_up(error))),
             }
         }
     }
@@ -259,6 +309,9 @@ impl<I, R> Imap<'_, I, R> {
         Ok(was_open || cancelled)
     }
 }
+
+/// Nothing in it is pinned.
+impl<I, R> Unpin for Imap<'_, I, R> {}
 
 impl<I, R> Drop for Imap<'_, I, R> {
     fn drop(&mut self) {

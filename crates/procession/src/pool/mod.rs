@@ -20,14 +20,20 @@ mod calls;
 
 mod async_result;
 mod imap;
+#[cfg(feature = "async")]
+mod imap_stream;
 mod par_processes;
+mod result_future;
 
 pub use async_result::AsyncResult;
 pub use builder::PoolBuilder;
 pub use calls::Calls;
 pub use imap::Imap;
+#[cfg(feature = "async")]
+pub use imap_stream::ImapStream;
 pub use par_processes::{IntoParProcesses, ParProcesses};
 pub use pool::{Pool, WorkerInfo};
+pub use result_future::ResultFuture;
 #[cfg(test)]
 pub(crate) use worker::Setup;
 pub(crate) use worker::work;

@@ -1,0 +1,84 @@
+//! What tasks of an executor wait by, instead of a thread: futures that learn by a descriptor
+//! when another try is worth it.
+//!
+//! Of each queue a process has one descriptor, however many of its tasks wait for it. The
+//! reactor of `async-io` watches it, in a thread of its own, so any executor will do.
+
+use std::future::poll_fn;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use procession_engine::sync::{Armed, AwaitFd, ReadableFd};
+
+use crate::error::{Error, Result};
+
+/// How long until it is looked whether a process was killed before it could tell.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// What the tasks of this process wait by for one thing, made when the first does.
+#[derive(Debug, Default)]
+pub struct Awaited {
+    fd: OnceLock<AwaitFd>,
+    watched: Mutex<Option<Arc<Async<ReadableFd>>>>,
+}
+
+impl Awaited {
+    /// Waits until another try is worth it.
+    pub async fn change(
+        &self,
+        make: impl Fn() -> AwaitFd,
+        arm: impl Fn(&AwaitFd) -> procession_engine::Result<Option<Armed>>,
+    ) -> Result<()> {
+        let Some(armed) = arm(self.fd.get_or_init(make))? else {
+            return Ok(());
+        };
+        let watched = self.watched(armed.changed)?;
+        let mut readable = pin!(watched.readable());
+        let mut period = Timer::after(PERIOD);
+        poll_fn(|context| {
+            if let Poll::Ready(seen) = readable.as_mut().poll(context) {
+                return Poll::Ready(seen.map_err(|error| refused(&error)));
+            }
+            if Pin::new(&mut period).poll(context).is_ready() {
+                return Poll::Ready(reclaim());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Returns what the reactor watches: the same as before, unless the program has closed it.
+    fn watched(&self, changed: ReadableFd) -> Result<Arc<Async<ReadableFd>>> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = changed.as_fd().as_raw_fd();
+        if let Some(same) = watched.as_ref()
+            && same.get_ref().as_fd().as_raw_fd() == number
+        {
+            return Ok(Arc::clone(same));
+        }
+        let new = Async::new_nonblocking(changed).map_err(|error| refused(&error))?;
+        Ok(Arc::clone(watched.insert(Arc::new(new))))
+    }
+}
+
+/// Sets right what members have left that were killed; who waits for it is told.
+fn reclaim() -> Result<()> {
+    procession_engine::family()?.reclaim_all();
+    Ok(())
+}
+
+/// Waits until a descriptor is readable that this future alone watches.
+pub async fn readable(fd: impl AsFd) -> Result<()> {
+    let own: OwnedFd = fd.as_fd().try_clone_to_owned().map_err(|e| refused(&e))?;
+    let watched = Async::new_nonblocking(own).map_err(|e| refused(&e))?;
+    watched.readable().await.map_err(|e| refused(&e))
+}
+
+#[cold]
+fn refused(error: &std::io::Error) -> Error {
+    Error::invalid(format!("cannot wait without a thread: {error}"))
+}
