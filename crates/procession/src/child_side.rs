@@ -5,7 +5,8 @@
 
 #![expect(unsafe_code, reason = "the fork server forks")]
 
-use procession_engine::process::{Payload, current as process};
+use procession_engine::launch::Inherited;
+use procession_engine::process::current as process;
 use procession_engine::standby::Server;
 use procession_engine::sys::attributes::environment;
 use procession_engine::sys::fd::stderr;
@@ -18,14 +19,15 @@ use crate::function::{EntryRef, Input};
 use crate::launch::{Launch, Role};
 use crate::outcome::{self, Ending, PanicOutput};
 use crate::start_method::{self, StartMethod};
-use crate::{pool, program, server};
+use crate::{passed, pool, program, server};
 
 /// Exit code of a process whose function failed, as in `multiprocessing`.
 const FAILED: i32 = 1;
 
 /// Reads what a started process is to be, and is that until the process ends.
-pub fn run_payload(payload: Option<&Payload>) -> ! {
-    let Some(payload) = payload else {
+pub fn run_received(received: Inherited) -> ! {
+    passed::arrive(received.fds);
+    let Some(payload) = received.payload else {
         give_up(&Error::invalid("the parent handed over nothing to do"))
     };
     let done = payload.read(|bytes, source| {
@@ -45,7 +47,7 @@ pub fn serve(server: Server) -> ! {
     // SAFETY: the engine has made sure that this is the only thread.
     let served = server.serve(&mut || unsafe { fork() });
     match served {
-        Ok(Some(received)) => run_payload(received.payload.as_ref()),
+        Ok(Some(received)) => run_received(received),
         Ok(None) => std::process::exit(0),
         Err(error) => give_up(&Error::from(error)),
     }

@@ -94,7 +94,7 @@ fn become_the_task(introduction: &BootstrapArgument) -> ! {
         let _ = set_name(&name.to_string_lossy());
     }
     match join(introduction).map_err(Error::from) {
-        Ok(Joined::Process(received)) => child_side::run_payload(received.payload.as_ref()),
+        Ok(Joined::Process(received)) => child_side::run_received(received),
         Ok(Joined::Server(server)) => child_side::serve(server),
         Ok(Joined::Spare(_) | Joined::Unneeded) => child_side::give_up(&Error::invalid(
             "this program keeps no spares of its own, and yet was started as one",

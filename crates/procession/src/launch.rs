@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
@@ -13,7 +14,7 @@ use crate::codec;
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
 use crate::start_method::StartMethod;
-use crate::{current, program, server};
+use crate::{current, passed, program, server};
 
 /// Comes first in a child's payload; what its role needs follows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,12 +73,14 @@ pub fn start<I: Serialize>(
         server,
         ..launch.clone()
     };
-    let encoded = codec::lending(|| codec::encode_after(&launch, input, what))?;
+    let encode = || codec::lending(|| codec::encode_after(&launch, input, what));
+    let (encoded, fds) = passed::collecting(encode);
+    let encoded = encoded?;
     let orders = LaunchSpec {
         name: launch.name.clone(),
         daemon: launch.daemon,
         payload: Some(encoded.into_payload()?),
-        fds: Vec::new(),
+        fds: fds.iter().map(AsFd::as_fd).collect(),
     };
     match launch.method {
         StartMethod::ForkServer => server::start(orders),

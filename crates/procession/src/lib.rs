@@ -59,9 +59,9 @@
 //!
 //! A value that borrows (`&str`) has to be owned (the compiler says that "implementation of
 //! `Deserialize` is not general enough"); a number, a `char` or a float that is no
-//! number arrives bit by bit as it was. Pointers, files and mutexes of `std` mean nothing
+//! number arrives bit by bit as it was. Pointers and mutexes of `std` mean nothing
 //! elsewhere and have no form; [`Lock`], [`Queue`] and their like are what crosses in their
-//! place.
+//! place. Files and sockets cross with the start of a process, as [`Passed`].
 //!
 //! # Async
 //!
@@ -81,8 +81,8 @@
 //! # Much data
 //!
 //! Values cross once, into shared memory, where the other process reads them.
-//! Serde looks at a `Vec<u8>` byte by byte, though: for megabytes, wrap it in
-//! `serde_bytes::ByteBuf`, which crosses by one copy on either side. A
+//! Serde looks at each item of a `Vec`, though: a [`PodVec`] of bytes or numbers crosses by
+//! one copy on either side. A
 //! [`SharedArray`] crosses by none, and is written and read in place.
 //!
 //! The shared memory of a program and all that it starts is bounded by the
@@ -101,6 +101,8 @@ mod awaiting;
 mod codec;
 mod function;
 mod handle;
+mod passed;
+mod pod_vec;
 mod stateful_function;
 
 mod process;
@@ -145,7 +147,9 @@ pub use error::{Error, PanicInfo, Result};
 pub use function::{Callable, CapturesNothing};
 pub use init::{init, init_in_test};
 pub use joinable_queue::JoinableQueue;
+pub use passed::Passed;
 pub use pipe::{Pipe, pipe};
+pub use pod_vec::PodVec;
 #[cfg(feature = "async")]
 pub use pool::ImapStream;
 pub use pool::{

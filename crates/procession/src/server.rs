@@ -57,7 +57,7 @@ pub fn ensure() -> Result<Option<ServerHandle>> {
 }
 
 /// Starts a process by the server.
-pub fn start(orders: LaunchSpec<'static>) -> Result<Child> {
+pub fn start(orders: LaunchSpec<'_>) -> Result<Child> {
     let mut known = locked();
     let server = known.server();
     Ok(server.start(&program()?, server_orders, orders)?)

@@ -6,6 +6,8 @@
 
 #![expect(unsafe_code, reason = "fork is the caller's risk")]
 
+use std::os::fd::OwnedFd;
+
 use procession_engine as engine;
 use procession_engine::launch::{Forked, LaunchSpec, fork_with};
 use procession_engine::shm::HandleSource;
@@ -19,7 +21,7 @@ use crate::error::Result;
 use crate::function::{Callable, Input};
 use crate::launch::Launch;
 use crate::start_method::StartMethod;
-use crate::{child_side, children, current, outcome, server};
+use crate::{child_side, children, current, outcome, passed, server};
 
 impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// Starts the process as a copy of this one, by `fork`.
@@ -58,11 +60,14 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
         let launch = self.launch()?;
         let Given(input) = self.arguments;
         let function = std::any::type_name::<F>();
-        let (input, _loans) = codec::collecting(|| {
-            codec::encode(&input, format_args!("the arguments of {function}"))
-        })?;
+        let (encoded, fds) = passed::collecting(|| {
+            codec::collecting(|| {
+                codec::encode(&input, format_args!("the arguments of {function}"))
+            })
+        });
+        let (input, _loans) = encoded?;
         // SAFETY: the caller's promise is the one that is asked for here.
-        let started = unsafe { start(&launch, &input) }?;
+        let started = unsafe { start(&launch, &input, fds) }?;
         Ok(Child::new(started, launch))
     }
 }
@@ -71,7 +76,11 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
 ///
 /// # Safety
 /// As for [`fork`].
-unsafe fn start(launch: &Launch, bytes: &[u8]) -> Result<engine::process::Child> {
+unsafe fn start(
+    launch: &Launch,
+    bytes: &[u8],
+    fds: Vec<OwnedFd>,
+) -> Result<engine::process::Child> {
     let orders = LaunchSpec {
         name: launch.name.clone(),
         daemon: launch.daemon,
@@ -96,6 +105,7 @@ unsafe fn start(launch: &Launch, bytes: &[u8]) -> Result<engine::process::Child>
             unsafe { server::inherit_by_fork(told) };
             // A copy is attached to all that its original is.
             let source = &HandleSource::KEPT;
+            passed::arrive(fds);
             child_side::run(launch, Input::new(bytes, source))
         }
     }
