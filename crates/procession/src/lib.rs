@@ -35,6 +35,7 @@
 //! - Starting: [`Process`], [`Run`], [`Child`], [`StartMethod`], [`Context`].
 //! - Who is who: [`current_process`], [`parent_process`], [`active_children`].
 //! - Many tasks: [`Pool`], [`IntoParProcesses`].
+//! - An object in a process of its own: [`Actor`].
 //! - Talking: [`Queue`], [`JoinableQueue`], [`pipe`], [`Shared`], [`SharedArray`].
 //! - Waiting: [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`],
 //!   [`Barrier`], and [`wait()`] for the first of several.
@@ -101,6 +102,7 @@ mod awaiting;
 mod codec;
 mod function;
 mod handle;
+mod method;
 mod passed;
 mod pod_vec;
 mod stateful_function;
@@ -126,6 +128,8 @@ mod server;
 
 mod pool;
 
+mod actor;
+
 mod pipe;
 mod queue;
 
@@ -138,6 +142,7 @@ mod wait;
 #[cfg(test)]
 mod decoders;
 
+pub use actor::Actor;
 pub use child::{Child, State};
 pub use children::{ActiveChild, active_children};
 pub use context::Context;
@@ -147,6 +152,7 @@ pub use error::{Error, PanicInfo, Result};
 pub use function::{Callable, CapturesNothing};
 pub use init::{init, init_in_test};
 pub use joinable_queue::JoinableQueue;
+pub use method::{Immutably, Method, Mutably};
 pub use passed::Passed;
 pub use pipe::{Pipe, pipe};
 pub use pod_vec::PodVec;

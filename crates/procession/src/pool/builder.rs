@@ -10,6 +10,7 @@ use procession_engine::process;
 use procession_engine::shm::{Loans, Stamp};
 use procession_engine::sys::attributes::environment;
 use procession_engine::sys::process::exit_status::ExitStatus;
+use serde::Serialize;
 
 use crate::codec;
 use crate::cpu_count::cpu_count;
@@ -159,8 +160,32 @@ impl PoolBuilder {
     /// ```
     pub fn initializer<F: Callable<M>, M>(mut self, function: F, arguments: F::Input) -> Self {
         const { must_be_bare::<F>() };
-        self.initializer = Some(Initializer::new(function, &arguments));
+        let what = "the initializer";
+        let initializer = EntryRef::of(function);
+        self.initializer =
+            Some(initializer.and_then(|entry| Initializer::new(entry, what, &arguments)));
         self
+    }
+
+    /// Has `entry` set each worker up; `what` names it in errors.
+    pub(crate) fn set_up_by(
+        mut self,
+        entry: EntryRef,
+        what: &str,
+        arguments: &impl Serialize,
+    ) -> Self {
+        self.initializer = Some(Initializer::new(entry, what, arguments));
+        self
+    }
+
+    /// Tells whether there may be more workers than one, at a time or one after another, or
+    /// something sets them up.
+    pub(crate) fn replaces_workers(&self) -> bool {
+        self.workers.is_some_and(|workers| workers != 1)
+            || self.initializer.is_some()
+            || self.tasks_per_worker.is_some()
+            || self.idle_timeout.is_some()
+            || self.bounds.resident.is_some()
     }
 
     /// Gives each worker so much time for its initializer. One that takes longer ends the pool:
@@ -336,9 +361,8 @@ struct Initializer {
 }
 
 impl Initializer {
-    fn new<F: Callable<M>, M>(function: F, arguments: &F::Input) -> Result<Self> {
-        let entry = EntryRef::of(function)?;
-        let encode = || codec::encode(arguments, "the arguments of the initializer");
+    fn new(entry: EntryRef, what: &str, arguments: &impl Serialize) -> Result<Self> {
+        let encode = || codec::encode(arguments, format_args!("the arguments of {what}"));
         let (bytes, loans) = codec::collecting(encode)?;
         Ok(Self {
             call: (entry, bytes.to_vec()),

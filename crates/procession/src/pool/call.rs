@@ -156,14 +156,19 @@ fn failure(ending: Ending<'_>, what: &str) -> Error {
         }),
         Ending::Cancelled => Error::cancelled(what),
         Ending::Lost(error) => error.into(),
-        Ending::Ended(end) => match &*end {
-            // What an initializer's failure says is an outcome like any other.
-            PoolEnd::Initializer(bytes) => outcome::read::<()>(bytes, "an initializer's failure")
-                .err()
-                .unwrap_or_else(|| Error::closed("a worker's initializer failed")),
-            end => Error::closed(end.to_string()),
-        },
+        Ending::Ended(end) => why_ended(&end),
         Ending::Reply { .. } => Error::closed("the reply was not read"),
+    }
+}
+
+/// Says why a pool has ended.
+pub fn why_ended(end: &PoolEnd) -> Error {
+    match end {
+        // What an initializer's failure says is an outcome like any other.
+        PoolEnd::Initializer(bytes) => outcome::read::<()>(bytes, "an initializer's failure")
+            .err()
+            .unwrap_or_else(|| Error::closed("a worker's initializer failed")),
+        end => Error::closed(end.to_string()),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::function::{Callable, CapturesNothing, must_be_bare};
+use crate::function::{Callable, CapturesNothing, EntryRef, must_be_bare};
 use crate::pool::async_result::AsyncResult;
 use crate::pool::call::{Call, Inputs, MapCall, Pending as _, Token};
 use crate::pool::imap::Imap;
@@ -230,11 +230,24 @@ impl<'a> Calls<'a> {
         arguments: F::Input,
     ) -> Result<AsyncResult<F::Output>> {
         let what = std::any::type_name::<F>();
+        self.request(EntryRef::of(function)?, what, &arguments)
+    }
+
+    /// Has a worker run what `entry` names, which is `what`.
+    pub(super) fn request<R: DeserializeOwned + Send + 'static>(
+        self,
+        entry: EntryRef,
+        what: &'static str,
+        arguments: &impl Serialize,
+    ) -> Result<AsyncResult<R>> {
         let call = Arc::new(Call::new(what));
         let token = Token::new(call.clone(), 0, Inputs::One);
-        let job = self.0.job(function)?;
-        let task = self.0.task(&job, what, &arguments, token)?;
-        self.0.core.engine.submit(task)?;
+        let job = self.0.core.job(entry)?;
+        let task = self.0.task(&job, what, arguments, token)?;
+        let core = self.0.core;
+        core.engine
+            .submit(task)
+            .map_err(|error| core.refused(error))?;
         if self.0.policy.timeout.is_some() {
             // The deadline is kept though nobody may wait.
             self.0.core.engine.deliver_in_background()?;

@@ -10,9 +10,9 @@ use procession_engine::sys::wait::time::Deadline;
 use serde::Serialize;
 
 use crate::codec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::function::EntryRef;
-use crate::pool::call::{Deliver, Token};
+use crate::pool::call::{Deliver, Token, why_ended};
 use crate::pool::known_jobs::Prologue;
 use crate::sync::uninterrupted;
 
@@ -40,6 +40,14 @@ impl Core {
         // The deaths of those that were killed are to be told.
         self.engine.deliver_in_background()?;
         Ok(count > 0)
+    }
+
+    /// Says why a task was refused: why the pool has ended, if it has.
+    pub fn refused(&self, error: procession_engine::Error) -> Error {
+        match self.engine.end() {
+            Some(end) => why_ended(&end),
+            None => error.into(),
+        }
     }
 
     /// Returns the job of a function whose tasks have nothing else in common.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::function::{Callable, CapturesNothing, must_be_bare};
+use crate::function::{Callable, CapturesNothing, EntryRef, must_be_bare};
 use crate::pool::async_result::AsyncResult;
 use crate::pool::call::Deliver;
 use crate::pool::calls::Calls;
@@ -414,6 +414,25 @@ impl Pool {
     {
         const { must_be_bare::<F>() };
         self.calls().imap_unordered(function, inputs)
+    }
+
+    /// Has a worker run what `entry` names, which is `what`.
+    pub(crate) fn request<R: DeserializeOwned + Send + 'static>(
+        &self,
+        entry: EntryRef,
+        what: &'static str,
+        arguments: &impl Serialize,
+        limit: Option<Duration>,
+    ) -> Result<AsyncResult<R>> {
+        let calls = match limit {
+            Some(limit) => self.timeout(limit),
+            None => self.calls(),
+        };
+        calls.request(entry, what, arguments)
+    }
+
+    pub(crate) fn deliver_in_background(&self) -> Result<()> {
+        Ok(self.core.engine.deliver_in_background()?)
     }
 
     /// Returns what the workers are at.

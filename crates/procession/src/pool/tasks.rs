@@ -28,7 +28,8 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
             call: Arc::clone(&call),
             priority: terms.policy.priority,
         };
-        let feed = terms.core.engine.feed(Box::new(fed), EmptyFeed::IsLeft)?;
+        let feed = terms.core.engine.feed(Box::new(fed), EmptyFeed::IsLeft);
+        let feed = feed.map_err(|error| terms.core.refused(error))?;
         Ok(Self {
             terms,
             inputs,

@@ -1,0 +1,188 @@
+//! What is called on an object that lives in a process of its own.
+//!
+//! The object is in that process's `ACTOR`; it is made there when it is first needed, and again
+//! after a panic, from the arguments that the process was started with.
+//!
+//! # Safety
+//! A function without bytes is conjured up where its type says it exists: `made_by` and
+//! `calling` have had a value of it.
+
+#![expect(unsafe_code, reason = "functions that have no bytes, from their types")]
+
+use std::any::{Any, type_name};
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+
+use procession_engine::shm::HandleSource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::Encoded;
+use crate::error::{Error, Result};
+use crate::function::{CapturesNothing, EntryRef, Input, bare_value, must_be_bare};
+use crate::outcome;
+
+/// Can be called on the object of an [`Actor`](crate::Actor): a method or function of `&S` or
+/// `&mut S` and up to three arguments, or a closure of `&mut S` that captures nothing.
+///
+/// One argument is passed as itself, several as a tuple, none as `()`. `M` only tells the
+/// implementations apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called on an actor's `{S}`",
+    label = "it cannot be called on an actor's `{S}`",
+    note = "it has to take `&mut {S}` or `&{S}` first and then up to three arguments; these and \
+            the result must be owned and implement serde's `Serialize` and `Deserialize`"
+)]
+pub trait Method<S, M>: CapturesNothing {
+    /// The type of the arguments.
+    type Input: Serialize + DeserializeOwned + Send + 'static;
+    /// The type of the result.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Calls the method.
+    fn call(self, object: &mut S, input: Self::Input) -> Self::Output;
+}
+
+macro_rules! methods {
+    ($input:ty, $pattern:pat, $($name:ident),*) => {
+        impl<S, F, R, $($name),*> Method<S, (Mutably, $($name),*)> for F
+        where
+            F: Fn(&mut S, $($name),*) -> R + CapturesNothing,
+            R: Serialize + DeserializeOwned + Send + 'static,
+            $($name: Serialize + DeserializeOwned + Send + 'static),*
+        {
+            type Input = $input;
+            type Output = R;
+
+            #[allow(non_snake_case, reason = "one name for the type and its value")]
+            fn call(self, object: &mut S, $pattern: $input) -> R {
+                self(object, $($name),*)
+            }
+        }
+
+        impl<S, F, R, $($name),*> Method<S, (Immutably, $($name),*)> for F
+        where
+            F: Fn(&S, $($name),*) -> R + CapturesNothing,
+            R: Serialize + DeserializeOwned + Send + 'static,
+            $($name: Serialize + DeserializeOwned + Send + 'static),*
+        {
+            type Input = $input;
+            type Output = R;
+
+            #[allow(non_snake_case, reason = "one name for the type and its value")]
+            fn call(self, object: &mut S, $pattern: $input) -> R {
+                self(object, $($name),*)
+            }
+        }
+    };
+}
+
+/// Tells methods of `&mut self` from the others.
+#[derive(Clone, Copy, Debug)]
+pub enum Mutably {}
+
+/// Tells methods of `&self` from the others.
+#[derive(Clone, Copy, Debug)]
+pub enum Immutably {}
+
+methods!((), (),);
+methods!(A, A, A);
+methods!((A, B), (A, B), A, B);
+methods!((A, B, C), (A, B, C), A, B, C);
+
+/// The object of a process, and what makes it.
+struct Home {
+    make: Box<dyn Fn() -> Result<Box<dyn Any>>>,
+    /// Nothing while it is called, after a panic, and at the end.
+    object: Option<Box<dyn Any>>,
+}
+
+thread_local! {
+    /// The object that this process is there for; its tasks all run in this thread.
+    ///
+    /// Not dropped with the thread, whose other variables are gone by then.
+    static ACTOR: RefCell<Option<ManuallyDrop<Home>>> = const { RefCell::new(None) };
+}
+
+/// Names what makes the object of a process by `init`.
+pub fn made_by<N, S, A>(init: N) -> Result<EntryRef>
+where
+    N: Fn(A) -> S + CapturesNothing,
+    S: 'static,
+    A: DeserializeOwned,
+{
+    const { must_be_bare::<N>() };
+    let _ = init;
+    EntryRef::to::<N>(make::<N, S, A>)
+}
+
+/// Names what calls `method` on the object of the process.
+pub fn calling<F, S, M>(method: F) -> Result<EntryRef>
+where
+    F: Method<S, M>,
+    S: 'static,
+{
+    const { must_be_bare::<F>() };
+    let _ = method;
+    EntryRef::to::<F>(call::<F, S, M>)
+}
+
+/// Names what drops the object of the process, as at the end of a program.
+pub fn ending() -> Result<EntryRef> {
+    EntryRef::to::<fn()>(end)
+}
+
+fn make<N, S, A>(input: Input<'_>) -> Result<Encoded>
+where
+    N: Fn(A) -> S + CapturesNothing,
+    S: 'static,
+    A: DeserializeOwned,
+{
+    // The pool keeps what they have handles of for as long as it starts workers.
+    let bytes = input.bytes.to_vec();
+    let make = move || {
+        let input = Input::new(&bytes, &HandleSource::KEPT);
+        let arguments = input.decode(format_args!("the arguments of {}", type_name::<N>()))?;
+        // SAFETY: `made_by` has had it, and has seen that it has no bytes.
+        let init = unsafe { bare_value::<N>() };
+        Ok(Box::new(init(arguments)) as Box<dyn Any>)
+    };
+    let object = Some(make()?);
+    let make = Box::new(make);
+    ACTOR.replace(Some(ManuallyDrop::new(Home { make, object })));
+    outcome::done(&(), "no result")
+}
+
+fn call<F, S, M>(input: Input<'_>) -> Result<Encoded>
+where
+    F: Method<S, M>,
+    S: 'static,
+{
+    let what = type_name::<F>();
+    let argument = input.decode(format_args!("the arguments of {what}"))?;
+    let mut object = take()?
+        .downcast::<S>()
+        .map_err(|_| Error::invalid(format!("the actor's object is no {}", type_name::<S>())))?;
+    // SAFETY: `calling` has had it, and has seen that it has no bytes.
+    let method = unsafe { bare_value::<F>() };
+    let output = method.call(&mut object, argument);
+    ACTOR.with_borrow_mut(|home| home.as_mut().map(|home| home.object = Some(object)));
+    outcome::done(&output, format_args!("the result of {what}"))
+}
+
+/// Takes the object out; it is made first where a panic has cost it.
+fn take() -> Result<Box<dyn Any>> {
+    let none = || Error::invalid("this process has no object of an actor");
+    let kept = ACTOR.with_borrow_mut(|home| home.as_mut().map(|home| home.object.take()));
+    if let Some(object) = kept.ok_or_else(none)? {
+        return Ok(object);
+    }
+    ACTOR.with_borrow(|home| (home.as_ref().ok_or_else(none)?.make)())
+}
+
+fn end(_input: Input<'_>) -> Result<Encoded> {
+    // Dropped outside: its end is the program's code.
+    let home = ACTOR.take().map(ManuallyDrop::into_inner);
+    drop(home);
+    outcome::done(&(), "no result")
+}
