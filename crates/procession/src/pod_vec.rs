@@ -72,14 +72,14 @@ impl<T: Pod> Serialize for PodVec<T> {
 
 impl<'de, T: Pod> Deserialize<'de> for PodVec<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(Items(PhantomData))
+        deserializer.deserialize_bytes(Bits(PhantomData))
     }
 }
 
 /// Takes the bytes of whole items, wherever they lie.
-struct Items<T>(PhantomData<T>);
+struct Bits<T>(PhantomData<T>);
 
-impl<T: Pod> Visitor<'_> for Items<T> {
+impl<T: Pod> Visitor<'_> for Bits<T> {
     type Value = PodVec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
