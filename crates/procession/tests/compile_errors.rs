@@ -1,6 +1,6 @@
 //! What the compiler says to a program that asks for what cannot be.
 //!
-//! The texts are those of the compiler that `rust-version` names. After a change that was
+//! The texts are those of the compiler that continuous integration uses. After a change that was
 //! meant, `TRYBUILD=overwrite cargo test -p procession --test compile_errors` writes them.
 
 #[test]
