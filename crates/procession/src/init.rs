@@ -18,9 +18,6 @@ use crate::child_side;
 use crate::error::Error;
 use crate::program;
 
-/// The first argument of a child of a test.
-const IN_TEST: &str = "--procession-child-of-a-test";
-
 /// Makes this program ready to start processes; to be called first in `main`.
 ///
 /// In a process that procession started it does not return: the process does
@@ -38,13 +35,16 @@ const IN_TEST: &str = "--procession-child-of-a-test";
 /// }
 /// ```
 pub fn init() {
-    ready(vec![name_of_program()]);
+    ready(vec![program::name()]);
 }
 
 /// Makes a `#[test]` ready to start processes; to be called first in it.
 ///
 /// A child is the test program again, but turns into its task before the test
 /// harness starts. [`procession::test`](crate::test) puts the call there.
+///
+/// Where cargo has built the test program, in its folder `deps`, this is not needed: a plain
+/// `#[test]` may start processes. It is for test programs that are run from elsewhere.
 ///
 /// # Examples
 ///
@@ -56,13 +56,34 @@ pub fn init() {
 /// }
 /// ```
 pub fn init_in_test() {
-    ready(vec![name_of_program(), IN_TEST.into()]);
+    init_in_library();
 }
 
-fn name_of_program() -> OsString {
-    std::env::args_os()
-        .next()
-        .unwrap_or_else(|| "procession".into())
+/// Makes the program ready to start processes, from a library that has no say in its `main`; to
+/// be called before the library starts the first.
+///
+/// A child is the program again, but turns into its task when it is loaded, before `main`. So
+/// nothing that `main` does is done there, and no variable of the environment or argument of the
+/// program is looked at. Where the program itself has called [`init`], that stays so.
+///
+/// In a shared library (a `cdylib`) this does not help: its code is not in the program that would
+/// be started again, and every start says so.
+///
+/// # Examples
+///
+/// ```
+/// /// A function of a library, whose users know nothing of processes.
+/// pub fn squares(numbers: Vec<u64>) -> procession::Result<Vec<u64>> {
+///     procession::init_in_library();
+///     procession::Pool::new(2)?.map(|n: u64| n * n, numbers)
+/// }
+///
+/// fn main() {
+///     assert_eq!(squares(vec![1, 2, 3]).unwrap(), [1, 4, 9]);
+/// }
+/// ```
+pub fn init_in_library() {
+    ready(program::arguments_at_load());
 }
 
 /// Notes how to start the program anew, then turns into what this process was
@@ -82,15 +103,18 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
     let mut arguments = std::env::args_os();
-    if arguments.nth(1).is_some_and(|first| first == IN_TEST) {
-        init_in_test();
+    if arguments
+        .nth(1)
+        .is_some_and(|first| first == program::AT_LOAD)
+    {
+        init_in_library();
     }
 }
 
 fn become_the_task(introduction: &BootstrapArgument) -> ! {
     // The kernel has called it after the link that it was started by. That is only for
     // programs that look at it: a sandbox may forbid to change it.
-    if let Some(name) = Path::new(&name_of_program()).file_name() {
+    if let Some(name) = Path::new(&program::name()).file_name() {
         let _ = set_name(&name.to_string_lossy());
     }
     match join(introduction).map_err(Error::from) {

@@ -47,6 +47,10 @@
 //! it first in `main`. Forgetting it is an error at the first start. In a shared
 //! library (a `cdylib`) there is no such program, and every start is refused.
 //!
+//! In a test that cargo runs (`cargo test`, `cargo nextest`) nothing is needed: a plain `#[test]`
+//! may start processes, in any order. A library that has no say in `main` calls
+//! [`init_in_library`].
+//!
 //! # What can cross
 //!
 //! Arguments, results and messages are types of serde that are read as they are
@@ -150,7 +154,7 @@ pub use cpu_count::cpu_count;
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{Error, PanicInfo, Result};
 pub use function::{Callable, CapturesNothing};
-pub use init::{init, init_in_test};
+pub use init::{init, init_in_library, init_in_test};
 pub use joinable_queue::JoinableQueue;
 pub use method::{Immutably, Method, Mutably};
 pub use passed::Passed;

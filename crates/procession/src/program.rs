@@ -14,6 +14,36 @@ use crate::error::Result;
 /// Arguments with which the program reaches `init` when it is started anew.
 static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
 
+/// The first argument of a child that turns into its task when it is loaded, before `main`.
+pub const AT_LOAD: &str = "--procession-child-at-load";
+
+/// Returns the arguments of such a child.
+pub fn arguments_at_load() -> Vec<OsString> {
+    vec![name(), AT_LOAD.into()]
+}
+
+/// Returns the name that the program was started by.
+pub fn name() -> OsString {
+    let first = std::env::args_os().next();
+    first.unwrap_or_else(|| "procession".into())
+}
+
+/// Returns by which arguments the program reaches `init`, if it does. The harness of a test
+/// program calls no `init`, and its children need not know it.
+fn arguments() -> Option<&'static Vec<OsString>> {
+    if ARGUMENTS.get().is_none() && is_test_program() {
+        reaches_init_by(arguments_at_load());
+    }
+    ARGUMENTS.get()
+}
+
+/// Tells whether cargo has built this program to be run as a test or a benchmark: others are not
+/// run from its folder `deps`.
+fn is_test_program() -> bool {
+    let program = std::env::current_exe();
+    program.is_ok_and(|path| path.parent().is_some_and(|folder| folder.ends_with("deps")))
+}
+
 /// Notes by which arguments the program, started anew, reaches `init`.
 pub fn reaches_init_by(arguments: Vec<OsString>) {
     // Several tests of one program each call this; any one of them will do.
@@ -35,14 +65,15 @@ pub fn check() -> Result<()> {
         )
         .into());
     }
-    if ARGUMENTS.get().is_some() {
+    if arguments().is_some() {
         return Ok(());
     }
     Err(EngineError::new(
         ErrorKind::Uninitialised,
         "procession::init() was not called: put it first in main, or write \
          #[procession::main] above main, so that a started process turns into its task there \
-         instead of running the program again",
+         instead of running the program again; a library that has no say in main calls \
+         procession::init_in_library()",
     )
     .into())
 }
@@ -53,7 +84,7 @@ pub fn program() -> Result<Program> {
     Ok(Program {
         // The link leads to the very file that runs, even if it was replaced.
         exe: PathBuf::from("/proc/self/exe"),
-        argv: ARGUMENTS.get().cloned().unwrap_or_default(),
+        argv: arguments().cloned().unwrap_or_default(),
         env: None,
         cwd: None,
     })

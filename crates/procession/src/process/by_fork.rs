@@ -61,9 +61,7 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
         let Given(input) = self.arguments;
         let function = std::any::type_name::<F>();
         let (encoded, fds) = passed::collecting(|| {
-            codec::collecting(|| {
-                codec::encode(&input, format_args!("the arguments of {function}"))
-            })
+            codec::collecting(|| codec::encode(&input, format_args!("the arguments of {function}")))
         });
         let (input, _loans) = encoded?;
         // SAFETY: the caller's promise is the one that is asked for here.
