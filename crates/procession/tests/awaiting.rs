@@ -59,8 +59,8 @@ fn ten_thousand_results_are_awaited_without_a_thread_each() {
             .map(|result| tokio::spawn(result.into_future()))
             .collect();
         tokio::task::yield_now().await;
-        // One that collects results.
-        assert!(threads() <= before + 1, "{before} and then {}", threads());
+        // One that collects results, and those of tests that run beside this one.
+        assert!(threads() < before + 200, "{before} and then {}", threads());
         go.set();
         let mut sum = 0;
         for request in requests {
