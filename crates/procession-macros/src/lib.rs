@@ -1,12 +1,15 @@
 //! The attribute macros of the crate `procession`, which re-exports them.
 //!
 //! Each puts one call in front of a function's body; a program that writes that call
-//! itself needs no macro.
+//! itself needs no macro. They look at the few tokens that matter here, so that nobody has
+//! to build a parser of all of Rust for them.
+
+use std::iter;
 
 use proc_macro::TokenStream;
-use proc_macro2::{Span, TokenStream as Tokens};
-use quote::quote;
-use syn::{Error, ItemFn, Result, parse_quote};
+use proc_macro2::{
+    Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream as Tokens, TokenTree,
+};
 
 /// Puts `procession::init()` first in `main`.
 ///
@@ -31,134 +34,175 @@ use syn::{Error, ItemFn, Result, parse_quote};
 /// ```
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expanded(on_main(arguments.into(), item.into()))
+    on_main(arguments.into(), item.into()).into()
 }
 
 /// Makes a `#[test]` whose processes can start: each child is the test program
 /// again, and becomes its task before the test harness starts.
+///
+/// A plain `#[test]` that cargo runs needs it not.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    expanded(on_test(arguments.into(), item.into()))
+    on_test(arguments.into(), item.into()).into()
 }
 
-fn expanded(tokens: Result<Tokens>) -> TokenStream {
-    tokens.unwrap_or_else(Error::into_compile_error).into()
-}
-
-fn on_main(arguments: Tokens, item: Tokens) -> Result<Tokens> {
-    refuse_arguments(&arguments, "main")?;
-    let mut function: ItemFn = syn::parse2(item)?;
-    if function.sig.ident != "main" {
+fn on_main(arguments: Tokens, item: Tokens) -> Tokens {
+    let function = match Function::read(&arguments, item, "main") {
+        Ok(function) => function,
+        Err(error) => return error,
+    };
+    if function.name != "main" {
         let message = "#[procession::main] belongs on the function `main`";
-        return Err(Error::new_spanned(&function.sig.ident, message));
+        return compile_error(function.name.span(), message);
     }
-    if let Some(asyncness) = function.sig.asyncness {
+    if let Some(asyncness) = function.asyncness {
         let message = "a started process has to turn into its task before a runtime starts \
                        threads: write the runtime's attribute above #[procession::main], as in\n\
                        #[tokio::main]\n#[procession::main]\nasync fn main()";
-        return Err(Error::new_spanned(asyncness, message));
+        let mut tokens = compile_error(asyncness, message);
+        // So that nothing else is complained of.
+        tokens.extend("fn main() {}".parse::<Tokens>().unwrap_or_default());
+        return tokens;
     }
-    function
-        .block
-        .stmts
-        .insert(0, parse_quote!(::procession::init();));
-    Ok(quote!(#function))
+    function.with_call_of("init")
 }
 
-fn on_test(arguments: Tokens, item: Tokens) -> Result<Tokens> {
-    refuse_arguments(&arguments, "test")?;
-    let mut function: ItemFn = syn::parse2(item)?;
-    if let Some(asyncness) = function.sig.asyncness {
+fn on_test(arguments: Tokens, item: Tokens) -> Tokens {
+    let function = match Function::read(&arguments, item, "test") {
+        Ok(function) => function,
+        Err(error) => return error,
+    };
+    if let Some(asyncness) = function.asyncness {
         let message = "#[procession::test] makes a #[test], which is not async: leave it out, and \
                        call procession::init_in_test() first in a test of your runtime";
-        return Err(Error::new_spanned(asyncness, message));
+        return compile_error(asyncness, message);
     }
-    function
-        .block
-        .stmts
-        .insert(0, parse_quote!(::procession::init_in_test();));
-    function.attrs.insert(0, parse_quote!(#[test]));
-    Ok(quote!(#function))
+    let mut tokens: Tokens = "#[test]".parse().unwrap_or_default();
+    tokens.extend(function.with_call_of("init_in_test"));
+    tokens
 }
 
-fn refuse_arguments(arguments: &Tokens, name: &str) -> Result<()> {
-    if arguments.is_empty() {
-        return Ok(());
+/// A function as far as it matters here.
+struct Function {
+    /// Attributes, signature.
+    head: Vec<TokenTree>,
+    name: Ident,
+    /// Where it says `async`.
+    asyncness: Option<Span>,
+    body: Group,
+}
+
+impl Function {
+    /// Reads the function that an attribute stands on; what is returned otherwise says what is
+    /// wrong, as tokens.
+    fn read(arguments: &Tokens, item: Tokens, attribute: &str) -> Result<Self, Tokens> {
+        if let Some(first) = arguments.clone().into_iter().next() {
+            let message = format!("#[procession::{attribute}] takes no arguments");
+            return Err(compile_error(first.span(), &message));
+        }
+        let mut head: Vec<TokenTree> = item.into_iter().collect();
+        let is = |token: &TokenTree, word: &str| matches!(token, TokenTree::Ident(ident) if *ident == word);
+        // What attributes and types have in brackets is not looked into.
+        let place = head.iter().position(|token| is(token, "fn"));
+        let name = place.and_then(|place| match head.get(place + 1) {
+            Some(TokenTree::Ident(name)) => Some(name.clone()),
+            _ => None,
+        });
+        let body = match head.pop() {
+            Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace => Some(body),
+            _ => None,
+        };
+        let (Some(place), Some(name), Some(body)) = (place, name, body) else {
+            let message = format!("#[procession::{attribute}] belongs on a function with a body");
+            return Err(compile_error(Span::call_site(), &message));
+        };
+        let asyncness = head[..place].iter().find(|token| is(token, "async"));
+        Ok(Self {
+            asyncness: asyncness.map(TokenTree::span),
+            head,
+            name,
+            body,
+        })
     }
-    let message = format!("#[procession::{name}] takes no arguments");
-    Err(Error::new(Span::call_site(), message))
+
+    /// Puts a call of a function of the crate first.
+    fn with_call_of(self, function: &str) -> Tokens {
+        let call = format!("::procession::{function}();").parse::<Tokens>();
+        let statements = call
+            .unwrap_or_default()
+            .into_iter()
+            .chain(self.body.stream());
+        let mut body = Group::new(Delimiter::Brace, statements.collect());
+        body.set_span(self.body.span());
+        let body = iter::once(TokenTree::from(body));
+        self.head.into_iter().chain(body).collect()
+    }
+}
+
+/// Makes the compiler say `message` at a place.
+fn compile_error(at: Span, message: &str) -> Tokens {
+    let mut text = Literal::string(message);
+    text.set_span(at);
+    let mut bang = Punct::new('!', Spacing::Alone);
+    bang.set_span(at);
+    let mut text = Group::new(Delimiter::Brace, TokenTree::from(text).into());
+    text.set_span(at);
+    let tokens: [TokenTree; 3] = [
+        Ident::new("compile_error", at).into(),
+        bang.into(),
+        text.into(),
+    ];
+    tokens.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use proc_macro2::TokenStream as Tokens;
-    use quote::quote;
 
     use super::{on_main, on_test};
 
+    fn tokens(text: &str) -> Tokens {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn init_comes_first_in_main() {
-        let expanded = on_main(
-            Tokens::new(),
-            quote!(
-                fn main() {
-                    work();
-                }
-            ),
-        )
-        .unwrap();
-        let expected = quote!(
-            fn main() {
-                ::procession::init();
-                work();
-            }
-        );
-        assert_eq!(expanded.to_string(), expected.to_string());
+        let item = "#[doc = \"async fn\"] pub fn main() -> Result<(), Box<dyn Error>> { work(); }";
+        let expanded = on_main(Tokens::new(), tokens(item));
+        let expected = item.replace("{ work", "{ ::procession::init(); work");
+        assert_eq!(expanded.to_string(), tokens(&expected).to_string());
+    }
+
+    #[test]
+    fn a_test_is_made() {
+        let item = "#[should_panic] fn works() where u8: Copy {}";
+        let expanded = on_test(Tokens::new(), tokens(item));
+        let expected = "#[test] #[should_panic] fn works() where u8: Copy \
+                        { ::procession::init_in_test(); }";
+        assert_eq!(expanded.to_string(), tokens(expected).to_string());
     }
 
     #[test]
     fn a_runtime_below_is_refused_and_the_order_is_told() {
-        let item = quote!(
-            #[tokio::main]
-            async fn main() {}
-        );
-        let error = on_main(Tokens::new(), item).unwrap_err().to_string();
+        let item = "#[tokio::main] async fn main() {}";
+        let error = on_main(Tokens::new(), tokens(item)).to_string();
+        assert!(error.starts_with("compile_error"), "{error}");
         assert!(error.contains("above #[procession::main]"), "{error}");
-        let item = quote!(
-            async fn a_test() {}
-        );
-        let error = on_test(Tokens::new(), item).unwrap_err().to_string();
+        let error = on_test(Tokens::new(), tokens("async fn a_test() {}")).to_string();
+        assert!(error.starts_with("compile_error"), "{error}");
         assert!(error.contains("init_in_test"), "{error}");
     }
 
     #[test]
-    fn other_functions_and_arguments_are_refused() {
-        assert!(
-            on_main(
-                Tokens::new(),
-                quote!(
-                    fn other() {}
-                )
-            )
-            .is_err()
-        );
-        assert!(
-            on_main(
-                quote!(flavor = "x"),
-                quote!(
-                    fn main() {}
-                )
-            )
-            .is_err()
-        );
-        assert!(
-            on_test(
-                quote!(x),
-                quote!(
-                    fn a_test() {}
-                )
-            )
-            .is_err()
-        );
+    fn what_is_no_such_function_is_refused() {
+        for (arguments, item) in [
+            ("", "fn other() {}"),
+            ("flavor = \"x\"", "fn main() {}"),
+            ("", "struct Main {}"),
+            ("", "fn main();"),
+        ] {
+            let error = on_main(tokens(arguments), tokens(item)).to_string();
+            assert!(error.starts_with("compile_error"), "{error}");
+        }
     }
 }

@@ -60,7 +60,8 @@
 //! what is in it. So these are refused, with [`Error::is_codec`] and the reason: `flatten`,
 //! `untagged` and `tag`; a value of which `skip_serializing_if` leaves
 //! something out; what is skipped on one side only; sequences and maps that do not know
-//! their length. Wrap them in [`SelfDescribing`], or send what they are made of.
+//! their length. Wrap them in `SelfDescribing`, which the feature `self-describing` has, or send
+//! what they are made of.
 //!
 //! A value that borrows (`&str`) has to be owned (the compiler says that "implementation of
 //! `Deserialize` is not general enough"); a number, a `char` or a float that is no
@@ -113,6 +114,7 @@ mod stateful_function;
 
 mod process;
 mod run;
+#[cfg(feature = "self-describing")]
 mod self_describing;
 
 mod context;
@@ -170,6 +172,7 @@ pub use process::{Given, Missing, Process};
 pub use procession_macros::{main, test};
 pub use queue::{Items, PutError, Queue};
 pub use run::{Run, RunOf, Running};
+#[cfg(feature = "self-describing")]
 pub use self_describing::SelfDescribing;
 pub use shared::{Shared, SharedArray, SharedGuard};
 pub use start_method::{StartMethod, set_start_method, start_method};

@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::handle;
 
-/// Makes a value cross that only a form which describes itself can carry.
+/// Makes a value cross that only a form which describes itself can carry; with the feature
+/// `self-describing`.
 ///
 /// Values cross in a compact form that their types alone can read. Types with
 /// `#[serde(flatten)]`, `untagged`, `tag`, or `skip_serializing_if` need a form that says what

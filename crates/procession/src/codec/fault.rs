@@ -15,7 +15,8 @@ enum Reason {
 }
 
 /// The advice for a type that does not cross.
-pub const ADVICE: &str = "mend the type, or wrap the value in procession::SelfDescribing";
+pub const ADVICE: &str = "mend the type, or wrap the value in procession::SelfDescribing \
+                          (feature self-describing)";
 
 impl Fault {
     /// Makes one of a text.

@@ -302,7 +302,7 @@ impl Fields<'_, '_> {
         Fault::told(format!(
             "leftover bytes: {name} was written with {len} fields, of which its Deserialize left \
              {left} unread, as with `#[serde(skip_deserializing)]`; skip a field on both sides \
-             (`#[serde(skip)]`), or wrap the value in procession::SelfDescribing"
+             (`#[serde(skip)]`), or wrap the value in procession::SelfDescribing (feature self-describing)"
         ))
     }
 
@@ -312,7 +312,7 @@ impl Fields<'_, '_> {
         Fault::told(format!(
             "missing bytes: {name} was written with {len} fields, and its Deserialize reads more, \
              as with `#[serde(skip_serializing)]` and `skip_serializing_if`; skip a field on both sides \
-             (`#[serde(skip)]`), or wrap the value in procession::SelfDescribing"
+             (`#[serde(skip)]`), or wrap the value in procession::SelfDescribing (feature self-describing)"
         ))
     }
 }
