@@ -257,6 +257,20 @@ def test_url_that_means_nothing_is_refused(lib, url, reason) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "package"),
+    [("dask", "dask"), ("dask://host:8786", "dask"), ("ray", "ray")],
+)
+def test_engine_that_is_not_installed_is_told_with_what_to_do(
+    monkeypatch, url, package
+) -> None:
+    # None says that there is no such module.
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=rf"pip install 'procession\[{package}\]'"):
+        procession.get_context(url)
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"affinity": [0]},

@@ -170,6 +170,16 @@ FAULTS = {
         '"""Gadgets."""\nimport importlib\nimportlib.import_module("multiprocessing")\n',
         ":3: gadgets imports the standard library's multiprocessing",
     ),
+    "other_machines_in_what_is_local": (
+        "python/procession/gadgets.py",
+        '"""Gadgets."""\n\n\ndef f():\n    from .distributed import context_of\n',
+        ":5: gadgets imports procession.distributed.context_of",
+    ),
+    "other_machines_before_they_are_asked_for": (
+        "python/procession/context.py",
+        '"""Contexts."""\nfrom .distributed import context_of\n',
+        ":2: context imports procession.distributed.context_of",
+    ),
     "dependency_without_a_reason": (
         "crates/procession/Cargo.toml",
         '[package]\nname = "procession"\n[dependencies]\ngadgets = "1"\n',
