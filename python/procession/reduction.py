@@ -224,6 +224,10 @@ def main_has_file() -> bool:
     if getattr(getattr(main, "__spec__", None), "name", None) is not None:
         return True
     path = getattr(main, "__file__", None)
+    if getattr(main, "__loader__", None) is None and "marimo" in sys.modules:
+        # The kernel of a marimo notebook makes a main module that has the notebook's file
+        # name, and what the cells define, which is not there when the file is read.
+        return False
     # A main module from standard input has the file name "<stdin>".
     return path is not None and not (path.startswith("<") and path.endswith(">"))
 
