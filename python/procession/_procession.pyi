@@ -27,6 +27,7 @@ __all__ = [
     "Barrier",
     "BarrierPlace",
     "Block",
+    "CallTimes",
     "Child",
     "Condition",
     "Connection",
@@ -1021,6 +1022,22 @@ class IMapUnorderedIterator(IMapIterator[_R]):
     """Results one by one, as they come."""
 
 @final
+class CallTimes:
+    """How long the calls of a pool took."""
+
+    @property
+    def total(self) -> float:
+        """All together, in seconds."""
+    @property
+    def shortest(self) -> float | None:
+        """The shortest, in seconds; None while there was none."""
+    @property
+    def longest(self) -> float | None:
+        """The longest."""
+    def quantile(self, part: float) -> float | None:
+        """Returns the time within which such a part of the calls was done."""
+
+@final
 class Pool:
     """The workers of a pool and what they have to do.
 
@@ -1059,6 +1076,8 @@ class Pool:
         """Starts the workers; if that fails, the pool ends."""
     def resize(self, size: int) -> None:
         """Changes the number of workers; raises why one could not be started."""
+    def stats(self) -> dict[str, Any]:
+        """Returns what the pool has done, and does, as `_pool_stats` reads it."""
     def worker_views(self) -> list[tuple[int, int, int]]:
         """Returns of each worker its place, its process id, and how many tasks it has done."""
     def apply(

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from concurrent.futures.process import BrokenProcessPool
     from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
+    from ._pool_stats import PoolStats
     from ._progress import Progress
     from ._terms import OnError, Terms
 
@@ -649,6 +650,24 @@ class ProcessPoolExecutor(_Submits):
 
     def _owner(self) -> ProcessPoolExecutor:
         return self
+
+    def stats(self) -> PoolStats:
+        """Returns what the executor's workers have done, as `procession.Pool.stats`.
+
+        Raises:
+            RuntimeError: It was shut down.
+
+        Example:
+            >>> from procession.futures import ProcessPoolExecutor
+            >>> with ProcessPoolExecutor(2) as executor:
+            ...     print(executor.submit(len, "three").result())
+            ...     print(executor.stats().functions["builtins.len"].calls)
+            5
+            1
+        """
+        from ._pool_stats import stats_of  # Not at the top: it is seldom needed.
+
+        return stats_of(self._running().engine.stats())
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more tasks; the workers end when they have done what they have.

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, NoReturn, Self, TypeVar, Unpack, overload
 
     from ._log_relay import LogRelay
+    from ._pool_stats import PoolStats
     from ._progress import Progress
     from ._terms import CollectOptions, MapOptions, OnError, Terms
     from ._threads import Threads
@@ -941,6 +942,35 @@ class Pool:
                 "the pool has no worker_exit: give it one when you make it"
             )
         return self._life.exit_results.so_far()
+
+    def stats(self) -> PoolStats:
+        """Returns what the pool has done since it was made, and what it does.
+
+        It tells of each worker and of each function how many calls there were, how long they
+        took, how long the workers waited, and what has failed. Nothing is measured for it, so
+        it costs nothing while nobody asks. It can be asked of a pool that has ended, too.
+
+        Raises:
+            ValueError: It is a pool of threads, or its tasks go through queues of its own.
+
+        Example:
+            >>> import procession
+            >>> with procession.Pool(2) as pool:
+            ...     lengths = pool.map(len, ["one", "three", "fifteen"])
+            ...     stats = pool.stats()
+            >>> stats.work.calls, stats.work.failed, list(stats.functions)
+            (3, 0, ['builtins.len'])
+            >>> sum(worker.work.total for worker in stats.workers) <= 2 * stats.age
+            True
+        """
+        from ._pool_stats import stats_of  # Not at the top: it is seldom needed.
+
+        engine = self._engine
+        if not isinstance(engine, _procession.Pool):
+            raise ValueError(  # noqa: TRY004 (it is the pool's kind, not an argument's)
+                "this pool counts nothing: it has threads, or queues of its own"
+            )
+        return stats_of(engine.stats())
 
     def resize(self, processes: int) -> None:
         """Changes the number of workers; tasks go on.

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from typing import NoReturn
 
 from targets import pool as pool_targets
@@ -61,3 +62,33 @@ def numbers_then_error() -> object:
 
 def no_input(_: object) -> NoReturn:
     raise AssertionError("there is no input")
+
+
+def add_one(number: int) -> int:
+    return number + 1
+
+
+def rest(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def tell_and_stay(told) -> NoReturn:
+    told.release()
+    while True:
+        signal.pause()
+
+
+def wait_for(told, gate) -> bool:
+    """Tells that it runs, and waits."""
+    told.release()
+    return gate.acquire(timeout=60)
+
+
+class Named:
+    """Can be called, and has no name of a function."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self) -> str:
+        return self.name

@@ -18,6 +18,7 @@ WRAPPERS = {
     "_event_loops",
     "_manager_server",
     "_outcome",
+    "_pool_stats",
     "_proxies",
     "_registry",
     "_thread_lock",

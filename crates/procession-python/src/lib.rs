@@ -101,7 +101,8 @@ mod _procession {
     use crate::pickle::pickle_by_program;
     #[pymodule_export]
     use crate::pool::{
-        ApplyResult, Feeder, IMapIterator, IMapUnorderedIterator, MapResult, Pool, PoolWorker,
+        ApplyResult, CallTimes, Feeder, IMapIterator, IMapUnorderedIterator, MapResult, Pool,
+        PoolWorker,
     };
     #[pymodule_export]
     use crate::queue::{PendingItem, Queue};

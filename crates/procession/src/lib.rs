@@ -165,8 +165,8 @@ pub use pod_vec::PodVec;
 #[cfg(feature = "async")]
 pub use pool::ImapStream;
 pub use pool::{
-    AsyncResult, Calls, Imap, IntoParProcesses, ParProcesses, Pool, PoolBuilder, ResultFuture,
-    WorkerInfo,
+    AsyncResult, Calls, FunctionStats, Imap, IntoParProcesses, ParProcesses, Pool, PoolBuilder,
+    PoolStats, ResultFuture, WorkStats, WorkerInfo, WorkerStats,
 };
 pub use process::{Given, Missing, Process};
 pub use procession_macros::{main, test};

@@ -294,7 +294,7 @@ impl Worker {
     }
 
     /// Replies to the running task with a code of the face's choice, and the parts of a
-    /// result.
+    /// result. With any other code than 0 the task is counted as one that has failed.
     ///
     /// Blocks while the reply ring is full.
     ///

@@ -71,7 +71,10 @@ impl Feeder {
         }
         let task = || self.stream.get().name(py, index);
         match inputs.pickle((index, &chunk), task) {
-            Ok(task) => self.put(py, (index, chunk), task),
+            Ok(task) => {
+                let calls = inputs.calls(&chunk);
+                self.put(py, (index, chunk), task, calls)
+            }
             Err(error) => {
                 self.fail(py, index, Arrival::error(py, error));
                 Ok(true)
@@ -92,6 +95,7 @@ impl Feeder {
         py: Python<'py>,
         (index, chunk): (usize, Bound<'py, PyAny>),
         (payload, loans): (TaskBytes, Loans),
+        calls: u32,
     ) -> PyResult<bool> {
         if !self.feed.has_room() {
             waiting(py, Deadline::NEVER, |until| {
@@ -107,7 +111,10 @@ impl Feeder {
             },
             payload,
             job: Some(self.job.clone()),
-            policy: self.policy,
+            policy: TaskPolicy {
+                calls,
+                ..self.policy
+            },
             loans,
         };
         match self.feed.put(task) {

@@ -14,6 +14,7 @@ mod core;
 mod driver;
 mod foreign;
 mod gc_guard;
+mod label;
 mod map;
 mod message;
 mod place;
@@ -33,6 +34,7 @@ mod source;
 mod owner;
 mod size;
 mod starter;
+mod stats;
 
 mod worker;
 
@@ -40,4 +42,5 @@ pub use feeder::Feeder;
 pub use imap::{IMapIterator, IMapUnorderedIterator};
 pub use owner::Pool;
 pub use result::{ApplyResult, MapResult};
+pub use stats::CallTimes;
 pub use worker::PoolWorker;

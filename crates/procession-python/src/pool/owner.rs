@@ -1,4 +1,6 @@
 //! The pool, in the process that made it.
+//!
+//! Size: its methods are those that Python calls, and each takes what it is given there.
 
 use std::sync::Arc;
 
@@ -16,12 +18,14 @@ use crate::pool::core::Core;
 use crate::pool::driver::Driver;
 use crate::pool::feeder::Feeder;
 use crate::pool::imap::IMapIterator;
+use crate::pool::label::Labels;
 use crate::pool::message::{self, Shape};
 use crate::pool::result::{ApplyResult, Callbacks};
 use crate::pool::sink::{Call, Deliver, Token};
 use crate::pool::size::Size;
 use crate::pool::source::{FailedCall, Inputs, Items, is_at_hand};
 use crate::pool::starter::{Failure, Starter};
+use crate::pool::stats::Stats;
 use crate::pool::terms::{OnError, Terms, TermsParts, duration};
 
 /// The workers of a `Pool` and what they have to do.
@@ -32,6 +36,7 @@ pub struct Pool {
     core: Arc<Core>,
     failure: Failure,
     size: Size,
+    labels: Labels,
     /// What the workers can read.
     reader: Reader,
     #[pyo3(get)]
@@ -78,6 +83,7 @@ impl Pool {
             core: Arc::new(Core { engine }),
             failure,
             size: Size::new(size, most.unwrap_or(size)),
+            labels: Labels::default(),
             reader: Reader::of_pool(by_name_only),
             cache: PyDict::new(py).unbind(),
         })
@@ -112,7 +118,7 @@ impl Pool {
         terms: TermsParts,
     ) -> PyResult<Py<PyAny>> {
         let py = pool.py();
-        let terms = Terms::new(terms)?;
+        let terms = self.terms(terms, func)?;
         let callbacks = Callbacks {
             function: Some(func.clone().unbind()),
             ..Callbacks::default()
@@ -137,7 +143,7 @@ impl Pool {
         error_callback: Option<Py<PyAny>>,
         terms: TermsParts,
     ) -> PyResult<Bound<'py, ApplyResult>> {
-        let terms = Terms::new(terms)?;
+        let terms = self.terms(terms, func)?;
         let callbacks = Callbacks {
             function: Some(func.clone().unbind()),
             success: callback,
@@ -166,7 +172,7 @@ impl Pool {
         terms: TermsParts,
     ) -> PyResult<Bound<'py, ApplyResult>> {
         let py = pool.py();
-        let terms = Terms::new(terms)?;
+        let terms = self.terms(terms, func)?;
         let callbacks = Callbacks {
             function: Some(func.clone().unbind()),
             listener: Some(future),
@@ -205,7 +211,7 @@ impl Pool {
         let way = Way {
             chunk: chunksize,
             star,
-            terms: Terms::new(terms)?,
+            terms: self.terms(terms, func)?,
         };
         let result = self.begin_map(pool, func, items, way, callbacks)?;
         self.wait_for(pool.py(), &result)
@@ -239,7 +245,7 @@ impl Pool {
         let way = Way {
             chunk: chunksize,
             star,
-            terms: Terms::new(terms)?,
+            terms: self.terms(terms, func)?,
         };
         let result = self.begin_map(pool, func, items, way, callbacks)?;
         self.core.engine.deliver_in_background().or_raise()?;
@@ -269,7 +275,7 @@ impl Pool {
         let py = pool.py();
         let cache = self.cache.bind(py);
         let iterator = iterable.try_iter()?;
-        let terms = Terms::new(terms)?;
+        let terms = self.terms(terms, func)?;
         let policy = terms.policy;
         let shape = Shape {
             chunked: chunksize > 1,
@@ -366,6 +372,11 @@ impl Pool {
             .collect()
     }
 
+    /// Returns what the pool has done, and does.
+    fn stats(&self) -> PyResult<Stats> {
+        self.core.engine.stats().or_raise().map(Stats)
+    }
+
     /// Has more workers, as many as there are tasks, within its bounds.
     fn grow(&self, py: Python<'_>, tasks: usize) -> PyResult<()> {
         self.size.grow(py, &self.core, tasks)
@@ -420,6 +431,13 @@ impl Pool {
 }
 
 impl Pool {
+    /// Reads the terms of a call of a function.
+    fn terms(&self, parts: TermsParts, function: &Bound<'_, PyAny>) -> PyResult<Terms> {
+        let mut terms = Terms::new(parts)?;
+        terms.policy.label = self.labels.of(&self.core.engine, function);
+        Ok(terms)
+    }
+
     fn result<'py>(
         &self,
         pool: &Bound<'py, PyAny>,

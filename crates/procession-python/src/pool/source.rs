@@ -110,6 +110,16 @@ impl Inputs {
         (index * self.chunk.max(1), self.chunk > 1)
     }
 
+    /// Returns how many calls a chunk becomes.
+    pub fn calls(&self, chunk: &Bound<'_, PyAny>) -> u32 {
+        let calls = match self.chunk {
+            0 | 1 => Some(1),
+            // A tuple or a slice of what has a length.
+            _ => chunk.len().ok(),
+        };
+        calls.and_then(|calls| calls.try_into().ok()).unwrap_or(1)
+    }
+
     /// Returns how many inputs a chunk has, if these are fewer than others have.
     pub fn len_of_last(&self, chunk: &Bound<'_, PyAny>) -> Option<usize> {
         if self.chunk <= 1 {
@@ -165,6 +175,7 @@ impl Items {
         {
             stream.get().set_last(index, count);
         }
+        let calls = self.inputs.calls(&chunk);
         let task = || self.call.name(py, index);
         match uninterrupted(py, || self.inputs.pickle((index, &chunk), task)) {
             Ok((payload, loans)) => tasks.push(Task {
@@ -175,7 +186,10 @@ impl Items {
                 },
                 payload,
                 job: Some(self.job.clone()),
-                policy: self.policy,
+                policy: TaskPolicy {
+                    calls,
+                    ..self.policy
+                },
                 loans,
             }),
             Err(error) => self.call.arrive(py, index, Arrival::error(py, error)),

@@ -55,6 +55,7 @@ impl Terms {
                 timeout: timeout.map(duration).transpose()?,
                 retries,
                 priority,
+                ..TaskPolicy::default()
             },
             soft_timeout: soft_timeout.map(duration).transpose()?,
             on_error: OnError::new(&on_error),

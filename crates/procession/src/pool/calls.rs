@@ -243,8 +243,10 @@ impl<'a> Calls<'a> {
         let call = Arc::new(Call::new(what));
         let token = Token::new(call.clone(), 0, Inputs::One);
         let job = self.0.core.job(entry)?;
-        let task = self.0.task(&job, what, arguments, token)?;
         let core = self.0.core;
+        let mut terms = self.0;
+        terms.policy.label = core.engine.label(what);
+        let task = terms.task(&job, what, arguments, token)?;
         core.engine
             .submit(task)
             .map_err(|error| core.refused(error))?;

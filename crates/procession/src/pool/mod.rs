@@ -24,6 +24,7 @@ mod imap;
 mod imap_stream;
 mod par_processes;
 mod result_future;
+mod stats;
 
 pub use async_result::AsyncResult;
 pub use builder::PoolBuilder;
@@ -34,6 +35,7 @@ pub use imap_stream::ImapStream;
 pub use par_processes::{IntoParProcesses, ParProcesses};
 pub use pool::{Pool, WorkerInfo};
 pub use result_future::ResultFuture;
+pub use stats::{FunctionStats, PoolStats, WorkStats, WorkerStats};
 #[cfg(test)]
 pub(crate) use worker::Setup;
 pub(crate) use worker::work;

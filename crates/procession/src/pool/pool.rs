@@ -16,6 +16,7 @@ use crate::pool::call::Deliver;
 use crate::pool::calls::Calls;
 use crate::pool::core::Core;
 use crate::pool::imap::Imap;
+use crate::pool::stats::PoolStats;
 use crate::pool::terms::Terms;
 use crate::sync::uninterrupted;
 
@@ -457,6 +458,34 @@ impl Pool {
         };
         let workers = self.core.engine.workers().into_iter();
         workers.filter(|view| !view.is_ending).map(info).collect()
+    }
+
+    /// Returns what the pool has done since it was made, and what it does, by worker and by
+    /// function. It costs nothing that is measured for it: all is counted as results come.
+    ///
+    /// # Errors
+    /// `is_not_owner` in a forked copy of the process that has made the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// fn square(number: u64) -> u64 {
+    ///     number * number
+    /// }
+    ///
+    /// let pool = Pool::new(2)?;
+    /// pool.map(square, 0..10)?;
+    /// let stats = pool.stats()?;
+    /// assert_eq!((stats.work.calls, stats.work.failed, stats.work.deaths), (10, 0, 0));
+    /// assert!(stats.functions[0].name.ends_with("square"));
+    /// let busiest = stats.workers.iter().max_by_key(|worker| worker.work.tasks);
+    /// assert!(busiest.unwrap().work.total() <= stats.age);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn stats(&self) -> Result<PoolStats> {
+        Ok(self.core.engine.stats()?.into())
     }
 
     /// Changes the number of workers; tasks go on. Missing workers are started; one that cannot

@@ -23,7 +23,8 @@ pub struct Tasks<'a, I> {
 }
 
 impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
-    pub fn new(terms: Terms<'a>, job: Job, inputs: I, call: Arc<dyn Collect>) -> Result<Self> {
+    pub fn new(mut terms: Terms<'a>, job: Job, inputs: I, call: Arc<dyn Collect>) -> Result<Self> {
+        terms.policy.label = terms.core.engine.label(call.what());
         let fed = Fed {
             call: Arc::clone(&call),
             priority: terms.policy.priority,
@@ -57,7 +58,10 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
                 return None;
             }
             let inputs = Inputs::Chunk(chunk.len());
-            let task = self.terms.task(&self.job, what, &chunk, token(inputs));
+            let mut task = self.terms.task(&self.job, what, &chunk, token(inputs));
+            if let Ok(task) = &mut task {
+                task.policy.calls = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            }
             (inputs, chunk.len(), task)
         };
         let task = task.map_err(|error| (token(inputs), error));

@@ -61,15 +61,15 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
     worker.ready()?;
     let mut jobs = KnownJobs::default();
     while let Some(task) = uninterrupted(|| worker.next(Deadline::NEVER))? {
-        let outcome = match jobs.find(&worker, &task) {
+        let (outcome, ending) = match jobs.find(&worker, &task) {
             Ok((entry, job)) => {
                 let input = kept(worker.bytes(&task));
                 let input = job.map_or(input, |job| input.of_job(job));
-                outcome::run(|| entry(input), name, PanicOutput::Quiet).0
+                outcome::run(|| entry(input), name, PanicOutput::Quiet)
             }
-            Err(error) => outcome::refuse(&error),
+            Err(error) => (outcome::refuse(&error), Ending::Failed),
         };
-        reply(&mut worker, outcome)?;
+        reply(&mut worker, outcome, ending)?;
     }
     Ok(())
 }
@@ -79,13 +79,15 @@ fn kept(bytes: &[u8]) -> Input<'_> {
     Input::new(bytes, &HandleSource::KEPT)
 }
 
-fn reply(worker: &mut Worker, mut outcome: Encoded) -> Result<()> {
+fn reply(worker: &mut Worker, mut outcome: Encoded, ending: Ending) -> Result<()> {
+    // The outcome says for itself which it is; the pool counts failures.
+    let code = u8::from(ending == Ending::Failed);
     if let Some((block, len)) = outcome.take_block() {
-        return Ok(worker.reply_block(0, block, len as u64)?);
+        return Ok(worker.reply_block(code, block, len as u64)?);
     }
-    if let Err(error) = worker.reply(0, &[&outcome]) {
+    if let Err(error) = worker.reply(code, &[&outcome]) {
         // The outcome does not fit into the memory that is left; the reason does.
-        worker.reply(0, &[&outcome::refuse(&error.into())])?;
+        worker.reply(1, &[&outcome::refuse(&error.into())])?;
     }
     Ok(())
 }

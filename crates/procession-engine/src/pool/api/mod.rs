@@ -6,4 +6,5 @@ pub(crate) mod pool_end;
 pub(crate) mod result_stream;
 pub(crate) mod source;
 pub(crate) mod starter;
+pub(crate) mod stats;
 pub(crate) mod task;

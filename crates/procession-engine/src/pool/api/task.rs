@@ -35,6 +35,11 @@ pub struct TaskPolicy {
     pub retries: u32,
     /// A task with a higher one begins before all with a lower one that have not begun.
     pub priority: i32,
+    /// Under which function it is counted, by the number that
+    /// [`Pool::label`](crate::pool::Pool::label) has given.
+    pub label: u32,
+    /// As how many calls of the function it is counted; 0 stands for 1.
+    pub calls: u32,
 }
 
 /// The bytes of a task.

@@ -11,6 +11,7 @@ use crate::pool::api::outcome::Sink;
 use crate::pool::api::starter::WorkerStarter;
 use crate::pool::owner::leadership::Leadership;
 use crate::pool::owner::scheduler::{PoolState, Sleeper};
+use crate::pool::owner::tally::Labels;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::WorkerSlot;
 use procession_shm::{Family, Stamp};
@@ -25,6 +26,8 @@ pub(crate) struct PoolCore<S: Sink> {
     pub starter: Box<dyn WorkerStarter>,
     pub state: Mutex<PoolState<S::Token>>,
     pub lead: Leadership,
+    /// The names of functions, by the labels of their tasks.
+    pub labels: Mutex<Labels>,
     /// After how many tasks a worker is replaced.
     pub tasks_per_worker: Option<u32>,
     /// The futex that the collector parks on; see `background.rs`.
@@ -37,6 +40,10 @@ impl<S: Sink> PoolCore<S> {
         // No face is called under the mutex, so only a panic in the engine itself can
         // poison it; continuing is better than failing every later call.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn labels(&self) -> MutexGuard<'_, Labels> {
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn check_owner(&self) -> Result<()> {

@@ -432,7 +432,9 @@ impl<S: Sink> PoolCore<S> {
         state.spare_channels.clear();
         self.wake_leader(&state);
         let watch = Arc::clone(&state.watch);
+        let mut tally = std::mem::take(&mut state.tally);
         drop(state);
+        let ended = Instant::now();
         for slot in &slots {
             watch.remove(slot.process.as_ref());
         }
@@ -441,8 +443,9 @@ impl<S: Sink> PoolCore<S> {
         end_workers(&processes);
         for slot in &mut slots {
             let mut prefetch = Default::default();
-            slot.read_replies(&mut outbox, &mut prefetch);
-            let (lost, back) = slot.take_unfinished();
+            slot.read_replies(&mut outbox, &mut prefetch, &mut tally);
+            let (lost, back) = slot.take_unfinished(&mut tally);
+            tally.ended(slot.place(), slot.present(ended), false);
             for task in lost {
                 outbox.lost_at_end(task, slot.process.pid(), &end);
             }
@@ -463,6 +466,7 @@ impl<S: Sink> PoolCore<S> {
             }
             source.end(&end);
         }
+        self.lock().tally = tally;
         outbox.deliver(&self.sink);
         self.lead.notify_followers();
         self.wake_collector();

@@ -2,12 +2,15 @@
 
 pub(crate) mod prefetch;
 pub(crate) mod priority_queue;
+pub(crate) mod tally;
 pub(crate) mod worker_slot;
 
 pub(crate) mod cancel;
 pub(crate) mod core;
 pub(crate) mod scheduler;
 pub(crate) mod supervisor;
+
+pub(crate) mod overview;
 
 pub(crate) mod restart_budget;
 

@@ -15,6 +15,7 @@ use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::api::result_stream::StreamLimits;
 use crate::pool::api::source::Source;
 use crate::pool::api::starter::WorkerStarter;
+use crate::pool::api::stats::PoolStats;
 use crate::pool::api::task::Task;
 use crate::pool::owner::cancel::RunningTasks;
 use crate::pool::owner::core::PoolCore;
@@ -126,6 +127,7 @@ impl<S: Sink> Pool<S> {
                 state: Mutex::new(state),
                 lead: Leadership::default(),
                 tasks_per_worker: config.tasks_per_worker,
+                labels: Mutex::default(),
                 collector_wake: AtomicU32::new(0),
                 collector: Mutex::new(None),
             }),
@@ -374,6 +376,25 @@ impl<S: Sink> Pool<S> {
             is_ending: slot.life == WorkerState::Retiring && slot.load() == 0,
         };
         state.slots.iter().map(view).collect()
+    }
+
+    /// Returns the number under which tasks of a function are counted, by the name that
+    /// [`stats`](Self::stats) shows. The faces remember it: looking it up takes longer than
+    /// counting a task does.
+    #[must_use]
+    pub fn label(&self, name: &str) -> u32 {
+        self.shared.labels().of(name)
+    }
+
+    /// Returns what the pool has done since it was made, and what it does; of a pool that has
+    /// ended, too.
+    ///
+    /// # Errors
+    /// `NotOwner` in a forked copy of the process that has made it.
+    pub fn stats(&self) -> Result<PoolStats> {
+        self.shared.check_owner()?;
+        let names = self.shared.labels().names();
+        Ok(self.shared.lock().stats(&names))
     }
 
     /// Returns how many tasks were submitted and have no outcome yet.

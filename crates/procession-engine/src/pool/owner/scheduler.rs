@@ -15,6 +15,7 @@ use crate::pool::api::task::{Task, TaskPolicy};
 use crate::pool::owner::prefetch::PrefetchEstimate;
 use crate::pool::owner::priority_queue::PriorityQueue;
 use crate::pool::owner::restart_budget::RestartBudget;
+use crate::pool::owner::tally::Tally;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{QueuedTask, WorkerSlot, WorkerState};
 use crate::pool::shm::reply_queue::Bell;
@@ -59,6 +60,8 @@ pub(crate) struct PoolState<T> {
     pub no_start_before: Option<Instant>,
     pub prefetch: PrefetchEstimate,
     pub outstanding: Outstanding,
+    /// What was done so far.
+    pub(crate) tally: Tally,
     /// Tasks that go before all of `queue` that have no higher priority, by priority and
     /// number.
     pub(crate) requeued: BTreeMap<(Reverse<i32>, u64), QueuedTask<T>>,
@@ -151,6 +154,7 @@ impl<T> PoolState<T> {
             no_start_before: None,
             prefetch: PrefetchEstimate::default(),
             outstanding: Outstanding::default(),
+            tally: Tally::default(),
             requeued: BTreeMap::new(),
             queue: PriorityQueue::default(),
             has_priorities: false,
@@ -189,6 +193,11 @@ impl<T> PoolState<T> {
     pub(crate) fn demand(&self) -> usize {
         let has_source = matches!(self.queue.front(), Some((_, QueueEntry::Source(_))));
         self.outstanding.tasks + usize::from(has_source || self.polled_sources > 0)
+    }
+
+    /// Returns how many tasks were handed in.
+    pub(crate) fn submitted(&self) -> u64 {
+        self.next_number
     }
 
     /// Tells whether tasks wait for a worker, or sources for a poll.

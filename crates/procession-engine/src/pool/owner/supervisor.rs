@@ -39,7 +39,7 @@ impl<T> PoolState<T> {
     pub(crate) fn read_replies(&mut self, outbox: &mut Outbox<T>) -> Option<PoolEnd> {
         let mut end = None;
         for slot in &mut self.slots {
-            let summary = slot.read_replies(outbox, &mut self.prefetch);
+            let summary = slot.read_replies(outbox, &mut self.prefetch, &mut self.tally);
             end = account(&mut self.outstanding, &mut self.restart_budget, summary).or(end);
         }
         end
@@ -55,9 +55,12 @@ impl<T> PoolState<T> {
             };
             let mut slot = self.slots.swap_remove(at);
             // The replies that it published before it died come first.
-            let summary = slot.read_replies(outbox, &mut self.prefetch);
+            let summary = slot.read_replies(outbox, &mut self.prefetch, &mut self.tally);
             end = account(&mut self.outstanding, &mut self.restart_budget, summary).or(end);
-            let (mut lost, back) = slot.take_unfinished();
+            let was_told = slot.life == WorkerState::Retiring;
+            let (mut lost, back) = slot.take_unfinished(&mut self.tally);
+            let present = slot.present(Instant::now());
+            self.tally.ended(slot.place(), present, !was_told);
             self.requeue(back);
             for task in &lost {
                 self.outstanding.remove(task.policy);
@@ -249,6 +252,7 @@ impl<T> PoolState<T> {
     /// Adds a worker that has been started.
     pub(crate) fn install(&mut self, slot: WorkerSlot<T>) {
         self.starting -= 1;
+        self.tally.started(slot.place());
         self.slots.push(slot);
         // The pool may have shrunk meanwhile.
         self.retire_surplus();

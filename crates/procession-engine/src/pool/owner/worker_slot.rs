@@ -16,6 +16,7 @@ use crate::pool::api::outcome::{KillReason, Lost, Outbox};
 use crate::pool::api::starter::WorkerProcess;
 use crate::pool::api::task::{Job, TaskBytes, TaskPolicy};
 use crate::pool::owner::prefetch::PrefetchEstimate;
+use crate::pool::owner::tally::{CountedReply, Tally};
 use crate::pool::shm::record::{
     ByteLocation, Content, ReplyKind, ReplyRecord, read_reply, write_task,
 };
@@ -131,6 +132,9 @@ pub(crate) struct WorkerSlot<T> {
     head: u64,
     /// How many tasks were replied to.
     pub done: u64,
+    started: Instant,
+    /// Since when it takes tasks.
+    ready: Option<Instant>,
 }
 
 impl<T> WorkerSlot<T> {
@@ -160,7 +164,15 @@ impl<T> WorkerSlot<T> {
             position: 0,
             head: 0,
             done: 0,
+            started: Instant::now(),
+            ready: None,
         }
+    }
+
+    /// Returns its place in the pool.
+    pub(crate) fn place(&self) -> u32 {
+        // Relaxed: this process has set it.
+        self.channel.index.load(Ordering::Relaxed)
     }
 
     /// Returns how many tasks it has, the running one included.
@@ -284,6 +296,7 @@ impl<T> WorkerSlot<T> {
         &mut self,
         outbox: &mut Outbox<T>,
         prefetch: &mut PrefetchEstimate,
+        tally: &mut Tally,
     ) -> ReadSummary {
         let mut summary = ReadSummary::default();
         let tail = self.channel.reply_queue.tail();
@@ -301,6 +314,9 @@ impl<T> WorkerSlot<T> {
             match record.kind {
                 ReplyKind::Ready => {
                     summary.ready = true;
+                    let now = Instant::now();
+                    self.ready = Some(now);
+                    tally.ready(self.place(), now - self.started);
                     if self.life == WorkerState::Starting {
                         self.life = WorkerState::Ready;
                     }
@@ -314,6 +330,15 @@ impl<T> WorkerSlot<T> {
                     summary.done += 1;
                     summary.timed += usize::from(posted.policy.timeout.is_some());
                     prefetch.learn(record.elapsed);
+                    if self.kill_reason.is_none() {
+                        let reply = CountedReply {
+                            code,
+                            elapsed: record.elapsed,
+                            bytes_sent: posted.place.len,
+                            bytes_received: record.place.len,
+                        };
+                        tally.replied(self.place(), posted.policy, reply);
+                    }
                     self.finish(posted, code, record, outbox);
                 }
             }
@@ -415,6 +440,17 @@ impl<T> WorkerSlot<T> {
         Some(limit.saturating_sub(elapsed.unwrap_or_default()))
     }
 
+    /// Returns how long its running task has been running; `None` if it runs none.
+    pub(crate) fn running(&self, now: u64) -> Option<Duration> {
+        self.posted.front()?;
+        self.channel.task_clock.elapsed(self.done + 1, now)
+    }
+
+    /// Returns how long it has been there to take tasks.
+    pub(crate) fn present(&self, now: Instant) -> Duration {
+        self.ready.map_or(Duration::ZERO, |ready| now - ready)
+    }
+
     /// Returns the limit of the running task, if it has taken longer.
     pub(crate) fn overdue(&self, now: u64) -> Option<Duration> {
         let limit = self.posted.front()?.policy.timeout?;
@@ -465,7 +501,10 @@ impl<T> WorkerSlot<T> {
     /// the task that it died in, and the tasks to requeue: those that it never started, and
     /// the one it died in if that may be tried again. If the worker had claimed the block of
     /// its task, gives that up.
-    pub(crate) fn take_unfinished(&mut self) -> (Vec<Lost<T>>, Vec<QueuedTask<T>>) {
+    pub(crate) fn take_unfinished(
+        &mut self,
+        tally: &mut Tally,
+    ) -> (Vec<Lost<T>>, Vec<QueuedTask<T>>) {
         let started = self.taken().wrapping_sub(self.done as u32) as usize;
         let claim = self.channel.claim.load(Ordering::Acquire);
         let number = self.done + 1;
@@ -475,6 +514,7 @@ impl<T> WorkerSlot<T> {
         for mut posted in std::mem::take(&mut self.posted) {
             posted.deaths += 1;
             if self.kill_reason.is_none() && posted.deaths <= posted.policy.retries {
+                tally.retried(self.place(), posted.policy);
                 back.push(to_queued(posted, self.tasks));
                 continue;
             }
@@ -485,6 +525,7 @@ impl<T> WorkerSlot<T> {
             {
                 let _ = block.leak();
             }
+            tally.lost(self.place(), posted.policy, self.kill_reason);
             lost.push(Lost {
                 token: posted.token,
                 policy: posted.policy,

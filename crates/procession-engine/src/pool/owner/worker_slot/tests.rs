@@ -71,11 +71,11 @@ fn is_killed_for(words: &[u64], tail: u64) -> bool {
     };
     let mut slot: WorkerSlot<()> = WorkerSlot::new(1, channel, Box::new(fake), None);
     let (mut outbox, mut prefetch) = (Outbox::default(), PrefetchEstimate::default());
-    let news = slot.read_replies(&mut outbox, &mut prefetch);
+    let news = slot.read_replies(&mut outbox, &mut prefetch, &mut Tally::default());
     assert_eq!(news.done, 0, "it had no task");
     assert!(news.failed.is_none_or(|reason| reason.len() <= INLINE));
     // Nothing after that is read.
-    slot.read_replies(&mut outbox, &mut prefetch);
+    slot.read_replies(&mut outbox, &mut prefetch, &mut Tally::default());
     assert!(outbox.is_empty());
     SIGNALS.load(Ordering::Relaxed) > 0
 }
