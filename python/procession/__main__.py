@@ -5,6 +5,11 @@
     python -m procession -c COMMAND [ARG...]
     python -m procession - [ARG...]
 
+Or shows what programs do that use procession:
+
+    python -m procession ps [PID] [--json]
+    python -m procession top [PID] [--once] [--json]
+
 `-h` and `--help` tell this, `-V` and `--version` the version.
 
 The program cannot tell otherwise: `sys.argv`, `sys.path[0]`, `__main__` and tracebacks
@@ -27,7 +32,8 @@ USAGE = """\
 usage: python -m procession SCRIPT [ARG...]
        python -m procession -m MODULE [ARG...]
        python -m procession -c COMMAND [ARG...]
-       python -m procession - [ARG...]"""
+       python -m procession - [ARG...]
+       python -m procession ps|top [PID]"""
 
 HELP = f"""\
 {USAGE}
@@ -38,6 +44,10 @@ Runs a Python program in which `multiprocessing` is procession, in its children 
   -m MODULE      a module or a package, as for `python -m`
   -c COMMAND     the text of a program, as for `python -c`
   -              standard input, or at a terminal a prompt
+
+  ps, top        what programs do that use procession: see `ps --help`; a script of such a
+                 name is ./ps
+
   -h, --help     show this and end
   -V, --version  show the version of procession and end
 
@@ -53,6 +63,11 @@ def main(args: list[str]) -> None:
     except BaseException as error:
         _show_the_program_alone(error)
         raise
+
+
+def console() -> None:
+    """Runs what the arguments of the command `procession` name."""
+    main(sys.argv[1:])
 
 
 def _run(args: list[str]) -> None:
@@ -75,6 +90,10 @@ def _run(args: list[str]) -> None:
         print(f"procession {__version__}")
     elif first == "-":
         run_input(args)
+    elif first in ("ps", "top"):
+        from procession import _view  # Not at the top: programs do not need it.
+
+        sys.exit(_view.main(args))
     elif not first or first.startswith("-"):
         _fail(f"unknown option {first}" if first else "no program was given")
     else:

@@ -86,6 +86,8 @@ __all__ = [
     "undo_unless_sent",
     "usable_cpus",
     "usage",
+    "view",
+    "view_once",
     "wait",
     "wait_for_stop",
     "with_undo",
@@ -1229,3 +1231,14 @@ class PoolWorker:
             pack: Makes what can be sent of an error, and of the value that it kept
                 from being sent or None.
         """
+
+def view_once(pid: int | None, as_json: bool) -> str:
+    """Returns what families do now, as text or as JSON.
+
+    Raises:
+        OSError: The process is another user's, or there is none.
+        ValueError: It belongs to no family.
+    """
+
+def view(pid: int | None) -> None:
+    """Shows in this terminal what families do, until the user leaves."""

@@ -13,7 +13,8 @@ ARROWS: dict[str, set[str]] = {
     "procession-engine": {"procession-sys", "procession-shm"},
     "procession-macros": set(),
     "procession": {"procession-engine", "procession-macros"},
-    "procession-python": {"procession-engine"},
+    "procession-top": {"procession-engine"},
+    "procession-python": {"procession-engine", "procession-top"},
 }
 
 VALUES = "what is under the faces knows bytes, never values; serialise in a face"
@@ -36,6 +37,7 @@ BANNED: dict[str, dict[str, str]] = {
     "procession-engine": BELOW_FACES | NO_SYSTEM,
     "procession-macros": NO_SYSTEM | {"pyo3": PYTHON},
     "procession": NO_SYSTEM | {"pyo3": PYTHON},
+    "procession-top": NO_SYSTEM | {"pyo3": PYTHON},
     "procession-python": {
         "rustix": SYSTEM,
         "nix": SYSTEM,

@@ -10,6 +10,7 @@ LEVELS: list[set[str]] = [
     {"sync", "channel"},
     {"process", "launch", "standby"},
     {"pool"},
+    {"observe"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 

@@ -35,6 +35,9 @@ pub mod standby;
 
 pub mod pool;
 
+#[cfg(not(loom))]
+pub mod observe;
+
 pub use procession_shm as shm;
 pub use procession_sys as sys;
 

@@ -46,6 +46,7 @@ mod member;
 mod payload;
 mod spawn;
 mod usage;
+mod view;
 
 mod pool;
 
@@ -116,6 +117,8 @@ mod _procession {
     use crate::under_lock::under_lock;
     #[pymodule_export]
     use crate::usage::usage;
+    #[pymodule_export]
+    use crate::view::{view, view_once};
     #[pymodule_export]
     use crate::wait::{bells_must_be_allowed, readable_now, wait};
 

@@ -133,6 +133,18 @@ impl Family {
         Self::install(family)
     }
 
+    /// Looks at a family that this process does not belong to, by its memory file, which may be
+    /// opened for reading only. What would change the family ends this process.
+    ///
+    /// # Errors
+    /// `Unsupported` when the file is not a family's, or is of another build.
+    pub fn observe(file: MemFd, schema: &'static Schema) -> Result<Self> {
+        let family = Self::of(Space::open_for_reading(file, schema.build)?, schema);
+        let namespace = procfs::pid_namespace();
+        family.namespace.store(namespace, Ordering::Relaxed);
+        Ok(family)
+    }
+
     fn of(space: Space, schema: &'static Schema) -> Self {
         Self {
             space,

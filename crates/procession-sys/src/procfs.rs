@@ -9,6 +9,8 @@ pub mod status;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// Returns the path of `file` in /proc's folder for process `pid`; `None` where that
 /// would be another process's.
 #[must_use]
@@ -17,6 +19,23 @@ pub fn path(pid: u32, file: &str) -> Option<String> {
         return Some(format!("/proc/self/{file}"));
     }
     is_ours().then(|| format!("/proc/{pid}/{file}"))
+}
+
+/// Returns the ids of all processes that /proc shows.
+///
+/// # Errors
+/// `Unsupported` where there is no /proc that numbers processes as this one does.
+pub fn pids() -> Result<Vec<u32>> {
+    let missing = || {
+        let message = "there is no /proc that shows the processes of this namespace";
+        Error::new(ErrorKind::Unsupported, message)
+    };
+    if !is_ours() {
+        return Err(missing());
+    }
+    let entries = fs::read_dir("/proc").map_err(|_| missing())?;
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(numbers.collect())
 }
 
 /// Tells whether /proc is there and numbers processes as this one does. The answer is

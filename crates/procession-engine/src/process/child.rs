@@ -373,5 +373,7 @@ impl ChildRecord {
 }
 
 const INTERRUPT: i32 = 2;
-pub(crate) const TERMINATE: i32 = 15;
-pub(crate) const KILL: i32 = 9;
+/// The number of SIGTERM.
+pub const TERMINATE: i32 = 15;
+/// The number of SIGKILL.
+pub const KILL: i32 = 9;

@@ -41,6 +41,13 @@ pub struct Lock {
 #[repr(transparent)]
 pub(crate) struct LockLayout(AwaitableLock);
 
+impl LockLayout {
+    /// Returns who holds it.
+    pub(crate) fn holder(&self) -> Option<Stamp> {
+        self.0.holder()
+    }
+}
+
 // SAFETY: a lock word and atomics, in the order of C.
 unsafe impl SharedBody for LockLayout {
     const KIND: ObjectKind = ObjectKind::Lock;

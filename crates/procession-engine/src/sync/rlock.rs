@@ -210,6 +210,13 @@ impl RLock {
     }
 }
 
+impl RLockLayout {
+    /// Returns who holds it.
+    pub(crate) fn holder(&self) -> Option<Stamp> {
+        self.word.holder()
+    }
+}
+
 // SAFETY: a lock word and atomics, in the order of C.
 unsafe impl SharedBody for RLockLayout {
     const KIND: ObjectKind = ObjectKind::RLock;

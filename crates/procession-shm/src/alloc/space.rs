@@ -69,8 +69,20 @@ impl Space {
     /// # Errors
     /// When the file is not a family's, or is of another build.
     pub fn open(file: MemFd, ours: u64) -> Result<Self> {
-        let len = file.size()?;
-        let map = Mapping::new(&file, len)?;
+        let map = Mapping::new(&file, file.size()?)?;
+        Self::checked(file, map, ours)
+    }
+
+    /// As [`open`](Self::open), for reading only.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for_reading(file: MemFd, ours: u64) -> Result<Self> {
+        let map = Mapping::for_reading(&file, file.size()?)?;
+        Self::checked(file, map, ours)
+    }
+
+    fn checked(file: MemFd, map: Mapping, ours: u64) -> Result<Self> {
         let mut space = Self {
             file,
             map,

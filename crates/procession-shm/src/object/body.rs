@@ -119,6 +119,14 @@ impl<'a, B: SharedBody> BodyView<'a, B> {
     }
 }
 
+impl<'a> View<'a> {
+    /// Returns the object's body, if it is one of that kind.
+    #[must_use]
+    pub fn body<B: SharedBody>(self) -> Option<&'a B> {
+        BodyView::of(self).map(|view: BodyView<'a, B>| view.body())
+    }
+}
+
 /// Uses an object whose body is a `B`, and keeps it alive, from this process.
 pub struct SharedObject<B: 'static> {
     object: Object,

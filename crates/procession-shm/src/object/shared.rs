@@ -117,6 +117,20 @@ impl<'a> View<'a> {
         ObjectKind::from_raw(self.header().kind.load(Ordering::Relaxed))
     }
 
+    /// Returns the members that use the object, each as often as it does.
+    #[must_use]
+    pub fn attached(self) -> Vec<Stamp> {
+        let mut found = Vec::new();
+        self.any_cell(|cell| {
+            let stamp = Stamp::from_raw(cell.load(Ordering::Relaxed));
+            if !stamp.is_nobody() {
+                found.push(stamp);
+            }
+            false
+        });
+        found
+    }
+
     fn hooks(self) -> Option<&'static Hooks> {
         self.kind().and_then(|kind| self.family.hooks_of(kind))
     }

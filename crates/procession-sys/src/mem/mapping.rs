@@ -39,11 +39,15 @@ impl Mapping {
     /// # Errors
     /// When the address space is too small or limited.
     pub fn new(file: &MemFd, len: u64) -> Result<Self> {
+        Self::with_access(file, len, ACCESS)
+    }
+
+    fn with_access(file: &MemFd, len: u64, access: ProtFlags) -> Result<Self> {
         let what = || format!("reserve {len} bytes of address space");
         let size = usize::try_from(len)
             .map_err(|_| Error::os(what(), std::io::Error::from_raw_os_error(libc::ENOMEM)))?;
         // SAFETY: a null hint lets the kernel choose a free place.
-        let base = unsafe { mm::mmap(std::ptr::null_mut(), size, ACCESS, SHARED, file.fd()?, 0) }
+        let base = unsafe { mm::mmap(std::ptr::null_mut(), size, access, SHARED, file.fd()?, 0) }
             .map_err(|e| Error::os(what(), e))?;
         // SAFETY: the range was mapped just above. A core dump without the
         // arena is what people want; failure only makes dumps larger.
@@ -51,6 +55,15 @@ impl Mapping {
         let base = NonNull::new(base.cast::<u8>())
             .ok_or_else(|| Error::os(what(), std::io::Error::from_raw_os_error(libc::ENOMEM)))?;
         Ok(Self { base, len: size })
+    }
+
+    /// Maps the first `len` bytes of `file`, for reading only: a write to what is mapped ends
+    /// this process.
+    ///
+    /// # Errors
+    /// When the address space is too small or limited.
+    pub fn for_reading(file: &MemFd, len: u64) -> Result<Self> {
+        Self::with_access(file, len, ProtFlags::READ)
     }
 
     /// Returns the mapping's length in bytes.

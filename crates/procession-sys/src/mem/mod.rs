@@ -2,5 +2,6 @@
 
 pub mod mapping;
 pub mod memfd;
+pub mod observed_file;
 pub mod out_of_memory;
 pub mod resident_size;

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::time::Duration;
 
 use crate::procfs;
 
@@ -25,6 +26,8 @@ pub struct ProcStatus {
     pub start_time: u64,
     /// Bytes of its memory that are in RAM, shared ones included.
     pub resident: u64,
+    /// How long it and its threads have been on processors, in clock ticks (1/100 s).
+    pub cpu_ticks: u64,
     /// The status word of a process that has ended and waits to be reaped; 0 for any
     /// other, and where the system does not tell.
     pub exit_code: i32,
@@ -55,6 +58,12 @@ impl ProcStatus {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
 
+    /// Returns how long it and its threads have been on processors.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        Duration::from_millis(self.cpu_ticks * 10)
+    }
+
     fn read(path: &str) -> Option<Self> {
         // Read in one call, as its length is not known beforehand.
         let mut bytes = [0; LONGEST];
@@ -70,11 +79,13 @@ impl ProcStatus {
         let fields: Vec<_> = rest.split_ascii_whitespace().collect();
         let field = |number: usize| fields.get(number - 3);
         let pages: u64 = field(24)?.parse().ok()?;
+        let ticks = |number| field(number)?.parse::<u64>().ok();
         Some(Self {
             state: field(3)?.chars().next()?,
             parent: field(4)?.parse().ok()?,
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
+            cpu_ticks: ticks(14)? + ticks(15)?,
             resident: pages * rustix::param::page_size() as u64,
             exit_code: field(52).and_then(|code| code.parse().ok()).unwrap_or(0),
         })
@@ -102,6 +113,13 @@ pub fn child_pids(pid: u32) -> Vec<u32> {
     numbers
         .filter(|&child| ProcStatus::of(child).is_some_and(|status| status.parent == pid))
         .collect()
+}
+
+/// Returns the name of the program that a process runs, cut to 15 bytes.
+#[must_use]
+pub fn program_name(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(procfs::path(pid, "comm")?).ok()?;
+    Some(name.trim_end().to_owned())
 }
 
 /// Returns the name of the kernel function in which a process's first thread

@@ -66,6 +66,11 @@ impl TaskQueue {
         Counts::unpack(self.counts.load(Ordering::Acquire))
     }
 
+    /// Tells whether the worker sleeps until there is a task; for views.
+    pub fn is_parked(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed) != 0
+    }
+
     /// The pool: empties the queue for the channel's next worker.
     pub fn reset(&self) {
         self.counts.store(0, Ordering::Relaxed);

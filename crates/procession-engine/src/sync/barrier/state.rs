@@ -340,6 +340,15 @@ impl Gate {
     }
 }
 
+impl BarrierLayout {
+    /// Returns the process for whose action the others wait, if they do.
+    pub(crate) fn acting(&self) -> Option<Stamp> {
+        let gate = Gate::unpack(self.gate.load(Ordering::Acquire));
+        let leader = Stamp::from_raw(self.leader.load(Ordering::Relaxed));
+        (gate.status == Status::Acting).then_some(leader)
+    }
+}
+
 // SAFETY: a lock word and atomics, in the order of C.
 unsafe impl SharedBody for BarrierLayout {
     const KIND: ObjectKind = ObjectKind::Barrier;

@@ -1,0 +1,356 @@
+//! Families as others see them: who is in them, what each process waits for, and what the
+//! pools and queues are at.
+//!
+//! Whoever looks maps the family's memory for reading, and belongs to no family by that. All
+//! is read while others change it: each number was right at some moment, and they may be of
+//! different moments.
+
+use std::time::Duration;
+
+use crate::SCHEMA;
+use crate::channel::QueueLayout;
+use crate::pool::ChannelHeader;
+use crate::process::state::State;
+use crate::sync::{BarrierLayout, LockLayout, RLockLayout};
+use procession_shm::member::table::{BOOTED, DAEMON, Member, SPARE, Stage};
+use procession_shm::{Family, ObjectKind, Stamp, View};
+use procession_sys::error::{Error, ErrorKind, Result};
+use procession_sys::fd::kept_fd::FileId;
+use procession_sys::mem::observed_file::{self, ObservedFile};
+use procession_sys::primitive::Ordering;
+use procession_sys::process::liveness::boot_time;
+use procession_sys::procfs::status::{ProcStatus, program_name};
+
+/// A family that this process looks at.
+#[derive(Debug)]
+pub struct Observer {
+    family: Family,
+    file: FileId,
+}
+
+/// What a family was at the moment of a look.
+#[derive(Clone, Debug)]
+pub struct FamilyView {
+    /// The family's random number.
+    pub id: u128,
+    /// Its processes; the first of them is the eldest.
+    pub members: Vec<MemberView>,
+    /// Its pools.
+    pub pools: Vec<PoolView>,
+    /// Its queues.
+    pub queues: Vec<QueueView>,
+    /// Bytes of memory that all shared memory takes.
+    pub shared_bytes: u64,
+    /// How many blocks of it are in use.
+    pub blocks: u64,
+}
+
+/// A process of a family.
+#[derive(Clone, Debug)]
+pub struct MemberView {
+    /// Its process id.
+    pub pid: u32,
+    /// The process that has started it, if that is still a member.
+    pub parent: Option<u32>,
+    /// Its name, cut to what the table of members keeps; that of its program, if it has none.
+    pub name: String,
+    /// What it does, in one word: running or blocked.
+    pub state: &'static str,
+    /// What it waits for, if it is blocked.
+    pub waits_for: Option<String>,
+    /// The process that has what it waits for, if one has it and that is known.
+    pub holder: Option<u32>,
+    /// It ends with its parent.
+    pub is_daemon: bool,
+    /// It was started ahead, and waits until a process needs a child.
+    pub is_spare: bool,
+    /// It has finished its startup.
+    pub is_booted: bool,
+    /// How many threads it has.
+    pub threads: u32,
+    /// How much time it has had on processors.
+    pub cpu: Duration,
+    /// Bytes of its memory that are in RAM, shared ones included.
+    pub resident: u64,
+    /// How long ago it has joined the family.
+    pub age: Duration,
+}
+
+/// A pool.
+#[derive(Clone, Debug)]
+pub struct PoolView {
+    /// The process that has it.
+    pub owner: u32,
+    /// Tells it from other pools of that process.
+    pub number: u32,
+    /// Its workers, by their places.
+    pub workers: Vec<PoolWorkerView>,
+}
+
+/// A worker of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolWorkerView {
+    /// Its place, from 0.
+    pub index: u32,
+    /// Its process id.
+    pub pid: u32,
+    /// How many tasks it has begun.
+    pub begun: u32,
+    /// How many tasks it has at hand that it has not begun.
+    pub queued: u32,
+    /// How long the running task has been running, if one runs.
+    pub running: Option<Duration>,
+}
+
+/// A queue.
+#[derive(Clone, Debug)]
+pub struct QueueView {
+    /// Its number in the family.
+    pub serial: u64,
+    /// How many items are in it.
+    pub items: u64,
+    /// How many there may be; 0 for any number.
+    pub limit: u64,
+    /// How many items were ever put in.
+    pub put: u64,
+    /// It takes no more items.
+    pub is_closed: bool,
+    /// The processes that have it.
+    pub users: Vec<u32>,
+    /// The processes that are blocked in it.
+    pub blocked: Vec<u32>,
+}
+
+/// Bits of what a member waits on below the kind of the object.
+const SERIAL_BITS: u32 = 56;
+
+impl Observer {
+    /// Looks at the family of a process.
+    ///
+    /// # Errors
+    /// `Invalid` when it belongs to none, `Unsupported` when it runs another build of
+    /// procession, `Denied` when it is another user's.
+    pub fn of_process(pid: u32) -> Result<Self> {
+        let none = || {
+            let message = format!(
+                "process {pid} belongs to no family of procession: it has started no process \
+                 and made nothing to share, or has closed its shared memory"
+            );
+            Error::new(ErrorKind::Invalid, message)
+        };
+        Self::of_file(observed_file::of_process(pid)?.ok_or_else(none)?)
+    }
+
+    /// Looks at all families of this user; those of another build are left out, and how many
+    /// they are is told.
+    ///
+    /// # Errors
+    /// When there is no /proc that shows processes.
+    pub fn all() -> Result<(Vec<Self>, usize)> {
+        let (mut found, mut others) = (Vec::new(), 0);
+        for file in observed_file::all()? {
+            match Self::of_file(file) {
+                Ok(observer) => found.push(observer),
+                Err(_) => others += 1,
+            }
+        }
+        Ok((found, others))
+    }
+
+    fn of_file(observed: ObservedFile) -> Result<Self> {
+        Ok(Self {
+            file: observed.id,
+            family: Family::observe(observed.file, &SCHEMA)?,
+        })
+    }
+
+    /// Tells whether both look at the same family.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
+
+    /// Looks at the family now.
+    #[must_use]
+    pub fn look(&self) -> FamilyView {
+        let family = &self.family;
+        let now = boot_time();
+        let objects = Objects::of(family, now);
+        let mut members = Vec::new();
+        family.for_each_member(|stamp, member| {
+            if member.stage() == Stage::Alive && !family.is_dead(stamp) {
+                members.push(member_view(family, member, &objects, now));
+            }
+        });
+        members.sort_by_key(|member| std::cmp::Reverse(member.age));
+        let usage = family.usage();
+        FamilyView {
+            id: family.id(),
+            members,
+            pools: objects.pools,
+            queues: objects.queues,
+            shared_bytes: family.resident().unwrap_or(usage.bytes),
+            blocks: usage.blocks,
+        }
+    }
+}
+
+fn member_view(family: &Family, member: &Member, objects: &Objects, now: u64) -> MemberView {
+    let pid = member.pid();
+    let flags = member.flags.load(Ordering::Relaxed);
+    let parent = Stamp::from_raw(member.parent.load(Ordering::Relaxed));
+    let state = State::of_running(pid, Some(member));
+    let waiting_on = member.waiting_on.load(Ordering::Relaxed);
+    let (word, waits_for) = match &state {
+        State::Blocked(on) => ("blocked", Some(on.clone())),
+        _ => (state.word(), None),
+    };
+    let holder = waits_for.is_some().then(|| objects.holder_of(waiting_on));
+    let status = ProcStatus::of(pid);
+    MemberView {
+        pid,
+        parent: pid_of(family, parent),
+        name: match member.name() {
+            // The first of a family has got none.
+            name if name.is_empty() => program_name(pid).unwrap_or_default(),
+            name => name,
+        },
+        state: word,
+        waits_for,
+        holder: holder.flatten().and_then(|holder| pid_of(family, holder)),
+        is_daemon: flags & DAEMON != 0,
+        is_spare: flags & SPARE != 0,
+        is_booted: flags & BOOTED != 0,
+        threads: status.map_or(0, |status| status.threads),
+        cpu: status.map_or(Duration::ZERO, |status| status.cpu_time()),
+        resident: status.map_or(0, |status| status.resident),
+        age: Duration::from_nanos(now.saturating_sub(member.seen())),
+    }
+}
+
+/// Returns the process id of a member that lives.
+fn pid_of(family: &Family, stamp: Stamp) -> Option<u32> {
+    if stamp.is_nobody() || family.is_dead(stamp) {
+        return None;
+    }
+    Some(family.member(stamp).pid()).filter(|&pid| pid != 0)
+}
+
+/// What was found in the shared memory.
+struct Objects {
+    /// Serial and holder of what one process at a time has.
+    held: Vec<(u64, Stamp)>,
+    pools: Vec<PoolView>,
+    queues: Vec<QueueView>,
+}
+
+impl Objects {
+    fn of(family: &Family, now: u64) -> Self {
+        let mut found = Self {
+            held: Vec::new(),
+            pools: Vec::new(),
+            queues: Vec::new(),
+        };
+        let mut blocked: Vec<(u64, u32)> = Vec::new();
+        family.for_each_member(|stamp, member| {
+            let waiting_on = member.waiting_on.load(Ordering::Relaxed);
+            if waiting_on != 0 && member.stage() == Stage::Alive && !family.is_dead(stamp) {
+                blocked.push((waiting_on & ((1 << SERIAL_BITS) - 1), member.pid()));
+            }
+        });
+        family.for_each_object(|object| found.add(object, &blocked, now));
+        for pool in &mut found.pools {
+            pool.workers.sort_by_key(|worker| worker.index);
+        }
+        found.pools.sort_by_key(|pool| (pool.owner, pool.number));
+        found.queues.sort_by_key(|queue| queue.serial);
+        found
+    }
+
+    fn add(&mut self, object: View<'_>, blocked: &[(u64, u32)], now: u64) {
+        let family = object.family();
+        let serial = object.handle().serial;
+        let holder = match object.kind() {
+            Some(ObjectKind::Lock) => object.body::<LockLayout>().and_then(LockLayout::holder),
+            Some(ObjectKind::RLock) => object.body::<RLockLayout>().and_then(RLockLayout::holder),
+            Some(ObjectKind::Barrier) => object
+                .body::<BarrierLayout>()
+                .and_then(BarrierLayout::acting),
+            Some(ObjectKind::Queue) => {
+                if let Some(queue) = object.body::<QueueLayout>() {
+                    let users = object.attached();
+                    self.queues.push(QueueView {
+                        serial,
+                        items: queue.tail.count().saturating_sub(queue.head.count()),
+                        limit: queue.limit(),
+                        put: queue.tail.count(),
+                        is_closed: queue.tail.is_closed(),
+                        users: users
+                            .iter()
+                            .filter_map(|&user| pid_of(family, user))
+                            .collect(),
+                        blocked: blocked
+                            .iter()
+                            .filter(|(on, _)| *on == serial)
+                            .map(|(_, pid)| *pid)
+                            .collect(),
+                    });
+                }
+                None
+            }
+            Some(ObjectKind::Pool) => {
+                if let Some(channel) = object.body::<ChannelHeader>() {
+                    self.add_worker(family, channel, &object.attached(), now);
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(holder) = holder {
+            self.held.push((serial, holder));
+        }
+    }
+
+    fn add_worker(&mut self, family: &Family, channel: &ChannelHeader, users: &[Stamp], now: u64) {
+        let pool = Stamp::from_raw(channel.pool.load(Ordering::Relaxed));
+        let number = channel.doorbell.load(Ordering::Relaxed);
+        let worker = users.iter().find(|&&user| user != pool);
+        let Some(owner) = pid_of(family, pool) else {
+            return;
+        };
+        let at = self
+            .pools
+            .iter()
+            .position(|known| (known.owner, known.number) == (owner, number));
+        let at = at.unwrap_or_else(|| {
+            self.pools.push(PoolView {
+                owner,
+                number,
+                workers: Vec::new(),
+            });
+            self.pools.len() - 1
+        });
+        let Some(pid) = worker.and_then(|&worker| pid_of(family, worker)) else {
+            return; // It starts, or has ended.
+        };
+        let counts = channel.task_queue.counts();
+        // While it is not asleep it has a task, or looks for one for some microseconds.
+        let is_running = counts.taken > 0 && !channel.task_queue.is_parked();
+        let running = is_running.then(|| channel.task_clock.elapsed(u64::from(counts.taken), now));
+        self.pools[at].workers.push(PoolWorkerView {
+            index: channel.index.load(Ordering::Relaxed),
+            pid,
+            begun: counts.taken,
+            queued: counts.queued(),
+            running: running.flatten(),
+        });
+    }
+
+    /// Returns who has what a member waits on.
+    fn holder_of(&self, waiting_on: u64) -> Option<Stamp> {
+        let serial = waiting_on & ((1 << SERIAL_BITS) - 1);
+        let mut held = self.held.iter();
+        held.find(|(of, _)| *of == serial)
+            .map(|(_, holder)| *holder)
+    }
+}

@@ -1,0 +1,216 @@
+"""What others see of a family: `python -m procession ps` and `top`."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+
+import pytest
+from library import PATIENCE
+from targets import view as targets
+
+pytestmark = pytest.mark.procession_only("nobody can look there")
+
+COMMAND = [sys.executable, "-m", "procession"]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    """Runs a command of procession, which belongs to no family of ours."""
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def look() -> dict:
+    """Returns what is seen of the family of this process."""
+    done = run("ps", os.getpid(), "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    (family,) = json.loads(done.stdout)["families"]
+    return family
+
+
+def look_until(condition) -> dict:
+    """Looks until something is seen: a process may still be on its way to where it waits."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        family = look()
+        if condition(family):
+            return family
+        assert time.monotonic() < deadline, family
+
+
+@pytest.fixture
+def held(mp):
+    """Returns a lock, the process that holds it, and one that waits for it."""
+    lock, told, go = mp.Lock(), mp.Semaphore(0), mp.Semaphore(0)
+    arguments = (lock, told, go)
+    holder = mp.Process(
+        target=targets.hold_until_told, args=arguments, name="the-holder"
+    )
+    holder.start()
+    assert told.acquire(timeout=PATIENCE)
+    waiter = mp.Process(target=targets.take_and_free, args=(lock,), name="the-waiter")
+    waiter.start()
+    made = [lock, holder, waiter]
+    yield made
+    go.release()
+    for process in holder, waiter:
+        process.join(PATIENCE)
+        assert process.exitcode == 0
+        process.close()
+    made.clear()  # What a test was given is kept until the look behind it is over.
+
+
+def of(family: dict, process) -> dict:
+    return next(each for each in family["members"] if each["pid"] == process.pid)
+
+
+def test_processes_are_seen_with_what_they_wait_for_and_who_has_it(held) -> None:
+    _, holder, waiter = held
+    family = look_until(lambda family: of(family, waiter)["waits_for"] is not None)
+    seen = of(family, waiter)
+    assert (seen["name"], seen["state"]) == ("the-waiter", "blocked")
+    assert seen["waits_for"].startswith("lock #")
+    assert seen["holder"] == holder.pid
+    assert seen["parent"] == os.getpid()
+    assert seen["resident"] > 0
+    assert seen["age"] >= 0
+    me = next(each for each in family["members"] if each["pid"] == os.getpid())
+    assert me["parent"] is None
+    assert me["threads"] >= 1
+    text = run("ps", os.getpid()).stdout
+    assert re.search(
+        rf"{waiter.pid} +the-waiter +blocked .*process {holder.pid} has", text
+    )
+
+
+def test_pools_and_queues_are_seen(mp) -> None:
+    told, gate = mp.Semaphore(0), mp.Semaphore(0)
+    queue = mp.Queue(7)
+    queue.put_many([1, 2, 3])
+    assert queue.get() == 1
+    with mp.Pool(2) as pool:
+        results = [
+            pool.apply_async(targets.tell_and_wait, (told, gate)) for _ in range(5)
+        ]
+        for _ in range(2):
+            assert told.acquire(timeout=PATIENCE)
+        family = look()
+        for _ in results:
+            gate.release()
+        assert all(result.get(PATIENCE) for result in results)
+        mine = [each for each in family["pools"] if each["owner"] == os.getpid()]
+        workers = {worker["pid"]: worker for each in mine for worker in each["workers"]}
+        for process in pool._pool:
+            worker = workers[process.pid]
+            assert worker["running"] >= 0
+            assert worker["begun"] == 1
+    seen = [each for each in family["queues"] if (each["items"], each["put"]) == (2, 3)]
+    assert [each["limit"] for each in seen] == [7]
+    assert os.getpid() in seen[0]["users"]
+    assert family["shared_bytes"] > 0
+
+
+def test_all_families_of_the_user_are_seen(mp) -> None:
+    event = mp.Event()
+    done = run("ps", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    families = json.loads(done.stdout)["families"]
+    pids = [{member["pid"] for member in family["members"]} for family in families]
+    assert sum(os.getpid() in members for members in pids) == 1
+    assert not event.is_set()
+
+
+def test_what_cannot_be_looked_at_is_told() -> None:
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        done = run("ps", stranger.pid)
+        assert done.returncode == 1
+        assert f"process {stranger.pid} belongs to no family" in done.stderr
+    finally:
+        stranger.kill()
+        stranger.wait()
+    done = run("ps", stranger.pid)
+    assert done.returncode == 1
+    assert str(stranger.pid) in done.stderr
+    done = run("top")
+    assert done.returncode == 2
+    assert "top needs a terminal" in done.stderr
+    assert run("top", os.getpid(), "--once").returncode in (0, 1)
+
+
+class Terminal:
+    """A viewer in a terminal of its own."""
+
+    def __init__(self) -> None:
+        self.shown = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "xterm-256color"
+            termios.tcsetwinsize(0, (40, 140))
+            os.execv(COMMAND[0], [*COMMAND, "top", str(os.getppid())])
+
+    def read_until(self, text: str) -> None:
+        """Reads what is drawn until a text is there, which may be drawn in pieces."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.shown:
+            left = deadline - time.monotonic()
+            assert left > 0, self.shown
+            if select.select([self.fd], [], [], left)[0]:
+                drawn = os.read(self.fd, 1 << 16).decode(errors="replace")
+                self.shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+
+    def press(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    def ended(self) -> int:
+        """Waits for the viewer's end; returns its exit code."""
+        # Who draws needs somebody who reads.
+        reader = threading.Thread(target=self._drain)
+        reader.start()
+        _, status = os.waitpid(self.pid, 0)
+        reader.join()
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
+
+    def _drain(self) -> None:
+        try:
+            while os.read(self.fd, 1 << 16):
+                pass
+        except OSError:
+            pass  # It has ended.
+
+
+def test_viewer_in_a_terminal_shows_the_family_until_it_is_left(held) -> None:
+    viewer = Terminal()
+    for text in ("the-holder", "the-waiter", "leave"):
+        viewer.read_until(text)
+    viewer.press("/the-w\r")
+    viewer.read_until("with")
+    viewer.press("q")
+    assert viewer.ended() == 0
+
+
+def test_viewer_maps_for_reading_only_and_its_death_changes_nothing(held, mp) -> None:
+    _, holder, waiter = held
+    queue = mp.Queue()
+    for turn in range(3):
+        viewer = Terminal()
+        viewer.read_until("the-holder")
+        with open(f"/proc/{viewer.pid}/maps") as maps:
+            shared = [line for line in maps if "memfd:procession" in line]
+        assert shared
+        assert {line.split()[1] for line in shared} == {"r--s"}
+        os.kill(viewer.pid, signal.SIGKILL)
+        assert viewer.ended() == -signal.SIGKILL
+        queue.put(turn)
+        assert queue.get(timeout=PATIENCE) == turn
+    assert {member["pid"] for member in look()["members"]} >= {holder.pid, waiter.pid}
