@@ -180,8 +180,8 @@ fn tasks_of_a_cancelled_call_are_cancelled_and_its_feed_takes_no_more() {
             bench.gate.await_arrivals(1);
             call.is_cancelled.store(true, Ordering::SeqCst);
             let which = |token: &u64| *token != 0;
-            let count = bench.pool.cancel(&which, RunningTasks::Spared).unwrap();
-            assert!(count > 0);
+            // Not counted, but cancelled as well, is what another thread makes of the feed just then.
+            let _ = bench.pool.cancel(&which, RunningTasks::Spared).unwrap();
             bench.gate.open();
             bench.drive(100);
             assert_eq!(bench.got(0), Got::Reply(0, Vec::new()));
