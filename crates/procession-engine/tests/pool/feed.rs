@@ -14,12 +14,17 @@ use crate::workers::{Bench, Got, leaving_nothing, task, uninterrupted, watchdog}
 struct Call {
     is_full: Arc<AtomicBool>,
     is_cancelled: Arc<AtomicBool>,
+    /// Cancels it in the middle of a fetch of its tasks.
+    is_cancelled_when_polled: Arc<AtomicBool>,
     /// After how many tasks, and why, it was cut off.
     cut: Arc<Mutex<Option<(usize, String)>>>,
 }
 
 impl FedCall for Call {
     fn is_full(&self, _tasks: usize) -> bool {
+        if self.is_cancelled_when_polled.load(Ordering::SeqCst) {
+            self.is_cancelled.store(true, Ordering::SeqCst);
+        }
         self.is_full.load(Ordering::SeqCst)
     }
 
@@ -194,6 +199,26 @@ fn tasks_of_a_cancelled_call_are_cancelled_and_its_feed_takes_no_more() {
             assert_eq!(error.kind(), ErrorKind::Closed);
             assert!(!feed.complete() && feed.has_room());
             assert_eq!(bench.pool.cancel(&which, RunningTasks::Spared).unwrap(), 0);
+            bench.finish();
+        });
+    }
+}
+
+#[test]
+fn the_last_task_of_a_call_that_is_cancelled_while_it_is_fetched_does_not_run() {
+    for empty in BOTH {
+        leaving_nothing(|| {
+            let bench = Bench::new(1);
+            let call = Call::default();
+            call.is_full.store(true, Ordering::SeqCst);
+            let feed = bench.pool.feed(Box::new(call.clone()), empty).unwrap();
+            let _ = feed.put(task(None, 0, &[b"e"])).unwrap();
+            assert!(feed.complete());
+            call.is_cancelled_when_polled.store(true, Ordering::SeqCst);
+            call.is_full.store(false, Ordering::SeqCst);
+            bench.pool.resume_sources().unwrap();
+            bench.drive(1);
+            assert_eq!(bench.got(0), Got::Cancelled);
             bench.finish();
         });
     }

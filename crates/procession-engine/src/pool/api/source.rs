@@ -31,6 +31,13 @@ pub trait Source<T>: Send {
         false
     }
 
+    /// Tells whether the call that its tasks are of was cancelled. It may have been, between
+    /// the moment in which the source gave up its last task and the one in which that is among
+    /// the pool's, where a cancel would find it.
+    fn is_call_cancelled(&self) -> bool {
+        self.is_cancelled()
+    }
+
     /// Is called when the source was dropped for that reason.
     fn cancel(self: Box<Self>) {}
 }

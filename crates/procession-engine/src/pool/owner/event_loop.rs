@@ -254,7 +254,7 @@ impl<S: Sink> PoolCore<S> {
                 round.outbox.ended(task.token, &end);
             }
             source.end(&end);
-        } else if source.is_cancelled() {
+        } else if source.is_cancelled() || (!round.tasks.is_empty() && source.is_call_cancelled()) {
             // It was cancelled while it was polled.
             state.forget_polled();
             drop(state);

@@ -420,6 +420,10 @@ impl<T: Send> Source<T> for FeedSource<T> {
         self.0.is_open.load(Ordering::Relaxed) && self.0.call.is_cancelled()
     }
 
+    fn is_call_cancelled(&self) -> bool {
+        self.0.call.is_cancelled()
+    }
+
     fn cancel(self: Box<Self>) {
         self.cut_off(CutOff::Cancelled);
     }
