@@ -54,9 +54,6 @@ def pytest_configure(config) -> None:
     )
     # Before `library` is imported, here and by the children.
     os.environ["PROCESSION_TESTED_LIBRARY"] = config.getoption("library")
-    # Unbuffered, `print` writes a line in two parts, and processes that share a pipe could
-    # mix theirs.
-    os.environ.pop("PYTHONUNBUFFERED", None)
     # What a shell starts in the background ignores interrupts, and would hand that down.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Children read `__main__` again, and pytest's takes long and is of no use.

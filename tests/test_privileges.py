@@ -22,7 +22,7 @@ TELLING = """
     def call(name, *arguments):
         if getattr(LIBC, name)(*arguments) != 0:
             error = ctypes.get_errno()
-            print("skip", name, os.strerror(error))
+            print("skip", name, os.strerror(error), flush=True)
             os._exit(0)
 
     def status(*names):
@@ -85,7 +85,7 @@ TELLING = """
         try:
             found = start()
         except PermissionError as error:
-            print("refused", error)
+            print("refused", error, flush=True)
             os._exit(0)
         if found is None:
             # It may not even read the program.

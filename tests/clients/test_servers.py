@@ -69,7 +69,7 @@ def test_workers_of_gunicorn_that_were_loaded_ahead_have_pools(
     program, tmp_path
 ) -> None:
     (tmp_path / "conf.py").write_text(
-        "def post_worker_init(worker):\n    print('ready', flush=True)\n"
+        "import os\ndef post_worker_init(worker):\n    os.write(1, b'ready\\n')\n"
     )
     text = """
         import sys
@@ -88,6 +88,7 @@ def test_workers_of_gunicorn_that_were_loaded_ahead_have_pools(
 ASGI = """
     import faulthandler
     import multiprocessing
+    import os
 
     faulthandler.enable()
 
@@ -99,7 +100,9 @@ ASGI = """
             while True:
                 kind = (await receive())["type"]
                 if kind == "lifespan.startup":
-                    print("ready", flush=True)
+                    # At once: an unbuffered `print` writes the end of the line by itself,
+                    # and two workers could mix theirs.
+                    os.write(1, b"ready\\n")
                 await send({"type": f"{kind}.complete"})
                 if kind == "lifespan.shutdown":
                     return
