@@ -1,5 +1,6 @@
 //! The first steps of a fresh image: it joins the family that started it.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::SCHEMA;
@@ -10,6 +11,7 @@ use crate::process::Payload;
 use crate::standby::claim::{KeeperTie, Spare, Spares, no_slot};
 use crate::standby::interrupts::{self, Interrupts};
 use crate::standby::server::Server;
+use crate::standby::slot::StandbySlot;
 use procession_shm::{Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::fd::inherited;
@@ -32,13 +34,16 @@ pub enum Joined {
 /// Joins the family that the bootstrap argument names, and finds what the process inherits. A
 /// daemon ends with its parent from here on.
 ///
+/// A spare that cannot join is reported only if it is claimed: nobody waits for another, whose
+/// slot goes to gone, and the start that finds none fails or succeeds by itself.
+///
 /// # Errors
-/// When the parent has given up the start or has ended, or no descriptor is left.
-/// Then the process has to end.
+/// When the parent has given up the start or has ended, no descriptor is left, or a sandbox
+/// denies a call. Then the process has to end.
 pub fn join(argument: &BootstrapArgument) -> Result<Joined> {
     match join_as_told(argument) {
-        // The reservation or the object of spares has gone while the spare booted. Nobody
-        // waits for it, so this is not reported as an error.
+        // The reservation or the object of spares has gone while the spare booted: nobody
+        // can claim it.
         Err(error) if error.kind() == ErrorKind::Stale && argument.slot.is_some() => {
             Ok(Joined::Unneeded)
         }
@@ -58,6 +63,24 @@ fn join_as_told(argument: &BootstrapArgument) -> Result<Joined> {
         )
     };
     let family = Family::adopt(taken.next().ok_or_else(missing)?, argument.stamp, &SCHEMA)?;
+    let spares = argument.spares.map(Spares::attach).transpose()?;
+    let slot = match (&spares, argument.slot) {
+        (Some(spares), Some(index)) => Some(spares.slot(index).ok_or_else(|| no_slot(index))?),
+        _ => None,
+    };
+    match join_family(argument, family, spares, taken) {
+        Err(_) if slot.is_some_and(StandbySlot::leave) => Ok(Joined::Unneeded),
+        joined => joined,
+    }
+}
+
+/// Takes this process's part in the family, with the descriptors that come after the family's.
+fn join_family(
+    argument: &BootstrapArgument,
+    family: &'static Family,
+    spares: Option<Spares>,
+    mut taken: impl Iterator<Item = OwnedFd>,
+) -> Result<Joined> {
     let lifeline = match argument.lifeline {
         // The parent by the member table, not by `getppid`, which may be a guardian.
         Some(_) => {
@@ -70,7 +93,6 @@ fn join_as_told(argument: &BootstrapArgument) -> Result<Joined> {
         }
         None => None,
     };
-    let spares = argument.spares.map(Spares::attach).transpose()?;
     if let (Some(spares), Some(slot)) = (&spares, argument.slot) {
         let line = lifeline.ok_or_else(|| {
             Error::new(

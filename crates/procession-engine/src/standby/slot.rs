@@ -341,13 +341,16 @@ impl StandbySlot {
         }
     }
 
-    /// Moves the slot to gone, unless the spare is claimed. A signal handler calls this when the
-    /// keeper has died.
-    pub fn leave(&self) {
+    /// Moves the slot to gone, unless the spare is claimed; returns whether nobody has claimed
+    /// it. A signal handler calls this when the keeper has died.
+    pub fn leave(&self) -> bool {
         loop {
             let word = self.word();
-            if !word.is_free() || self.advance(word, SlotState::Gone, Stamp::NOBODY).is_some() {
-                return;
+            if !word.is_free() {
+                return !word.state.is_claimed();
+            }
+            if self.advance(word, SlotState::Gone, Stamp::NOBODY).is_some() {
+                return true;
             }
         }
     }
