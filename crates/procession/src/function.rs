@@ -48,8 +48,14 @@ pub(crate) const fn must_be_bare<F>() {
 /// and by `cargo build` if that can be copied, as a number can: only then is its size known.
 /// Pass what it captures as arguments, or as the context of
 /// [`Pool::map_with`](crate::Pool::map_with).
+#[diagnostic::on_unimplemented(
+    message = "this closure captures a value, so it cannot be called in another process",
+    label = "it captures a value",
+    note = "pass what it captures as arguments, or as the context of `Pool::map_with`"
+)]
 pub trait CapturesNothing: Copy + Send + Sync + 'static {}
 
+#[diagnostic::do_not_recommend]
 impl<F: Copy + Send + Sync + 'static> CapturesNothing for F {}
 
 /// Can run in another process: every `fn` and every closure without captures

@@ -65,6 +65,7 @@ impl<R> fmt::Debug for RunOf<R> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<R: Run> Callable<Running> for RunOf<R> {
     type Input = R;
     type Output = R::Output;
