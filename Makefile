@@ -57,6 +57,7 @@ compat: $(VENV)/.module ## run the quick part of CPython's own tests
 bench: $(VENV)/.module ## measure procession against the standard library and its Rust peers; BENCH="-h" for options
 	@tools/need cargo
 	$(CARGO) build --release --package procession-benches
+	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
 	$(BIN)/python benches/python $(BENCH)
 
 failures: $(VENV)/.module ## run the ways in which pools fail on procession and its peers; FAILURES="-h" for options

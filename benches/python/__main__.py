@@ -17,6 +17,7 @@ import tomllib
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import PIPE
 
@@ -26,10 +27,13 @@ from catalogue import (
     RUST,
     START_METHODS,
     Scenario,
+    peer_scenarios,
     python_scenarios,
     rust_scenarios,
 )
 from comparison import HEAD, Comparison
+
+PEERS = ("loky", "billiard", "joblib", "mpire", "pebble")
 
 # Seconds after which a measurement counts as hung; the longest takes six.
 HUNG = 120
@@ -37,10 +41,19 @@ HUNG = 120
 
 def main() -> int:
     options = arguments()
+    groups = {
+        "python": python_scenarios(),
+        "peers": peer_scenarios(),
+        "rust": rust_scenarios(),
+    }
     chosen = [
         scenario
-        for scenario in python_scenarios() + rust_scenarios()
-        if (not options.names or any(name in scenario.name for name in options.names))
+        for group, scenarios in groups.items()
+        for scenario in scenarios
+        if (
+            not options.names
+            or any(name == group or name in scenario.name for name in options.names)
+        )
         and (not options.method or options.method in scenario.method.split())
     ]
     machine = describe_machine()
@@ -69,7 +82,7 @@ def arguments() -> argparse.Namespace:
         "names",
         nargs="*",
         metavar="NAME",
-        help="scenarios, or parts of their names; all by default",
+        help="scenarios, parts of their names, or python, peers or rust for all of a kind; all by default",
     )
     parser.add_argument(
         "--method",
@@ -146,6 +159,7 @@ def describe_machine() -> dict[str, str]:
         "procession": package_version("procession"),
         "numpy": package_version("numpy"),
         "rust": rust_version(),
+        **{name: package_version(name) for name in PEERS if find_spec(name)},
         **{name: locked_version(name) for name in ("procspawn", "ipc-channel")},
         "load": f"{os.getloadavg()[0]:.1f} when it began",
     }

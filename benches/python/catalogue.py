@@ -3,14 +3,19 @@
 What each one does is defined in benches/README.md, under the same names.
 """
 
+import concurrent.futures
 import os
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 START_METHODS = ["fork", "spawn", "forkserver"]
+
+MEASURE = str(HERE / "measure.py")
+MEASURE_PEER = str(HERE / "measure_peer.py")
 
 # Stands before the start method of a row that was measured in Rust.
 RUST = "rust"
@@ -85,7 +90,6 @@ def python_scenarios() -> list[Scenario]:
         ("lock-uncontended", "locks.lock_uncontended", NANOSECONDS, 1),
         ("lock-contended", "locks.lock_contended", MILLIONS, 1),
     ]
-    measure = str(HERE / "measure.py")
     return [
         Scenario(
             name,
@@ -93,20 +97,53 @@ def python_scenarios() -> list[Scenario]:
             unit,
             goal[method] if isinstance(goal, dict) else goal,
             {
-                "multiprocessing": [sys.executable, measure, function, method],
-                "procession": [
-                    sys.executable,
-                    "-m",
-                    "procession",
-                    measure,
-                    function,
-                    method,
-                ],
+                "multiprocessing": [sys.executable, MEASURE, function, method],
+                "procession": ours(function, method),
             },
         )
         for name, function, unit, goal in table
         for method in START_METHODS
     ]
+
+
+def peer_scenarios() -> list[Scenario]:
+    """Returns the scenarios of small tasks against other Python libraries and pools of threads.
+
+    Those that are not installed, or that this Python does not have, are left out.
+    """
+    executors = ["ThreadPoolExecutor", "InterpreterPoolExecutor", "loky"]
+    pools = ["billiard", "joblib", "mpire", "pebble"]
+    table = [
+        ("executor-map", "executors", "executor_map", THOUSANDS, executors),
+        (
+            "executor-roundtrip",
+            "executors",
+            "executor_roundtrip",
+            MICROSECONDS,
+            executors,
+        ),
+        ("map-tiny", "pools", "map_tiny", THOUSANDS, pools),
+    ]
+    return [
+        Scenario(
+            name,
+            "forkserver",
+            unit,
+            1,
+            {
+                peer: [sys.executable, MEASURE_PEER, function, peer],
+                "procession": ours(f"{module}.{function}", "forkserver"),
+            },
+        )
+        for name, module, function, unit, peers in table
+        for peer in peers
+        if hasattr(concurrent.futures, peer) or find_spec(peer)
+    ]
+
+
+def ours(function: str, method: str) -> list[str]:
+    """Returns the command that measures a function on procession."""
+    return [sys.executable, "-m", "procession", MEASURE, function, method]
 
 
 def rust_scenarios() -> list[Scenario]:
