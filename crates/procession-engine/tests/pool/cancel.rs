@@ -137,6 +137,35 @@ fn cancelling_races_with_running_and_every_task_has_one_outcome() {
 }
 
 #[test]
+fn a_task_that_its_worker_begins_while_it_is_cancelled_is_killed() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        // Tasks that are short: the next one is in the worker's queue before one has ended.
+        for n in 2..100 {
+            bench.submit(n, &[b"e"]);
+        }
+        bench.drive(98);
+        bench.submit(0, &[b"g"]);
+        bench.submit(1, &[b"s"]);
+        bench.gate.await_arrivals(1);
+        let is_next = |token: &u64| {
+            if *token == 1 {
+                // Until now it was behind the other.
+                bench.gate.open();
+                bench.gate.await_arrivals(2);
+            }
+            *token == 1
+        };
+        let count = bench.pool.cancel(&is_next, RunningTasks::Killed);
+        assert_eq!(count.unwrap(), 1);
+        bench.drive(100);
+        assert_eq!(bench.got(0), Got::Reply(0, vec![]));
+        assert_eq!(bench.got(1), Got::Cancelled);
+        bench.finish();
+    });
+}
+
+#[test]
 fn a_task_is_running_from_when_a_worker_has_begun_with_it() {
     leaving_nothing(|| {
         let bench = Bench::new(1);

@@ -225,6 +225,26 @@ fn the_last_task_of_a_call_that_is_cancelled_while_it_is_fetched_does_not_run() 
 }
 
 #[test]
+fn a_task_that_is_put_after_its_call_was_cancelled_does_not_run() {
+    for empty in BOTH {
+        leaving_nothing(|| {
+            let bench = Bench::new(1);
+            let call = Call::default();
+            let feed = bench.pool.feed(Box::new(call.clone()), empty).unwrap();
+            // A worker waits for it.
+            let _ = feed.put(task(None, 0, &[b"e"])).unwrap();
+            bench.drive(1);
+            call.is_cancelled.store(true, Ordering::SeqCst);
+            let _ = feed.put(task(None, 1, &[b"e"])).unwrap();
+            bench.drive(2);
+            assert_eq!(bench.got(1), Got::Cancelled);
+            assert_eq!(*call.cut.lock().unwrap(), Some((2, "cancelled".to_owned())));
+            bench.finish();
+        });
+    }
+}
+
+#[test]
 fn a_feed_whose_tasks_have_all_begun_is_nothing_to_cancel() {
     leaving_nothing(|| {
         let bench = Bench::new(1);

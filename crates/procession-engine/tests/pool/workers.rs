@@ -61,6 +61,16 @@ impl Gate {
         }
     }
 
+    /// Comes to the gate, and stays until the process is killed.
+    fn stay(&self) {
+        self.words()[1].fetch_add(1, Ordering::SeqCst);
+        futex_wake(&self.words()[1], u32::MAX);
+        let deadline = watchdog();
+        while !deadline.has_passed() {
+            futex_wait(&self.words()[3], 0, deadline);
+        }
+    }
+
     /// Counts; returns how often it was called before, by whatever process.
     fn count(&self) -> u32 {
         self.words()[2].fetch_add(1, Ordering::SeqCst)
@@ -73,13 +83,14 @@ impl Gate {
 
     /// Blocks until `count` processes have come to the gate.
     pub fn await_arrivals(&self, count: u32) {
+        let deadline = watchdog();
         loop {
             let now = self.words()[1].load(Ordering::SeqCst);
             if now >= count {
                 return;
             }
-            futex_wait(&self.words()[1], now, watchdog());
-            assert!(!watchdog().has_passed());
+            futex_wait(&self.words()[1], now, deadline);
+            assert!(!deadline.has_passed());
         }
     }
 }
@@ -179,6 +190,7 @@ fn work(opening: WorkerSpec, gate: &Gate, setup: Setup) -> i32 {
                 gate.pass();
                 worker.reply(0, &[rest]).unwrap();
             }
+            b's' => gate.stay(),
             b'c' => {
                 let block = worker.claim(&task).unwrap();
                 let sum: u64 = block[..task.len() as usize]

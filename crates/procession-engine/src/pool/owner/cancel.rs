@@ -8,6 +8,7 @@ use std::mem;
 use std::time::Duration;
 
 use crate::pool::api::outcome::{KillReason, Outbox, Sink};
+use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::api::source::Source;
 use crate::pool::owner::core::PoolCore;
 use crate::pool::owner::scheduler::{Phase, PoolState, QueueEntry};
@@ -42,29 +43,33 @@ impl<T> PoolState<T> {
     }
 
     /// Removes the tasks that `which` selects, and kills those that run if `running` says so;
-    /// returns how many tasks and sources were cancelled, and the sources.
+    /// returns how many tasks and sources were cancelled, and the sources. The caller has read
+    /// all replies that have arrived.
     fn cancel(
         &mut self,
         which: &dyn Fn(&T) -> bool,
         running: RunningTasks,
         outbox: &mut Outbox<T>,
-    ) -> (usize, Vec<Box<dyn Source<T>>>) {
-        let mut killed = 0;
+    ) -> (Cancelled<T>, Option<PoolEnd>) {
         let mut requeued = Vec::new();
         for slot in &mut self.slots {
-            if !slot.tokens().any(which) {
-                continue;
+            if slot.tokens().any(which) {
+                // Tasks that have not begun are requeued, and looked at below.
+                requeued.append(&mut slot.take_back());
             }
-            // Tasks that have not begun are requeued, and looked at below.
-            let kill =
-                running == RunningTasks::Killed && !slot.is_being_killed() && slot.runs(which);
-            let mut back = if kill {
-                slot.kill_running_task(KillReason::Cancelled)
-            } else {
-                slot.take_back()
-            };
-            killed += usize::from(kill && slot.is_being_killed());
-            requeued.append(&mut back);
+        }
+        let mut killed = 0;
+        let mut end = None;
+        if running == RunningTasks::Killed {
+            // Not before: until its tasks were taken back, a worker may have ended one of them
+            // and begun the next.
+            end = self.read_replies(outbox);
+            for slot in &mut self.slots {
+                if !slot.is_being_killed() && slot.runs(which) {
+                    requeued.append(&mut slot.kill_running_task(KillReason::Cancelled));
+                    killed += usize::from(slot.is_being_killed());
+                }
+            }
         }
         self.requeue(requeued);
         let (cancelled, kept): (BTreeMap<_, _>, _) = mem::take(&mut self.requeued)
@@ -83,14 +88,24 @@ impl<T> PoolState<T> {
                 entry => self.queue.push_back(priority, entry),
             }
         }
-        let count = killed + tasks.len() + sources.len();
+        let cancelled = Cancelled {
+            count: killed + tasks.len() + sources.len(),
+            sources,
+        };
         for task in tasks {
             self.outstanding.remove(task.policy);
             outbox.cancelled(task.token);
         }
         self.dispatch();
-        (count, sources)
+        (cancelled, end)
     }
+}
+
+/// What a cancel found.
+struct Cancelled<T> {
+    /// How many tasks and sources.
+    count: usize,
+    sources: Vec<Box<dyn Source<T>>>,
 }
 
 /// What happens to running tasks that are cancelled.
@@ -115,22 +130,22 @@ impl<S: Sink> PoolCore<S> {
         }
         // A task that is done already is not cancelled.
         let end = state.read_replies(&mut outbox);
-        let (count, sources) = state.cancel(which, running, &mut outbox);
+        let (cancelled, later_end) = state.cancel(which, running, &mut outbox);
         drop(state);
-        for mut source in sources {
+        for mut source in cancelled.sources {
             for task in source.give_up() {
                 outbox.cancelled(task.token);
             }
             source.cancel();
         }
         outbox.deliver(&self.sink);
-        if let Some(end) = end {
+        if let Some(end) = end.or(later_end) {
             self.finish(end);
         }
         self.lead.notify_followers();
         let state = self.lock();
         self.wake_leader(&state);
         drop(state);
-        Ok(count)
+        Ok(cancelled.count)
     }
 }

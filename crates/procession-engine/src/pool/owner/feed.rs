@@ -213,7 +213,9 @@ impl<S: Sink> Feed<S> {
         if let Err(error) = is_taken {
             return Some((task, error));
         }
-        let left = match is_full {
+        // A cancel looks for the call's tasks with the state locked, and before that the call is
+        // marked: a task that comes after it goes the way on which it is found to be cancelled.
+        let left = match is_full || self.shared.call.is_cancelled() {
             true => Some(task),
             false => state.try_assign(task).err(),
         };
