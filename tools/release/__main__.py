@@ -178,7 +178,7 @@ def build(checkout: Checkout, tags: str, *options: str) -> str:
         for old in checkout.out.glob(pattern):
             old.unlink()
         checkout.maturin(
-            "build", "--profile", "wheel", "--strip", "--zig", "--compatibility", PLATFORM,
+            "build", "--profile", "wheel", "--strip", "--zig", "--compatibility", PLATFORM, "--compression-level", "9",
             "--target", target, "--out", checkout.out, *options,
         )  # fmt: skip
         wheel = only(checkout.out, pattern)

@@ -50,12 +50,12 @@ pub fn branches<'a>(
     folded: &HashSet<u32>,
 ) -> Vec<Branch<'a>> {
     let mut sorted: Vec<&MemberView> = members.iter().collect();
-    match order {
-        Order::Age => sorted.sort_by_key(|member| std::cmp::Reverse(member.age)),
-        Order::Cpu => sorted.sort_by_key(|member| std::cmp::Reverse(member.cpu)),
-        Order::Memory => sorted.sort_by_key(|member| std::cmp::Reverse(member.resident)),
-        Order::Name => sorted.sort_by(|one, other| one.name.cmp(&other.name)),
-    }
+    sorted.sort_by(|one, other| match order {
+        Order::Age => other.age.cmp(&one.age),
+        Order::Cpu => other.cpu.cmp(&one.cpu),
+        Order::Memory => other.resident.cmp(&one.resident),
+        Order::Name => one.name.cmp(&other.name),
+    });
     let known: HashSet<u32> = members.iter().map(|member| member.pid).collect();
     let mut found = Vec::new();
     let is_root = |member: &&&MemberView| {
