@@ -10,7 +10,9 @@ pytestmark = pytest.mark.slow
 class TestLoopback(BackendTests):
     @pytest.fixture
     def context(self, lib):
-        return procession.get_context("loopback://2")
+        context = procession.get_context("loopback://2")
+        yield context
+        context.close()
 
 
 class TestProcesses(BackendTests):

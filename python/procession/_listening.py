@@ -23,7 +23,7 @@ from ._descriptors import file_of
 from ._errors import AuthenticationError
 from ._thread_lock import under_lock
 
-__all__ = ["Guests", "ListeningSocket"]
+__all__ = ["Guest", "Guests", "ListeningSocket"]
 
 # How many guests there may be; the eldest has to go for one more.
 _MOST = 128
@@ -64,7 +64,7 @@ class ListeningSocket(socket.socket):
             return None
 
 
-class _Guest:
+class Guest:
     """Somebody who has connected.
 
     Args:
@@ -165,7 +165,7 @@ class Guests:
 
     def __init__(self, listener: Any) -> None:
         self._listener = listener
-        self._guests: list[_Guest] = []
+        self._guests: list[Guest] = []
         self._lock = threading.Lock()
         util.register_after_fork(self, Guests._after_fork)
 
@@ -204,14 +204,14 @@ class Guests:
         for guest in guests:
             guest.hang_up()
 
-    def _let_in(self, came: tuple[socket.socket, Any], authkey: bytes) -> _Guest:
+    def _let_in(self, came: tuple[socket.socket, Any], authkey: bytes) -> Guest:
         if len(self._guests) >= _MOST:
             self._guests.pop(0).hang_up()
-        guest = _Guest(*came, authkey)
+        guest = Guest(*came, authkey)
         self._guests.append(guest)
         return guest
 
-    def _proves(self, guest: _Guest) -> bool:
+    def _proves(self, guest: Guest) -> bool:
         try:
             if guest.go_on():
                 return True
@@ -224,7 +224,7 @@ class Guests:
             guest.hang_up()
             raise
 
-    def _wait(self, end: float | None, authkey: bytes) -> list[_Guest]:
+    def _wait(self, end: float | None, authkey: bytes) -> list[Guest]:
         """Waits until there is something to do; returns the guests that can go on."""
         poll = select.poll()
         now = time.monotonic()

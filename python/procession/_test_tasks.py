@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import procession
 
@@ -13,26 +14,38 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Unlucky",
+    "add_to",
+    "come",
     "count_in_state",
     "die_if",
     "die_once",
+    "die_with_items",
     "divide",
     "divide_ten_by",
     "fail_if",
     "fail_to_set_up",
+    "fill_managed",
+    "get_and_note",
     "get_variable",
     "getpid",
+    "hold",
+    "kill_itself_in_the_action",
     "kill_the_node",
     "kill_the_node_if_there",
     "kill_the_node_once",
+    "kill_the_node_with",
     "leave",
+    "move_items",
     "note_and_kill_the_node_once",
+    "notify",
+    "put_and_wait_for",
     "raise_unlucky",
     "read_all",
     "set_variable",
     "square",
     "stop_softly",
     "take_memory",
+    "wait_at",
 ]
 
 
@@ -85,6 +98,12 @@ def kill_the_node_once(path: str) -> str:
         return os.environ["PROCESSION_NODE"]
     kill_the_node()
     return ""
+
+
+def kill_the_node_with(lock: Any) -> None:
+    """Kills the agent of its node while it holds a lock."""
+    lock.acquire()
+    kill_the_node()
 
 
 def leave(path: str) -> None:
@@ -153,3 +172,75 @@ def read_all(path: str) -> str:
 
 def getpid(_: object) -> int:
     return os.getpid()
+
+
+def hold(lock: Any, held: Any) -> None:
+    """Takes a lock and keeps it until its process is killed."""
+    lock.acquire()
+    held.set()
+    time.sleep(600)
+
+
+def move_items(items: Any, moved: Any) -> int:
+    """Gets items up to None, and puts them elsewhere; returns how many it was."""
+    count = 0
+    for item in iter(items.get, None):
+        moved.put(item)
+        items.task_done()
+        count += 1
+    items.task_done()
+    return count
+
+
+def put_and_wait_for(items: Any, item: object, event: Any) -> bool:
+    items.put(item)
+    return bool(event.wait(60))
+
+
+def get_and_note(items: Any, waits: Any) -> object:
+    """Says that it is about to wait for an item."""
+    waits.set()
+    return items.get()
+
+
+def die_with_items(items: Any, count: int) -> None:
+    """Dies with some items in its hands."""
+    for _ in range(count):
+        items.get()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def add_to(total: Any, row: Any, times: int) -> None:
+    """Counts what it does in a value, and in an array by the lock of that."""
+    for _ in range(times):
+        with total.get_lock():
+            total.value += 1
+        with row.get_lock():
+            row[0], row[1] = row[1] + 1, row[0] + 1
+
+
+def wait_at(condition: Any, shelf: Any) -> bool:
+    """Waits at a condition, and says before that it holds its lock."""
+    with condition:
+        shelf.put(os.getpid())
+        return bool(condition.wait(60))
+
+
+def notify(condition: Any) -> None:
+    with condition:
+        condition.notify()
+
+
+def come(barrier: Any) -> int:
+    return int(barrier.wait(60))
+
+
+def kill_itself_in_the_action() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill_managed(numbers: Any, inner: Any) -> int:
+    """Changes what a manager keeps; returns an item of a list within a list."""
+    numbers["node"] = os.getpid()
+    inner[0].append(3)
+    return int(inner[0][1])

@@ -20,6 +20,8 @@ import time
 import pytest
 
 import procession
+from procession._sharing_tests import SharingTests
+from procession._test_needs import PATIENCE, needs, wait_until
 from procession._test_tasks import (
     count_in_state,
     die_if,
@@ -43,61 +45,31 @@ from procession.futures import ProcessPoolExecutor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
-
-    F = TypeVar("F", bound=Callable[..., object])
+    from typing import Any
 
 __all__ = ["BackendTests", "needs"]
 
-# Seconds after which what must happen has failed.
-PATIENCE = 60
 
-
-def needs(*capabilities: str) -> Callable[[F], F]:
-    """Marks a test with what an engine must be capable of; on others it is skipped.
-
-    Example:
-        >>> from procession.testing import needs
-        >>> @needs("nodes")
-        ... def test_of_nodes(self, context): ...
-        >>> test_of_nodes.needs
-        ('nodes',)
-    """
-
-    def mark(test: F) -> F:
-        vars(test)["needs"] = capabilities
-        return test
-
-    return mark
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Waits for what another process does, and nobody tells of."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it has not happened"
-        time.sleep(0.01)
-
-
-class BackendTests:
+class BackendTests(SharingTests):
     """What holds of the pools of every engine. Subclass it, and make a fixture `context`.
 
     Attributes:
         capabilities: What the engine can. "nodes": pools have agents on nodes, of which one
             may be killed by a task, and nothing of this machine can be sent there.
-            "deadlines", "cancel", "memory": tasks can be killed, and confined.
+            "deadlines", "cancel", "memory": tasks can be killed, and confined. "shared": tasks
+            use the locks, queues and values that the context makes; the fixture closes the
+            context, if it can be closed.
 
     Example:
         >>> from procession.testing import BackendTests
         >>> sorted(BackendTests.capabilities)
-        ['cancel', 'deadlines', 'memory', 'nodes']
+        ['cancel', 'deadlines', 'memory', 'nodes', 'shared']
         >>> class TestMine(BackendTests):
         ...     capabilities = BackendTests.capabilities - {"memory"}
         >>> fixture = TestMine.context  # Which it overrides, too.
     """
 
-    capabilities = frozenset({"nodes", "deadlines", "cancel", "memory"})
+    capabilities = frozenset({"nodes", "deadlines", "cancel", "memory", "shared"})
 
     @pytest.fixture
     def context(self) -> Any:
@@ -541,10 +513,9 @@ class BackendTests:
     ) -> None:
         for make in (
             context.Pipe,
-            context.Lock,
-            context.Queue,
             lambda: context.RawValue("i"),
             lambda: context.RawArray("i", 3),
+            lambda: context.Actor(list),
             context.Process(target=square).start,
         ):
             with pytest.raises(NotImplementedError, match="use"):

@@ -25,7 +25,9 @@ class TestDask(BackendTests):
         with distributed.Client(cluster, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=60)
         address = cluster.scheduler_address.replace("tcp", "dask")
-        return procession.get_context(address)
+        context = procession.get_context(address)
+        yield context
+        context.close()
 
 
 def test_cluster_of_the_programs_own_client_is_found(cluster) -> None:

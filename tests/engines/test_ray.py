@@ -31,4 +31,6 @@ def cluster():
 class TestRay(BackendTests):
     @pytest.fixture
     def context(self, cluster):
-        return procession.get_context("ray")
+        context = procession.get_context("ray")
+        yield context
+        context.close()

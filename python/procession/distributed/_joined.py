@@ -1,15 +1,17 @@
-"""The parts of a message as one piece, for engines that would look into a list of them."""
+"""What engines on other hosts have in common: messages in one piece, and the way to them."""
 
 from __future__ import annotations
 
+import ipaddress
 import pickle
+import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
-__all__ = ["joined", "separated"]
+__all__ = ["host_towards", "joined", "separated"]
 
 
 def joined(parts: Sequence[Any]) -> bytes:
@@ -28,3 +30,19 @@ def separated(data: bytes) -> list[memoryview]:
         parts.append(view[begin : begin + length])
         begin += length
     return parts
+
+
+def host_towards(hosts: Iterable[str]) -> str:
+    """Returns the address that this machine has on the way to others.
+
+    It is that of the loopback device if all of them are this machine by that address.
+    """
+    for host in hosts:
+        address = socket.gethostbyname(host)
+        if not ipaddress.ip_address(address).is_loopback:
+            # Nothing is sent: the system chooses the way.
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.connect((address, 9))
+                here: str = sock.getsockname()[0]
+                return here
+    return "127.0.0.1"

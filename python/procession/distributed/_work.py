@@ -95,18 +95,21 @@ def _without_our_frames(error: BaseException) -> BaseException:
     return error.with_traceback(trace or error.__traceback__)
 
 
-def initialize(installed: bool, setup: Parts) -> None:
+def initialize(installed: bool, authkey: bytes, setup: Parts) -> None:
     """Sets a worker up: calls the initializer, and makes the state.
 
     Args:
         installed: Whether `multiprocessing` is to mean procession.
+        authkey: The key of the client's processes, which its hub and its managers ask for.
         setup: The pickled initializer, its arguments, what makes the state, and its key.
     """
     if installed:
         _install.install()
+    me: Any = _registry.current
+    if authkey:
+        me.authkey = authkey
     initializer, initargs, make_state, key = _pickling.loads(setup)
     if initializer is not None:
         initializer(*initargs)
     if make_state is not None:
-        me: Any = _registry.current
         me._worker_state = key, make_state()

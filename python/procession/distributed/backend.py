@@ -139,6 +139,8 @@ class Backend(Protocol):
         >>> [(place.name, place.slots) for place in backend.places()]
         [('loopback-0', 3), ('loopback-1', 3)]
         >>> link_of, watch = backend.agent, backend.watch  # For the coordinator.
+        >>> print(backend.client_host())  # The nodes are processes of this machine.
+        None
         >>> backend.close()
     """
 
@@ -152,6 +154,13 @@ class Backend(Protocol):
 
     def places(self) -> list[Place]:
         """Returns where agents can be."""
+
+    def client_host(self) -> str | None:
+        """Returns the name or address of this machine by which the nodes can reach it.
+
+        None says that they are processes of this machine. What the program shares with its
+        tasks is served there: see `hub`.
+        """
 
     def watch(self, changed: Callable[[Place, bool], None]) -> None:
         """Has a function called when a place has come, or is gone."""

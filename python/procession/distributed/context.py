@@ -1,15 +1,17 @@
-"""The context of a cluster: pools and executors of it run on other nodes."""
+"""The context of a cluster: its pools run on other nodes, which share its locks and queues."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import urllib.parse
 
 from .. import process
 from ..context import BaseContext
-from . import _pickling
+from . import _handle, _pickling, _session
 from ._errors import EngineMismatch, EngineUnavailable, NodeLost
 from .coordinator import Coordinator
+from .hub import Hub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class ClusterProcess(process.BaseProcess):
 
 
 class ClusterContext(BaseContext):
-    """The functions of the package for one cluster: `Pool`, and what refuses to be there.
+    """The functions of the package for one cluster.
 
     Args:
         url: Where the cluster is.
@@ -114,6 +116,10 @@ class ClusterContext(BaseContext):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)
         self._lease = _seconds(url, "lease", query.get("lease", [str(_LEASE)])[-1])
         self._start_method = query.get("start_method", [None])[-1]
+        # What this process and those on nodes prove to each other.
+        self._authkey = bytes(process.current_process().authkey)
+        self._hub: Hub | None = None
+        self._making = threading.RLock()
 
     def cpu_count(self) -> int:
         """Returns how many workers there is room for on all nodes."""
@@ -162,6 +168,7 @@ class ClusterContext(BaseContext):
             "options": given,
             "start_method": self._start_method or "forkserver",
             "wanted": _imported_by_main(),
+            "authkey": self._authkey,
         }
         return Coordinator(self._backend, workers, self._lease, agents, errors)
 
@@ -179,71 +186,123 @@ class ClusterContext(BaseContext):
             """Refuses: shared memory is of one machine."""
             self._refuse("RawArray", _RETURN)
 
-        def Value(
-            self, typecode_or_type: Any, *args: Any, lock: Any = True
-        ) -> NoReturn:
-            """Refuses: shared memory is of one machine."""
-            self._refuse("Value", _RETURN)
+        def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
+            """Returns a number or character that the hub keeps."""
+            from .sharedctypes import Value
+
+            return Value(self._hub_address(), typecode_or_type, *args, lock=lock)
 
         def Array(
             self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True
-        ) -> NoReturn:
-            """Refuses: shared memory is of one machine."""
-            self._refuse("Array", _RETURN)
+        ) -> Any:
+            """Returns an array of numbers or characters that the hub keeps."""
+            from .sharedctypes import Array
 
-        def Lock(self) -> NoReturn:
-            """Refuses: a lock is of one machine."""
-            self._refuse("Lock", _RETURN)
+            return Array(
+                self._hub_address(), typecode_or_type, size_or_initializer, lock
+            )
 
-        def RLock(self) -> NoReturn:
-            """Refuses: a lock is of one machine."""
-            self._refuse("RLock", _RETURN)
+        def Lock(self) -> Any:
+            """Returns a lock that the hub keeps."""
+            from .synchronize import Lock
 
-        def Condition(self, lock: Any = None) -> NoReturn:
-            """Refuses: a condition is of one machine."""
-            self._refuse("Condition", _RETURN)
+            return Lock(self._hub_address())
 
-        def Semaphore(self, value: int = 1) -> NoReturn:
-            """Refuses: a semaphore is of one machine."""
-            self._refuse("Semaphore", _RETURN)
+        def RLock(self) -> Any:
+            """Returns a lock that its owner may take again, and that the hub keeps."""
+            from .synchronize import RLock
 
-        def BoundedSemaphore(self, value: int = 1) -> NoReturn:
-            """Refuses: a semaphore is of one machine."""
-            self._refuse("BoundedSemaphore", _RETURN)
+            return RLock(self._hub_address())
 
-        def Event(self) -> NoReturn:
-            """Refuses: an event is of one machine."""
-            self._refuse("Event", _RETURN)
+        def Condition(self, lock: Any = None) -> Any:
+            """Returns a condition variable that the hub keeps."""
+            from .synchronize import Condition
+
+            return Condition(self._hub_address(), lock)
+
+        def Semaphore(self, value: int = 1) -> Any:
+            """Returns a semaphore that the hub keeps."""
+            from .synchronize import Semaphore
+
+            return Semaphore(self._hub_address(), value)
+
+        def BoundedSemaphore(self, value: int = 1) -> Any:
+            """Returns a semaphore that cannot rise above its first value."""
+            from .synchronize import BoundedSemaphore
+
+            return BoundedSemaphore(self._hub_address(), value)
+
+        def Event(self) -> Any:
+            """Returns a flag that the hub keeps."""
+            from .synchronize import Event
+
+            return Event(self._hub_address())
 
         def Barrier(
             self, parties: int, action: Any = None, timeout: float | None = None
-        ) -> NoReturn:
-            """Refuses: a barrier is of one machine."""
-            self._refuse("Barrier", _RETURN)
+        ) -> Any:
+            """Returns a barrier that the hub keeps."""
+            from .synchronize import Barrier
 
-        def Queue(self, maxsize: int = 0) -> NoReturn:
-            """Refuses: a queue is of one machine."""
-            self._refuse(
-                "Queue", "imap_unordered of a pool, which brings results as they come"
+            return Barrier(self._hub_address(), parties, action, timeout)
+
+        def Queue(self, maxsize: int = 0) -> Any:
+            """Returns a queue that the hub keeps."""
+            from .queues import Queue
+
+            return Queue(self._hub_address(), maxsize)
+
+        def JoinableQueue(self, maxsize: int = 0) -> Any:
+            """Returns a queue that can be joined, and that the hub keeps."""
+            from .queues import JoinableQueue
+
+            return JoinableQueue(self._hub_address(), maxsize)
+
+        def SimpleQueue(self) -> Any:
+            """Returns a queue without limits and timeouts, which the hub keeps."""
+            from .queues import SimpleQueue
+
+            return SimpleQueue(self._hub_address())
+
+        def Manager(self) -> Any:
+            """Returns a manager whose server runs on this machine, where the nodes reach it."""
+            from ..managers import SyncManager
+
+            host = self._backend.client_host()
+            manager = SyncManager(
+                None if host is None else (host, 0),
+                self._authkey,
+                ctx=self.get_context("spawn"),
             )
-
-        def JoinableQueue(self, maxsize: int = 0) -> NoReturn:
-            """Refuses: a queue is of one machine."""
-            self._refuse("JoinableQueue", "imap_unordered of a pool")
-
-        def SimpleQueue(self) -> NoReturn:
-            """Refuses: a queue is of one machine."""
-            self._refuse("SimpleQueue", "imap_unordered of a pool")
-
-        def Manager(self) -> NoReturn:
-            """Refuses: the server of a manager is of one machine."""
-            self._refuse(
-                "Manager", "a manager with a TCP address, which tasks connect to"
-            )
+            manager.start()
+            return manager
 
         def Actor(self, *args: Any, **kwargs: Any) -> NoReturn:
             """Refuses: an actor is of one machine."""
             self._refuse("Actor", "a pool with a worker_state")
+
+    def close(self) -> None:
+        """Ends the hub: the locks, queues and values of this context are gone with it.
+
+        Whoever waits for one gets `EngineUnavailable`. What is made afterwards is of a new
+        hub. A program that ends need not call it.
+        """
+        with self._making:
+            hub, self._hub = self._hub, None
+        if hub is not None:
+            _session.forget(hub.address)
+            hub.close()
+
+    def _hub_address(self) -> Any:
+        """Returns where the hub is, which begins with the first object that it is to keep."""
+        with self._making:
+            hub = self._hub
+            if hub is None:
+                hub = Hub(self._backend.client_host(), self._authkey, self._lease)
+                _session.keys[hub.address] = self._authkey
+                _handle.hubs[hub.address] = hub
+                self._hub = hub
+            return hub.address
 
     def _refuse(self, what: str, instead: str) -> NoReturn:
         raise NotImplementedError(

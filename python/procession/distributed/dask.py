@@ -18,7 +18,7 @@ import urllib.parse
 
 from . import _wire
 from ._errors import EngineUnavailable
-from ._joined import joined, separated
+from ._joined import host_towards, joined, separated
 from .backend import Place
 from .node import NodeAgent
 
@@ -98,6 +98,10 @@ class Dask:
 
     async def _identity(self) -> Any:
         return await self._client.scheduler.identity(n_workers=-1)
+
+    def client_host(self) -> str | None:
+        """Returns the address of this machine on the way to the workers."""
+        return host_towards(place.host for place in self.places())
 
     def watch(self, changed: Callable[[Place, bool], None]) -> None:
         """Has a function called when a worker has come, or is gone."""

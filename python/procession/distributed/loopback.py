@@ -83,6 +83,10 @@ class Loopback:
         """Returns the nodes."""
         return [*self._places]
 
+    def client_host(self) -> str | None:
+        """Returns None: the nodes are of this machine."""
+        return None
+
     def watch(self, changed: Callable[[Place, bool], None]) -> None:
         """Does nothing: all nodes are there from the beginning to the end."""
 

@@ -69,6 +69,7 @@ class NodeAgent:
         ended: Is called when the lease is over, in a thread of the agent's.
         node: The name of the node, which tasks find in `PROCESSION_NODE`.
         wanted: The packages that tasks may need.
+        authkey: The key of the client's processes; workers have the same.
 
     Example:
         >>> from procession.distributed.node import NodeAgent
@@ -93,7 +94,9 @@ class NodeAgent:
         ended: Callable[[], object] | None = None,
         node: str = "",
         wanted: Sequence[str] = (),
+        authkey: bytes = b"",
     ) -> None:
+        self._authkey = authkey
         self._nonce = nonce
         # The number of the latest task.
         self._latest = 0
@@ -130,11 +133,15 @@ class NodeAgent:
             return
         context = procession.get_context(start_method)
         first: dict[str, Any] = {}
-        if installed or setup is not None:
+        if installed or self._authkey or setup is not None:
             parts = _pickling.dumps((None, (), None, None)) if setup is None else setup
             first = {
                 "initializer": _work.initialize,
-                "initargs": (installed, [bytes(part) for part in parts]),
+                "initargs": (
+                    installed,
+                    self._authkey,
+                    [bytes(part) for part in parts],
+                ),
             }
         env = {
             "PROCESSION_NODE": self._node,

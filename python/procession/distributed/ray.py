@@ -15,7 +15,7 @@ import urllib.parse
 
 from . import _wire
 from ._errors import EngineUnavailable
-from ._joined import joined, separated
+from ._joined import host_towards, joined, separated
 from .backend import Place
 from .node import NodeAgent
 
@@ -74,6 +74,11 @@ class Ray:
             )
             for node in sorted(nodes, key=lambda node: str(node["NodeID"]))
         ]
+
+    def client_host(self) -> str | None:
+        """Returns the address of this machine on the way to the nodes."""
+        alive = [node for node in ray.nodes() if node["Alive"]]
+        return host_towards(str(node["NodeManagerAddress"]) for node in alive)
 
     def watch(self, changed: Callable[[Place, bool], None]) -> None:
         """Does nothing: Ray tells nobody of nodes. The loss of an agent is told by its link."""

@@ -1,0 +1,274 @@
+"""Locks, semaphores, conditions, events and barriers of a cluster's context, kept by its hub.
+
+The names are those of `procession.synchronize`. What a process held that is lost is set
+right as on one machine: one of those that wait for its lock gets `OwnerDied`, and the
+permits of a semaphore come back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from .._errors import OwnerDied
+from ._errors import EngineUnavailable
+from ._handle import Handle
+from ._session import seconds_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "RLock",
+    "Semaphore",
+]
+
+_SEM_VALUE_MAX = 2**31 - 1
+
+
+class _Acquired(Handle):
+    """What can be taken and given back."""
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Takes it, and waits until that is possible.
+
+        Returns:
+            Whether it was taken before the time was over.
+
+        Raises:
+            OwnerDied: The process that had it died; it is free again now.
+        """
+        wait = seconds_of(timeout) if block else 0.0
+        return self._wait("acquire", threading.get_ident(), timeout=wait)[0]
+
+    def release(self) -> None:
+        """Gives it back."""
+        self._call("release", threading.get_ident())
+
+    def locked(self) -> bool:
+        """Returns whether it cannot be taken."""
+        locked: bool = self._call("locked")
+        return locked
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Lock(_Acquired):
+    """A lock that anybody may release.
+
+    If the process that took it is lost, one of those that wait, or else the next who takes
+    it, gets `OwnerDied`; afterwards the lock is free.
+    """
+
+    def __init__(self, address: Any) -> None:
+        self._make(address, "lock", False)
+
+
+class RLock(_Acquired):
+    """A lock that its owner, a thread of a process, may take again."""
+
+    def __init__(self, address: Any) -> None:
+        self._make(address, "lock", True)
+
+
+class Semaphore(_Acquired):
+    """A semaphore; the permits of a process that is lost come back."""
+
+    _is_bounded = False
+
+    def __init__(self, address: Any, value: int = 1) -> None:
+        if not isinstance(value, int):
+            raise TypeError(f"value must be a number, not {type(value).__name__}")
+        if not 0 <= value <= _SEM_VALUE_MAX:
+            raise ValueError(
+                f"a semaphore cannot have the value {value} of at most {_SEM_VALUE_MAX}"
+            )
+        self._make(address, "semaphore", value, self._is_bounded)
+
+    def get_value(self) -> int:
+        """Returns how often it can be taken now."""
+        value: int = self._call("value")
+        return value
+
+
+class BoundedSemaphore(Semaphore):
+    """A semaphore that cannot rise above its first value."""
+
+    _is_bounded = True
+
+
+class Condition(Handle):
+    """A condition variable; its lock is a `Lock` or `RLock` of the same hub."""
+
+    def __init__(self, address: Any, lock: Lock | RLock | None = None) -> None:
+        if lock is None:
+            lock = RLock(address)
+        elif not isinstance(lock, (Lock, RLock)) or lock._address != address:
+            raise TypeError(
+                f"the lock of a condition must be a Lock or RLock of the same context, not "
+                f"{lock!r}"
+            )
+        self._lock = lock
+        self._make(address, "condition", lock._number)
+
+    def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        """Takes the lock."""
+        return self._lock.acquire(block, timeout)
+
+    def release(self) -> None:
+        """Gives the lock back."""
+        self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Releases the lock, waits to be notified, and takes the lock again.
+
+        Returns:
+            Whether it was notified before the time was over.
+
+        Raises:
+            AssertionError: The caller does not hold the lock.
+            OwnerDied: The process that held the lock meanwhile has died; the caller does
+                not hold it.
+        """
+        thread = threading.get_ident()
+        held = self._lock._call("holder", thread)[1]
+        try:
+            notified: bool = self._wait("wait", thread, timeout=seconds_of(timeout))[1]
+        except (AssertionError, OwnerDied, EngineUnavailable):
+            raise
+        except BaseException:
+            # A handler of a signal has raised: the caller goes on with the lock.
+            for _ in range(held):
+                self._lock.acquire()
+            raise
+        return notified
+
+    def wait_for(
+        self, predicate: Callable[[], Any], timeout: float | None = None
+    ) -> Any:
+        """Waits until the predicate is true or the time is over; returns its value."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not (result := predicate()):
+            remaining = None if end is None else end - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                break
+            self.wait(remaining)
+        return result
+
+    def notify(self, n: int = 1) -> None:
+        """Wakes up to `n` of those that wait, the first comers first.
+
+        Raises:
+            AssertionError: The caller does not hold the lock.
+        """
+        self._call("notify", threading.get_ident(), n)
+
+    def notify_all(self) -> None:
+        """Wakes all that wait."""
+        self._call("notify", threading.get_ident(), None)
+
+
+class Event(Handle):
+    """A flag that processes can wait for."""
+
+    def __init__(self, address: Any) -> None:
+        self._make(address, "event")
+
+    def is_set(self) -> bool:
+        """Returns whether it is set."""
+        is_set: bool = self._call("is_set")
+        return is_set
+
+    def set(self) -> None:
+        """Sets it; all that wait go on."""
+        self._call("set")
+
+    def clear(self) -> None:
+        """Clears it."""
+        self._call("clear")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until it is set; returns whether that was before the time was over."""
+        return self._wait("wait", timeout=seconds_of(timeout))[0]
+
+
+class Barrier(Handle):
+    """Lets a number of processes go on once all of them have come."""
+
+    def __init__(
+        self,
+        address: Any,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        if not isinstance(parties, int):
+            raise TypeError(f"parties must be a number, not {type(parties).__name__}")
+        if parties < 1:
+            raise ValueError("a barrier needs at least one party")
+        if action is not None and not callable(action):
+            raise TypeError(f"the action {action!r} cannot be called")
+        self._parties = parties
+        self._action = action
+        self._timeout = seconds_of(timeout)
+        self._make(address, "barrier", parties)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Comes, and waits for the others; returns a number that no other of them gets.
+
+        Raises:
+            threading.BrokenBarrierError: It was broken or reset, or the time was over.
+        """
+        patience = self._timeout if timeout is None else seconds_of(timeout)
+        what, index = self._wait("wait", self._action is not None, timeout=patience)[1]
+        if what == "lead" and self._action is not None:
+            try:
+                self._action()
+                self._call("led")
+            except BaseException:
+                self.abort()
+                raise
+        place: int = index
+        return place
+
+    def reset(self) -> None:
+        """Makes it as new; those that wait get BrokenBarrierError."""
+        self._call("reset")
+
+    def abort(self) -> None:
+        """Breaks it for all that wait or come, until it is reset."""
+        self._call("abort")
+
+    @property
+    def parties(self) -> int:
+        """How many have to come."""
+        return self._parties
+
+    @property
+    def n_waiting(self) -> int:
+        """How many are waiting."""
+        waiting: int = self._call("state")[0]
+        return waiting
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken."""
+        broken: bool = self._call("state")[1]
+        return broken
