@@ -51,7 +51,7 @@ Runs a Python program in which `multiprocessing` is procession, in its children 
   -h, --help     show this and end
   -V, --version  show the version of procession and end
 
-PROCESSION_CONTEXT=URL has the pools of the program run on a cluster."""
+PROCESSION_CONTEXT=URL has the pools and processes of the program run on a cluster."""
 
 
 def main(args: list[str]) -> None:

@@ -36,15 +36,19 @@ __all__ = [
     "kill_the_node_with",
     "leave",
     "move_items",
+    "name_and_double",
     "note_and_kill_the_node_once",
     "notify",
     "put_and_wait_for",
+    "raise_key_error",
     "raise_unlucky",
     "read_all",
+    "run_until_asked",
     "set_variable",
     "square",
     "stop_softly",
     "take_memory",
+    "terminate_softly",
     "wait_at",
 ]
 
@@ -244,3 +248,33 @@ def fill_managed(numbers: Any, inner: Any) -> int:
     numbers["node"] = os.getpid()
     inner[0].append(3)
     return int(inner[0][1])
+
+
+def name_and_double(names: Any, number: int) -> int:
+    """Says what its process is called, and where it is."""
+    me = procession.current_process()
+    names.put((me.name, os.getpid(), os.environ.get("PROCESSION_NODE")))
+    return 2 * number
+
+
+def raise_key_error(key: str) -> None:
+    raise KeyError(key)
+
+
+def run_until_asked(running: Any) -> str:
+    """Runs until its process is asked to stop."""
+    running.set()
+    procession.current_process().wait_for_stop()
+    return "as you wish"
+
+
+def terminate_softly(running: Any, ended: Any) -> None:
+    """Ends on SIGTERM with an exit code of its own."""
+
+    def end(signum: int, frame: object) -> None:
+        ended.put("tidied up")
+        raise SystemExit(7)
+
+    signal.signal(signal.SIGTERM, end)
+    running.set()
+    time.sleep(600)

@@ -816,8 +816,15 @@ class DefaultContext(BaseContext):
 
     def _settle(self, method: str) -> None:
         """Sets the context, whatever the program says of start methods."""
-        self._actual_context = self.get_context(method)
+        actual = self._actual_context = self.get_context(method)
         self._is_settled = True
+        package = sys.modules[__package__]
+        # What a cluster makes in another way, the package's functions make so, too. They are
+        # replaced, so that those of this machine need not look each time.
+        for name in vars(type(actual)).keys() & {*package.__all__}:
+            made = getattr(actual, name)
+            setattr(self, name, made)
+            setattr(package, name, made)
 
     def _own(self) -> BaseContext:
         if self._actual_context is None:

@@ -146,6 +146,9 @@ class BaseManager:
         self._serializer = serializer
         self._Listener, self._Client = listener_client[serializer]
         self._ctx = ctx or _default_context.get_context()
+        if getattr(self._ctx, "_pool_engine", None) is not None:
+            # A server runs on this machine, and tells its address over a pipe.
+            self._ctx = self._ctx.get_context("spawn")
         self._shutdown_timeout = shutdown_timeout
         self._process: Any = None
 

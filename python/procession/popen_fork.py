@@ -36,6 +36,8 @@ class Popen:
     """
 
     method = "fork"
+    # The name of the node that it is on, if that is another.
+    node: str | None = None
     pid: int
     sentinel: int
     _child: _procession.Child

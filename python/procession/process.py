@@ -370,10 +370,12 @@ class BaseProcess:
             return _outcome.open(outcome)
         if exitcode == 0:
             return None
+        where = "" if popen.node is None else f" on node {popen.node}"
         raise WorkerDied(
-            f"process {self._name!r} (pid {popen.pid}) {describe_exit(exitcode)}",
+            f"process {self._name!r} (pid {popen.pid}) {describe_exit(exitcode)}{where}",
             popen.pid,
             exitcode,
+            node=popen.node,
         )
 
     def is_alive(self) -> bool:

@@ -20,6 +20,7 @@ import time
 import pytest
 
 import procession
+from procession._process_tests import ProcessTests
 from procession._sharing_tests import SharingTests
 from procession._test_needs import PATIENCE, needs, wait_until
 from procession._test_tasks import (
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["BackendTests", "needs"]
 
 
-class BackendTests(SharingTests):
+class BackendTests(ProcessTests, SharingTests):
     """What holds of the pools of every engine. Subclass it, and make a fixture `context`.
 
     Attributes:
@@ -58,18 +59,20 @@ class BackendTests(SharingTests):
             may be killed by a task, and nothing of this machine can be sent there.
             "deadlines", "cancel", "memory": tasks can be killed, and confined. "shared": tasks
             use the locks, queues and values that the context makes; the fixture closes the
-            context, if it can be closed.
+            context, if it can be closed. "processes": its `Process` runs on the nodes.
 
     Example:
         >>> from procession.testing import BackendTests
         >>> sorted(BackendTests.capabilities)
-        ['cancel', 'deadlines', 'memory', 'nodes', 'shared']
+        ['cancel', 'deadlines', 'memory', 'nodes', 'processes', 'shared']
         >>> class TestMine(BackendTests):
         ...     capabilities = BackendTests.capabilities - {"memory"}
         >>> fixture = TestMine.context  # Which it overrides, too.
     """
 
-    capabilities = frozenset({"nodes", "deadlines", "cancel", "memory", "shared"})
+    capabilities = frozenset(
+        {"nodes", "deadlines", "cancel", "memory", "processes", "shared"}
+    )
 
     @pytest.fixture
     def context(self) -> Any:
@@ -516,7 +519,6 @@ class BackendTests(SharingTests):
             lambda: context.RawValue("i"),
             lambda: context.RawArray("i", 3),
             lambda: context.Actor(list),
-            context.Process(target=square).start,
         ):
             with pytest.raises(NotImplementedError, match="use"):
                 make()

@@ -50,7 +50,7 @@ INSTALLERS = {"_install", "__main__"}
 # What runs pools on other machines, and the modules that may import it: those for tests of it at their top, `context` where
 # it is asked for a cluster. A program that stays on its machine does not import it.
 DISTRIBUTED = "procession.distributed"
-TESTS = {"_sharing_tests", "testing"}
+TESTS = {"_process_tests", "_sharing_tests", "testing"}
 ASKED_FOR_CLUSTERS = {"context"}
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .backend import Parts
 
-__all__ = ["Task", "initialize"]
+__all__ = ["Task", "initialize", "run_as", "run_process"]
 
 # How many calls' functions a worker keeps.
 _MOST_JOBS = 32
@@ -103,13 +103,49 @@ def initialize(installed: bool, authkey: bytes, setup: Parts) -> None:
         authkey: The key of the client's processes, which its hub and its managers ask for.
         setup: The pickled initializer, its arguments, what makes the state, and its key.
     """
-    if installed:
-        _install.install()
-    me: Any = _registry.current
-    if authkey:
-        me.authkey = authkey
+    _enter(installed, authkey)
     initializer, initargs, make_state, key = _pickling.loads(setup)
     if initializer is not None:
         initializer(*initargs)
     if make_state is not None:
+        me: Any = _registry.current
         me._worker_state = key, make_state()
+
+
+def _enter(installed: bool, authkey: bytes) -> None:
+    if installed:
+        _install.install()
+    if authkey:
+        me: Any = _registry.current
+        me.authkey = authkey
+
+
+def run_process(installed: bool, authkey: bytes, call: Parts) -> list[Any] | None:
+    """Is what a process does that was started by itself; returns its pickled value.
+
+    Args:
+        installed: As of `initialize`.
+        authkey: As of `initialize`.
+        call: The pickled target, its positional and its keyword arguments.
+    """
+    _enter(installed, authkey)
+    target, args, kwargs = _pickling.loads(call)
+    value = None if target is None else target(*args, **kwargs)
+    return None if value is None else _pickling.dumps(value)
+
+
+def run_as(kind: Any, state: dict[str, Any]) -> Any:
+    """Runs what a subclass of `Process` has made of `run`.
+
+    Args:
+        kind: The class.
+        state: The attributes of the object.
+    """
+    obj = kind.__new__(kind)
+    vars(obj).update(state)
+    # It is what the process calls itself, too.
+    me: Any = _registry.current
+    obj._config, obj._identity = me._config, me._identity
+    obj._parent_pid, obj._popen, obj._closed = me._parent_pid, None, False
+    _registry.current = obj
+    return obj.run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 import threading
 import urllib.parse
@@ -10,6 +12,7 @@ from .. import process
 from ..context import BaseContext
 from . import _handle, _pickling, _session
 from ._errors import EngineMismatch, EngineUnavailable, NodeLost
+from ._processes import Launcher
 from .coordinator import Coordinator
 from .hub import Hub
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from .._worker_life import LifeOptions
     from .._workers import Bounds
+    from ._processes import Popen
     from .backend import Backend
 
 __all__ = ["ClusterContext", "context_of"]
@@ -78,14 +82,21 @@ def _backend_of(name: str) -> Callable[[], Backend] | None:
 
 
 class ClusterProcess(process.BaseProcess):
-    """Refuses to start: there are no single processes on other nodes."""
+    """A process that runs on a node of a cluster."""
 
-    @staticmethod
-    def _Popen(process_obj: Any) -> NoReturn:
-        raise NotImplementedError(
-            "a context of a cluster starts no single processes: use its Pool, or "
-            "get_context('spawn').Process for a process of this machine"
-        )
+
+def _start_on(url: str, process_obj: Any) -> Popen:
+    """Starts a process on a node of the cluster of a URL."""
+    context = context_of(url)
+    assert context is not None, "it was there when the class was made"
+    return context._launch(process_obj)
+
+
+def _process_class(url: str) -> type[process.BaseProcess]:
+    """Returns the class `Process` of a cluster's context."""
+    # Not the context itself: a subclass may cross by value, with all that it refers to.
+    start = staticmethod(functools.partial(_start_on, url))
+    return type("ClusterProcess", (ClusterProcess,), {"_Popen": start})
 
 
 class ClusterContext(BaseContext):
@@ -108,11 +119,12 @@ class ClusterContext(BaseContext):
     NodeLost = NodeLost
 
     _name: str  # type: ignore[misc]
-    Process = ClusterProcess
 
     def __init__(self, url: str, backend: Backend) -> None:
         self._name = url
         self._backend = backend
+        self.Process = _process_class(url)  # type: ignore[misc]
+        self._launcher: Launcher | None = None
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)
         self._lease = _seconds(url, "lease", query.get("lease", [str(_LEASE)])[-1])
         self._start_method = query.get("start_method", [None])[-1]
@@ -282,16 +294,32 @@ class ClusterContext(BaseContext):
             self._refuse("Actor", "a pool with a worker_state")
 
     def close(self) -> None:
-        """Ends the hub: the locks, queues and values of this context are gone with it.
+        """Ends the processes of this context, and its locks, queues and values.
 
-        Whoever waits for one gets `EngineUnavailable`. What is made afterwards is of a new
+        Whoever waits for one of these gets `EngineUnavailable`. What is made afterwards is of a new
         hub. A program that ends need not call it.
         """
         with self._making:
             hub, self._hub = self._hub, None
+            launcher, self._launcher = self._launcher, None
+        if launcher is not None:
+            launcher.close()
         if hub is not None:
             _session.forget(hub.address)
             hub.close()
+
+    def _launch(self, process_obj: Any) -> Popen:
+        """Starts a process on a node."""
+        with self._making:
+            launcher = self._launcher
+            if launcher is None or launcher.pid != os.getpid():
+                setup = {
+                    "start_method": self._start_method or "forkserver",
+                    "authkey": self._authkey,
+                }
+                launcher = Launcher(self._backend, self._lease, setup)
+                self._launcher = launcher
+        return launcher.start(process_obj)
 
     def _hub_address(self) -> Any:
         """Returns where the hub is, which begins with the first object that it is to keep."""

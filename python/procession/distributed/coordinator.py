@@ -28,7 +28,7 @@ from . import _pickling, _wire
 from ._calls import Call, Feeder, Outcome, Task
 from ._errors import EngineMismatch, EngineUnavailable, NodeLost
 from .backend import TaskEnvelope
-from .node import hello
+from .node import mismatch_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -1014,7 +1014,7 @@ class _Agent:
         """Notes what the agent says of itself."""
         kind, body = answer.outcome, answer.body
         if kind == "hello":
-            self.mismatch = _mismatch(json.loads(bytes(body[0])))
+            self.mismatch = mismatch_of(json.loads(bytes(body[0])))
         elif kind == "missing":
             names = ", ".join(json.loads(bytes(body[0])))
             self.mismatch = self.mismatch or f"it has no module {names}"
@@ -1083,16 +1083,6 @@ def _warn_of_missing(agents: list[_Agent]) -> None:
                 RuntimeWarning,
                 stacklevel=5,
             )
-
-
-def _mismatch(theirs: dict[str, str]) -> str:
-    ours = hello()
-    wrong = [
-        f"{name} {theirs.get(name)} there, {ours[name]} here"
-        for name in ("python", "procession")
-        if theirs.get(name) != ours[name]
-    ]
-    return ", ".join(wrong)
 
 
 def _shares(places: Sequence[Place], workers: int) -> list[tuple[Place, int]]:

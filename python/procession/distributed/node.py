@@ -32,10 +32,30 @@ if TYPE_CHECKING:
     from ..pool import Pool
     from .backend import Parts, TaskEnvelope
 
-__all__ = ["NodeAgent", "hello"]
+__all__ = ["PROCESS", "NodeAgent", "hello", "mismatch_of"]
+
+# The number of the job of an envelope that has no task, but a process to be started.
+PROCESS = 0
 
 # What tasks of a call have in common is in shared memory, once, from so many bytes on.
 _SHARED_FROM = 1 << 14
+
+
+def mismatch_of(theirs: Mapping[str, str]) -> str:
+    """Returns what is different on another node, from what it says by `hello`.
+
+    Example:
+        >>> from procession.distributed.node import hello, mismatch_of
+        >>> mismatch_of(hello())
+        ''
+    """
+    ours = hello()
+    wrong = [
+        f"{name} {theirs.get(name)} there, {ours[name]} here"
+        for name in ("python", "procession")
+        if theirs.get(name) != ours[name]
+    ]
+    return ", ".join(wrong)
 
 
 def hello() -> dict[str, str]:
@@ -59,7 +79,7 @@ class NodeAgent:
 
     Args:
         nonce: Tasks that are for another agent are refused.
-        slots: How many workers there are.
+        slots: How many workers there are; without any the agent starts processes only.
         lease: After how many seconds without a word from its client it ends.
         setup: What workers do first, for `_work.initialize`.
         modules: The packages that the setup needs.
@@ -106,6 +126,9 @@ class NodeAgent:
         self._tasks: dict[int, Any] = {}
         self._jobs: dict[int, Any] = {}
         self._pool: Pool | None = None
+        # The processes that were started one by one, by the numbers of their envelopes.
+        self._processes: dict[int, Any] = {}
+        self._installed = installed
         self._ended = False
         self._lease = lease
         self._node = node
@@ -131,7 +154,7 @@ class NodeAgent:
         if missing:
             self._answer(0, "missing", [json.dumps(missing).encode()])
             return
-        context = procession.get_context(start_method)
+        context = self._context = procession.get_context(start_method)
         first: dict[str, Any] = {}
         if installed or self._authkey or setup is not None:
             parts = _pickling.dumps((None, (), None, None)) if setup is None else setup
@@ -143,26 +166,37 @@ class NodeAgent:
                     [bytes(part) for part in parts],
                 ),
             }
-        env = {
-            "PROCESSION_NODE": self._node,
-            "PROCESSION_NODE_PID": str(os.getpid()),
-            **options.get("env", {}),
-        }
+        env = self._environment(options.get("env"))
         try:
-            self._pool = context.Pool(slots, **first, **{**options, "env": env})
+            if slots:
+                self._pool = context.Pool(slots, **first, **{**options, "env": env})
         except Exception as error:
             self._answer(0, "refused", _pickling.dumps(_outcome.pack_error(error)))
             return
         self._answer(0, "ready", [json.dumps(_missing(self._wanted)).encode()])
+
+    def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        """Returns what is in the environment of what runs here."""
+        here = {
+            "PROCESSION_NODE": self._node,
+            "PROCESSION_NODE_PID": str(os.getpid()),
+        }
+        return {**here, **(more or {})}
 
     def put(self, envelopes: Sequence[TaskEnvelope]) -> None:
         """Takes tasks, and gives them to the workers."""
         self._heard = time.monotonic()
         pool = self._pool
         for each in envelopes:
-            if each.nonce != self._nonce or each.task <= self._latest or pool is None:
+            if each.nonce != self._nonce or each.task <= self._latest:
                 continue  # It is for another agent, or has come twice.
             self._latest = each.task
+            if each.job == PROCESS:
+                # A start may take long, and the client goes on to talk.
+                threading.Thread(target=self._run, args=(each,), daemon=True).start()
+                continue
+            if pool is None:
+                continue
             if each.job_body is not None:
                 self._jobs[each.job] = _kept(each.job_body)
             job = self._jobs.get(each.job)
@@ -210,9 +244,47 @@ class NodeAgent:
             self._reply(rest[0], [] if pool is None else pool.workers())
         elif what == "resize" and self._pool is not None:
             self._pool.resize(rest[0])
+        elif what == "signal":
+            process = self._processes.get(rest[0])
+            if process is not None:
+                process._popen._send_signal(*rest[1:])
+        elif what == "stop":
+            process = self._processes.get(rest[0])
+            if process is not None:
+                process.request_stop()
         elif what == "close":
             # What workers do at their ends may take long, and the client goes on to talk.
             threading.Thread(target=self._finish, daemon=True).start()
+
+    def _run(self, envelope: TaskEnvelope) -> None:
+        """Starts a process, and tells of its start and of its end."""
+        number, (head, *call) = envelope.task, envelope.body
+        options = json.loads(bytes(head))
+        env = self._environment(options.pop("env"))
+        args = self._installed, self._authkey, [bytes(part) for part in call]
+        try:
+            process: Any = self._context.Process(
+                target=_work.run_process, args=args, env=env, **options
+            )
+            process._ends_with_parent = True
+            process.start()
+        except Exception as error:
+            self._answer(number, "error", _pickling.dumps(_outcome.pack_error(error)))
+            return
+        with self._changed:
+            self._processes[number] = process
+            if self._ended:
+                process.kill()
+        self._answer(number, "started", [json.dumps(process.pid).encode()])
+        process.join()
+        self._processes.pop(number, None)
+        left = process._popen.outcome()
+        told = [process.exitcode, left is not None and left[0]]
+        body: list[Any] = [json.dumps(told).encode()]
+        if left is not None:
+            # A value was pickled by the process itself.
+            body += left[1] if left[0] else _pickling.dumps(left[1])
+        self._answer(number, "exited", body)
 
     def _is_broken(self) -> bool:
         engine: Any = None if self._pool is None else self._pool._engine
@@ -239,6 +311,9 @@ class NodeAgent:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+        for process in [*self._processes.values()]:
+            process.kill()
+            process.join()
         if self._pool is not None:
             self._pool.terminate()
             self._pool.join()
