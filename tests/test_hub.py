@@ -1,6 +1,7 @@
 """What a hub keeps: what becomes of it when those that use it die, stop or are interrupted."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -426,3 +427,63 @@ def test_hub_without_objects_ends(lib) -> None:
     hub.close()
     hub.close()
     assert not hub._thread.is_alive()
+
+
+def work_and_note(items, lock, path) -> None:
+    """Notes each item that it gets, and when it has the lock, until it gets None."""
+    note = os.open(path, os.O_WRONLY | os.O_APPEND)
+    me = os.getpid()
+    for item in iter(items.get, None):
+        os.write(note, b"got %d\n" % item)
+        while True:
+            try:
+                lock.acquire()
+                break
+            except procession.OwnerDied:
+                os.write(note, b"told %d\n" % me)
+        os.write(note, b"in %d\n" % me)
+        os.write(note, b"out %d\n" % me)
+        lock.release()
+
+
+@forked
+def test_kills_at_random_cost_what_the_dead_had_in_their_hands(
+    mp, context, start, tmp_path
+) -> None:
+    path, count, kills = tmp_path / "notes", 3000, 0
+    path.touch()
+    items, lock, chance = context.Queue(50), context.Lock(), random.Random(7)
+    putter = threading.Thread(target=lambda: [items.put(n) for n in range(count)])
+    putter.start()
+    workers = [start(work_and_note, items, lock, path) for _ in range(4)]
+    while putter.is_alive():
+        putter.join(chance.random() * 0.05)
+        victim = chance.choice(workers)
+        victim.kill()
+        victim.join()
+        kills += 1
+        workers[workers.index(victim)] = start(work_and_note, items, lock, path)
+    for _ in workers:
+        items.put(None)
+    for worker in workers:
+        worker.join(PATIENCE)
+        assert worker.exitcode == 0
+    assert kills > 5 and items.empty()
+    notes = [line.split() for line in path.read_text().splitlines()]
+    got = [number for what, number in notes if what == "got"]
+    assert len(got) == len({*got}) and count - kills <= len(got)
+    holder = None
+    for what, who in notes:
+        if what == "in":
+            assert holder is None, "two had the lock at a time"
+            holder = who
+        elif what == "out":
+            assert holder == who
+            holder = None
+        elif what == "told":
+            holder = None
+    assert sum(what == "told" for what, _ in notes) <= kills
+    try:
+        assert lock.acquire(timeout=PATIENCE)
+    except procession.OwnerDied:  # Nobody has wanted it since.
+        assert lock.acquire(timeout=PATIENCE)
