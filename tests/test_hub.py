@@ -339,6 +339,45 @@ print("done")
     assert (code, out, err) == (0, "done\n", "")
 
 
+# Its hub has fewer descriptors than there are connections.
+SCARCE = """
+    import os, resource, threading
+    import procession
+
+    def wait(gate, event):
+        gate.wait()
+        threads = [threading.Thread(target=event.wait) for _ in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    if __name__ == "__main__":
+        context = procession.get_context("loopback://1")
+        gate, event = context.Event(), context.Event()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        process = procession.get_context("fork").Process(target=wait, args=(gate, event))
+        process.start()
+        most = max(map(int, os.listdir("/proc/self/fd"))) + 4
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        gate.set()
+        refused = threading.Event()
+        while context._hub._closed_until is None:
+            refused.wait(0.001)
+        assert not event.is_set()  # Who has connected is served.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        event.set()
+        process.join()
+        print(process.exitcode)
+"""
+
+
+def test_hub_without_descriptors_serves_those_who_have_one(tmp_path) -> None:
+    path = tmp_path / "scarce.py"
+    path.write_text(textwrap.dedent(SCARCE))
+    assert script.run([sys.executable, path]) == (0, "0\n", "")
+
+
 # The only network of its namespace is cut; the hub has to notice by itself.
 CUT = """
     import fcntl, os, signal, socket, struct, sys, time

@@ -38,6 +38,9 @@ __all__ = ["LENGTH", "Hub", "keep_alive"]
 
 LENGTH = struct.Struct("<Q")
 
+# Seconds that nobody is taken on once there was no descriptor for one.
+_CLOSED = 0.1
+
 # The bytes that are read at once.
 _AT_ONCE = 1 << 18
 
@@ -97,6 +100,8 @@ class Hub:
             self._listener._socket, selectors.EVENT_READ, self._accept
         )
         self._guests: set[Guest] = set()
+        # Until when nobody is taken on, for lack of descriptors.
+        self._closed_until: float | None = None
         _hubs.add(self)
         self._thread = threading.Thread(
             target=self._serve, name="procession-hub", daemon=True
@@ -153,6 +158,8 @@ class Hub:
 
     def _patience(self) -> float | None:
         ends = [guest.end for guest in self._guests]
+        if self._closed_until is not None:
+            ends.append(self._closed_until)
         if self._deadlines:
             ends.append(self._deadlines[0][0])
         return max(min(ends) - time.monotonic(), 0.0) if ends else None
@@ -161,7 +168,15 @@ class Hub:
         self._woken.recv(1024)
 
     def _accept(self, events: int) -> None:
-        came = self._listener._accept_at_once()
+        try:
+            came = self._listener._accept_at_once()
+        except OSError as error:
+            # No descriptor is left (RLIMIT_NOFILE): those who have connected go on, and may
+            # leave some; who wants to connect waits.
+            util.sub_warning("the hub can take nobody on for now: %s", error)
+            self._selector.unregister(self._listener._socket)
+            self._closed_until = time.monotonic() + _CLOSED
+            return
         if came is None:
             return
         guest = Guest(*came, self._authkey)
@@ -194,6 +209,11 @@ class Hub:
 
     def _look_at_time(self) -> None:
         now = time.monotonic()
+        if self._closed_until is not None and self._closed_until <= now:
+            self._closed_until = None
+            self._selector.register(
+                self._listener._socket, selectors.EVENT_READ, self._accept
+            )
         for guest in [each for each in self._guests if each.end <= now]:
             self._send_away(guest)
         while self._deadlines and self._deadlines[0][0] <= now:
