@@ -14,7 +14,7 @@ import pytest
 import script
 from library import PATIENCE, gone, wait_until
 from procession import _test_tasks as tasks
-from procession.distributed import NodeLost
+from procession.distributed import EngineMismatch, EngineUnavailable, NodeLost
 
 pytestmark = pytest.mark.slow
 
@@ -185,3 +185,80 @@ def test_unchanged_program_shares_with_processes_on_the_nodes(tmp_path) -> None:
         "[0, 1, 2, 3]",
         "not waited for",
     ]
+
+
+def wrapper(tmp_path, text: str) -> str:
+    """Returns an executable that is given to agents as their interpreter."""
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_start_on_a_node_of_another_procession_is_refused(lib, tmp_path) -> None:
+    program = (
+        "import sys, procession; procession.__version__ = '0.0.1'; "
+        "from procession.distributed.loopback import serve; serve(int(sys.argv[2]))"
+    )
+    python = wrapper(tmp_path, f'shift 2; exec {sys.executable} -c "{program}" "$@"')
+    context = procession.get_context(f"loopback://1?python={python}")
+    with pytest.raises(EngineMismatch, match=r"loopback-0: procession 0\.0\.1 there"):
+        context.Process(target=abs, args=(-1,)).start()
+    context.close()
+
+
+def test_start_on_a_node_whose_agent_cannot_start_is_refused(lib, tmp_path) -> None:
+    context = procession.get_context(
+        f"loopback://1?python={wrapper(tmp_path, 'exit 3')}"
+    )
+    process = context.Process(target=abs, args=(-1,))
+    with pytest.raises(EngineUnavailable, match="exited with code 3"):
+        process.start()
+    assert process.pid is None and not process.is_alive()
+    context.close()
+
+
+def test_module_that_a_node_lacks_is_the_error_of_the_process(lib, tmp_path) -> None:
+    from targets import pool as pool_targets
+
+    # An interpreter of its own does not get the path of this one.
+    python = wrapper(tmp_path, f'exec {sys.executable} "$@"')
+    context = procession.get_context(f"loopback://1?python={python}")
+    process = context.Process(target=pool_targets.square, args=(3,))
+    process.start()
+    with pytest.raises(ModuleNotFoundError, match="targets"):
+        process.result(PATIENCE)
+    assert process.exitcode == 1
+    process.close()
+    context.close()
+
+
+def test_agent_that_was_killed_while_idle_gives_way_to_another(lib) -> None:
+    context = procession.get_context("loopback://1")
+    for _ in range(2):
+        process = context.Process(target=tasks.square, args=(3,))
+        process.start()
+        assert process.result(PATIENCE) == 9
+        process.close()
+        [node] = context._launcher._nodes.values()
+        os.kill(node.link._process.pid, signal.SIGKILL)
+        wait_until(lambda node=node: node.state == "lost")
+    context.close()
+
+
+def test_memory_and_environment_of_a_process_are_those_that_were_given(lib) -> None:
+    context = procession.get_context("loopback://1")
+    process = context.Process(
+        target=os.getenv, args=("DEVICE",), env={"DEVICE": "7"}, daemon=True
+    )
+    process.start()
+    assert process.result(PATIENCE) == "7" and process.daemon
+    greedy = context.Process(
+        target=tasks.take_memory, args=(4 << 30,), memory_limit="1GiB"
+    )
+    greedy.start()
+    with pytest.raises(MemoryError):
+        greedy.result(PATIENCE)
+    process.close()
+    greedy.close()
+    context.close()

@@ -186,6 +186,8 @@ class _Node:
 
     def __init__(self, launcher: Launcher, place: Place, nonce: int) -> None:
         self._launcher = launcher
+        # Whether `link` is there; the agent may be lost before.
+        self.has_link = False
         self.name = place.name
         self.slots = place.slots
         self.nonce = nonce
@@ -305,9 +307,16 @@ class Launcher:
             "lease": self._lease,
             "installed": _install.is_installed(),
         }
-        node.link = self._backend.agent(place, setup, node.lost)
-        node.link.take(node.took)
-        self._nodes[place.name] = node
+        link = self._backend.agent(place, setup, node.lost)
+        with self._changed:
+            node.link, node.has_link = link, True
+            if node.state == "lost":
+                # It was, before anybody could let go of it.
+                self._lost.append((node, _TO_KILL))
+                self._changed.notify_all()
+                return node
+            self._nodes[place.name] = node
+        link.take(node.took)
         return node
 
     def take_in(self, node: _Node, answers: Sequence[Answer]) -> None:
@@ -333,7 +342,8 @@ class Launcher:
             node.state, node.reason = "lost", reason
             if self._nodes.get(node.name) is node:
                 del self._nodes[node.name]
-            self._lost.append((node, patience))
+            if node.has_link:
+                self._lost.append((node, patience))
             for popen in node.processes.values():
                 popen.lost(reason)
             node.processes.clear()
