@@ -166,6 +166,9 @@ UNCHANGED_SHARING = """
         with multiprocessing.Pool(2) as pool:
             print(pool.starmap(use, [(lock, number) for number in range(4)]))
         assert multiprocessing.get_context("spawn").Lock().acquire()
+        here, there = multiprocessing.Pipe()  # Which is of this machine.
+        there.send(1)
+        assert here.recv() == 1
         Process(target=print, args=("not waited for",)).start()
 """
 

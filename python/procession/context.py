@@ -820,8 +820,10 @@ class DefaultContext(BaseContext):
         self._is_settled = True
         package = sys.modules[__package__]
         # What a cluster makes in another way, the package's functions make so, too. They are
-        # replaced, so that those of this machine need not look each time.
-        for name in vars(type(actual)).keys() & {*package.__all__}:
+        # replaced, so that those of this machine need not look each time. What a cluster
+        # refuses, a program may still use on this machine alone.
+        kind: Any = type(actual)
+        for name in (vars(kind).keys() & {*package.__all__}) - kind._refused:
             made = getattr(actual, name)
             setattr(self, name, made)
             setattr(package, name, made)

@@ -118,6 +118,9 @@ class ClusterContext(BaseContext):
     EngineUnavailable = EngineUnavailable
     NodeLost = NodeLost
 
+    # What there is on one machine only.
+    _refused = frozenset({"Actor", "Pipe", "RawArray", "RawValue"})
+
     _name: str  # type: ignore[misc]
 
     def __init__(self, url: str, backend: Backend) -> None:
