@@ -99,8 +99,9 @@ def objects() -> set[str]:
     if os.environ["PROCESSION_TESTED_LIBRARY"] == "stdlib":
         return set()
     usage = importlib.import_module("procession._procession").usage()
-    sizes = ("bytes", "blocks", "members", "resident")
-    counts = {kind: count for kind, count in usage.items() if kind not in sizes}
+    # Who has told a trace something keeps its rings for the next one.
+    kept = ("bytes", "blocks", "members", "resident", "trace")
+    counts = {kind: count for kind, count in usage.items() if kind not in kept}
     return {f"{kind} {n}" for kind, count in counts.items() for n in range(count)}
 
 

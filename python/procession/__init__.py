@@ -10,6 +10,7 @@ As in `multiprocessing`, the functions are the methods of the default context.
 """
 
 import sys
+from os import environ as _environ
 
 try:
     from . import context
@@ -69,10 +70,12 @@ from .process import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from typing import Any
 
     from ._log_relay import LogRelay as LogRelay
     from ._shared_object import Shared as Shared
+    from ._trace import Trace as Trace
 del TYPE_CHECKING  # It would be one of the public names.
 
 __version__ = _version
@@ -163,6 +166,7 @@ __all__ = [
     "set_executable",
     "set_forkserver_preload",
     "set_start_method",
+    "trace",
 ]
 
 # There each is imported with another that needs it; here few need others.
@@ -224,6 +228,44 @@ def relay_logs() -> "LogRelay":
     return relay
 
 
+def trace(path: "str | os.PathLike[str]") -> "Trace":
+    """Begins to write what this process and all its relatives do into a file.
+
+    The file is for `ui.perfetto.dev` and `chrome://tracing`: processes from start to end,
+    how they ended, tasks of pools by their functions, what threads wait for, and what goes
+    through queues. docs/trace.md tells more. Processes that run already are in it, too.
+
+    Args:
+        path: The file, which is made anew. `{pid}` in it stands for the id of this process.
+
+    Returns:
+        What ends it: a context manager, with a method `stop`. The end of this process ends
+        it, too.
+
+    Raises:
+        OSError: The file cannot be made.
+        ValueError: A process of the family writes a trace already.
+
+    Example:
+        >>> import json
+        >>> import os
+        >>> import procession
+        >>> import tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "run.json")
+        >>> with procession.trace(path):
+        ...     child = procession.Process(target=print, name="Ada")
+        ...     child.start()
+        ...     child.join()
+        >>> with open(path) as file:
+        ...     events = json.load(file)
+        >>> any(event["args"].get("name") == "Ada" for event in events)
+        True
+    """
+    from ._trace import Trace
+
+    return Trace(path)
+
+
 def __getattr__(name: str) -> "Any":
     """Imports a submodule, or the class `Shared`, when it is first asked for."""
     if name == "Shared":
@@ -247,3 +289,9 @@ def __dir__() -> list[str]:
 # Children find the main module under this name, and so must what is pickled here.
 if "__main__" in sys.modules:
     sys.modules["__mp_main__"] = sys.modules["__main__"]
+
+if "PROCESSION_TRACE" in _environ:
+    from ._trace import begin_by_environment
+
+    begin_by_environment()
+    del begin_by_environment

@@ -4,6 +4,8 @@ Size: it describes one module, whose stub can only be one file.
 """
 
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from os import PathLike
+from pathlib import Path
 from types import GenericAlias
 from typing import (
     Any,
@@ -1230,6 +1232,25 @@ class PoolWorker:
         Args:
             pack: Makes what can be sent of an error, and of the value that it kept
                 from being sent or None.
+        """
+
+class TraceWriter:
+    """Writes what the processes of this family do into a file, until it is ended.
+
+    Raises:
+        OSError: The file cannot be made.
+        ValueError: A process of the family writes a trace already.
+    """
+
+    def __init__(self, path: str | bytes | PathLike[str]) -> None: ...
+    @property
+    def path(self) -> Path:
+        """The full name of the file."""
+    def end(self) -> None:
+        """Ends the trace, and waits until the file has all of it.
+
+        Raises:
+            OSError: The file could not be written.
         """
 
 def view_once(pid: int | None, as_json: bool) -> str:

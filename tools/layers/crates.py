@@ -12,9 +12,10 @@ ARROWS: dict[str, set[str]] = {
     "procession-shm": {"procession-sys"},
     "procession-engine": {"procession-sys", "procession-shm"},
     "procession-macros": set(),
-    "procession": {"procession-engine", "procession-macros"},
+    "procession-trace": {"procession-engine"},
+    "procession": {"procession-engine", "procession-macros", "procession-trace"},
     "procession-top": {"procession-engine"},
-    "procession-python": {"procession-engine", "procession-top"},
+    "procession-python": {"procession-engine", "procession-top", "procession-trace"},
 }
 
 VALUES = "what is under the faces knows bytes, never values; serialise in a face"
@@ -38,6 +39,7 @@ BANNED: dict[str, dict[str, str]] = {
     "procession-macros": NO_SYSTEM | {"pyo3": PYTHON},
     "procession": NO_SYSTEM | {"pyo3": PYTHON},
     "procession-top": NO_SYSTEM | {"pyo3": PYTHON},
+    "procession-trace": NO_SYSTEM | {"pyo3": PYTHON},
     "procession-python": {
         "rustix": SYSTEM,
         "nix": SYSTEM,

@@ -23,6 +23,7 @@ WRAPPERS = {
     "_registry",
     "_thread_lock",
     "_threads",
+    "_trace",
     "_view",
     "_workers",
     "actor",

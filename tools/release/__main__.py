@@ -38,6 +38,7 @@ CRATES = (
     "procession-shm",
     "procession-macros",
     "procession-engine",
+    "procession-trace",
     "procession",
     "procession-top",
 )

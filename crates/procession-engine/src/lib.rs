@@ -5,6 +5,8 @@
 //! package) put types on top of it. It stands on [`shm`], the shared memory,
 //! and [`sys`], the system calls.
 
+pub mod trace;
+
 #[cfg(not(loom))]
 pub mod channel;
 #[cfg(not(loom))]
@@ -65,6 +67,7 @@ static SCHEMA: Schema = Schema {
         Hooks::of::<channel::PipeLayout>(),
         Hooks::of::<standby::StandbyTable>(),
         Hooks::of::<pool::ChannelHeader>(),
+        Hooks::of::<trace::TraceLayout>(),
     ],
     // Loom tries the interleavings of words; no object is ever made under it.
     #[cfg(loom)]

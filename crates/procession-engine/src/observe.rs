@@ -121,6 +121,37 @@ pub struct QueueView {
     pub blocked: Vec<u32>,
 }
 
+/// How many items a queue has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Its number in the family.
+    pub serial: u64,
+    /// How many items were ever put in.
+    pub put: u64,
+    /// How many were taken out.
+    pub got: u64,
+}
+
+/// Counts what went through the queues of a family.
+#[must_use]
+pub fn queue_counts(family: &Family) -> Vec<QueueCounts> {
+    let mut found = Vec::new();
+    family.for_each_object(|object| {
+        if object.kind() == Some(ObjectKind::Queue)
+            && let Some(queue) = object.body::<QueueLayout>()
+        {
+            // What was taken out first: it is no more than what was put in.
+            let got = queue.head.count();
+            found.push(QueueCounts {
+                serial: object.handle().serial,
+                put: queue.tail.count(),
+                got,
+            });
+        }
+    });
+    found
+}
+
 /// Bits of what a member waits on below the kind of the object.
 const SERIAL_BITS: u32 = 56;
 

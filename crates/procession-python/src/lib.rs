@@ -45,6 +45,7 @@ mod launch;
 mod member;
 mod payload;
 mod spawn;
+mod trace;
 mod usage;
 mod view;
 
@@ -113,6 +114,8 @@ mod _procession {
     use crate::semaphore::Semaphore;
     #[pymodule_export]
     use crate::spawn::{booted, end_spares, join, spare_pids, spawn, spawn_by};
+    #[pymodule_export]
+    use crate::trace::TraceWriter;
     #[pymodule_export]
     use crate::under_lock::under_lock;
     #[pymodule_export]

@@ -272,6 +272,21 @@ impl Family {
         usage
     }
 
+    /// Tells whether a trace of the family is being written.
+    #[inline]
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        // Relaxed: who finds it set looks again before it uses what is behind it.
+        self.space.header().trace.load(Ordering::Relaxed) != 0
+    }
+
+    /// Returns the word that says which trace is being written: its number in the high half,
+    /// and the stamp of the member that writes it; 0 while there is none.
+    #[must_use]
+    pub fn trace(&self) -> &AtomicU64 {
+        &self.space.header().trace
+    }
+
     /// Returns one of the pairs of words that hold the handles of well-known objects.
     #[must_use]
     pub fn root(&self, index: usize) -> &[AtomicU64; 2] {

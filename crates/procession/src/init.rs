@@ -17,6 +17,7 @@ use procession_engine::sys::attributes::prctl::set_name;
 use crate::child_side;
 use crate::error::Error;
 use crate::program;
+use crate::trace;
 
 /// Makes this program ready to start processes; to be called first in `main`.
 ///
@@ -93,6 +94,7 @@ fn ready(arguments: Vec<OsString>) {
     if let Some(introduction) = BootstrapArgument::find(std::env::args_os()) {
         become_the_task(&introduction);
     }
+    trace::begin_by_environment();
 }
 
 /// Runs when the program is loaded, before `main`: the harness of a test

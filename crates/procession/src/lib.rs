@@ -36,6 +36,7 @@
 //! - Who is who: [`current_process`], [`parent_process`], [`active_children`].
 //! - Many tasks: [`Pool`], [`IntoParProcesses`].
 //! - An object in a process of its own: [`Actor`].
+//! - Seeing what all processes do: [`trace()`].
 //! - Talking: [`Queue`], [`JoinableQueue`], [`pipe`], [`Shared`], [`SharedArray`].
 //! - Waiting: [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`],
 //!   [`Barrier`], and [`wait()`] for the first of several.
@@ -143,6 +144,7 @@ mod joinable_queue;
 mod shared;
 
 mod sync;
+mod trace;
 mod wait;
 
 #[cfg(test)]
@@ -180,6 +182,7 @@ pub use sync::{
     Arrival, Barrier, Condition, Event, Guard, Lock, LockGuard, Permit, RLock, RLockGuard,
     Semaphore,
 };
+pub use trace::{Trace, trace};
 pub use wait::{Waitable, wait};
 
 /// The program in Rust on the first page is one that runs.

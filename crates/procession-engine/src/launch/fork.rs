@@ -8,6 +8,7 @@ use crate::launch::boot::hold_for_life;
 use crate::launch::spec::LaunchSpec;
 use crate::launch::surplus;
 use crate::process::{Child, sweep};
+use crate::trace;
 use procession_shm::member::table::BOOTED;
 use procession_shm::{Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
@@ -137,6 +138,9 @@ impl PreparedFork {
         }
         if self.daemon {
             hold_for_life(Lifeline::hold_inherited()?);
+        }
+        if self.family.is_traced() {
+            trace::process_started(self.family);
         }
         streams::fill()
     }

@@ -19,6 +19,7 @@ use crate::pool::shm::record::{Content, INLINE, ReplyKind, TaskRecord, read_task
 use crate::pool::shm::ring::Ring;
 use crate::pool::shm::task_clock::SETUP;
 use crate::pool::shm::worker_channel::{WorkerChannel, bytes_at, prologue_at};
+use crate::trace;
 use procession_shm::{Block, Family, Handle, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::mem::out_of_memory;
@@ -55,6 +56,8 @@ pub struct Worker {
     unannounced: u64,
     /// The number of the running task, from 1; 0 while none runs.
     running: u64,
+    /// The number by which a trace knows the name of its function.
+    name: u64,
     /// Whether the running task's block has been claimed.
     claimed: bool,
     limits: WorkerLimits,
@@ -121,6 +124,7 @@ impl Worker {
             now: boot_time(),
             unannounced: 0,
             running: 0,
+            name: 0,
             claimed: false,
             limits: WorkerLimits::default(),
             spin: AdaptiveSpin::default(),
@@ -328,6 +332,10 @@ impl Worker {
         self.running = self.taken;
         self.claimed = false;
         self.channel.task_clock.store(self.taken, self.now);
+        self.name = record.name;
+        if self.family().is_traced() {
+            trace::task_begins(self.now, record.name);
+        }
         let number = self.running;
         Ok(TakenTask { record, number })
     }
@@ -344,7 +352,7 @@ impl Worker {
     fn publish(&mut self, kind: ReplyKind, content: Content<'_>) -> Result<()> {
         let now = boot_time();
         let about = (kind, now.saturating_sub(self.now), self.claimed);
-        self.now = now;
+        let began = std::mem::replace(&mut self.now, now);
         let capacity = self.results.capacity();
         let end = loop {
             let limit = self.head + capacity;
@@ -364,6 +372,11 @@ impl Worker {
             self.head = self.channel.reply_queue.head();
         };
         self.tail = end;
+        if self.running != 0 && self.family().is_traced() {
+            // Before the pool can know of it: a trace that ends then has it.
+            let failed = matches!(kind, ReplyKind::Reply(code) if code != 0);
+            trace::task_done(began, now.saturating_sub(began), self.name, failed);
+        }
         self.running = 0;
         self.claimed = false;
         self.channel.reply_queue.publish(end);
@@ -416,7 +429,7 @@ mod tests {
         let mut worker = Worker::attach(channel.handle()).unwrap();
         // SAFETY: the worker has not been posted anything.
         let range = unsafe { channel.tasks().writable(0, channel.tasks().capacity()) };
-        write_task(range, None, Content::Inline(&[b"input"])).unwrap();
+        write_task(range, None, 0, Content::Inline(&[b"input"])).unwrap();
         channel.task_queue.post(1);
         let task = worker.next(Deadline::NEVER).unwrap().unwrap();
         assert_eq!(worker.bytes(&task), b"input");

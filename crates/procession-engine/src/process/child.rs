@@ -14,6 +14,7 @@ use crate::process::payload::Payload;
 use crate::process::reap::{KeptChild, UNKNOWN};
 use crate::process::state::State;
 use crate::process::tree;
+use crate::trace;
 use procession_shm::member::table::Member;
 use procession_shm::{Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
@@ -316,17 +317,32 @@ impl ChildRecord {
         let Some(kept) = self.kept(family) else {
             // The lock keeps two threads from reaping: one would find nobody.
             let mut known = self.status.lock();
-            if known.is_none() {
+            let is_news = known.is_none();
+            if is_news {
                 *known = self.reap(family)?;
             }
-            return Ok(*known);
+            let told = *known;
+            drop(known);
+            if is_news {
+                self.tell_trace(family, told);
+            }
+            return Ok(told);
         };
         let told = kept.learn_exit(deadline)?;
         if let Some(status) = told {
             family.reclaim(self.stamp);
             *self.status.lock() = Some(status);
         }
+        self.tell_trace(family, told);
         Ok(told)
+    }
+
+    fn tell_trace(&self, family: &Family, status: Option<ExitStatus>) {
+        if let Some(status) = status
+            && family.is_traced()
+        {
+            trace::process_ended(self.stamp, self.pidfd.pid(), status.code());
+        }
     }
 
     /// Returns what a keeper and this process do about the end, if there is a keeper.

@@ -15,6 +15,7 @@ use crate::standby::interrupts::Interrupts;
 use crate::standby::parent_exit;
 use crate::standby::slot::{SlotState, SlotWord, StandbySlot};
 use crate::standby::table::StandbyTable;
+use crate::trace;
 use procession_shm::member::table::{BOOTED, DAEMON, SPARE};
 use procession_shm::{Family, Handle, HandleSource, SharedObject, Stamp};
 use procession_sys::attributes::prctl;
@@ -360,6 +361,9 @@ impl Spare {
             .then(|| Payload::claim((offset, len)))
             .transpose()?;
         member.flags.fetch_or(BOOTED, Ordering::Relaxed);
+        if family.is_traced() {
+            trace::process_started(family);
+        }
         slot.vacate();
         Ok(Inherited {
             payload,

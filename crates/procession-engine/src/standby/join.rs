@@ -12,6 +12,7 @@ use crate::standby::claim::{KeeperTie, Spare, Spares, no_slot};
 use crate::standby::interrupts::{self, Interrupts};
 use crate::standby::server::Server;
 use crate::standby::slot::StandbySlot;
+use crate::trace;
 use procession_shm::{Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::fd::inherited;
@@ -110,6 +111,9 @@ fn join_family(
     }
     if let Some(lifeline) = lifeline {
         hold_for_life(lifeline);
+    }
+    if family.is_traced() {
+        trace::process_started(family);
     }
     let payload = argument.payload.map(Payload::claim).transpose()?;
     let fds = taken.collect();

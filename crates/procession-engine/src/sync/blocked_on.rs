@@ -1,8 +1,10 @@
-//! Publishing what this process is parked on, for processes that ask for its state.
+//! Publishing what this process is parked on, for processes that ask for its state, and for a
+//! trace.
 //!
 //! Leaves out what the number means to people: `process::State` words it. With
 //! several threads parked, the last to park is the one that is seen.
 
+use crate::trace::{self, ObjectId};
 use procession_shm::{SharedBody, SharedObject, Stamp};
 use procession_sys::primitive::{AtomicU64, Ordering};
 
@@ -10,6 +12,8 @@ use procession_sys::primitive::{AtomicU64, Ordering};
 pub(crate) struct BlockedOn<'a> {
     cell: &'a AtomicU64,
     value: u64,
+    /// What a trace was told that it waits on.
+    told: Option<ObjectId>,
 }
 
 impl BlockedOn<'static> {
@@ -19,12 +23,19 @@ impl BlockedOn<'static> {
         let value = (B::KIND as u64) << 56 | object.handle().serial;
         // Relaxed: read for display alone.
         cell.store(value, Ordering::Relaxed);
-        Self { cell, value }
+        let told = object.family().is_traced().then(|| ObjectId::of(object));
+        if let Some(object) = told {
+            trace::wait_begins(object);
+        }
+        Self { cell, value, told }
     }
 }
 
 impl Drop for BlockedOn<'_> {
     fn drop(&mut self) {
+        if let Some(object) = self.told {
+            trace::wait_ends(object);
+        }
         // Another thread may have said something newer.
         let _ = self
             .cell

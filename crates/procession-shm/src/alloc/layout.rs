@@ -67,6 +67,9 @@ pub struct ArenaHeader {
     pub roots: [[AtomicU64; 2]; 8],
     /// The family's secret, which only members can read, in two halves.
     pub secret: [AtomicU64; 2],
+    /// The trace of the family that is being written: its number in the high half, and the
+    /// stamp of the member that writes it; 0 while there is none.
+    pub trace: AtomicU64,
 }
 
 /// Computes where the parts lie, for a reservation of a number of chunks.

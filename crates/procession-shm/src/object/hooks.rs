@@ -37,6 +37,8 @@ pub enum ObjectKind {
     Duplex,
     /// `channel::Line`
     Rpc,
+    /// The rings of a trace.
+    Trace,
 }
 
 impl ObjectKind {
@@ -57,6 +59,7 @@ impl ObjectKind {
             11 => Self::Spares,
             12 => Self::Duplex,
             13 => Self::Rpc,
+            14 => Self::Trace,
             _ => return None,
         })
     }
@@ -78,6 +81,7 @@ impl ObjectKind {
             Self::Spares => "set of standby processes",
             Self::Duplex => "end of a pipe",
             Self::Rpc => "line to a manager",
+            Self::Trace => "trace",
         }
     }
 }

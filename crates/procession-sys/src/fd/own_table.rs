@@ -70,9 +70,13 @@ pub fn with_own_table<T: Send>(
     done
 }
 
-/// Leaves the table of descriptors that this thread shares with the one that waits for
-/// it, and all in it but the standard streams.
-fn leave() -> Result<()> {
+/// Leaves the table of descriptors that this thread shares with the others of the process,
+/// and all in it but the standard streams. For a thread that was started for it; see above for what
+/// it must not do from here on.
+///
+/// # Errors
+/// When a sandbox is in the way.
+pub fn leave() -> Result<()> {
     let (first, last) = (LAST_STREAM + 1, libc::c_uint::MAX);
     // SAFETY: it takes numbers only. The table is a copy, as another thread is alive
     // that shares the original; nobody knows of a number in it.

@@ -1,5 +1,6 @@
 //! Processes: starting them, watching them, and ending with a parent.
 
+pub mod at_exit;
 pub mod crash_stack;
 pub mod exit_status;
 pub mod liveness;

@@ -61,8 +61,9 @@ impl MaskedThread {
     }
 }
 
-/// Returns the number of the calling thread.
-pub(crate) fn own_number() -> u32 {
+/// Returns the number of the calling thread, by which the system knows it.
+#[must_use]
+pub fn own_number() -> u32 {
     rustix::thread::gettid().as_raw_pid().unsigned_abs()
 }
 

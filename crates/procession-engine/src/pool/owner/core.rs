@@ -27,7 +27,7 @@ pub(crate) struct PoolCore<S: Sink> {
     pub state: Mutex<PoolState<S::Token>>,
     pub lead: Leadership,
     /// The names of functions, by the labels of their tasks.
-    pub labels: Mutex<Labels>,
+    pub labels: Arc<Mutex<Labels>>,
     /// After how many tasks a worker is replaced.
     pub tasks_per_worker: Option<u32>,
     /// The futex that the collector parks on; see `background.rs`.

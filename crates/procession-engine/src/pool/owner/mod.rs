@@ -3,6 +3,7 @@
 pub(crate) mod prefetch;
 pub(crate) mod priority_queue;
 pub(crate) mod tally;
+pub(crate) mod traced_names;
 pub(crate) mod worker_slot;
 
 pub(crate) mod cancel;

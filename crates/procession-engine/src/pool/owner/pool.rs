@@ -24,6 +24,8 @@ use crate::pool::owner::leadership::Leadership;
 use crate::pool::owner::restart_budget::{RestartBudget, Restarts};
 use crate::pool::owner::scheduler::{Phase, PoolState};
 use crate::pool::owner::supervisor::Wanted;
+use crate::pool::owner::tally::Labels;
+use crate::pool::owner::traced_names::TracedNames;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{WorkerSlot, WorkerState};
 use procession_sys::error::{Error, ErrorKind, Result};
@@ -115,7 +117,9 @@ impl<S: Sink> Pool<S> {
         let family = family()?;
         let watch = Watch::new(family)?;
         let budget = RestartBudget::new(config.restarts);
-        let mut state = PoolState::new(config.size, budget, watch);
+        let labels = Arc::<Mutex<Labels>>::default();
+        let names = TracedNames::new(family, Arc::clone(&labels));
+        let mut state = PoolState::new(config.size, budget, watch, names);
         state.idle_timeout = config.idle_timeout;
         state.setup_limit = config.setup_limit;
         Ok(Self {
@@ -127,7 +131,7 @@ impl<S: Sink> Pool<S> {
                 state: Mutex::new(state),
                 lead: Leadership::default(),
                 tasks_per_worker: config.tasks_per_worker,
-                labels: Mutex::default(),
+                labels,
                 collector_wake: AtomicU32::new(0),
                 collector: Mutex::new(None),
             }),

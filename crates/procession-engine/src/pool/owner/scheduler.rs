@@ -16,6 +16,7 @@ use crate::pool::owner::prefetch::PrefetchEstimate;
 use crate::pool::owner::priority_queue::PriorityQueue;
 use crate::pool::owner::restart_budget::RestartBudget;
 use crate::pool::owner::tally::Tally;
+use crate::pool::owner::traced_names::TracedNames;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{QueuedTask, WorkerSlot, WorkerState};
 use crate::pool::shm::reply_queue::Bell;
@@ -62,6 +63,8 @@ pub(crate) struct PoolState<T> {
     pub outstanding: Outstanding,
     /// What was done so far.
     pub(crate) tally: Tally,
+    /// What a trace is told.
+    names: TracedNames,
     /// Tasks that go before all of `queue` that have no higher priority, by priority and
     /// number.
     pub(crate) requeued: BTreeMap<(Reverse<i32>, u64), QueuedTask<T>>,
@@ -138,7 +141,12 @@ impl Outstanding {
 }
 
 impl<T> PoolState<T> {
-    pub(crate) fn new(size: usize, budget: RestartBudget, watch: Watch) -> Self {
+    pub(crate) fn new(
+        size: usize,
+        budget: RestartBudget,
+        watch: Watch,
+        names: TracedNames,
+    ) -> Self {
         Self {
             phase: Phase::Running,
             size,
@@ -155,6 +163,7 @@ impl<T> PoolState<T> {
             prefetch: PrefetchEstimate::default(),
             outstanding: Outstanding::default(),
             tally: Tally::default(),
+            names,
             requeued: BTreeMap::new(),
             queue: PriorityQueue::default(),
             has_priorities: false,
@@ -484,7 +493,12 @@ impl<T> PoolState<T> {
         let tick = self.tick;
         let slot = &mut self.slots[at];
         slot.last_used = tick;
-        if let Err(task) = slot.write(task) {
+        let family = slot.channel.family();
+        let name = match family.is_traced() {
+            true => self.names.number(family, task.policy.label),
+            false => 0,
+        };
+        if let Err(task) = slot.write(task, name) {
             // The ring has no room until the worker replies.
             self.requeued.insert(task.place(), task);
         }

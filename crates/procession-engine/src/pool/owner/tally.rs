@@ -41,6 +41,13 @@ impl Labels {
         *self.0.entry(name.to_owned()).or_insert(next)
     }
 
+    /// Returns the name that has a number.
+    pub(crate) fn name(&self, label: u32) -> Option<&str> {
+        let mut all = self.0.iter();
+        all.find(|(_, of)| **of == label)
+            .map(|(name, _)| name.as_str())
+    }
+
     /// Returns the names, by number.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names = vec![String::new(); self.0.len()];

@@ -222,8 +222,9 @@ impl<T> WorkerSlot<T> {
         self.channel.reply_queue.tail() != self.head
     }
 
-    /// Writes a task into the ring; returns it if there is no room.
-    pub(crate) fn write(&mut self, task: QueuedTask<T>) -> Result<(), QueuedTask<T>> {
+    /// Writes a task into the ring, with the number of its function's name for a trace;
+    /// returns it if there is no room.
+    pub(crate) fn write(&mut self, task: QueuedTask<T>, name: u64) -> Result<(), QueuedTask<T>> {
         let start = self.position;
         // The ring is free up to the beginning of the oldest task's record.
         let oldest = self.posted.front().map_or(start, |posted| posted.start);
@@ -242,7 +243,7 @@ impl<T> WorkerSlot<T> {
         };
         // SAFETY: no task without a reply lies there, and the worker does not look at others.
         let range = unsafe { self.tasks.writable(start, limit) };
-        let Some((place, end)) = write_task(range, job, content) else {
+        let Some((place, end)) = write_task(range, job, name, content) else {
             self.full = true;
             return Err(task);
         };

@@ -19,6 +19,7 @@ const CLAIMED: u64 = 1 << 43;
 const READY: u64 = 1 << 44;
 const FAILED: u64 = 1 << 45;
 const KEPT: u64 = 1 << 46;
+const NAMED: u64 = 1 << 47;
 const CODE_SHIFT: u32 = 32;
 const LENGTH: u64 = (1 << CODE_SHIFT) - 1;
 
@@ -51,6 +52,8 @@ pub struct TaskRecord {
     pub job: Option<JobName>,
     /// Whether the pool keeps its block, for another try; a worker cannot claim it.
     pub kept: bool,
+    /// The number by which a trace knows the name of its function; 0 where there is no trace.
+    pub name: u64,
 }
 
 /// The kinds of reply.
@@ -144,9 +147,10 @@ impl Content<'_> {
 pub fn write_task(
     mut range: WritableRange,
     job: Option<JobName>,
+    name: u64,
     content: Content<'_>,
 ) -> Option<(ByteLocation, u64)> {
-    let words = 8 + 16 * u64::from(job.is_some());
+    let words = 8 + 16 * u64::from(job.is_some()) + 8 * u64::from(name != 0);
     let (at, end) = begin(&mut range, words + content.extent())?;
     let place = content.place(at + words);
     let mut head = content.write(&mut range, at + words);
@@ -154,6 +158,10 @@ pub fn write_task(
         head |= OF_JOB;
         range.set_word(at + 8, job.id);
         range.set_word(at + 16, job.offset);
+    }
+    if name != 0 {
+        head |= NAMED;
+        range.set_word(at + words - 8, name);
     }
     range.set_word(at, head);
     Some((place, end))
@@ -174,9 +182,20 @@ pub fn read_task(ring: Ring, position: u64) -> Result<(TaskRecord, u64)> {
         });
         next += 16;
     }
+    let mut name = 0;
+    if head & NAMED != 0 {
+        name = word(ring, next)?;
+        next += 8;
+    }
     let (place, end) = read_place(ring, next, head)?;
     let kept = head & KEPT != 0;
-    Ok((TaskRecord { place, job, kept }, end))
+    let record = TaskRecord {
+        place,
+        job,
+        kept,
+        name,
+    };
+    Ok((record, end))
 }
 
 /// Writes a reply at the beginning of a range, if there is room; returns the position after
@@ -330,11 +349,12 @@ mod tests {
                 });
                 let content = [&sent[..]];
                 let range = writable(ring, position, position + 256);
-                let (place, end) = write_task(range, job, Content::Inline(&content)).unwrap();
+                let (place, end) =
+                    write_task(range, job, round % 2, Content::Inline(&content)).unwrap();
                 let (task, after) = read_task(ring, position).unwrap();
                 assert_eq!(task.place, place);
                 assert_eq!(after, end);
-                assert_eq!(task.job, job);
+                assert_eq!((task.job, task.name), (job, round % 2));
                 assert!(!task.place.in_block);
                 assert_eq!(bytes(ring, task.place), sent);
                 position = end;
@@ -380,7 +400,7 @@ mod tests {
         with_ring(256, |ring| {
             let parts: [&[u8]; 1] = [&[0; 100]];
             let content = Content::Inline(&parts);
-            let write = |from, limit| write_task(writable(ring, from, limit), None, content);
+            let write = |from, limit| write_task(writable(ring, from, limit), None, 0, content);
             let (_, end) = write(0, 256).unwrap();
             let (_, end) = write(end, 256).unwrap();
             assert_eq!(write(end, 256), None);

@@ -1,0 +1,29 @@
+//! What the processes of a family do, told by each and collected by one of them.
+//!
+//! `README.md` beside this file has the protocol. Leaves out what a trace looks like in a
+//! file: that is for the crate `procession-trace`.
+
+mod record;
+mod recorder;
+mod ring;
+mod tracer;
+
+pub use tracer::{TraceEvent, TracedMember, Tracer, TracerBell, What};
+
+pub(crate) use record::ObjectId;
+pub(crate) use recorder::{
+    name_function, process_ended, process_started, task_begins, task_done, wait_begins, wait_ends,
+};
+pub(crate) use ring::TraceLayout;
+
+use procession_shm::member::table::Member;
+use procession_sys::procfs::status::program_name;
+
+/// Returns what a member is called; the first of a family has got no name, and is called
+/// what its program is.
+fn process_name(member: &Member, pid: u32) -> String {
+    match member.name() {
+        name if name.is_empty() => program_name(pid).unwrap_or_default(),
+        name => name,
+    }
+}

@@ -1,0 +1,155 @@
+//! Telling what this process does, into the ring of the calling thread.
+//!
+//! Callers look whether the family is traced ([`Family::is_traced`]) before they call: that
+//! is all that it costs while it is not.
+
+use std::cell::RefCell;
+
+use crate::trace::process_name;
+use crate::trace::record::{ObjectId, TraceRecord, parts_of_name};
+use crate::trace::ring::{Pushed, TraceLayout, TraceRing};
+use procession_shm::{Family, Handle, HandleSource, SharedObject, Stamp};
+use procession_sys::primitive::Ordering;
+use procession_sys::process::liveness::boot_time;
+use procession_sys::signals::masked_thread::own_number;
+
+/// Which root of the family has the handle of the rings.
+pub(crate) const ROOT: usize = 0;
+
+thread_local! {
+    /// The ring of this thread, once it has told something.
+    static RING: RefCell<Option<OwnRing>> = const { RefCell::new(None) };
+}
+
+/// The ring of this thread.
+struct OwnRing {
+    object: SharedObject<TraceLayout>,
+    ring: &'static TraceRing,
+    /// The process that has taken it: a forked copy has a ring of its own.
+    me: Stamp,
+}
+
+impl OwnRing {
+    /// Takes a free ring, or links another.
+    fn take(family: &'static Family, me: Stamp) -> Option<Self> {
+        let object = rings(family)?;
+        let (pid, tid) = (std::process::id(), own_number());
+        loop {
+            let body = object.body();
+            if let Some(ring) = body.rings.iter(family).find(|ring| ring.take(me, pid, tid)) {
+                return Some(Self { object, ring, me });
+            }
+            if body.rings.add(family).is_err() {
+                body.count_homeless();
+                return None;
+            }
+        }
+    }
+
+    fn is_current(&self, family: &Family, me: Stamp) -> bool {
+        // Acquire pairs with the Release in `Tracer::begin`.
+        let serial = family.root(ROOT)[1].load(Ordering::Acquire);
+        self.me == me && self.object.handle().serial == serial
+    }
+
+    fn push(&self, at: u64, record: &TraceRecord) {
+        if self.ring.push(record.encode(at)) == Pushed::HalfFull {
+            self.object.body().ring_bell();
+        }
+    }
+}
+
+impl Drop for OwnRing {
+    fn drop(&mut self) {
+        if self.object.family().me() == self.me {
+            self.ring.leave(self.me);
+        }
+    }
+}
+
+/// Attaches to the rings of the trace that is being written; `None` if its tracer is dead and
+/// they are gone.
+fn rings(family: &'static Family) -> Option<SharedObject<TraceLayout>> {
+    let [offset, serial] = family.root(ROOT);
+    // Acquire pairs with the Release in `Tracer::begin`.
+    let serial = serial.load(Ordering::Acquire);
+    let offset = offset.load(Ordering::Relaxed);
+    let handle = Handle { offset, serial };
+    SharedObject::attach(family, handle, &HandleSource::KEPT).ok()
+}
+
+fn with_ring(tell: impl FnOnce(&OwnRing)) {
+    let Some(family) = Family::existing() else {
+        return;
+    };
+    let me = family.me();
+    if me.is_nobody() {
+        return; // It is no member, and nobody will look for its ring.
+    }
+    // Fails at the end of a thread, whose ring is given back by then.
+    let _ = RING.try_with(|place| {
+        // Held if taking a ring has something to tell itself.
+        let Ok(mut place) = place.try_borrow_mut() else {
+            return;
+        };
+        if !place.as_ref().is_some_and(|own| own.is_current(family, me)) {
+            *place = OwnRing::take(family, me);
+        }
+        if let Some(own) = &*place {
+            tell(own);
+        }
+    });
+}
+
+fn tell(record: &TraceRecord) {
+    with_ring(|own| own.push(boot_time(), record));
+}
+
+/// Tells that this process has started, or has become what it is for.
+#[cold]
+pub(crate) fn process_started(family: &Family) {
+    let name = process_name(family.member(family.me()), std::process::id());
+    tell(&TraceRecord::Started { name });
+}
+
+/// Tells how another process has ended.
+#[cold]
+pub(crate) fn process_ended(member: Stamp, pid: u32, code: i32) {
+    tell(&TraceRecord::Ended { member, pid, code });
+}
+
+/// Tells which name a number stands for.
+#[cold]
+pub(crate) fn name_function(number: u64, name: &str) {
+    with_ring(|own| {
+        let at = boot_time();
+        parts_of_name(number, name).for_each(|part| own.push(at, &part));
+    });
+}
+
+/// Notes the task that this thread begins.
+#[cold]
+pub(crate) fn task_begins(since: u64, name: u64) {
+    with_ring(|own| own.ring.begin_task(since, name));
+}
+
+/// Tells of a task that this thread has done.
+#[cold]
+pub(crate) fn task_done(since: u64, took: u64, name: u64, failed: bool) {
+    with_ring(|own| {
+        own.ring.end_task();
+        own.push(since, &TraceRecord::Task { took, name, failed });
+    });
+}
+
+/// Tells that this thread is about to sleep for an object.
+#[cold]
+pub(crate) fn wait_begins(object: ObjectId) {
+    tell(&TraceRecord::WaitBegins(object));
+}
+
+/// Tells that it goes on.
+#[cold]
+pub(crate) fn wait_ends(object: ObjectId) {
+    tell(&TraceRecord::WaitEnds(object));
+}

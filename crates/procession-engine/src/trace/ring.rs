@@ -1,0 +1,215 @@
+//! The ring of one thread, and the object that all rings hang on.
+//!
+//! # Safety
+//! Both are made of atomics, and any bytes are a value of them.
+
+#![expect(unsafe_code, reason = "the form of what is shared")]
+
+use procession_shm::{BodyView, LinkedPages, ObjectKind, SharedBody, SharedPage, Stamp};
+use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, futex_wake};
+
+use crate::trace::record::{RawRecord, WORDS};
+
+/// Records of a ring, which then fills two chunks of the arena.
+pub(crate) const CAPACITY: usize = 2046;
+
+/// Bit of `owner` that no stamp has: the thread has ended.
+const LEFT: u32 = 1 << 31;
+
+/// What one thread tells. See README.md for who writes what.
+#[repr(C)]
+pub(crate) struct TraceRing {
+    owner: AtomicU32,
+    tid: AtomicU32,
+    pid: AtomicU32,
+    spare: AtomicU32,
+    tail: AtomicU64,
+    head: AtomicU64,
+    dropped: AtomicU64,
+    /// When the running task began; 0 while none runs.
+    running_since: AtomicU64,
+    /// The number of its function's name.
+    running_name: AtomicU64,
+    records: [[AtomicU64; WORDS]; CAPACITY],
+}
+
+// SAFETY: atomics, in the order of C.
+unsafe impl SharedPage for TraceRing {}
+
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It is in the ring.
+    In,
+    /// It is in the ring, which is half full now.
+    HalfFull,
+    /// There was no room for it.
+    Dropped,
+}
+
+/// Whose ring it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RingOwner {
+    pub member: Stamp,
+    /// The thread has ended.
+    pub left: bool,
+}
+
+/// For the thread that owns the ring.
+impl TraceRing {
+    /// Takes the ring for a thread, if it is free; tells whether it was.
+    pub fn take(&self, me: Stamp, pid: u32, tid: u32) -> bool {
+        // Acquire pairs with the Release in `give_back`: the ring was read to its end.
+        let taken = self.owner.load(Ordering::Relaxed) == 0
+            && self
+                .owner
+                .compare_exchange(0, me.raw(), Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+        if taken {
+            self.pid.store(pid, Ordering::Relaxed);
+            self.tid.store(tid, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Says that the owner, a thread of `me`, has ended.
+    pub fn leave(&self, me: Stamp) {
+        // Release: who sees it sees all records.
+        self.owner.store(me.raw() | LEFT, Ordering::Release);
+    }
+
+    pub fn push(&self, record: RawRecord) -> Pushed {
+        let tail = self.tail.load(Ordering::Relaxed);
+        // Acquire pairs with the Release in `drain`: what lay there was read.
+        let used = tail.wrapping_sub(self.head.load(Ordering::Acquire));
+        if used >= CAPACITY as u64 {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return Pushed::Dropped;
+        }
+        let place = &self.records[(tail % CAPACITY as u64) as usize];
+        for (word, value) in place.iter().zip(record) {
+            word.store(value, Ordering::Relaxed);
+        }
+        // Release: who sees the tail sees the record.
+        self.tail.store(tail.wrapping_add(1), Ordering::Release);
+        if used == CAPACITY as u64 / 2 {
+            return Pushed::HalfFull;
+        }
+        Pushed::In
+    }
+
+    /// Notes which task the thread is in, for the case that it does not come out.
+    pub fn begin_task(&self, since: u64, name: u64) {
+        self.running_name.store(name, Ordering::Relaxed);
+        self.running_since.store(since, Ordering::Release);
+    }
+
+    /// Notes that it has come out.
+    pub fn end_task(&self) {
+        self.running_since.store(0, Ordering::Relaxed);
+    }
+}
+
+/// For the tracer.
+impl TraceRing {
+    /// Returns whose it is; `None` while it is free.
+    pub fn owner(&self) -> Option<RingOwner> {
+        // Acquire pairs with the Release in `leave`.
+        let word = self.owner.load(Ordering::Acquire);
+        (word != 0).then(|| RingOwner {
+            member: Stamp::from_raw(word),
+            left: word & LEFT != 0,
+        })
+    }
+
+    /// Hands over all records that there are, with the process and the thread that wrote them.
+    pub fn drain(&self, mut each: impl FnMut(u32, u32, RawRecord)) {
+        let mut head = self.head.load(Ordering::Relaxed);
+        // Acquire pairs with the Release in `push`.
+        let tail = self.tail.load(Ordering::Acquire);
+        let (pid, tid) = (self.pid(), self.tid());
+        while head != tail {
+            let place = &self.records[(head % CAPACITY as u64) as usize];
+            each(
+                pid,
+                tid,
+                std::array::from_fn(|at| place[at].load(Ordering::Relaxed)),
+            );
+            head = head.wrapping_add(1);
+        }
+        self.head.store(head, Ordering::Release);
+    }
+
+    /// Returns how many records were dropped since the last call.
+    pub fn take_dropped(&self) -> u64 {
+        self.dropped.swap(0, Ordering::Relaxed)
+    }
+
+    /// Returns since when the owner, which is dead, was in a task, and the number of its
+    /// name.
+    pub fn running(&self) -> Option<(u64, u64)> {
+        let since = self.running_since.load(Ordering::Acquire);
+        (since != 0).then(|| (since, self.running_name.load(Ordering::Relaxed)))
+    }
+
+    /// Gives the ring back, whose owner has gone and which was read to its end.
+    pub fn give_back(&self) {
+        self.end_task();
+        // Release pairs with the Acquire in `take`.
+        self.owner.store(0, Ordering::Release);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
+    }
+
+    pub fn tid(&self) -> u32 {
+        self.tid.load(Ordering::Relaxed)
+    }
+}
+
+/// The object that all rings hang on.
+#[repr(C)]
+pub(crate) struct TraceLayout {
+    pub rings: LinkedPages<TraceRing>,
+    /// Counts the reasons to collect; a futex.
+    bell: AtomicU32,
+    /// How many records no ring was there for.
+    homeless: AtomicU32,
+}
+
+// SAFETY: atomics, in the order of C.
+unsafe impl SharedBody for TraceLayout {
+    const KIND: ObjectKind = ObjectKind::Trace;
+
+    fn recover(view: BodyView<'_, Self>, dead: Stamp) {
+        view.body().rings.disown_of(view.family(), dead);
+    }
+
+    fn destroy(view: BodyView<'_, Self>) {
+        view.body().rings.destroy(view.family());
+    }
+}
+
+impl TraceLayout {
+    /// Wakes the collector.
+    pub fn ring_bell(&self) {
+        self.bell.fetch_add(1, Ordering::Release);
+        futex_wake(&self.bell, 1);
+    }
+
+    /// Returns the word that the collector parks on.
+    pub fn bell(&self) -> &AtomicU32 {
+        &self.bell
+    }
+
+    /// Counts a record for which no ring was to be had.
+    pub fn count_homeless(&self) {
+        self.homeless.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many these were since the last call.
+    pub fn take_homeless(&self) -> u64 {
+        self.homeless.swap(0, Ordering::Relaxed).into()
+    }
+}

@@ -1,0 +1,119 @@
+//! A file in Chrome's trace event format: an array of events in JSON, one on each line.
+//!
+//! The array is closed when the trace ends. The format allows that the closing bracket is
+//! missing, so that the file can be read as far as it goes if the process that writes it is
+//! killed. A comma stands before each event but the first, never after the last; and events
+//! are handed to the system in whole lines.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use serde::Serialize;
+
+/// An event of the format. Times are in microseconds.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Event<'a> {
+    pub name: Cow<'a, str>,
+    /// B and E for the two ends of something, X for both at once, i for an instant, C for
+    /// counts, M for what something is called.
+    pub ph: &'static str,
+    pub cat: &'static str,
+    pub ts: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dur: Option<f64>,
+    pub pid: u32,
+    pub tid: u32,
+    /// Of an instant: t if it is the thread's, p if it is the process's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s: Option<&'static str>,
+    pub args: Args<'a>,
+}
+
+/// What else is told of an event.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Args<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exitcode: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Cow<'a, str>>,
+    /// Why the end is not that of the event itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub put: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub got: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+}
+
+/// The file, and what goes into it next.
+#[derive(Debug)]
+pub(crate) struct JsonFile {
+    file: File,
+    text: Vec<u8>,
+    is_empty: bool,
+}
+
+/// Bytes that an event is likely to have room in.
+const ROOM: usize = 512;
+
+/// Bytes that are written at once.
+const BATCH: usize = 1 << 20;
+
+impl JsonFile {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let mut file = File::create(path)?;
+        file.write_all(b"[\n")?;
+        Ok(Self {
+            file,
+            text: Vec::new(),
+            is_empty: true,
+        })
+    }
+
+    pub(crate) fn add(&mut self, event: &Event<'_>) -> io::Result<()> {
+        if !self.is_empty {
+            self.text.extend_from_slice(b",\n");
+        }
+        self.is_empty = false;
+        let (begin, mut room) = (self.text.len(), ROOM);
+        loop {
+            self.text.resize(begin + room, 0);
+            // It fails for lack of room alone.
+            if let Ok(len) = serde_json_core::to_slice(event, &mut self.text[begin..]) {
+                self.text.truncate(begin + len);
+                break;
+            }
+            room *= 2;
+        }
+        match self.text.len() {
+            0..BATCH => Ok(()),
+            _ => self.flush(),
+        }
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.text)?;
+        self.text.clear();
+        Ok(())
+    }
+
+    /// Closes the array.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.text.extend_from_slice(b"\n]\n");
+        self.flush()
+    }
+}
