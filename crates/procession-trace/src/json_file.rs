@@ -45,6 +45,9 @@ pub(crate) struct Args<'a> {
     pub unfinished: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<bool>,
+    /// How many short tasks of a function a slice stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]

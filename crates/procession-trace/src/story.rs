@@ -122,7 +122,12 @@ impl Story {
         match what {
             What::Started { name } => known.rename(name, file),
             What::Ended { .. } => Ok(()),
-            What::Task { name, took, failed } => {
+            What::Task {
+                name,
+                took,
+                failed,
+                count,
+            } => {
                 known.latest = known.latest.max(at + took);
                 file.add(&Event {
                     name: name.unwrap_or_else(|| TASK.into()).into(),
@@ -131,6 +136,7 @@ impl Story {
                     dur: Some(took as f64 / 1e3),
                     args: Args {
                         failed: failed.then_some(true),
+                        tasks: (count != 1).then_some(count),
                         ..Args::default()
                     },
                     ..place

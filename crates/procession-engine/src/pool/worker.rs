@@ -227,6 +227,9 @@ impl Worker {
                 self.now = boot_time();
                 continue;
             }
+            if self.family().is_traced() {
+                trace::all_tasks_done();
+            }
             let woken = queue.park(deadline);
             self.now = boot_time();
             match woken {
@@ -375,7 +378,9 @@ impl Worker {
         if self.running != 0 && self.family().is_traced() {
             // Before the pool can know of it: a trace that ends then has it.
             let failed = matches!(kind, ReplyKind::Reply(code) if code != 0);
-            trace::task_done(began, now.saturating_sub(began), self.name, failed);
+            let last = self.channel.task_queue.counts().queued() == 0;
+            let took = now.saturating_sub(began);
+            trace::task_done(began, took, self.name, failed, last);
         }
         self.running = 0;
         self.claimed = false;

@@ -60,8 +60,13 @@ pub(crate) enum TraceRecord {
         begins: bool,
         text: Vec<u8>,
     },
-    /// A task was done.
-    Task { took: u64, name: u64, failed: bool },
+    /// A task was done, or several short ones of a function, one after the other.
+    Task {
+        took: u64,
+        name: u64,
+        failed: bool,
+        count: u64,
+    },
     /// The thread waits.
     WaitBegins(ObjectId),
     /// It waits no more.
@@ -84,9 +89,15 @@ impl TraceRecord {
                 begins,
                 text,
             } => with_text(head(NAME, *number, u64::from(*begins)), text),
-            Self::Task { took, name, failed } => {
+            Self::Task {
+                took,
+                name,
+                failed,
+                count,
+            } => {
                 let mut words = head(TASK, *took, *name);
                 words[4] = u64::from(*failed);
+                words[5] = *count;
                 words
             }
             Self::WaitBegins(object) => head(WAIT_BEGINS, object.kind.into(), object.serial),
@@ -96,7 +107,7 @@ impl TraceRecord {
 
     /// Reads a record, and when it was written; `None` where there is no such record.
     pub fn decode(words: RawRecord) -> Option<(u64, Self)> {
-        let [kind, at, a, b, failed, ..] = words;
+        let [kind, at, a, b, failed, count, ..] = words;
         let object = || ObjectId {
             kind: a as u32,
             serial: b,
@@ -119,6 +130,7 @@ impl TraceRecord {
                 took: a,
                 name: b,
                 failed: failed != 0,
+                count,
             },
             WAIT_BEGINS => Self::WaitBegins(object()),
             WAIT_ENDS => Self::WaitEnds(object()),
@@ -188,6 +200,7 @@ mod tests {
                 took: 1,
                 name: 2,
                 failed: true,
+                count: 3,
             },
             TraceRecord::WaitBegins(object),
             TraceRecord::WaitEnds(object),

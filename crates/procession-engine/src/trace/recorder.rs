@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use crate::trace::process_name;
 use crate::trace::record::{ObjectId, TraceRecord, parts_of_name};
-use crate::trace::ring::{Pushed, TraceLayout, TraceRing};
+use crate::trace::ring::{Pushed, TaskRun, TraceLayout, TraceRing};
 use procession_shm::{Family, Handle, HandleSource, SharedObject, Stamp};
 use procession_sys::primitive::Ordering;
 use procession_sys::process::liveness::boot_time;
@@ -15,6 +15,13 @@ use procession_sys::signals::masked_thread::own_number;
 
 /// Which root of the family has the handle of the rings.
 pub(crate) const ROOT: usize = 0;
+
+/// Below so many nanoseconds a task is short: those of one function that come one after the other
+/// are told as one.
+const SHORT: u64 = 20_000;
+
+/// How long the short tasks may take together that are told as one.
+const LONGEST_RUN: u64 = 1_000_000;
 
 thread_local! {
     /// The ring of this thread, once it has told something.
@@ -52,7 +59,38 @@ impl OwnRing {
         self.me == me && self.object.handle().serial == serial
     }
 
+    /// Writes a record, after the short tasks that came before.
     fn push(&self, at: u64, record: &TraceRecord) {
+        self.end_run();
+        self.write(at, record);
+    }
+
+    fn end_run(&self) {
+        if let Some(run) = self.ring.run() {
+            // Forgotten first: who dies in between must not be told to have done it twice.
+            self.ring.forget_run();
+            self.write(run.since, &run.record());
+        }
+    }
+
+    /// Notes a short task, with those before it if they are of the same kind.
+    fn note_short_task(&self, task: TaskRun) {
+        match self.ring.run() {
+            Some(run)
+                if run.name == task.name
+                    && task.since.saturating_sub(run.end) <= SHORT
+                    && task.end.saturating_sub(run.since) <= LONGEST_RUN =>
+            {
+                self.ring.lengthen_run(run, task.end);
+            }
+            _ => {
+                self.end_run();
+                self.ring.set_run(task);
+            }
+        }
+    }
+
+    fn write(&self, at: u64, record: &TraceRecord) {
         if self.ring.push(record.encode(at)) == Pushed::HalfFull {
             self.object.body().ring_bell();
         }
@@ -62,6 +100,7 @@ impl OwnRing {
 impl Drop for OwnRing {
     fn drop(&mut self) {
         if self.object.family().me() == self.me {
+            self.end_run();
             self.ring.leave(self.me);
         }
     }
@@ -133,13 +172,41 @@ pub(crate) fn task_begins(since: u64, name: u64) {
     with_ring(|own| own.ring.begin_task(since, name));
 }
 
-/// Tells of a task that this thread has done.
+/// Tells of a task that this thread has done. Short ones may be noted, and told later on: with
+/// the `last` that is at hand for now, all are told.
 #[cold]
-pub(crate) fn task_done(since: u64, took: u64, name: u64, failed: bool) {
+pub(crate) fn task_done(since: u64, took: u64, name: u64, failed: bool, last: bool) {
     with_ring(|own| {
         own.ring.end_task();
-        own.push(since, &TraceRecord::Task { took, name, failed });
+        let task = TaskRun {
+            count: 1,
+            since,
+            end: since + took,
+            name,
+        };
+        if !failed && took <= SHORT {
+            own.note_short_task(task);
+            if last {
+                own.end_run();
+            }
+        } else {
+            own.push(
+                since,
+                &TraceRecord::Task {
+                    took,
+                    name,
+                    failed,
+                    count: 1,
+                },
+            );
+        }
     });
+}
+
+/// Tells of all short tasks that this thread has done.
+#[cold]
+pub(crate) fn all_tasks_done() {
+    with_ring(OwnRing::end_run);
 }
 
 /// Tells that this thread is about to sleep for an object.

@@ -8,7 +8,7 @@
 use procession_shm::{BodyView, LinkedPages, ObjectKind, SharedBody, SharedPage, Stamp};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, futex_wake};
 
-use crate::trace::record::{RawRecord, WORDS};
+use crate::trace::record::{RawRecord, TraceRecord, WORDS};
 
 /// Records of a ring, which then fills two chunks of the arena.
 pub(crate) const CAPACITY: usize = 2046;
@@ -30,6 +30,11 @@ pub(crate) struct TraceRing {
     running_since: AtomicU64,
     /// The number of its function's name.
     running_name: AtomicU64,
+    /// Short tasks that are not yet a record: how many, and since when; 0 while there are none.
+    run_count: AtomicU64,
+    run_since: AtomicU64,
+    run_end: AtomicU64,
+    run_name: AtomicU64,
     records: [[AtomicU64; WORDS]; CAPACITY],
 }
 
@@ -110,6 +115,60 @@ impl TraceRing {
     }
 }
 
+/// Short tasks of one function, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskRun {
+    pub count: u64,
+    pub since: u64,
+    pub end: u64,
+    pub name: u64,
+}
+
+impl TaskRun {
+    pub fn record(self) -> TraceRecord {
+        TraceRecord::Task {
+            took: self.end.saturating_sub(self.since),
+            name: self.name,
+            failed: false,
+            count: self.count,
+        }
+    }
+}
+
+/// Short tasks, for the owner.
+impl TraceRing {
+    /// Returns the short tasks that are not yet a record.
+    pub fn run(&self) -> Option<TaskRun> {
+        // Acquire pairs with the Release in `set_run`, for a tracer that looks at what a dead
+        // process has left.
+        let count = self.run_count.load(Ordering::Acquire);
+        (count != 0).then(|| TaskRun {
+            count,
+            since: self.run_since.load(Ordering::Relaxed),
+            end: self.run_end.load(Ordering::Relaxed),
+            name: self.run_name.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Notes short tasks; there are no others noted.
+    pub fn set_run(&self, run: TaskRun) {
+        self.run_since.store(run.since, Ordering::Relaxed);
+        self.run_end.store(run.end, Ordering::Relaxed);
+        self.run_name.store(run.name, Ordering::Relaxed);
+        self.run_count.store(run.count, Ordering::Release);
+    }
+
+    /// Notes another of them.
+    pub fn lengthen_run(&self, run: TaskRun, end: u64) {
+        self.run_end.store(end, Ordering::Relaxed);
+        self.run_count.store(run.count + 1, Ordering::Release);
+    }
+
+    pub fn forget_run(&self) {
+        self.run_count.store(0, Ordering::Relaxed);
+    }
+}
+
 /// For the tracer.
 impl TraceRing {
     /// Returns whose it is; `None` while it is free.
@@ -154,9 +213,15 @@ impl TraceRing {
 
     /// Gives the ring back, whose owner has gone and which was read to its end.
     pub fn give_back(&self) {
-        self.end_task();
+        self.forget_tasks();
         // Release pairs with the Acquire in `take`.
         self.owner.store(0, Ordering::Release);
+    }
+
+    /// Forgets what is noted of tasks.
+    pub fn forget_tasks(&self) {
+        self.end_task();
+        self.forget_run();
     }
 
     pub fn pid(&self) -> u32 {

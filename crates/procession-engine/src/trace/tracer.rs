@@ -82,6 +82,9 @@ pub enum What {
         took: u64,
         /// Whether it has failed.
         failed: bool,
+        /// How many tasks it stands for: short ones of a function, one after the other, are told
+        /// as one.
+        count: u64,
     },
     /// It has died in a task, which began at the event's time.
     Unfinished {
@@ -170,7 +173,7 @@ impl Tracer {
             match ring.owner() {
                 Some(owner) if owner.left || family.is_dead(owner.member) => ring.give_back(),
                 // What it notes of a task may be of the trace before.
-                _ => ring.end_task(),
+                _ => ring.forget_tasks(),
             }
         }
         object.body().take_homeless();
@@ -265,6 +268,10 @@ impl Tracer {
             let is_dead = self.family.is_dead(owner.member);
             drain(ring, owner, &mut found);
             if is_dead || owner.left {
+                if let Some(run) = ring.run() {
+                    let thing = Thing::TraceRecord(run.since, run.record());
+                    found.push(Found::of(ring, owner, thing));
+                }
                 let running = ring.running().filter(|_| is_dead);
                 if let Some((since, name)) = running {
                     let thing = Thing::Unfinished { since, name };
@@ -329,10 +336,12 @@ impl Tracer {
                         took,
                         name: number,
                         failed,
+                        count,
                     } => What::Task {
                         name: name(number),
                         took,
                         failed,
+                        count,
                     },
                     TraceRecord::WaitBegins(object) => {
                         let (kind, serial) = object.parts();
