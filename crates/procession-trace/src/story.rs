@@ -83,6 +83,11 @@ impl Story {
             tid,
             ..Event::default()
         };
+        if let What::QueueEnded { serial, put, got } = what {
+            self.count_queue(QueueCounts { serial, put, got }, at, file)?;
+            self.queues.remove(&serial);
+            return Ok(());
+        }
         if let What::Ended { member, pid, code } = what {
             let known = self.processes.entry(member.raw()).or_default();
             known.pid = pid;
@@ -121,7 +126,7 @@ impl Story {
         }
         match what {
             What::Started { name } => known.rename(name, file),
-            What::Ended { .. } => Ok(()),
+            What::Ended { .. } | What::QueueEnded { .. } => Ok(()),
             What::Task {
                 name,
                 took,
@@ -254,26 +259,30 @@ impl Story {
         file: &mut JsonFile,
     ) -> io::Result<()> {
         for counts in queues {
-            if self.queues.insert(counts.serial, *counts) == Some(*counts) {
-                continue;
-            }
-            file.add(&Event {
-                name: format!("queue #{}", counts.serial).into(),
-                ph: "C",
-                cat: "queue",
-                ts: self.time(now),
-                pid: std::process::id(),
-                tid: std::process::id(),
-                args: Args {
-                    items: Some(counts.put.saturating_sub(counts.got)),
-                    put: Some(counts.put),
-                    got: Some(counts.got),
-                    ..Args::default()
-                },
-                ..Event::default()
-            })?;
+            self.count_queue(*counts, now, file)?;
         }
         Ok(())
+    }
+
+    fn count_queue(&mut self, counts: QueueCounts, at: u64, file: &mut JsonFile) -> io::Result<()> {
+        if self.queues.insert(counts.serial, counts) == Some(counts) {
+            return Ok(());
+        }
+        file.add(&Event {
+            name: format!("queue #{}", counts.serial).into(),
+            ph: "C",
+            cat: "queue",
+            ts: self.time(at),
+            pid: std::process::id(),
+            tid: std::process::id(),
+            args: Args {
+                items: Some(counts.put.saturating_sub(counts.got)),
+                put: Some(counts.put),
+                got: Some(counts.got),
+                ..Args::default()
+            },
+            ..Event::default()
+        })
     }
 
     /// Closes all that is open, and tells how many events were dropped.

@@ -12,8 +12,8 @@ pub use tracer::{TraceEvent, TracedMember, Tracer, TracerBell, What};
 
 pub(crate) use record::ObjectId;
 pub(crate) use recorder::{
-    all_tasks_done, name_function, process_ended, process_started, task_begins, task_done,
-    wait_begins, wait_ends,
+    all_tasks_done, name_function, process_ended, process_started, queue_ended, task_begins,
+    task_done, wait_begins, wait_ends,
 };
 pub(crate) use ring::TraceLayout;
 

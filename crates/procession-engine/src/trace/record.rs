@@ -24,6 +24,7 @@ const NAME: u64 = 3;
 const TASK: u64 = 4;
 const WAIT_BEGINS: u64 = 5;
 const WAIT_ENDS: u64 = 6;
+const QUEUE_ENDED: u64 = 7;
 
 /// Names an object for a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub(crate) enum TraceRecord {
     WaitBegins(ObjectId),
     /// It waits no more.
     WaitEnds(ObjectId),
+    /// A queue that nobody uses any more had so many items.
+    QueueEnded { serial: u64, put: u64, got: u64 },
 }
 
 impl TraceRecord {
@@ -98,6 +101,11 @@ impl TraceRecord {
                 let mut words = head(TASK, *took, *name);
                 words[4] = u64::from(*failed);
                 words[5] = *count;
+                words
+            }
+            Self::QueueEnded { serial, put, got } => {
+                let mut words = head(QUEUE_ENDED, *serial, *put);
+                words[4] = *got;
                 words
             }
             Self::WaitBegins(object) => head(WAIT_BEGINS, object.kind.into(), object.serial),
@@ -134,6 +142,11 @@ impl TraceRecord {
             },
             WAIT_BEGINS => Self::WaitBegins(object()),
             WAIT_ENDS => Self::WaitEnds(object()),
+            QUEUE_ENDED => Self::QueueEnded {
+                serial: a,
+                put: b,
+                got: words[4],
+            },
             _ => return None,
         };
         Some((at, record))
@@ -204,6 +217,11 @@ mod tests {
             },
             TraceRecord::WaitBegins(object),
             TraceRecord::WaitEnds(object),
+            TraceRecord::QueueEnded {
+                serial: 1,
+                put: 3,
+                got: 2,
+            },
         ];
         for record in records {
             assert_eq!(TraceRecord::decode(record.encode(9)), Some((9, record)));

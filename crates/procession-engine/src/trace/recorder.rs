@@ -46,7 +46,7 @@ impl OwnRing {
             if let Some(ring) = body.rings.iter(family).find(|ring| ring.take(me, pid, tid)) {
                 return Some(Self { object, ring, me });
             }
-            if body.rings.add(family).is_err() {
+            if body.rings.try_add(family).is_err() {
                 body.count_homeless();
                 return None;
             }
@@ -219,4 +219,10 @@ pub(crate) fn wait_begins(object: ObjectId) {
 #[cold]
 pub(crate) fn wait_ends(object: ObjectId) {
     tell(&TraceRecord::WaitEnds(object));
+}
+
+/// Tells what went through a queue that is being destroyed.
+#[cold]
+pub(crate) fn queue_ended(serial: u64, put: u64, got: u64) {
+    tell(&TraceRecord::QueueEnded { serial, put, got });
 }

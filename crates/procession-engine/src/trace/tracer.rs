@@ -105,6 +105,15 @@ pub enum What {
         /// Its number.
         serial: u64,
     },
+    /// It has destroyed a queue, which nobody used any more.
+    QueueEnded {
+        /// Its number.
+        serial: u64,
+        /// How many items were ever put in.
+        put: u64,
+        /// How many were taken out.
+        got: u64,
+    },
     /// It had no room for so many events.
     Dropped(u64),
 }
@@ -343,6 +352,9 @@ impl Tracer {
                         failed,
                         count,
                     },
+                    TraceRecord::QueueEnded { serial, put, got } => {
+                        What::QueueEnded { serial, put, got }
+                    }
                     TraceRecord::WaitBegins(object) => {
                         let (kind, serial) = object.parts();
                         What::WaitBegins { kind, serial }

@@ -110,6 +110,13 @@ impl<'a, B: SharedBody> BodyView<'a, B> {
         self.family
     }
 
+    /// Returns the object's number.
+    #[must_use]
+    pub fn serial(&self) -> u64 {
+        let body = self.family.offset_of(std::ptr::from_ref(self.body).cast());
+        View::new(self.family, body - HEADER).handle().serial
+    }
+
     /// Returns the address of `len` bytes that lie `skip` bytes behind the body.
     #[must_use]
     pub fn behind(&self, skip: u64, len: u64) -> NonNull<u8> {

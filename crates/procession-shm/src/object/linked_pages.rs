@@ -112,6 +112,15 @@ impl<P: SharedPage> LinkedPages<P> {
         self.add_by(family, Family::alloc)
     }
 
+    /// As [`add`](Self::add), but reclaims no dead members where memory is short: for callers
+    /// that may be in the middle of that.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn try_add(&self, family: &Family) -> Result<()> {
+        self.add_by(family, Family::try_alloc)
+    }
+
     /// Links another page, from the allocator that the caller can use.
     pub(crate) fn add_by(
         &self,

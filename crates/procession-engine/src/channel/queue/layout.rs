@@ -10,6 +10,7 @@ use crate::channel::queue::consumer::ConsumerState;
 use crate::channel::queue::producer::ProducerState;
 use crate::channel::queue::unfinished::Unfinished;
 use crate::sync::notify::NotifyList;
+use crate::trace;
 use procession_shm::{BodyView, Family, ObjectKind, SharedBody, Stamp};
 use procession_sys::primitive::{AtomicU64, Ordering};
 
@@ -174,6 +175,11 @@ unsafe impl SharedBody for QueueLayout {
     }
 
     fn destroy(view: BodyView<'_, Self>) {
+        if view.family().is_traced() {
+            // Taken before it is emptied; what is counted from outside may have missed the last.
+            let (got, put) = (view.body().head.count(), view.body().tail.count());
+            trace::queue_ended(view.serial(), put, got);
+        }
         let (body, family) = (view.body(), view.family());
         loop {
             let mut emptied = None;
