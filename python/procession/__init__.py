@@ -251,13 +251,14 @@ def trace(path: "str | os.PathLike[str]") -> "Trace":
         >>> import os
         >>> import procession
         >>> import tempfile
-        >>> path = os.path.join(tempfile.mkdtemp(), "run.json")
-        >>> with procession.trace(path):
-        ...     child = procession.Process(target=print, name="Ada")
-        ...     child.start()
-        ...     child.join()
-        >>> with open(path) as file:
-        ...     events = json.load(file)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "run.json")
+        ...     with procession.trace(path):
+        ...         child = procession.Process(target=abs, args=(-1,), name="Ada")
+        ...         child.start()
+        ...         child.join()
+        ...     with open(path) as file:
+        ...         events = json.load(file)
         >>> any(event["args"].get("name") == "Ada" for event in events)
         True
     """

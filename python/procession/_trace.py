@@ -39,12 +39,14 @@ class Trace:
         >>> import os
         >>> import procession
         >>> import tempfile
-        >>> path = os.path.join(tempfile.mkdtemp(), "run.json")
-        >>> with procession.trace(path) as trace, procession.Pool(1) as pool:
-        ...     pool.map(abs, [-1, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trace = procession.trace(os.path.join(folder, "run.json"))
+        ...     with procession.Pool(1) as pool:
+        ...         print(pool.map(abs, [-1, 1]))
+        ...     trace.stop()
+        ...     print(trace.path.name)
         [1, 1]
-        >>> str(trace.path) == path
-        True
+        run.json
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -5,6 +5,14 @@
 //! package) put types on top of it. It stands on [`shm`], the shared memory,
 //! and [`sys`], the system calls.
 
+#[cfg_attr(
+    loom,
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what tells is not there under loom"
+    )
+)]
 pub mod trace;
 
 #[cfg(not(loom))]
