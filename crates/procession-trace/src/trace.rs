@@ -16,7 +16,7 @@ use procession_engine::sys::fd::own_table;
 use procession_engine::sys::process::liveness::boot_time;
 use procession_engine::sys::signals::masked_thread::MaskedThread;
 use procession_engine::sys::wait::time::Deadline;
-use procession_engine::trace::{Tracer, TracerBell};
+use procession_engine::trace::{Tracer, TracerBell, forget_ring};
 use procession_engine::{Error, ErrorKind, Result};
 
 use crate::json_file::JsonFile;
@@ -106,6 +106,8 @@ impl Trace {
         running.bell.ring();
         let outcome = running.outcome.recv();
         running.thread.join();
+        drop(running.bell);
+        forget_ring();
         let written = outcome.map_err(|_| panicked())?;
         written.map_err(|error| cannot_write(&self.path, error))
     }

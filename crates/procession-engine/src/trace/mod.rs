@@ -8,6 +8,7 @@ mod recorder;
 mod ring;
 mod tracer;
 
+pub use recorder::forget_ring;
 pub use tracer::{TraceEvent, TracedMember, Tracer, TracerBell, What};
 
 pub(crate) use record::ObjectId;

@@ -226,3 +226,14 @@ pub(crate) fn wait_ends(object: ObjectId) {
 pub(crate) fn queue_ended(serial: u64, put: u64, got: u64) {
     tell(&TraceRecord::QueueEnded { serial, put, got });
 }
+
+/// Gives back the ring of the calling thread, and lets go of the rings of the trace: who has
+/// ended it tells nothing more for now.
+pub fn forget_ring() {
+    // Fails at the end of a thread, whose ring is given back by then.
+    let _ = RING.try_with(|place| {
+        if let Ok(mut place) = place.try_borrow_mut() {
+            *place = None;
+        }
+    });
+}

@@ -18,6 +18,7 @@ mod pipe;
 mod pool;
 mod queue;
 mod sync;
+mod trace;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
