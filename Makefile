@@ -22,7 +22,7 @@ export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 
 # The Python module is rebuilt when one of these is newer than it.
-MODULE_SOURCES := $(shell find crates/procession-sys crates/procession-shm crates/procession-engine crates/procession-python -name '*.rs' -o -name Cargo.toml) \
+MODULE_SOURCES := $(shell find crates/procession-sys crates/procession-shm crates/procession-engine crates/procession-top crates/procession-trace crates/procession-python -name '*.rs' -o -name Cargo.toml) \
 	Cargo.toml Cargo.lock pyproject.toml
 
 # An interpreter without a GIL keeps it off, whatever the tests import.

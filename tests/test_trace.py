@@ -267,6 +267,32 @@ def test_a_file_that_cannot_be_made_is_told_and_nothing_is_traced(tmp_path) -> N
     Events(trace.path)
 
 
+def test_a_forked_copy_of_the_program_does_not_end_its_trace(path) -> None:
+    with procession.trace(path) as trace:
+        pid = os.fork()
+        if pid == 0:
+            trace.stop()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        child = procession.Process(target=targets.double, args=(1,), name="later")
+        child.start()
+        child.join(PATIENCE)
+    assert Events(path).name(child.pid) == "later"
+
+
+def test_a_file_that_can_no_longer_be_written_is_told_at_the_end(path) -> None:
+    with pytest.raises(OSError, match="/dev/full"):
+        procession.trace("/dev/full")
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    trace = procession.trace(path)
+    os.close(reader)
+    with pytest.raises(BrokenPipeError, match=path.name):
+        trace.stop()
+    trace.stop()
+
+
+@pytest.mark.slow
 def test_rings_of_the_dead_are_used_again(mp, path) -> None:
     def start_some() -> None:
         for _ in range(10):
@@ -329,6 +355,15 @@ if __name__ == "__main__":
 """
 
 
+IN_VAIN = """
+import os
+try:
+    import procession
+except FileNotFoundError as error:
+    print("nowhere" in str(error))
+"""
+
+
 def run(text: str, path: Path, method: str, **variables: str) -> tuple[int, str]:
     program = path.parent / "program.py"
     program.write_text(text)
@@ -376,3 +411,12 @@ def test_the_environment_asks_for_a_trace_of_all_until_the_end(method, path) -> 
     assert events.name(child) == "Eve"
     assert events.life(child)[1]["args"]["exitcode"] == 4
     events.life(main)
+
+
+def test_a_trace_that_the_environment_asks_for_in_vain_is_an_error(path) -> None:
+    nowhere = str(path.parent / "nowhere/run.json")
+    program = path.parent / "program.py"
+    program.write_text(IN_VAIN)
+    environment = {**os.environ, "PROCESSION_TRACE": nowhere}
+    code, out, err = script.run([sys.executable, program], env=environment)
+    assert (code, out, err) == (0, "True\n", "")

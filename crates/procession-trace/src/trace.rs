@@ -130,7 +130,13 @@ fn full_path(path: &Path) -> Result<PathBuf> {
 }
 
 fn cannot_write(path: &Path, error: io::Error) -> Error {
-    Error::os(format_args!("write a trace to {}", path.display()), error)
+    // Not `Error::os`: a full disk is no lack of memory.
+    let message = format!("cannot write a trace to {}: {error}", path.display());
+    let told = Error::new(ErrorKind::Os, message);
+    match error.raw_os_error() {
+        Some(number) => told.with_errno(number),
+        None => told,
+    }
 }
 
 fn panicked() -> Error {

@@ -7,7 +7,7 @@ mod watchdog;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::time::Duration;
 
 use alone::alone;
@@ -224,5 +224,43 @@ fn a_second_trace_is_refused_and_a_dropped_one_has_ended() {
     let file = first.path().to_owned();
     drop(first);
     assert_eq!(read(&file).last().unwrap().name, "trace_complete");
+    fs::remove_file(file).unwrap();
+}
+
+/// What the test below runs in a program of its own.
+#[procession::test]
+#[ignore = "the next test runs it"]
+fn the_environment_asks() {
+    let pool = Pool::new(1).unwrap();
+    assert_eq!(pool.map(double, 0..10).unwrap()[9], 18);
+    println!("worker {}", pool.workers()[0].pid);
+}
+
+#[test]
+fn the_environment_has_a_program_traced_until_it_exits() {
+    let _watchdog = watch();
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("environment.json");
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program)
+        .args([
+            "--exact",
+            "the_environment_asks",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("PROCESSION_TRACE", &file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let (_, after) = text.split_once("worker ").unwrap();
+    let digits = after.split_whitespace().next().unwrap();
+    let worker = digits.parse().unwrap();
+    let lines = read(&file);
+    let tasks = find(&lines, worker, "X", "task");
+    let counts = tasks.iter().map(|task| task.args.tasks.unwrap_or(1));
+    assert_eq!(counts.sum::<u64>(), 10);
+    assert!(tasks.iter().all(|task| task.name.ends_with("double")));
+    assert_eq!(life(&lines, worker).1.args.exitcode, Some(0));
     fs::remove_file(file).unwrap();
 }
