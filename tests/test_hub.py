@@ -32,11 +32,6 @@ def context(lib):
 forked = pytest.mark.methods("fork")
 
 
-def kept(context) -> int:
-    """Returns how many objects the hub of a context keeps."""
-    return len(context._hub._kept)
-
-
 def waiting(context) -> int:
     """Returns how many requests wait at the hub of a context."""
     hub = context._hub
@@ -229,23 +224,6 @@ def test_those_that_wait_are_told_of_the_end(lib) -> None:
     # The next object is of another hub.
     assert context.Lock().acquire()
     context.close()
-
-
-def test_object_ends_with_the_handle_that_nobody_was_sent(context) -> None:
-    first = context.Event()
-    before = kept(context)
-    for _ in range(10):
-        context.Queue().put(bytes(1000))
-        context.Condition()
-    first.set()  # The hub has had a turn since.
-    wait_until(lambda: first.is_set() and kept(context) == before)
-    sent = context.Queue()
-    with context.Pool(1) as pool:
-        pool.apply(tasks.put_and_wait_for, (sent, "kept", first))
-    number = sent._number
-    del sent
-    first.set()
-    assert number in context._hub._kept
 
 
 def test_large_items_pass_beside_small_ones(context) -> None:

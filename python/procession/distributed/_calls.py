@@ -27,7 +27,7 @@ class Task:
         index: Its place among the tasks of the call.
     """
 
-    __slots__ = ("body", "call", "index", "number", "size", "tries")
+    __slots__ = ("body", "call", "held", "index", "number", "size", "tries")
 
     def __init__(self, call: Call, index: int) -> None:
         self.call = call
@@ -36,7 +36,14 @@ class Task:
         # Of each try another: an answer to one that was given up comes too late.
         self.number = 0
         self.body: Parts = ()
+        # Handles in the inputs: their objects are there until there is an outcome.
+        self.held: Any = None
         self.size = 0
+
+    def fill(self, body: Parts) -> None:
+        """Takes the pickled inputs."""
+        self.body = body
+        self.held = getattr(body, "handles", None)
 
     @property
     def label(self) -> str:
@@ -140,7 +147,7 @@ class Call:
     def pickled(self, index: int, inputs: Any) -> Parts:
         """Returns inputs pickled; an error says which task they are of."""
         try:
-            return _pickling.dumps(inputs)
+            return _pickling.dumps_held(inputs)
         except Exception as error:
             error.add_note(f"What cannot be sent is of {self.label(index)}.")
             raise

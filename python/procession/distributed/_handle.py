@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
-import os
-import weakref
-
 from . import _session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .hub import Hub
+    from ._session import Session
 
-__all__ = ["Handle"]
-
-# The hubs of this process, by address.
-hubs: weakref.WeakValueDictionary[Any, Hub] = weakref.WeakValueDictionary()
-
-
-# The handles that have made their objects, and may be copied by a fork.
-_only: weakref.WeakSet[Handle] = weakref.WeakSet()
+__all__ = ["Handle", "rebuild"]
 
 
 class Handle:
     """An object that a hub keeps; it may be pickled, and sent to any process of the cluster.
 
-    The object ends with the handle that it was made with, unless that was pickled or copied
-    by a fork; otherwise with the hub.
+    The object ends when no process has a handle of it. A handle in the arguments of a task or
+    a process counts until that has ended; one that was pickled otherwise counts for ever.
     """
 
     _address: Any
     _number: int
-    # Whether no other handle of the object can be anywhere.
-    _is_only = False
+    # The session that counts this handle.
+    _session: Session | None = None
 
     def _make(self, address: Any, kind: str, *args: Any) -> None:
+        session = _session.session_of(address)
         self._address = address
-        self._number = _session.session_of(address).make(kind, *args)
-        self._is_only = True
-        _only.add(self)
+        self._number = session.make(kind, *args)
+        self._session = session
+
+    def _use(self) -> Session:
+        """Returns the session of this process, which counts this handle.
+
+        Raises:
+            LookupError: The object has ended.
+        """
+        session = _session.session_of(self._address)
+        if self._session is not session:
+            # It was unpickled, copied by a fork, or the connection to the hub has broken.
+            session.attach(self._number)
+            self._session = session
+        return session
 
     def _call(self, op: str, *args: Any) -> Any:
         """Has the hub do something that needs no time; returns what came of it."""
-        session = _session.session_of(self._address)
-        return session.call(self._number, op, args, None)[1]
+        return self._use().call(self._number, op, args, None)[1]
 
     def _wait(
         self, op: str, *args: Any, timeout: float | None = None
     ) -> tuple[bool, Any]:
         """Has the hub do something that may have to wait; returns whether it was in time."""
-        session = _session.session_of(self._address)
-        return session.call(self._number, op, args, timeout)
+        return self._use().call(self._number, op, args, timeout)
+
+    def reduced(self) -> tuple[Any, ...]:
+        """Returns what a pickle has of it, where somebody else sees to it that it counts."""
+        return rebuild, (type(self), self.__getstate__())
+
+    def keep(self) -> None:
+        """Has the object be there as long as the hub."""
+        self._use().send(self._number)
 
     def __getstate__(self) -> dict[str, Any]:
-        self._is_only = False
-        return {**vars(self)}
+        return {name: value for name, value in vars(self).items() if name != "_session"}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.keep()
+        return self.reduced()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Handle):
@@ -66,10 +78,8 @@ class Handle:
         return hash((self._address, self._number))
 
     def __del__(self) -> None:
-        if self._is_only:
-            hub = hubs.get(self._address)
-            if hub is not None:
-                hub.discard(self._number)
+        if self._session is not None:
+            self._session.drop(self._number)
 
     def __repr__(self) -> str:
         return (
@@ -77,10 +87,14 @@ class Handle:
         )
 
 
-def _before_fork() -> None:
-    for handle in [*_only]:
-        handle._is_only = False
-    _only.clear()
+def rebuild(kind: type[Handle], state: dict[str, Any]) -> Handle:
+    """Returns the handle that a pickle tells of.
 
-
-os.register_at_fork(before=_before_fork)
+    Raises:
+        EngineUnavailable: The hub is gone.
+        LookupError: The object has ended.
+    """
+    handle = kind.__new__(kind)
+    vars(handle).update(state)
+    handle._use()
+    return handle

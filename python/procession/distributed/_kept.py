@@ -31,14 +31,18 @@ class User:
     Args:
         key: By what its connections name it.
         name: What errors call it.
+        is_here: Whether it is the process that the hub is in.
     """
 
-    def __init__(self, key: bytes, name: str) -> None:
+    def __init__(self, key: bytes, name: str, is_here: bool = False) -> None:
+        self.is_here = is_here
         self.key = key
         self.name = name
         self.peers: set[Any] = set()
         # What it holds, or may hold.
         self.holds: set[Kept] = set()
+        # The numbers of the objects that it has handles of.
+        self.has: set[int] = set()
 
 
 class Request:
@@ -108,6 +112,9 @@ class Kept:
         self.number = number
         self.find = find
         self.waiting: dict[str, deque[Request]] = {}
+        # The processes that have handles of it; whether others may come to have one.
+        self.users: set[User] = set()
+        self.is_sent = False
 
     def __str__(self) -> str:
         return f"{self.noun} #{self.number} of the hub"

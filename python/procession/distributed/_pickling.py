@@ -12,6 +12,7 @@ import pickle
 from types import FunctionType
 
 from .. import _by_value, reduction
+from ._handle import Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from .backend import Parts
 
-__all__ = ["dumps", "loads", "module_names"]
+__all__ = ["Pickle", "dumps", "dumps_held", "loads", "module_names"]
 
 # Buffers of fewer bytes are copied into the pickle.
 _BESIDE = 1 << 16
@@ -43,13 +44,31 @@ _NAMES = {
 }
 
 
+class Pickle(list[bytes]):
+    """A pickle and its large buffers, with the handles of a hub that are in it.
+
+    Attributes:
+        handles: Whoever has them keeps their objects alive for the reader.
+    """
+
+    handles: tuple[Handle, ...] = ()
+
+
 def dumps(obj: object) -> list[bytes]:
-    """Returns the pickle of an object, and its large buffers.
+    """Returns the pickle of an object, and its large buffers, for any reader at any time.
 
     Raises:
         TypeError: It has something in it that exists only on this machine.
         PicklingError: It cannot be pickled.
     """
+    pickled = _dump(obj)[0]
+    for handle in pickled.handles:
+        handle.keep()
+    return [*pickled]
+
+
+def dumps_held(obj: object) -> Pickle:
+    """As `dumps`, for a caller that holds what it returns until the reader has it."""
     return _dump(obj)[0]
 
 
@@ -64,7 +83,7 @@ def module_names(obj: object) -> list[str]:
     return sorted(names - {"__main__", "builtins", "procession"})
 
 
-def _dump(obj: object) -> tuple[list[bytes], set[str]]:
+def _dump(obj: object) -> tuple[Pickle, set[str]]:
     beside: list[bytes] = []
 
     def take(buffer: pickle.PickleBuffer) -> bool:
@@ -82,17 +101,20 @@ def _dump(obj: object) -> tuple[list[bytes], set[str]]:
         isinstance(obj, tuple) and _PLAIN.issuperset(map(type, obj))
     ):
         # Most inputs and results are that, and no class of theirs is to be looked at.
-        return [pickle.dumps(obj, 5)], set()
+        return Pickle([pickle.dumps(obj, 5)]), set()
     sink = io.BytesIO()
     pickler = _kind()(sink, 5, buffer_callback=take)
     pickler.modules = set()
+    pickler.handles = []
     try:
         pickler.dump(obj)
     except Exception as error:
         if isinstance(pickler, _ByName) and pickler.lost is not None:
             error.add_note(_by_value.WHAT_TO_DO)
         raise
-    return [sink.getvalue(), *beside], pickler.modules
+    pickled = Pickle([sink.getvalue(), *beside])
+    pickled.handles = tuple(pickler.handles)
+    return pickled, pickler.modules
 
 
 def _kind() -> Any:
@@ -127,9 +149,13 @@ def _make(base: Any) -> Any:
 
         reader = "node"
         modules: set[str]
+        handles: list[Handle]
 
         def reducer_override(self, obj: Any) -> Any:
             kind = type(obj)
+            if isinstance(obj, Handle):
+                self.handles.append(obj)
+                return obj.reduced()
             what = _known.get(kind)
             if what is None:
                 what = _known[kind] = _only_here(kind)

@@ -46,12 +46,14 @@ class Popen:
         node: The agent.
         number: That of its envelope.
         name: What errors call it.
+        held: What is alive until it has ended: the handles that it was given.
     """
 
     method = "cluster"
     pid: int
 
-    def __init__(self, node: _Node, number: int, name: str) -> None:
+    def __init__(self, node: _Node, number: int, name: str, held: object) -> None:
+        self._held = held
         self._node = node
         self._number = number
         self._name = name
@@ -104,6 +106,7 @@ class Popen:
     def exited(self, code: int, left: Any) -> None:
         """Notes its end; `left` makes the outcome, or is None."""
         self._left = left
+        self._held = None
         self.returncode = code
         with self._closing:
             if self._is_open:
@@ -255,13 +258,13 @@ class Launcher:
             NodeLost: The node was lost meanwhile.
             TypeError: An argument is of this machine.
         """
-        body = _packed(process_obj)
+        body, held = _packed(process_obj)
         node = self._node()
         with self._changed:
             if node.state != "ready":
                 raise EngineUnavailable(f"node {node.name} {node.reason}")
             number = next(self._numbers)
-            popen = Popen(node, number, process_obj._name)
+            popen = Popen(node, number, process_obj._name, held)
             node.processes[number] = popen
         terms = None, None, 0
         envelope = TaskEnvelope(
@@ -406,8 +409,8 @@ def _end(popen: Popen, answer: Answer) -> None:
     popen.exited(code, (lambda: (is_value, _pickling.loads(body))) if body else None)
 
 
-def _packed(process_obj: Any) -> list[bytes]:
-    """Returns the options of a process, and what it does, pickled."""
+def _packed(process_obj: Any) -> tuple[list[bytes], object]:
+    """Returns the options of a process and what it does, pickled, and what to hold for it."""
     memory, cpus = process_obj._limits or (None, None)
     if cpus is not None:
         raise ValueError("a process on a node of a cluster has no affinity")
@@ -426,7 +429,8 @@ def _packed(process_obj: Any) -> list[bytes]:
         state = {key: value for key, value in kept if key not in _OF_THE_PARENT}
         call = _work.run_as, (kind, state), {}
     try:
-        return [json.dumps(head).encode(), *_pickling.dumps(call)]
+        pickled = _pickling.dumps_held(call)
     except Exception as error:
         error.add_note(f"It is of process {process_obj._name!r}.")
         raise
+    return [json.dumps(head).encode(), *pickled], pickled.handles

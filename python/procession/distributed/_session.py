@@ -14,6 +14,7 @@ import pickle
 import socket
 import threading
 import weakref
+from collections import deque
 
 from .. import process, util
 from ..connection import Client
@@ -95,6 +96,13 @@ class Session:
         self._first: _Line | None = None
         self._idle: list[_Line] = []
         self._all: weakref.WeakSet[_Line] = weakref.WeakSet()
+        # How many handles this process has, by the numbers of their objects; those that are
+        # gone since the last message; and those of which the hub knows more than this.
+        self._held: dict[int, int] = {}
+        self._dropped: deque[int] = deque()
+        self._copied: set[int] = set()
+        self._sent: set[int] = set()
+        self._holding = threading.RLock()
 
     def call(
         self, number: int, op: str, args: tuple[Any, ...], timeout: float | None
@@ -113,9 +121,56 @@ class Session:
     def make(self, kind: str, *args: Any) -> int:
         """Has the hub make an object; returns its number."""
         number: int = self._ask(("make", kind, args))[1]
+        with self._holding:
+            self._held[number] = self._held.get(number, 0) + 1
         return number
 
+    def attach(self, number: int) -> None:
+        """Has the hub keep an object as long as this process has a handle of it.
+
+        Raises:
+            LookupError: It has ended.
+        """
+        with self._holding:
+            if not self._held.get(number):
+                self._exchange(("attach", number))
+            self._held[number] = self._held.get(number, 0) + 1
+
+    def drop(self, number: int) -> None:
+        """Notes that a handle is gone, in any thread, in the middle of anything."""
+        self._dropped.append(number)
+
+    def send(self, number: int) -> None:
+        """Has the hub keep an object to its end: anybody may come to have a handle of it."""
+        if number not in self._sent:
+            self._ask(("send", number))
+            self._sent.add(number)
+
+    def before_fork(self) -> None:
+        """Keeps what there are handles of now: the child will have them, too."""
+        self._copied.update([*self._held])
+
+    def _tell_of_dropped(self) -> None:
+        with self._holding:
+            gone = []
+            while self._dropped:
+                number = self._dropped.popleft()
+                left = self._held.get(number, 0) - 1
+                if left > 0:
+                    self._held[number] = left
+                    continue
+                self._held.pop(number, None)
+                if number not in self._copied:
+                    gone.append(number)
+            if gone:
+                self._exchange(("detach", gone))
+
     def _ask(self, message: tuple[Any, ...]) -> tuple[bool, Any]:
+        if self._dropped:
+            self._tell_of_dropped()
+        return self._exchange(message)
+
+    def _exchange(self, message: tuple[Any, ...]) -> tuple[bool, Any]:
         line = self._take()
         try:
             kind, value = line.ask(message)
@@ -156,9 +211,10 @@ class Session:
         me = process.current_process()
         line = _Line(self._address, keys.get(self._address) or bytes(me.authkey))
         self._all.add(line)
-        name = f"process {me.name!r} (pid {os.getpid()}) on {os.uname().nodename}"
+        place = os.uname().nodename, os.getpid()
+        name = f"process {me.name!r} (pid {place[1]}) on {place[0]}"
         try:
-            kind, lease = line.ask(("meet", self._key, name, is_first))
+            kind, lease = line.ask(("meet", self._key, name, place, is_first))
         except BaseException:
             line.close()
             raise
@@ -251,6 +307,11 @@ def _is_of_a_socket(error: BaseException) -> bool:
     return isinstance(error, EOFError)
 
 
+def _before_fork() -> None:
+    for session in [*_sessions.values()]:
+        session.before_fork()
+
+
 def _after_fork() -> None:
     _making._at_fork_reinit()  # type: ignore[attr-defined]
     for session in [*_sessions.values()]:
@@ -258,4 +319,4 @@ def _after_fork() -> None:
     _sessions.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

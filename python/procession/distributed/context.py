@@ -10,7 +10,7 @@ import urllib.parse
 
 from .. import process
 from ..context import BaseContext
-from . import _handle, _pickling, _session
+from . import _pickling, _session
 from ._errors import EngineMismatch, EngineUnavailable, NodeLost
 from ._processes import Launcher
 from .coordinator import Coordinator
@@ -173,19 +173,20 @@ class ClusterContext(BaseContext):
         if setup[0] is not None or make_state is not None:
             key = None if life.state is None else life.state.key
             begin = setup[0], tuple(setup[1]), make_state, key
-            first, modules = _pickling.dumps(begin), _pickling.module_names(begin)
+            first, modules = _pickling.dumps_held(begin), _pickling.module_names(begin)
             if life.setup_limit is not None:
                 options["initializer_timeout"] = life.setup_limit[0]
         given = {name: value for name, value in options.items() if value is not None}
         agents = {
-            "setup": first,
+            "setup": None if first is None else [*first],
             "modules": modules,
             "options": given,
             "start_method": self._start_method or "forkserver",
             "wanted": _imported_by_main(),
             "authkey": self._authkey,
         }
-        return Coordinator(self._backend, workers, self._lease, agents, errors)
+        held = getattr(first, "handles", None)
+        return Coordinator(self._backend, workers, self._lease, agents, errors, held)
 
     if not TYPE_CHECKING:
 
@@ -331,7 +332,6 @@ class ClusterContext(BaseContext):
             if hub is None:
                 hub = Hub(self._backend.client_host(), self._authkey, self._lease)
                 _session.keys[hub.address] = self._authkey
-                _handle.hubs[hub.address] = hub
                 self._hub = hub
             return hub.address
 

@@ -70,6 +70,7 @@ class Coordinator:
         lease: After how many seconds without a word an agent ends, and one is lost.
         setup: What agents are given besides, for `NodeAgent`.
         errors: Makes the error of a task that has no reply, as of the native pool.
+        held: What is alive as long as agents may be started.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class Coordinator:
         lease: float,
         setup: dict[str, Any],
         errors: Callable[[str, Any], Any] | None = None,
+        held: object = None,
     ) -> None:
+        self._held = held
         self.cache: dict[int, Any] = {}
         self._pid = os.getpid()
         self._backend = backend
@@ -224,7 +227,7 @@ class Coordinator:
             self._enter(call)
             self._outcomes.put(Outcome(task, "error", lambda: error))
             return
-        task.body = body
+        task.fill(body)
         self._enter(call, task)
 
     def map(
@@ -504,7 +507,7 @@ class Coordinator:
         with self._changed:
             call.open += 1
         try:
-            task.body = call.pickled(index, inputs)
+            task.fill(call.pickled(index, inputs))
         except Exception as error:
             failure = error
             self._outcomes.put(Outcome(task, "error", lambda: failure))
@@ -638,7 +641,7 @@ class Coordinator:
         """Pickles the inputs of a task; returns whether it is to be sent."""
         if not task.body:
             try:
-                task.body = task.call.body(task.index)
+                task.fill(task.call.body(task.index))
             except Exception as error:
                 failure = error
                 self._outcomes.put(Outcome(task, "error", lambda: failure))
@@ -1101,7 +1104,7 @@ def _shares(places: Sequence[Place], workers: int) -> list[tuple[Place, int]]:
 
 def _call_body(func: Any, args: Any, kwds: Any) -> Parts | Exception:
     try:
-        return _pickling.dumps((func, tuple(args), dict(kwds)))
+        return _pickling.dumps_held((func, tuple(args), dict(kwds)))
     except Exception as error:
         error.add_note(f"It is of a call of {name_of(func)}.")
         return error
@@ -1110,7 +1113,7 @@ def _call_body(func: Any, args: Any, kwds: Any) -> Parts | Exception:
 def _job_of(func: Any, chunksize: int, star: bool, on_error: str) -> Parts | Exception:
     """Returns what the tasks of a map have in common."""
     try:
-        return _pickling.dumps((func, chunksize > 1, star, on_error == "collect"))
+        return _pickling.dumps_held((func, chunksize > 1, star, on_error == "collect"))
     except Exception as error:
         error.add_note(f"What cannot be sent is the function {name_of(func)}.")
         return error

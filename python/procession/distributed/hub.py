@@ -21,7 +21,6 @@ import struct
 import threading
 import time
 import weakref
-from collections import deque
 
 from .. import util
 from .._errors import AuthenticationError
@@ -71,7 +70,6 @@ class Hub:
         >>> hub = Hub(None, b"key", lease=30)
         >>> isinstance(hub.address, str)
         True
-        >>> hub.discard(1)  # There is no such object, or nobody needs it any more.
         >>> hub.close()
     """
 
@@ -87,7 +85,6 @@ class Hub:
         self._kept: dict[int, Kept] = {}
         self._users: dict[bytes, User] = {}
         self._deadlines: list[tuple[float, int, Request]] = []
-        self._discarded: deque[int] = deque()
         # What may have changed, and so may have an answer for those that wait for it.
         self._changed: dict[Kept, None] = {}
         self._ended = False
@@ -107,10 +104,6 @@ class Hub:
             target=self._serve, name="procession-hub", daemon=True
         )
         self._thread.start()
-
-    def discard(self, number: int) -> None:
-        """Forgets an object that nobody can name any more. Any thread may call it."""
-        self._discarded.append(number)
 
     def close(self) -> None:
         """Ends it, with all that it keeps; whoever waits for something of it is told."""
@@ -141,8 +134,6 @@ class Hub:
                 for key, events in self._selector.select(self._patience()):
                     key.data(events)
                 self._look_at_time()
-                while self._discarded:
-                    self._kept.pop(self._discarded.popleft(), None)
                 self._settle()
         finally:
             self._end()
@@ -231,8 +222,7 @@ class Hub:
         kept = self._kept.get(number)
         deadline = None if timeout is None else time.monotonic() + timeout
         if kept is None:
-            told = f"the hub has no object #{number} any more: nobody had it"
-            peer.answer("error", LookupError(told))
+            peer.answer("error", _ended(number))
             return
         request = peer.request = Request(peer, kept, op, args, deadline)
         self._changed[kept] = None
@@ -257,13 +247,56 @@ class Hub:
         except Exception as error:
             peer.answer("error", error)
         else:
+            self._attach(peer.user, number)
             peer.answer("value", number)
 
-    def meet(self, peer: _Peer, key: bytes, name: str, is_first: bool) -> None:
+    def attach(self, peer: _Peer, number: int) -> None:
+        """Notes that a process has a handle of an object."""
+        if number in self._kept:
+            self._attach(peer.user, number)
+            peer.answer("value", None)
+        else:
+            peer.answer("error", _ended(number))
+
+    def _attach(self, user: User, number: int) -> None:
+        user.has.add(number)
+        self._kept[number].users.add(user)
+
+    def detach(self, peer: _Peer, numbers: Iterable[int]) -> None:
+        """Notes that a process has no handle of some objects any more."""
+        for number in numbers:
+            self._detach(peer.user, number)
+        peer.answer("value", None)
+
+    def _detach(self, user: User, number: int) -> None:
+        user.has.discard(number)
+        kept = self._kept.get(number)
+        if kept is not None:
+            kept.users.discard(user)
+            if not kept.users and not kept.is_sent:
+                del self._kept[number]
+
+    def send(self, peer: _Peer, number: int) -> None:
+        """Notes that a handle is in bytes of which nobody knows who reads them, and when."""
+        kept = self._kept.get(number)
+        if kept is not None:
+            kept.is_sent = True
+        peer.answer("value", None)
+
+    def meet(
+        self,
+        peer: _Peer,
+        key: bytes,
+        name: str,
+        place: tuple[str, int],
+        is_first: bool,
+    ) -> None:
         """Takes the name of a process, by its first connection, and by further ones."""
         user = self._users.get(key)
         if is_first:
-            user = self._users[key] = User(key, name)
+            # This very process lives, whatever becomes of its connections.
+            is_here = place == (os.uname().nodename, os.getpid())
+            user = self._users[key] = User(key, name, is_here)
             peer.is_lifeline = True
         if user is None:
             peer.answer("gone", None)
@@ -290,6 +323,10 @@ class Hub:
         for kept in [*user.holds]:
             kept.lose(user)
             self._changed[kept] = None
+        for number in [*user.has]:
+            if user.is_here and number in self._kept:
+                self._kept[number].is_sent = True
+            self._detach(user, number)
 
     def _attempt(self, request: Request) -> Any:
         try:
@@ -330,6 +367,12 @@ class Hub:
                 # What one does may be what another waits for.
                 self._changed[kept] = None
                 self._answer(request, outcome)
+
+
+def _ended(number: int) -> LookupError:
+    return LookupError(
+        f"object #{number} of the hub has ended: no process had a handle of it any more"
+    )
 
 
 _hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
@@ -396,8 +439,8 @@ class _Peer:
             self._hub.meet(self, *more)
         elif self.user is None:
             raise OSError("it has not said who it is")
-        elif what == "make":
-            self._hub.make(self, *more)
+        elif what in ("make", "attach", "detach", "send"):
+            getattr(self._hub, what)(self, *more)
         else:
             self._hub.take(self, *more)
 
