@@ -4,7 +4,7 @@ Every name of `multiprocessing` is here and means the same; docs/compat.md lists
 is better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied`, `TaskTimeout`,
 `SoftTimeout`, `CancelledError`, `MemoryLimitExceeded` and `RemoteError`, on `Process` the members
 `state`, `blocked_on`, `result`, `request_stop`, `stop_requested`, `wait_for_stop` and
-`worker_index`, `Shared`, `get_pool`, and what the class `Pool` tells of.
+`worker_index`, `Shared`, `get_pool`, `trace`, and what the class `Pool` tells of.
 
 As in `multiprocessing`, the functions are the methods of the default context.
 """

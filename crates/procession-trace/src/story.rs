@@ -239,7 +239,7 @@ impl Story {
         let began = self.began;
         for (stamp, known) in &mut self.processes {
             known.end_waits_before(now.saturating_sub(PAUSE), began, file)?;
-            if known.has_ended || stamps.contains(stamp) {
+            if stamps.contains(stamp) {
                 continue;
             }
             match known.missing {
@@ -248,6 +248,8 @@ impl Story {
                 None => known.missing = Some((now, false)),
             }
         }
+        // Nothing more is told of them.
+        self.processes.retain(|_, known| !known.has_ended);
         Ok(())
     }
 
