@@ -4,7 +4,7 @@ Every name of `multiprocessing` is here and means the same; docs/compat.md lists
 is better. Beyond it: `install`, the exceptions `OwnerDied`, `WorkerDied`, `TaskTimeout`,
 `SoftTimeout`, `CancelledError`, `MemoryLimitExceeded` and `RemoteError`, on `Process` the members
 `state`, `blocked_on`, `result`, `request_stop`, `stop_requested`, `wait_for_stop` and
-`worker_index`, `Shared`, `get_pool`, `trace`, and what the class `Pool` tells of.
+`worker_index`, `Shared`, `get_pool`, `trace`, `openmetrics`, and what the class `Pool` tells of.
 
 As in `multiprocessing`, the functions are the methods of the default context.
 """
@@ -160,6 +160,7 @@ __all__ = [
     "get_start_method",
     "install",
     "log_to_stderr",
+    "openmetrics",
     "parent_process",
     "reducer",
     "relay_logs",
@@ -226,6 +227,36 @@ def relay_logs() -> "LogRelay":
     relay = LogRelay()
     current_process()._config["log_relay"] = relay.for_children()
     return relay
+
+
+def openmetrics(pid: int | None = None) -> str:
+    """Returns what a family of processes does as metrics: OpenMetrics text.
+
+    It is what a program answers to a scraper that asks for `/metrics`, with the content type
+    `application/openmetrics-text; version=1.0.0; charset=utf-8`. docs/metrics.md has the names.
+    What is looked at does not notice.
+
+    Args:
+        pid: A process of the family; by default it is the family of this process. While that
+            has none, there are no samples.
+
+    Raises:
+        OSError: The process is another user's, or there is none.
+        ValueError: It belongs to no family, or to one of another version.
+
+    Example:
+        >>> import procession
+        >>> queue = procession.Queue(7)
+        >>> queue.put("item")
+        >>> lines = procession.openmetrics().splitlines()
+        >>> any(line.startswith("procession_queue_limit{") for line in lines)
+        True
+        >>> lines[-1]
+        '# EOF'
+    """
+    from . import _procession
+
+    return _procession.openmetrics(pid)
 
 
 def trace(path: "str | os.PathLike[str]") -> "Trace":

@@ -7,8 +7,8 @@
 
 Or shows what programs do that use procession:
 
-    python -m procession ps [PID] [--json]
-    python -m procession top [PID] [--once] [--json]
+    python -m procession ps [PID] [--json | --openmetrics]
+    python -m procession top [PID] [--once | --json | --openmetrics]
 
 `-h` and `--help` tell this, `-V` and `--version` the version.
 

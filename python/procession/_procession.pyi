@@ -1253,8 +1253,16 @@ class TraceWriter:
             OSError: The file could not be written.
         """
 
-def view_once(pid: int | None, as_json: bool) -> str:
-    """Returns what families do now, as text or as JSON.
+def view_once(pid: int | None, form: str) -> str:
+    """Returns what families do now, in a form: text, json or openmetrics.
+
+    Raises:
+        OSError: The process is another user's, or there is none.
+        ValueError: It belongs to no family, or there is no such form.
+    """
+
+def openmetrics(pid: int | None = None) -> str:
+    """Returns the metrics of a process's family; by default of this process's.
 
     Raises:
         OSError: The process is another user's, or there is none.

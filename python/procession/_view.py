@@ -1,7 +1,7 @@
 """The commands `ps` and `top`: what families of processes do.
 
-    python -m procession ps [PID] [--json]
-    python -m procession top [PID] [--once] [--json]
+    python -m procession ps [PID] [--json | --openmetrics]
+    python -m procession top [PID] [--once | --json | --openmetrics]
 
 They read what the families have in shared memory, and change nothing there.
 """
@@ -20,6 +20,8 @@ COMMANDS = {
     "top": "shows them in this terminal until you leave",
 }
 
+FORMS = {"json": "JSON", "openmetrics": "metrics as OpenMetrics text"}
+
 
 def main(args: list[str]) -> int:
     """Runs one of the commands; returns the exit code."""
@@ -34,20 +36,32 @@ def main(args: list[str]) -> int:
         metavar="PID",
         help="the family of this process; by default all of this user",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, once")
+    forms = parser.add_mutually_exclusive_group()
+    for form, what in FORMS.items():
+        forms.add_argument(
+            f"--{form}",
+            action="store_const",
+            dest="form",
+            const=form,
+            help=f"print {what}, once",
+        )
     if command == "top":
-        parser.add_argument("--once", action="store_true", help="print text, once")
+        forms.add_argument(
+            "--once",
+            action="store_const",
+            dest="form",
+            const="text",
+            help="print text, once",
+        )
     chosen = parser.parse_args(args[1:])
     try:
-        if command == "top" and not (chosen.once or chosen.json):
+        if command == "top" and chosen.form is None:
             if not (sys.stdin.isatty() and sys.stdout.isatty()):
                 parser.error("top needs a terminal: use --once, --json, or ps")
             _procession.view(chosen.pid)
         else:
-            sys.stdout.write(
-                _procession.view_once(chosen.pid, chosen.json).rstrip("\n")
-            )
-            sys.stdout.write("\n")
+            form = chosen.form or "text"
+            print(_procession.view_once(chosen.pid, form).rstrip("\n"))
     except (OSError, ValueError) as error:
         print(f"procession {command}: {error}", file=sys.stderr)
         return 1

@@ -19,3 +19,9 @@ def tell_and_wait(told, gate) -> bool:
     """Tells that it runs, and waits."""
     told.release()
     return gate.acquire(timeout=PATIENCE)
+
+
+def get_one(queue, told) -> None:
+    """Tells that it runs, and takes an item."""
+    told.release()
+    assert queue.get(timeout=PATIENCE)

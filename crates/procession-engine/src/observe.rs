@@ -121,6 +121,25 @@ pub struct QueueView {
     pub blocked: Vec<u32>,
 }
 
+impl PoolView {
+    /// Returns how many workers run a task.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        let running = self
+            .workers
+            .iter()
+            .filter(|worker| worker.running.is_some());
+        running.count()
+    }
+
+    /// Returns how many tasks the workers have at hand that they have not begun.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        let queued = self.workers.iter().map(|worker| u64::from(worker.queued));
+        queued.sum()
+    }
+}
+
 /// How many items a queue has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueCounts {
@@ -130,6 +149,12 @@ pub struct QueueCounts {
     pub put: u64,
     /// How many were taken out.
     pub got: u64,
+}
+
+/// Looks at the family of this process, if it has one.
+#[must_use]
+pub fn own_family() -> Option<FamilyView> {
+    Family::existing().map(look_at)
 }
 
 /// Counts what went through the queues of a family.
@@ -204,25 +229,28 @@ impl Observer {
     /// Looks at the family now.
     #[must_use]
     pub fn look(&self) -> FamilyView {
-        let family = &self.family;
-        let now = boot_time();
-        let objects = Objects::of(family, now);
-        let mut members = Vec::new();
-        family.for_each_member(|stamp, member| {
-            if member.stage() == Stage::Alive && !family.is_dead(stamp) {
-                members.push(member_view(family, member, &objects, now));
-            }
-        });
-        members.sort_by_key(|member| std::cmp::Reverse(member.age));
-        let usage = family.usage();
-        FamilyView {
-            id: family.id(),
-            members,
-            pools: objects.pools,
-            queues: objects.queues,
-            shared_bytes: family.resident().unwrap_or(usage.bytes),
-            blocks: usage.blocks,
+        look_at(&self.family)
+    }
+}
+
+fn look_at(family: &Family) -> FamilyView {
+    let now = boot_time();
+    let objects = Objects::of(family, now);
+    let mut members = Vec::new();
+    family.for_each_member(|stamp, member| {
+        if member.stage() == Stage::Alive && !family.is_dead(stamp) {
+            members.push(member_view(family, member, &objects, now));
         }
+    });
+    members.sort_by_key(|member| std::cmp::Reverse(member.age));
+    let usage = family.usage();
+    FamilyView {
+        id: family.id(),
+        members,
+        pools: objects.pools,
+        queues: objects.queues,
+        shared_bytes: family.resident().unwrap_or(usage.bytes),
+        blocks: usage.blocks,
     }
 }
 

@@ -1,19 +1,36 @@
-//! The commands `ps` and `top`, as Python calls them.
+//! The commands `ps` and `top`, and metrics, as Python calls them.
 
 use procession_top::{Look, Source, json, text};
 use pyo3::prelude::*;
 
-use crate::error::{IntoPython, os_error};
+use crate::error::{IntoPython, os_error, value_error};
 
 fn source(pid: Option<u32>) -> Source {
     pid.map_or(Source::All, Source::Process)
 }
 
-/// Returns what families do now, as text or as JSON.
+/// Returns what families do now, in a form: text, json or openmetrics.
 #[pyfunction]
-pub fn view_once(py: Python<'_>, pid: Option<u32>, as_json: bool) -> PyResult<String> {
-    let look = py.detach(|| Look::once(source(pid))).or_raise()?;
-    Ok(if as_json { json(&look) } else { text(&look) })
+pub fn view_once(py: Python<'_>, pid: Option<u32>, form: &str) -> PyResult<String> {
+    let written = match form {
+        "text" => text,
+        "json" => json,
+        "openmetrics" => procession_top::openmetrics,
+        _ => return Err(value_error(format!("unknown form {form:?}"))),
+    };
+    py.detach(|| Ok(written(&Look::once(source(pid))?)))
+        .or_raise()
+}
+
+/// Returns the metrics of a process's family; by default of this process's.
+#[pyfunction]
+#[pyo3(signature = (pid=None))]
+pub fn openmetrics(py: Python<'_>, pid: Option<u32>) -> PyResult<String> {
+    let look = py.detach(|| match pid {
+        Some(pid) => Look::once(Source::Process(pid)),
+        None => Ok(Look::own()),
+    });
+    Ok(procession_top::openmetrics(&look.or_raise()?))
 }
 
 /// Shows in this terminal what families do, until the user leaves.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use procession_engine::Result;
-use procession_engine::observe::{FamilyView, Observer};
+use procession_engine::observe::{self, FamilyView, Observer};
 
 /// Which families are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,15 @@ impl Look {
     /// When the process belongs to no family, or may not be looked at.
     pub fn once(source: Source) -> Result<Self> {
         Watcher::new(source).look()
+    }
+
+    /// Looks once at the family of this process; nothing is seen while it has none.
+    #[must_use]
+    pub fn own() -> Self {
+        Self {
+            families: observe::own_family().into_iter().collect(),
+            ..Self::default()
+        }
     }
 }
 

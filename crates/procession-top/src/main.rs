@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use procession_top::{Look, Source, json, text, top};
+use procession_top::{Look, Source, json, openmetrics, text, top};
 
 /// Shows the processes, pools and queues of programs that use procession.
 #[derive(Parser)]
@@ -28,6 +28,9 @@ struct What {
     /// Print JSON, once.
     #[arg(long)]
     json: bool,
+    /// Print metrics as OpenMetrics text, once.
+    #[arg(long, conflicts_with = "json")]
+    openmetrics: bool,
     /// Print text, once.
     #[arg(long)]
     once: bool,
@@ -39,13 +42,17 @@ fn main() -> ExitCode {
         Command::Top(what) => (what, true),
     };
     let source = what.pid.map_or(Source::All, Source::Process);
-    let done = if is_top && !what.json && !what.once {
+    let is_once = what.once || what.json || what.openmetrics;
+    let done = if is_top && !is_once {
         top(source)
     } else {
         let look = Look::once(source).map_err(std::io::Error::other);
-        look.map(|look| match what.json {
-            true => println!("{}", json(&look)),
-            false => print!("{}", text(&look)),
+        look.map(|look| match &what {
+            What { json: true, .. } => println!("{}", json(&look)),
+            What {
+                openmetrics: true, ..
+            } => print!("{}", openmetrics(&look)),
+            _ => print!("{}", text(&look)),
         })
     };
     match done {

@@ -145,11 +145,7 @@ pub fn waiting(member: &MemberView) -> String {
 /// Returns a pool in a line; with its tasks per second, where they are known.
 pub fn pool_line(pool: &PoolView, rate: Option<f64>) -> String {
     let workers = &pool.workers;
-    let busy = workers
-        .iter()
-        .filter(|worker| worker.running.is_some())
-        .count();
-    let queued: u32 = workers.iter().map(|worker| worker.queued).sum();
+    let (busy, queued) = (pool.busy(), pool.queued());
     let begun: u64 = workers.iter().map(|worker| u64::from(worker.begun)).sum();
     let longest = workers.iter().filter_map(|worker| worker.running).max();
     let mut line = format!(
