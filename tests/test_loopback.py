@@ -420,7 +420,61 @@ def test_unchanged_program_runs_on_the_nodes_that_a_variable_names(tmp_path) -> 
     ]
 
 
-@pytest.mark.parametrize("url", ["nonesuch://1", "loopback://0"])
+# A variable that an initializer sets and one that tasks add to, as programs for pools have
+# them, and a function that is defined anew.
+SETS_VARIABLES = """
+    import multiprocessing
+
+    table = None
+    numbers = []
+
+
+    def scale(x):
+        return 10 * x
+
+
+    def set_up(base):
+        global table
+        table = {"base": base}
+
+
+    def task(x):
+        numbers.append(x)
+        return table["base"] + scale(x), len(numbers)
+
+
+    if __name__ == "__main__":
+        with multiprocessing.Pool(1, set_up, (5,)) as pool:
+            print(pool.map(task, [1, 2]), pool.apply(task, (3,)))
+
+            def scale(x):
+                return 100 * x
+
+            print(multiprocessing.get_start_method(), pool.apply(task, (4,)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("context", "last"), [("loopback://1", 405), ("spawn", 45), ("forkserver", 45)]
+)
+def test_variables_of_the_main_module_are_one_place_in_each_worker(
+    tmp_path, context, last
+) -> None:
+    pytest.importorskip("cloudpickle")
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(SETS_VARIABLES))
+    code, out, err = script.run(
+        [sys.executable, "-m", "procession", path],
+        env={**os.environ, "PROCESSION_CONTEXT": context},
+    )
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "[(15, 1), (25, 2)] (35, 3)",
+        f"{context} ({last}, 4)",
+    ]
+
+
+@pytest.mark.parametrize("url", ["nonesuch://1", "loopback://0", "nonesuch"])
 def test_variable_that_names_no_cluster_is_told_at_once(url) -> None:
     code, out, err = script.run(
         [sys.executable, "-m", "procession", "-c", "print(1)"],

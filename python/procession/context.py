@@ -101,6 +101,9 @@ class BaseContext:
 
     __dir__ = public_names
 
+    # What a cluster's context refuses; None where all is made on this machine.
+    _refused: frozenset[str] | None = None
+
     ProcessError = ProcessError
     BufferTooShort = BufferTooShort
     TimeoutError = TimeoutError
@@ -822,7 +825,9 @@ class DefaultContext(BaseContext):
         # What a cluster makes in another way, the package's functions make so, too. They are
         # replaced, so that those of this machine need not look each time. What a cluster
         # refuses, a program may still use on this machine alone.
-        kind: Any = type(actual)
+        kind = type(actual)
+        if kind._refused is None:
+            return
         for name in (vars(kind).keys() & {*package.__all__}) - kind._refused:
             made = getattr(actual, name)
             setattr(self, name, made)

@@ -13,6 +13,7 @@ from types import FunctionType
 
 from .. import _by_value, reduction
 from ._handle import Handle
+from ._main_globals import shares_globals, with_shared_globals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,7 +167,11 @@ def _make(base: Any) -> Any:
                 )
             if isinstance(obj, (type, FunctionType)):
                 self.modules.add(obj.__module__ or "builtins")
-            return super().reducer_override(obj)
+            reduced = super().reducer_override(obj)
+            is_by_value = kind is FunctionType and isinstance(reduced, tuple)
+            if is_by_value and shares_globals(obj):
+                return with_shared_globals(reduced)
+            return reduced
 
     return ToNode
 
