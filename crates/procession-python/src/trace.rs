@@ -19,7 +19,7 @@ pub struct TraceWriter {
 impl TraceWriter {
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        let trace = py.detach(|| Trace::begin(path)).or_raise()?;
+        let trace = py.detach(|| Trace::begin(&path)).or_raise()?;
         let path = trace.path().to_owned();
         let trace = Mutex::new(trace);
         Ok(Self { trace, path })

@@ -4,7 +4,7 @@
 //! tasks and waits are slices within. A process has ended when it is missing among the living
 //! twice: what it told last was collected in between.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 
 use procession_engine::observe::QueueCounts;
@@ -18,7 +18,7 @@ use crate::json_file::{Args, Event, JsonFile};
 #[derive(Debug)]
 pub(crate) struct Story {
     began: u64,
-    processes: BTreeMap<u32, Known>,
+    processes: HashMap<u32, Known>,
     queues: HashMap<u64, QueueCounts>,
     dropped: u64,
 }
@@ -30,11 +30,8 @@ struct Known {
     name: String,
     /// The latest time of anything that it told.
     latest: u64,
-    /// What its threads wait for.
-    waits: HashMap<u32, String>,
-    /// What they have waited for until just now: the object and the end, which is not yet in
-    /// the file.
-    waited: HashMap<u32, (String, u64)>,
+    /// What its threads wait for, or have waited for until just now.
+    waits: Vec<Wait>,
     /// The task that it died in.
     task: Option<(u32, u64, String)>,
     /// Since when it is known not to be alive, and whether it has been collected since.
@@ -43,6 +40,15 @@ struct Known {
     /// Whether its slice is open: one that had ended before the trace began has none.
     has_begun: bool,
     has_ended: bool,
+}
+
+/// A wait of a thread.
+#[derive(Debug)]
+struct Wait {
+    tid: u32,
+    name: String,
+    /// When it has ended, which is not yet in the file.
+    ended: Option<u64>,
 }
 
 /// Waits of a thread for one object that are no further apart, in nanoseconds, are told as one:
@@ -57,7 +63,7 @@ impl Story {
     pub(crate) fn new(began: u64) -> Self {
         Self {
             began,
-            processes: BTreeMap::new(),
+            processes: HashMap::new(),
             queues: HashMap::new(),
             dropped: 0,
         }
@@ -107,22 +113,21 @@ impl Story {
             return Ok(());
         };
         known.latest = known.latest.max(at);
-        if let Some((before, ended)) = known.waited.remove(&tid) {
-            let began = self.began;
-            match &what {
-                What::WaitBegins { kind, serial }
-                    if before == wait_name(kind, *serial) && at.saturating_sub(ended) <= PAUSE =>
-                {
-                    known.waits.insert(tid, before);
-                    return Ok(());
-                }
-                _ => file.add(&end_of_wait(
-                    before,
-                    in_time(ended, began),
-                    (pid, tid),
-                    None,
-                ))?,
+        let before = known.waits.iter().position(|wait| wait.tid == tid);
+        if let Some(before) = before
+            && let Some(ended) = known.waits[before].ended
+        {
+            let wait = &mut known.waits[before];
+            if let What::WaitBegins { kind, serial } = &what
+                && at.saturating_sub(ended) <= PAUSE
+                && wait.name == wait_name(kind, *serial)
+            {
+                wait.ended = None;
+                return Ok(());
             }
+            let wait = known.waits.swap_remove(before);
+            let ended = in_time(ended, self.began);
+            file.add(&end_of_wait(wait.name, ended, (pid, tid), None))?;
         }
         match what {
             What::Started { name } => known.rename(name, file),
@@ -153,15 +158,15 @@ impl Story {
             }
             What::WaitBegins { kind, serial } => {
                 let name = wait_name(kind, serial);
-                // The end of the wait before it was dropped.
-                if let Some(before) = known.waits.insert(tid, name.clone()) {
-                    file.add(&end_of_wait(
-                        before,
-                        ts,
-                        (pid, tid),
-                        Some("its end was dropped"),
-                    ))?;
+                if let Some(before) = known.wait_of(tid) {
+                    let why = Some("its end was dropped");
+                    file.add(&end_of_wait(before.name, ts, (pid, tid), why))?;
                 }
+                known.waits.push(Wait {
+                    tid,
+                    name: name.clone(),
+                    ended: None,
+                });
                 file.add(&Event {
                     name: name.into(),
                     ph: "B",
@@ -174,13 +179,16 @@ impl Story {
                     ..place
                 })
             }
-            What::WaitEnds { .. } => match known.waits.remove(&tid) {
-                None => Ok(()), // Its beginning was dropped, or was before the trace.
-                Some(name) => {
-                    known.waited.insert(tid, (name, at));
-                    Ok(())
+            What::WaitEnds { .. } => {
+                // There is none if its beginning was dropped, or was before the trace.
+                if let Some(wait) = known.wait_of(tid) {
+                    known.waits.push(Wait {
+                        ended: Some(at),
+                        ..wait
+                    });
                 }
-            },
+                Ok(())
+            }
             What::Dropped(count) => {
                 self.dropped += count;
                 file.add(&Event {
@@ -229,7 +237,8 @@ impl Story {
         now: u64,
         file: &mut JsonFile,
     ) -> io::Result<()> {
-        let stamps: HashSet<u32> = living.iter().map(|each| each.member.raw()).collect();
+        let mut stamps: Vec<u32> = living.iter().map(|each| each.member.raw()).collect();
+        stamps.sort_unstable();
         for each in living {
             match self.processes.get_mut(&each.member.raw()) {
                 Some(known) if known.has_begun => known.rename(each.name, file)?,
@@ -239,7 +248,7 @@ impl Story {
         let began = self.began;
         for (stamp, known) in &mut self.processes {
             known.end_waits_before(now.saturating_sub(PAUSE), began, file)?;
-            if stamps.contains(stamp) {
+            if stamps.binary_search(stamp).is_ok() {
                 continue;
             }
             match known.missing {
@@ -332,12 +341,23 @@ impl Known {
         })
     }
 
+    /// Takes out what a thread waits for.
+    fn wait_of(&mut self, tid: u32) -> Option<Wait> {
+        let at = self.waits.iter().position(|wait| wait.tid == tid)?;
+        Some(self.waits.swap_remove(at))
+    }
+
     /// Closes the waits that have ended before a time.
     fn end_waits_before(&mut self, time: u64, began: u64, file: &mut JsonFile) -> io::Result<()> {
-        let pid = self.pid;
-        let over = self.waited.extract_if(|_, (_, ended)| *ended < time);
-        for (tid, (name, ended)) in over {
-            file.add(&end_of_wait(name, in_time(ended, began), (pid, tid), None))?;
+        let (mut at, pid) = (0, self.pid);
+        while let Some(wait) = self.waits.get(at) {
+            match wait.ended {
+                Some(ended) if ended < time => {
+                    let Wait { tid, name, .. } = self.waits.swap_remove(at);
+                    file.add(&end_of_wait(name, in_time(ended, began), (pid, tid), None))?;
+                }
+                _ => at += 1,
+            }
         }
         Ok(())
     }
@@ -357,7 +377,7 @@ impl Known {
             true => "the process has died in it",
             false => "the trace has ended",
         };
-        for (tid, name) in self.waits.drain() {
+        for Wait { tid, name, .. } in self.waits.drain(..) {
             file.add(&end_of_wait(name, ts, (pid, tid), Some(why)))?;
         }
         if let Some((tid, since, name)) = self.task.take() {

@@ -38,7 +38,8 @@ struct Running {
     thread: MaskedThread,
     stop: Arc<AtomicBool>,
     bell: TracerBell,
-    outcome: Receiver<io::Result<()>>,
+    /// Whether the file was opened, then whether all was written.
+    told: Receiver<Result<()>>,
 }
 
 impl Trace {
@@ -48,22 +49,21 @@ impl Trace {
     /// # Errors
     /// `Invalid` when a process of the family writes a trace already; when the file cannot be
     /// made, or there can be no other thread.
-    pub fn begin(path: impl AsRef<Path>) -> Result<Self> {
-        let path = full_path(path.as_ref())?;
+    pub fn begin(path: &Path) -> Result<Self> {
+        let path = full_path(path)?;
         let tracer = Tracer::begin()?;
         let (me, bell) = (tracer.family().me(), tracer.bell());
         let stop = Arc::<AtomicBool>::default();
-        let (tell_ready, ready) = channel();
-        let (tell_outcome, outcome) = channel();
+        let (tell, told) = channel();
         let (theirs, file) = (Arc::clone(&stop), path.clone());
         let thread = MaskedThread::start("trace", move || {
-            if let Some(file) = open(&file, &tell_ready) {
+            if let Some(json) = open(&file, &tell) {
+                let written = write(tracer, json, &theirs);
                 // Fails if nobody asks.
-                let _ = tell_outcome.send(write(tracer, file, &theirs));
+                let _ = tell.send(written.map_err(|error| cannot_write(&file, error)));
             }
         })?;
-        let is_ready = ready.recv();
-        match is_ready {
+        match told.recv() {
             Ok(Ok(())) => Ok(Self {
                 me,
                 path,
@@ -71,7 +71,7 @@ impl Trace {
                     thread,
                     stop,
                     bell,
-                    outcome,
+                    told,
                 }),
             }),
             Ok(Err(error)) => {
@@ -104,12 +104,11 @@ impl Trace {
         // Release: the thread sees what was told before.
         running.stop.store(true, Ordering::Release);
         running.bell.ring();
-        let outcome = running.outcome.recv();
+        let written = running.told.recv();
         running.thread.join();
         drop(running.bell);
         forget_ring();
-        let written = outcome.map_err(|_| panicked())?;
-        written.map_err(|error| cannot_write(&self.path, error))
+        written.map_err(|_| panicked())?
     }
 }
 
@@ -144,14 +143,14 @@ fn panicked() -> Error {
 }
 
 /// Opens the file in the calling thread, and tells whether that went well.
-fn open(path: &Path, ready: &Sender<Result<()>>) -> Option<JsonFile> {
+fn open(path: &Path, tell: &Sender<Result<()>>) -> Option<JsonFile> {
     let opened = own_table::leave()
         .and_then(|()| JsonFile::create(path).map_err(|error| cannot_write(path, error)));
     let (file, told) = match opened {
         Ok(file) => (Some(file), Ok(())),
         Err(error) => (None, Err(error)),
     };
-    ready.send(told).ok().and(file)
+    tell.send(told).ok().and(file)
 }
 
 fn write(mut tracer: Tracer, mut file: JsonFile, stop: &AtomicBool) -> io::Result<()> {

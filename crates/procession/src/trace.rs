@@ -48,7 +48,7 @@ pub struct Trace(procession_trace::Trace);
 /// # Ok::<(), procession::Error>(())
 /// ```
 pub fn trace(path: impl AsRef<Path>) -> Result<Trace> {
-    Ok(Trace(procession_trace::Trace::begin(path)?))
+    Ok(Trace(procession_trace::Trace::begin(path.as_ref())?))
 }
 
 impl Trace {
