@@ -9,6 +9,7 @@ Or shows what programs do that use procession:
 
     python -m procession ps [PID] [--json | --openmetrics]
     python -m procession top [PID] [--once | --json | --openmetrics]
+    python -m procession dashboard [PID] [--port N]
 
 `-h` and `--help` tell this, `-V` and `--version` the version.
 
@@ -33,7 +34,7 @@ usage: python -m procession SCRIPT [ARG...]
        python -m procession -m MODULE [ARG...]
        python -m procession -c COMMAND [ARG...]
        python -m procession - [ARG...]
-       python -m procession ps|top [PID]"""
+       python -m procession ps|top|dashboard [PID]"""
 
 HELP = f"""\
 {USAGE}
@@ -45,7 +46,8 @@ Runs a Python program in which `multiprocessing` is procession, in its children 
   -c COMMAND     the text of a program, as for `python -c`
   -              standard input, or at a terminal a prompt
 
-  ps, top        what programs do that use procession: see `ps --help`; a script of such a
+  ps, top, dashboard
+                 what programs do that use procession: see `ps --help`; a script of such a
                  name is ./ps
 
   -h, --help     show this and end
@@ -94,6 +96,10 @@ def _run(args: list[str]) -> None:
         from procession import _view  # Not at the top: programs do not need it.
 
         sys.exit(_view.main(args))
+    elif first == "dashboard":
+        from procession import _dashboard
+
+        sys.exit(_dashboard.main(args))
     elif not first or first.startswith("-"):
         _fail(f"unknown option {first}" if first else "no program was given")
     else:

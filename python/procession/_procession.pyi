@@ -56,6 +56,7 @@ __all__ = [
     "Task",
     "Track",
     "WaitPlace",
+    "Watcher",
     "bells_must_be_allowed",
     "booted",
     "confine",
@@ -69,6 +70,7 @@ __all__ = [
     "leave_outcome",
     "lift_memory_limit",
     "main_is_readable",
+    "openmetrics",
     "parent_sentinel",
     "past_streams",
     "pickle_by_program",
@@ -1268,6 +1270,21 @@ def openmetrics(pid: int | None = None) -> str:
         OSError: The process is another user's, or there is none.
         ValueError: It belongs to no family.
     """
+
+class Watcher:
+    """Looks again and again at the family of a process; by default at all of this user.
+
+    A family that is mapped once is seen until its last process has ended.
+    """
+
+    def __init__(self, pid: int | None = None) -> None: ...
+    def look(self, form: str) -> str:
+        """Returns what they do now, in a form: text, json or openmetrics.
+
+        Raises:
+            OSError: The process is another user's, or there is none.
+            ValueError: It belongs to no family, or there is no such form.
+        """
 
 def view(pid: int | None) -> None:
     """Shows in this terminal what families do, until the user leaves."""

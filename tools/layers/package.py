@@ -14,6 +14,7 @@ WRAPPERS = {
     "_awaiting",
     "_by_value",
     "_chunks",
+    "_dashboard",
     "_descriptors",
     "_event_loops",
     "_manager_server",

@@ -1,5 +1,7 @@
 //! The commands `ps` and `top`, and metrics, as Python calls them.
 
+use std::sync::{Mutex, PoisonError};
+
 use procession_top::{Look, Source, json, text};
 use pyo3::prelude::*;
 
@@ -9,15 +11,45 @@ fn source(pid: Option<u32>) -> Source {
     pid.map_or(Source::All, Source::Process)
 }
 
-/// Returns what families do now, in a form: text, json or openmetrics.
-#[pyfunction]
-pub fn view_once(py: Python<'_>, pid: Option<u32>, form: &str) -> PyResult<String> {
-    let written = match form {
+/// Turns a look into the text of a form.
+type Writer = fn(&Look) -> String;
+
+fn writer(form: &str) -> PyResult<Writer> {
+    Ok(match form {
         "text" => text,
         "json" => json,
         "openmetrics" => procession_top::openmetrics,
         _ => return Err(value_error(format!("unknown form {form:?}"))),
-    };
+    })
+}
+
+/// Looks at families again and again.
+#[pyclass(frozen, module = "procession._procession")]
+pub struct Watcher(Mutex<procession_top::Watcher>);
+
+#[pymethods]
+impl Watcher {
+    #[new]
+    #[pyo3(signature = (pid=None))]
+    fn new(pid: Option<u32>) -> Self {
+        Self(Mutex::new(procession_top::Watcher::new(source(pid))))
+    }
+
+    /// Returns what they do now, in a form: text, json or openmetrics.
+    fn look(&self, py: Python<'_>, form: &str) -> PyResult<String> {
+        let written = writer(form)?;
+        py.detach(|| {
+            let mut watcher = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(written(&watcher.look()?))
+        })
+        .or_raise()
+    }
+}
+
+/// Returns what families do now, in a form: text, json or openmetrics.
+#[pyfunction]
+pub fn view_once(py: Python<'_>, pid: Option<u32>, form: &str) -> PyResult<String> {
+    let written = writer(form)?;
     py.detach(|| Ok(written(&Look::once(source(pid))?)))
         .or_raise()
 }

@@ -15,7 +15,7 @@ mod app;
 mod draw;
 mod terminal;
 
-pub use look::{Look, Source};
+pub use look::{Look, Source, Watcher};
 pub use metrics::openmetrics;
 pub use report::{json, text};
 pub use terminal::top;

@@ -28,7 +28,7 @@ pub struct Look {
     pub task_rates: HashMap<u32, f64>,
 }
 
-/// Looks again and again.
+/// Looks again and again. What is mapped once is seen until its last process has ended.
 #[derive(Debug)]
 pub struct Watcher {
     source: Source,
@@ -62,6 +62,8 @@ impl Look {
 }
 
 impl Watcher {
+    /// Looks nowhere yet.
+    #[must_use]
     pub fn new(source: Source) -> Self {
         Self {
             source,
@@ -71,6 +73,9 @@ impl Watcher {
     }
 
     /// Looks now. A family that has ended is not told of any more.
+    ///
+    /// # Errors
+    /// At the first look, as [`Look::once`]; later, when there is no /proc that shows processes.
     pub fn look(&mut self) -> Result<Look> {
         let mut other_builds = 0;
         match self.source {
