@@ -75,7 +75,13 @@ def of(family: dict, process) -> dict:
 
 def test_processes_are_seen_with_what_they_wait_for_and_who_has_it(held) -> None:
     _, holder, waiter = held
-    family = look_until(lambda family: of(family, waiter)["waits_for"] is not None)
+    family = look_until(
+        lambda family: any(
+            # It may not have joined the family yet.
+            member["pid"] == waiter.pid and member["waits_for"] is not None
+            for member in family["members"]
+        )
+    )
     seen = of(family, waiter)
     assert (seen["name"], seen["state"]) == ("the-waiter", "blocked")
     assert seen["waits_for"].startswith("lock #")
