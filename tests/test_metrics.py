@@ -129,6 +129,8 @@ def test_metrics_are_those_that_ps_tells(at_work) -> None:
         assert samples(metrics, "pool_workers", *own)[who] == len(workers)
         assert samples(metrics, "pool_busy_workers", *own)[who] == len(busy)
         assert samples(metrics, "pool_queued_tasks", *own)[who] == queued
+        for name, key in ("worker_deaths", "deaths"), ("task_retries", "retries"):
+            assert samples(metrics, f"pool_{name}", *own)[who] == pool[key]
         begun = samples(metrics, "worker_tasks_begun", *own, "worker", "pid")
         age = samples(metrics, "worker_task_age_seconds", "pid")
         for worker in workers:

@@ -125,6 +125,71 @@ def test_pools_and_queues_are_seen(mp) -> None:
     assert family["shared_bytes"] > 0
 
 
+def own_pool(family: dict, pool) -> dict:
+    """Returns what is seen of a pool."""
+    pids = {process.pid for process in pool._pool}
+    return next(
+        each
+        for each in family["pools"]
+        if pids & {worker["pid"] for worker in each["workers"]}
+    )
+
+
+def test_running_tasks_are_seen_with_their_functions(mp) -> None:
+    told, gate = mp.Semaphore(0), mp.Semaphore(0)
+    with mp.Pool(1) as pool:
+        # Others before it and behind it, which are at hand with it.
+        before = [pool.apply_async(abs, (each,)) for each in range(3)]
+        result = pool.apply_async(targets.tell_and_wait, (told, gate))
+        behind = [pool.apply_async(len, ("four",)) for _ in range(3)]
+        assert told.acquire(timeout=PATIENCE)
+        (worker,) = own_pool(look(), pool)["workers"]
+        text = run("ps", os.getpid()).stdout
+        gate.release()
+        assert result.get(PATIENCE)
+        assert [each.get(PATIENCE) for each in before] == [0, 1, 2]
+        assert [each.get(PATIENCE) for each in behind] == [4, 4, 4]
+    assert worker["function"] == f"{targets.__name__}.tell_and_wait"
+    assert re.search(rf"{worker['pid']} .* {worker['function']} for [0-9.]+ s", text)
+
+
+def test_functions_are_those_of_the_tasks_when_many_change(mp) -> None:
+    told, gate = mp.Semaphore(0), mp.Semaphore(0)
+    with mp.Pool(1) as pool:
+        for function in abs, len, abs, ascii, abs, repr, hash, bool, len, str, abs:
+            pool.apply(function, ([1],) if function is len else (1,))
+        result = pool.apply_async(targets.tell_and_wait, (told, gate))
+        assert told.acquire(timeout=PATIENCE)
+        (worker,) = own_pool(look(), pool)["workers"]
+        gate.release()
+        assert result.get(PATIENCE)
+    assert worker["function"] == f"{targets.__name__}.tell_and_wait"
+
+
+def test_deaths_and_retries_of_a_pool_are_seen(mp) -> None:
+    told, gate = mp.Semaphore(0), mp.Semaphore(0)
+    with mp.Pool(2) as pool:
+        retried = pool.apply_async(targets.tell_and_wait, (told, gate), retries=1)
+        assert told.acquire(timeout=PATIENCE)
+        seen = own_pool(look(), pool)
+        assert (seen["deaths"], seen["retries"]) == (0, 0)
+        (busy,) = [each for each in seen["workers"] if each["function"]]
+        os.kill(busy["pid"], signal.SIGKILL)
+        # The pool notices it while somebody waits for a result.
+        waiter = threading.Thread(target=retried.wait, args=(PATIENCE,))
+        waiter.start()
+        assert told.acquire(timeout=PATIENCE)
+        seen = own_pool(look(), pool)
+        text = run("ps", os.getpid()).stdout
+        gate.release()
+        assert retried.get(PATIENCE)
+        waiter.join()
+    assert (seen["deaths"], seen["retries"]) == (1, 1)
+    (busy,) = [each for each in seen["workers"] if each["function"]]
+    assert busy["function"] == f"{targets.__name__}.tell_and_wait"
+    assert "1 deaths, 1 retries" in text
+
+
 def test_all_families_of_the_user_are_seen(mp) -> None:
     event = mp.Event()
     done = run("ps", "--json")

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::SCHEMA;
 use crate::channel::QueueLayout;
-use crate::pool::ChannelHeader;
+use crate::pool::{ChannelHeader, SummaryLayout};
 use crate::process::state::State;
 use crate::sync::{BarrierLayout, LockLayout, RLockLayout};
 use procession_shm::member::table::{BOOTED, DAEMON, Member, SPARE, Stage};
@@ -83,6 +83,10 @@ pub struct PoolView {
     pub owner: u32,
     /// Tells it from other pools of that process.
     pub number: u32,
+    /// How many of its workers have died, and did not end because it had them end.
+    pub deaths: u64,
+    /// How often it has run a task again, as its worker had died.
+    pub retries: u64,
     /// Its workers, by their places.
     pub workers: Vec<PoolWorkerView>,
 }
@@ -100,6 +104,8 @@ pub struct PoolWorkerView {
     pub queued: u32,
     /// How long the running task has been running, if one runs.
     pub running: Option<Duration>,
+    /// The name of the function that the running task calls, if it is known.
+    pub function: Option<String>,
 }
 
 /// A queue.
@@ -301,6 +307,8 @@ struct Objects {
     held: Vec<(u64, Stamp)>,
     pools: Vec<PoolView>,
     queues: Vec<QueueView>,
+    /// By the process of a busy worker, the label of its task's function.
+    labels: Vec<(u32, u32)>,
 }
 
 impl Objects {
@@ -309,6 +317,7 @@ impl Objects {
             held: Vec::new(),
             pools: Vec::new(),
             queues: Vec::new(),
+            labels: Vec::new(),
         };
         let mut blocked: Vec<(u64, u32)> = Vec::new();
         family.for_each_member(|stamp, member| {
@@ -318,6 +327,8 @@ impl Objects {
             }
         });
         family.for_each_object(|object| found.add(object, &blocked, now));
+        // Now that all workers are known.
+        family.for_each_object(|object| found.add_summary(object));
         for pool in &mut found.pools {
             pool.workers.sort_by_key(|worker| worker.index);
         }
@@ -377,18 +388,7 @@ impl Objects {
         let Some(owner) = pid_of(family, pool) else {
             return;
         };
-        let at = self
-            .pools
-            .iter()
-            .position(|known| (known.owner, known.number) == (owner, number));
-        let at = at.unwrap_or_else(|| {
-            self.pools.push(PoolView {
-                owner,
-                number,
-                workers: Vec::new(),
-            });
-            self.pools.len() - 1
-        });
+        let at = self.pool(owner, number);
         let Some(pid) = worker.and_then(|&worker| pid_of(family, worker)) else {
             return; // It starts, or has ended.
         };
@@ -396,13 +396,56 @@ impl Objects {
         // While it is not asleep it has a task, or looks for one for some microseconds.
         let is_running = counts.taken > 0 && !channel.task_queue.is_parked();
         let running = is_running.then(|| channel.task_clock.elapsed(u64::from(counts.taken), now));
+        if is_running && let Some(label) = channel.labels.of(counts.taken) {
+            self.labels.push((pid, label));
+        }
         self.pools[at].workers.push(PoolWorkerView {
             index: channel.index.load(Ordering::Relaxed),
             pid,
             begun: counts.taken,
             queued: counts.queued(),
             running: running.flatten(),
+            function: None,
         });
+    }
+
+    /// Adds what a pool tells of itself.
+    fn add_summary(&mut self, object: View<'_>) {
+        if object.kind() != Some(ObjectKind::PoolSummary) {
+            return;
+        }
+        let Some(summary) = object.body::<SummaryLayout>() else {
+            return;
+        };
+        let pool = Stamp::from_raw(summary.pool.load(Ordering::Relaxed));
+        let Some(owner) = pid_of(object.family(), pool) else {
+            return;
+        };
+        let at = self.pool(owner, summary.doorbell.load(Ordering::Relaxed));
+        let pool = &mut self.pools[at];
+        pool.deaths = summary.deaths.load(Ordering::Relaxed);
+        pool.retries = summary.retries.load(Ordering::Relaxed);
+        for worker in &mut pool.workers {
+            let mut labels = self.labels.iter();
+            let label = labels.find(|(of, _)| *of == worker.pid);
+            worker.function = label.and_then(|(_, label)| summary.named(*label));
+        }
+    }
+
+    /// Returns where a pool is among those that were found.
+    fn pool(&mut self, owner: u32, number: u32) -> usize {
+        let mut known = self.pools.iter();
+        let at = known.position(|pool| (pool.owner, pool.number) == (owner, number));
+        at.unwrap_or_else(|| {
+            self.pools.push(PoolView {
+                owner,
+                number,
+                deaths: 0,
+                retries: 0,
+                workers: Vec::new(),
+            });
+            self.pools.len() - 1
+        })
     }
 
     /// Returns who has what a member waits on.

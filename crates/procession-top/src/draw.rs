@@ -9,7 +9,7 @@ use ratatui::widgets::{Block, Paragraph, Row, Table, TableState};
 
 use crate::app::{App, Mode, signal_name};
 use crate::look::Look;
-use crate::report::{bytes, is_busy, name, pool_line, queue_line, seconds, waiting};
+use crate::report::{bytes, doing, is_busy, name, pool_line, queue_line, seconds};
 use crate::tree::Branch;
 
 const KEYS: &str =
@@ -47,8 +47,20 @@ fn draw_processes(frame: &mut Frame<'_>, app: &App, area: ratatui::layout::Rect)
     let at = all
         .iter()
         .position(|branch| Some(branch.member.pid) == app.chosen);
-    let rows = all.iter().map(|branch| row(branch, &app.look));
-    let head = ["PID", "NAME", "STATE", "CPU", "MEMORY", "AGE", "WAITS FOR"];
+    let families = app.look.families.iter().zip(&shown);
+    let rows = families.flat_map(|(family, branches)| {
+        let rows = branches.iter();
+        rows.map(|branch| row(branch, &app.look, doing(branch.member, family)))
+    });
+    let head = [
+        "PID",
+        "NAME",
+        "STATE",
+        "CPU",
+        "MEMORY",
+        "AGE",
+        "TASK; WAITS FOR",
+    ];
     let widths = [
         Constraint::Length(8),
         Constraint::Min(16),
@@ -70,7 +82,7 @@ fn draw_processes(frame: &mut Frame<'_>, app: &App, area: ratatui::layout::Rect)
     frame.render_stateful_widget(table, area, &mut state);
 }
 
-fn row<'a>(branch: &Branch<'_>, look: &Look) -> Row<'a> {
+fn row<'a>(branch: &Branch<'_>, look: &Look, doing: String) -> Row<'a> {
     let member = branch.member;
     let part = look.cpu_parts.get(&member.pid);
     let style = match (member.state, member.is_spare) {
@@ -85,7 +97,7 @@ fn row<'a>(branch: &Branch<'_>, look: &Look) -> Row<'a> {
         part.map_or_else(String::new, |part| format!("{:.0} %", part * 100.0)),
         bytes(member.resident),
         seconds(member.age),
-        waiting(member),
+        doing,
     ])
     .style(style)
 }
@@ -189,6 +201,7 @@ mod tests {
             begun: 12,
             queued: 3,
             running: Some(Duration::from_secs(4)),
+            function: Some("shop.price".into()),
         };
         let queue = |serial, items| QueueView {
             serial,
@@ -208,6 +221,8 @@ mod tests {
                     blocked,
                 ],
                 pools: vec![PoolView {
+                    deaths: 2,
+                    retries: 1,
                     owner: 100,
                     number: 1,
                     workers: vec![worker],
@@ -237,7 +252,8 @@ mod tests {
             "1 families, 3 processes, 3 MiB shared",
             "  waiter",
             "lock #7, which process 101 has",
-            "pool of process 100: 1 workers, 1 busy, 3 tasks at hand, 12 begun, longest now 4.00 s",
+            "pool of process 100: 1 workers, 1 busy, 3 tasks at hand, 12 begun, longest now 4.00 s, 2 deaths, 1 retries",
+            "shop.price for 4.00 s",
             "queue #8: 2 of 10 items, 40 were put",
             "q leave",
         ] {

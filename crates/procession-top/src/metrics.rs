@@ -115,6 +115,20 @@ fn pools(text: &mut Exposition, look: &Look) {
         "How many tasks the workers have at hand that they have not begun.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.queued())),
     );
+    text.metric(
+        "procession_pool_worker_deaths",
+        Kind::Counter,
+        None,
+        "How many workers have died, and did not end because the pool had them end.",
+        all().map(|(family, pool)| (of_pool(family, pool), pool.deaths)),
+    );
+    text.metric(
+        "procession_pool_task_retries",
+        Kind::Counter,
+        None,
+        "How often the pool has run a task again, as its worker had died.",
+        all().map(|(family, pool)| (of_pool(family, pool), pool.retries)),
+    );
     let workers = || {
         all().flat_map(|(family, pool)| {
             pool.workers.iter().map(move |worker| {

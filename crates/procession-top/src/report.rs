@@ -21,7 +21,7 @@ pub fn text(look: &Look) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "{:>8}  {:<32}  {:<8}  {:>8}  {:>9}  {:>8}  WAITS FOR",
+            "{:>8}  {:<32}  {:<8}  {:>8}  {:>9}  {:>8}  TASK; WAITS FOR",
             "PID", "NAME", "STATE", "CPU", "MEMORY", "AGE"
         );
         for branch in branches(&family.members, Order::Age, &HashSet::new()) {
@@ -35,7 +35,7 @@ pub fn text(look: &Look) -> String {
                 seconds(member.cpu),
                 bytes(member.resident),
                 seconds(member.age),
-                waiting(member)
+                doing(member, family)
             );
         }
         for pool in &family.pools {
@@ -90,11 +90,14 @@ fn family(family: &FamilyView) -> Value {
                 "begun": worker.begun,
                 "queued": worker.queued,
                 "running": worker.running.map(|time| time.as_secs_f64()),
+                "function": worker.function,
             })
         });
         json!({
             "owner": pool.owner,
             "number": pool.number,
+            "deaths": pool.deaths,
+            "retries": pool.retries,
             "workers": workers.collect::<Vec<_>>(),
         })
     });
@@ -133,13 +136,24 @@ pub fn name(branch: Branch<'_>) -> String {
 }
 
 /// Returns what a process waits for, and who has it.
-pub fn waiting(member: &MemberView) -> String {
+fn waiting(member: &MemberView) -> String {
     match (&member.waits_for, member.holder) {
         (None, _) if member.is_spare => "until a process needs a child".into(),
         (None, _) => String::new(),
         (Some(what), None) => what.clone(),
         (Some(what), Some(holder)) => format!("{what}, which process {holder} has"),
     }
+}
+
+/// Returns the task that a process runs and how long it does, and what it waits for.
+pub fn doing(member: &MemberView, family: &FamilyView) -> String {
+    let mut workers = family.pools.iter().flat_map(|pool| &pool.workers);
+    let worker = workers.find(|worker| worker.pid == member.pid);
+    let task = worker.and_then(|worker| Some((worker.function.as_deref()?, worker.running?)));
+    let task = task.map(|(function, time)| format!("{function} for {}", seconds(time)));
+    let parts = [task.unwrap_or_default(), waiting(member)];
+    let told: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    told.join("; ")
 }
 
 /// Returns a pool in a line; with its tasks per second, where they are known.
@@ -158,6 +172,9 @@ pub fn pool_line(pool: &PoolView, rate: Option<f64>) -> String {
     }
     if let Some(longest) = longest {
         let _ = write!(line, ", longest now {}", seconds(longest));
+    }
+    if pool.deaths + pool.retries > 0 {
+        let _ = write!(line, ", {} deaths, {} retries", pool.deaths, pool.retries);
     }
     line
 }

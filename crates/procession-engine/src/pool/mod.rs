@@ -23,5 +23,7 @@ pub use owner::cancel::RunningTasks;
 pub use owner::feed::{AfterPut, CutOff, EmptyFeed, FedCall, Feed};
 pub use owner::pool::{Config, Pool, WorkerView};
 pub use owner::restart_budget::Restarts;
+#[cfg(not(loom))]
+pub(crate) use shm::summary::SummaryLayout;
 pub(crate) use shm::worker_channel::ChannelHeader;
 pub use worker::{TakenTask, Worker};

@@ -39,6 +39,8 @@ pub enum ObjectKind {
     Rpc,
     /// The rings of a trace.
     Trace,
+    /// What a pool tells of itself.
+    PoolSummary,
 }
 
 impl ObjectKind {
@@ -60,6 +62,7 @@ impl ObjectKind {
             12 => Self::Duplex,
             13 => Self::Rpc,
             14 => Self::Trace,
+            15 => Self::PoolSummary,
             _ => return None,
         })
     }
@@ -82,6 +85,7 @@ impl ObjectKind {
             Self::Duplex => "end of a pipe",
             Self::Rpc => "line to a manager",
             Self::Trace => "trace",
+            Self::PoolSummary => "summary of a pool",
         }
     }
 }

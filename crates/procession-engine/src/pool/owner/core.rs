@@ -14,6 +14,7 @@ use crate::pool::owner::scheduler::{PoolState, Sleeper};
 use crate::pool::owner::tally::Labels;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::WorkerSlot;
+use crate::pool::shm::summary::PoolSummary;
 use procession_shm::{Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::wait::futex::{self, Scope};
@@ -28,6 +29,8 @@ pub(crate) struct PoolCore<S: Sink> {
     pub lead: Leadership,
     /// The names of functions, by the labels of their tasks.
     pub labels: Arc<Mutex<Labels>>,
+    /// What those see who look from outside.
+    pub summary: Arc<PoolSummary>,
     /// After how many tasks a worker is replaced.
     pub tasks_per_worker: Option<u32>,
     /// The futex that the collector parks on; see `background.rs`.
@@ -95,6 +98,7 @@ impl<S: Sink> PoolCore<S> {
         let fresh = Watch::new(self.family)?;
         let mut state = self.lock();
         let mut ended = Vec::new();
+        self.summary.moved(fresh.number);
         for slot in &state.slots {
             // Relaxed: if a ring still goes to the old doorbell, the leader looks when its
             // slice ends.

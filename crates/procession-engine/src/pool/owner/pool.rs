@@ -28,6 +28,7 @@ use crate::pool::owner::tally::Labels;
 use crate::pool::owner::traced_names::TracedNames;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{WorkerSlot, WorkerState};
+use crate::pool::shm::summary::PoolSummary;
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::sandbox::{Need, must_allow};
 use procession_sys::wait::time::Deadline;
@@ -119,7 +120,8 @@ impl<S: Sink> Pool<S> {
         let budget = RestartBudget::new(config.restarts);
         let labels = Arc::<Mutex<Labels>>::default();
         let names = TracedNames::new(family, Arc::clone(&labels));
-        let mut state = PoolState::new(config.size, budget, watch, names);
+        let summary = Arc::new(PoolSummary::create(family, watch.number)?);
+        let mut state = PoolState::new(config.size, budget, watch, names, Arc::clone(&summary));
         state.idle_timeout = config.idle_timeout;
         state.setup_limit = config.setup_limit;
         Ok(Self {
@@ -132,6 +134,7 @@ impl<S: Sink> Pool<S> {
                 lead: Leadership::default(),
                 tasks_per_worker: config.tasks_per_worker,
                 labels,
+                summary,
                 collector_wake: AtomicU32::new(0),
                 collector: Mutex::new(None),
             }),
@@ -387,7 +390,14 @@ impl<S: Sink> Pool<S> {
     /// counting a task does.
     #[must_use]
     pub fn label(&self, name: &str) -> u32 {
-        self.shared.labels().of(name)
+        let mut labels = self.shared.labels();
+        let before = labels.len();
+        let label = labels.of(name);
+        if labels.len() > before {
+            let name = labels.name(label).unwrap_or_default();
+            self.shared.summary.name(label, name);
+        }
+        label
     }
 
     /// Returns what the pool has done since it was made, and what it does; of a pool that has

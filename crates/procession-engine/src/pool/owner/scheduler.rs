@@ -20,6 +20,7 @@ use crate::pool::owner::traced_names::TracedNames;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{QueuedTask, WorkerSlot, WorkerState};
 use crate::pool::shm::reply_queue::Bell;
+use crate::pool::shm::summary::PoolSummary;
 use crate::pool::shm::worker_channel::WorkerChannel;
 
 /// The most tasks requested of a source at once, so that a poll does not delay the
@@ -65,6 +66,8 @@ pub(crate) struct PoolState<T> {
     pub(crate) tally: Tally,
     /// What a trace is told.
     names: TracedNames,
+    /// What those see who look from outside.
+    pub(crate) summary: Arc<PoolSummary>,
     /// Tasks that go before all of `queue` that have no higher priority, by priority and
     /// number.
     pub(crate) requeued: BTreeMap<(Reverse<i32>, u64), QueuedTask<T>>,
@@ -146,6 +149,7 @@ impl<T> PoolState<T> {
         budget: RestartBudget,
         watch: Watch,
         names: TracedNames,
+        summary: Arc<PoolSummary>,
     ) -> Self {
         Self {
             phase: Phase::Running,
@@ -164,6 +168,7 @@ impl<T> PoolState<T> {
             outstanding: Outstanding::default(),
             tally: Tally::default(),
             names,
+            summary,
             requeued: BTreeMap::new(),
             queue: PriorityQueue::default(),
             has_priorities: false,

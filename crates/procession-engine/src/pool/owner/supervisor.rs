@@ -61,6 +61,7 @@ impl<T> PoolState<T> {
             let (mut lost, back) = slot.take_unfinished(&mut self.tally);
             let present = slot.present(Instant::now());
             self.tally.ended(slot.place(), present, !was_told);
+            self.summary.lost(self.tally.deaths, self.tally.retries);
             self.requeue(back);
             for task in &lost {
                 self.outstanding.remove(task.policy);

@@ -18,6 +18,10 @@ pub(crate) struct Tally {
     pub functions: Vec<WorkStats>,
     /// By the place of the worker.
     pub places: Vec<PlaceTally>,
+    /// How many workers have died, at all places.
+    pub deaths: u64,
+    /// How often tasks were run again, of all functions.
+    pub retries: u64,
 }
 
 /// The names of the functions that were called.
@@ -39,6 +43,11 @@ impl Labels {
         };
         let next = self.0.len() as u32;
         *self.0.entry(name.to_owned()).or_insert(next)
+    }
+
+    /// Returns how many names there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Returns the name that has a number.
@@ -84,6 +93,8 @@ impl Default for Tally {
             began: Instant::now(),
             functions: Vec::new(),
             places: Vec::new(),
+            deaths: 0,
+            retries: 0,
         }
     }
 }
@@ -115,6 +126,7 @@ impl Tally {
 
     /// Counts a task that is run again, as its worker has died in it.
     pub(crate) fn retried(&mut self, place: u32, policy: TaskPolicy) {
+        self.retries += 1;
         for work in self.both(place, policy) {
             work.retries += 1;
         }
@@ -132,6 +144,7 @@ impl Tally {
 
     /// Counts the time of a worker that has ended, and whether it has died.
     pub(crate) fn ended(&mut self, place: u32, present: Duration, has_died: bool) {
+        self.deaths += u64::from(has_died);
         let place = self.place(place);
         place.present += present;
         place.deaths += u32::from(has_died);

@@ -17,6 +17,7 @@ use crate::pool::api::starter::WorkerProcess;
 use crate::pool::api::task::{Job, TaskBytes, TaskPolicy};
 use crate::pool::owner::prefetch::PrefetchEstimate;
 use crate::pool::owner::tally::{CountedReply, Tally};
+use crate::pool::shm::label_log::LabelWriter;
 use crate::pool::shm::record::{
     ByteLocation, Content, ReplyKind, ReplyRecord, read_reply, write_task,
 };
@@ -132,6 +133,8 @@ pub(crate) struct WorkerSlot<T> {
     head: u64,
     /// How many tasks were replied to.
     pub done: u64,
+    /// Of which functions its tasks are, as the channel tells.
+    labels: LabelWriter,
     started: Instant,
     /// Since when it takes tasks.
     ready: Option<Instant>,
@@ -164,6 +167,7 @@ impl<T> WorkerSlot<T> {
             position: 0,
             head: 0,
             done: 0,
+            labels: LabelWriter::default(),
             started: Instant::now(),
             ready: None,
         }
@@ -249,6 +253,9 @@ impl<T> WorkerSlot<T> {
         };
         self.position = end;
         self.unposted += 1;
+        let number = || (self.done as u32).wrapping_add(self.posted.len() as u32 + 1);
+        let log = &self.channel.labels;
+        self.labels.note(log, number, task.policy.label);
         self.idle_since = None;
         if let Some(left) = &mut self.tasks_left {
             *left -= 1;
@@ -413,6 +420,10 @@ impl<T> WorkerSlot<T> {
             *left += count as u32;
         }
         let back = self.posted.split_off(keep);
+        if !back.is_empty() {
+            let last = (self.done as u32).wrapping_add(keep as u32);
+            self.labels.take_back(&self.channel.labels, last);
+        }
         let blocks = back.iter().filter(|posted| posted.place.in_block);
         self.bytes -= blocks.map(|posted| posted.place.len).sum::<u64>();
         back.into_iter()

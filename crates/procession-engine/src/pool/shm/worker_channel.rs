@@ -12,6 +12,7 @@
 use std::ptr::NonNull;
 
 use crate::family;
+use crate::pool::shm::label_log::LabelLog;
 use crate::pool::shm::record::{ByteLocation, read_reply};
 use crate::pool::shm::reply_queue::ReplyQueue;
 use crate::pool::shm::ring::Ring;
@@ -64,6 +65,8 @@ pub struct ChannelHeader {
     pub claim: AtomicU64,
     /// How many bytes of private memory the worker may have; 0 for any number.
     pub memory_limit: AtomicU64,
+    /// Which functions its tasks are of.
+    pub labels: LabelLog,
 }
 
 #[cfg(not(loom))]
@@ -184,6 +187,7 @@ impl WorkerChannel {
         self.low.store(0, Ordering::Relaxed);
         self.task_clock.reset();
         self.claim.store(0, Ordering::Relaxed);
+        self.labels.reset();
         self.starved.store(0, Ordering::Relaxed);
         self.memory_limit.store(0, Ordering::Relaxed);
         self.crash_length.store(0, Ordering::Relaxed);
