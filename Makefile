@@ -14,6 +14,9 @@ CARGO ?= cargo
 BIN := $(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
+# How many Python tests run at once. Half of their time they wait; more than a few disturb each other.
+JOBS ?= 2
+
 # Times that loom may take a thread off the processor where it did not wait; 5 takes half a minute, no bound hours.
 export LOOM_MAX_PREEMPTIONS ?= 4
 
@@ -143,7 +146,7 @@ test-rust: ## run the Rust tests, examples and doc examples
 	$(CARGO) test --workspace --exclude procession-python
 
 test-python: $(VENV)/.module ## run the Python tests; PYTEST="-k queue" narrows them
-	$(NO_GIL) $(BIN)/python -m pytest $(PYTEST)
+	$(NO_GIL) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST)
 
 clean: ## remove everything that was built
 	rm -rf $(TARGET) $(VENV) .pytest_cache .mypy_cache .ruff_cache
