@@ -54,6 +54,7 @@ __all__ = [
     "Semaphore",
     "Server",
     "Task",
+    "TraceWriter",
     "Track",
     "WaitPlace",
     "Watcher",
@@ -1236,6 +1237,7 @@ class PoolWorker:
                 from being sent or None.
         """
 
+@final
 class TraceWriter:
     """Writes what the processes of this family do into a file, until it is ended.
 
@@ -1244,7 +1246,7 @@ class TraceWriter:
         ValueError: A process of the family writes a trace already.
     """
 
-    def __init__(self, path: str | bytes | PathLike[str]) -> None: ...
+    def __new__(cls, path: str | bytes | PathLike[str]) -> Self: ...
     @property
     def path(self) -> Path:
         """The full name of the file."""
@@ -1271,13 +1273,14 @@ def openmetrics(pid: int | None = None) -> str:
         ValueError: It belongs to no family.
     """
 
+@final
 class Watcher:
     """Looks again and again at the family of a process; by default at all of this user.
 
     A family that is mapped once is seen until its last process has ended.
     """
 
-    def __init__(self, pid: int | None = None) -> None: ...
+    def __new__(cls, pid: int | None = None) -> Self: ...
     def look(self, form: str) -> str:
         """Returns what they do now, in a form: text, json or openmetrics.
 
