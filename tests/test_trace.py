@@ -154,7 +154,12 @@ def test_tasks_are_told_on_their_workers_with_the_names_of_their_functions(
     assert failed["args"]["failed"] is True
     for task in [*tasks, failed]:
         begin, end = events.life(task["pid"])
-        assert begin["ts"] <= task["ts"] <= task["ts"] + task["dur"] <= end["ts"]
+        assert (
+            begin["ts"]
+            <= task["ts"]
+            <= task["ts"] + task["dur"]
+            <= end["ts"] + ROUNDING
+        )
 
 
 def test_short_tasks_are_told_together_and_none_is_left_out(mp, path) -> None:
@@ -186,7 +191,7 @@ def test_what_a_killed_worker_did_last_is_told(mp, path) -> None:
     assert "SIGKILL" in death["name"]
     first, second = events.tasks("double")
     assert first["pid"] == victim != second["pid"]
-    assert last["ts"] >= first["ts"] + first["dur"]
+    assert last["ts"] + ROUNDING >= first["ts"] + first["dur"]
 
 
 def test_waits_are_told_with_what_they_are_for(mp, path) -> None:
