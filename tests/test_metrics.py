@@ -9,8 +9,9 @@ import time
 import procession
 import pytest
 from library import PATIENCE
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from targets import view as targets
+
+parser = pytest.importorskip("prometheus_client.openmetrics.parser")
 
 pytestmark = pytest.mark.procession_only("it has no metrics")
 
@@ -54,7 +55,9 @@ def metrics_between_two_looks() -> tuple[dict, dict, dict]:
 
 def parsed(text: str) -> dict:
     """Returns the metrics by their names; the parser refuses what is not OpenMetrics."""
-    metrics = {metric.name: metric for metric in text_string_to_metric_families(text)}
+    metrics = {
+        metric.name: metric for metric in parser.text_string_to_metric_families(text)
+    }
     for metric in metrics.values():
         assert metric.documentation
         assert metric.name.endswith(metric.unit)
