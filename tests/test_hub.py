@@ -16,6 +16,7 @@ from library import MOMENT, PATIENCE, gone, wait_until
 from procession import _test_tasks as tasks
 from procession.connection import Client
 from procession.distributed import EngineUnavailable, _session
+from procession.distributed._wire import receive_exactly
 from procession.distributed.hub import Hub
 
 pytestmark = pytest.mark.slow
@@ -46,8 +47,8 @@ def test_item_that_its_getter_has_not_confirmed_goes_to_another(context) -> None
     line = _session.session_of(items._address)._new_line(False)
     message = None, items._number, "get", (), None
     line._send(_session.pickle.dumps(message))
-    (size,) = _session.LENGTH.unpack(line._exactly(8))
-    line._exactly(size)
+    (size,) = _session.LENGTH.unpack(receive_exactly(line._sock, 8))
+    receive_exactly(line._sock, size)
     assert items.qsize() == 1
     line.close()  # As by the death of a process that has not read the answer.
     wait_until(lambda: items.qsize() == 2)

@@ -19,6 +19,7 @@ from collections import deque
 from .. import process, util
 from ..connection import Client
 from ._errors import EngineUnavailable
+from ._wire import receive_exactly
 from .hub import LENGTH, keep_alive
 
 TYPE_CHECKING = False
@@ -269,24 +270,14 @@ class _Line:
     def ask(self, message: tuple[Any, ...]) -> tuple[str, Any]:
         """Sends a message and waits for the answer; confirms what was taken by it."""
         self._send(pickle.dumps(message, 5))
-        (size,) = LENGTH.unpack(self._exactly(LENGTH.size))
-        kind, value = pickle.loads(self._exactly(size))
+        (size,) = LENGTH.unpack(receive_exactly(self._sock, LENGTH.size))
+        kind, value = pickle.loads(receive_exactly(self._sock, size))
         if kind == "taken":
             self._send(b"")
         return kind, value
 
     def _send(self, data: bytes) -> None:
         self._sock.sendall(LENGTH.pack(len(data)) + data)
-
-    def _exactly(self, size: int) -> bytearray:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view.nbytes:
-            count = self._sock.recv_into(view)
-            if not count:
-                raise EOFError
-            view = view[count:]
-        return data
 
     def leave(self) -> None:
         """Ends it in the middle of a request; this process goes on."""

@@ -11,12 +11,20 @@ from .backend import Answer, TaskEnvelope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Sequence
     from typing import Any
 
     from .backend import Parts
 
-__all__ = ["pack", "pack_tasks", "size_of", "unpack_answers", "unpack_tasks"]
+__all__ = [
+    "pack",
+    "pack_tasks",
+    "receive_exactly",
+    "size_of",
+    "unpack_answers",
+    "unpack_tasks",
+]
 
 # Parts of fewer bytes are copied into the pickle.
 _BESIDE = 1 << 16
@@ -61,6 +69,22 @@ def unpack_tasks(parts: Sequence[Any]) -> list[TaskEnvelope]:
 def size_of(parts: Parts) -> int:
     """Returns how many bytes they are."""
     return sum(memoryview(part).nbytes for part in parts)
+
+
+def receive_exactly(sock: socket.socket, size: int) -> bytearray:
+    """Waits for so many bytes.
+
+    Raises:
+        EOFError: The other end is closed.
+    """
+    data = bytearray(size)
+    view = memoryview(data)
+    while view.nbytes:
+        count = sock.recv_into(view)
+        if not count:
+            raise EOFError
+        view = view[count:]
+    return data
 
 
 def _parts(rows: list[Any]) -> list[Any]:

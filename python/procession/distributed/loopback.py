@@ -248,20 +248,15 @@ class _Frames:
         Raises:
             EOFError: The other end is closed.
         """
-        kind, number, count = _HEAD.unpack(self._exactly(_HEAD.size))
-        lengths = self._exactly(count * _LENGTH.size)
-        parts = [self._exactly(length) for (length,) in _LENGTH.iter_unpack(lengths)]
+        kind, number, count = _HEAD.unpack(
+            _wire.receive_exactly(self._socket, _HEAD.size)
+        )
+        lengths = _wire.receive_exactly(self._socket, count * _LENGTH.size)
+        parts = [
+            _wire.receive_exactly(self._socket, length)
+            for (length,) in _LENGTH.iter_unpack(lengths)
+        ]
         return kind, number, parts
-
-    def _exactly(self, size: int) -> bytearray:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view.nbytes:
-            count = self._socket.recv_into(view)
-            if not count:
-                raise EOFError
-            view = view[count:]
-        return data
 
     def shut_down(self) -> None:
         """Has both ends notice that there will be no more."""
