@@ -42,15 +42,13 @@ impl<T> PoolState<T> {
         self.requeue(back);
     }
 
-    /// Removes the tasks that `which` selects, and kills those that run if `running` says so;
-    /// returns how many tasks and sources were cancelled, and the sources. The caller has read
-    /// all replies that have arrived.
+    /// Removes the tasks that `which` selects, and kills those that run if `running` says so.
     fn cancel(
         &mut self,
         which: &dyn Fn(&T) -> bool,
         running: RunningTasks,
         outbox: &mut Outbox<T>,
-    ) -> (Cancelled<T>, Option<PoolEnd>) {
+    ) -> Cancelled<T> {
         let mut requeued = Vec::new();
         for slot in &mut self.slots {
             if slot.tokens().any(which) {
@@ -58,12 +56,11 @@ impl<T> PoolState<T> {
                 requeued.append(&mut slot.take_back());
             }
         }
+        // A task that is done already is not cancelled. Not before: until its tasks were taken
+        // back, a worker may have ended one of them and begun the next.
+        let end = self.read_replies(outbox);
         let mut killed = 0;
-        let mut end = None;
         if running == RunningTasks::Killed {
-            // Not before: until its tasks were taken back, a worker may have ended one of them
-            // and begun the next.
-            end = self.read_replies(outbox);
             for slot in &mut self.slots {
                 if !slot.is_being_killed() && slot.runs(which) {
                     requeued.append(&mut slot.kill_running_task(KillReason::Cancelled));
@@ -91,13 +88,14 @@ impl<T> PoolState<T> {
         let cancelled = Cancelled {
             count: killed + tasks.len() + sources.len(),
             sources,
+            end,
         };
         for task in tasks {
             self.outstanding.remove(task.policy);
             outbox.cancelled(task.token);
         }
         self.dispatch();
-        (cancelled, end)
+        cancelled
     }
 }
 
@@ -106,6 +104,8 @@ struct Cancelled<T> {
     /// How many tasks and sources.
     count: usize,
     sources: Vec<Box<dyn Source<T>>>,
+    /// Why the pool must end, if it must.
+    end: Option<PoolEnd>,
 }
 
 /// What happens to running tasks that are cancelled.
@@ -128,9 +128,7 @@ impl<S: Sink> PoolCore<S> {
         if matches!(state.phase, Phase::Ended(_)) {
             return Ok(0);
         }
-        // A task that is done already is not cancelled.
-        let end = state.read_replies(&mut outbox);
-        let (cancelled, later_end) = state.cancel(which, running, &mut outbox);
+        let cancelled = state.cancel(which, running, &mut outbox);
         drop(state);
         for mut source in cancelled.sources {
             for task in source.give_up() {
@@ -139,7 +137,7 @@ impl<S: Sink> PoolCore<S> {
             source.cancel();
         }
         outbox.deliver(&self.sink);
-        if let Some(end) = end.or(later_end) {
+        if let Some(end) = cancelled.end {
             self.finish(end);
         }
         self.lead.notify_followers();
