@@ -10,13 +10,17 @@ use procession_engine::trace::{Tracer, What, forget_ring};
 use crate::at_every_step;
 use crate::family::fork;
 
+/// What a trace calls what is waited for.
+const KIND: &str = "semaphore";
+
 /// Waits in vain, which is told.
 fn wait(semaphore: &Semaphore) {
     let soon = Deadline::after(Duration::from_nanos(1));
     assert!(semaphore.acquire(soon).is_err());
 }
 
-/// How many waits of each process were told, begun and ended.
+/// How many waits for a semaphore were told by each process, begun and ended. It may have slept
+/// for the event, too, that has it begin.
 fn waits(tracer: &mut Tracer) -> Vec<(u32, usize, usize)> {
     let mut events = tracer.collect();
     // What the second look of a collection finds is for the next.
@@ -27,8 +31,14 @@ fn waits(tracer: &mut Tracer) -> Vec<(u32, usize, usize)> {
         of.filter(|event| is_it(&event.what)).count()
     };
     let each = pids.into_iter().map(|pid| {
-        let begun = count(pid, |what| matches!(what, What::WaitBegins { .. }));
-        let ended = count(pid, |what| matches!(what, What::WaitEnds { .. }));
+        let begun = count(
+            pid,
+            |what| matches!(what, What::WaitBegins { kind, .. } if *kind == KIND),
+        );
+        let ended = count(
+            pid,
+            |what| matches!(what, What::WaitEnds { kind, .. } if *kind == KIND),
+        );
         (pid, begun, ended)
     });
     each.collect()
