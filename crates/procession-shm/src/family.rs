@@ -78,10 +78,16 @@ impl Family {
     ///
     /// # Errors
     /// When there is no memory file or address space for it.
+    #[inline]
     pub fn get(schema: &'static Schema) -> Result<&'static Self> {
-        if let Some(family) = FAMILY.get() {
-            return family.joined();
+        match FAMILY.get() {
+            Some(family) => family.joined(),
+            None => Self::found(schema),
         }
+    }
+
+    #[cold]
+    fn found(schema: &'static Schema) -> Result<&'static Self> {
         let family = Self::of(
             Space::create(
                 MemoryLimit::of_new_family()?,
@@ -111,6 +117,7 @@ impl Family {
     }
 
     /// Returns the family if there is one already.
+    #[inline]
     #[must_use]
     pub fn existing() -> Option<&'static Self> {
         FAMILY.get()
@@ -174,17 +181,12 @@ impl Family {
             .joined()
     }
 
+    #[inline]
     fn joined(&'static self) -> Result<&'static Self> {
-        if self.me().is_nobody() {
-            return Err(Error::new(
-                ErrorKind::Limit,
-                format!(
-                    "this forked process could not join its family: all {MAX_MEMBERS} places \
-                     are taken"
-                ),
-            ));
+        match self.me().is_nobody() {
+            true => Err(not_joined()),
+            false => Ok(self),
         }
-        Ok(self)
     }
 
     /// Returns the memory file's descriptor, to be passed on.
@@ -231,6 +233,7 @@ impl Family {
     }
 
     /// Returns this process's stamp.
+    #[inline]
     #[must_use]
     pub fn me(&self) -> Stamp {
         Stamp::from_raw(self.me.load(Ordering::Relaxed))
@@ -312,12 +315,14 @@ impl Family {
     }
 
     /// Returns the address of an offset.
+    #[inline]
     #[must_use]
     pub fn pointer(&self, offset: u64, len: u64) -> NonNull<u8> {
         self.space.map().at(offset, len)
     }
 
     /// Returns the offset of an address inside the arena.
+    #[inline]
     #[must_use]
     pub fn offset_of(&self, address: *const u8) -> u64 {
         let base = self.space.map().at(0, 0).as_ptr() as usize;
@@ -425,6 +430,7 @@ impl Family {
     ///
     /// # Errors
     /// `Stale` when no block begins there.
+    #[inline]
     pub fn capacity_at(&self, offset: u64) -> Result<u64> {
         blocks::find(&self.space, offset).map(|found| found.capacity)
     }
@@ -821,4 +827,11 @@ extern "C" fn after_fork_in_child() {
         let attachments = family.registry.lock().attachments();
         attachments.become_child(family, child);
     }
+}
+#[cold]
+fn not_joined() -> Error {
+    let message = format!(
+        "this forked process could not join its family: all {MAX_MEMBERS} places are taken"
+    );
+    Error::new(ErrorKind::Limit, message)
 }

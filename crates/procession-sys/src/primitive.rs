@@ -47,6 +47,7 @@ mod real {
     }
 
     /// Tells the processor that this is a spin loop.
+    #[inline]
     pub fn relax() {
         std::hint::spin_loop();
     }

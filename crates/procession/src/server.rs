@@ -48,10 +48,14 @@ impl Known {
     }
 }
 
-/// Starts the server if it does not run; returns its handle.
+/// Starts the server if none runs; returns its handle. Whether the server has the privileges of
+/// this process is for [`start`] to see: looking takes longer than the rest of a start does here.
 pub fn ensure() -> Result<Option<ServerHandle>> {
     let mut known = locked();
     let server = known.server();
+    if let Some(numbers) = numbers_of(server) {
+        return Ok(Some(numbers));
+    }
     server.ensure(&program()?, server_orders)?;
     Ok(numbers_of(server))
 }

@@ -174,6 +174,7 @@ impl Space {
     }
 
     /// Returns the mapping.
+    #[inline]
     #[must_use]
     pub fn map(&self) -> &Mapping {
         &self.map
@@ -217,10 +218,12 @@ fn reservations(largest: Option<u64>) -> Result<Vec<u64>> {
 }
 
 impl BackingStore for Space {
+    #[inline]
     fn layout(&self) -> Layout {
         self.layout
     }
 
+    #[inline]
     fn header(&self) -> &ArenaHeader {
         let at = self
             .map

@@ -79,6 +79,7 @@ impl RawLock {
     /// Takes the lock; waits without a time limit, and is not interrupted by signals.
     ///
     /// It is meant for the short critical sections of the engine itself.
+    #[inline]
     pub fn lock(&self, me: Stamp, family: &dyn Liveness) -> Acquired {
         loop {
             if let Ok(how) = self.lock_until(me, family, Deadline::NEVER) {
@@ -91,6 +92,7 @@ impl RawLock {
     ///
     /// # Errors
     /// At the deadline, or when a signal arrives.
+    #[inline]
     pub fn lock_until(
         &self,
         me: Stamp,
@@ -100,6 +102,16 @@ impl RawLock {
         if self.try_lock(me) {
             return Ok(Acquired::Free);
         }
+        self.lock_slowly(me, family, deadline)
+    }
+
+    #[cold]
+    fn lock_slowly(
+        &self,
+        me: Stamp,
+        family: &dyn Liveness,
+        deadline: Deadline,
+    ) -> Result<Acquired, NotAcquired> {
         if deadline != Deadline::NEVER && deadline.has_passed() {
             return self.at_deadline(me, family);
         }

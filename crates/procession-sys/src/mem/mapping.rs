@@ -82,6 +82,7 @@ impl Mapping {
     ///
     /// # Panics
     /// When `offset + len` lies outside the mapping, as an invented offset may.
+    #[inline]
     #[must_use]
     pub fn at(&self, offset: u64, len: u64) -> NonNull<u8> {
         let end = offset.checked_add(len);

@@ -8,6 +8,7 @@ use crate::procfs;
 
 /// Returns nanoseconds since boot, sleep included: the clock by which the
 /// kernel dates the start of processes.
+#[inline]
 #[must_use]
 pub fn boot_time() -> u64 {
     let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use rustix::fs::fstatfs;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, getegid, geteuid, pidfd_open, waitid,
+};
 
 use crate::denial::{is_denial, is_denied, refused};
 use crate::error::{Error, ErrorKind, Result};
@@ -367,15 +369,20 @@ impl PidFd {
             return None;
         }
         // It may be reaped between the first two looks.
-        self.told_once_reaped()
-            .or_else(|| self.told_until_reaped())
-            .or_else(|| self.told_once_reaped())
+        let info = self.info();
+        info.and_then(PidfdInfo::exit_status)
+            .or_else(|| self.told_until_reaped(info))
+            .or_else(|| self.info().and_then(PidfdInfo::exit_status))
     }
 
-    fn told_until_reaped(&self) -> Option<ExitStatus> {
+    fn told_until_reaped(&self, info: Option<PidfdInfo>) -> Option<ExitStatus> {
         let status = ProcStatus::of(self.pid)?;
         // 0 also stands for a status that we may not know.
-        if status.exit_code == 0 && !has_our_ids(self.pid) {
+        let is_told = || match info.and_then(PidfdInfo::has_our_ids) {
+            Some(has_our_ids) => has_our_ids,
+            None => has_our_ids(self.pid),
+        };
+        if status.exit_code == 0 && !is_told() {
             return None;
         }
         // A zombie takes signals; once it is reaped, no process does, and the number
@@ -384,7 +391,9 @@ impl PidFd {
         is_its_own.then(|| ExitStatus::from_wait_status(status.exit_code))
     }
 
-    fn told_once_reaped(&self) -> Option<ExitStatus> {
+    /// Asks the kernel for what it tells of the process, and for its exit code if it was
+    /// reaped; `None` before Linux 6.15.
+    fn info(&self) -> Option<PidfdInfo> {
         let mut info = PidfdInfo {
             mask: PIDFD_INFO_EXIT,
             ..PidfdInfo::default()
@@ -393,8 +402,7 @@ impl PidFd {
         // SAFETY: the request's number carries the size of the struct, which
         // lives through the call.
         let code = unsafe { libc::ioctl(number, libc::PIDFD_GET_INFO, &raw mut info) };
-        let told = code == 0 && info.mask & PIDFD_INFO_EXIT != 0;
-        told.then(|| ExitStatus::from_wait_status(info.exit_code))
+        (code == 0).then_some(info)
     }
 }
 
@@ -461,20 +469,38 @@ fn pid_of(fd: BorrowedFd<'_>) -> Option<u32> {
 }
 
 /// `struct pidfd_info`, first version (include/uapi/linux/pidfd.h, 6.15).
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 struct PidfdInfo {
     mask: u64,
     cgroup: u64,
     pids: [u32; 3],
-    ids: [u32; 8],
+    /// Of user and group: real, effective, saved, and that of the file system.
+    ids: [[u32; 2]; 4],
     exit_code: i32,
 }
 
 const _: () = assert!(size_of::<PidfdInfo>() == 64);
 
+/// Announces the ids.
+const PIDFD_INFO_CREDS: u64 = libc::PIDFD_INFO_CREDS as u64;
+
 /// Asks for, or announces, the exit code.
 const PIDFD_INFO_EXIT: u64 = libc::PIDFD_INFO_EXIT as u64;
+
+impl PidfdInfo {
+    fn exit_status(self) -> Option<ExitStatus> {
+        let is_told = self.mask & PIDFD_INFO_EXIT != 0;
+        is_told.then(|| ExitStatus::from_wait_status(self.exit_code))
+    }
+
+    /// Does the same as [`has_our_ids`](has_our_ids()); `None` if the ids are not told.
+    fn has_our_ids(self) -> Option<bool> {
+        let ours = [geteuid().as_raw(), getegid().as_raw()];
+        let is_told = self.mask & PIDFD_INFO_CREDS != 0;
+        is_told.then(|| self.ids.iter().all(|ids| *ids == ours))
+    }
+}
 
 #[cfg(test)]
 mod tests {

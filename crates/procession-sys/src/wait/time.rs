@@ -45,6 +45,7 @@ impl Deadline {
     }
 
     /// Tells whether the deadline has passed.
+    #[inline]
     #[must_use]
     pub fn has_passed(self) -> bool {
         self.remaining() == Some(Duration::ZERO)
