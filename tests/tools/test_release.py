@@ -73,6 +73,21 @@ def test_a_step_that_was_left_out_is_named_and_strictly_an_error(tmp_path) -> No
     assert check(tmp_path, "minimum-rust", "--strict")[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("licence", "told"), [("MIT", "as deny.toml wants them"), ("GPL-3.0", "rejected")]
+)
+def test_licence_that_is_not_allowed_is_refused(tmp_path, licence, told) -> None:
+    crate = f'[package]\nname = "one"\nversion = "1.0.0"\nlicense = "{licence}"\n'
+    (tmp_path / "Cargo.toml").write_text(crate)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/lib.rs").touch()
+    (tmp_path / "deny.toml").write_text((ROOT / "deny.toml").read_text())
+    code, out = check(tmp_path, "licences")
+    if "left out" in out:
+        pytest.skip(out.splitlines()[0])
+    assert (code, told in out) == (licence != "MIT", True), out
+
+
 def test_each_crate_that_is_published_comes_after_those_it_needs() -> None:
     named = re.search(
         r"CRATES = \((.*?)\)", (TOOL / "__main__.py").read_text(), re.DOTALL

