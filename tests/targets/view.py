@@ -1,5 +1,6 @@
 """What the family does that test_view.py looks at."""
 
+import procession
 from library import PATIENCE
 
 
@@ -25,3 +26,14 @@ def get_one(queue, told) -> None:
     """Tells that it runs, and takes an item."""
     told.release()
     assert queue.get(timeout=PATIENCE)
+
+
+def wait_with_a_child(told, go) -> None:
+    """Starts a process, and waits as it does, which tells when it runs."""
+    child = procession.Process(
+        target=tell_and_wait, args=(told, go), name="the-grandchild"
+    )
+    child.start()
+    assert go.acquire(timeout=PATIENCE)
+    child.join(PATIENCE)
+    assert child.exitcode == 0
