@@ -229,6 +229,15 @@ def watchdog():
 
 
 @pytest.fixture
+def browser(tmp_path):
+    """Returns a headless Chromium, by selenium's driver, or skips the test."""
+    import browsers
+
+    with browsers.chromium(tmp_path) as driver:
+        yield driver
+
+
+@pytest.fixture
 def program(method, tmp_path):
     """Returns a function that runs the text of a program under the start method.
 

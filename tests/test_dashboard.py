@@ -14,7 +14,7 @@ from pathlib import Path
 
 import procession
 import pytest
-from library import PATIENCE
+from library import PATIENCE, wait_until
 from targets import view as targets
 
 pytestmark = pytest.mark.procession_only("nobody can look there")
@@ -113,6 +113,57 @@ def test_data_are_those_of_ps(server, mp) -> None:
 def ps() -> dict:
     command = [*COMMAND, "ps", str(os.getpid()), "--json"]
     return json.loads(subprocess.check_output(command, timeout=PATIENCE))
+
+
+def rows(browser, title: str) -> list[list[str]]:
+    """Returns the cells of the table below a title; none while the page has no such."""
+    found = """
+        const title = [...document.querySelectorAll("h2")].find(
+            title => title.textContent.startsWith(arguments[0]));
+        const rows = title?.parentElement.querySelectorAll("tr") ?? [];
+        return [...rows].slice(1).map(row => [...row.cells].map(cell => cell.textContent.trim()));
+    """
+    return browser.execute_script(found, title)
+
+
+@pytest.mark.slow
+@pytest.mark.methods("fork")  # The page shows what /data has, under any.
+def test_page_shows_in_a_browser_what_ps_tells(server, mp, browser) -> None:
+    told, gate = mp.Semaphore(0), mp.Semaphore(0)
+    queue = mp.Queue(7)
+    queue.put_many([1, 2, 3])
+    browser.get(server.url)
+    with mp.Pool(2) as pool:
+        results = [
+            pool.apply_async(targets.tell_and_wait, (told, gate)) for _ in range(5)
+        ]
+        for _ in range(2):
+            assert told.acquire(timeout=PATIENCE)
+        (family,) = ps()["families"]
+        (own,) = family["pools"]
+        members = {str(one["pid"]): one["name"] for one in family["members"]}
+        workers = [
+            [str(one[of]) for of in ("index", "pid", "begun", "queued")]
+            for one in own["workers"]
+        ]
+        # It looks each second.
+        wait_until(
+            lambda: (
+                {row[0]: row[1] for row in rows(browser, "Processes")} == members
+                and [row[:4] for row in rows(browser, "Pool")] == workers
+            )
+        )
+        functions = {row[5] for row in rows(browser, "Pool")}
+        queues = [row[1:4] for row in rows(browser, "Queues")]
+        for _ in results:
+            gate.release()
+        assert all(result.get(PATIENCE) for result in results)
+    assert functions == {f"{targets.__name__}.tell_and_wait"}
+    assert ["3", "7", "3"] in queues
+    assert server.stop() == 0
+    status = browser.find_element("id", "status")
+    wait_until(lambda: "the dashboard has ended" in status.text)
+    assert str(os.getpid()) in [row[0] for row in rows(browser, "Processes")]
 
 
 @pytest.mark.parametrize("path", ["/", "/data", "/?token=", "/data?token=wrong", "/x"])
