@@ -18,6 +18,7 @@ MODULES = [
     "distributed",
     "futures",
     "managers",
+    "opentelemetry",
     "pool",
     "queues",
     "shared_memory",
@@ -140,6 +141,8 @@ def test_each_member_is_told_of_and_used_in_an_example(name) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_do_what_they_say(name, method) -> None:
     pytest.importorskip("cloudpickle")
+    if name.startswith("opentelemetry."):
+        pytest.importorskip("opentelemetry.sdk")
     full = f"procession.{name}"
     names = [full, *(f"{full}.{member}" for member in members(name))]
     program = (

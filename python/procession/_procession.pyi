@@ -71,6 +71,7 @@ __all__ = [
     "leave_outcome",
     "lift_memory_limit",
     "main_is_readable",
+    "metrics",
     "openmetrics",
     "parent_sentinel",
     "past_streams",
@@ -1288,6 +1289,21 @@ class Watcher:
             OSError: The process is another user's, or there is none.
             ValueError: It belongs to no family, or there is no such form.
         """
+    def metrics(self) -> list[_Metric]:
+        """Returns the metrics of what they do now.
+
+        Raises:
+            OSError: The process is another user's, or there is none.
+            ValueError: It belongs to no family.
+        """
+
+# A name, counter or gauge, the unit, what it says, and the values by their labels.
+_Metric: TypeAlias = tuple[
+    str, str, str | None, str, list[tuple[dict[str, str], float]]
+]
+
+def metrics() -> list[_Metric]:
+    """Returns the metrics of this process's family."""
 
 def view(pid: int | None) -> None:
     """Shows in this terminal what families do, until the user leaves."""

@@ -34,6 +34,7 @@ WRAPPERS = {
     "forkserver",
     "futures",
     "heap",
+    "opentelemetry",
     "pool",
     "popen_fork",
     "popen_forkserver",

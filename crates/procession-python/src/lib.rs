@@ -121,7 +121,7 @@ mod _procession {
     #[pymodule_export]
     use crate::usage::usage;
     #[pymodule_export]
-    use crate::view::{Watcher, openmetrics, view, view_once};
+    use crate::view::{Watcher, metrics, openmetrics, view, view_once};
     #[pymodule_export]
     use crate::wait::{bells_must_be_allowed, readable_now, wait};
 

@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use procession_top::{Look, Source, json, text};
+use procession_top::{Look, Metric, MetricKind, Source, Value, json, text};
 use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict as _, PyList};
 
 use crate::error::{IntoPython, os_error, value_error};
 
@@ -44,6 +45,15 @@ impl Watcher {
         })
         .or_raise()
     }
+
+    /// Returns the metrics of what they do now.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let look = py.detach(|| {
+            let mut watcher = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            watcher.look()
+        });
+        list(py, procession_top::metrics(&look.or_raise()?))
+    }
 }
 
 /// Returns what families do now, in a form: text, json or openmetrics.
@@ -63,6 +73,33 @@ pub fn openmetrics(py: Python<'_>, pid: Option<u32>) -> PyResult<String> {
         None => Ok(Look::own()),
     });
     Ok(procession_top::openmetrics(&look.or_raise()?))
+}
+
+/// Returns the metrics of this process's family.
+#[pyfunction]
+pub fn metrics(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+    list(py, procession_top::metrics(&py.detach(Look::own)))
+}
+
+/// Makes tuples of metrics: name, kind, unit, help, and a list of labels with a value.
+fn list(py: Python<'_>, metrics: Vec<Metric>) -> PyResult<Bound<'_, PyList>> {
+    let list = PyList::empty(py);
+    for metric in metrics {
+        let kind = match metric.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+        };
+        let samples = PyList::empty(py);
+        for sample in metric.samples {
+            let labels = sample.labels.into_py_dict(py)?;
+            match sample.value {
+                Value::Count(count) => samples.append((labels, count))?,
+                Value::Seconds(seconds) => samples.append((labels, seconds))?,
+            }
+        }
+        list.append((metric.name, kind, metric.unit, metric.help, samples))?;
+    }
+    Ok(list)
 }
 
 /// Shows in this terminal what families do, until the user leaves.

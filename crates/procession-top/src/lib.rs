@@ -16,6 +16,6 @@ mod draw;
 mod terminal;
 
 pub use look::{Look, Source, Watcher};
-pub use metrics::openmetrics;
+pub use metrics::{Labels, Metric, MetricKind, Sample, Value, metrics, openmetrics};
 pub use report::{json, text};
 pub use terminal::top;

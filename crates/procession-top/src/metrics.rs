@@ -1,7 +1,7 @@
-//! One look as metrics: OpenMetrics text, which Prometheus and its like read.
+//! One look as metrics, and these as OpenMetrics text, which Prometheus and its like read.
 
-use std::borrow::Cow;
-use std::fmt::{Display, Write as _};
+use std::fmt::{self, Display, Write as _};
+use std::time::Duration;
 
 use procession_engine::observe::{FamilyView, MemberView, PoolView, QueueView};
 
@@ -10,19 +10,73 @@ use crate::look::Look;
 /// The states that a process may be in while it lives.
 const STATES: [&str; 2] = ["running", "blocked"];
 
-/// What a metric is.
+/// What is told of families under one name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// The name, without the suffix that the samples of a counter have in OpenMetrics.
+    pub name: &'static str,
+    /// Whether it only grows.
+    pub kind: MetricKind,
+    /// "seconds" or "bytes", with which the name ends, or neither.
+    pub unit: Option<&'static str>,
+    /// What it says, as a sentence.
+    pub help: &'static str,
+    /// One for each process, pool, worker, queue or family that it is told of.
+    pub samples: Vec<Sample>,
+}
+
+/// Whether a metric only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum MetricKind {
+    /// It only grows, while what it is told of lives.
     Counter,
+    /// It goes up and down.
     Gauge,
 }
 
-/// The text, as far as it is written.
-#[derive(Debug, Default)]
-struct Exposition(String);
+/// One value of a metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Of whom it is told: names of labels with their values.
+    pub labels: Labels,
+    /// How much or how many.
+    pub value: Value,
+}
 
-/// The labels of a sample.
-type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
+/// How much or how many.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// Of what is counted, bytes too.
+    Count(u64),
+    /// Of time.
+    Seconds(f64),
+}
+
+/// Names of labels with their values.
+pub type Labels = Vec<(&'static str, String)>;
+
+/// The metrics, as far as they are made.
+#[derive(Debug, Default)]
+struct Metrics(Vec<Metric>);
+
+/// Returns all metrics of a look, in their order; those of which nothing is told now have no samples.
+///
+/// # Examples
+/// ```
+/// use procession_top::{Look, metrics};
+///
+/// let all = metrics(&Look::own());
+/// assert_eq!(all[0].name, "procession_process_cpu_seconds");
+/// ```
+#[must_use]
+pub fn metrics(look: &Look) -> Vec<Metric> {
+    let mut found = Metrics::default();
+    processes(&mut found, look);
+    pools(&mut found, look);
+    queues(&mut found, look);
+    memory(&mut found, look);
+    found.0
+}
 
 /// Returns a look as OpenMetrics text, with its end mark.
 ///
@@ -38,93 +92,93 @@ type Labels<'a> = Vec<(&'static str, Cow<'a, str>)>;
 /// ```
 #[must_use]
 pub fn openmetrics(look: &Look) -> String {
-    let mut text = Exposition::default();
-    processes(&mut text, look);
-    pools(&mut text, look);
-    queues(&mut text, look);
-    memory(&mut text, look);
-    text.0.push_str("# EOF\n");
-    text.0
+    let mut text = String::new();
+    for metric in metrics(look) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{metric}");
+    }
+    text.push_str("# EOF\n");
+    text
 }
 
-fn processes(text: &mut Exposition, look: &Look) {
+fn processes(found: &mut Metrics, look: &Look) {
     let all = || each(look, |family| &family.members);
-    text.metric(
+    found.add(
         "procession_process_cpu_seconds",
-        Kind::Counter,
+        MetricKind::Counter,
         Some("seconds"),
         "Time that the process has had on processors.",
-        all().map(|(family, member)| (of_process(family, member), member.cpu.as_secs_f64())),
+        all().map(|(family, member)| (of_process(family, member), member.cpu)),
     );
-    text.metric(
+    found.add(
         "procession_process_resident_memory_bytes",
-        Kind::Gauge,
+        MetricKind::Gauge,
         Some("bytes"),
         "Memory of the process that is in RAM, shared memory included.",
         all().map(|(family, member)| (of_process(family, member), member.resident)),
     );
-    text.metric(
+    found.add(
         "procession_process_age_seconds",
-        Kind::Gauge,
+        MetricKind::Gauge,
         Some("seconds"),
         "How long ago the process has joined its family.",
-        all().map(|(family, member)| (of_process(family, member), member.age.as_secs_f64())),
+        all().map(|(family, member)| (of_process(family, member), member.age)),
     );
-    text.metric(
+    found.add(
         "procession_process_threads",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "How many threads the process has.",
         all().map(|(family, member)| (of_process(family, member), member.threads)),
     );
-    text.metric(
+    found.add(
         "procession_process_state",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "1 for the state that the process is in, 0 for the other.",
         all().flat_map(|(family, member)| {
             STATES.map(|state| {
                 let mut labels = of_process(family, member);
-                labels.push(("state", state.into()));
+                labels.push(("state", state.to_owned()));
                 (labels, u32::from(member.state == state))
             })
         }),
     );
 }
 
-fn pools(text: &mut Exposition, look: &Look) {
+fn pools(found: &mut Metrics, look: &Look) {
     let all = || each(look, |family| &family.pools);
-    text.metric(
+    found.add(
         "procession_pool_workers",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "How many workers the pool has.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.workers.len())),
     );
-    text.metric(
+    found.add(
         "procession_pool_busy_workers",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "How many of them run a task.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.busy())),
     );
-    text.metric(
+    found.add(
         "procession_pool_queued_tasks",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "How many tasks the workers have at hand that they have not begun.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.queued())),
     );
-    text.metric(
+    found.add(
         "procession_pool_worker_deaths",
-        Kind::Counter,
+        MetricKind::Counter,
         None,
         "How many workers have died, and did not end because the pool had them end.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.deaths)),
     );
-    text.metric(
+    found.add(
         "procession_pool_task_retries",
-        Kind::Counter,
+        MetricKind::Counter,
         None,
         "How often the pool has run a task again, as its worker had died.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.retries)),
@@ -133,74 +187,74 @@ fn pools(text: &mut Exposition, look: &Look) {
         all().flat_map(|(family, pool)| {
             pool.workers.iter().map(move |worker| {
                 let mut labels = of_pool(family, pool);
-                labels.push(("worker", worker.index.to_string().into()));
-                labels.push(("pid", worker.pid.to_string().into()));
+                labels.push(("worker", worker.index.to_string()));
+                labels.push(("pid", worker.pid.to_string()));
                 (labels, worker)
             })
         })
     };
-    text.metric(
+    found.add(
         "procession_worker_tasks_begun",
-        Kind::Counter,
+        MetricKind::Counter,
         None,
         "How many tasks the worker has begun.",
         workers().map(|(labels, worker)| (labels, worker.begun)),
     );
-    text.metric(
+    found.add(
         "procession_worker_task_age_seconds",
-        Kind::Gauge,
+        MetricKind::Gauge,
         Some("seconds"),
         "How long the running task of a busy worker has been running.",
-        workers().filter_map(|(labels, worker)| Some((labels, worker.running?.as_secs_f64()))),
+        workers().filter_map(|(labels, worker)| Some((labels, worker.running?))),
     );
 }
 
-fn queues(text: &mut Exposition, look: &Look) {
+fn queues(found: &mut Metrics, look: &Look) {
     let all = || each(look, |family| &family.queues);
-    text.metric(
+    found.add(
         "procession_queue_items",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "How many items are in the queue.",
         all().map(|(family, queue)| (of_queue(family, queue), queue.items)),
     );
-    text.metric(
+    found.add(
         "procession_queue_limit",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "How many items there may be in a bounded queue.",
         all()
             .filter(|(_, queue)| queue.limit > 0)
             .map(|(family, queue)| (of_queue(family, queue), queue.limit)),
     );
-    text.metric(
+    found.add(
         "procession_queue_put",
-        Kind::Counter,
+        MetricKind::Counter,
         None,
         "How many items were put into the queue.",
         all().map(|(family, queue)| (of_queue(family, queue), queue.put)),
     );
-    text.metric(
+    found.add(
         "procession_queue_blocked_processes",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "How many processes are blocked in the queue.",
         all().map(|(family, queue)| (of_queue(family, queue), queue.blocked.len())),
     );
 }
 
-fn memory(text: &mut Exposition, look: &Look) {
+fn memory(found: &mut Metrics, look: &Look) {
     let all = || look.families.iter();
-    text.metric(
+    found.add(
         "procession_shared_memory_bytes",
-        Kind::Gauge,
+        MetricKind::Gauge,
         Some("bytes"),
         "Memory that all that the family shares takes.",
         all().map(|family| (of_family(family), family.shared_bytes)),
     );
-    text.metric(
+    found.add(
         "procession_shared_memory_blocks",
-        Kind::Gauge,
+        MetricKind::Gauge,
         None,
         "How many blocks of the shared memory are in use.",
         all().map(|family| (of_family(family), family.blocks)),
@@ -216,59 +270,108 @@ fn each<'a, T: 'a>(
     families.flat_map(move |family| of(family).iter().map(move |one| (family, one)))
 }
 
-fn of_family(family: &FamilyView) -> Labels<'_> {
-    vec![("family", format!("{:032x}", family.id).into())]
+fn of_family(family: &FamilyView) -> Labels {
+    vec![("family", format!("{:032x}", family.id))]
 }
 
-fn of_process<'a>(family: &FamilyView, member: &'a MemberView) -> Labels<'a> {
+fn of_process(family: &FamilyView, member: &MemberView) -> Labels {
     vec![
-        ("family", format!("{:032x}", family.id).into()),
-        ("pid", member.pid.to_string().into()),
-        ("name", member.name.as_str().into()),
+        ("family", format!("{:032x}", family.id)),
+        ("pid", member.pid.to_string()),
+        ("name", member.name.clone()),
     ]
 }
 
-fn of_pool<'a>(family: &'a FamilyView, pool: &PoolView) -> Labels<'a> {
+fn of_pool(family: &FamilyView, pool: &PoolView) -> Labels {
     let mut labels = of_family(family);
-    labels.push(("owner", pool.owner.to_string().into()));
-    labels.push(("pool", pool.number.to_string().into()));
+    labels.push(("owner", pool.owner.to_string()));
+    labels.push(("pool", pool.number.to_string()));
     labels
 }
 
-fn of_queue<'a>(family: &'a FamilyView, queue: &QueueView) -> Labels<'a> {
+fn of_queue(family: &FamilyView, queue: &QueueView) -> Labels {
     let mut labels = of_family(family);
-    labels.push(("queue", queue.serial.to_string().into()));
+    labels.push(("queue", queue.serial.to_string()));
     labels
 }
 
-impl Exposition {
-    /// Writes a metric with all its samples.
-    fn metric<'a, V: Display>(
+impl Metrics {
+    fn add<V: Into<Value>>(
         &mut self,
-        name: &str,
-        kind: Kind,
-        unit: Option<&str>,
-        help: &str,
-        samples: impl Iterator<Item = (Labels<'a>, V)>,
+        name: &'static str,
+        kind: MetricKind,
+        unit: Option<&'static str>,
+        help: &'static str,
+        samples: impl Iterator<Item = (Labels, V)>,
     ) {
-        let (word, suffix) = match kind {
-            Kind::Counter => ("counter", "_total"),
-            Kind::Gauge => ("gauge", ""),
+        let samples = samples.map(|(labels, value)| Sample {
+            labels,
+            value: value.into(),
+        });
+        self.0.push(Metric {
+            name,
+            kind,
+            unit,
+            help,
+            samples: samples.collect(),
+        });
+    }
+}
+
+impl Display for Metric {
+    /// Writes it as OpenMetrics text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name;
+        let (word, suffix) = match self.kind {
+            MetricKind::Counter => ("counter", "_total"),
+            MetricKind::Gauge => ("gauge", ""),
         };
-        let text = &mut self.0;
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "# TYPE {name} {word}");
-        if let Some(unit) = unit {
-            let _ = writeln!(text, "# UNIT {name} {unit}");
+        writeln!(f, "# TYPE {name} {word}")?;
+        if let Some(unit) = self.unit {
+            writeln!(f, "# UNIT {name} {unit}")?;
         }
-        let _ = writeln!(text, "# HELP {name} {help}");
-        for (labels, value) in samples {
+        writeln!(f, "# HELP {name} {}", self.help)?;
+        for Sample { labels, value } in &self.samples {
             let labels: Vec<_> = labels
                 .iter()
                 .map(|(label, of)| format!("{label}=\"{}\"", escaped(of)))
                 .collect();
-            let _ = writeln!(text, "{name}{suffix}{{{}}} {value}", labels.join(","));
+            writeln!(f, "{name}{suffix}{{{}}} {value}", labels.join(","))?;
         }
+        Ok(())
+    }
+}
+
+impl Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Seconds(seconds) => seconds.fmt(f),
+        }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Count(count)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(count: u32) -> Self {
+        Self::Count(count.into())
+    }
+}
+
+impl From<usize> for Value {
+    fn from(count: usize) -> Self {
+        Self::Count(count as u64)
+    }
+}
+
+impl From<Duration> for Value {
+    fn from(time: Duration) -> Self {
+        Self::Seconds(time.as_secs_f64())
     }
 }
 
