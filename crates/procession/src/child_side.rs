@@ -19,7 +19,7 @@ use crate::function::{EntryRef, Input};
 use crate::launch::{Launch, Role};
 use crate::outcome::{self, Ending, PanicOutput};
 use crate::start_method::{self, StartMethod};
-use crate::{passed, pool, program, server};
+use crate::{handle, passed, pool, program, server};
 
 /// Exit code of a process whose function failed, as in `multiprocessing`.
 const FAILED: i32 = 1;
@@ -31,7 +31,8 @@ pub fn run_received(received: Inherited) -> ! {
         give_up(&Error::invalid("the parent handed over nothing to do"))
     };
     let done = payload.read(|bytes, source| {
-        let (launch, bytes) = codec::decode_first::<Launch>(bytes, "a launch")?;
+        let read = || codec::decode_first::<Launch>(bytes, "a launch");
+        let (launch, bytes) = handle::reading(source, read)?;
         run(&launch, Input::new(bytes, source))
     });
     match done {
@@ -73,6 +74,10 @@ pub fn run(launch: &Launch, input: Input<'_>) -> ! {
         && let Err(error) = environment::set(launch.env.iter().cloned())
     {
         give_up(&error.into());
+    }
+    #[cfg(any(feature = "log", feature = "tracing"))]
+    if let Some(given) = &launch.relay {
+        crate::relay::begin(given.clone(), &launch.name);
     }
     match launch.role {
         Role::Task(entry) => run_task(entry, input, &launch.name),

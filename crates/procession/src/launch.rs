@@ -33,6 +33,9 @@ pub struct Launch {
     pub server: Option<server::ServerHandle>,
     /// The variables that are added to its environment.
     pub env: Vec<(OsString, OsString)>,
+    /// By whom its log records are handled, if not by itself.
+    #[cfg(any(feature = "log", feature = "tracing"))]
+    pub relay: Option<crate::relay::RelayForChild>,
 }
 
 /// The role of a started process.

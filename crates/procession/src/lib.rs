@@ -36,7 +36,8 @@
 //! - Who is who: [`current_process`], [`parent_process`], [`active_children`].
 //! - Many tasks: [`Pool`], [`IntoParProcesses`].
 //! - An object in a process of its own: [`Actor`].
-//! - Seeing what all processes do: [`trace()`].
+//! - Seeing what all processes do: [`trace()`]; what they log: `relay_logs`, with the feature `log`
+//!   or `tracing`.
 //! - Talking: [`Queue`], [`JoinableQueue`], [`pipe`], [`Shared`], [`SharedArray`].
 //! - Waiting: [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`],
 //!   [`Barrier`], and [`wait()`] for the first of several.
@@ -77,6 +78,13 @@
 //! be awaited, and there are `get_async` and `put_async` of a [`Queue`] and `recv_async` of a
 //! [`Pipe`]. Deadlines are those of the executor (`tokio::time::timeout`); to end a task that
 //! runs too long there is [`ResultFuture::kill_on_drop`], or [`Pool::timeout`].
+//!
+//! # Logs
+//!
+//! A child is the program before anything that `main` sets after [`init`]: it has no logger and no
+//! subscriber, and what it logs goes nowhere. With the features `log` and `tracing`, `relay_logs` has
+//! records, spans and events of all children handled by this process's logger and subscriber, with
+//! the name of the process that made them.
 //!
 //! # When a process dies
 //!
@@ -143,6 +151,8 @@ mod queue;
 mod joinable_queue;
 mod shared;
 
+#[cfg(any(feature = "log", feature = "tracing"))]
+mod relay;
 mod sync;
 mod trace;
 mod wait;
@@ -173,6 +183,8 @@ pub use pool::{
 pub use process::{Given, Missing, Process};
 pub use procession_macros::{main, test};
 pub use queue::{Items, PutError, Queue};
+#[cfg(any(feature = "log", feature = "tracing"))]
+pub use relay::{LogRelay, relay_logs};
 pub use run::{Run, RunOf, Running};
 #[cfg(feature = "self-describing")]
 pub use self_describing::SelfDescribing;

@@ -196,6 +196,8 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
             default_method: start_method::start_method(),
             server: None,
             env: Vec::new(),
+            #[cfg(any(feature = "log", feature = "tracing"))]
+            relay: crate::relay::given(),
         })
     }
 }

@@ -106,6 +106,7 @@ fn service_answers_within_its_deadline() {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut service = Service(child);
@@ -115,6 +116,18 @@ fn service_answers_within_its_deadline() {
     let address = line.trim().strip_prefix("listening on ").unwrap();
 
     assert_eq!(get(address, "/primes/100"), ("200".into(), "25\n".into()));
+    // What its worker has traced, written by the service.
+    let mut traced = String::new();
+    BufReader::new(service.0.stderr.take().unwrap())
+        .read_line(&mut traced)
+        .unwrap();
+    for part in [
+        "process{name=\"PoolWorker-",
+        "primes_below{limit=100}",
+        "counted count=25",
+    ] {
+        assert!(traced.contains(part), "{traced}");
+    }
     // More at a time than there are workers, and each would take for ever.
     thread::scope(|scope| {
         let hopeless = || get(address, "/primes/18446744073709551615");

@@ -404,6 +404,8 @@ impl engine::WorkerStarter for Starter {
             default_method: start_method::start_method(),
             server: None,
             env,
+            #[cfg(any(feature = "log", feature = "tracing"))]
+            relay: crate::relay::given(),
         };
         launch::start(&launch, &setup, "a worker's set-up")
             .map(|child| Box::new(PoolProcess(child)) as Box<dyn engine::WorkerProcess>)

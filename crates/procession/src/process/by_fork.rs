@@ -101,6 +101,11 @@ unsafe fn start(
             unsafe { children::forget_children() };
             // SAFETY: as above.
             unsafe { server::inherit_by_fork(told) };
+            #[cfg(any(feature = "log", feature = "tracing"))]
+            // SAFETY: as above.
+            unsafe {
+                crate::relay::renew_by_fork();
+            }
             // A copy is attached to all that its original is.
             let source = &HandleSource::KEPT;
             passed::arrive(fds);

@@ -3,7 +3,8 @@
 //! `service [ADDRESS]` answers `/primes/N` with how many primes there are below N, and says 504
 //! when that takes longer than half a second. The worker that was at it is killed, and another
 //! takes its place; all other requests go on. No thread waits for a pool's result, so any number
-//! of requests may be under way.
+//! of requests may be under way. What the workers trace is written by the service's own subscriber,
+//! to stderr.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -25,7 +26,10 @@ fn primes_below(limit: u64) -> usize {
             .take_while(|d| d * d <= *n)
             .all(|d| !n.is_multiple_of(d))
     };
-    (2..limit).filter(is_prime).count()
+    let _span = tracing::info_span!("primes_below", limit).entered();
+    let count = (2..limit).filter(is_prime).count();
+    tracing::info!(count, "counted");
+    count
 }
 
 async fn primes(
@@ -44,6 +48,10 @@ async fn primes(
 #[tokio::main]
 #[procession::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let _relay = procession::relay_logs()?;
     let address = std::env::args().nth(1);
     let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:0")).await?;
     let pool = Arc::new(Pool::builder().start()?);
