@@ -1,10 +1,10 @@
 //! What tasks of an executor wait by, instead of a thread: futures that learn by a descriptor
 //! when another try is worth it.
 //!
-//! Of each queue a process has one descriptor, however many of its tasks wait for it. The
+//! Of each thing a process has one descriptor, however many of its tasks wait for it. The
 //! reactor of `async-io` watches it, in a thread of its own, so any executor will do.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_io::{Async, Timer};
 use procession_engine::sync::{Armed, AwaitFd, ReadableFd};
+use procession_engine::sys::process::pidfd::PidFd;
 
 use crate::error::{Error, Result};
 
@@ -38,10 +39,28 @@ impl Awaited {
         };
         let watched = self.watched(armed.changed)?;
         let mut readable = pin!(watched.readable());
+        let holder = armed.holder_exit.as_ref().map(PidFd::fd).transpose();
+        let holder = match holder.map_err(Error::from) {
+            Ok(holder) => holder.map(readable_copy).transpose()?,
+            // It ended a moment ago.
+            Err(_) => return reclaim(),
+        };
+        let mut holder_exit = pin!(async {
+            match &holder {
+                Some(holder) => holder.readable().await,
+                None => pending().await,
+            }
+        });
         let mut period = Timer::after(PERIOD);
         poll_fn(|context| {
             if let Poll::Ready(seen) = readable.as_mut().poll(context) {
                 return Poll::Ready(seen.map_err(|error| refused(&error)));
+            }
+            if let Poll::Ready(seen) = holder_exit.as_mut().poll(context) {
+                return Poll::Ready(
+                    seen.map_err(|error| refused(&error))
+                        .and_then(|()| reclaim()),
+                );
             }
             if Pin::new(&mut period).poll(context).is_ready() {
                 return Poll::Ready(reclaim());
@@ -73,9 +92,14 @@ fn reclaim() -> Result<()> {
 
 /// Waits until a descriptor is readable that this future alone watches.
 pub async fn readable(fd: impl AsFd) -> Result<()> {
-    let own: OwnedFd = fd.as_fd().try_clone_to_owned().map_err(|e| refused(&e))?;
-    let watched = Async::new_nonblocking(own).map_err(|e| refused(&e))?;
+    let watched = readable_copy(fd)?;
     watched.readable().await.map_err(|e| refused(&e))
+}
+
+/// Has the reactor watch a copy of a descriptor.
+fn readable_copy(fd: impl AsFd) -> Result<Async<OwnedFd>> {
+    let own: OwnedFd = fd.as_fd().try_clone_to_owned().map_err(|e| refused(&e))?;
+    Async::new_nonblocking(own).map_err(|e| refused(&e))
 }
 
 #[cold]

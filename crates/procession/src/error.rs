@@ -53,6 +53,10 @@ pub struct PanicInfo {
     pub location: Option<String>,
     /// The backtrace there, if `RUST_BACKTRACE` asks for one.
     pub backtrace: Option<String>,
+    /// The texts of its sources, the nearest first, if it panicked with an error
+    /// (`std::panic::panic_any` of a boxed [`std::error::Error`] or a
+    /// [`RemoteError`](crate::RemoteError)), whose text is the message then.
+    pub sources: Vec<String>,
 }
 
 /// How a process ended that left no result.
@@ -413,7 +417,10 @@ impl fmt::Display for Error {
                 if let Some(location) = &info.location {
                     write!(f, " at {location}")?;
                 }
-                write!(f, ": {}", info.message)
+                write!(f, ": {}", info.message)?;
+                info.sources
+                    .iter()
+                    .try_for_each(|source| write!(f, ": {source}"))
             }
             Cause::Died(death) => {
                 write!(f, "process {} (pid {}) ", death.process, death.pid)?;

@@ -45,7 +45,9 @@ pub(crate) const fn must_be_bare<F>() {
 /// says all of it, in this process and in another.
 ///
 /// A closure that captures is refused by `cargo check` if it borrows or owns what it captures,
-/// and by `cargo build` if that can be copied, as a number can: only then is its size known.
+/// and by `cargo build` if that can be copied, as a number can: no bound of a type says that a
+/// closure has no bytes, so its size is asked, and the compiler knows that only where it makes code
+/// for the type.
 /// Pass what it captures as arguments, or as the context of
 /// [`Pool::map_with`](crate::Pool::map_with).
 #[diagnostic::on_unimplemented(

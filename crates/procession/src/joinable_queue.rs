@@ -117,6 +117,32 @@ impl<T> JoinableQueue<T> {
         uninterrupted(|| self.engine().join(deadline))
     }
 
+    /// As [`join`](Self::join), awaited: no thread waits. With the feature `async`.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{JoinableQueue, Process};
+    /// # procession::init();
+    /// # futures_lite::future::block_on(async {
+    /// let tasks = JoinableQueue::new()?;
+    /// tasks.put_async("wash up".to_owned()).await?;
+    /// let work = |tasks: JoinableQueue<String>| tasks.get().and_then(|_| tasks.task_done()).is_ok();
+    /// let child = Process::new(work).args(tasks.clone()).start()?;
+    /// tasks.join_async().await?;
+    /// assert!(child.await?);
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[cfg(feature = "async")]
+    pub async fn join_async(&self) -> Result<()> {
+        self.0.done_async().await
+    }
+
     fn lend(&self, loans: &mut Loans) -> Handle {
         self.0.lend(loans)
     }

@@ -75,8 +75,11 @@
 //!
 //! An [`AsyncResult`] can be awaited, in any executor: no thread waits for it, and dropping the
 //! future cancels its task. The feature `async` has more: `Imap::into_stream` makes a `Stream`, a [`Child`] can
-//! be awaited, and there are `get_async` and `put_async` of a [`Queue`] and `recv_async` of a
-//! [`Pipe`]. Deadlines are those of the executor (`tokio::time::timeout`); to end a task that
+//! be awaited, and there are `get_async` and `put_async` of a [`Queue`], `recv_async` of a
+//! [`Pipe`], `join_async` of a [`JoinableQueue`], `lock_async` of a [`Lock`], `permit_async` of a
+//! [`Semaphore`], and `wait_async` of an [`Event`], a [`Condition`] and a [`Barrier`]. (An [`RLock`] belongs to a
+//! thread, and tasks share and change theirs: use a [`Lock`].) A future that is dropped has taken,
+//! put and joined nothing. Deadlines are those of the executor (`tokio::time::timeout`); to end a task that
 //! runs too long there is [`ResultFuture::kill_on_drop`], or [`Pool::timeout`].
 //!
 //! # Logs
@@ -85,6 +88,16 @@
 //! subscriber, and what it logs goes nowhere. With the features `log` and `tracing`, `relay_logs` has
 //! records, spans and events of all children handled by this process's logger and subscriber, with
 //! the name of the process that made them.
+//!
+//! # Code that misbehaves
+//!
+//! A [`Pool`] or an [`Actor`] has code run apart that may crash, hang or take all memory:
+//! [`memory_limit`](PoolBuilder::memory_limit), [`Pool::timeout`], [`affinity`](PoolBuilder::affinity),
+//! [`env`](PoolBuilder::env). Other limits of the kernel (`RLIMIT_NOFILE` and the like) an
+//! [`initializer`](PoolBuilder::initializer) sets, with `rustix::process::setrlimit`, and `syscall_filter`
+//! (feature `seccomp`) denies system calls. A worker has no descriptor of this process but the three
+//! standard streams and what it talks by. All of it isolates against faults, not against malice: members
+//! of a family share the memory by which they talk.
 //!
 //! # When a process dies
 //!
@@ -110,6 +123,7 @@
 //! Linux on x86-64 and aarch64, kernel 5.10 or newer.
 
 mod error;
+mod remote_error;
 
 #[cfg(feature = "async")]
 mod awaiting;
@@ -185,6 +199,7 @@ pub use procession_macros::{main, test};
 pub use queue::{Items, PutError, Queue};
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub use relay::{LogRelay, relay_logs};
+pub use remote_error::RemoteError;
 pub use run::{Run, RunOf, Running};
 #[cfg(feature = "self-describing")]
 pub use self_describing::SelfDescribing;

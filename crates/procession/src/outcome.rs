@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, Encoded};
 use crate::current::{self, current_process};
 use crate::error::{Error, PanicInfo, Result};
+use crate::remote_error::RemoteError;
 
 /// Comes before the result's bytes.
 #[derive(Serialize, Deserialize)]
@@ -257,8 +258,13 @@ fn panic_info(payload: &(dyn std::any::Any + Send), process: &str) -> PanicInfo 
     let message = payload
         .downcast_ref::<&str>()
         .map(ToString::to_string)
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a value that is no text".to_owned());
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    let error = error_of(payload);
+    let (message, sources) = match (message, error) {
+        (Some(message), _) => (message, Vec::new()),
+        (None, Some(error)) => (error.to_string(), error.sources().to_vec()),
+        (None, None) => ("a value that is no text".to_owned(), Vec::new()),
+    };
     let seen = LATEST.take();
     let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
     PanicInfo {
@@ -266,5 +272,19 @@ fn panic_info(payload: &(dyn std::any::Any + Send), process: &str) -> PanicInfo 
         message,
         location,
         backtrace,
+        sources,
     }
+}
+
+/// Returns the error that a panic carries, if it is one.
+fn error_of(payload: &(dyn std::any::Any + Send)) -> Option<RemoteError> {
+    type Sent = Box<dyn std::error::Error + Send>;
+    type Shared = Box<dyn std::error::Error + Send + Sync>;
+    if let Some(error) = payload.downcast_ref::<Shared>() {
+        return Some(RemoteError::new(&**error));
+    }
+    if let Some(error) = payload.downcast_ref::<Sent>() {
+        return Some(RemoteError::new(&**error));
+    }
+    payload.downcast_ref::<RemoteError>().cloned()
 }

@@ -599,6 +599,21 @@ impl<T> Queue<T> {
     }
 }
 
+#[cfg(feature = "async")]
+impl<T> Queue<T> {
+    /// Waits until all values are done, as the tasks that a [`JoinableQueue`](crate::JoinableQueue)
+    /// has them be.
+    pub(crate) async fn done_async(&self) -> Result<()> {
+        let engine = &self.engine;
+        // The same descriptor tells of tasks and of room.
+        let (make, arm) = (|| engine.await_room(), |fd: &_| engine.arm_for_tasks(fd));
+        while engine.unfinished() > 0 {
+            self.awaited[1].change(make, arm).await?;
+        }
+        Ok(())
+    }
+}
+
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")

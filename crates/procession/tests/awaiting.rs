@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use futures_lite::future::block_on;
 use futures_lite::{FutureExt as _, StreamExt as _};
-use procession::{Child, Event, Pipe, Pool, Process, Queue, Result, pipe};
+use procession::{
+    Barrier, Child, Condition, Event, JoinableQueue, Lock, Pipe, Pool, Process, Queue, Result,
+    Semaphore, Shared, pipe,
+};
 use watchdog::watch;
 
 /// Polls a future once; tells whether it is ready.
@@ -297,5 +300,211 @@ fn first_of_several_is_awaited() {
         assert!(!is_ready(&mut first).await);
         go.set();
         assert_eq!(first.await.unwrap(), 0);
+    });
+}
+
+/// Takes a lock, and dies with it when it is told to.
+fn holds(lock: Lock, held: Event, go: Event, dies: bool) {
+    let _guard = lock.lock().unwrap();
+    held.set();
+    go.wait().unwrap();
+    if dies {
+        std::process::abort();
+    }
+}
+
+#[procession::test]
+fn lock_is_awaited_with_any_executor_and_its_dead_holder_is_told() {
+    let _watchdog = watch();
+    for dies in [false, true] {
+        let (lock, held, go) = (
+            Lock::new().unwrap(),
+            Event::new().unwrap(),
+            Event::new().unwrap(),
+        );
+        let arguments = (lock.clone(), held.clone(), go.clone(), dies);
+        let child = Process::new(holds).args(arguments).start().unwrap();
+        let waits = async {
+            held.wait_async().await.unwrap();
+            {
+                // One that gives up takes nothing.
+                let mut lost = pin!(lock.lock_async());
+                assert!(!is_ready(&mut lost).await);
+            }
+            let mut got = pin!(lock.lock_async());
+            assert!(!is_ready(&mut got).await);
+            go.set();
+            match got.await {
+                Ok(guard) => {
+                    assert!(!dies && lock.is_locked());
+                    drop(guard);
+                }
+                Err(error) => assert!(dies && error.is_owner_died(), "{error}"),
+            }
+            assert!(lock.lock_async().await.is_ok());
+        };
+        match dies {
+            true => on_tokio(waits),
+            false => block_on(waits),
+        }
+        assert_eq!(child.join().is_err(), dies);
+    }
+}
+
+#[procession::test]
+fn tasks_of_one_process_exclude_one_another() {
+    let _watchdog = watch();
+    let (lock, inside) = (Lock::new().unwrap(), Arc::new(Shared::new(0_u32).unwrap()));
+    on_tokio(async {
+        let tasks: Vec<_> = (0..100)
+            .map(|_| (lock.clone(), Arc::clone(&inside)))
+            .map(|(lock, inside)| {
+                tokio::spawn(async move {
+                    let _guard = lock.lock_async().await.unwrap();
+                    let before = inside.get().unwrap();
+                    tokio::task::yield_now().await;
+                    inside.set(before + 1).unwrap();
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    assert_eq!(inside.get().unwrap(), 100);
+}
+
+#[procession::test]
+fn futures_may_change_threads() {
+    fn may_change_threads(_: impl Future + Send) {}
+    let tasks = JoinableQueue::<u8>::new().unwrap();
+    let (lock, changed) = (Lock::new().unwrap(), Condition::new().unwrap());
+    may_change_threads(lock.lock_async());
+    may_change_threads(changed.wait_async(lock.lock().unwrap()));
+    may_change_threads(Semaphore::new(1).unwrap().permit_async());
+    may_change_threads(Event::new().unwrap().wait_async());
+    may_change_threads(Barrier::new(1).unwrap().wait_async());
+    may_change_threads(tasks.join_async());
+}
+
+#[procession::test]
+fn permits_are_awaited_and_come_back_from_the_dead() {
+    let _watchdog = watch();
+    let semaphore = Semaphore::new(1).unwrap();
+    let (held, go) = (Event::new().unwrap(), Event::new().unwrap());
+    let dies = |semaphore: Semaphore, held: Event, go: Event| -> u8 {
+        let _permit = semaphore.permit().unwrap();
+        held.set();
+        go.wait().unwrap();
+        std::process::abort()
+    };
+    let arguments = (semaphore.clone(), held.clone(), go.clone());
+    let child = Process::new(dies).args(arguments).start().unwrap();
+    on_tokio(async {
+        held.wait_async().await.unwrap();
+        {
+            let mut lost = pin!(semaphore.permit_async());
+            assert!(!is_ready(&mut lost).await);
+        }
+        let mut permit = pin!(semaphore.permit_async());
+        assert!(!is_ready(&mut permit).await);
+        go.set();
+        let permit = permit.await.unwrap();
+        let mut second = pin!(semaphore.permit_async());
+        assert!(!is_ready(&mut second).await);
+        drop(permit);
+        drop(second.await.unwrap());
+        assert!(child.await.unwrap_err().is_signal());
+    });
+    assert_eq!(semaphore.value(), 1);
+}
+
+#[procession::test]
+fn event_that_is_set_and_cleared_at_once_was_set() {
+    let _watchdog = watch();
+    let event = Event::new().unwrap();
+    block_on(async {
+        let mut set = pin!(event.wait_async());
+        assert!(!is_ready(&mut set).await);
+        event.set();
+        event.clear();
+        set.await.unwrap();
+        let mut unset = pin!(event.wait_async());
+        assert!(!is_ready(&mut unset).await);
+    });
+}
+
+#[procession::test]
+fn condition_is_awaited_and_who_gives_up_takes_no_notification() {
+    let _watchdog = watch();
+    let (lock, changed) = (Lock::new().unwrap(), Condition::new().unwrap());
+    block_on(async {
+        let guard = lock.lock_async().await.unwrap();
+        let mut lost = Box::pin(changed.wait_async(guard));
+        assert!(!is_ready(&mut lost).await);
+        let guard = lock.lock_async().await.unwrap();
+        let mut waits = pin!(changed.wait_async(guard));
+        assert!(!is_ready(&mut waits).await);
+        drop(lost);
+        let tell = |lock: Lock, changed: Condition| {
+            let _guard = lock.lock().unwrap();
+            changed.notify(1).unwrap()
+        };
+        let child = Process::new(tell).args((lock.clone(), changed.clone()));
+        assert_eq!(child.start().unwrap().await.unwrap(), 1);
+        let guard = waits.await.unwrap();
+        assert!(lock.is_locked());
+        drop(guard);
+        let ready = Shared::new(1_u8).unwrap();
+        let guard = lock.lock_async().await.unwrap();
+        let guard = changed.wait_while_async(guard, || ready.get().unwrap() == 0);
+        drop(guard.await.unwrap());
+    });
+    assert!(!lock.is_locked());
+}
+
+#[procession::test]
+fn barrier_is_awaited_and_who_gives_up_has_not_come() {
+    let _watchdog = watch();
+    let barrier = Barrier::new(2).unwrap();
+    on_tokio(async {
+        {
+            let mut lost = pin!(barrier.wait_async());
+            assert!(!is_ready(&mut lost).await);
+            assert_eq!(barrier.waiting(), 1);
+        }
+        assert_eq!(barrier.waiting(), 0);
+        let child = Process::new(|barrier: Barrier| barrier.wait().map(|it| it.index()).unwrap());
+        let child = child.args(barrier.clone()).start().unwrap();
+        let own = barrier.wait_async().await.unwrap().index();
+        assert_eq!(own + child.await.unwrap(), 1);
+        let both = futures_lite::future::zip(barrier.wait_async(), barrier.wait_async()).await;
+        assert_ne!(both.0.unwrap().is_last(), both.1.unwrap().is_last());
+        let mut waits = pin!(barrier.wait_async());
+        assert!(!is_ready(&mut waits).await);
+        barrier.abort().unwrap();
+        assert!(waits.await.unwrap_err().is_broken());
+    });
+}
+
+#[procession::test]
+fn tasks_of_a_queue_are_awaited_until_they_are_done() {
+    let _watchdog = watch();
+    let tasks = JoinableQueue::new().unwrap();
+    tasks.put_many(0..100).unwrap();
+    block_on(async {
+        let mut done = pin!(tasks.join_async());
+        assert!(!is_ready(&mut done).await);
+        let work = |tasks: JoinableQueue<u32>| {
+            for task in &tasks {
+                task.unwrap();
+                tasks.task_done().unwrap();
+            }
+        };
+        let child = Process::new(work).args(tasks.clone()).start().unwrap();
+        done.await.unwrap();
+        assert_eq!(tasks.unfinished(), 0);
+        tasks.close().unwrap();
+        child.await.unwrap();
     });
 }

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use procession::{Barrier, Pool, Queue, StartMethod, current_process};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use watchdog::watch;
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
@@ -164,6 +165,57 @@ fn bounds_that_cannot_be_met_fail_the_tasks_and_say_why() {
             assert!(error.is_invalid() && !error.is_codec(), "{error:?}");
         }
     }
+}
+
+#[procession::test]
+fn worker_keeps_the_limits_that_its_initializer_sets() {
+    let _watchdog = watch();
+    let limit = |most: u64| {
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        setrlimit(Resource::Fsize, limit).unwrap();
+        let cores = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        setrlimit(Resource::Core, cores).unwrap();
+    };
+    let writes = |path: PathBuf, bytes: usize| std::fs::write(path, vec![1; bytes]).is_ok();
+    let path = std::env::temp_dir().join(format!("procession-limit-{}", std::process::id()));
+    for method in METHODS {
+        let builder = Pool::builder().workers(1).start_method(method);
+        let pool = builder.initializer(limit, 1000).start().unwrap();
+        assert!(pool.apply(writes, (path.clone(), 1000)).unwrap());
+        // Rust programs ignore no signal but SIGPIPE: the kernel's for this ends them.
+        let error = pool.apply(writes, (path.clone(), 2000)).unwrap_err();
+        assert!(error.to_string().contains("SIGXFSZ"), "{error}");
+        assert!(pool.apply(writes, (path.clone(), 1000)).unwrap());
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[procession::test]
+fn worker_has_no_descriptor_of_its_parent() {
+    let _watchdog = watch();
+    let path = std::env::temp_dir().join(format!("procession-secret-{}", std::process::id()));
+    let secret = std::fs::File::create(&path).unwrap();
+    // One that a program which it executes would inherit.
+    let inheritable = rustix::io::dup(&secret).unwrap();
+    let sees = |path: PathBuf| {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap();
+        let mut links = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        links.any(|link| link == path)
+    };
+    assert!(sees(path.clone()));
+    for method in METHODS {
+        let builder = Pool::builder().workers(1).start_method(method);
+        let pool = builder.start().unwrap();
+        assert!(!pool.apply(sees, path.clone()).unwrap(), "{method:?}");
+    }
+    drop(inheritable);
+    std::fs::remove_file(path).unwrap();
 }
 
 /// Returns how many bytes of memory the family's file has.

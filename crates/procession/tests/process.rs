@@ -5,8 +5,8 @@ mod watchdog;
 use std::time::Duration;
 
 use procession::{
-    Child, Event, Lock, Process, Result, Run, Shared, StartMethod, State, active_children,
-    current_process, parent_process,
+    Child, Event, Lock, Pool, Process, RemoteError, Result, Run, Shared, StartMethod, State,
+    active_children, current_process, parent_process,
 };
 use serde::{Deserialize, Serialize};
 use watchdog::watch;
@@ -85,6 +85,94 @@ fn a_panic_arrives_with_message_place_and_name() {
         assert!(
             text.contains("Cassandra") && text.contains("code 3"),
             "{text}"
+        );
+    }
+}
+
+#[inline(never)]
+fn sinks() -> u8 {
+    panic!("no petrol")
+}
+
+#[procession::test]
+fn a_panic_has_its_backtrace_where_one_is_asked_for() {
+    let _watchdog = watch();
+    for (asked, has) in [("1", true), ("0", false)] {
+        let builder = Pool::builder()
+            .workers(1)
+            .start_method(StartMethod::Spawn)
+            .env(move |_| [("RUST_BACKTRACE", asked)]);
+        let error = builder.start().unwrap().apply(sinks, ()).unwrap_err();
+        let info = error.panic_info().unwrap();
+        assert!(info.location.as_ref().unwrap().contains("process.rs"));
+        let backtrace = info.backtrace.clone().unwrap_or_default();
+        assert_eq!(backtrace.contains("sinks"), has, "{backtrace}");
+        assert_eq!(format!("{error:?}").contains("sinks"), has);
+    }
+}
+
+#[derive(Debug)]
+struct NoSettings(std::num::ParseIntError);
+
+impl std::fmt::Display for NoSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no settings")
+    }
+}
+
+impl std::error::Error for NoSettings {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+fn settings() -> std::result::Result<u8, NoSettings> {
+    "x".parse().map_err(NoSettings)
+}
+
+const NO_NUMBER: &str = "invalid digit found in string";
+
+#[procession::test]
+fn an_error_arrives_with_the_texts_of_its_sources() {
+    let _watchdog = watch();
+    let returns = || -> std::result::Result<u8, RemoteError> { Ok(settings()?) };
+    for method in METHODS {
+        let child = Process::new(returns).start_method(method).start().unwrap();
+        let error = join(child).unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "no settings");
+        assert_eq!(error.sources(), [NO_NUMBER]);
+        assert_eq!(
+            format!("{error:?}"),
+            format!("no settings\n  because of: {NO_NUMBER}")
+        );
+        let error: Box<dyn std::error::Error> = error.into();
+        assert_eq!(error.source().unwrap().to_string(), NO_NUMBER);
+        assert!(error.source().unwrap().source().is_none());
+    }
+}
+
+#[procession::test]
+fn a_panic_with_an_error_keeps_its_sources() {
+    let _watchdog = watch();
+    type Shared = Box<dyn std::error::Error + Send + Sync>;
+    for place in 0..3 {
+        let panics = |place: usize| -> u8 {
+            let error = settings().unwrap_err();
+            match place {
+                0 => std::panic::panic_any(Shared::from(error)),
+                1 => std::panic::panic_any(Box::new(error) as Box<dyn std::error::Error + Send>),
+                _ => std::panic::panic_any(RemoteError::from(error)),
+            }
+        };
+        let error = join(Process::new(panics).args(place).start().unwrap()).unwrap_err();
+        let info = error.panic_info().unwrap();
+        assert_eq!(info.message, "no settings");
+        assert_eq!(info.sources, [NO_NUMBER]);
+        assert!(
+            error
+                .to_string()
+                .ends_with(&format!("no settings: {NO_NUMBER}")),
+            "{error}"
         );
     }
 }

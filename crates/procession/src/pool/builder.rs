@@ -19,6 +19,8 @@ use crate::function::{Callable, EntryRef, must_be_bare};
 use crate::launch::{self, Launch, Role};
 use crate::pool::call::Deliver;
 use crate::pool::pool::Pool;
+#[cfg(feature = "seccomp")]
+use crate::pool::syscall_filter::SyscallFilter;
 use crate::pool::worker::Setup;
 use crate::program;
 use crate::start_method::{self, StartMethod};
@@ -53,6 +55,8 @@ pub struct PoolBuilder {
     bounds: engine::WorkerLimits,
     affinity: Option<PerWorker<usize>>,
     env: Option<PerWorker<(OsString, OsString)>>,
+    #[cfg(feature = "seccomp")]
+    filter: Option<SyscallFilter>,
 }
 
 /// Makes something for the worker at a place.
@@ -320,6 +324,43 @@ impl PoolBuilder {
         self
     }
 
+    /// Has the kernel ask a filter about each system call of a worker, from its first task on; with
+    /// the feature `seccomp`, for code that may do what it should not.
+    ///
+    /// The filter is a program of the crate `seccompiler`. It holds for the worker's life, and for
+    /// all that the worker starts; the initializer runs before. A worker itself needs memory, futexes, clocks,
+    /// descriptors and sockets that are open, and to end, and what these are made of changes
+    /// with the standard library: so say what is denied and allow the rest. Where the filter kills
+    /// the process, the task fails with [`is_died`](crate::Error::is_died) and
+    /// [`signal`](crate::Error::signal) 31 (SIGSYS); where it answers with an error, the task gets that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+    ///
+    /// # procession::init();
+    /// let denied = [linux_raw_sys::general::__NR_socket];
+    /// let filter: BpfProgram = SeccompFilter::new(
+    ///     denied.map(|number| (number.into(), Vec::new())).into(),
+    ///     SeccompAction::Allow,
+    ///     SeccompAction::KillProcess,
+    ///     std::env::consts::ARCH.try_into().unwrap(),
+    /// )
+    /// .and_then(BpfProgram::try_from)
+    /// .unwrap();
+    /// let pool = Pool::builder().workers(1).syscall_filter(&filter).start()?;
+    /// let error = pool.apply(|| std::net::UdpSocket::bind("127.0.0.1:0").is_ok(), ()).unwrap_err();
+    /// assert!(error.to_string().contains("SIGSYS"));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[cfg(feature = "seccomp")]
+    pub fn syscall_filter(mut self, program: &seccompiler::BpfProgram) -> Self {
+        self.filter = Some(SyscallFilter::of(program));
+        self
+    }
+
     /// Starts the pool.
     ///
     /// # Errors
@@ -335,6 +376,8 @@ impl PoolBuilder {
             bounds: self.bounds,
             affinity: self.affinity,
             env: self.env,
+            #[cfg(feature = "seccomp")]
+            filter: self.filter,
         };
         let size = self.workers.unwrap_or_else(|| cpu_count().get());
         let config = engine::Config {
@@ -378,6 +421,8 @@ struct Starter {
     bounds: engine::WorkerLimits,
     affinity: Option<PerWorker<usize>>,
     env: Option<PerWorker<(OsString, OsString)>>,
+    #[cfg(feature = "seccomp")]
+    filter: Option<SyscallFilter>,
 }
 
 impl engine::WorkerStarter for Starter {
@@ -396,6 +441,8 @@ impl engine::WorkerStarter for Starter {
         environment::check(&env)?;
         let initializer = self.initializer.as_ref().map(|it| it.call.clone());
         let setup = Setup::new(spec.channel, initializer, bounds);
+        #[cfg(feature = "seccomp")]
+        let setup = setup.with_filter(self.filter.clone());
         let launch = Launch {
             role: Role::Worker(spec.index),
             name: format!("PoolWorker-{}", spec.index + 1),

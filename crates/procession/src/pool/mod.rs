@@ -9,6 +9,8 @@ mod pool;
 
 mod builder;
 mod known_jobs;
+#[cfg(feature = "seccomp")]
+mod syscall_filter;
 mod worker;
 
 mod call;

@@ -10,6 +10,8 @@ use crate::error::Result;
 use crate::function::{EntryRef, Input};
 use crate::outcome::{self, Ending, PanicOutput};
 use crate::pool::known_jobs::KnownJobs;
+#[cfg(feature = "seccomp")]
+use crate::pool::syscall_filter::SyscallFilter;
 use crate::sync::uninterrupted;
 
 /// What a worker is told.
@@ -19,6 +21,9 @@ pub struct Setup {
     initializer: Option<(EntryRef, Vec<u8>)>,
     /// Bytes of private memory, bytes in RAM between tasks, processors.
     bounds: (Option<u64>, Option<u64>, Option<Vec<usize>>),
+    /// The system calls that it may make from its first task on.
+    #[cfg(feature = "seccomp")]
+    filter: Option<SyscallFilter>,
 }
 
 impl Setup {
@@ -31,7 +36,14 @@ impl Setup {
             channel: (channel.offset, channel.serial),
             initializer,
             bounds: (bounds.memory, bounds.resident, bounds.cpus),
+            #[cfg(feature = "seccomp")]
+            filter: None,
         }
+    }
+
+    #[cfg(feature = "seccomp")]
+    pub fn with_filter(self, filter: Option<SyscallFilter>) -> Self {
+        Self { filter, ..self }
     }
 }
 
@@ -57,6 +69,12 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
         if ending == Ending::Failed {
             return Ok(worker.failed(&bytes)?);
         }
+    }
+    #[cfg(feature = "seccomp")]
+    if let Some(filter) = &setup.filter
+        && let Err(error) = filter.apply()
+    {
+        return Ok(worker.failed(&outcome::refuse(&error))?);
     }
     worker.ready()?;
     let mut jobs = KnownJobs::default();

@@ -317,7 +317,7 @@ impl Told {
             Value::Text(text) => Box::new(text.clone()),
             Value::Formatted(text) => Box::new(debug(Verbatim(text.clone()))),
             Value::Bytes(bytes) => Box::new(debug(bytes.clone())),
-            Value::Error(texts) => return Self::Error(Box::new(ErrorTexts::of(texts))),
+            Value::Error(error) => return Self::Error(Box::new(error.clone().into_chain())),
             #[cfg(feature = "log")]
             Value::Null => Box::new(tracing_core::field::Empty),
         })
@@ -337,35 +337,5 @@ struct Verbatim(String);
 impl fmt::Debug for Verbatim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// An error of another process, with its sources.
-#[derive(Debug)]
-struct ErrorTexts {
-    text: String,
-    source: Option<Box<Self>>,
-}
-
-impl ErrorTexts {
-    fn of(texts: &[String]) -> Self {
-        let (text, sources) = match texts {
-            [text, sources @ ..] => (text.clone(), sources),
-            [] => (String::new(), &[][..]),
-        };
-        let source = (!sources.is_empty()).then(|| Box::new(Self::of(sources)));
-        Self { text, source }
-    }
-}
-
-impl fmt::Display for ErrorTexts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl Error for ErrorTexts {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
     }
 }

@@ -15,6 +15,7 @@ use tracing_core::{Dispatch, Event, Level, LevelFilter, Metadata, Subscriber, di
 use super::record::{Callsite, Record, TraceStep, Values};
 use super::sender;
 use super::value::Value;
+use crate::remote_error::RemoteError;
 
 /// The levels by their numbers, from 1 on.
 pub const LEVELS: [Level; 5] = [
@@ -240,17 +241,6 @@ fn values(record: impl FnOnce(&mut dyn Visit)) -> Values {
     seen.0
 }
 
-/// Returns the texts of an error and its sources.
-fn error_texts(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut texts = vec![error.to_string()];
-    let mut error = error;
-    while let Some(source) = error.source() {
-        texts.push(source.to_string());
-        error = source;
-    }
-    texts
-}
-
 /// Takes values.
 struct SeenValues(Values);
 
@@ -294,7 +284,7 @@ impl Visit for SeenValues {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.note(field, Value::Error(error_texts(value)));
+        self.note(field, Value::Error(RemoteError::new(value)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {

@@ -16,9 +16,8 @@ pub enum Value {
     Formatted(String),
     #[cfg(feature = "tracing")]
     Bytes(Vec<u8>),
-    /// The texts of an error and of its sources.
     #[cfg(feature = "tracing")]
-    Error(Vec<String>),
+    Error(crate::remote_error::RemoteError),
     #[cfg(feature = "log")]
     Null,
 }

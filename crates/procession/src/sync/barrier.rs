@@ -1,11 +1,15 @@
 //! A meeting point.
 
+#[cfg(feature = "async")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
+#[cfg(feature = "async")]
+use crate::awaiting::Awaited;
 use crate::error::Result;
 use crate::handle::travels;
 use crate::sync::uninterrupted;
@@ -31,7 +35,12 @@ use crate::sync::uninterrupted;
 /// # Ok::<(), procession::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Barrier(engine::Barrier);
+pub struct Barrier(
+    engine::Barrier,
+    /// What tasks wait by.
+    #[cfg(feature = "async")]
+    Arc<Awaited>,
+);
 
 /// Which of all that met a process was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +69,7 @@ impl Barrier {
     /// # Errors
     /// `is_invalid` for none; when memory is exhausted.
     pub fn new(parties: u32) -> Result<Self> {
-        Ok(Self(engine::Barrier::create(parties)?))
+        Ok(Self::of(engine::Barrier::create(parties)?))
     }
 
     /// Blocks until as many have come as are to meet.
@@ -156,12 +165,71 @@ impl Barrier {
         self.0.broken()
     }
 
+    fn of(engine: engine::Barrier) -> Self {
+        Self(
+            engine,
+            #[cfg(feature = "async")]
+            Arc::default(),
+        )
+    }
+
     fn lend(&self, loans: &mut Loans) -> Handle {
         self.0.lend(loans)
     }
 
     fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Barrier::attach(handle, source).map(Self)
+        engine::Barrier::attach(handle, source).map(Self::of)
+    }
+}
+
+/// For tasks of an executor: no thread waits. With the feature `async`.
+#[cfg(feature = "async")]
+impl Barrier {
+    /// As [`wait`](Self::wait), awaited. A future that is dropped before all have come has not
+    /// come.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Barrier, Process};
+    /// # procession::init();
+    /// # futures_lite::future::block_on(async {
+    /// let barrier = Barrier::new(2)?;
+    /// let child = Process::new(|barrier: Barrier| barrier.wait().map(drop).is_ok())
+    ///     .args(barrier.clone())
+    ///     .start()?;
+    /// assert!(barrier.wait_async().await?.index() < 2);
+    /// assert!(child.await?);
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub async fn wait_async(&self) -> Result<Arrival> {
+        let make = || self.0.await_fd();
+        let parties = self.parties();
+        let role = loop {
+            if let Some(role) = self.0.try_arrive()? {
+                break role;
+            }
+            // The leader of those before has not let them go yet.
+            self.1.change(make, |fd| self.0.arm(fd)).await?;
+        };
+        let mut follower = match role {
+            engine::Role::Leader(leader) => {
+                let index = leader.index() as usize;
+                leader.open()?;
+                return Ok(Arrival { index, parties });
+            }
+            engine::Role::Follower(follower) => follower,
+        };
+        let index = follower.index() as usize;
+        while !follower.try_wait()? {
+            self.1.change(make, |fd| follower.arm(fd)).await?;
+        }
+        Ok(Arrival { index, parties })
     }
 }
 

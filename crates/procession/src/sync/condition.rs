@@ -1,11 +1,15 @@
 //! Waiting for something that a lock guards to change.
 
+#[cfg(feature = "async")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
+#[cfg(feature = "async")]
+use crate::awaiting::Awaited;
 use crate::error::Result;
 use crate::handle::travels;
 use crate::sync::{Lock, LockGuard, RLock, RLockGuard, uninterrupted};
@@ -38,7 +42,12 @@ use crate::sync::{Lock, LockGuard, RLock, RLockGuard, uninterrupted};
 /// # Ok::<(), procession::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Condition(engine::Condition);
+pub struct Condition(
+    engine::Condition,
+    /// What tasks wait by.
+    #[cfg(feature = "async")]
+    Arc<Awaited>,
+);
 
 impl Condition {
     /// Makes a condition that nobody waits for.
@@ -46,7 +55,7 @@ impl Condition {
     /// # Errors
     /// When memory is exhausted.
     pub fn new() -> Result<Self> {
-        Ok(Self(engine::Condition::create()?))
+        Ok(Self::of(engine::Condition::create()?))
     }
 
     /// Frees the lock, blocks until notified, and takes the lock again.
@@ -160,12 +169,81 @@ impl Condition {
         Ok(())
     }
 
+    fn of(engine: engine::Condition) -> Self {
+        Self(
+            engine,
+            #[cfg(feature = "async")]
+            Arc::default(),
+        )
+    }
+
     fn lend(&self, loans: &mut Loans) -> Handle {
         self.0.lend(loans)
     }
 
     fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Condition::attach(handle, source).map(Self)
+        engine::Condition::attach(handle, source).map(Self::of)
+    }
+}
+
+/// For tasks of an executor: no thread waits. With the feature `async`.
+#[cfg(feature = "async")]
+impl Condition {
+    /// As [`wait`](Self::wait), awaited, with the guard of a [`Lock`](crate::Lock). A future that is
+    /// dropped leaves the line and the lock.
+    ///
+    /// (An [`RLock`](crate::RLock) belongs to a thread, which tasks change.)
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Condition, Lock, Process, Shared};
+    /// # procession::init();
+    /// # futures_lite::future::block_on(async {
+    /// let (lock, changed, ready) = (Lock::new()?, Condition::new()?, Shared::new(0_u8)?);
+    /// let tell = |lock: Lock, changed: Condition, ready: Shared<u8>| {
+    ///     let _guard = lock.lock().unwrap();
+    ///     ready.set(1).unwrap();
+    ///     changed.notify_all().unwrap();
+    /// };
+    /// let arguments = (lock.clone(), changed.clone(), ready.clone());
+    /// let child = Process::new(tell).args(arguments).start()?;
+    /// let mut guard = lock.lock_async().await?;
+    /// while ready.get()? == 0 {
+    ///     guard = changed.wait_async(guard).await?;
+    /// }
+    /// drop(guard);
+    /// child.await?;
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub async fn wait_async<'a>(&self, guard: LockGuard<'a>) -> Result<LockGuard<'a>> {
+        let mut waiter = self.0.enlist()?;
+        let lock = guard.free();
+        while !waiter.try_wait() {
+            let (make, arm) = (|| self.0.await_fd(), |fd: &_| waiter.arm(fd));
+            self.1.change(make, arm).await?;
+        }
+        lock.lock_async().await
+    }
+
+    /// As [`wait_while`](Self::wait_while), awaited; see [`wait_async`](Self::wait_async).
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub async fn wait_while_async<'a>(
+        &self,
+        mut guard: LockGuard<'a>,
+        mut condition: impl FnMut() -> bool,
+    ) -> Result<LockGuard<'a>> {
+        while condition() {
+            guard = self.wait_async(guard).await?;
+        }
+        Ok(guard)
     }
 }
 

@@ -1,11 +1,15 @@
 //! A flag that processes wait for.
 
+#[cfg(feature = "async")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
+#[cfg(feature = "async")]
+use crate::awaiting::Awaited;
 use crate::error::Result;
 use crate::handle::travels;
 use crate::sync::{in_time, uninterrupted};
@@ -25,7 +29,12 @@ use crate::sync::{in_time, uninterrupted};
 /// # Ok::<(), procession::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Event(pub(crate) engine::Event);
+pub struct Event(
+    pub(crate) engine::Event,
+    /// What tasks wait by.
+    #[cfg(feature = "async")]
+    Arc<Awaited>,
+);
 
 impl Event {
     /// Makes an event that is not set.
@@ -33,7 +42,7 @@ impl Event {
     /// # Errors
     /// When memory is exhausted.
     pub fn new() -> Result<Self> {
-        Ok(Self(engine::Event::create()?))
+        Ok(Self::of(engine::Event::create()?))
     }
 
     /// Sets the event and wakes all that wait for it.
@@ -92,12 +101,53 @@ impl Event {
         in_time(timeout, |deadline| self.0.wait(deadline))
     }
 
+    fn of(engine: engine::Event) -> Self {
+        Self(
+            engine,
+            #[cfg(feature = "async")]
+            Arc::default(),
+        )
+    }
+
     fn lend(&self, loans: &mut Loans) -> Handle {
         self.0.lend(loans)
     }
 
     fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Event::attach(handle, source).map(Self)
+        engine::Event::attach(handle, source).map(Self::of)
+    }
+}
+
+/// For tasks of an executor: no thread waits. With the feature `async`.
+#[cfg(feature = "async")]
+impl Event {
+    /// As [`wait`](Self::wait), awaited.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// # futures_lite::future::block_on(async {
+    /// let ready = Event::new()?;
+    /// let child = Process::new(|ready: Event| ready.set()).args(ready.clone()).start()?;
+    /// ready.wait_async().await?;
+    /// child.await?;
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub async fn wait_async(&self) -> Result<()> {
+        // An event that is set and cleared again meanwhile was set.
+        let times = self.0.times_set();
+        while !self.0.is_set() && self.0.times_set() == times {
+            let (make, arm) = (|| self.0.await_fd(), |fd: &_| self.0.arm(fd, times));
+            self.1.change(make, arm).await?;
+        }
+        Ok(())
     }
 }
 

@@ -1,11 +1,15 @@
 //! A lock between processes.
 
+#[cfg(feature = "async")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
+#[cfg(feature = "async")]
+use crate::awaiting::Awaited;
 use crate::error::Result;
 use crate::handle::travels;
 use crate::sync::{in_time, uninterrupted};
@@ -28,7 +32,12 @@ use crate::sync::{in_time, uninterrupted};
 /// # Ok::<(), procession::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Lock(pub(crate) engine::Lock);
+pub struct Lock(
+    pub(crate) engine::Lock,
+    /// What tasks wait by.
+    #[cfg(feature = "async")]
+    Arc<Awaited>,
+);
 
 impl Lock {
     /// Makes a free lock.
@@ -36,7 +45,7 @@ impl Lock {
     /// # Errors
     /// When memory is exhausted.
     pub fn new() -> Result<Self> {
-        Ok(Self(engine::Lock::create()?))
+        Ok(Self::of(engine::Lock::create()?))
     }
 
     /// Blocks until the lock is free, and holds it until the guard is dropped.
@@ -123,12 +132,55 @@ impl Lock {
         self.0.is_locked()
     }
 
+    fn of(engine: engine::Lock) -> Self {
+        Self(
+            engine,
+            #[cfg(feature = "async")]
+            Arc::default(),
+        )
+    }
+
     fn lend(&self, loans: &mut Loans) -> Handle {
         self.0.lend(loans)
     }
 
     fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Lock::attach(handle, source).map(Self)
+        engine::Lock::attach(handle, source).map(Self::of)
+    }
+}
+
+/// For tasks of an executor: no thread waits. With the feature `async`.
+#[cfg(feature = "async")]
+impl Lock {
+    /// As [`lock`](Self::lock), awaited. A future that is dropped has not taken the lock.
+    ///
+    /// The guard may be held across an `await`. Tasks exclude one another as processes do.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Lock;
+    /// # futures_lite::future::block_on(async {
+    /// let lock = Lock::new()?;
+    /// let guard = lock.lock_async().await?;
+    /// assert!(lock.is_locked());
+    /// drop(guard);
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub async fn lock_async(&self) -> Result<LockGuard<'_>> {
+        loop {
+            if let Some(guard) = self.try_lock()? {
+                return Ok(guard);
+            }
+            let (make, arm) = (|| self.0.await_fd(), |fd: &_| self.0.arm(fd));
+            self.1.change(make, arm).await?;
+        }
     }
 }
 

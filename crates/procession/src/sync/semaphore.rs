@@ -1,11 +1,15 @@
 //! A number of permits.
 
+#[cfg(feature = "async")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
+#[cfg(feature = "async")]
+use crate::awaiting::Awaited;
 use crate::error::Result;
 use crate::handle::travels;
 use crate::sync::{in_time, uninterrupted};
@@ -28,7 +32,12 @@ use crate::sync::{in_time, uninterrupted};
 /// # Ok::<(), procession::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Semaphore(engine::Semaphore);
+pub struct Semaphore(
+    engine::Semaphore,
+    /// What tasks wait by.
+    #[cfg(feature = "async")]
+    Arc<Awaited>,
+);
 
 impl Semaphore {
     /// Makes a semaphore of `value` permits, to which more may be released.
@@ -36,7 +45,7 @@ impl Semaphore {
     /// # Errors
     /// When memory is exhausted.
     pub fn new(value: u32) -> Result<Self> {
-        Ok(Self(engine::Semaphore::create(value, None)?))
+        Ok(Self::of(engine::Semaphore::create(value, None)?))
     }
 
     /// Makes a semaphore that never has more than `value` permits: one release
@@ -54,7 +63,7 @@ impl Semaphore {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn bounded(value: u32) -> Result<Self> {
-        Ok(Self(engine::Semaphore::create(value, Some(value))?))
+        Ok(Self::of(engine::Semaphore::create(value, Some(value))?))
     }
 
     /// Blocks until there is a permit, and holds it until it is dropped.
@@ -129,12 +138,52 @@ impl Semaphore {
         self.0.value()
     }
 
+    fn of(engine: engine::Semaphore) -> Self {
+        Self(
+            engine,
+            #[cfg(feature = "async")]
+            Arc::default(),
+        )
+    }
+
     fn lend(&self, loans: &mut Loans) -> Handle {
         self.0.lend(loans)
     }
 
     fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Semaphore::attach(handle, source).map(Self)
+        engine::Semaphore::attach(handle, source).map(Self::of)
+    }
+}
+
+/// For tasks of an executor: no thread waits. With the feature `async`.
+#[cfg(feature = "async")]
+impl Semaphore {
+    /// As [`permit`](Self::permit), awaited. A future that is dropped has taken no permit.
+    ///
+    /// # Errors
+    /// As [`permit`](Self::permit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Semaphore;
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = Semaphore::new(1)?;
+    /// let permit = semaphore.permit_async().await?;
+    /// assert_eq!(semaphore.value(), 0);
+    /// drop(permit);
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub async fn permit_async(&self) -> Result<Permit<'_>> {
+        loop {
+            if let Some(permit) = self.try_permit()? {
+                return Ok(permit);
+            }
+            let (make, arm) = (|| self.0.await_fd(), |fd: &_| self.0.arm(fd));
+            self.1.change(make, arm).await?;
+        }
     }
 }
 
