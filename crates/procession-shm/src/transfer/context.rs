@@ -3,8 +3,16 @@
 //! A face turns values into bytes by code that calls back into the types of its user, and has
 //! no argument for a [`Loans`] or a [`HandleSource`]. It keeps a context for each of its
 //! threads, in a variable of its own; nothing below the faces does.
+//!
+//! # Safety
+//! What a message has handles of lies on the stack of [`TransferContext::collect`], and is
+//! only reached through the context while that runs: a variable of a thread that nothing has
+//! to drop costs a message next to nothing, one that owns memory a tenth of what a short task does.
 
-use std::cell::{Cell, RefCell};
+#![expect(unsafe_code, reason = "a pointer to what lies on the stack")]
+
+use std::cell::Cell;
+use std::ptr::NonNull;
 
 use crate::transfer::loans::{HandleSource, Loans, Source};
 
@@ -13,7 +21,7 @@ use crate::transfer::loans::{HandleSource, Loans, Source};
 pub struct TransferContext {
     /// What the message that is being written has handles of; `None` outside of
     /// [`collect`](Self::collect).
-    lent: RefCell<Option<Loans>>,
+    lent: Cell<Option<NonNull<Loans>>>,
     source: Cell<Source>,
 }
 
@@ -23,16 +31,18 @@ impl TransferContext {
     #[expect(clippy::new_without_default, reason = "made in constants only")]
     pub const fn new() -> Self {
         Self {
-            lent: RefCell::new(None),
+            lent: Cell::new(None),
             source: Cell::new(Source::Untracked),
         }
     }
 
     /// Runs `write`, which writes a message; returns what the message has handles of, too.
     pub fn collect<T>(&self, write: impl FnOnce() -> T) -> (T, Loans) {
-        let outer = self.lent.replace(Some(Loans::default()));
+        let mut lent = Loans::default();
+        let here = Some(NonNull::from(&mut lent));
+        let outer = Restore(&self.lent, self.lent.replace(here));
         let done = write();
-        let lent = self.lent.replace(outer).unwrap_or_default();
+        drop(outer);
         (done, lent)
     }
 
@@ -41,8 +51,10 @@ impl TransferContext {
     pub fn lend<T>(&self, lend: impl FnOnce(&mut Loans) -> T) -> T {
         let mut loans = Loans::default();
         let handle = lend(&mut loans);
-        match &mut *self.lent.borrow_mut() {
-            Some(lent) => lent.append(loans),
+        match self.lent.get() {
+            // SAFETY: it lies on the stack of a `collect` of this thread, which takes the
+            // pointer away before it uses it again; nothing is called meanwhile.
+            Some(mut lent) => unsafe { lent.as_mut() }.append(loans),
             None => loans.send_untracked(),
         }
         handle
@@ -50,7 +62,7 @@ impl TransferContext {
 
     /// Runs `read`, which reads a message whose objects `source` keeps alive.
     pub fn read<T>(&self, source: &HandleSource, read: impl FnOnce() -> T) -> T {
-        let _outer = Outer(&self.source, self.source.replace(source.0));
+        let _outer = Restore(&self.source, self.source.replace(source.0));
         read()
     }
 
@@ -60,10 +72,10 @@ impl TransferContext {
     }
 }
 
-/// Restores the source of an outer message on drop, also if reading the inner one panics.
-struct Outer<'a>(&'a Cell<Source>, Source);
+/// Restores what is known of an outer message on drop, also if the inner one panics.
+struct Restore<'a, T: Copy>(&'a Cell<T>, T);
 
-impl Drop for Outer<'_> {
+impl<T: Copy> Drop for Restore<'_, T> {
     fn drop(&mut self) {
         self.0.set(self.1);
     }

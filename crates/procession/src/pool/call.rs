@@ -1,7 +1,7 @@
 //! What collects the outcomes of tasks.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::{option, vec};
 
@@ -279,14 +279,17 @@ pub struct MapCall<R> {
     chunk: usize,
     is_cancelled: AtomicBool,
     results: Mutex<Results<R>>,
-    done: AtomicUsize,
-    /// How many outcomes are to come, once that is known.
-    total: OnceLock<usize>,
+    /// Whether all outcomes are in.
+    is_done: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Results<R> {
     values: Vec<Option<R>>,
+    /// How many outcomes are in.
+    done: usize,
+    /// How many are to come, once that is known.
+    total: Option<usize>,
     /// The failure of the earliest input that failed.
     failure: Option<(usize, Error)>,
     /// Nobody wants what is in, and what is still to come.
@@ -318,6 +321,8 @@ impl<R> MapCall<R> {
     pub fn new(what: &'static str, chunk: usize) -> Self {
         let results = Results {
             values: Vec::new(),
+            done: 0,
+            total: None,
             failure: None,
             abandoned: false,
             waker: None,
@@ -327,15 +332,24 @@ impl<R> MapCall<R> {
             chunk,
             is_cancelled: AtomicBool::new(false),
             results: Mutex::new(results),
-            done: AtomicUsize::new(0),
-            total: OnceLock::new(),
+            is_done: AtomicBool::new(false),
         }
     }
 
     /// Notes that there are no more than `total` inputs.
     pub fn expect(&self, total: usize) {
-        // Only the first call counts, and there is one.
-        let _ = self.total.set(total);
+        let mut results = locked(&self.results);
+        results.total = Some(total);
+        self.note_done(&results);
+    }
+
+    fn note_done(&self, results: &Results<R>) -> bool {
+        let is_done = results.total.is_some_and(|total| results.done >= total);
+        if is_done {
+            // Release pairs with the Acquire in `is_done`.
+            self.is_done.store(true, Ordering::Release);
+        }
+        is_done
     }
 
     /// Drops what is in, and what is still to come.
@@ -348,9 +362,8 @@ impl<R> MapCall<R> {
 
 impl<R: Send> Pending<Vec<R>> for MapCall<R> {
     fn is_done(&self) -> bool {
-        // Acquire pairs with the Release in `collect`.
-        let is_in = |total: &usize| self.done.load(Ordering::Acquire) >= *total;
-        self.total.get().is_some_and(is_in)
+        // Acquire pairs with the Release in `note_done`.
+        self.is_done.load(Ordering::Acquire)
     }
 
     fn poll(&self, waker: &Waker) -> bool {
@@ -397,16 +410,14 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
         // Read before the lock is taken: what reads is the program's code.
         let collected = inputs.results(outcome, self.what);
         let mut results = locked(&self.results);
-        let mut count = 0;
-        for result in collected {
-            results.put(number * self.chunk + count, result);
-            count += 1;
+        let first = number * self.chunk;
+        for (index, result) in (first..).zip(collected) {
+            results.put(index, result);
+            results.done += 1;
         }
-        drop(results);
-        // Release pairs with the Acquire in `done`.
-        self.done.fetch_add(count, Ordering::Release);
-        if self.is_done() {
-            let waker = locked(&self.results).waker.take();
+        if self.note_done(&results) {
+            let waker = results.waker.take();
+            drop(results);
             if let Some(waker) = waker {
                 waker.wake();
             }

@@ -46,7 +46,7 @@ pub struct TaskPolicy {
 #[derive(Debug)]
 pub enum TaskBytes {
     /// A few bytes, which are copied into the worker's ring.
-    Inline(Box<[u8]>),
+    Inline(InlineBytes),
     /// A block, and how many of its bytes count.
     Block(Block, u64),
 }
@@ -57,7 +57,7 @@ impl TaskBytes {
     #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
         match self {
-            Self::Inline(bytes) => bytes.len(),
+            Self::Inline(bytes) => bytes.as_slice().len(),
             Self::Block(_, len) => *len as usize,
         }
     }
@@ -69,16 +69,56 @@ impl TaskBytes {
     pub fn new(parts: &[&[u8]]) -> Result<Self> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         if len <= INLINE {
-            let mut bytes = Vec::with_capacity(len);
-            for part in parts {
-                bytes.extend_from_slice(part);
-            }
-            return Ok(Self::Inline(bytes.into()));
+            return Ok(Self::Inline(InlineBytes::new(parts, len)));
         }
         Ok(Self::Block(
             Block::of(family()?, parts, len as u64)?,
             len as u64,
         ))
+    }
+}
+
+/// The few bytes of a task: a handful here, more on the heap, which takes longer to ask for
+/// memory than a short task takes otherwise.
+#[derive(Debug)]
+pub struct InlineBytes(Storage);
+
+#[derive(Debug)]
+enum Storage {
+    Here([u8; HANDFUL], u8),
+    Heap(Box<[u8]>),
+}
+
+/// As many bytes as the other form of [`TaskBytes`] has room for anyway.
+const HANDFUL: usize = 30;
+
+const _: () = assert!(size_of::<TaskBytes>() == 32);
+
+impl InlineBytes {
+    fn new(parts: &[&[u8]], len: usize) -> Self {
+        if len <= HANDFUL {
+            let mut bytes = [0; HANDFUL];
+            let mut end = 0;
+            for part in parts {
+                bytes[end..end + part.len()].copy_from_slice(part);
+                end += part.len();
+            }
+            return Self(Storage::Here(bytes, end as u8));
+        }
+        Self(Storage::Heap(parts.concat().into()))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match &self.0 {
+            Storage::Here(bytes, len) => &bytes[..usize::from(*len)],
+            Storage::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl From<&[u8]> for InlineBytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self::new(&[bytes], bytes.len())
     }
 }
 

@@ -237,7 +237,7 @@ impl<T> WorkerSlot<T> {
         let parts: [&[u8]; 1];
         let content = match &task.payload {
             TaskBytes::Inline(bytes) => {
-                parts = [bytes];
+                parts = [bytes.as_slice()];
                 Content::Inline(&parts)
             }
             TaskBytes::Block(block, len) => match task.policy.retries {
