@@ -56,6 +56,9 @@ pub struct Worker {
     unannounced: u64,
     /// The number of the running task, from 1; 0 while none runs.
     running: u64,
+    /// The job of the task before, whose prologue was found; 0 stands for none. A later task
+    /// keeps it.
+    latest_job: u64,
     /// The number by which a trace knows the name of its function.
     name: u64,
     /// Whether the running task's block has been claimed.
@@ -124,6 +127,7 @@ impl Worker {
             now: boot_time(),
             unannounced: 0,
             running: 0,
+            latest_job: 0,
             name: 0,
             claimed: false,
             limits: WorkerLimits::default(),
@@ -326,9 +330,12 @@ impl Worker {
         let (record, next) = read_task(self.tasks, self.position)?;
         // SAFETY: the task was taken and has no reply; the borrow ends here.
         unsafe { bytes_at(self.family(), self.tasks, record.place) }?;
-        if let Some(job) = record.job {
+        if let Some(job) = record.job
+            && job.id != self.latest_job
+        {
             // SAFETY: the same.
             unsafe { prologue_at(self.family(), job.offset) }?;
+            self.latest_job = job.id;
         }
         self.position = next;
         self.taken += 1;

@@ -25,6 +25,9 @@ const STATES: usize = 4;
 /// What a worker has learnt of jobs.
 #[derive(Debug, Default)]
 pub struct KnownJobs {
+    /// The one of `plain` that was asked for last: most tasks are of the same job as the task
+    /// before.
+    latest: Option<(u64, Entry)>,
     /// What keeps nothing: there are as many as functions.
     plain: HashMap<u64, Entry>,
     /// The latest jobs that keep something.
@@ -47,9 +50,15 @@ impl KnownJobs {
         worker: &'a Worker,
         task: &TakenTask,
     ) -> Result<(Entry, Option<JobInput<'a>>)> {
-        let known = task.job().and_then(|id| self.plain.get(&id));
-        if let Some(entry) = known {
-            return Ok((*entry, None));
+        if let Some((id, entry)) = self.latest
+            && Some(id) == task.job()
+        {
+            return Ok((entry, None));
+        }
+        let known = task.job().and_then(|id| Some((id, *self.plain.get(&id)?)));
+        if let Some((_, entry)) = known {
+            self.latest = known;
+            return Ok((entry, None));
         }
         let bytes = worker.prologue(task);
         let place = self
