@@ -118,6 +118,16 @@ def mp(lib, method):
     return lib.get_context(method)
 
 
+@pytest.fixture
+def context(lib):
+    """Returns the context of a cluster of one node, which is on this machine."""
+    import procession
+
+    context = procession.get_context("loopback://1")
+    yield context
+    context.close()
+
+
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def loop(request):
     """Returns a kind of event loop: a test that asks for it runs in each."""

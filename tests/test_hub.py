@@ -22,13 +22,6 @@ from procession.distributed.hub import Hub
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def context(lib):
-    context = procession.get_context("loopback://1")
-    yield context
-    context.close()
-
-
 # Only processes of this machine are started with it; the cluster's own need no method.
 forked = pytest.mark.methods("fork")
 

@@ -2,20 +2,12 @@
 
 import gc
 
-import procession
 import pytest
 from library import PATIENCE, wait_until
 from procession import _test_tasks as tasks
 from procession.distributed import _pickling
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def context(lib):
-    context = procession.get_context("loopback://1")
-    yield context
-    context.close()
 
 
 # Only processes of this machine are started with it; the cluster's own need no method.

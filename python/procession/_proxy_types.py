@@ -7,11 +7,11 @@ client what a server cannot, such as calling a predicate. As in
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
+from collections.abc import MutableMapping, MutableSequence, MutableSet
 from types import GenericAlias
 from typing import Any, ClassVar, Self
 
+from ._predicates import WaitsForPredicate
 from ._proxies import BaseProxy, MakeProxyType
 
 __all__ = [
@@ -86,7 +86,7 @@ class AcquirerProxy(BaseProxy):
         return self._callmethod("release")
 
 
-class ConditionProxy(AcquirerProxy):
+class ConditionProxy(WaitsForPredicate, AcquirerProxy):
     """A proxy of a condition variable."""
 
     __module__ = "procession.managers"
@@ -103,18 +103,6 @@ class ConditionProxy(AcquirerProxy):
     def notify_all(self) -> Any:
         """Wakes all that wait."""
         return self._callmethod("notify_all")
-
-    def wait_for(
-        self, predicate: Callable[[], Any], timeout: float | None = None
-    ) -> Any:
-        """Waits until the predicate is true or the time is over; returns its value."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while not (result := predicate()):
-            remaining = None if end is None else end - time.monotonic()
-            if remaining is not None and remaining <= 0:
-                break
-            self.wait(remaining)
-        return result
 
 
 class EventProxy(BaseProxy):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import os
 import posix
-import signal
 import sys
 import threading
 
@@ -19,6 +18,7 @@ import threading
 from atexit import _clear, _run_exitfuncs, register
 
 from . import _procession, _registry, reduction, util
+from ._signalled import Signalled
 from ._thread_lock import under_lock
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Popen"]
 
 
-class Popen:
+class Popen(Signalled):
     """A started process as its parent holds it, as in `multiprocessing`.
 
     Args:
@@ -94,18 +94,6 @@ class Popen:
         if self.returncode is None:
             self.returncode = self._child.wait(timeout)
         return self.returncode
-
-    def terminate(self, tree: bool = False) -> None:
-        """Sends SIGTERM; with `tree`, to all that the process has started, too."""
-        self._send_signal(signal.SIGTERM, tree)
-
-    def kill(self, tree: bool = False) -> None:
-        """Sends SIGKILL; with `tree`, to all that the process has started, too."""
-        self._send_signal(signal.SIGKILL, tree)
-
-    def interrupt(self) -> None:
-        """Sends SIGINT."""
-        self._send_signal(signal.SIGINT)
 
     def _send_signal(self, sig: int, tree: bool = False) -> None:
         if self.returncode is None:

@@ -9,10 +9,10 @@ noticed (`OwnerDied`, and permits of a semaphore come back); waits are fair.
 from __future__ import annotations
 
 import threading
-import time
 
 from . import _procession, _registry, context
 from ._completion import public, public_names
+from ._predicates import WaitsForPredicate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _owner_of(semlock: Lock | RLock) -> tuple[str, int | str]:
         return "unknown", "unknown"
 
 
-class Condition(_procession.Guarding):
+class Condition(_procession.Guarding, WaitsForPredicate):
     """A condition variable, as in `multiprocessing`.
 
     Waiters are woken in the order in which they came; a waiter that has died is passed
@@ -352,18 +352,6 @@ class Condition(_procession.Guarding):
         """Wakes all that wait."""
         self._require_lock("lock is not owned")
         self._waiters.notify_all()
-
-    def wait_for(
-        self, predicate: Callable[[], Any], timeout: float | None = None
-    ) -> Any:
-        """Waits until the predicate is true or the time is over; returns its value."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while not (result := predicate()):
-            remaining = None if end is None else end - time.monotonic()
-            if remaining is not None and remaining <= 0:
-                break
-            self.wait(remaining)
-        return result
 
     async def wait_async(self) -> bool:
         """As `wait`, in a task of asyncio or trio, that holds the lock by await.

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import threading
 import time
 
 from .. import _install, _outcome, process, util
+from .._signalled import Signalled
 from . import _pickling, _work
 from ._errors import EngineMismatch, EngineUnavailable, NodeLost
 from .backend import TaskEnvelope
@@ -39,7 +39,7 @@ _OF_THE_PARENT = {"_closed", "_config", "_parent_pid", "_popen", "_sentinel"}
 _UNKNOWN = 255
 
 
-class Popen:
+class Popen(Signalled):
     """A process on a node as the program holds it.
 
     Args:
@@ -136,21 +136,9 @@ class Popen:
             self._ended.wait(None if timeout is None else max(timeout, 0))
         return self.returncode
 
-    def terminate(self, tree: bool = False) -> None:
-        """Sends SIGTERM; with `tree`, to all that the process has started, too."""
-        self._send_signal(signal.SIGTERM, tree)
-
-    def kill(self, tree: bool = False) -> None:
-        """Sends SIGKILL; with `tree`, to all that the process has started, too."""
-        self._send_signal(signal.SIGKILL, tree)
-
-    def interrupt(self) -> None:
-        """Sends SIGINT."""
-        self._send_signal(signal.SIGINT)
-
-    def _send_signal(self, signum: int, tree: bool = False) -> None:
+    def _send_signal(self, sig: int, tree: bool = False) -> None:
         if self.returncode is None:
-            self._node.tell("signal", self._number, int(signum), tree)
+            self._node.tell("signal", self._number, int(sig), tree)
 
     def request_stop(self) -> None:
         """Sets the stop flag of the process."""

@@ -8,9 +8,9 @@ permits of a semaphore come back.
 from __future__ import annotations
 
 import threading
-import time
 
 from .._errors import OwnerDied
+from .._predicates import WaitsForPredicate
 from ._errors import EngineUnavailable
 from ._handle import Handle
 from ._session import seconds_of
@@ -108,7 +108,7 @@ class BoundedSemaphore(Semaphore):
     _is_bounded = True
 
 
-class Condition(Handle):
+class Condition(WaitsForPredicate, Handle):
     """A condition variable; its lock is a `Lock` or `RLock` of the same hub."""
 
     def __init__(self, address: Any, lock: Lock | RLock | None = None) -> None:
@@ -159,18 +159,6 @@ class Condition(Handle):
                 self._lock.acquire()
             raise
         return notified
-
-    def wait_for(
-        self, predicate: Callable[[], Any], timeout: float | None = None
-    ) -> Any:
-        """Waits until the predicate is true or the time is over; returns its value."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while not (result := predicate()):
-            remaining = None if end is None else end - time.monotonic()
-            if remaining is not None and remaining <= 0:
-                break
-            self.wait(remaining)
-        return result
 
     def notify(self, n: int = 1) -> None:
         """Wakes up to `n` of those that wait, the first comers first.
