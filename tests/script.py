@@ -43,6 +43,14 @@ def python(library: str, *arguments: str | Path, method: str | None = None) -> l
     return [sys.executable, *runner, *chooser, *arguments]
 
 
+def output(*arguments: str, **options) -> str:
+    """Runs Python with procession installed; it must succeed and print no error."""
+    command = [sys.executable, "-m", "procession", *arguments]
+    code, out, err = run(command, **options)
+    assert (code, err) == (0, ""), err
+    return out
+
+
 class Script:
     """A running program: feed it, wait for it, kill it; at the end nobody is left."""
 

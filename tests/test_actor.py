@@ -98,6 +98,8 @@ def test_methods_that_cannot_be_called_are_refused_here(actor) -> None:
         _ = counter.double
     with pytest.raises(AttributeError, match="'_private'"):
         _ = counter._private
+    with pytest.raises(AttributeError, match="'double' cannot be set"):
+        counter.double = 4
     with pytest.raises(TypeError, match="a method of Counter or its name is called"):
         counter.call(3)
     # What has the name of one of the actor's own is called by name.
@@ -117,6 +119,8 @@ def test_what_cannot_be_is_refused_when_it_is_made(mp) -> None:
         mp.Actor(3)
     with pytest.raises(ValueError, match="restarts must be 0 or more, or None"):
         mp.Actor(Counter, restarts=-1)
+    with pytest.raises(TypeError, match="restarts must be a whole number"):
+        mp.Actor(Counter, restarts="1")
     with pytest.raises(ValueError, match="timeout must be more than 0"):
         mp.Actor(Counter, timeout=0)
     with pytest.raises(ValueError, match="affinity names no CPU"):
@@ -297,7 +301,9 @@ def test_stop_that_takes_too_long_ends_the_process(lib, mp) -> None:
     counter.stop(timeout=0.01)
     assert not counter.is_alive()
     for result in (running, waiting):
-        with pytest.raises(lib.ProcessError, match="was stopped before this call"):
+        with pytest.raises(
+            lib.ProcessError, match="stopped before this call had ended"
+        ):
             result.get(PATIENCE)
 
 

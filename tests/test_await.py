@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from library import PATIENCE
+from library import PATIENCE, load
 from loops import anyio, until_idle
 from targets import futures as targets
 from targets import pool as pool_targets
@@ -273,6 +273,45 @@ def test_cancelling_who_awaits_kills_the_task_in_every_loop(mp, gates, loop) -> 
 
     with mp.Pool(1, pool_targets.initialize, gates) as pool:
         loop.run(main, pool)
+
+
+@pytest.mark.methods("fork", "spawn")
+def test_futures_of_an_executor_are_awaited_in_every_loop(lib, mp, gates, loop) -> None:
+    async def main(executor) -> None:
+        assert await executor.submit(pool_targets.square, 7) == 49
+        before = len(os.listdir("/proc/self/task"))
+        done = executor.submit(pool_targets.square, 3)
+        assert [await done, await done] == [9, 9]
+        with pytest.raises(ValueError, match="on purpose"):
+            await executor.submit(pool_targets.fail)
+        with pytest.raises(lib.WorkerDied):
+            await executor.submit(os._exit, 3)
+        scope = anyio.CancelScope()
+
+        async def stay() -> None:
+            with scope:
+                await executor.submit(targets.begin_and_stay)
+
+        async def follow() -> None:
+            assert await executor.submit(pool_targets.square, 2) == 4
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stay)
+            await anyio.to_thread.run_sync(gates[0].acquire)
+            for _ in range(50):
+                tasks.start_soon(follow)
+            await until_idle()
+            # Some are the pool's, and anyio's own; none is of a task.
+            assert len(os.listdir("/proc/self/task")) < before + 25
+            # The worker that stays is killed, and another does the rest.
+            scope.cancel()
+        assert scope.cancelled_caught
+        with pytest.raises(TimeoutError), anyio.fail_after(0.05):
+            await executor.submit(targets.begin_and_stay)
+
+    setup = {"initializer": pool_targets.initialize, "initargs": gates}
+    with load("futures").ProcessPoolExecutor(1, mp, **setup) as executor:
+        loop.run(main, executor)
 
 
 @pytest.mark.methods("fork")

@@ -1,13 +1,11 @@
 """What other processes cannot import crosses by value, and errors say what does not."""
 
-import ast
 import functools
 import gc
 import io
 import operator
 import os
 import pickle
-import sys
 import textwrap
 import threading
 from importlib.util import find_spec
@@ -229,6 +227,52 @@ def test_function_with_a_cache_crosses_with_an_empty_one(pool) -> None:
     assert copy.__name__ == "fibonacci"
 
 
+def test_objects_of_a_local_class_with_slots_come_and_go(pool) -> None:
+    class Base:
+        __slots__ = ("first",)
+
+    class Pair(Base):
+        __slots__ = ("__hidden", "second")
+
+        def __init__(self, first, second):
+            self.first, self.second, self.__hidden = first, second, first
+
+        def hidden(self):
+            return self.__hidden
+
+    pair = pool.apply(Pair, (1, 2))
+    back = pool.apply(lambda pair: Pair(pair.second, pair.hidden()), (pair,))
+    assert type(back) is Pair
+    assert (back.first, back.second, back.hidden()) == (2, 1, 2)
+    assert not pool.apply(lambda pair: hasattr(pair, "__dict__"), (pair,))
+
+
+def test_function_that_chooses_by_type_crosses(pool) -> None:
+    @functools.singledispatch
+    def depth(value):
+        """Tells how deep it is."""
+        return 0
+
+    @depth.register
+    def _(value: list):
+        return 1 + max(map(depth, value), default=0)
+
+    class Leaf:
+        pass
+
+    depth.register(Leaf, lambda leaf: 10)
+
+    assert pool.map(depth, [3, [], [[], [[]]], Leaf()]) == [0, 1, 3, 10]
+    copy = pool.apply(lambda: depth)
+    assert (copy([[]]), copy.__name__, copy.__doc__) == (
+        2,
+        "depth",
+        "Tells how deep it is.",
+    )
+    copy.register(str, len)
+    assert (copy("four"), depth("four")) == (4, 0)
+
+
 def test_pool_that_pickles_plainly_sends_nothing_by_value(mp) -> None:
     with mp.Pool(1, pickler="plain") as pool:
         for call in (
@@ -246,6 +290,13 @@ def test_pool_that_pickles_plainly_sends_nothing_by_value(mp) -> None:
         assert pool.map(abs, [-1]) == [1]
     with pytest.raises(ValueError, match="'auto' or 'plain', not 'other'"):
         mp.Pool(1, pickler="other")
+    make = load("futures").ProcessPoolExecutor
+    with make(1, mp, pickler="plain") as executor:
+        for future in (executor.submit(lambda: 1), executor.submit(eval, "lambda: 1")):
+            with pytest.raises(Exception, match="<lambda>"):
+                future.result(PATIENCE)
+    with pytest.raises(ValueError, match="'auto' or 'plain', not 'other'"):
+        make(1, mp, pickler="other")
 
 
 def test_function_of_a_map_is_pickled_once(pool) -> None:
@@ -317,136 +368,6 @@ def test_descriptor_of_what_cannot_cross_is_not_kept(mp, request) -> None:
         reader.recv()
 
 
-# Main modules that nobody else can read.
-
-# Prints what comes of each way; the start method is its argument.
-MAIN = """
-    import functools, multiprocessing, sys
-
-    FACTOR = 10
-
-    class Point:
-        def __init__(self, x):
-            self.x = x
-
-    def work(number):
-        return number * FACTOR
-
-    @functools.lru_cache
-    def cached(number):
-        return work(number) + 1
-
-    def moved(point):
-        return Point(work(point.x))
-
-    def answer(answers):
-        answers.put(Point(4))
-        answers.put(work)
-
-    mp = multiprocessing.get_context(sys.argv[1])
-    told = []
-    with mp.Pool(2) as pool:
-        told.append(pool.map(work, range(3)))
-        made = pool.apply(moved, (Point(2),))
-        told.append((type(made) is Point, made.x))
-        told.append(pool.map(cached, range(3)))
-        def later(number):
-            return work(number) + 1
-        told.append(pool.map(later, range(3)))
-        def work(number):
-            return "redefined"
-        told.append(pool.apply(work, (1,)))
-
-    answers = mp.SimpleQueue()
-    process = mp.Process(target=answer, args=(answers,))
-    process.start()
-    told.append(type(answers.get()) is Point)
-    told.append(answers.get()(3))
-    process.join()
-    told.append(process.exitcode)
-    print(told)
-"""
-
-TOLD = [
-    [0, 10, 20],
-    (True, 20),
-    [1, 11, 21],
-    [1, 11, 21],
-    "redefined",
-    True,
-    "redefined",
-    0,
-]
-
-
-def output(*arguments: str, **options) -> str:
-    """Runs Python with procession installed; it must succeed and print no error."""
-    command = [sys.executable, "-m", "procession", *arguments]
-    code, out, err = script.run(command, **options)
-    assert (code, err) == (0, ""), err
-    return out
-
-
-@pytest.mark.slow
-def test_what_a_command_defines_runs_in_processes(method) -> None:
-    assert ast.literal_eval(output("-c", textwrap.dedent(MAIN), method)) == TOLD
-
-
-@pytest.mark.slow
-def test_what_standard_input_defines_runs_in_processes(method, tmp_path) -> None:
-    path = tmp_path / "input"
-    path.write_text(textwrap.dedent(MAIN))
-    with path.open() as stdin:
-        out = output("-", method, stdin=stdin)
-    assert ast.literal_eval(out) == TOLD
-
-
-@pytest.mark.slow
-def test_what_a_prompt_is_told_runs_in_processes(method, tmp_path) -> None:
-    path = tmp_path / "input"
-    path.write_text("import procession; procession.install()\n" + textwrap.dedent(MAIN))
-    with path.open() as stdin:
-        command = [sys.executable, "-q", "-i", "-", method]
-        code, out, err = script.run(command, stdin=stdin)
-    assert (code, ast.literal_eval(out)) == (0, TOLD), err
-
-
-@pytest.mark.slow
-@pytest.mark.methods("fork")
-def test_forked_workers_share_the_globals_of_their_main_module(method) -> None:
-    text = """
-        import multiprocessing, sys
-        state = None
-        def begin(value):
-            global state
-            state = value
-        def tell(_):
-            return state
-        with multiprocessing.get_context(sys.argv[1]).Pool(2, begin, (5,)) as pool:
-            print(pool.map(tell, range(4)))
-    """
-    assert output("-c", textwrap.dedent(text), method) == "[5, 5, 5, 5]\n"
-
-
-@pytest.mark.slow
-def test_main_module_with_a_file_is_found_by_name(prints) -> None:
-    assert prints("""
-        import multiprocessing, sys
-
-        class Point:
-            pass
-
-        def same(thing):
-            return thing
-
-        if __name__ == "__main__":
-            with multiprocessing.Pool(1) as pool:
-                print(type(pool.apply(same, (Point(),))) is Point)
-                print(pool.apply(same, (same,)) is same)
-            print("cloudpickle" in sys.modules)
-    """) == ["True", "True", "False"]
-
-
 # Without cloudpickle, and what errors say.
 
 TELL = """
@@ -471,7 +392,7 @@ def told_without(method, tmp_path):
         text = textwrap.dedent(TELL) + textwrap.dedent(text)
         paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        return output("-c", text, method, env=environment).splitlines()
+        return script.output("-c", text, method, env=environment).splitlines()
 
     return told_without
 
@@ -595,5 +516,5 @@ def test_cloudpickle_is_not_imported_for_what_needs_it_not(method) -> None:
             print(pool.apply(lambda: 3))
             print("cloudpickle" in sys.modules)
     """
-    told = output("-c", textwrap.dedent(text)).splitlines()
+    told = script.output("-c", textwrap.dedent(text)).splitlines()
     assert told == ["[-1, -2]", "False", "3", "True"]

@@ -377,7 +377,7 @@ def test_what_is_no_exception_fails_its_call_only(
 @pytest.mark.parametrize(
     ("function", "told"),
     [
-        (pool_targets.raise_demanding, "targets.pool.Demanding: 1 and 2"),
+        (pool_targets.raise_unreadable, "targets.pool.Unreadable: not to be read"),
         (pool_targets.return_what_fails_to_pickle, "it does not pickle"),
         (pool_targets.return_what_exits_when_pickled, "as it was pickled"),
         (pool_targets.raise_what_fails_to_tell, "FailsToTell"),
@@ -413,6 +413,43 @@ def test_errors_of_a_connection_are_of_its_module(lib) -> None:
             with pytest.raises(TypeError):
                 here.send_bytes(wrong)
         assert isinstance(here, load("connection").Connection)
+
+
+@pytest.mark.procession_only("the pool is dead")
+def test_exception_with_arguments_of_its_own_arrives_as_it_was(mp) -> None:
+    with mp.Pool(1) as pool:
+        with pytest.raises(pool_targets.Demanding, match="1 and 2") as caught:
+            pool.apply_async(pool_targets.raise_demanding).get(PATIENCE)
+        assert caught.value.parts == (1, 2, 3)
+        assert "in raise_demanding" in str(caught.value.__cause__)
+        with pytest.raises(ExceptionGroup) as group:
+            pool.apply_async(pool_targets.raise_demanding_group).get(PATIENCE)
+        first, second = group.value.exceptions
+        assert (first.parts, second.args) == ((1, 2, None), ("key",))
+
+
+@pytest.mark.procession_only("it says that a coroutine cannot be pickled")
+def test_async_function_in_a_worker_is_told_what_to_do(mp) -> None:
+    note = "of_no_loop is a coroutine function.* by `asyncio.run`"
+    with mp.Pool(1) as pool:
+        for call in (
+            lambda: pool.apply(pool_targets.of_no_loop),
+            lambda: pool.map(pool_targets.of_no_loop, range(4), chunksize=2),
+        ):
+            with pytest.raises(load("pool").MaybeEncodingError) as caught:
+                call()
+            assert re.search(note, caught.value.__notes__[-1])
+    with load("futures").ProcessPoolExecutor(1, mp) as executor:
+        error = executor.submit(pool_targets.of_no_loop).exception(PATIENCE)
+        assert re.search(note, error.__notes__[-1])
+
+
+@pytest.mark.procession_only("there is no result")
+def test_process_tells_an_exception_with_arguments_of_its_own(start) -> None:
+    process = start(pool_targets.raise_demanding)
+    with pytest.raises(pool_targets.Demanding) as caught:
+        process.result()
+    assert caught.value.parts == (1, 2, 3)
 
 
 NO_ROOM = """

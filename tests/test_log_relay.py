@@ -70,6 +70,27 @@ def test_records_of_workers_arrive_and_none_is_lost_at_the_end(prints) -> None:
 
 
 @pytest.mark.procession_only("it has no such thing")
+@pytest.mark.parametrize("end", ["shutdown()", "terminate_workers()"])
+def test_records_of_an_executor_arrive(prints, end) -> None:
+    told = lines(
+        prints,
+        f"""
+        if __name__ == "__main__":
+            from procession.futures import ProcessPoolExecutor
+            configure()
+            executor = ProcessPoolExecutor(2, log_relay=True)
+            list(executor.map(log, range(50)))
+            executor.{end}
+            logging.info("over")
+        """,
+    )
+    assert told[-1] == "MainProcess root INFO over"
+    numbers = [int(line.rpartition(" ")[2]) for line in told[:-1]]
+    assert sorted(numbers) == list(range(50))
+    assert not any(line.startswith("MainProcess") for line in told[:-1])
+
+
+@pytest.mark.procession_only("it has no such thing")
 def test_program_that_stops_nothing_loses_nothing(prints) -> None:
     told = lines(
         prints,

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import zipfile
 
+import library
 import pytest
 import script
 
@@ -448,6 +449,28 @@ def test_last_line_of_a_program_without_a_guard_says_why(program, what) -> None:
     assert advice in last
     # Each of two workers may tell it, and the pool twice: as the cause, and as its own.
     assert err.count(advice) <= 4, err
+
+
+@pytest.mark.methods("spawn", "forkserver")
+@pytest.mark.procession_only("it says only that it was set already")
+def test_start_method_that_is_set_outside_the_guard_says_where_it_belongs(
+    lib, method, tmp_path
+) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(
+        textwrap.dedent(f"""
+            import multiprocessing
+            multiprocessing.set_start_method({method!r})
+            if __name__ == "__main__":
+                try:
+                    multiprocessing.Pool(1).map(abs, [1])
+                except RuntimeError as error:
+                    print(error)
+        """)
+    )
+    _code, out, _err = script.run(script.python(library.name, path))
+    assert "context has already been set: this child runs the main module" in out
+    assert "belongs behind `if __name__ == '__main__':`" in out
 
 
 @pytest.mark.methods("spawn", "forkserver")

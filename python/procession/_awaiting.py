@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ._event_loops import Signal
     from ._procession import ApplyResult, IMapIterator
+    from .futures import Future
 
     T = TypeVar("T")
 
@@ -29,6 +30,7 @@ __all__ = [
     "current_task",
     "next_of",
     "outcome",
+    "outcome_of_future",
     "try_until",
     "uncancelled",
     "writable",
@@ -47,6 +49,20 @@ def outcome(result: ApplyResult[T]) -> Generator[Any, None, T]:
         _cancel(result)
         raise
     return result.get()
+
+
+def outcome_of_future(future: Future[T]) -> Generator[Any, None, T]:
+    """Does the same with a future of an executor."""
+    loop = running()
+    try:
+        yield from loop.passed().__await__()
+        arrived = loop.signal()
+        future.add_done_callback(lambda _: arrived.set_from_anywhere())
+        yield from arrived.__await__()
+    except loop.cancelled:
+        future.cancel(kill=True)
+        raise
+    return future.result()
 
 
 async def next_of(results: IMapIterator[Any], items: Iterator[Any]) -> Any:

@@ -231,8 +231,13 @@ def _make(base: Any) -> Any:
             if self._stays_named(obj):
                 return NotImplemented
             reduced = super().reducer_override(obj)
-            if reduced is not NotImplemented:
-                self.has_by_value = True
+            if reduced is NotImplemented:
+                return NotImplemented
+            self.has_by_value = True
+            if isinstance(obj, type):
+                return _with_slots(obj, reduced)
+            if getattr(obj, "__code__", None) is _DISPATCHER:
+                return _reduce_dispatching(obj)
             return reduced
 
         def _reduce_cached(self, obj: Any) -> Any:
@@ -270,6 +275,55 @@ def _make_cached(maxsize: int | None, typed: bool) -> Any:
 def _fill_cached(cached: Any, function: Any) -> None:
     cached.__wrapped__.function = function
     functools.update_wrapper(cached, function)
+
+
+def _with_slots(cls: type, reduced: Any) -> Any:
+    """Has a class made with the slots that it has, where cloudpickle makes one without any.
+
+    The objects of such a class have attributes where those of the first have slots, and so
+    cannot come back.
+    """
+    slots = vars(cls).get("__slots__")
+    make, args, *rest = reduced
+    # An enumeration, say, is made in another way.
+    if slots is None or make.__name__ != "_make_skeleton_class":
+        return reduced
+    kind, name, bases, members, *others = args
+    # An iterator that names them was read when the class was made.
+    if not isinstance(slots, (str, tuple, list, dict)):
+        return reduced
+    return make, (kind, name, bases, {**members, "__slots__": slots}, *others), *rest
+
+
+# What every function of `functools.singledispatch` runs first.
+_DISPATCHER = functools.singledispatch(len).__code__  # type: ignore[attr-defined]
+
+
+def _reduce_dispatching(function: Any) -> Any:
+    """Takes apart a function that chooses another by the type of its argument.
+
+    It has a cache of weak references, which cannot cross.
+    """
+    others = {
+        kind: each for kind, each in function.registry.items() if kind is not object
+    }
+    state = function.__wrapped__, others
+    # It is made first: the functions may call it.
+    return _make_dispatching, (), state, None, None, _fill_dispatching
+
+
+def _make_dispatching() -> Any:
+    """Returns a function that chooses, with nothing to choose from yet."""
+    return functools.singledispatch(_Later())
+
+
+def _fill_dispatching(dispatching: Any, state: tuple[Any, dict[type, Any]]) -> None:
+    first, others = state
+    dispatching.__wrapped__.function = first
+    functools.update_wrapper(dispatching, first)
+    dispatching.register(object, first)
+    for kind, function in others.items():
+        dispatching.register(kind, function)
 
 
 class _Later:

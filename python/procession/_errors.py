@@ -322,23 +322,28 @@ class CancelledError(ProcessError):
 class RemoteError(ProcessError):
     """Stands for an exception of another process that cannot be rebuilt in this one.
 
+    An exception is rebuilt with its `args` and attributes, whatever arguments its class takes;
+    but not if one of these cannot be pickled, or if the class is not found here.
+
     Attributes:
         type_name: The qualified name of the exception's class.
         traceback: The text of its traceback, as the other process would print it.
 
     Example:
         >>> import procession
-        >>> class Refused(Exception):  # Its pickle has one argument, and it takes two.
-        ...     def __init__(self, code, reason):
-        ...         super().__init__(f"{reason} ({code})")
+        >>> import threading
+        >>> class Refused(Exception):
+        ...     def __init__(self, reason, door):
+        ...         super().__init__(reason)
+        ...         self.door = door
         >>> def enter():
-        ...     raise Refused(403, "no shoes")
+        ...     raise Refused("no shoes", threading.Lock())  # A lock cannot be pickled.
         >>> with procession.Pool(1) as pool:
         ...     try:
         ...         pool.apply(enter)
         ...     except procession.RemoteError as error:
         ...         print(error)
-        __main__.Refused: no shoes (403)
+        __main__.Refused: no shoes
     """
 
     __module__ = "procession.context"

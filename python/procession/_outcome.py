@@ -12,6 +12,7 @@ from ._errors import RemoteError, RemoteTraceback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__ = ["leave_error", "leave_value", "open", "pack_error", "rebuild_exc"]
@@ -72,15 +73,48 @@ def unpack_error(packed: tuple[bytes | None, str, str, str]) -> BaseException:
     pickled, type_name, message, text = packed
     error: Any = None
     if pickled is not None:
-        try:
-            error = reduction.loads(pickled)
-        except Exception as problem:
-            if _procession.is_interrupt(problem):
-                raise
-            error = None
+        error = _loaded(reduction.loads, pickled) or _loaded(_load_as_it_was, pickled)
     if not isinstance(error, BaseException):
         error = RemoteError(type_name, message, text)
     return rebuild_exc(error, text)
+
+
+def _loaded(load: Callable[[bytes], Any], pickled: bytes) -> Any:
+    """Returns what a pickle makes, or None if it cannot be made."""
+    try:
+        return load(pickled)
+    except Exception as problem:
+        if _procession.is_interrupt(problem):
+            raise
+        return None
+
+
+def _load_as_it_was(pickled: bytes) -> Any:
+    """Returns an exception though its class is not to be called with its `args`.
+
+    Pickle calls it so, which fails where the class takes other arguments than it hands on to
+    `Exception`. All that it had is in the pickle: its `args` and its attributes.
+    """
+    # Not at the top: few programs have such an exception.
+    import io
+    import pickle
+
+    base: Any = pickle._Unpickler
+
+    class AsItWas(base):  # type: ignore[misc]
+        def load_reduce(self) -> None:
+            args = self.stack.pop()
+            func = self.stack[-1]
+            try:
+                self.stack[-1] = func(*args)
+            except Exception:
+                if not isinstance(func, type) or not issubclass(func, BaseException):
+                    raise
+                self.stack[-1] = func.__new__(func, *args)
+
+        dispatch = {**base.dispatch, pickle.REDUCE[0]: load_reduce}  # noqa: RUF012
+
+    return AsItWas(io.BytesIO(pickled)).load()
 
 
 def rebuild_exc(exc: BaseException, tb: str) -> BaseException:

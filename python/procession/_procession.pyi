@@ -397,7 +397,7 @@ class Queue(_Lent):
         """Waits for an item, and returns it with those that are there, up to `max`.
 
         Raises:
-            ValueError: This process has closed the queue.
+            ValueError: `max` is negative, or this process has closed the queue.
             queue.Empty: There was none before the time was over.
             ShutDown: The queue was shut down, and is empty.
         """

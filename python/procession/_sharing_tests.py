@@ -79,6 +79,7 @@ class SharingTests:
             items.get_nowait()
         many = context.Queue()
         many.put_many("abc")
+        assert many.get_many(0) == []
         assert many.get_many(2) == ["a", "b"]
         many.shutdown()
         assert [*many] == ["c"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 __all__ = ["parse_size"]
 
 _UNITS = {"b": 1}
@@ -27,9 +29,11 @@ def parse_size(name: str, value: int | str | None) -> int | None:
     if isinstance(value, str):
         size = _parse_text(value)
     else:
-        # A bool would be a mistake.
-        is_number = isinstance(value, int) and not isinstance(value, bool)
-        size = value if is_number else None
+        try:
+            # A bool would be a mistake.
+            size = None if isinstance(value, bool) else operator.index(value)
+        except TypeError:
+            size = None
     if size is None or size <= 0:
         raise ValueError(
             f"{name} must be a positive number of bytes, or text such as '512MiB' or "

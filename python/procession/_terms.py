@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._checks import checked_seconds, checked_whole
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["make_terms"]
 
+# The engine counts tries in 32 bits.
+_MOST_RETRIES = 2**31
+
 
 def make_terms(
     timeout: float | None = None,
@@ -46,19 +51,23 @@ def make_terms(
     """Returns the terms of a call, or None if it has no options.
 
     Raises:
+        TypeError: What is to be a whole number is none.
         ValueError: An option has a value that it cannot have.
     """
-    for name, limit in (("timeout", timeout), ("soft_timeout", soft_timeout)):
-        if limit is not None and not limit > 0:
-            raise ValueError(f"{name} must be more than 0 seconds, not {limit!r}")
+    timeout = checked_seconds("timeout", timeout)
+    soft_timeout = checked_seconds("soft_timeout", soft_timeout)
     if timeout is not None and soft_timeout is not None and soft_timeout >= timeout:
         raise ValueError(
             f"soft_timeout must be less than timeout, which kills the task: "
             f"{soft_timeout!r} is not less than {timeout!r}"
         )
-    if not isinstance(retries, int) or retries < 0:
-        raise ValueError(f"retries must be 0 or more, not {retries!r}")
-    if not isinstance(priority, int) or not -(2**31) <= priority < 2**31:
+    retries = checked_whole("retries", retries)
+    if not 0 <= retries < _MOST_RETRIES:
+        raise ValueError(
+            f"retries must be 0 or more, and less than 2**31, not {retries}"
+        )
+    priority = checked_whole("priority", priority)
+    if not -(2**31) <= priority < 2**31:
         raise ValueError(
             f"priority must be a whole number between -2**31 and 2**31, not {priority!r}"
         )

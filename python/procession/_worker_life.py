@@ -10,6 +10,7 @@ import os
 from queue import Empty
 
 from . import _registry
+from ._checks import checked_seconds, checked_whole
 from ._chunks import Failure
 
 TYPE_CHECKING = False
@@ -119,7 +120,7 @@ class LifeOptions:
         threads_per_worker: How many threads numeric libraries may have in a worker.
 
     Raises:
-        TypeError: What is to be called cannot be.
+        TypeError: What is to be called cannot be, or a whole number is none.
         ValueError: A number is not positive.
     """
 
@@ -145,17 +146,17 @@ class LifeOptions:
         for name in ("worker_state", "worker_exit"):
             if given[name] is not None and not callable(given[name]):
                 raise TypeError(f"{name} must be a callable, not {given[name]!r}")
-        self.idle_timeout = _seconds("idle_timeout", idle_timeout)
+        self.idle_timeout = checked_seconds("idle_timeout", idle_timeout)
         self.setup_limit: tuple[float, str] | None = None
-        limit = _seconds("initializer_timeout", initializer_timeout)
+        limit = checked_seconds("initializer_timeout", initializer_timeout)
         if limit is not None:
             self.setup_limit = limit, _setup_name(initializer, worker_state)
-        if threads_per_worker is not None and (
-            not isinstance(threads_per_worker, int) or threads_per_worker < 1
-        ):
-            raise ValueError(
-                f"threads_per_worker must be a positive int, not {threads_per_worker!r}"
-            )
+        if threads_per_worker is not None:
+            threads_per_worker = checked_whole("threads_per_worker", threads_per_worker)
+            if threads_per_worker < 1:
+                raise ValueError(
+                    f"threads_per_worker must be at least 1, not {threads_per_worker}"
+                )
         self.environment = (
             {}
             if threads_per_worker is None
@@ -180,15 +181,6 @@ class LifeOptions:
                 threads,
                 limit is not None,
             )
-
-
-def _seconds(name: str, value: float | None) -> float | None:
-    """Returns a time as a number of seconds."""
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be more than 0 seconds, not {value!r}")
-    return float(value)
 
 
 def _setup_name(

@@ -10,8 +10,10 @@ import faulthandler
 import os
 import reprlib
 import sys
+from types import CoroutineType
 
 from . import _outcome, _procession, _registry, reduction, util
+from ._checks import checked_whole
 from ._sizes import parse_size
 
 TYPE_CHECKING = False
@@ -29,6 +31,8 @@ __all__ = [
     "Starter",
     "checked_cpus",
     "checked_environment",
+    "checked_initargs",
+    "is_plain",
     "refuse",
     "work",
     "worker",
@@ -90,9 +94,14 @@ def checked_cpus(cpus: Iterable[int]) -> list[int]:
     """Returns the CPUs of an `affinity`, after trying whether this process may run on them.
 
     Raises:
+        TypeError: They are no numbers.
         ValueError: There are none, or this process may not run on one of them.
     """
-    wanted = [*cpus]
+    try:
+        given = [*cpus]
+    except TypeError:
+        raise TypeError(f"affinity must be numbers of CPUs, not {cpus!r}") from None
+    wanted = [checked_whole("a CPU of affinity", cpu) for cpu in given]
     if not wanted:
         raise ValueError("affinity names no CPU")
     # The affinity of this thread, which no other thread shares.
@@ -116,10 +125,13 @@ def checked_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Returns the variables of an `env`, which a process can have in its environment.
 
     Raises:
-        TypeError: A name or a value is not text.
+        TypeError: It is no mapping, or a name or a value is not text.
         ValueError: The operating system does not allow it.
     """
-    checked = dict(env)
+    try:
+        checked = dict(env)
+    except (TypeError, ValueError):
+        raise TypeError(f"env must be a mapping of text, not {env!r}") from None
     for name, value in checked.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"env must be of text, not {name!r}: {value!r}")
@@ -129,6 +141,24 @@ def checked_environment(env: Mapping[str, str]) -> dict[str, str]:
                 f"env: {name!r} and {value!r} cannot be the name and value of a variable"
             )
     return checked
+
+
+def checked_initargs(initargs: Iterable[Any]) -> tuple[Any, ...]:
+    """Returns the arguments of an initializer, which each worker is given anew."""
+    try:
+        return tuple(initargs)
+    except TypeError:
+        raise TypeError(
+            f"initargs must be the arguments of the initializer, in a tuple, not "
+            f"{initargs!r}"
+        ) from None
+
+
+def is_plain(pickler: str) -> bool:
+    """Returns whether a `pickler` sends nothing by value."""
+    if pickler not in ("auto", "plain"):
+        raise ValueError(f"pickler must be 'auto' or 'plain', not {pickler!r}")
+    return pickler == "plain"
 
 
 class Starter:
@@ -215,6 +245,7 @@ def execute(
     initializer: Callable[..., object] | None,
     initargs: Iterable[Any],
     bounds: tuple[int | None, int | None, list[int] | None] | None = None,
+    by_name_only: bool = False,
     life: WorkerLife | None = None,
 ) -> None:
     """Does the same for an executor: what is wrong is told as `concurrent.futures` does."""
@@ -244,7 +275,7 @@ def execute(
             return
         raise
     if me is not None:
-        me.run(_pack_as_raised)
+        me.run(_pack_as_raised, by_name_only)
         if life is not None:
             life.end(_pack_as_raised)
         util.debug("worker exiting")
@@ -318,6 +349,7 @@ def _pack(error: BaseException, value: object = None) -> Any:
     """Returns an error as data that crosses; it may have kept `value` from crossing."""
     if isinstance(error, MemoryError):
         _let_go_of_frames(error)
+    _note_coroutines(error, value)
     if value is not None:
         refused = MaybeEncodingError(error, value)
         for note in getattr(error, "__notes__", ()):
@@ -343,7 +375,21 @@ def _pack_as_raised(error: BaseException, value: object = None) -> Any:
     """Returns an error as data that crosses, be it the task's own or that of its value."""
     if isinstance(error, MemoryError):
         _let_go_of_frames(error)
+    _note_coroutines(error, value)
     return _outcome.pack_error(error)
+
+
+def _note_coroutines(error: BaseException, value: object) -> None:
+    """Says what to do with an `async` function, whose results cannot cross."""
+    results = value if isinstance(value, list) else [value]
+    coroutines = [each for each in results if isinstance(each, CoroutineType)]
+    for coroutine in coroutines:
+        coroutine.close()  # Nobody will await it.
+    if coroutines:
+        error.add_note(
+            f"{coroutines[0].__qualname__} is a coroutine function, of which a worker gets a"
+            " coroutine: call it in a function that runs it, by `asyncio.run`."
+        )
 
 
 def _let_go_of_frames(error: BaseException) -> None:

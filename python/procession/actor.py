@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from . import _procession, get_context, util
+from ._checks import checked_whole
 from ._completion import public_names
 from ._errors import ProcessError, WorkerDied, describe_exit
 from ._terms import make_terms
@@ -129,8 +130,10 @@ class Actor(_Of[T]):
                 f"an actor is made of a class, not of a {type(cls).__name__}: what it is"
                 " made by must be callable"
             )
-        if restarts is not None and (not isinstance(restarts, int) or restarts < 0):
-            raise ValueError(f"restarts must be 0 or more, or None, not {restarts!r}")
+        if restarts is not None:
+            restarts = checked_whole("restarts", restarts)
+            if restarts < 0:
+                raise ValueError(f"restarts must be 0 or more, or None, not {restarts}")
         self._cls = cls
         self._timeout = timeout
         self._terms = make_terms(timeout)
@@ -149,6 +152,13 @@ class Actor(_Of[T]):
                 f"{type(self).__name__!r} object has no attribute {name!r}"
             )
         return ActorMethod(self, self._checked(name))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_"):
+            raise AttributeError(
+                f"{name!r} cannot be set: what an actor has is changed by its methods only"
+            )
+        object.__setattr__(self, name, value)
 
     if TYPE_CHECKING:
 
@@ -524,7 +534,7 @@ class _ActorStarter(Starter):
             return self._died()
         if loss == "ended" and type(error) is ProcessError:
             return ProcessError(
-                f"the actor {self.label!r} was stopped before this call"
+                f"the actor {self.label!r} was stopped before this call had ended"
             )
         if loss == "died":
             message, pid, *rest = error.args

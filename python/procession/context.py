@@ -666,6 +666,10 @@ class BaseContext:
         """
         if method is None:
             return self._own()
+        if not isinstance(method, str):
+            raise ValueError(  # noqa: TRY004 -- as in `multiprocessing`
+                f"cannot find context for {method!r}: a start method is meant by its name"
+            )
         context = _concrete_contexts.get(method)
         if context is None:
             # Programs that stay on this machine never import it.
@@ -855,7 +859,13 @@ class DefaultContext(BaseContext):
             self.get_context(method)  # Which refuses what is none.
             return
         if self._actual_context is not None and not force:
-            raise RuntimeError("context has already been set")
+            message = "context has already been set"
+            if getattr(process.current_process(), "_inheriting", False):
+                message += (
+                    ": this child runs the main module of its parent again, where the call"
+                    " of set_start_method belongs behind `if __name__ == '__main__':`"
+                )
+            raise RuntimeError(message)
         if method is None and force:
             self._actual_context = None
         else:

@@ -26,6 +26,7 @@ from concurrent import futures as _base
 
 from . import _errors, _procession, get_context, util
 from ._callbacks import Caller, callers
+from ._checks import checked_whole
 from ._chunks import collect
 from ._completion import public, public_names
 from ._outcome import pack_error
@@ -33,16 +34,17 @@ from ._overridable import overridable
 from ._terms import make_terms
 from ._thread_lock import under_lock
 from ._worker_life import LifeOptions
-from ._workers import Bounds, Starter
+from ._workers import Bounds, Starter, checked_initargs, is_plain
 from .context import BaseContext
-from .pool import Pool, _shown
+from .pool import Pool, _end, _shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from concurrent.futures.process import BrokenProcessPool
     from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
+    from ._log_relay import LogRelay
     from ._pool_stats import PoolStats
     from ._progress import Progress
     from ._terms import OnError, Terms
@@ -140,6 +142,19 @@ class Future(_base.Future["T"]):
         ...     future = executor.submit(divmod, 17, 5)
         ...     print(future.result(timeout=30), future.exception(), future.running())
         (3, 2) None False
+
+    In a task of asyncio or trio it can be awaited, without a thread that waits. If that task is
+    cancelled, so is the call, and killed if it runs; `asyncio.wrap_future` leaves a call alone
+    that runs.
+
+    Example:
+        >>> import asyncio
+        >>> from procession.futures import ProcessPoolExecutor
+        >>> async def main():
+        ...     with ProcessPoolExecutor(1) as executor:
+        ...         return await executor.submit(pow, 2, 10)
+        >>> asyncio.run(main())
+        1024
     """
 
     __dir__ = public_names
@@ -182,6 +197,12 @@ class Future(_base.Future["T"]):
         finally:
             self._is_cancelling = False
         return self.cancelled()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """Waits in a loop of asyncio or trio; returns or raises what `result` does."""
+        from ._awaiting import outcome_of_future  # Not at the top: few have a loop.
+
+        return outcome_of_future(self)
 
     def running(self) -> bool:
         """Returns whether a worker has begun with the task, and not ended it."""
@@ -310,19 +331,34 @@ class _Workers:
         setup: tuple[Callable[..., object] | None, Iterable[Any]],
         bounds: Bounds,
         life: LifeOptions,
+        log_relay: bool,
+        by_name_only: bool,
     ) -> None:
         self.pid = os.getpid()
         self.processes: list[Any] = []
         self.caller = Caller()
+        self._relay: LogRelay | None = None
         if context._pool_engine is not None:
             self.engine: Any = context._pool_engine(
-                most, setup, max_tasks, bounds, life, _error_of
+                most,
+                setup,
+                max_tasks,
+                bounds,
+                life,
+                _error_of,
+                by_name_only=by_name_only,
             )
         else:
+            if log_relay:
+                from ._log_relay import LogRelay
+
+                self._relay = LogRelay()
             self.engine = self._of_processes(
-                context, most, max_tasks, setup, bounds, life
+                context, most, max_tasks, setup, bounds, life, by_name_only
             )
-        self._terminate = util.Finalize(self, self.engine.terminate, exitpriority=15)
+        self._terminate = util.Finalize(
+            self, _end, (self.engine, self._relay), exitpriority=15
+        )
         try:
             self.engine.start()
         except BaseException:
@@ -338,9 +374,19 @@ class _Workers:
         setup: tuple[Callable[..., object] | None, Iterable[Any]],
         bounds: Bounds,
         life: LifeOptions,
+        by_name_only: bool,
     ) -> _procession.Pool:
         """Returns what runs the tasks in processes of this machine."""
-        start = Starter(context, Pool.Process, self.processes, setup, bounds, True)
+        start = Starter(
+            context,
+            Pool.Process,
+            self.processes,
+            setup,
+            bounds,
+            for_executor=True,
+            log_relay=None if self._relay is None else self._relay.for_children(),
+            by_name_only=by_name_only,
+        )
         # A fork copies locks that other threads hold: so all workers are forked at the
         # beginning.
         size = most if context.get_start_method() == "fork" else 1
@@ -350,6 +396,7 @@ class _Workers:
             max_tasks,
             _error_of,
             most,
+            by_name_only=by_name_only,
             idle_timeout=life.idle_timeout,
             setup_limit=life.setup_limit,
         )
@@ -373,6 +420,8 @@ class _Workers:
         self.engine.join()
         for process in list(self.processes):
             process.join()
+        if self._relay is not None:
+            self._relay.stop()
         self.caller.flush()
 
 
@@ -564,6 +613,9 @@ class ProcessPoolExecutor(_Submits):
         initializer_timeout: The seconds within which a worker has to be set up; else the
             executor is broken.
         threads_per_worker: How many threads BLAS, OpenMP and the like may have in a worker.
+        log_relay: Whether the handlers of this process handle the records that the workers
+            log; all have been handled when `shutdown` has waited for the workers.
+        pickler: "plain" has nothing cross by value, "auto" what other processes cannot import.
 
     What follows `max_tasks_per_child` is not in the standard library; `procession.Pool`
     tells more of it. `timeout`, `retries`, `soft_timeout` and `priority` are for all
@@ -607,9 +659,13 @@ class ProcessPoolExecutor(_Submits):
         idle_timeout: float | None = None,
         initializer_timeout: float | None = None,
         threads_per_worker: int | None = None,
+        log_relay: bool = False,
+        pickler: Literal["auto", "plain"] = "auto",
     ) -> None:
-        if max_workers is not None and max_workers <= 0:
-            raise ValueError("max_workers must be greater than 0")
+        if max_workers is not None:
+            max_workers = checked_whole("max_workers", max_workers)
+            if max_workers <= 0:
+                raise ValueError("max_workers must be greater than 0")
         if mp_context is None:
             mp_context = get_context("spawn" if max_tasks_per_child else None)
         elif not isinstance(mp_context, BaseContext):
@@ -623,7 +679,7 @@ class ProcessPoolExecutor(_Submits):
         self._max_workers: int = max_workers or _procession.usable_cpus()
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        self._setup = initializer, initargs
+        self._setup = initializer, checked_initargs(initargs)
         if max_tasks_per_child is not None:
             _check_max_tasks(max_tasks_per_child, mp_context)
         self._max_tasks_per_child = max_tasks_per_child
@@ -639,6 +695,10 @@ class ProcessPoolExecutor(_Submits):
         self._bounds = Bounds(
             memory_limit, max_memory_per_worker, affinity, env, self._life
         )
+        if log_relay and mp_context._pool_engine is not None:
+            raise ValueError("an executor whose workers are elsewhere has no log_relay")
+        self._log_relay = log_relay
+        self._by_name_only = is_plain(pickler)
         self._options = timeout, retries, soft_timeout, priority
         self._terms = make_terms(*self._options)
         self._shutdown_lock = threading.Lock()
@@ -810,6 +870,7 @@ class ProcessPoolExecutor(_Submits):
         progress: bool | Mapping[str, Any],
     ) -> Iterator[Any]:
         timeout, chunksize, buffersize, on_error = options
+        chunksize = checked_whole("chunksize", chunksize)
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         # The pool goes on in any case: where it is to stop, what has not begun is cancelled
@@ -887,6 +948,8 @@ class ProcessPoolExecutor(_Submits):
                 self._setup,
                 self._bounds,
                 self._life,
+                self._log_relay,
+                self._by_name_only,
             )
         return self._workers
 

@@ -19,6 +19,7 @@ import warnings
 from collections import namedtuple
 
 from . import _procession, get_context, util
+from ._checks import checked_callback, checked_whole
 from ._chunks import Items, mapstar, starmapstar  # noqa: F401
 from ._completion import public, public_names
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
@@ -36,6 +37,8 @@ from ._workers import (  # noqa: F401
     ExceptionWithTraceback,
     MaybeEncodingError,
     Starter,
+    checked_initargs,
+    is_plain,
     worker,
 )
 
@@ -246,8 +249,7 @@ class Pool:
             processes = self._ctx.cpu_count()
         elif processes is None:
             processes = _procession.usable_cpus()
-        if processes < 1:
-            raise ValueError("Number of processes must be at least 1")
+        processes = _checked_size(processes)
         if maxtasksperchild is not None and (
             not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
         ):
@@ -266,14 +268,12 @@ class Pool:
         self._bounds = Bounds(
             memory_limit, max_memory_per_worker, affinity, env, self._life
         )
-        if pickler not in ("auto", "plain"):
-            raise ValueError(f"pickler must be 'auto' or 'plain', not {pickler!r}")
-        self._by_name_only = pickler == "plain"
+        self._by_name_only = is_plain(pickler)
         self._terms = make_terms(retries=retries)
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
         self._initializer = initializer
-        self._initargs = initargs
+        self._initargs = checked_initargs(initargs)
         if log_relay:
             from ._log_relay import LogRelay
 
@@ -468,6 +468,10 @@ class Pool:
         """
         terms = self._terms_of(timeout, retries, soft_timeout, priority)
         self._check_running()
+        # Most calls have none.
+        if callback is not None or error_callback is not None:
+            checked_callback("callback", callback)
+            checked_callback("error_callback", error_callback)
         return self._engine.apply_async(
             self, func, args, kwds, callback, error_callback, terms
         )
@@ -793,6 +797,8 @@ class Pool:
         progress: bool | Mapping[str, Any],
     ) -> MapResult[Any]:
         self._check_running()
+        checked_callback("callback", callbacks[0])
+        checked_callback("error_callback", callbacks[1])
         items = _at_hand(iterable)
         chunksize = self._chunksize(len(items), chunksize, terms)
         call = self, func, items, chunksize, star, *callbacks
@@ -815,6 +821,7 @@ class Pool:
         progress: bool | Mapping[str, Any],
     ) -> Any:
         self._check_running()
+        chunksize = checked_whole("chunksize", chunksize)
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         if progress is False:
@@ -873,6 +880,7 @@ class Pool:
                 return 1
         if chunksize is None:
             return -(-length // (self._processes * 4))
+        chunksize = checked_whole("chunksize", chunksize)
         if chunksize < 1 and length:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         return max(chunksize, 1)
@@ -982,8 +990,9 @@ class Pool:
             processes: How many workers, at least 1.
 
         Raises:
-            ValueError: The pool takes no more tasks, or it is one of threads or has queues
-                of its own.
+            TypeError: `processes` is no whole number.
+            ValueError: It is less than 1, or the pool takes no more tasks, is one of threads,
+                or has queues of its own.
             OSError: A worker could not be started. The pool goes on with those that it has,
                 and tries again while there is something to do.
 
@@ -995,8 +1004,7 @@ class Pool:
             3
         """
         self._check_running()
-        if processes < 1:
-            raise ValueError("Number of processes must be at least 1")
+        processes = _checked_size(processes)
         resize = getattr(self._engine, "resize", None)
         if resize is None:
             raise ValueError(
@@ -1077,6 +1085,14 @@ class Pool:
             # One may have been about to start when the pool was interrupted.
             if process.ident is not None:
                 process.join()
+
+
+def _checked_size(processes: Any) -> int:
+    """Returns the number of workers that somebody wants."""
+    size = checked_whole("processes", processes)
+    if size < 1:
+        raise ValueError("Number of processes must be at least 1")
+    return size
 
 
 def _end(engine: _procession.Pool | Threads, relay: LogRelay | None) -> None:

@@ -20,6 +20,7 @@ from queue import Empty, Full
 from types import GenericAlias
 
 from . import _procession, context, reduction
+from ._checks import checked_whole
 from ._completion import public, public_names
 
 TYPE_CHECKING = False
@@ -201,7 +202,7 @@ class Queue(_Native[T]):
             _derive(cls, Queue, PipeQueue)
 
     def __init__(self, maxsize: int = 0, *, ctx: context.BaseContext | None) -> None:
-        self._create(max(maxsize, 0))
+        self._create(max(checked_whole("maxsize", maxsize), 0))
         self._opid = os.getpid()
 
     def close(self) -> None:

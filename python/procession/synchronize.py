@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 
 from . import _procession, _registry, context
+from ._checks import checked_callback, checked_whole
 from ._completion import public, public_names
 from ._predicates import WaitsForPredicate
 
@@ -159,7 +160,8 @@ class BoundedSemaphore(Semaphore):
     def __init__(
         self, value: int = 1, *, ctx: context.BaseContext | None = None
     ) -> None:
-        self._create(value, value)
+        # What is below zero is refused for its value.
+        self._create(value, max(value, 0))
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -291,6 +293,10 @@ class Condition(_procession.Guarding, WaitsForPredicate):
     def __init__(
         self, lock: Any = None, *, ctx: context.BaseContext | None = None
     ) -> None:
+        if lock is not None and not hasattr(lock, "_semlock"):
+            raise TypeError(
+                f"the lock of a condition must be a Lock or RLock of procession, not {lock!r}"
+            )
         self._lock: Lock | RLock = lock or RLock(ctx=ctx)
         self._waiters = _procession.Condition()
         self._make_methods()
@@ -547,6 +553,10 @@ class Barrier:
         *,
         ctx: context.BaseContext | None = None,
     ) -> None:
+        parties = checked_whole("parties", parties)
+        if parties < 1:
+            raise ValueError(f"a barrier needs at least one party, not {parties}")
+        checked_callback("action", action)
         self._barrier = _procession.Barrier(parties)
         self._action = action
         self._timeout = timeout

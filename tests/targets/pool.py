@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from library import PATIENCE, multiprocessing
 
@@ -83,14 +83,34 @@ def raise_lock() -> NoReturn:
 
 
 class Demanding(Exception):
-    """An exception that pickles, but does not unpickle."""
+    """An exception whose class cannot be called with what it hands on to `Exception`."""
 
-    def __init__(self, first: object, second: object) -> None:
+    def __init__(self, first: object, second: object, *, third: object = None) -> None:
         super().__init__(f"{first} and {second}")
+        self.parts = first, second, third
 
 
 def raise_demanding() -> NoReturn:
-    raise Demanding(1, 2)
+    raise Demanding(1, 2, third=3)
+
+
+def raise_demanding_group() -> NoReturn:
+    raise ExceptionGroup("both", [Demanding(1, 2), KeyError("key")])
+
+
+async def of_no_loop(number: int = 0) -> int:
+    return number
+
+
+class Unreadable(Exception):
+    """An exception that pickles, but does not unpickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+def raise_unreadable() -> NoReturn:
+    raise Unreadable("not to be read")
 
 
 def exit_with(code: int) -> NoReturn:

@@ -440,7 +440,7 @@ impl Queue {
     ///     timeout: The seconds to wait at most; None for as long as it takes.
     ///
     /// Raises:
-    ///     ValueError: This process has closed the queue.
+    ///     ValueError: `max` is negative, or this process has closed the queue.
     ///     queue.Empty: There was no item before the time was over.
     ///     ShutDown: The queue was shut down, and is empty.
     ///
@@ -454,11 +454,13 @@ impl Queue {
     #[pyo3(signature = (max, block=true, timeout=None))]
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
-        max: usize,
+        max: isize,
         block: bool,
         timeout: Option<f64>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = slf.py();
+        let max = usize::try_from(max)
+            .map_err(|_| value_error(format!("max must be 0 or more, not {max}")))?;
         let queue = Self::open(slf)?;
         let end = deadline_of(block, timeout)?;
         let messages = waiting_raising(py, end, raised, |end| queue.get_many(max, end))?;

@@ -102,8 +102,10 @@ class Queue(_Items):
     ) -> list[Any]:
         """Gets up to `max` items, and waits for one."""
         self._require_open()
-        if max < 1:
-            raise ValueError(f"max must be at least 1, not {max}")
+        if max < 0:
+            raise ValueError(f"max must be 0 or more, not {max}")
+        if max == 0:
+            return []
         wait = seconds_of(timeout) if block else 0.0
         is_there, items = self._wait("get_many", max, timeout=wait)
         if not is_there:

@@ -1,0 +1,63 @@
+"""Numbers that callers give: what is none is refused at the call, by the argument's name.
+
+A number of numpy, or of any other type that can stand for one, is as good as Python's own.
+"""
+
+from __future__ import annotations
+
+import operator
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["checked_callback", "checked_seconds", "checked_whole"]
+
+# More seconds than the engine can count.
+_FOREVER = 2.0**64
+
+
+def checked_whole(name: str, value: Any) -> int:
+    """Returns a whole number as Python's own type.
+
+    Args:
+        name: What it is, for the error.
+        value: What the caller has given.
+
+    Raises:
+        TypeError: It is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+
+
+def checked_seconds(name: str, value: Any) -> float | None:
+    """Returns a time limit in seconds, or None if there is none.
+
+    Args:
+        name: What is limited, for the error.
+        value: What the caller has given.
+
+    Raises:
+        ValueError: It is no time, or none that there can be.
+    """
+    if value is None:
+        return None
+    try:
+        # Text would be read as a number.
+        seconds = None if isinstance(value, (str, bytes, bytearray)) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = None
+    if seconds is None or not 0 < seconds < _FOREVER:
+        raise ValueError(
+            f"{name} must be more than 0 seconds, or None for no limit, not {value!r}"
+        )
+    return seconds
+
+
+def checked_callback(name: str, value: Any) -> None:
+    """Raises a TypeError unless a value is None or can be called."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a callable or None, not {value!r}")
