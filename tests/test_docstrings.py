@@ -206,6 +206,14 @@ def test_completion_offers_public_names_and_no_private_ones() -> None:
     assert [line for line in lines if not line.endswith(" False []")] == []
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_dir_of_a_module_has_all_that_is_public_and_no_private_names(name) -> None:
+    module = importlib.import_module(f"procession.{name}")
+    offered = {each for each in dir(module) if not each.startswith("__")}
+    assert set(module.__all__) <= offered
+    assert [each for each in offered if each.startswith("_")] == []
+
+
 def test_a_class_of_a_user_hides_nothing() -> None:
     class Counting(procession.Process):
         def __init__(self) -> None:

@@ -643,6 +643,23 @@ def test_installed_library_has_the_executor_of_concurrent_futures(
     ]
 
 
+@pytest.mark.parametrize(("chunksize", "tasks"), [(1, 5), (2, 3)])
+def test_subclass_that_overrides_submit_changes_map_with_it(
+    mp, chunksize, tasks
+) -> None:
+    class Noting(ours.ProcessPoolExecutor):
+        noted = 0
+
+        def submit(self, fn, /, *args, **kwargs):
+            self.noted += 1
+            return super().submit(fn, *args, **kwargs)
+
+    with Noting(1, mp) as executor:
+        results = executor.map(targets.add, range(5), range(5), chunksize=chunksize)
+        assert list(results) == [0, 2, 4, 6, 8]
+        assert executor.noted == tasks
+
+
 @pytest.mark.methods("fork")
 @pytest.mark.procession_only("it is about its imports")
 def test_executor_is_not_imported_with_the_library(prints) -> None:

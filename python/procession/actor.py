@@ -12,7 +12,7 @@ import os
 
 from . import _procession, get_context, util
 from ._checks import checked_whole
-from ._completion import public_names
+from ._completion import public, public_names
 from ._errors import ProcessError, WorkerDied, describe_exit
 from ._terms import make_terms
 from ._worker_life import LifeOptions
@@ -582,3 +582,7 @@ def _serve(*args: Any, **kwargs: Any) -> None:
         work(*args, **kwargs)
     finally:
         _instance = None
+
+
+def __dir__() -> list[str]:
+    return public(globals())

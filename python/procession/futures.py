@@ -539,7 +539,11 @@ class _Submits(_base.Executor):
             [7, ValueError("invalid literal for int() with base 10: '?'")]
         """
         options = timeout, chunksize, buffersize, on_error
-        return self._owner()._map(self._terms, fn, iterables, options, progress)
+        # A subclass that overrides `submit` changes `map` with it.
+        by_submit = type(self).submit is not _Submits.submit
+        return self._owner()._map(
+            self._terms, fn, iterables, options, progress, by_submit
+        )
 
     def with_options(
         self,
@@ -868,6 +872,7 @@ class ProcessPoolExecutor(_Submits):
         iterables: tuple[Iterable[Any], ...],
         options: tuple[float | None, int, int | None, OnError],
         progress: bool | Mapping[str, Any],
+        by_submit: bool,
     ) -> Iterator[Any]:
         timeout, chunksize, buffersize, on_error = options
         chunksize = checked_whole("chunksize", chunksize)
@@ -883,12 +888,13 @@ class ProcessPoolExecutor(_Submits):
                 raise TypeError("buffersize must be an integer or None")
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
+        if by_submit or buffersize is not None:
             bar = None
             if progress is not False:
                 bar = _shown(progress, _as_many(iterables), 1)
             calls = zip(*iterables)
             submitted = _Submitted(
-                self, terms, fn, calls, chunksize, buffersize, on_error
+                self, terms, fn, calls, chunksize, buffersize, on_error, by_submit
             )
             if on_error == "continue":
                 return _GoingOn(lambda: submitted.results(end, bar), submitted.close)
@@ -1076,7 +1082,7 @@ class _GoingOn:
 
 
 class _Submitted:
-    """The tasks of a map that reads its inputs as results are asked for."""
+    """The tasks of a map that are submitted one by one, as results are asked for or at once."""
 
     def __init__(
         self,
@@ -1085,13 +1091,15 @@ class _Submitted:
         fn: Callable[..., Any],
         calls: Iterator[tuple[Any, ...]],
         chunksize: int,
-        buffersize: int,
+        buffersize: int | None,
         on_error: OnError,
+        by_submit: bool,
     ) -> None:
         # It may end though somebody has the results.
         self._executor = weakref.ref(executor)
         self._terms = terms
         self._on_error = on_error
+        self._by_submit = by_submit
         of_chunk = _collect_chunk if on_error == "collect" else _call_chunk
         self._call_chunk = functools.partial(of_chunk, fn)
         self._bar: Progress | None = None
@@ -1099,9 +1107,16 @@ class _Submitted:
         self._chunks = chunks
         # Each with how many calls it has.
         self._futures = collections.deque(
-            (executor._submit(terms, self._call_chunk, (chunk,), {}), len(chunk))
+            (self._submit(executor, chunk), len(chunk))
             for chunk in itertools.islice(chunks, buffersize)
         )
+
+    def _submit(
+        self, executor: ProcessPoolExecutor, chunk: tuple[Any, ...]
+    ) -> _base.Future[list[Any]]:
+        if self._by_submit:
+            return executor.submit(self._call_chunk, chunk)
+        return executor._submit(self._terms, self._call_chunk, (chunk,), {})
 
     def results(self, end: float | None, bar: Progress | None) -> Iterator[Any]:
         """Yields the results until the first error that is to be raised."""
@@ -1111,10 +1126,7 @@ class _Submitted:
                 executor = self._executor()
                 chunk = None if executor is None else next(self._chunks, None)
                 if executor is not None and chunk is not None:
-                    future = executor._submit(
-                        self._terms, self._call_chunk, (chunk,), {}
-                    )
-                    self._futures.append((future, len(chunk)))
+                    self._futures.append((self._submit(executor, chunk), len(chunk)))
                 executor = None
                 left = None if end is None else end - time.monotonic()
                 future, count = self._futures[0]

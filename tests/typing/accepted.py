@@ -122,6 +122,7 @@ async def awaited(executor: ProcessPoolExecutor) -> float:
         assert_type(await pool.apply_async(repeat, ("a", 2)), str)
         async for result in pool.imap(square, [1]):
             assert_type(result, float)
+    assert_type(await executor.submit(square, 2), float)
     return await asyncio.wrap_future(executor.submit(square, 2))
 
 

@@ -11,6 +11,8 @@ pay for it.
 
 from __future__ import annotations
 
+from .._completion import public
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._errors import EngineMismatch, EngineUnavailable, NodeLost
@@ -49,3 +51,7 @@ def __getattr__(name: str) -> object:
 
     module = importlib.import_module(f".{_HOMES.get(name, 'backend')}", __name__)
     return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return public([*globals(), *__all__])
