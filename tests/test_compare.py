@@ -29,15 +29,17 @@ def test_each_answer_leads_to_what_it_stands_on(row) -> None:
     assert tests or ours == "no", ours
     for test in tests:
         text = (PAGE.parent.parent / test).read_text()
-        assert re.search(r"^ *(async )?(def|fn) \w+|params=", text, re.M), test
+        assert re.search(r"^ *(async )?(def|fn) \w+|params=", text, re.MULTILINE), test
         assert "test" in text, test
     for answer in theirs:
         sources = re.findall(r"^\[.+\]\[([^\]]+)\]$", answer)
         assert answer in WITHOUT_A_SOURCE or sources, answer
         for source in sources:
-            assert re.search(rf"^\[{re.escape(source)}\]: \S+$", TEXT, re.M), source
+            assert re.search(rf"^\[{re.escape(source)}\]: \S+$", TEXT, re.MULTILINE), (
+                source
+            )
 
 
 def test_each_source_is_of_an_answer() -> None:
-    sources = re.findall(r"^\[([^\]]+)\]: ", TEXT, re.M)
+    sources = re.findall(r"^\[([^\]]+)\]: ", TEXT, re.MULTILINE)
     assert [source for source in sources if f"][{source}]" not in TEXT] == []

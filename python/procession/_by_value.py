@@ -285,8 +285,12 @@ def _with_slots(cls: type, reduced: Any) -> Any:
     """
     slots = vars(cls).get("__slots__")
     make, args, *rest = reduced
-    # An enumeration, say, is made in another way.
-    if slots is None or make.__name__ != "_make_skeleton_class":
+    # An enumeration, say, is made in another way; a named tuple gets its own slots anew.
+    if (
+        slots is None
+        or make.__name__ != "_make_skeleton_class"
+        or issubclass(cls, tuple)
+    ):
         return reduced
     kind, name, bases, members, *others = args
     # An iterator that names them was read when the class was made.
