@@ -1,5 +1,6 @@
 """What other processes cannot import crosses by value, and errors say what does not."""
 
+import collections
 import functools
 import gc
 import io
@@ -8,6 +9,7 @@ import os
 import pickle
 import textwrap
 import threading
+import typing
 from importlib.util import find_spec
 
 import leftovers
@@ -245,6 +247,16 @@ def test_objects_of_a_local_class_with_slots_come_and_go(pool) -> None:
     assert type(back) is Pair
     assert (back.first, back.second, back.hidden()) == (2, 1, 2)
     assert not pool.apply(lambda pair: hasattr(pair, "__dict__"), (pair,))
+
+
+def test_local_named_tuples_come_and_go(pool) -> None:
+    class Typed(typing.NamedTuple):
+        first: int
+        second: int = 2
+
+    plain = collections.namedtuple("plain", "first second")
+    assert pool.apply(Typed, (1,)) == Typed(1)
+    assert pool.apply(lambda pair: plain(*pair), (Typed(3),)) == plain(3, 2)
 
 
 def test_function_that_chooses_by_type_crosses(pool) -> None:
