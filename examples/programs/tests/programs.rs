@@ -59,6 +59,7 @@ fn plugin_host_tells_how_each_ended() {
                     exits: left in the middle\n\
                     hangs: took too long, and was killed\n\
                     greedy: wanted too much memory\n\
+                    calls home: made a system call that is denied\n\
                     asks: 9\n";
     assert_eq!(output_of(env!("CARGO_BIN_EXE_plugin_host"), &[]), expected);
 }
