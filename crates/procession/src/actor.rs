@@ -67,6 +67,17 @@ impl<S: 'static> Actor<S> {
     ///
     /// # Errors
     /// As [`PoolBuilder::actor`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Actor;
+    /// # procession::init();
+    /// let list = Actor::new(|first: u32| vec![first], 1)?;
+    /// list.call(|list: &mut Vec<u32>, number: u32| list.push(number), 2)?;
+    /// assert_eq!(list.call(|list: &Vec<u32>| list.len(), ())?, 2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new<N, A>(init: N, arguments: A) -> Result<Self>
     where
         N: Fn(A) -> S + CapturesNothing,
@@ -81,6 +92,16 @@ impl<S: 'static> Actor<S> {
     /// # Errors
     /// `is_panic` when it panicked, `is_died` when the process died in it, `is_codec` when
     /// arguments or result do not cross. If `init` panicked, each call fails with that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Actor;
+    /// # procession::init();
+    /// let text = Actor::new(|text: String| text, "tea".to_owned())?;
+    /// assert_eq!(text.call(|text: &String| text.len(), ())?, 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn call<F: Method<S, M>, M>(&self, method: F, arguments: F::Input) -> Result<F::Output> {
         const { must_be_bare::<F>() };
         self.request(method, arguments, None)?.get()
@@ -121,6 +142,17 @@ impl<S: 'static> Actor<S> {
     ///
     /// # Errors
     /// As [`call`](Self::call), for what shows before the method runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Actor;
+    /// # procession::init();
+    /// let text = Actor::new(|text: String| text, "tea".to_owned())?;
+    /// let length = text.call_async(|text: &String| text.len(), ())?;
+    /// assert_eq!(length.get()?, 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn call_async<F: Method<S, M>, M>(
         &self,
         method: F,

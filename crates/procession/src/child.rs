@@ -73,24 +73,68 @@ impl<R> Child<R> {
     }
 
     /// Returns the process's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert_eq!(child.name(), "Ada");
+    /// # child.wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
     }
 
     /// Returns the process's id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert_ne!(child.pid(), std::process::id());
+    /// # child.wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.shared.engine.pid()
     }
 
     /// Tells whether the process ends with its parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert!(!child.is_daemon());
+    /// # child.wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_daemon(&self) -> bool {
         self.shared.daemon
     }
 
     /// Returns how the process was started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert_eq!(child.start_method(), procession::start_method());
+    /// # child.wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn start_method(&self) -> StartMethod {
         self.method
@@ -318,6 +362,17 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// When the system refuses. A process that has ended is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(Event::new()?).start()?;
+    /// child.kill_tree()?;
+    /// assert_eq!(child.wait()?, -9);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn kill_tree(&self) -> Result<()> {
         self.shared.engine.kill_tree()?;
         Ok(())

@@ -46,6 +46,13 @@ pub fn current_process() -> CurrentProcess {
 
 impl CurrentProcess {
     /// Returns the process's name: `MainProcess` for the first of a family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::current_process;
+    /// assert_eq!(current_process().name(), "MainProcess");
+    /// ```
     #[must_use]
     pub fn name(self) -> String {
         IDENTITY
@@ -79,6 +86,16 @@ impl CurrentProcess {
     }
 
     /// Tells whether the process ends with its parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, current_process};
+    /// # procession::init();
+    /// assert!(!current_process().is_daemon());
+    /// assert!(Pool::new(1)?.apply(|| current_process().is_daemon(), ())?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_daemon(self) -> bool {
         IDENTITY.get().is_some_and(|own| own.daemon)

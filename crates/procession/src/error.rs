@@ -146,6 +146,16 @@ impl Error {
     }
 
     /// Tells whether the function panicked in its process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let error = Process::new(|| -> u8 { panic!("no luck") }).start()?.join().unwrap_err();
+    /// assert!(error.is_panic());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_panic(&self) -> bool {
         self.panic_info().is_some()
@@ -172,12 +182,32 @@ impl Error {
     }
 
     /// Tells whether a signal ended the process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let error = Process::new(|| -> u8 { std::process::abort() }).start()?.join().unwrap_err();
+    /// assert!(error.is_signal());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_signal(&self) -> bool {
         self.signal().is_some()
     }
 
     /// Returns the number of the signal that ended the process, if one did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let error = Process::new(|| -> u8 { std::process::abort() }).start()?.join().unwrap_err();
+    /// assert_eq!(error.signal(), Some(6)); // SIGABRT
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
         match &*self.0 {
@@ -187,6 +217,16 @@ impl Error {
     }
 
     /// Tells whether the process called `exit` before its function returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let error = Process::new(|| -> u8 { std::process::exit(3) }).start()?.join().unwrap_err();
+    /// assert!(error.is_exit() && !error.is_signal());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_exit(&self) -> bool {
         matches!(&*self.0, Cause::Died(death) if death.code >= 0)
@@ -214,6 +254,17 @@ impl Error {
 
     /// Returns the id of the process that died, if one did, or was killed for
     /// a task that took too long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| -> u8 { std::process::abort() }).start()?;
+    /// let pid = child.pid();
+    /// assert_eq!(child.join().unwrap_err().pid(), Some(pid));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         match &*self.0 {
@@ -264,6 +315,16 @@ impl Error {
     }
 
     /// Tells whether the deadline passed, of the call or of a pool's task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Queue;
+    /// let late = Queue::<u8>::new()?.get_timeout(Duration::from_millis(1));
+    /// assert!(late.unwrap_err().is_timeout());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.time_limit().is_some() || self.is_kind(ErrorKind::TimedOut)
@@ -296,6 +357,22 @@ impl Error {
 
     /// Tells whether the task was cancelled; see
     /// [`AsyncResult::cancel`](crate::AsyncResult::cancel).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let (pool, go) = (Pool::new(1)?, Event::new()?);
+    /// let first = pool.apply_async(|go: Event| go.wait().is_ok(), go.clone())?;
+    /// let second = pool.apply_async(|| 1, ())?;
+    /// if second.cancel()? {
+    ///     assert!(second.get().unwrap_err().is_cancelled());
+    /// }
+    /// go.set();
+    /// assert!(first.get()?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(&*self.0, Cause::Cancelled { .. })
@@ -313,36 +390,98 @@ impl Error {
     }
 
     /// Tells whether the holder of a lock died holding it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Lock, Process};
+    /// # procession::init();
+    /// let lock = Lock::new()?;
+    /// let dies = |lock: Lock| -> u8 {
+    ///     let _guard = lock.lock();
+    ///     std::process::abort()
+    /// };
+    /// Process::new(dies).args(lock.clone()).start()?.wait()?;
+    /// assert!(lock.lock().unwrap_err().is_owner_died());
+    /// assert!(lock.lock().is_ok());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_owner_died(&self) -> bool {
         self.is_kind(ErrorKind::OwnerDied)
     }
 
     /// Tells whether only the owner of the lock may do this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::RLock;
+    /// assert!(RLock::new()?.release().unwrap_err().is_not_owner());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_not_owner(&self) -> bool {
         self.is_kind(ErrorKind::NotOwner)
     }
 
     /// Tells whether the queue, pipe or pool is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::<u8>::new()?;
+    /// queue.close()?;
+    /// assert!(queue.get().unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.is_kind(ErrorKind::Closed)
     }
 
     /// Tells whether the queue is full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(1)?;
+    /// assert!(queue.try_put(2).unwrap_err().error.is_full());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.is_kind(ErrorKind::Full)
     }
 
     /// Tells whether the queue is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// assert!(Queue::<u8>::new()?.try_get().unwrap_err().is_empty());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.is_kind(ErrorKind::Empty)
     }
 
     /// Tells whether the barrier is broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// let barrier = Barrier::new(2)?;
+    /// barrier.abort()?;
+    /// assert!(barrier.wait().unwrap_err().is_broken());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.is_kind(ErrorKind::Broken)
@@ -363,6 +502,16 @@ impl Error {
     }
 
     /// Returns the system's number for the error, where the system refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(1).affinity(|_index| [100_000]).start()?;
+    /// assert_eq!(pool.apply(|| 1, ()).unwrap_err().os_error(), Some(22)); // EINVAL
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn os_error(&self) -> Option<i32> {
         match &*self.0 {
@@ -372,6 +521,14 @@ impl Error {
     }
 
     /// Tells whether the call or its arguments were wrong.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// assert!(Queue::<u8>::bounded(0).unwrap_err().is_invalid());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         self.is_kind(ErrorKind::Invalid)
@@ -384,12 +541,37 @@ impl Error {
     }
 
     /// Tells whether `procession::init()` was missing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// // This program does not call `procession::init()`.
+    /// let started = Process::new(|| 1).start();
+    /// assert!(started.unwrap_err().is_uninitialised());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_uninitialised(&self) -> bool {
         self.is_kind(ErrorKind::Uninitialised)
     }
 
     /// Tells whether a value could not be turned into bytes or back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let numbers = Queue::<u64>::new()?;
+    /// numbers.put(7)?;
+    /// # #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    /// # #[serde(untagged)]
+    /// # enum Untagged { Number(u64) }
+    /// let untagged = Queue::new()?;
+    /// untagged.put(Untagged::Number(7))?;
+    /// assert!(untagged.get().unwrap_err().is_codec());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_codec(&self) -> bool {
         matches!(&*self.0, Cause::Codec { .. } | Cause::Refused { .. })

@@ -63,6 +63,16 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Returns the number of values that were put and are not done, exactly as of now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::JoinableQueue;
+    /// let tasks = JoinableQueue::new()?;
+    /// tasks.put("wash up")?;
+    /// assert_eq!(tasks.unfinished(), 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.engine().unfinished() as usize

@@ -82,6 +82,16 @@ impl<F: Callable<M>, M> fmt::Debug for Given<F, M> {
 impl<F: Callable<M>, M> Process<F, M, Missing> {
     /// Prepares a process that runs `function`: an `fn`, or a closure that
     /// captures nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 6 * 7).start()?;
+    /// assert_eq!(child.join()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new(function: F) -> Self {
         const { must_be_bare::<F>() };
         Self {
@@ -116,6 +126,17 @@ impl<F: Callable<M>, M> Process<F, M, Missing> {
 
 impl<F: Callable<M>, M, A> Process<F, M, A> {
     /// Names the process; by default `Process-1`, `Process-2` and so on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert_eq!(child.name(), "Ada");
+    /// # child.wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
         self

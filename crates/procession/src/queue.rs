@@ -157,12 +157,34 @@ impl<T> Queue<T> {
     }
 
     /// Tells whether the queue is empty now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// assert!(queue.is_empty());
+    /// queue.put(1)?;
+    /// assert!(!queue.is_empty());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.engine.is_empty()
     }
 
     /// Tells whether the queue is full now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::bounded(1)?;
+    /// assert!(!queue.is_full());
+    /// queue.put(1)?;
+    /// assert!(queue.is_full());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.engine.is_full()
@@ -443,6 +465,17 @@ impl<T: DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     /// As [`get`](Self::get), and `is_timeout` when none came.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put_many([1, 2])?;
+    /// assert_eq!(queue.get_many_timeout(10, Duration::from_secs(60))?, [1, 2]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn get_many_timeout(&self, most: usize, timeout: Duration) -> Result<Vec<T>> {
         self.get_many_until(most, Deadline::after(timeout))
     }

@@ -210,6 +210,17 @@ impl LogRelay {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use procession::{Process, relay_logs};
+    /// # procession::init();
+    /// let relay = relay_logs()?;
+    /// Process::new(|| log::warn!("no petrol")).start()?.join()?;
+    /// relay.stop()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn stop(mut self) -> Result<()> {
         self.end()
     }

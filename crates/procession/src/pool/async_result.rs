@@ -45,6 +45,17 @@ impl<R> AsyncResult<R> {
     ///
     /// # Errors
     /// As [`Pool::apply`](crate::Pool::apply).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.apply_async(|n: u32| n * 2, 21)?;
+    /// assert_eq!(result.get()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn get(self) -> Result<R> {
         self.wait_for_result()
     }

@@ -79,11 +79,31 @@ impl Pool {
     ///
     /// # Errors
     /// As [`PoolBuilder::start`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map(|n: u32| n * 2, [1, 2, 3])?, [2, 4, 6]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new(workers: usize) -> Result<Self> {
         Self::builder().workers(workers).start()
     }
 
     /// Begins to describe a pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(1).start()?;
+    /// assert_eq!(pool.apply(|| 6 * 7, ())?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }
@@ -99,12 +119,32 @@ impl PoolBuilder {
     }
 
     /// Sets the number of workers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(3).start()?;
+    /// assert_eq!(pool.workers().len(), 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
     }
 
     /// Sets how workers are started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, StartMethod};
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(1).start_method(StartMethod::Spawn).start()?;
+    /// assert_eq!(pool.apply(|| 1, ())?, 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.method = Some(method);
         self
@@ -368,6 +408,16 @@ impl PoolBuilder {
     /// `is_invalid` for no workers, [`StartMethod::Fork`] or a variable that no
     /// environment can have, and the system's
     /// refusal when it has no room for the workers. Nothing is left behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let refused = Pool::builder().workers(0).start().unwrap_err();
+    /// assert!(refused.is_invalid());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn start(self) -> Result<Pool> {
         let initializer = self.initializer.transpose()?;
         let starter = Starter {

@@ -555,6 +555,19 @@ impl Pool {
     ///
     /// # Errors
     /// `is_invalid` when the pool is still open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.apply_async(|| 1, ())?;
+    /// pool.close();
+    /// pool.join()?;
+    /// assert_eq!(result.get()?, 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn join(&self) -> Result<()> {
         uninterrupted(|| self.core.engine.join(Deadline::NEVER))
     }

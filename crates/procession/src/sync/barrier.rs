@@ -126,6 +126,15 @@ impl Barrier {
     }
 
     /// Returns how many wait now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// let barrier = Barrier::new(3)?;
+    /// assert_eq!((barrier.parties(), barrier.waiting()), (3, 0));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.n_waiting() as usize

@@ -164,6 +164,16 @@ impl Condition {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Condition, Lock};
+    /// let (lock, changed) = (Lock::new()?, Condition::new()?);
+    /// let _guard = lock.lock()?;
+    /// changed.notify_all()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn notify_all(&self) -> Result<()> {
         self.0.notify_all()?;
         Ok(())

@@ -46,6 +46,17 @@ impl Event {
     }
 
     /// Sets the event and wakes all that wait for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Event;
+    /// let event = Event::new()?;
+    /// event.set();
+    /// assert!(event.is_set());
+    /// event.wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn set(&self) {
         self.0.set();
     }
@@ -68,6 +79,14 @@ impl Event {
     }
 
     /// Tells whether the event is set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Event;
+    /// assert!(!Event::new()?.is_set());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.is_set()

@@ -53,6 +53,17 @@ impl Lock {
     /// # Errors
     /// `is_owner_died` in one waiter when the holder died: what the lock
     /// guards may be half changed. The lock is free again after that error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Lock;
+    /// let lock = Lock::new()?;
+    /// let guard = lock.lock()?;
+    /// assert!(lock.try_lock()?.is_none());
+    /// drop(guard);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn lock(&self) -> Result<LockGuard<'_>> {
         self.acquire()?;
         Ok(LockGuard(self))
@@ -127,6 +138,17 @@ impl Lock {
     }
 
     /// Tells whether somebody holds the lock now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Lock;
+    /// let lock = Lock::new()?;
+    /// assert!(!lock.is_locked());
+    /// let _guard = lock.lock()?;
+    /// assert!(lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.0.is_locked()

@@ -70,6 +70,17 @@ impl Semaphore {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Semaphore;
+    /// let semaphore = Semaphore::new(2)?;
+    /// let permit = semaphore.permit()?;
+    /// assert_eq!(semaphore.value(), 1);
+    /// drop(permit);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn permit(&self) -> Result<Permit<'_>> {
         self.acquire()?;
         Ok(Permit(self))
@@ -100,6 +111,16 @@ impl Semaphore {
     ///
     /// # Errors
     /// As [`permit`](Self::permit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Semaphore;
+    /// let semaphore = Semaphore::new(1)?;
+    /// let permit = semaphore.try_permit()?;
+    /// assert!(permit.is_some() && semaphore.try_permit()?.is_none());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn try_permit(&self) -> Result<Option<Permit<'_>>> {
         Ok(self.0.try_acquire()?.then(|| Permit(self)))
     }
