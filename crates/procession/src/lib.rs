@@ -71,6 +71,11 @@
 //! elsewhere and have no form; [`Lock`], [`Queue`] and their like are what crosses in their
 //! place. Files and sockets cross with the start of a process, as [`Passed`].
 //!
+//! Nothing that borrows from this process can be lent to another for a while, as the scopes of
+//! `std::thread` and rayon do: what it refers to is in this process's memory only, and a copy that
+//! the other changes would not change here. What all tasks read crosses once, as the context of
+//! [`Pool::map_with`]; what they write in place is a [`Shared`] or a [`SharedArray`].
+//!
 //! # Async
 //!
 //! An [`AsyncResult`] can be awaited, in any executor: no thread waits for it, and dropping the
@@ -120,7 +125,8 @@
 //!
 //! # Platform
 //!
-//! Linux on x86-64 and aarch64, kernel 5.10 or newer.
+//! Linux on x86-64 and aarch64, kernel 5.10 or newer; Rust 1.88 or newer, of which the `let` chains
+//! are used throughout.
 
 mod error;
 mod remote_error;
