@@ -285,3 +285,25 @@ def test_viewer_maps_for_reading_only_and_its_death_changes_nothing(held, mp) ->
         queue.put(turn)
         assert queue.get(timeout=PATIENCE) == turn
     assert {member["pid"] for member in look()["members"]} >= {holder.pid, waiter.pid}
+
+
+def test_who_looks_often_has_each_family_mapped_once(lib) -> None:
+    """A family's mapping takes up to 256 GiB of the 128 TiB that a process has of addresses."""
+    from procession._procession import Watcher
+
+    event = lib.Event()
+
+    def mapped() -> int:
+        with open("/proc/self/maps") as maps:
+            return sum("memfd:procession" in line and "r--s" in line for line in maps)
+
+    watcher = Watcher()
+    watcher.look("text")
+    before = mapped()
+    for _ in range(5):
+        # Another family that begins meanwhile is mapped, too.
+        seen = json.loads(watcher.look("json"))["families"]
+        assert mapped() <= max(before, len(seen))
+    assert not event.is_set()
+    del watcher
+    assert mapped() == 0

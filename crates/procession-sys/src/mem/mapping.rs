@@ -2,7 +2,8 @@
 //!
 //! # Safety
 //! The mapping is never unmapped or moved, so a pointer into it stays valid
-//! for as long as the process runs. The file is sealed against shrinking, so
+//! for as long as the process runs. One for reading only ends with its value: whoever
+//! looks at a family borrows what is in it from the `Family`, and keeps copies. The file is sealed against shrinking, so
 //! no access inside it raises SIGBUS for lack of file.
 
 #![expect(unsafe_code, reason = "mmap and pointers into the mapping")]
@@ -22,6 +23,7 @@ use crate::steps::step;
 pub struct Mapping {
     base: NonNull<u8>,
     len: usize,
+    is_for_reading: bool,
 }
 
 // SAFETY: a mapping is plain memory that any thread may address; how it is
@@ -29,6 +31,17 @@ pub struct Mapping {
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.is_for_reading {
+            // SAFETY: the range is this mapping, and nobody has a pointer into one for reading
+            // that outlives the value, as the header says.
+            let unmapped = unsafe { mm::munmap(self.base.as_ptr().cast::<c_void>(), self.len) };
+            debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+        }
+    }
+}
 
 const ACCESS: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 const SHARED: MapFlags = MapFlags::SHARED.union(MapFlags::NORESERVE);
@@ -54,11 +67,15 @@ impl Mapping {
         let _ = unsafe { mm::madvise(base, size, Advice::LinuxDontDump) };
         let base = NonNull::new(base.cast::<u8>())
             .ok_or_else(|| Error::os(what(), std::io::Error::from_raw_os_error(libc::ENOMEM)))?;
-        Ok(Self { base, len: size })
+        Ok(Self {
+            base,
+            len: size,
+            is_for_reading: !access.contains(ProtFlags::WRITE),
+        })
     }
 
-    /// Maps the first `len` bytes of `file`, for reading only: a write to what is mapped ends
-    /// this process.
+    /// Maps the first `len` bytes of `file` for reading only, until the value is dropped: a
+    /// write to what is mapped ends this process.
     ///
     /// # Errors
     /// When the address space is too small or limited.
