@@ -1,5 +1,6 @@
 """What others see of a family: `python -m procession ps` and `top`."""
 
+import errno
 import json
 import os
 import pty
@@ -307,3 +308,66 @@ def test_who_looks_often_has_each_family_mapped_once(lib) -> None:
     assert not event.is_set()
     del watcher
     assert mapped() == 0
+
+
+def used_pages(file: int) -> list[tuple[int, bytes]]:
+    """Returns what is not empty of a file, with where it is."""
+    found, at = [], 0
+    while True:
+        try:
+            at = os.lseek(file, at, os.SEEK_DATA)
+        except OSError as error:
+            assert error.errno == errno.ENXIO  # There is no more.
+            return found
+        end = os.lseek(file, at, os.SEEK_HOLE)
+        found.append((at, os.pread(file, end - at, at)))
+        at = end
+
+
+@pytest.mark.slow
+def test_memory_that_was_written_over_is_looked_at_or_refused(lib) -> None:
+    from procession._procession import view_once
+
+    queue, lock = lib.Queue(7), lib.Lock()
+    queue.put(1)
+    own = next(
+        int(name)
+        for name in os.listdir("/proc/self/fd")
+        if os.readlink(f"/proc/self/fd/{name}").startswith("/memfd:procession")
+    )
+    size, pages = os.fstat(own).st_size, used_pages(own)
+    copy = os.memfd_create("procession")
+    with subprocess.Popen(["sleep", "100"], pass_fds=[copy]) as stranger:
+        try:
+            for short in 0, 100, 4096, 1 << 20:
+                os.ftruncate(copy, short)
+                os.pwrite(copy, pages[0][1][:short], 0)
+                with pytest.raises((NotImplementedError, OSError)):
+                    view_once(stranger.pid, "json")
+            done = run("ps", stranger.pid)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "procession ps: " in done.stderr
+            assert "Traceback" not in done.stderr
+            os.ftruncate(copy, size)
+            for at, content in pages:
+                os.pwrite(copy, content, at)
+            (family,) = json.loads(view_once(stranger.pid, "json"))["families"]
+            assert [each["items"] for each in family["queues"]].count(1) == 1
+            # All of the header, the first member, and what tells of memory and of objects.
+            places = [*range(0, 512, 4), *range(4096, 4160, 4)]
+            for at, content in pages:
+                places += range(at, at + min(len(content), 1 << 10), 8)
+            for place in places:
+                before = os.pread(copy, 8, place)
+                for wrong in b"\xff" * 8, b"\xc0" + bytes(7), bytes(4):
+                    os.pwrite(copy, wrong, place)
+                    try:
+                        view_once(stranger.pid, "text")
+                    except NotImplementedError:
+                        pass  # It is no family's memory, by what is left of its mark.
+                    os.pwrite(copy, before, place)
+        finally:
+            stranger.kill()
+            os.close(copy)
+    with lock:
+        assert queue.get() == 1

@@ -241,8 +241,9 @@ def openmetrics(pid: int | None = None) -> str:
             has none, there are no samples.
 
     Raises:
+        NotImplementedError: The family is of another version.
         OSError: The process is another user's, or there is none.
-        ValueError: It belongs to no family, or to one of another version.
+        ValueError: It belongs to no family.
 
     Example:
         >>> import procession

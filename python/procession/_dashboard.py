@@ -32,6 +32,7 @@ class Dashboard(ThreadingHTTPServer):
         port: Where it listens on 127.0.0.1; 0 for any free port.
 
     Raises:
+        NotImplementedError: The family is of another version.
         OSError: The port is taken, or the process is another user's, or there is none.
         ValueError: The process belongs to no family.
     """
@@ -100,7 +101,7 @@ class _Answer(BaseHTTPRequestHandler):
         elif url.path == "/data":
             try:
                 data = self.server.watcher.look("json")
-            except (OSError, ValueError) as error:
+            except (NotImplementedError, OSError, ValueError) as error:
                 self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
             else:
                 self._send(data, "application/json")
@@ -156,7 +157,7 @@ def main(args: list[str]) -> int:
     chosen = parser.parse_args(args[1:])
     try:
         dashboard = Dashboard(chosen.pid, chosen.port)
-    except (OSError, OverflowError, ValueError) as error:
+    except (NotImplementedError, OSError, OverflowError, ValueError) as error:
         print(f"procession dashboard: {error}", file=sys.stderr)
         return 1
     with dashboard:

@@ -62,7 +62,7 @@ def main(args: list[str]) -> int:
         else:
             form = chosen.form or "text"
             print(_procession.view_once(chosen.pid, form).rstrip("\n"))
-    except (OSError, ValueError) as error:
+    except (NotImplementedError, OSError, ValueError) as error:
         print(f"procession {command}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -39,8 +39,9 @@ def instrument(
 
     Raises:
         ModuleNotFoundError: `opentelemetry-api` is not installed.
+        NotImplementedError: The family is of another version.
         OSError: The process is another user's, or there is none.
-        ValueError: It belongs to no family, or to one of another version.
+        ValueError: It belongs to no family.
 
     Example:
         >>> import procession.opentelemetry

@@ -321,6 +321,11 @@ impl Family {
         self.space.map().at(offset, len)
     }
 
+    /// Returns how many bytes of addresses the arena has.
+    pub(crate) fn mapped(&self) -> u64 {
+        self.space.map().len()
+    }
+
     /// Returns the offset of an address inside the arena.
     #[inline]
     #[must_use]
@@ -716,7 +721,8 @@ impl Family {
             .header()
             .members_high_water
             .load(Ordering::Acquire) as usize;
-        for slot in 1..used {
+        // There are no more, should a process have written over the number.
+        for slot in 1..used.min(MAX_MEMBERS) {
             let member = self.space.member(slot);
             let state = member.state();
             if state.stage != Stage::Free {

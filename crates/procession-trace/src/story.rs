@@ -138,7 +138,7 @@ impl Story {
                 failed,
                 count,
             } => {
-                known.latest = known.latest.max(at + took);
+                known.latest = known.latest.max(at.saturating_add(took));
                 file.add(&Event {
                     name: name.unwrap_or_else(|| TASK.into()).into(),
                     ph: "X",
@@ -463,5 +463,35 @@ fn end_of_wait(
             ..Args::default()
         },
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_no_clock_tells_end_with_the_last_one() {
+        let path = std::env::temp_dir().join(format!("story-{}.json", std::process::id()));
+        let mut file = JsonFile::create(&path).unwrap();
+        let mut story = Story::new(5);
+        let event = TraceEvent {
+            at: 7,
+            member: Stamp::new(1, 1),
+            pid: 2,
+            tid: 2,
+            what: What::Task {
+                name: None,
+                took: u64::MAX,
+                failed: false,
+                count: 1,
+            },
+        };
+        story.tell(event, &mut file).unwrap();
+        story.end(9, &mut file).unwrap();
+        file.finish().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(text.contains(r#""name":"trace_complete""#), "{text}");
     }
 }

@@ -208,6 +208,11 @@ impl TraceRing {
     /// name.
     pub fn running(&self) -> Option<(u64, u64)> {
         let since = self.running_since.load(Ordering::Acquire);
+        if tail.wrapping_sub(head) > CAPACITY as u64 {
+            // A process has written over it: what lies there is nobody's word.
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            head = tail;
+        }
         (since != 0).then(|| (since, self.running_name.load(Ordering::Relaxed)))
     }
 
@@ -276,5 +281,45 @@ impl TraceLayout {
     /// Returns how many these were since the last call.
     pub fn take_homeless(&self) -> u64 {
         self.homeless.swap(0, Ordering::Relaxed).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring() -> Box<TraceRing> {
+        let word = || AtomicU64::new(0);
+        Box::new(TraceRing {
+            owner: AtomicU32::new(0),
+            tid: AtomicU32::new(0),
+            pid: AtomicU32::new(0),
+            spare: AtomicU32::new(0),
+            tail: word(),
+            head: word(),
+            dropped: word(),
+            running_since: word(),
+            running_name: word(),
+            run_count: word(),
+            run_since: word(),
+            run_end: word(),
+            run_name: word(),
+            records: std::array::from_fn(|_| std::array::from_fn(|_| word())),
+        })
+    }
+
+    #[test]
+    fn a_ring_whose_end_was_written_over_is_forgotten_and_used_again() {
+        let ring = ring();
+        for end in [u64::MAX, CAPACITY as u64 + 1, u64::MAX / 2] {
+            ring.push([1; WORDS]);
+            ring.tail.store(end, Ordering::Relaxed);
+            ring.drain(|_, _, _| panic!("it is nobody's word"));
+            assert_eq!(ring.take_dropped(), 1);
+            assert_eq!(ring.push([2; WORDS]), Pushed::In);
+            let mut read = Vec::new();
+            ring.drain(|_, _, record| read.push(record));
+            assert_eq!(read, [[2; WORDS]]);
+        }
     }
 }

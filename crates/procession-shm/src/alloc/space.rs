@@ -88,12 +88,18 @@ impl Space {
             map,
             layout: Layout { chunks: 0 },
         };
+        let not_a_familys = || {
+            let message = "the inherited descriptor is not the memory of a procession family";
+            Error::new(ErrorKind::Unsupported, message)
+        };
+        if space.map.len() < PAGE {
+            return Err(not_a_familys());
+        }
         let header = space.header();
         // Acquire pairs with the Release in `create`.
         let magic = header.magic.load(Ordering::Acquire);
         if magic != MAGIC {
-            let message = "the inherited descriptor is not the memory of a procession family";
-            return Err(Error::new(ErrorKind::Unsupported, message));
+            return Err(not_a_familys());
         }
         let build = header.build.load(Ordering::Relaxed);
         if build != ours {
@@ -107,7 +113,11 @@ impl Space {
             ));
         }
         let chunks = u64::from(header.chunks.load(Ordering::Relaxed));
-        space.layout = Layout { chunks };
+        let layout = Layout { chunks };
+        if layout.size() > space.map.len() {
+            return Err(not_a_familys());
+        }
+        space.layout = layout;
         Ok(space)
     }
 

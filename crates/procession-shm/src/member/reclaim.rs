@@ -180,21 +180,25 @@ pub fn recount(store: &impl BackingStore) {
 /// Calls `visit` with the offset, word and capacity of every taken block.
 pub fn for_each_block(store: &impl BackingStore, mut visit: impl FnMut(u64, StateWord, u64)) {
     let data = store.layout().data();
-    let high = u64::from(store.header().high_water.load(Ordering::Acquire));
+    // What does not fit the layout, a process has written over: it is left out.
+    let chunks = store.layout().chunks;
+    let high = u64::from(store.header().high_water.load(Ordering::Acquire)).min(chunks);
     let mut chunk = 0;
     while chunk < high {
         let word = StateWord::unpack(store.chunk_word(chunk).load(Ordering::Acquire));
         let begin = data + chunk * CHUNK;
         match word.usage {
-            Use::Span => {
+            Use::Span if (word.size as usize) < spans::CLASSES => {
                 let class = word.size as usize;
                 let size = spans::size_of(class);
                 spans::for_each_taken(store, chunk, class, |index, word| {
                     visit(begin + index * size, word, size);
                 });
             }
-            Use::Taken => visit(begin, word, u64::from(word.size) * CHUNK),
-            Use::Free | Use::Retired => {}
+            Use::Taken if u64::from(word.size) <= chunks - chunk => {
+                visit(begin, word, u64::from(word.size) * CHUNK);
+            }
+            Use::Span | Use::Taken | Use::Free | Use::Retired => {}
         }
         chunk += chunks::span_of(word);
     }

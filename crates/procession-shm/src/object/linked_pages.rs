@@ -31,7 +31,7 @@ use std::marker::PhantomData;
 
 use crate::alloc::block::Block;
 use crate::family::Family;
-use crate::member::stamp::Stamp;
+use crate::member::stamp::{MAX_MEMBERS, Stamp};
 use procession_sys::error::Result;
 use procession_sys::primitive::{AtomicU64, Ordering, fence};
 
@@ -95,13 +95,16 @@ impl<P: SharedPage> LinkedPages<P> {
         };
         let mut offset = first;
         std::iter::from_fn(move || {
-            if offset == 0 || !still_linked() {
+            if offset == 0 || !still_linked() || !may_be_page::<P>(family, offset) {
                 return None;
             }
             let linked = page_at::<P>(family, offset);
             offset = linked.next.first.load(Ordering::Acquire);
             still_linked().then_some(&linked.page)
         })
+        // Pages that are looked at this way have room for a member each. Where there are more,
+        // a process has written over a link, and they are a circle.
+        .take(MAX_MEMBERS)
     }
 
     /// Links another page, of zeros, to the last.
@@ -208,6 +211,13 @@ fn zeroed<P>(family: &Family, alloc: fn(&Family, u64) -> Result<Block>) -> Resul
     let mut block = alloc(family, size_of::<LinkedPage<P>>() as u64)?;
     block.fill(0);
     Ok(block)
+}
+
+/// Tells whether a page may lie at an offset that was read from a link; else a process has written
+/// over it.
+fn may_be_page<P>(family: &Family, offset: u64) -> bool {
+    let end = offset.checked_add(size_of::<LinkedPage<P>>() as u64);
+    offset.is_multiple_of(64) && end.is_some_and(|end| end <= family.mapped())
 }
 
 /// Returns the page at an offset that was read from a link.
