@@ -35,7 +35,10 @@ NO_GIL = env $$($(BIN)/python -c 'import sysconfig; print("PYTHON_GIL=0" * bool(
 SECONDS ?= 60
 CHAOS = $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS),--seconds $(SECONDS))
 
-.PHONY: help demo test test-rust test-python check compat newer distributed conformance chaos short-chaos interrupts soak steps free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
+# What `make fuzz` runs, each for SECONDS: programs of tests/fuzz.
+FUZZ ?= arena frames trace values
+
+.PHONY: help demo test test-rust test-python check compat newer distributed conformance chaos short-chaos interrupts soak steps fuzz free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -126,6 +129,12 @@ steps: ## kill a process at each step of each operation on what is shared
 	@tools/need cargo
 	$(CARGO) clippy --locked --package procession-engine --features steps --lib --test steps -- -D warnings
 	$(CARGO) test --package procession-engine --features steps --test steps
+
+fuzz: $(VENV)/.packages ## let libFuzzer look for bytes that break a decoder, for a minute each; FUZZ=trace SECONDS=600
+	@tools/need cargo
+	$(BIN)/python -m pip install --quiet --group fuzz
+	export PATH="$(abspath $(BIN)):$$PATH" RUSTC_BOOTSTRAP=1; for target in $(FUZZ); do mkdir -p $(TARGET)/fuzz/corpus/$$target; $(CARGO) fuzz run \
+	    --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz $$target $(TARGET)/fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -timeout=20; done
 
 free-threaded: ## check that the Python module compiles for interpreters without a GIL
 	@tools/need cargo

@@ -226,6 +226,17 @@ impl Observer {
         })
     }
 
+    /// Looks at what may be the memory file of a family.
+    ///
+    /// # Errors
+    /// As [`of_process`](Self::of_process).
+    #[cfg(fuzzing)]
+    pub fn of_fd(fd: std::os::fd::OwnedFd) -> Result<Self> {
+        let id = FileId::of(&fd).ok_or_else(|| Error::new(ErrorKind::Invalid, "it is no file"))?;
+        let file = procession_sys::mem::memfd::MemFd::from_inherited(fd)?;
+        Self::of_file(ObservedFile { file, id })
+    }
+
     /// Tells whether both look at the same family.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

@@ -177,6 +177,11 @@ mod sync;
 mod trace;
 mod wait;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod any_bytes;
+#[cfg(all(test, not(fuzzing)))]
+mod any_bytes;
 #[cfg(test)]
 mod decoders;
 

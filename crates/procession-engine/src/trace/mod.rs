@@ -9,6 +9,8 @@ mod ring;
 mod tracer;
 
 pub use recorder::forget_ring;
+#[cfg(fuzzing)]
+pub use recorder::write_raw;
 pub use tracer::{TraceEvent, TracedMember, Tracer, TracerBell, What};
 
 pub(crate) use record::ObjectId;

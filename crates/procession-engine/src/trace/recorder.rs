@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 
 use crate::trace::process_name;
+#[cfg(fuzzing)]
+use crate::trace::record::RawRecord;
 use crate::trace::record::{ObjectId, TraceRecord, parts_of_name};
 use crate::trace::ring::{Pushed, TaskRun, TraceLayout, TraceRing};
 use procession_shm::{Family, Handle, HandleSource, SharedObject, Stamp};
@@ -142,6 +144,13 @@ fn with_ring(tell: impl FnOnce(&OwnRing)) {
 
 fn tell(record: &TraceRecord) {
     with_ring(|own| own.push(boot_time(), record));
+}
+
+/// Writes what is no record of this engine into the ring of this thread: a record, and what the ring
+/// says of its end and of the tasks that it notes.
+#[cfg(fuzzing)]
+pub fn write_raw(record: RawRecord, beyond: u64, tasks: [u64; 6]) {
+    with_ring(|own| own.ring.write_raw(record, beyond, tasks));
 }
 
 /// Tells that this process has started, or has become what it is for.

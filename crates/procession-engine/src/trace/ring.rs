@@ -169,6 +169,27 @@ impl TraceRing {
     }
 }
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+impl TraceRing {
+    /// Writes a record, has the ring end as many records behind it, and notes tasks.
+    pub fn write_raw(&self, record: RawRecord, beyond: u64, tasks: [u64; 6]) {
+        self.push(record);
+        self.tail.fetch_add(beyond, Ordering::Relaxed);
+        let notes = [
+            &self.running_since,
+            &self.running_name,
+            &self.run_count,
+            &self.run_since,
+            &self.run_end,
+            &self.run_name,
+        ];
+        for (note, word) in notes.into_iter().zip(tasks) {
+            note.store(word, Ordering::Relaxed);
+        }
+    }
+}
+
 /// For the tracer.
 impl TraceRing {
     /// Returns whose it is; `None` while it is free.
@@ -187,6 +208,11 @@ impl TraceRing {
         // Acquire pairs with the Release in `push`.
         let tail = self.tail.load(Ordering::Acquire);
         let (pid, tid) = (self.pid(), self.tid());
+        if tail.wrapping_sub(head) > CAPACITY as u64 {
+            // A process has written over it: what lies there is nobody's word.
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            head = tail;
+        }
         while head != tail {
             let place = &self.records[(head % CAPACITY as u64) as usize];
             each(
@@ -208,11 +234,6 @@ impl TraceRing {
     /// name.
     pub fn running(&self) -> Option<(u64, u64)> {
         let since = self.running_since.load(Ordering::Acquire);
-        if tail.wrapping_sub(head) > CAPACITY as u64 {
-            // A process has written over it: what lies there is nobody's word.
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            head = tail;
-        }
         (since != 0).then(|| (since, self.running_name.load(Ordering::Relaxed)))
     }
 

@@ -38,6 +38,6 @@ pub use par_processes::{IntoParProcesses, ParProcesses};
 pub use pool::{Pool, WorkerInfo};
 pub use result_future::ResultFuture;
 pub use stats::{FunctionStats, PoolStats, WorkStats, WorkerStats};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use worker::Setup;
 pub(crate) use worker::work;
