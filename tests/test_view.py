@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from library import PATIENCE
+from library import PATIENCE, wait_until
 from targets import view as targets
 
 pytestmark = pytest.mark.procession_only("nobody can look there")
@@ -93,10 +93,9 @@ def test_processes_are_seen_with_what_they_wait_for_and_who_has_it(held) -> None
     me = next(each for each in family["members"] if each["pid"] == os.getpid())
     assert me["parent"] is None
     assert me["threads"] >= 1
-    text = run("ps", os.getpid()).stdout
-    assert re.search(
-        rf"{waiter.pid} +the-waiter +blocked .*process {holder.pid} has", text
-    )
+    told = rf"{waiter.pid} +the-waiter +blocked .*process {holder.pid} has"
+    # Its wait wakes now and then, to look for signals.
+    wait_until(lambda: re.search(told, run("ps", os.getpid()).stdout) is not None)
 
 
 def test_pools_and_queues_are_seen(mp) -> None:
@@ -168,6 +167,8 @@ def test_functions_are_those_of_the_tasks_when_many_change(mp) -> None:
 
 
 def test_deaths_and_retries_of_a_pool_are_seen(mp) -> None:
+    from procession._procession import view_once
+
     told, gate = mp.Semaphore(0), mp.Semaphore(0)
     with mp.Pool(2) as pool:
         retried = pool.apply_async(targets.tell_and_wait, (told, gate), retries=1)
@@ -180,8 +181,11 @@ def test_deaths_and_retries_of_a_pool_are_seen(mp) -> None:
         waiter = threading.Thread(target=retried.wait, args=(PATIENCE,))
         waiter.start()
         assert told.acquire(timeout=PATIENCE)
-        seen = own_pool(look(), pool)
-        text = run("ps", os.getpid()).stdout
+        # From within: the thread may be forking another worker, which would keep open the pipe
+        # by which `subprocess` learns that its child has begun.
+        (family,) = json.loads(view_once(os.getpid(), "json"))["families"]
+        seen = own_pool(family, pool)
+        text = view_once(os.getpid(), "text")
         gate.release()
         assert retried.get(PATIENCE)
         waiter.join()
