@@ -87,7 +87,8 @@ impl Progress {
 /// workers of pools and children of children included; only what the level that logger or
 /// subscriber asks for lets through crosses, and filters are asked here. A record is in shared
 /// memory when the call that made it returns, so none is lost when a process ends or is killed.
-/// At most 1,024 wait to be handled: a child that logs faster than they are handled waits.
+/// At most 1,024 wait to be handled: a child that logs faster than they are handled waits. So do
+/// not wait for a child while you hold a lock that your logger or subscriber needs.
 ///
 /// Spans and events are inside of a span `process` (of level ERROR and target `procession`) that has
 /// the `name` and `pid` of their process; a record of `log` has the pairs `process` and `pid`.
