@@ -323,7 +323,7 @@ class RemoteError(ProcessError):
     """Stands for an exception of another process that cannot be rebuilt in this one.
 
     An exception is rebuilt with its `args` and attributes, whatever arguments its class takes;
-    but not if one of these cannot be pickled, or if the class is not found here.
+    but not if its class is not found here, or has a `__reduce__` that names what fails here.
 
     Attributes:
         type_name: The qualified name of the exception's class.
@@ -331,13 +331,11 @@ class RemoteError(ProcessError):
 
     Example:
         >>> import procession
-        >>> import threading
         >>> class Refused(Exception):
-        ...     def __init__(self, reason, door):
-        ...         super().__init__(reason)
-        ...         self.door = door
+        ...     def __reduce__(self):
+        ...         return int, ("nothing",)  # It would be rebuilt by `int("nothing")`.
         >>> def enter():
-        ...     raise Refused("no shoes", threading.Lock())  # A lock cannot be pickled.
+        ...     raise Refused("no shoes")
         >>> with procession.Pool(1) as pool:
         ...     try:
         ...         pool.apply(enter)

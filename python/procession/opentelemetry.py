@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _procession
+from ._completion import public
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
@@ -110,3 +111,7 @@ class _Looks:
             if name not in self._unread:
                 self._unread = {metric[0]: metric[-1] for metric in self._look()}
             return self._unread.pop(name)
+
+
+def __dir__() -> list[str]:
+    return public(globals())

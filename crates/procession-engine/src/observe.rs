@@ -381,7 +381,7 @@ impl Objects {
             }
             Some(ObjectKind::Pool) => {
                 if let Some(channel) = object.body::<ChannelHeader>() {
-                    self.add_worker(family, channel, &object.attached(), now);
+                    self.add_worker(family, channel, now);
                 }
                 None
             }
@@ -392,15 +392,15 @@ impl Objects {
         }
     }
 
-    fn add_worker(&mut self, family: &Family, channel: &ChannelHeader, users: &[Stamp], now: u64) {
+    fn add_worker(&mut self, family: &Family, channel: &ChannelHeader, now: u64) {
         let pool = Stamp::from_raw(channel.pool.load(Ordering::Relaxed));
         let number = channel.doorbell.load(Ordering::Relaxed);
-        let worker = users.iter().find(|&&user| user != pool);
+        let worker = Stamp::from_raw(channel.worker.load(Ordering::Relaxed));
         let Some(owner) = pid_of(family, pool) else {
             return;
         };
         let at = self.pool(owner, number);
-        let Some(pid) = worker.and_then(|&worker| pid_of(family, worker)) else {
+        let Some(pid) = pid_of(family, worker) else {
             return; // It starts, or has ended.
         };
         let counts = channel.task_queue.counts();

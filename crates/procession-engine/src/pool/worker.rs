@@ -116,6 +116,8 @@ impl Worker {
     pub fn attach(handle: Handle) -> Result<Self> {
         let channel = WorkerChannel::attach(handle)?;
         doorbell::prepare()?;
+        let me = channel.family().me();
+        channel.worker.store(me.raw(), Ordering::Relaxed);
         Ok(Self {
             tasks: channel.tasks(),
             results: channel.results(),

@@ -47,6 +47,9 @@ pub struct ChannelHeader {
     pub reply_queue: ReplyQueue,
     /// The stamp of the pool's process.
     pub pool: AtomicU32,
+    /// The stamp of the worker, once it has attached. Copies of the pool's process are attached,
+    /// too, until they do something else.
+    pub worker: AtomicU32,
     /// The number of the pool's doorbell.
     pub doorbell: AtomicU32,
     /// With this many tasks or fewer left, the worker rings for [`Bell::Some`].
