@@ -53,7 +53,7 @@ use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{Ordering, futex_wait};
 use procession_sys::process::exit_status::ExitStatus;
 use procession_sys::process::pidfd::PidFd;
-use procession_sys::wait::adaptive_spin::spin_briefly;
+use procession_sys::wait::adaptive_spin::spin_for_wakeup;
 use procession_sys::wait::doorbell;
 use procession_sys::wait::epoll::Epoll;
 use procession_sys::wait::futex::Woken;
@@ -128,10 +128,8 @@ impl<'a> KeptChild<'a> {
     /// Waits until the keeper has recorded the end, or is gone itself.
     fn hear_of_exit(&self, deadline: Deadline) -> Result<Option<ExitStatus>> {
         let (exit, generation) = self.word();
-        // The keeper of a child that has ended was woken at the same instant as we were. No
-        // yield: it lets a process run that begins just now, and the keeper's word comes no
-        // sooner.
-        spin_briefly(|| self.recorded().is_some());
+        // The keeper of a child that has ended was woken at the same instant as we were.
+        spin_for_wakeup(|| self.recorded().is_some());
         if let Some(status) = self.recorded() {
             return Ok(Some(status));
         }

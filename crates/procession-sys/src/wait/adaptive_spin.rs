@@ -24,6 +24,10 @@ const LOOKS: u32 = 32;
 /// processes that hand one permit to and fro.
 const BRIEF: u32 = 100;
 
+/// Looks of [`spin_for_wakeup`]: 30 to 120 microseconds' worth, by how long the processor pauses.
+/// With a tenth of it a start and its end take a tenth longer.
+const WAKEUP: u32 = 2_000;
+
 /// Decides how long its owner spins.
 #[derive(Debug)]
 pub struct AdaptiveSpin {
@@ -108,6 +112,14 @@ impl AdaptiveSpin {
 #[inline]
 pub fn spin_briefly(mut ready: impl FnMut() -> bool) -> bool {
     !cfg!(loom) && looks(BRIEF, &mut ready)
+}
+
+/// Spins until `ready`, without a yield, for about as long as it takes a process to wake that was
+/// woken at the same instant as this one; tells whether it became so.
+///
+/// For what such a process does first. A yield would let another one run that begins just now.
+pub fn spin_for_wakeup(mut ready: impl FnMut() -> bool) -> bool {
+    !cfg!(loom) && several_processors() && looks(WAKEUP, &mut ready)
 }
 
 #[inline]
