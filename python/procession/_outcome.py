@@ -73,7 +73,9 @@ def unpack_error(packed: tuple[bytes | None, str, str, str]) -> BaseException:
     pickled, type_name, message, text = packed
     error: Any = None
     if pickled is not None:
-        error = _loaded(reduction.loads, pickled) or _loaded(_load_as_it_was, pickled)
+        error = _loaded(reduction.loads, pickled)
+        if error is None:
+            error = _loaded(_load_as_it_was, pickled)
     if not isinstance(error, BaseException):
         error = RemoteError(type_name, message, text)
     return rebuild_exc(error, text)

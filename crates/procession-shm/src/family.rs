@@ -834,6 +834,7 @@ extern "C" fn after_fork_in_child() {
         attachments.become_child(family, child);
     }
 }
+
 #[cold]
 fn not_joined() -> Error {
     let message = format!(

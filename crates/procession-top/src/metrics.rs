@@ -275,11 +275,10 @@ fn of_family(family: &FamilyView) -> Labels {
 }
 
 fn of_process(family: &FamilyView, member: &MemberView) -> Labels {
-    vec![
-        ("family", format!("{:032x}", family.id)),
-        ("pid", member.pid.to_string()),
-        ("name", member.name.clone()),
-    ]
+    let mut labels = of_family(family);
+    labels.push(("pid", member.pid.to_string()));
+    labels.push(("name", member.name.clone()));
+    labels
 }
 
 fn of_pool(family: &FamilyView, pool: &PoolView) -> Labels {

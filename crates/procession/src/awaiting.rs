@@ -28,6 +28,21 @@ pub struct Awaited {
 }
 
 impl Awaited {
+    /// Tries until there is something, and waits in between until another try is worth it.
+    pub async fn try_until<T>(
+        &self,
+        attempt: impl Fn() -> Result<Option<T>>,
+        make: impl Fn() -> AwaitFd,
+        arm: impl Fn(&AwaitFd) -> procession_engine::Result<Option<Armed>>,
+    ) -> Result<T> {
+        loop {
+            if let Some(found) = attempt()? {
+                return Ok(found);
+            }
+            self.change(&make, &arm).await?;
+        }
+    }
+
     /// Waits until another try is worth it.
     pub async fn change(
         &self,

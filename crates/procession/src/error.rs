@@ -562,8 +562,6 @@ impl Error {
     ///
     /// ```
     /// # use procession::Queue;
-    /// let numbers = Queue::<u64>::new()?;
-    /// numbers.put(7)?;
     /// # #[derive(Debug, serde::Serialize, serde::Deserialize)]
     /// # #[serde(untagged)]
     /// # enum Untagged { Number(u64) }

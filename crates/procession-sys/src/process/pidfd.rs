@@ -391,8 +391,8 @@ impl PidFd {
         is_its_own.then(|| ExitStatus::from_wait_status(status.exit_code))
     }
 
-    /// Asks the kernel for what it tells of the process, and for its exit code if it was
-    /// reaped; `None` before Linux 6.15.
+    /// Asks the kernel for what it tells of the process: its ids until it is reaped, from
+    /// Linux 6.13 on, and its exit code after that, from 6.15 on.
     fn info(&self) -> Option<PidfdInfo> {
         let mut info = PidfdInfo {
             mask: PIDFD_INFO_EXIT,
@@ -468,7 +468,8 @@ fn pid_of(fd: BorrowedFd<'_>) -> Option<u32> {
     line.trim().parse().ok()
 }
 
-/// `struct pidfd_info`, first version (include/uapi/linux/pidfd.h, 6.15).
+/// `struct pidfd_info`, first version (include/uapi/linux/pidfd.h, 6.13; the last field from
+/// 6.15 on).
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 struct PidfdInfo {

@@ -80,11 +80,7 @@ pub struct Levels {
 }
 
 /// The part that this process has in a relay.
-static PART: ForkMutex<Part> = ForkMutex::new(Part {
-    given: None,
-    own: None,
-    sender: None,
-});
+static PART: ForkMutex<Part> = ForkMutex::new(Part::NONE);
 
 struct Part {
     /// What children are given.
@@ -93,6 +89,14 @@ struct Part {
     own: Option<Levels>,
     /// If it is a child whose records are relayed.
     sender: Option<Sender>,
+}
+
+impl Part {
+    const NONE: Self = Self {
+        given: None,
+        own: None,
+        sender: None,
+    };
 }
 
 struct Sender {
@@ -174,13 +178,7 @@ pub fn begin(given: RelayForChild, name: &str) {
 /// This is the only thread, right after the fork.
 pub unsafe fn renew_by_fork() {
     // SAFETY: no other thread uses it, the caller says.
-    unsafe {
-        PART.renew(Part {
-            given: None,
-            own: None,
-            sender: None,
-        });
-    }
+    unsafe { PART.renew(Part::NONE) };
 }
 
 /// Puts a record into the queue, if this process has a part in a relay as a child.

@@ -80,6 +80,16 @@ fn entered() -> Option<u64> {
     last.ok().flatten()
 }
 
+/// Returns the span that something is made in: the one given, or else that of this thread if it
+/// is `contextual`.
+fn parent(given: Option<&Id>, contextual: bool) -> Option<u64> {
+    match given {
+        Some(given) => Some(given.into_u64()),
+        None if contextual => entered(),
+        None => None,
+    }
+}
+
 impl RelayedSubscriber {
     fn spans(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
         self.spans.lock().unwrap_or_else(PoisonError::into_inner)
@@ -110,11 +120,7 @@ impl Subscriber for RelayedSubscriber {
             metadata,
         };
         self.spans().insert(id, open);
-        let parent = match attributes.parent() {
-            Some(parent) => Some(parent.into_u64()),
-            None if attributes.is_contextual() => entered(),
-            None => None,
-        };
+        let parent = parent(attributes.parent(), attributes.is_contextual());
         let values = values(|visit| attributes.record(visit));
         send_from(metadata, |callsite| TraceStep::Span {
             id,
@@ -137,11 +143,7 @@ impl Subscriber for RelayedSubscriber {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let parent = match event.parent() {
-            Some(parent) => Some(parent.into_u64()),
-            None if event.is_contextual() => entered(),
-            None => None,
-        };
+        let parent = parent(event.parent(), event.is_contextual());
         let values = values(|visit| event.record(visit));
         send_from(event.metadata(), |callsite| TraceStep::Event {
             callsite,

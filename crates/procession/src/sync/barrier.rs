@@ -219,14 +219,10 @@ impl Barrier {
     pub async fn wait_async(&self) -> Result<Arrival> {
         let make = || self.0.await_fd();
         let parties = self.parties();
-        let role = loop {
-            if let Some(role) = self.0.try_arrive()? {
-                break role;
-            }
-            // The leader of those before has not let them go yet.
-            self.1.change(make, |fd| self.0.arm(fd)).await?;
-        };
-        let mut follower = match role {
+        // It is in vain while the leader of those before has not let them go.
+        let arrive = || Ok(self.0.try_arrive()?);
+        let arrived = self.1.try_until(arrive, make, |fd: &_| self.0.arm(fd));
+        let mut follower = match arrived.await? {
             engine::Role::Leader(leader) => {
                 let index = leader.index() as usize;
                 leader.open()?;

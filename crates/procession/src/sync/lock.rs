@@ -196,13 +196,8 @@ impl Lock {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub async fn lock_async(&self) -> Result<LockGuard<'_>> {
-        loop {
-            if let Some(guard) = self.try_lock()? {
-                return Ok(guard);
-            }
-            let (make, arm) = (|| self.0.await_fd(), |fd: &_| self.0.arm(fd));
-            self.1.change(make, arm).await?;
-        }
+        let (make, arm) = (|| self.0.await_fd(), |fd: &_| self.0.arm(fd));
+        self.1.try_until(|| self.try_lock(), make, arm).await
     }
 }
 

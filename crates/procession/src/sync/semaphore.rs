@@ -198,13 +198,8 @@ impl Semaphore {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub async fn permit_async(&self) -> Result<Permit<'_>> {
-        loop {
-            if let Some(permit) = self.try_permit()? {
-                return Ok(permit);
-            }
-            let (make, arm) = (|| self.0.await_fd(), |fd: &_| self.0.arm(fd));
-            self.1.change(make, arm).await?;
-        }
+        let (make, arm) = (|| self.0.await_fd(), |fd: &_| self.0.arm(fd));
+        self.1.try_until(|| self.try_permit(), make, arm).await
     }
 }
 
