@@ -2,6 +2,8 @@
 //!
 //! What was found to fail once is kept in `main.regressions` and tried first.
 
+mod received;
+
 use std::os::fd::AsFd;
 
 use procession_engine::ErrorKind;
@@ -12,15 +14,11 @@ use procession_engine::shm::Stamp;
 use procession_engine::sys::socket::fd_passing::recv_with_fds;
 use procession_engine::sys::socket::io;
 use procession_engine::sys::socket::mailbox::{self, Mailbox};
-use procession_engine::sys::wait::time::Deadline;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
-/// How long a test waits before it says that something hangs.
-fn watchdog() -> Deadline {
-    Deadline::after(std::time::Duration::from_secs(60))
-}
+use received::{received, watchdog};
 
 /// Bytes that are most often the begin of a frame: a length, or what stands for one.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
@@ -54,28 +52,6 @@ fn stamp() -> impl Strategy<Value = u32> {
         .prop_filter_map("it names nobody", |stamp| {
             (!stamp.is_nobody()).then(|| stamp.raw())
         })
-}
-
-/// Sends bytes and ends; receives messages until one is refused. Tells how many bytes
-/// they were, together.
-fn received(bytes: &[u8], track: Option<&PipeShared>, most: usize) -> usize {
-    let (here, there) = io::stream_pair().unwrap();
-    let mut sent = 0;
-    io::send_all(&there, &[bytes], &mut sent, watchdog()).unwrap();
-    drop(there);
-    let mut count = 0;
-    loop {
-        match Receiving::new(here.as_fd(), track, most).go_on(watchdog()) {
-            Ok(message) => {
-                assert!(message.len() <= most);
-                count += message.len();
-            }
-            Err(error) => {
-                assert_ne!(error.kind(), ErrorKind::TimedOut, "it hangs");
-                return count;
-            }
-        }
-    }
 }
 
 proptest! {
