@@ -35,21 +35,22 @@ class Tmux:
     def __init__(self, folder) -> None:
         if shutil.which("tmux") is None:
             pytest.skip("tmux is not installed: apt-get install tmux")
-        self.environment = {**os.environ, "TMUX_TMPDIR": str(folder)}
+        self.folder = folder
         # A server that was told to end takes a moment, and would be found by its name.
         self.name = f"top-{time.monotonic_ns()}"
-        pid = folder / self.name
+        pid = folder / f"{self.name}.pid"
         viewer = [sys.executable, "-m", "procession", "top", str(os.getpid())]
         size = ["-x", "140", "-y", "40"]
         command = ["sh", "-c", RUN_AND_STAY, str(pid), *viewer]
-        self.run("-f", "/dev/null", "new-session", "-d", *size, *command)
+        self.run("-f", os.devnull, "new-session", "-d", *size, *command)
         wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"))
         self.pid = int(pid.read_text())
 
     def run(self, *arguments: str) -> str:
+        # The socket's path is relative, as one has at most 107 bytes.
         done = subprocess.run(
-            ["tmux", "-L", self.name, *arguments],
-            env=self.environment,
+            ["tmux", "-S", self.name, *arguments],
+            cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
