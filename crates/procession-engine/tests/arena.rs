@@ -259,6 +259,33 @@ fn a_forked_child_shares_objects_and_its_death_detaches_it() {
 }
 
 #[test]
+fn a_forked_child_for_which_there_is_no_place_changes_nothing() {
+    let _alone = alone();
+    let family = procession_engine::family().unwrap();
+    let object = Bytes::create(family, 64).unwrap();
+    let taken: Vec<Stamp> = std::iter::from_fn(|| family.reserve_member().ok()).collect();
+    // SAFETY: the child touches only the arena and its own memory.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let error = procession_engine::family().unwrap_err();
+        let is_told = error.kind() == ErrorKind::Limit && error.to_string().contains("places");
+        // SAFETY: 64 bytes lie behind the body.
+        unsafe { object.view().behind(0, 64).write_bytes(7, 64) };
+        // SAFETY: ends the copy without running the test's destructors.
+        unsafe { libc::_exit(i32::from(!is_told)) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for our own child.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0);
+    // SAFETY: nobody writes to it now.
+    assert_eq!(unsafe { object.view().behind(0, 1).read() }, 0);
+    taken
+        .into_iter()
+        .for_each(|one| family.release_unused_member(one));
+}
+
+#[test]
 fn a_slot_gets_a_new_stamp_each_time() {
     let _alone = alone();
     let family = procession_engine::family().unwrap();

@@ -25,13 +25,14 @@ use crate::lock::raw_lock::Liveness;
 use crate::member::reclaim;
 use crate::member::stamp::{MAX_MEMBERS, Stamp};
 use crate::member::table::{Member, MemberState, Stage};
+use crate::member::unborn::{self, LastFound, Unborn};
 use crate::object::hooks::{Hooks, ObjectKind, Schema};
 use crate::object::shared::{Registry, View};
 use crate::transfer::carrier;
 use procession_sys::attributes::prctl;
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::fd::own_table::ProgramsTable;
-use procession_sys::fork_safe::atfork;
+use procession_sys::fork_safe::atfork::{self, forget_last_error, has_fork_failed};
 use procession_sys::fork_safe::mutex::ForkMutex;
 use procession_sys::mem::memfd::MemFd;
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, relax};
@@ -53,6 +54,8 @@ static FAMILY: OnceLock<Family> = OnceLock::new();
 thread_local! {
     /// The stamp reserved for the child that this thread is about to fork.
     static NEXT_CHILD: Cell<Stamp> = const { Cell::new(Stamp::NOBODY) };
+    /// Whether it is other code that forks it.
+    static IS_OTHERS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Everything that this process shares with its relatives.
@@ -70,6 +73,8 @@ pub struct Family {
     hints: ForkMutex<[Hints; CLASSES]>,
     prefaulted: ForkMutex<PrefaultCache>,
     registry: ForkMutex<Registry>,
+    unborn: ForkMutex<Unborn>,
+    unborn_found: LastFound,
 }
 
 impl Family {
@@ -163,6 +168,8 @@ impl Family {
             hints: ForkMutex::default(),
             prefaulted: ForkMutex::default(),
             registry: ForkMutex::default(),
+            unborn: ForkMutex::default(),
+            unborn_found: LastFound::default(),
         }
     }
 
@@ -224,7 +231,7 @@ impl Family {
         self.for_each_member(|stamp, member| {
             let exists = match member.stage() {
                 Stage::Alive => !self.is_dead(stamp),
-                Stage::Claimed | Stage::Reserved => true,
+                Stage::Claimed | Stage::Reserved | Stage::Forking => true,
                 _ => false,
             };
             others += u32::from(exists && stamp != self.me());
@@ -659,13 +666,25 @@ impl Family {
     /// child's process id is returned. A child that tries to join later finds its slot gone.
     #[must_use = "a child that has joined must be ended, and its slot given back"]
     pub fn cancel_fork(&self, child: Stamp) -> Option<u32> {
-        NEXT_CHILD.set(Stamp::NOBODY);
-        self.registry.lock().attachments().stay_parent();
-        if reclaim::reclaim_unstarted(self, child) {
-            self.release_member(child);
-            return None;
+        self.end_fork();
+        let is_gone = self.give_up_fork(child);
+        (!is_gone).then(|| self.member(child).pid())
+    }
+
+    /// Ends what [`Family::prepare_fork`] began: the next fork is another's.
+    pub fn end_fork(&self) {
+        if !NEXT_CHILD.replace(Stamp::NOBODY).is_nobody() {
+            self.registry.lock().attachments().stay_parent();
         }
-        Some(self.member(child).pid())
+    }
+
+    /// Gives back the slot of a child that has not joined yet; tells whether it had not.
+    fn give_up_fork(&self, child: Stamp) -> bool {
+        let is_gone = reclaim::reclaim_unstarted(self, child);
+        if is_gone {
+            self.release_member(child);
+        }
+        is_gone
     }
 
     /// Tells whether a member is known to be in another pid namespace than this process.
@@ -697,6 +716,11 @@ impl Family {
                     // an unrelated one: that member's parent will notice its end.
                     !self.is_in_other_namespace(stamp)
                         && !liveness::is_alive(member.pid(), member.seen())
+                }
+                Stage::Forking => {
+                    let since = self.member(stamp).seen();
+                    self.is_dead(state.holder)
+                        && !unborn::may_exist(self, &self.unborn_found, since)
                 }
                 // The process has not joined yet, and will not if the holder is dead.
                 _ => state.holder != stamp && self.is_dead(state.holder),
@@ -778,24 +802,59 @@ fn given_up(me: Stamp) -> Error {
 }
 
 extern "C" fn before_fork() {
+    if let Some(family) = FAMILY.get() {
+        prepare_child(family);
+    }
     lifeline::hold_for_fork();
     if let Some(family) = FAMILY.get() {
+        family.unborn.hold();
         family.registry.hold();
         family.hints.hold();
         family.prefaulted.hold();
+        let child = NEXT_CHILD.get();
+        if !child.is_nobody() {
+            let member = family.member(child);
+            member.begin_fork(child.generation(), liveness::boot_time());
+        }
     }
+    forget_last_error();
+}
+
+/// Makes a slot ready for the child of a fork by other code. Without a slot the child has no
+/// stamp, and its calls fail with that reason.
+fn prepare_child(family: &'static Family) {
+    IS_OTHERS.set(false);
+    if family.me().is_nobody() || !NEXT_CHILD.get().is_nobody() {
+        return;
+    }
+    let dead = family.unborn.lock().take_dead(family, &family.unborn_found);
+    for child in dead {
+        family.give_up_fork(child);
+    }
+    IS_OTHERS.set(family.prepare_fork().is_ok());
 }
 
 extern "C" fn after_fork_in_parent() {
+    let has_failed = has_fork_failed();
     lifeline::free_after_fork();
-    if let Some(family) = FAMILY.get() {
-        family.prefaulted.free_after_fork();
-        family.hints.free_after_fork();
-        family.registry.free_after_fork();
-        if !NEXT_CHILD.replace(Stamp::NOBODY).is_nobody() {
-            let attachments = family.registry.lock().attachments();
-            attachments.stay_parent();
-        }
+    let Some(family) = FAMILY.get() else {
+        return;
+    };
+    family.prefaulted.free_after_fork();
+    family.hints.free_after_fork();
+    family.registry.free_after_fork();
+    family.unborn.free_after_fork();
+    let child = NEXT_CHILD.get();
+    if child.is_nobody() || has_failed && !IS_OTHERS.get() {
+        // A fork of our own is perhaps tried again.
+        return;
+    }
+    family.end_fork();
+    match (IS_OTHERS.take(), has_failed) {
+        // A child that exists nevertheless finds its slot gone, and does not join.
+        (true, true) => _ = family.give_up_fork(child),
+        (true, false) => family.unborn.lock().add(child),
+        (false, _) => {}
     }
 }
 
@@ -807,38 +866,32 @@ extern "C" fn after_fork_in_child() {
     family.prefaulted.free_after_fork();
     family.hints.free_after_fork();
     family.registry.free_after_fork();
+    family.unborn.free_after_fork();
     family.prefaulted.lock().clear();
-    let parent = family.me();
+    family.unborn.lock().clear();
+    IS_OTHERS.set(false);
     let namespace = family.inherited_namespace();
-    let mut child = NEXT_CHILD.replace(Stamp::NOBODY);
-    if child.is_nobody() {
-        // Other code has forked: join now. If there is no free slot, the child has no
-        // stamp, and its calls fail with that reason.
-        child = family.reserve_member_for(parent).unwrap_or(Stamp::NOBODY);
-    }
-    if !child.is_nobody() && !family.become_member(child, namespace) {
-        // The reservation is lost: either the parent has ended already (then take another
-        // slot), or it lives and has given this start up (then do not join at all).
-        family.registry.lock().attachments().stay_parent();
-        child = match family.is_dead(parent) {
-            true => family.reserve_member_for(parent).unwrap_or(Stamp::NOBODY),
-            false => Stamp::NOBODY,
-        };
-        if !child.is_nobody() {
-            family.become_member(child, namespace);
+    let child = NEXT_CHILD.replace(Stamp::NOBODY);
+    if !child.is_nobody() && family.become_member(child, namespace) {
+        let attachments = family.registry.lock().attachments();
+        if attachments.become_child(family, child) {
+            return;
         }
     }
-    family.me.store(child.raw(), Ordering::Relaxed);
-    if !child.is_nobody() {
-        let attachments = family.registry.lock().attachments();
-        attachments.become_child(family, child);
-    }
+    // It has no slot, because the family is full or the parent has given this start up; or it
+    // has lost an object that another thread of the parent attached to in the instant of the
+    // fork. Its copies of objects keep nothing alive, so from here on it writes to a copy
+    // of the family's memory, which is nobody else's.
+    family.me.store(Stamp::NOBODY.raw(), Ordering::Relaxed);
+    family.registry.lock().attachments().forget_cells();
+    family.space.keep_apart();
 }
 
 #[cold]
 fn not_joined() -> Error {
     let message = format!(
-        "this forked process could not join its family: all {MAX_MEMBERS} places are taken"
+        "this forked process could not join its family: all {MAX_MEMBERS} places were taken when \
+         it was forked, or its parent had given it up"
     );
     Error::new(ErrorKind::Limit, message)
 }

@@ -4,6 +4,7 @@
 //! after `unshare --fork --pid`: there a number is somebody else's. The entry of this
 //! process itself (`/proc/self`) is right wherever /proc is there at all.
 
+pub mod mappings;
 pub mod status;
 
 use std::fs;

@@ -10,13 +10,16 @@
 
 #![expect(unsafe_code, reason = "a process that kills itself")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Steps that are left to this process, and one; 0 if they are not counted. With
 /// [`STOPS`] it is then stopped, and not killed.
 static LEFT: AtomicU64 = AtomicU64::new(0);
 
 const STOPS: u64 = 1 << 63;
+
+/// A process whose steps are not counted, but its children's; 0 for none.
+static UNCOUNTED: AtomicU32 = AtomicU32::new(0);
 
 /// Lets this process take `steps` steps from here on, and kills it before the next.
 pub fn kill_after(steps: u64) {
@@ -29,8 +32,16 @@ pub fn stop_after(steps: u64) {
     LEFT.store((steps + 1) | STOPS, Ordering::Relaxed);
 }
 
+/// Lets the next child that this process forks take `steps` steps, and stops it before the next;
+/// what this process does meanwhile is not counted.
+pub fn stop_child_after(steps: u64) {
+    UNCOUNTED.store(std::process::id(), Ordering::Relaxed);
+    stop_after(steps);
+}
+
 /// Lets this process live.
 pub fn stop_counting() {
+    UNCOUNTED.store(0, Ordering::Relaxed);
     LEFT.store(0, Ordering::Relaxed);
 }
 
@@ -39,6 +50,7 @@ pub fn stop_counting() {
 pub fn step() {
     match LEFT.load(Ordering::Relaxed) {
         0 => {}
+        _ if UNCOUNTED.load(Ordering::Relaxed) == std::process::id() => {}
         1 => send_to_myself(libc::SIGKILL),
         left if left == 1 | STOPS => {
             stop_counting();

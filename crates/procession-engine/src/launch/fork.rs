@@ -121,6 +121,7 @@ impl PreparedFork {
     /// returns its stamp.
     pub(crate) fn in_keeper(self) -> Stamp {
         let child = self.child;
+        self.family.end_fork();
         std::mem::forget(self);
         child
     }

@@ -384,7 +384,7 @@ fn is_busy() -> bool {
     family.for_each_member(|stamp, member| {
         running += usize::from(match member.stage() {
             // It is being started.
-            Stage::Claimed | Stage::Reserved => true,
+            Stage::Claimed | Stage::Reserved | Stage::Forking => true,
             Stage::Alive if stamp != family.me() => runs(ProcStatus::of(member.pid())),
             _ => false,
         });

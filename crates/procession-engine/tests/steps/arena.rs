@@ -235,13 +235,13 @@ fn a_burial_leaves_alone_what_takes_the_place_of_an_object() {
     }
 }
 
-/// Has a process fork another, which is stopped after so many steps of its joining, and
-/// dies and is reclaimed; returns the other, and whether it was stopped.
-fn orphan_stopped_after(steps: u64, at_work: impl Fn()) -> (libc::pid_t, bool) {
+/// Has a process fork another as `prepare` tells, which is stopped after so many steps of its
+/// joining, and dies and is reclaimed; returns the other, and whether it was stopped.
+fn orphan_stopped_after(steps: u64, prepare: fn(), at_work: impl Fn()) -> (libc::pid_t, bool) {
     let family = procession_engine::family().unwrap();
     let parent = fork(|| {
-        family.prepare_fork().unwrap();
-        steps::stop_after(steps);
+        prepare();
+        steps::stop_child_after(steps);
         // SAFETY: the child runs `at_work` alone and leaves by `_exit`.
         if unsafe { libc::fork() } == 0 {
             steps::stop_counting();
@@ -272,32 +272,32 @@ fn let_end(orphan: libc::pid_t) {
     assert_eq!((reaped, status), (orphan, 0));
 }
 
+/// Forks as procession does, and as other code does.
+const FORKS: [fn(); 2] = [
+    || _ = procession_engine::family().unwrap().prepare_fork().unwrap(),
+    nothing,
+];
+
 #[test]
-fn a_fork_whose_parent_is_buried_while_it_joins_uses_what_is_there_still() {
+fn a_fork_whose_parent_is_buried_while_it_joins_has_all_that_it_inherited() {
     let _alone = alone();
     // SAFETY: orphans become this process's.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
     let family = procession_engine::family().unwrap();
     let before = family.usage();
-    for is_still_there in [true, false] {
+    for prepare in FORKS {
         for count in 0.. {
             let scene = Scene::new(false);
             let semaphore = scene.semaphore.take().unwrap();
-            let (orphan, was_stopped) = orphan_stopped_after(count, || {
-                if is_still_there {
-                    semaphore.release().unwrap();
-                }
+            let (orphan, was_stopped) = orphan_stopped_after(count, prepare, || {
+                semaphore.release().unwrap();
+                assert_eq!(semaphore.value(), 3);
             });
-            if is_still_there {
-                let_end(orphan);
-                assert_eq!(semaphore.value(), 3, "after {count} steps");
-                drop(semaphore);
-            } else {
-                scene.semaphore.set(Some(semaphore));
-                scene.reuse_memory(0);
-                let_end(orphan);
-                scene.check_memory(0);
-            }
+            // Nobody has it but the orphan, who has not said so yet.
+            scene.semaphore.set(Some(semaphore));
+            scene.reuse_memory(0);
+            let_end(orphan);
+            scene.check_memory(0);
             drop(scene);
             family.reclaim_all();
             assert_eq!(family.usage(), before, "after {count} steps");
@@ -307,4 +307,50 @@ fn a_fork_whose_parent_is_buried_while_it_joins_uses_what_is_there_still() {
             }
         }
     }
+}
+
+#[test]
+fn a_parent_that_dies_when_it_forks_leaves_no_place_for_a_child() {
+    for (what, prepare) in ["fork", "fork by other code"].into_iter().zip(FORKS) {
+        at_every_step(
+            what,
+            || Semaphore::create(2, None).unwrap(),
+            |_| {
+                prepare();
+                // SAFETY: the child leaves by `_exit` at once.
+                match unsafe { libc::fork() } {
+                    // SAFETY: ends the copy without running the test's destructors.
+                    0 => unsafe { libc::_exit(0) },
+                    // SAFETY: waits for our own child.
+                    pid => unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) },
+                };
+            },
+            |_, _| _ = procession_engine::family().unwrap().reclaim_all(),
+        );
+    }
+}
+
+#[test]
+fn forks_by_other_code_that_are_killed_before_they_join_leave_few_places() {
+    let _alone = alone();
+    let family = procession_engine::family().unwrap();
+    let before = family.usage();
+    let parent = fork(|| {
+        for _ in 0..40 {
+            steps::stop_child_after(0);
+            // SAFETY: the child stops before it joins, and is killed.
+            let pid = unsafe { libc::fork() };
+            steps::stop_counting();
+            // SAFETY: our own child, which is not reaped yet.
+            assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+            // SAFETY: reaps it.
+            assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+        }
+        let mut left = 0;
+        family.for_each_member(|_, member| left += usize::from(member.stage() == Stage::Forking));
+        assert!((1..=16).contains(&left), "{left} places are left");
+    });
+    parent.join();
+    family.reclaim_all();
+    assert_eq!(family.usage(), before);
 }

@@ -175,6 +175,11 @@ impl Space {
         self.file.replace_by(file)
     }
 
+    /// Makes what this process has mapped a copy: what it writes from here on, nobody else sees.
+    pub fn keep_apart(&self) {
+        self.map.keep_apart(&self.file);
+    }
+
     /// Returns the bytes of memory that back the file now.
     ///
     /// # Errors

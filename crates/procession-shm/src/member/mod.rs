@@ -5,3 +5,4 @@ pub mod stamp;
 pub mod table;
 
 pub(crate) mod reclaim;
+pub(crate) mod unborn;

@@ -14,7 +14,7 @@
 //!    hints of the allocator and the counts of handles in messages are recounted, as the
 //!    death may have left them wrong.
 //! 5. The slots that the dead member held are cleared: those of children that it reserved
-//!    and never started, those of ended children whose exit status nobody will read now,
+//!    and never started, but for a child that was just forked (`unborn.rs`), those of ended children whose exit status nobody will read now,
 //!    and those of members that it was reclaiming itself.
 //! 6. The slot goes to *dead*. The parent frees it once it has read the exit status; if
 //!    there is no parent, the member that reclaims frees it.
@@ -44,7 +44,7 @@ fn reclaim_if_dead(family: &Family, stamp: Stamp) {
 /// Reclaims a member if no process has joined in its slot yet; tells whether the member is
 /// gone now.
 pub fn reclaim_unstarted(family: &Family, stamp: Stamp) -> bool {
-    reclaim_if(family, stamp, |state| state.stage == Stage::Reserved);
+    reclaim_if(family, stamp, |state| state.stage != Stage::Alive);
     family.member(stamp).state().is_past(stamp)
 }
 
@@ -71,8 +71,8 @@ fn reclaim_if(family: &Family, dead: Stamp, condition: impl Fn(MemberState) -> b
             }
             // A living member is preparing the slot for a process that has no stamp yet.
             Stage::Claimed if !is_gone() => return,
-            Stage::Reserved | Stage::Alive if !condition(state) => return,
-            Stage::Claimed | Stage::Reserved | Stage::Alive | Stage::Dying => {}
+            Stage::Reserved | Stage::Forking | Stage::Alive if !condition(state) => return,
+            Stage::Claimed | Stage::Reserved | Stage::Forking | Stage::Alive | Stage::Dying => {}
         }
         if member.advance(state, Stage::Dying, me) {
             break state;
@@ -136,7 +136,9 @@ fn release_holdings(family: &Family, dead: Stamp) {
         let is_child = other.parent.load(Ordering::Relaxed) == dead.raw();
         match state.stage {
             Stage::Dying | Stage::Claimed if state.holder == dead => half_reclaimed.push(stamp),
-            Stage::Reserved if state.holder == dead && is_child => unstarted.push(stamp),
+            Stage::Reserved | Stage::Forking if state.holder == dead && is_child => {
+                unstarted.push(stamp);
+            }
             Stage::Dead if is_child => {
                 other.advance(state, Stage::Free, Stamp::NOBODY);
             }

@@ -1,9 +1,10 @@
 //! The table of the family's members: which are alive, whose children, how they ended.
 //!
-//! A slot goes free, claimed, reserved, alive, dying, dead, free. Each step is one
+//! A slot goes free, claimed, reserved, alive, dying, dead, free; that of a forked child is
+//! *forking* between reserved and alive (`unborn.rs`). Each step is one
 //! compare-exchange of `state`, which also names the member that has to take the next step
-//! (the holder): the parent for claimed, reserved and dead, the member that reclaims for
-//! dying. If the holder dies, others can see that and take the step instead.
+//! (the holder): the parent for claimed, reserved, forking and dead, the member that reclaims
+//! for dying. If the holder dies, others can see that and take the step instead.
 //! The word also counts how often the slot was used, so a step that was decided by an
 //! outdated look fails, and cannot hit the slot's next member.
 
@@ -26,7 +27,8 @@ const NAME_BYTES: usize = 32;
 pub struct Member {
     /// Stage (lowest byte), generation, and the holder's stamp (high half).
     state: AtomicU64,
-    /// Generation, and the boot time in milliseconds when the process joined.
+    /// Generation, and the boot time in milliseconds when the process joined, or, before it
+    /// has, when its fork began.
     seen: AtomicU64,
     /// The reap handshake.
     pub exit: ExitWord,
@@ -63,6 +65,8 @@ pub enum Stage {
     Claimed,
     /// Reserved for a process that is about to start.
     Reserved,
+    /// Reserved for a process whose fork has begun: it may exist already, whoever is dead.
+    Forking,
     /// In use by a process that has joined.
     Alive,
     /// Being reclaimed.
@@ -134,10 +138,24 @@ impl Member {
             .then_some(claimed.generation)
     }
 
+    /// Marks the slot as that of a child which this process forks now, if it is reserved in
+    /// `generation`; tells whether it was.
+    pub fn begin_fork(&self, generation: u32, now: u64) -> bool {
+        let reserved = self.state();
+        let is_ours = reserved.stage == Stage::Reserved && reserved.generation == generation;
+        if is_ours {
+            // The child is not there yet, and nobody else writes the word of a reserved slot.
+            self.seen
+                .store(seen_word(generation, now), Ordering::Relaxed);
+        }
+        is_ours && self.advance(reserved, Stage::Forking, reserved.holder)
+    }
+
     /// Makes this process the slot's member, if the slot is still reserved in `generation`.
     pub fn join(&self, generation: u32, (pid, namespace): (u32, u32), seen: u64) -> bool {
         let reserved = self.state();
-        let is_ours = reserved.stage == Stage::Reserved && reserved.generation == generation;
+        let is_waiting = matches!(reserved.stage, Stage::Reserved | Stage::Forking);
+        let is_ours = is_waiting && reserved.generation == generation;
         // If this process comes too late, the words are of a later generation, and nothing
         // is changed.
         let set = |word: &AtomicU64, empty, value| {
@@ -145,11 +163,13 @@ impl Member {
                 .is_ok()
         };
         let parent = Stamp::from_raw(self.parent.load(Ordering::Relaxed));
-        let (no_pid, never) = (pid_word(generation, 0), seen_word(generation, 0));
+        let no_pid = pid_word(generation, 0);
+        let begun = self.seen.load(Ordering::Relaxed);
         is_ours
+            && begun & !TIMES == seen_word(generation, 0)
             && set(&self.namespace, no_pid, pid_word(generation, namespace))
             && set(&self.pid, no_pid, pid_word(generation, pid))
-            && set(&self.seen, never, seen_word(generation, seen))
+            && set(&self.seen, begun, seen_word(generation, seen))
             && self.advance(reserved, Stage::Alive, parent)
     }
 
@@ -165,7 +185,8 @@ impl Member {
         theirs != 0 && namespace != 0 && theirs != namespace
     }
 
-    /// Returns when the process joined, in nanoseconds since boot, rounded up.
+    /// Returns when the process joined, or, before it has, when its fork began, in nanoseconds
+    /// since boot, rounded up.
     pub fn seen(&self) -> u64 {
         (self.seen.load(Ordering::Relaxed) & TIMES) * MILLISECOND
     }
@@ -230,9 +251,10 @@ impl MemberState {
             Stage::Free => 0,
             Stage::Claimed => 1,
             Stage::Reserved => 2,
-            Stage::Alive => 3,
-            Stage::Dying => 4,
-            Stage::Dead => 5,
+            Stage::Forking => 3,
+            Stage::Alive => 4,
+            Stage::Dying => 5,
+            Stage::Dead => 6,
         };
         kind | u64::from(self.generation) << 8 | u64::from(self.holder.raw()) << 32
     }
@@ -243,8 +265,9 @@ impl MemberState {
                 0 => Stage::Free,
                 1 => Stage::Claimed,
                 2 => Stage::Reserved,
-                3 => Stage::Alive,
-                4 => Stage::Dying,
+                3 => Stage::Forking,
+                4 => Stage::Alive,
+                5 => Stage::Dying,
                 _ => Stage::Dead,
             },
             generation: (raw >> 8) as u32 & GENERATIONS,

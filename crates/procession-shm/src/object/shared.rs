@@ -527,7 +527,7 @@ impl Drop for Attachment {
         }
         let offset = self.cell.load(Ordering::Relaxed);
         if offset == 0 {
-            // A forked child for which no cell was to be had.
+            // A forked child that could not join.
             return;
         }
         let cell = cell_at(family, offset);
@@ -552,18 +552,29 @@ impl Attachments {
         Ok(())
     }
 
-    /// In the child: makes the cells set aside its own, or finds new ones.
-    pub(crate) fn become_child(&self, family: &Family, child: Stamp) {
-        for attachment in &self.0 {
+    /// In the child: makes the cells set aside its own, or finds new ones; tells whether it is
+    /// attached to all now.
+    #[must_use = "an object to which it is not attached may be gone"]
+    pub(crate) fn become_child(&self, family: &Family, child: Stamp) -> bool {
+        self.0.iter().all(|attachment| {
             let mut offset = attachment.child_cell.swap(0, Ordering::Relaxed);
             if offset == 0
-                // It may have ended with the parent.
+                // Another thread of the parent has attached to it in the instant of the fork.
                 && let Ok(Some(cell)) =
                     View::new(family, attachment.handle.offset).attach(attachment.handle, child)
             {
                 offset = family.offset_of(std::ptr::from_ref(cell).cast());
             }
             attachment.cell.store(offset, Ordering::Relaxed);
+            offset != 0
+        })
+    }
+
+    /// In a child that has not joined: forgets the cells, which are the parent's.
+    pub(crate) fn forget_cells(&self) {
+        for attachment in &self.0 {
+            attachment.child_cell.store(0, Ordering::Relaxed);
+            attachment.cell.store(0, Ordering::Relaxed);
         }
     }
 

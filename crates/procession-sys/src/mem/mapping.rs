@@ -120,6 +120,23 @@ impl Mapping {
         (start, start + self.len)
     }
 
+    /// Makes the mapping a copy: what this process writes from here on, nobody else sees. Where
+    /// that cannot be had, any use of the mapping ends this process.
+    pub fn keep_apart(&self, file: &MemFd) {
+        let base = self.base.as_ptr().cast::<c_void>();
+        let copy = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        let mapped = file.fd().and_then(|fd| {
+            // SAFETY: the range is this mapping, and the bytes are those of now.
+            unsafe { mm::mmap(base, self.len, ACCESS, copy, fd, 0) }
+                .map_err(|e| Error::os("copy the family's memory", e))
+        });
+        if mapped.is_err() {
+            // SAFETY: the range is this mapping; a use of it ends the process.
+            let closed = unsafe { mm::mprotect(base, self.len, mm::MprotectFlags::empty()) };
+            assert_eq!(closed, Ok(()), "the family's memory can be closed");
+        }
+    }
+
     /// Backs a range with memory, so that touching it can no longer fail; its
     /// pages are faulted in. Needs no descriptor where the kernel can (5.14).
     ///
