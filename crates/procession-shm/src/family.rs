@@ -720,7 +720,9 @@ impl Family {
                 Stage::Forking => {
                     let since = self.member(stamp).seen();
                     self.is_dead(state.holder)
-                        && !unborn::may_exist(self, &self.unborn_found, since)
+                        && !unborn::may_exist(&self.space, &self.unborn_found, since, || {
+                            self.pids_living_here()
+                        })
                 }
                 // The process has not joined yet, and will not if the holder is dead.
                 _ => state.holder != stamp && self.is_dead(state.holder),
@@ -756,14 +758,26 @@ impl Family {
     }
 
     fn living_pids(&self) -> Vec<u32> {
+        let mut pids = self.pids_where(|_, _| true);
+        // Children that have not joined yet.
+        pids.extend(child_pids(std::process::id()));
+        pids
+    }
+
+    /// Returns the process ids of the other members in this pid namespace that live now.
+    fn pids_living_here(&self) -> Vec<u32> {
+        self.pids_where(|stamp, member| {
+            !self.is_in_other_namespace(stamp) && liveness::is_alive(member.pid(), member.seen())
+        })
+    }
+
+    fn pids_where(&self, condition: impl Fn(Stamp, &Member) -> bool) -> Vec<u32> {
         let mut pids = Vec::new();
         self.for_each_member(|stamp, member| {
-            if stamp != self.me() && member.stage() == Stage::Alive {
+            if stamp != self.me() && member.stage() == Stage::Alive && condition(stamp, member) {
                 pids.push(member.pid());
             }
         });
-        // Children that have not joined yet.
-        pids.extend(child_pids(std::process::id()));
         pids
     }
 
@@ -827,7 +841,11 @@ fn prepare_child(family: &'static Family) {
     if family.me().is_nobody() || !NEXT_CHILD.get().is_nobody() {
         return;
     }
-    let dead = family.unborn.lock().take_dead(family, &family.unborn_found);
+    let (space, found) = (&family.space, &family.unborn_found);
+    let dead = family
+        .unborn
+        .lock()
+        .take_dead(space, found, || family.pids_living_here());
     for child in dead {
         family.give_up_fork(child);
     }

@@ -18,13 +18,11 @@
 //! before it joined, its slot is left: the parent lists such slots, and once there are many it
 //! looks in /proc as others do.
 
-use std::collections::HashSet;
-
-use crate::family::Family;
+use crate::alloc::space::Space;
 use crate::member::stamp::Stamp;
 use crate::member::table::Stage;
 use procession_sys::primitive::{AtomicU64, Ordering};
-use procession_sys::process::liveness::{boot_time, is_alive};
+use procession_sys::process::liveness::boot_time;
 use procession_sys::procfs;
 use procession_sys::procfs::mappings::MappedFile;
 
@@ -39,8 +37,14 @@ const MANY: usize = 16;
 pub struct LastFound(AtomicU64);
 
 /// Tells whether a child may exist that has not joined yet; its fork began at `since`
-/// (nanoseconds since boot), and whoever began it does so no more.
-pub(crate) fn may_exist(family: &Family, found: &LastFound, since: u64) -> bool {
+/// (nanoseconds since boot), and whoever began it does so no more. `members` returns the process
+/// ids of the other members that live.
+pub(crate) fn may_exist(
+    space: &Space,
+    found: &LastFound,
+    since: u64,
+    members: impl FnOnce() -> Vec<u32>,
+) -> bool {
     let now = boot_time();
     let LastFound(last) = found;
     // Relaxed: it only spares a look.
@@ -48,26 +52,21 @@ pub(crate) fn may_exist(family: &Family, found: &LastFound, since: u64) -> bool 
     if before != 0 && now.saturating_sub(before) < BELIEVED {
         return true;
     }
-    let is_found = is_there(family, since);
+    let is_found = is_there(space, since, members);
     last.store(if is_found { now } else { 0 }, Ordering::Relaxed);
     is_found
 }
 
-fn is_there(family: &Family, since: u64) -> bool {
-    let (address, _) = family.space().map().addresses();
-    let (Some(memory), Ok(pids)) = (MappedFile::at(address), procfs::pids()) else {
+fn is_there(space: &Space, since: u64, members: impl FnOnce() -> Vec<u32>) -> bool {
+    let (address, _) = space.map().addresses();
+    let (Some(memory), Ok(mut pids)) = (MappedFile::at(address), procfs::pids()) else {
         return true;
     };
     // After the list of processes: who joins in between is not taken for unborn.
-    let mut members = HashSet::from([std::process::id()]);
-    family.for_each_member(|stamp, member| {
-        let lives = || is_alive(member.pid(), member.seen());
-        if member.stage() == Stage::Alive && !family.is_in_other_namespace(stamp) && lives() {
-            members.insert(member.pid());
-        }
-    });
+    let members = members();
+    pids.retain(|pid| *pid != std::process::id() && !members.contains(pid));
     pids.into_iter()
-        .any(|pid| !members.contains(&pid) && memory.may_be_written_by(pid, since))
+        .any(|pid| memory.may_be_written_by(pid, since))
 }
 
 /// Slots of children that other code has forked, and of whom nothing was heard.
@@ -87,18 +86,22 @@ impl Unborn {
 
     /// Takes out those who were killed before they joined, once there are many.
     #[must_use = "their slots are to be given back"]
-    pub(crate) fn take_dead(&mut self, family: &Family, found: &LastFound) -> Vec<Stamp> {
-        let is_unborn = |stamp: Stamp| {
-            let state = family.member(stamp).state();
+    pub(crate) fn take_dead(
+        &mut self,
+        space: &Space,
+        found: &LastFound,
+        members: impl FnOnce() -> Vec<u32>,
+    ) -> Vec<Stamp> {
+        self.0.retain(|&stamp| {
+            let state = space.member(stamp.slot()).state();
             state.generation == stamp.generation() && state.stage == Stage::Forking
-        };
-        self.0.retain(|&stamp| is_unborn(stamp));
-        let Some(since) = self.0.iter().map(|&one| family.member(one).seen()).min() else {
-            return Vec::new();
-        };
-        match self.0.len() >= MANY && !may_exist(family, found, since) {
-            true => std::mem::take(&mut self.0),
-            false => Vec::new(),
+        });
+        let begun = self.0.iter().map(|one| space.member(one.slot()).seen());
+        match begun.min() {
+            Some(since) if self.0.len() >= MANY && !may_exist(space, found, since, members) => {
+                std::mem::take(&mut self.0)
+            }
+            _ => Vec::new(),
         }
     }
 }

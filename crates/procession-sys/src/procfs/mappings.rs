@@ -31,27 +31,29 @@ impl MappedFile {
         (inode != 0).then_some(Self { inode })
     }
 
-    /// Tells whether a process can write to the file's memory, or may be able to: of one that
-    /// has started since `since` (nanoseconds since boot), and may not be looked at, nobody
-    /// can tell.
+    /// Tells whether a process that was forked can write to the file's memory, or may be able
+    /// to: of one that has started since `since` (nanoseconds since boot), and may not be looked
+    /// at, nobody can tell. A guardian has its parent's memory, and was not forked.
     #[must_use]
     pub fn may_be_written_by(self, pid: u32, since: u64) -> bool {
         // Where /proc numbers other processes, nobody can tell either.
         let Some(path) = procfs::path(pid, "maps") else {
             return true;
         };
+        let is_forked = |status: &ProcStatus| status.end_signal != 0 && !status.is_zombie();
+        let Some(status) = ProcStatus::of(pid).filter(is_forked) else {
+            return false;
+        };
         match fs::read_to_string(path) {
             Ok(maps) => maps
                 .lines()
                 .filter_map(Line::parse)
                 .any(|line| line.inode == self.inode && line.is_shared_and_writable),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => ProcStatus::of(pid)
-                .is_some_and(|status| {
-                    let is_kernels = pid == KTHREADD || status.parent == KTHREADD;
-                    let has_ended = matches!(status.state, 'Z' | 'X');
-                    let started = (status.start_time + 1).saturating_mul(TICK);
-                    !is_kernels && !has_ended && started >= since
-                }),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let is_kernels = pid == KTHREADD || status.parent == KTHREADD;
+                let started = (status.start_time + 1).saturating_mul(TICK);
+                !is_kernels && started >= since
+            }
             // It has ended meanwhile.
             Err(_) => false,
         }
@@ -85,7 +87,7 @@ mod tests {
     use crate::mem::mapping::Mapping;
     use crate::mem::memfd::MemFd;
     use crate::process::liveness::boot_time;
-    use crate::testing::{WATCHDOG, child};
+    use crate::testing::{Go, WATCHDOG, child};
 
     #[test]
     fn a_file_is_found_in_who_has_it_mapped_for_writing() {
@@ -93,7 +95,7 @@ mod tests {
         let map = Mapping::new(&before, 8192).unwrap();
         let file = MappedFile::at(map.addresses().0).unwrap();
         let since = boot_time();
-        let (copy, release) = child(|_| 0);
+        let (copy, release) = child(Go::wait);
         assert!(file.may_be_written_by(copy.pid(), since));
         assert!(file.may_be_written_by(std::process::id(), since));
         drop(release);

@@ -28,6 +28,9 @@ pub struct ProcStatus {
     pub resident: u64,
     /// How long it and its threads have been on processors, in clock ticks (1/100 s).
     pub cpu_ticks: u64,
+    /// The signal that its parent gets when it ends; 0 for a process of which no ordinary wait
+    /// tells, as of a guardian; SIGCHLD where the system does not tell.
+    pub end_signal: i32,
     /// The status word of a process that has ended and waits to be reaped; 0 for any
     /// other, and where the system does not tell.
     pub exit_code: i32,
@@ -87,6 +90,9 @@ impl ProcStatus {
             start_time: field(22)?.parse().ok()?,
             cpu_ticks: ticks(14)? + ticks(15)?,
             resident: pages * rustix::param::page_size() as u64,
+            end_signal: field(38)
+                .and_then(|signal| signal.parse().ok())
+                .unwrap_or(libc::SIGCHLD),
             exit_code: field(52).and_then(|code| code.parse().ok()).unwrap_or(0),
         })
     }
