@@ -55,8 +55,8 @@ pub use procession_sys::error::{Error, ErrorKind, Result};
 
 use procession_shm::{Family, Hooks, Schema};
 
-/// Tells what lies in the memory of a family of this engine, and so what its objects do
-/// when a member dies: the one place where the shared memory learns of what is above it.
+/// Tells `procession-shm` what the objects of this engine do when a member dies. It is the only
+/// place by which the crate of the shared memory learns of the crate above it.
 static SCHEMA: Schema = Schema {
     build: match u64::from_str_radix(env!("PROCESSION_BUILD"), 10) {
         Ok(number) => number,

@@ -1,9 +1,9 @@
-//! Families as others see them: who is in them, what each process waits for, and what the
-//! pools and queues are at.
+//! Families as processes outside of them see them: their members, what each waits for, and what
+//! their pools and queues have.
 //!
-//! Whoever looks maps the family's memory for reading, and belongs to no family by that. All
-//! is read while others change it: each number was right at some moment, and they may be of
-//! different moments.
+//! A process that looks at a family maps the family's memory for reading, and does not become a
+//! member by that. It reads while members write, so each number was right at some moment, but not
+//! all numbers at the same moment.
 
 use std::time::Duration;
 
@@ -21,27 +21,27 @@ use procession_sys::primitive::Ordering;
 use procession_sys::process::liveness::boot_time;
 use procession_sys::procfs::status::{ProcStatus, program_name};
 
-/// A family that this process looks at.
+/// A family that this process looks at from outside.
 #[derive(Debug)]
 pub struct Observer {
     family: Family,
     file: FileId,
 }
 
-/// What a family was at the moment of a look.
+/// What a look at a family has found.
 #[derive(Clone, Debug)]
 pub struct FamilyView {
     /// The family's random number.
     pub id: u128,
-    /// Its processes; the first of them is the eldest.
+    /// Its processes, the oldest first.
     pub members: Vec<MemberView>,
     /// Its pools.
     pub pools: Vec<PoolView>,
     /// Its queues.
     pub queues: Vec<QueueView>,
-    /// Bytes of memory that all shared memory takes.
+    /// Bytes of memory that back the family's shared memory.
     pub shared_bytes: u64,
-    /// How many blocks of it are in use.
+    /// How many blocks of the shared memory are in use.
     pub blocks: u64,
 }
 
@@ -52,42 +52,42 @@ pub struct MemberView {
     pub pid: u32,
     /// The process that has started it, if that is still a member.
     pub parent: Option<u32>,
-    /// Its name, cut to what the table of members keeps; that of its program, if it has none.
+    /// Its name, cut to what the table of members keeps, or the name of its program if it has none.
     pub name: String,
     /// What it does, in one word: running or blocked.
     pub state: &'static str,
     /// What it waits for, if it is blocked.
     pub waits_for: Option<String>,
-    /// The process that has what it waits for, if one has it and that is known.
+    /// The process that holds what it waits for, if a process holds it and is known.
     pub holder: Option<u32>,
-    /// It ends with its parent.
+    /// Whether it ends with its parent.
     pub is_daemon: bool,
-    /// It was started ahead, and waits until a process needs a child.
+    /// Whether it was started ahead, and waits until a process needs a child.
     pub is_spare: bool,
-    /// It has finished its startup.
+    /// Whether it has finished its startup.
     pub is_booted: bool,
     /// How many threads it has.
     pub threads: u32,
-    /// How much time it has had on processors.
+    /// How much processor time it has used.
     pub cpu: Duration,
     /// Bytes of its memory that are in RAM, shared ones included.
     pub resident: u64,
-    /// How long ago it has joined the family.
+    /// How long ago it joined the family.
     pub age: Duration,
 }
 
 /// A pool.
 #[derive(Clone, Debug)]
 pub struct PoolView {
-    /// The process that has it.
+    /// The process that has made it.
     pub owner: u32,
-    /// Tells it from other pools of that process.
+    /// A number that no other pool of that process has.
     pub number: u32,
-    /// How many of its workers have died, and did not end because it had them end.
+    /// How many of its workers have died; workers that the pool had told to end are not counted.
     pub deaths: u64,
-    /// How often it has run a task again, as its worker had died.
+    /// How often it has run a task again because the task's worker had died.
     pub retries: u64,
-    /// Its workers, by their places.
+    /// Its workers, by their places in the pool.
     pub workers: Vec<PoolWorkerView>,
 }
 
@@ -100,11 +100,11 @@ pub struct PoolWorkerView {
     pub pid: u32,
     /// How many tasks it has begun.
     pub begun: u32,
-    /// How many tasks it has at hand that it has not begun.
+    /// How many tasks it has been given that it has not begun.
     pub queued: u32,
     /// How long the running task has been running, if one runs.
     pub running: Option<Duration>,
-    /// The name of the function that the running task calls, if it is known.
+    /// The name of the function that the running task calls, if that is known.
     pub function: Option<String>,
 }
 
@@ -115,15 +115,15 @@ pub struct QueueView {
     pub serial: u64,
     /// How many items are in it.
     pub items: u64,
-    /// How many there may be; 0 for any number.
+    /// How many items it may have; 0 for any number.
     pub limit: u64,
     /// How many items were ever put in.
     pub put: u64,
-    /// It takes no more items.
+    /// Whether it is closed, and takes no more items.
     pub is_closed: bool,
-    /// The processes that have it.
+    /// The processes that are attached to it.
     pub users: Vec<u32>,
-    /// The processes that are blocked in it.
+    /// The processes that wait for it.
     pub blocked: Vec<u32>,
 }
 
@@ -138,7 +138,7 @@ impl PoolView {
         running.count()
     }
 
-    /// Returns how many tasks the workers have at hand that they have not begun.
+    /// Returns how many tasks the workers have been given that they have not begun.
     #[must_use]
     pub fn queued(&self) -> u64 {
         let queued = self.workers.iter().map(|worker| u64::from(worker.queued));
@@ -171,7 +171,8 @@ pub fn queue_counts(family: &Family) -> Vec<QueueCounts> {
         if object.kind() == Some(ObjectKind::Queue)
             && let Some(queue) = object.body::<QueueLayout>()
         {
-            // What was taken out first: it is no more than what was put in.
+            // The count of items taken out is read first, so that it is not above the count of
+            // items put in.
             let got = queue.head.count();
             found.push(QueueCounts {
                 serial: object.handle().serial,
@@ -183,7 +184,8 @@ pub fn queue_counts(family: &Family) -> Vec<QueueCounts> {
     found
 }
 
-/// Bits of what a member waits on below the kind of the object.
+/// Bits of the object's serial in the word that says what a member waits on; the bits above are the
+/// object's kind.
 const SERIAL_BITS: u32 = 56;
 
 impl Observer {
@@ -203,8 +205,8 @@ impl Observer {
         Self::of_file(observed_file::of_process(pid)?.ok_or_else(none)?)
     }
 
-    /// Looks at all families of this user; those of another build are left out, and how many
-    /// they are is told.
+    /// Looks at all families of this user. Returns those of this build, and how many others there
+    /// are.
     ///
     /// # Errors
     /// When there is no /proc that shows processes.
@@ -287,7 +289,7 @@ fn member_view(family: &Family, member: &Member, objects: &Objects, now: u64) ->
         pid,
         parent: pid_of(family, parent),
         name: match member.name() {
-            // The first of a family has got none.
+            // The first process of a family was given no name.
             name if name.is_empty() => program_name(pid).unwrap_or_default(),
             name => name,
         },
@@ -304,7 +306,7 @@ fn member_view(family: &Family, member: &Member, objects: &Objects, now: u64) ->
     }
 }
 
-/// Returns the process id of a member that lives.
+/// Returns the process id of a member, if the member lives.
 fn pid_of(family: &Family, stamp: Stamp) -> Option<u32> {
     if stamp.is_nobody() || family.is_dead(stamp) {
         return None;
@@ -312,13 +314,13 @@ fn pid_of(family: &Family, stamp: Stamp) -> Option<u32> {
     Some(family.member(stamp).pid()).filter(|&pid| pid != 0)
 }
 
-/// What was found in the shared memory.
+/// What was found in the shared memory so far.
 struct Objects {
-    /// Serial and holder of what one process at a time has.
+    /// Serial and holder of each object that one process at a time holds.
     held: Vec<(u64, Stamp)>,
     pools: Vec<PoolView>,
     queues: Vec<QueueView>,
-    /// By the process of a busy worker, the label of its task's function.
+    /// For each busy worker, its process id and the label of its task's function.
     labels: Vec<(u32, u32)>,
 }
 
@@ -338,7 +340,7 @@ impl Objects {
             }
         });
         family.for_each_object(|object| found.add(object, &blocked, now));
-        // Now that all workers are known.
+        // The summaries come second: they name the functions of workers that were found before.
         family.for_each_object(|object| found.add_summary(object));
         for pool in &mut found.pools {
             pool.workers.sort_by_key(|worker| worker.index);
@@ -404,7 +406,7 @@ impl Objects {
             return; // It starts, or has ended.
         };
         let counts = channel.task_queue.counts();
-        // While it is not asleep it has a task, or looks for one for some microseconds.
+        // A worker that is not parked runs a task, or has looked for one for some microseconds.
         let is_running = counts.taken > 0 && !channel.task_queue.is_parked();
         let running = is_running.then(|| channel.task_clock.elapsed(u64::from(counts.taken), now));
         if is_running && let Some(label) = channel.labels.of(counts.taken) {
@@ -420,7 +422,7 @@ impl Objects {
         });
     }
 
-    /// Adds what a pool tells of itself.
+    /// Adds what a pool's summary says.
     fn add_summary(&mut self, object: View<'_>) {
         if object.kind() != Some(ObjectKind::PoolSummary) {
             return;
@@ -459,7 +461,7 @@ impl Objects {
         })
     }
 
-    /// Returns who has what a member waits on.
+    /// Returns the holder of the object that a member waits on.
     fn holder_of(&self, waiting_on: u64) -> Option<Stamp> {
         let serial = waiting_on & ((1 << SERIAL_BITS) - 1);
         let mut held = self.held.iter();

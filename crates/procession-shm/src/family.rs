@@ -286,7 +286,7 @@ impl Family {
     #[inline]
     #[must_use]
     pub fn is_traced(&self) -> bool {
-        // Relaxed: who finds it set looks again before it uses what is behind it.
+        // Relaxed: a thread that finds it set looks again, with ordering, before it uses the rings.
         self.space.header().trace.load(Ordering::Relaxed) != 0
     }
 

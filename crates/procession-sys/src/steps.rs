@@ -12,8 +12,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Steps that are left to this process, and one; 0 if they are not counted. With
-/// [`STOPS`] it is then stopped, and not killed.
+/// One more than the steps that are left to this process; 0 if its steps are not counted. With the
+/// bit [`STOPS`] the process is stopped after them, and not killed.
 static LEFT: AtomicU64 = AtomicU64::new(0);
 
 const STOPS: u64 = 1 << 63;
@@ -26,8 +26,8 @@ pub fn kill_after(steps: u64) {
     LEFT.store(steps + 1, Ordering::Relaxed);
 }
 
-/// Lets this process take `steps` steps from here on, and stops it before the next;
-/// who continues it lets it take all others.
+/// Lets this process take `steps` steps from here on, and stops it before the next. Once it is
+/// continued, its steps are not counted any more.
 pub fn stop_after(steps: u64) {
     LEFT.store((steps + 1) | STOPS, Ordering::Relaxed);
 }

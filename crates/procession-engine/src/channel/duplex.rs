@@ -174,7 +174,7 @@ unsafe impl SharedBody for DuplexLayout {
             // Acquire pairs with the Release in `create`.
             let serial = words[1].load(Ordering::Acquire);
             let offset = words[0].load(Ordering::Relaxed);
-            // Where a queue is gone, nobody waits in it.
+            // If the queue is gone, nobody waits for it.
             if let Ok(queue) = Queue::visit(Handle { offset, serial }) {
                 let _ = queue.close();
             }

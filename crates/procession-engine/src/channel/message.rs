@@ -40,8 +40,8 @@ impl Message {
         Self(Bytes::Apart(block, len as usize))
     }
 
-    /// Returns the arena block that the message lies in, and how many of its
-    /// bytes are the message; gives a message that has none back.
+    /// Returns the arena block that the message lies in, and how many of the block's bytes are the
+    /// message. A message that lies in no block is returned as the error.
     ///
     /// # Errors
     /// The message itself, when its bytes are this process's own.
@@ -52,8 +52,8 @@ impl Message {
         }
     }
 
-    /// Has `read` read the bytes, and attach to the objects that they have handles of. If it
-    /// fails, those to which it has not attached are given back.
+    /// Calls `read` with the bytes. `read` may attach to the objects whose handles are in the
+    /// bytes; the objects that it has not attached to when it fails are released.
     ///
     /// # Errors
     /// Those of `read`.
@@ -69,7 +69,7 @@ impl Message {
         }
     }
 
-    /// Returns the bytes; copies them if they lie in the arena or are few.
+    /// Returns the bytes as a vector. They are copied if they lie in the arena or are few.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {

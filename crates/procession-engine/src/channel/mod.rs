@@ -1,8 +1,8 @@
 //! Ways for processes to pass messages.
 //!
-//! `README.md` beside this file tells the protocols and the races they
-//! survive. In reading order: the queue, what it is made of, and what it
-//! gives out; the link, the pipe and the line; waiting for any of them.
+//! `README.md` beside this file tells the protocols and the races they survive. In reading order:
+//! the queue, what it is made of, and what it gives out; the duplex, the pipe and the request
+//! channel; waiting for any of them.
 
 pub mod queue;
 

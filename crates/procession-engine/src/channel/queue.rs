@@ -134,8 +134,8 @@ impl Queue {
         body.joiners().wake_all();
         body.putting.ring_armed(family);
         loop {
-            // Dropped without the guard: an object that a message carries may end with
-            // the message.
+            // Dropped when the guard is free: an object that a message carries may end with the
+            // message.
             let mut thrown_away = Vec::with_capacity(BATCH);
             let getting = body.head.lock(family);
             while thrown_away.len() < BATCH {
@@ -379,13 +379,13 @@ impl Queue {
         }
     }
 
-    /// Takes up to `max` out, without waiting.
+    /// Takes up to `max` messages out, without waiting.
     fn take(&self, max: usize, each: &mut dyn FnMut(Message)) -> Result<Taken> {
         let family = family()?;
         let body = self.body();
         let mut done = 0;
         while done < max {
-            // Before the look at the items: once closed, their number is final.
+            // Read before the items are looked at: once the queue is closed, their number is final.
             let closed = body.tail.is_closed();
             let begun = done;
             let mut emptied = Vec::new();
@@ -459,22 +459,22 @@ impl Queue {
     }
 }
 
-/// Waiting by descriptor, told once.
+/// Waiting by a descriptor that is told of one change.
 impl Queue {
-    /// Returns what this process waits by for items, without a thread.
+    /// Returns the descriptor by which this process waits for items, without a thread.
     #[must_use]
     pub fn await_items(&self) -> AwaitFd {
         AwaitFd::of(&self.0.object, &self.0.object.body().getting)
     }
 
-    /// Returns what this process waits by for room or for the end of all tasks, without a
-    /// thread.
+    /// Returns the descriptor by which this process waits for room, or for the end of all tasks,
+    /// without a thread.
     #[must_use]
     pub fn await_room(&self) -> AwaitFd {
         AwaitFd::of(&self.0.object, &self.0.object.body().putting)
     }
 
-    /// Returns what to poll until there is something to get; `None` when there is now.
+    /// Returns what to poll until there is something to get; `None` when there is something now.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait in this way.
@@ -482,7 +482,7 @@ impl Queue {
         fd.arm(|| self.body().has_end_or_items())
     }
 
-    /// Returns what to poll until there is room, or none ever; `None` when it is so now.
+    /// Returns what to poll until there is room or the queue is closed; `None` when that is so now.
     ///
     /// # Errors
     /// As [`Queue::arm_for_items`].
@@ -490,7 +490,7 @@ impl Queue {
         fd.arm(|| self.body().has_room() || self.is_closed())
     }
 
-    /// Returns what to poll until no task is unfinished; `None` when none is now.
+    /// Returns what to poll until no task is unfinished; `None` when that is so now.
     ///
     /// # Errors
     /// As [`Queue::arm_for_items`].
@@ -508,7 +508,7 @@ impl Queue {
         self.body().unfinished()
     }
 
-    /// Says that a task is done.
+    /// Notes that a task is done.
     ///
     /// # Errors
     /// `Invalid` when none is unfinished.

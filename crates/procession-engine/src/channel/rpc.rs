@@ -1,4 +1,4 @@
-//! A socket between two relatives whose messages lie in shared memory.
+//! A request channel: a socket between two relatives whose messages lie in shared memory.
 //!
 //! It serves two processes that ask and answer in turn, such as a manager's client and
 //! its server: each end sends its next message only when it has received the other's,
@@ -13,9 +13,9 @@
 //! large for the place goes through the socket, as over a [`pipe`](super::pipe()).
 //!
 //! # Safety
-//! A place is a part of an object that lives while it is attached. The sender
-//! writes it while the message before was answered, the receiver reads it
-//! after the count has told of it; relatives keep to their turns.
+//! A place is a part of an object that lives while a process is attached to it. The sender writes a
+//! message there only after its last message was answered, and the receiver reads it only after the
+//! count was raised. Both ends are members of one family, and keep to their turns.
 
 #![expect(unsafe_code, reason = "messages are bytes of the arena")]
 
@@ -45,16 +45,16 @@ const ON_WORD: u32 = 1;
 /// The receiver waits for a byte from the socket.
 const ON_SOCKET: u32 = 2;
 
-/// How long a receiver sleeps on the word: it costs half of what a sleep on the
-/// socket does, and does not show that the other end is gone.
+/// How long a receiver sleeps on the word. That costs half as much as a sleep on the socket, but
+/// does not show whether the other end is gone.
 const SHORT: Duration = Duration::from_millis(50);
 
-/// In the place of a length: the message goes through the socket.
+/// Stands in the place of the length of a message that goes through the socket.
 const ELSEWHERE: u32 = u32::MAX;
 
 #[repr(C)]
 struct RpcLayout {
-    /// The place that the end of that number sends into.
+    /// The place that each end sends into, by the end's number.
     places: [MessageBuffer; 2],
 }
 
@@ -76,7 +76,7 @@ struct MessageBuffer {
     bytes: [AtomicU64; ROOM / 8],
 }
 
-/// Names what the ends of a line share, for the one that attaches to it.
+/// Names what the ends of a channel share, for the end that attaches to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RpcHandle {
     /// The family whose members may attach.
@@ -87,18 +87,18 @@ pub struct RpcHandle {
     pub track: PipeHandle,
 }
 
-/// What one end of a line shares with the other, as long as it has no socket.
+/// What one end of a channel shares with the other, before it has a socket.
 #[derive(Debug)]
 pub struct RpcEnd {
     object: SharedObject<RpcLayout>,
     track: PipeShared,
     side: usize,
-    /// The other end's, until it has attached.
+    /// The other end's view of the pipe, kept until that end has attached.
     theirs: Option<PipeShared>,
 }
 
 impl RpcEnd {
-    /// Makes the end that offers.
+    /// Makes an end that another process can attach to.
     ///
     /// # Errors
     /// `OutOfMemory` when the arena is full.
@@ -112,7 +112,7 @@ impl RpcEnd {
         })
     }
 
-    /// Returns what the other end attaches to, while this one is held.
+    /// Returns the handle by which the other end attaches while this end is held.
     #[must_use]
     pub fn handle(&self) -> RpcHandle {
         RpcHandle {
@@ -122,13 +122,13 @@ impl RpcEnd {
         }
     }
 
-    /// Attaches to what a relative offers.
+    /// Makes the other end, by the handle from a relative.
     ///
     /// # Errors
     /// `Stale` when it is gone, `Invalid` when it is of another family.
     pub fn attach(handle: RpcHandle) -> Result<Self> {
         if family()?.id() != handle.family {
-            let message = "a line was offered by a process that is no relative";
+            let message = "the request channel belongs to a process of another family";
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         Ok(Self {
@@ -160,7 +160,7 @@ impl RpcEnd {
     }
 }
 
-/// One end of a line, held by one thread.
+/// One end of a channel; one thread uses it.
 #[derive(Debug)]
 pub struct RpcChannel {
     socket: KeptFd,
@@ -172,14 +172,14 @@ pub struct RpcChannel {
     /// The value that this end has put into `asleep` and not taken back.
     asleep: u32,
     spin: AdaptiveSpin,
-    /// When the wait for the next message began, if that was not here at once.
+    /// When the wait for the next message began, if the message was not here at once.
     waiting_since: Option<Instant>,
 }
 
 /// A received message.
 #[derive(Debug)]
 pub enum RpcReceived<'a> {
-    /// It lies in its place until the answer is sent.
+    /// The message lies in its place until the answer is sent.
     Here(&'a [u8]),
     /// It came through the socket.
     Elsewhere(Message),
@@ -200,7 +200,7 @@ impl RpcChannel {
         self.sent = self.sent.wrapping_add(1);
         let place = self.place(self.side);
         let told = if fits { len as u32 } else { ELSEWHERE };
-        // Relaxed: the count tells of it.
+        // Relaxed: the count is raised after it, by a Release.
         place.len.store(told, Ordering::Relaxed);
         // Release pairs with the Acquire in `has_news`.
         place.count.store(self.sent, Ordering::Release);
@@ -233,7 +233,7 @@ impl RpcChannel {
         if self.has_news() {
             return true;
         }
-        // Once for each message.
+        // Only once for each message.
         if self.asleep != AWAKE || self.waiting_since.is_some() {
             return false;
         }
@@ -275,11 +275,11 @@ impl RpcChannel {
                 }
             }
             Woken::Interrupted => {
-                let message = "a signal arrived during the wait for the other end of a line";
+                let message = "a signal arrived during the wait for a request or a reply";
                 return Err(Error::new(ErrorKind::Interrupted, message));
             }
             Woken::TimedOut => {
-                // SeqCst: what was sent before is seen by the next look.
+                // SeqCst: the next look sees all that was sent before.
                 let changed =
                     asleep.compare_exchange(ON_WORD, ON_SOCKET, Ordering::SeqCst, Ordering::SeqCst);
                 self.asleep = if changed.is_ok() { ON_SOCKET } else { AWAKE };
@@ -287,12 +287,11 @@ impl RpcChannel {
                     return Ok(());
                 }
                 if deadline.has_passed() {
-                    let message = "the other end of the line has sent nothing in time";
+                    let message = "no request or reply had come at the deadline";
                     return Err(Error::new(ErrorKind::TimedOut, message));
                 }
-                // The sleep that follows has no end of its own, and a signal
-                // may have come just now.
-                let message = "a wait for the other end of a line stopped to look for signals";
+                // The sleep on the socket has no time limit, and a signal may have come just now.
+                let message = "the wait for a request or a reply was stopped to look for signals";
                 return Err(Error::new(ErrorKind::Interrupted, message));
             }
         }
@@ -306,7 +305,7 @@ impl RpcChannel {
     pub fn take(&mut self) -> Result<RpcReceived<'_>> {
         if self.asleep != AWAKE {
             let left = self.incoming().asleep.swap(AWAKE, Ordering::AcqRel);
-            // The sender that took that value back has sent a byte.
+            // The sender that has taken the value back has sent a byte.
             if left == AWAKE && self.asleep == ON_SOCKET {
                 self.take_byte()?;
             }
@@ -324,7 +323,8 @@ impl RpcChannel {
     /// Lends the socket, which is used only after a long sleep and for large messages.
     fn socket(&self) -> Result<BorrowedFd<'_>> {
         self.socket.ours().ok_or_else(|| {
-            let message = "the program has closed the socket of a line to a manager";
+            let message =
+                "the program has closed the socket of a request channel (of a manager's proxy)";
             Error::new(ErrorKind::Closed, message)
         })
     }

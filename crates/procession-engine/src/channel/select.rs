@@ -28,8 +28,8 @@ pub enum Waitable<'a> {
     Event(&'a Event),
 }
 
-/// Blocks until at least one of `things` is ready or the deadline passes;
-/// returns the places of all that are ready, in order, none if the time is up.
+/// Blocks until at least one of `things` is ready or the deadline passes. Returns the indices of
+/// all that are ready, in order; there is none if the deadline has passed.
 ///
 /// # Errors
 /// `Interrupted` when a signal arrived first; `Limit` when no descriptor is
@@ -71,7 +71,7 @@ impl Waitable<'_> {
     fn is_ready(&self, rung: bool, family: &Family) -> bool {
         match self {
             Self::Fd(_) => rung,
-            // This silences it, too.
+            // `is_set` silences the bell, too.
             Self::Event(event) => event.is_set(),
             Self::Queue(queue) => {
                 let ready = !queue.is_empty() || queue.is_closed();

@@ -23,12 +23,11 @@ pub(crate) fn hold_for_life(lifeline: Lifeline) {
 /// Returns the process id of the member that this process must not outlive.
 ///
 /// # Errors
-/// `Stale` when it has ended, and another member has its place: that one's end would
-/// be taken for its own.
+/// `Stale` when that member has ended and another has its slot, whose end would be taken for it.
 pub(crate) fn pid_to_end_with(family: &Family, parent: Stamp) -> Result<u32> {
     let member = family.member(parent);
     let pid = member.pid();
-    // Looked at after the id was read: up to this look, the id was the parent's.
+    // Read after the id: if the generation is still the parent's, so was the id.
     if member.generation() == parent.generation() {
         return Ok(pid);
     }

@@ -55,7 +55,7 @@ impl Child {
         Self::kept_by(family, stamp, pidfd, family.me())
     }
 
-    /// Takes charge of a child that `keeper` reaps.
+    /// Takes charge of a child that `keeper` will reap.
     pub(crate) fn kept_by(family: &Family, stamp: Stamp, pidfd: PidFd, keeper: Stamp) -> Self {
         Self(Arc::new(ChildRecord {
             stamp,

@@ -32,7 +32,7 @@ pub struct CurrentProcess {
 pub struct Parent {
     /// Its stamp.
     pub stamp: Stamp,
-    /// Its process id; `None` once it has ended and another member has its slot.
+    /// Its process id; `None` once it has ended and another member has taken its slot.
     pub pid: Option<u32>,
     /// Its name, cut to what the member table keeps; empty as above.
     pub name: String,
@@ -108,7 +108,7 @@ pub fn open_parent() -> Result<PidFd> {
         ErrorKind::Dead => gone(),
         _ => error,
     })?;
-    // Where the kernel names it as our parent, the id is the parent's.
+    // If the kernel says that this is our parent, the id is the parent's still.
     if parent_id() == pid {
         return Ok(pidfd);
     }

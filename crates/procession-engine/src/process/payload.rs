@@ -32,8 +32,8 @@ impl Payload {
         Ok(Self::new(block, bytes.len()))
     }
 
-    /// Has `read` read the bytes, and attach to the objects that they have handles of. If it
-    /// fails, those to which it has not attached are given back.
+    /// Calls `read` with the bytes. `read` may attach to the objects whose handles are in the
+    /// bytes; the objects that it has not attached to when it fails are released.
     ///
     /// # Errors
     /// Those of `read`.

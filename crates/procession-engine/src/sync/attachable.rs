@@ -3,7 +3,8 @@
 //! Leaves out objects that travel as several handles, or as more than handles: they name
 //! their own.
 
-/// Writes `attach`, `handle` and `lend` for a type that has `of` and, at the path, its object.
+/// Writes `attach`, `handle` and `lend` for a type that has a function `of`, and its object at the
+/// given path.
 macro_rules! attachable {
     ($type:ty, $($path:tt).+) => {
         impl $type {

@@ -1,9 +1,9 @@
-//! A descriptor by which a process learns that an object has changed: for event loops,
-//! which wait for many things at once, and for none of them in a thread.
+//! A descriptor by which a process learns that an object has changed. It is for event loops, which
+//! wait for many things at once in one thread.
 //!
-//! Whoever waits tries, arms the descriptor, and tries again when that is readable. It is
-//! told of the next change once, so nobody is told who does not wait. `README.md` beside
-//! this file tells how no change goes untold.
+//! A process that waits tries first, then arms the descriptor, and tries again once the descriptor
+//! is readable. An armed descriptor is told of one change, so a process that does not wait is told
+//! nothing. `README.md` beside this file says why no change is missed.
 
 use crate::sync::notify::{NotifyList, OwnDoorbell, ReadableFd};
 use procession_shm::{Object, Stamp};
@@ -24,7 +24,7 @@ pub struct AwaitFd {
 pub struct Armed {
     /// Readable once the object has changed.
     pub changed: ReadableFd,
-    /// Readable once the process has ended that holds what is waited for, if it is known.
+    /// Readable once the process has ended that holds the object, if that process is known.
     pub holder_exit: Option<PidFd>,
 }
 
@@ -37,7 +37,7 @@ impl AwaitFd {
         }
     }
 
-    /// Arms the descriptor; `None` when the object is `ready`, and worth a try now.
+    /// Arms the descriptor; `None` when the object is `ready` now.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait for the object in
@@ -53,7 +53,8 @@ impl AwaitFd {
         }))
     }
 
-    /// As [`arm`](Self::arm), for what a member holds: its end is worth a try, too.
+    /// As [`arm`](Self::arm), for an object that a member holds: the caller is to try again when
+    /// that member has ended, too.
     pub(crate) fn arm_with_holder(
         &self,
         ready: impl FnOnce() -> bool,
@@ -63,11 +64,12 @@ impl AwaitFd {
             return Ok(None);
         };
         let family = self.object.family();
-        // If it is another than a moment ago, the one before has rung.
+        // If the holder has changed a moment ago, the holder before has rung.
         let Some(holder) = holder() else {
             return self.try_now(&armed.changed);
         };
-        // The id of one in another namespace means nothing here: its parent reclaims it.
+        // The process id of a holder in another pid namespace means nothing here; its parent
+        // reclaims it.
         if holder == family.me() || family.is_in_other_namespace(holder) {
             return Ok(Some(armed));
         }
@@ -81,7 +83,7 @@ impl AwaitFd {
     }
 
     fn try_now(&self, changed: &ReadableFd) -> Result<Option<Armed>> {
-        // Others of this process may wait by it, for what is left.
+        // Other threads of this process may wait by this descriptor for what is left.
         changed.ring_now(self.object.family());
         Ok(None)
     }

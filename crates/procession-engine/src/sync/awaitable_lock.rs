@@ -1,5 +1,5 @@
-//! The word of a lock, and the list of those that wait for it by descriptor: what `lock.rs`
-//! and `rlock.rs` have in common.
+//! The word of a lock, and the list of processes that wait for the lock by descriptor: what
+//! `lock.rs` and `rlock.rs` have in common.
 
 use crate::sync::liveness_cache::seen_alive;
 use crate::sync::notify::NotifyList;
@@ -10,13 +10,13 @@ use procession_shm::{
 use procession_sys::error::{ErrorKind, Result};
 use procession_sys::wait::time::Deadline;
 
-/// Lets one holder in at a time; its death is told to exactly one process that takes or waits
-/// for the lock.
+/// Lets one holder in at a time. Exactly one process that takes the lock, or waits for it, is told
+/// of the holder's death.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct AwaitableLock {
     raw: RawLock,
-    /// Those that wait for it by descriptor.
+    /// The processes that wait for the lock by descriptor.
     awaiting: NotifyList,
 }
 
@@ -33,8 +33,8 @@ impl AwaitableLock {
 
     /// Waits for the lock of `object`, which was not free a moment ago.
     ///
-    /// If the holder has died, this process is told, and frees the lock; before that it
-    /// calls `forget_holder`.
+    /// If the holder has died, and this process is the one that is told, it calls `forget_holder`
+    /// and frees the lock.
     #[cold]
     pub fn lock_slowly<B: SharedBody>(
         &self,
@@ -59,7 +59,7 @@ impl AwaitableLock {
         }
     }
 
-    /// As [`lock_slowly`](Self::lock_slowly), but without waiting; tells whether it has the
+    /// As [`lock_slowly`](Self::lock_slowly), but does not wait; tells whether this process has the
     /// lock.
     #[cold]
     pub fn try_slowly<B: SharedBody>(
@@ -95,17 +95,17 @@ impl AwaitableLock {
         self.awaiting.ring_armed(family);
     }
 
-    /// Returns what this process waits by for the lock, which is that of `object`.
+    /// Returns the descriptor by which this process waits for the lock, which is that of `object`.
     pub fn await_fd(&'static self, object: &Object) -> AwaitFd {
         AwaitFd::of(object, &self.awaiting)
     }
 
-    /// Returns what to poll until it is worth another try; `None` when it is now.
+    /// Returns what to poll before the next attempt to take the lock; `None` when it is free now.
     pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
         fd.arm_with_holder(|| !self.raw.expect_unlock(), || self.holder())
     }
 
-    /// Wakes a process that can take the lock from a dead holder, and all that wait by
+    /// Wakes a process that can take the lock from a dead holder, and all processes that wait by
     /// descriptor.
     pub fn recover(&self, family: &Family, dead: Stamp) {
         // The dead stamp stays in the word, so that exactly one waiter is told.

@@ -39,7 +39,7 @@ pub struct Barrier {
     inner: BarrierState<'static>,
 }
 
-/// Says what is left to do for one who has come.
+/// Says what a process that has come has to do.
 ///
 /// # Example: an action before anybody goes on
 /// ```
@@ -137,7 +137,7 @@ impl Barrier {
         Ok(role.ok())
     }
 
-    /// Returns what this process waits by at the barrier, without a thread.
+    /// Returns the descriptor by which this process waits at the barrier, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
         AwaitFd::of(&self.object, self.inner.awaiting())
@@ -258,7 +258,7 @@ impl Barrier {
         }
     }
 
-    /// Makes the error that tells why a generation ended broken.
+    /// Makes the error that says why a generation was broken.
     fn is_broken(&self, generation: u32) -> Error {
         let mut text = format!("{} is broken", named(&self.object));
         if let Some(why) = self.inner.why(generation) {
@@ -288,7 +288,7 @@ impl Barrier {
 pub struct Leader<'a> {
     barrier: &'a Barrier,
     me: Stamp,
-    /// None once opened or failed.
+    /// `None` once the barrier was opened, or the action has failed.
     generation: Option<u32>,
     index: u32,
 }
@@ -347,7 +347,7 @@ impl Drop for Leader<'_> {
 pub struct Follower {
     barrier: Barrier,
     me: Stamp,
-    /// None once told how it ended.
+    /// `None` once this process was told how the generation ended.
     generation: Option<u32>,
     came: Instant,
     index: u32,
@@ -449,7 +449,7 @@ impl Follower {
                     return Err(interrupted(&barrier.object));
                 }
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
-                    // Unless the last came in this instant.
+                    // Unless the last process has come in this instant.
                     let broke = |now: Gate, _| (now == gate).then(|| gate.broken());
                     if barrier.inner.change(self.me, Cause::TimedOut, broke) {
                         gave_up = Some(self.came.elapsed().as_secs_f64());

@@ -12,7 +12,7 @@ use procession_sys::primitive::{AtomicU64, Ordering};
 pub(crate) struct BlockedOn<'a> {
     cell: &'a AtomicU64,
     value: u64,
-    /// What a trace was told that it waits on.
+    /// The object of the wait that a trace was told of.
     told: Option<ObjectId>,
 }
 
@@ -36,7 +36,7 @@ impl Drop for BlockedOn<'_> {
         if let Some(object) = self.told {
             trace::wait_ends(object);
         }
-        // Another thread may have said something newer.
+        // Another thread may have stored what it waits on since.
         let _ = self
             .cell
             .compare_exchange(self.value, 0, Ordering::Relaxed, Ordering::Relaxed);

@@ -120,13 +120,13 @@ impl Condition {
         self.notify(usize::MAX)
     }
 
-    /// Returns what this process waits by for a notification, without a thread.
+    /// Returns the descriptor by which this process waits for a notification, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
         AwaitFd::of(&self.object, &self.object.body().awaiting)
     }
 
-    /// Returns how many wait and were not notified yet.
+    /// Returns how many processes wait and were not notified yet.
     #[must_use]
     pub fn n_waiting(&self) -> usize {
         self.waiters().count()
@@ -158,7 +158,7 @@ impl Condition {
 pub struct Waiter {
     condition: Condition,
     me: Stamp,
-    /// None once the notification was reported, or the place given up.
+    /// `None` once the notification was reported, or the place in the line was given up.
     entry: Option<&'static WaitEntry>,
 }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 const SET: u32 = 1;
 /// Somebody may be parked.
 const WAITERS: u32 = 2;
-/// Somebody has asked for a descriptor; stays.
+/// A process has asked for a descriptor; the bit is never cleared.
 const BELLS: u32 = 4;
 /// Counts in the remaining bits how often the event was set.
 const ONCE: u32 = 8;
@@ -62,7 +62,7 @@ pub(crate) struct EventLayout {
     word: AtomicU32,
     spare: AtomicU32,
     bells: NotifyList,
-    /// Those that wait by descriptor for the next time.
+    /// The processes that wait by descriptor until the event is next set.
     awaiting: NotifyList,
 }
 
@@ -158,14 +158,14 @@ impl Event {
         Ok(fd)
     }
 
-    /// Returns what this process waits by for the event, without a thread.
+    /// Returns the descriptor by which this process waits for the event, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
         AwaitFd::of(&self.attached.object, &self.body.awaiting)
     }
 
-    /// Returns what to poll until the event is set, or was since it had been set so many
-    /// times; `None` when it was.
+    /// Returns what to poll until the event is set, or was set and cleared since it had been set
+    /// `times` times; `None` when that is so now.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait in this way.
@@ -204,8 +204,8 @@ impl Event {
         fd.clear(&self.body.bells, family, || self.has_been_set());
     }
 
-    /// Tells whether it is set, by an update that changes nothing: it comes
-    /// after those of all who have rung under the guard.
+    /// Tells whether the event is set, by an update that changes nothing: that update comes after
+    /// the updates of all processes that have rung under the guard.
     fn has_been_set(&self) -> bool {
         self.body.word.fetch_or(0, Ordering::AcqRel) & SET != 0
     }
@@ -228,8 +228,8 @@ impl Event {
         self.body.word.load(Ordering::Acquire) / ONCE
     }
 
-    /// Blocks until the event is set, or was set and cleared since it had been
-    /// set so many times: for callers that wait in several steps.
+    /// Blocks until the event is set, or was set and cleared since it had been set `times` times,
+    /// for callers that wait in several steps.
     ///
     /// # Errors
     /// `TimedOut`, `Interrupted`.

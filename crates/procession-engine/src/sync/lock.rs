@@ -42,7 +42,7 @@ pub struct Lock {
 pub(crate) struct LockLayout(AwaitableLock);
 
 impl LockLayout {
-    /// Returns who holds it.
+    /// Returns the member that holds the lock.
     pub(crate) fn holder(&self) -> Option<Stamp> {
         self.0.holder()
     }
@@ -137,13 +137,13 @@ impl Lock {
         Ok(())
     }
 
-    /// Returns what this process waits by for the lock, without a thread.
+    /// Returns the descriptor by which this process waits for the lock, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
         self.word().await_fd(&self.object)
     }
 
-    /// Returns what to poll until it is worth another try; `None` when it is now.
+    /// Returns what to poll before the next attempt to take the lock; `None` when it is free now.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait in this way.

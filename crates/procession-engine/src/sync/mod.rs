@@ -58,7 +58,7 @@ use procession_sys::error::{Error, ErrorKind, Result};
 pub(crate) fn me(object: &Object) -> Result<Stamp> {
     let me = object.family().me();
     if me.is_nobody() {
-        // Fails with the reason.
+        // Returns the error that says why this process is no member.
         family()?;
     }
     Ok(me)
@@ -87,7 +87,7 @@ fn interrupted(object: &Object) -> Error {
 fn owner_died(object: &Object, owner: Stamp) -> Error {
     let member = object.family().member(owner);
     let pid = member.pid();
-    // Its place may be another's by now.
+    // Its slot may be another member's by now.
     let known = if member.generation() == owner.generation() {
         format!(" (pid {pid})")
     } else {

@@ -50,8 +50,8 @@ pub struct NotifyList {
 #[repr(C)]
 struct NotifyTable {
     used: AtomicU32,
-    /// Held while bells are rung or silenced. A dead holder leaves nothing half done:
-    /// reclaim rings the bells that it did not.
+    /// Held while bells are rung or silenced. If the holder dies, reclaim rings the bells that the
+    /// holder has not rung.
     guard: RawLock,
     entries: [AtomicU64; ENTRIES],
 }
@@ -74,8 +74,8 @@ impl NotifyList {
         }
         for entry in self.entries(family) {
             let value = entry.load(Ordering::Acquire);
-            // An error means that this process cannot ring at all, which
-            // `register` made sure of as far as it can.
+            // An error means that this process cannot ring at all; `register` has prepared for
+            // rings as far as possible.
             if value != 0
                 && let Ok(false) = doorbell::ring(family.id(), (value >> 32) as u32, value as u32)
             {
@@ -87,15 +87,16 @@ impl NotifyList {
     /// Makes those descriptors readable whose processes asked to be told of the next change,
     /// which the caller has just made.
     ///
-    /// One that is killed in here leaves some untold, disarmed or not: see
-    /// [`forget_and_ring`](Self::forget_and_ring).
+    /// A process that is killed in here leaves some processes untold, whose entries may be disarmed
+    /// already: see [`forget_and_ring`](Self::forget_and_ring).
     pub fn ring_armed(&self, family: &Family) {
         // SeqCst: change before look; pairs with the fence in `OwnDoorbell::arm`.
         fence(Ordering::SeqCst);
         for entry in self.entries(family) {
             let armed = entry.load(Ordering::Relaxed);
             let value = armed & !u64::from(ARMED);
-            // Before the ring: what its process arms after that is for the next change.
+            // Disarmed before the ring: when the process arms its entry after that, it is for the
+            // next change.
             if armed != value
                 && entry
                     .compare_exchange(armed, value, Ordering::AcqRel, Ordering::Relaxed)
@@ -107,22 +108,22 @@ impl NotifyList {
         }
     }
 
-    /// Takes out all that a dead member registered, and makes all other descriptors readable,
-    /// armed or not: the dead may have made a change and told nobody, or have disarmed one and
-    /// not rung it.
+    /// Takes out all that a dead member registered, and makes all other descriptors readable, armed
+    /// or not: the dead member may have made a change and told nobody, or have disarmed an entry
+    /// and not rung its bell.
     pub fn forget_and_ring(&self, family: &Family, dead: Stamp) {
         self.forget(family, dead);
         for entry in self.entries(family) {
             let value = entry.load(Ordering::Acquire) & !u64::from(ARMED);
             if value != 0 {
-                // One that nobody has any more is forgotten by who rings it next.
+                // A bell that no process has any more is forgotten by the next process that rings
+                // it.
                 let _ = doorbell::ring(family.id(), (value >> 32) as u32, value as u32);
             }
         }
     }
 
-    /// Takes out all that a dead member registered, and completes what it had
-    /// begun.
+    /// Takes out all entries of a dead member, and completes the entry that it had begun.
     pub fn forget(&self, family: &Family, dead: Stamp) {
         self.table.disown_of(family, dead);
         for entry in self.entries(family) {
@@ -226,7 +227,7 @@ struct Registered {
 }
 
 impl OwnDoorbell {
-    /// Returns the doorbell, if this process has hung one up.
+    /// Returns the doorbell, if this process has one.
     pub fn get(&self, family: &Family) -> Option<ReadableFd> {
         // The usual case: nobody here ever asked for a descriptor.
         if self.owner.load(Ordering::Acquire) == 0 {
@@ -236,7 +237,7 @@ impl OwnDoorbell {
         self.mine(family)
     }
 
-    /// Returns the doorbell, hanging one up if need be.
+    /// Returns the doorbell, and makes one if this process has none.
     pub fn get_or_register(&self, bells: &NotifyList, family: &Family) -> Result<ReadableFd> {
         self.after_fork(family);
         let me = family.me();
@@ -271,7 +272,7 @@ impl OwnDoorbell {
     pub fn arm(&self, bells: &NotifyList, family: &Family) -> Result<ReadableFd> {
         let fd = self.get_or_register(bells, family)?;
         fd.0.doorbell.drain();
-        // Somebody who could not reach the bell may have taken it out.
+        // A process that could not reach the bell may have taken the entry out.
         if !bells.arm_entry(family, fd.0.value) {
             bells.take_entry(family, fd.0.value | u64::from(ARMED))?;
         }
@@ -280,8 +281,8 @@ impl OwnDoorbell {
         Ok(fd)
     }
 
-    /// Makes this the current process's, if it was its parent's: no thread of
-    /// this process has the mutex then, whatever it says.
+    /// Makes this the doorbell of the current process, if it was the parent's. In that case no
+    /// thread of this process holds the mutex, even if it looks locked.
     fn after_fork(&self, family: &Family) {
         let me = family.me().raw();
         loop {

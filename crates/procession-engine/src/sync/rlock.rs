@@ -159,13 +159,13 @@ impl RLock {
         }
     }
 
-    /// Returns what this process waits by for the lock, without a thread.
+    /// Returns the descriptor by which this process waits for the lock, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
         self.object.body().word.await_fd(&self.object)
     }
 
-    /// Returns what to poll until it is worth another try; `None` when it is now.
+    /// Returns what to poll before the next attempt to take the lock; `None` when it is free now.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait in this way.
@@ -211,7 +211,7 @@ impl RLock {
 }
 
 impl RLockLayout {
-    /// Returns who holds it.
+    /// Returns the member that holds the lock.
     pub(crate) fn holder(&self) -> Option<Stamp> {
         self.word.holder()
     }
@@ -244,7 +244,8 @@ impl RLockLayout {
         self.word.unlock(family);
     }
 
-    /// Forgets the thread that has the lock: before the word is freed, as README.md says.
+    /// Forgets the thread that has the lock. This comes before the word is freed, as README.md
+    /// says.
     #[inline]
     fn forget_holder(&self) {
         // Relaxed: to free the word is a Release.

@@ -98,7 +98,8 @@ impl Semaphore {
         if self.inner.take(me, false) {
             return Ok(true);
         }
-        // Any holder may have died; what reclaim returns is there already.
+        // Any holder may have died; the permits that reclaim has given back are in the count
+        // already.
         let found = !asked_lately(&self.object) && self.inner.reclaim_holders(me);
         Ok(found && self.inner.take(me, false))
     }
@@ -153,7 +154,7 @@ impl Semaphore {
         ))
     }
 
-    /// Tells those that wait by descriptor that a permit was put back.
+    /// Tells the processes that wait by descriptor that a permit was put back.
     #[cold]
     fn tell(&self) {
         let awaiting = &self.object.body().awaiting;
@@ -162,19 +163,19 @@ impl Semaphore {
         }
     }
 
-    /// Returns what this process waits by for a permit, without a thread.
+    /// Returns the descriptor by which this process waits for a permit, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
         AwaitFd::of(&self.object, &self.object.body().awaiting)
     }
 
-    /// Returns what to poll until it is worth another try; `None` when it is now.
+    /// Returns what to poll before the next attempt to take a permit; `None` when one is free now.
     ///
     /// # Errors
     /// `Limit` when no descriptor is left, or too many processes wait in this way.
     pub fn arm(&self, fd: &AwaitFd) -> Result<Option<Armed>> {
         let me = me(&self.object)?;
-        // The guard orders this with `release`: either sees the other.
+        // The guard orders this with `release`: one of the two sees the other.
         fd.arm(|| self.inner.expect_permit(me))
     }
 

@@ -1,4 +1,4 @@
-//! What the processes of a family do, told by each and collected by one of them.
+//! The trace of a family: each process tells what it does, and one of them collects it.
 //!
 //! `README.md` beside this file has the protocol. Leaves out what a trace looks like in a
 //! file: that is for the crate `procession-trace`.
@@ -23,8 +23,8 @@ pub(crate) use ring::TraceLayout;
 use procession_shm::member::table::Member;
 use procession_sys::procfs::status::program_name;
 
-/// Returns what a member is called; the first of a family has got no name, and is called
-/// what its program is.
+/// Returns the name of a member. The first process of a family was given none, and gets the name of
+/// its program.
 fn process_name(member: &Member, pid: u32) -> String {
     match member.name() {
         name if name.is_empty() => program_name(pid).unwrap_or_default(),

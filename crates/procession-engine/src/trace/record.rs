@@ -51,7 +51,7 @@ impl ObjectId {
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TraceRecord {
-    /// The process that writes it has started.
+    /// The process that writes the record has started.
     Started { name: String },
     /// Another process has ended.
     Ended { member: Stamp, pid: u32, code: i32 },
@@ -70,14 +70,14 @@ pub(crate) enum TraceRecord {
     },
     /// The thread waits.
     WaitBegins(ObjectId),
-    /// It waits no more.
+    /// The thread waits no more.
     WaitEnds(ObjectId),
-    /// A queue that nobody uses any more had so many items.
+    /// A queue was destroyed; so many items were ever put in and taken out.
     QueueEnded { serial: u64, put: u64, got: u64 },
 }
 
 impl TraceRecord {
-    /// Returns the form in which it lies in a ring.
+    /// Returns the record as it lies in a ring.
     pub fn encode(&self, at: u64) -> RawRecord {
         let head = |kind, a, b| [kind, at, a, b, 0, 0, 0, 0];
         match self {
@@ -113,7 +113,7 @@ impl TraceRecord {
         }
     }
 
-    /// Reads a record, and when it was written; `None` where there is no such record.
+    /// Returns a record and when it was written; `None` if the words are not a record.
     pub fn decode(words: RawRecord) -> Option<(u64, Self)> {
         let [kind, at, a, b, failed, count, ..] = words;
         let object = || ObjectId {
@@ -153,7 +153,7 @@ impl TraceRecord {
     }
 }
 
-/// Cuts a name into the parts that records have room for.
+/// Cuts a name into parts for which a record has room.
 pub(crate) fn parts_of_name(number: u64, name: &str) -> impl Iterator<Item = TraceRecord> {
     let bytes = name.as_bytes();
     let bytes = &bytes[..bytes.len().min(LONGEST)];

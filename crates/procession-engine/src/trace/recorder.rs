@@ -1,7 +1,7 @@
 //! Telling what this process does, into the ring of the calling thread.
 //!
-//! Callers look whether the family is traced ([`Family::is_traced`]) before they call: that
-//! is all that it costs while it is not.
+//! Callers first ask whether the family is traced ([`Family::is_traced`]): while it is not, that is
+//! all that a trace costs.
 
 use std::cell::RefCell;
 
@@ -18,11 +18,11 @@ use procession_sys::signals::masked_thread::own_number;
 /// Which root of the family has the handle of the rings.
 pub(crate) const ROOT: usize = 0;
 
-/// Below so many nanoseconds a task is short: those of one function that come one after the other
-/// are told as one.
+/// A task that takes at most so many nanoseconds is short. Short tasks of one function, one right
+/// after the other, are told as one.
 const SHORT: u64 = 20_000;
 
-/// How long the short tasks may take together that are told as one.
+/// How many nanoseconds short tasks may take together that are told as one.
 const LONGEST_RUN: u64 = 1_000_000;
 
 thread_local! {
@@ -34,7 +34,7 @@ thread_local! {
 struct OwnRing {
     object: SharedObject<TraceLayout>,
     ring: &'static TraceRing,
-    /// The process that has taken it: a forked copy has a ring of its own.
+    /// The process that has taken the ring; a forked copy has to take a ring of its own.
     me: Stamp,
 }
 
@@ -69,13 +69,15 @@ impl OwnRing {
 
     fn end_run(&self) {
         if let Some(run) = self.ring.run() {
-            // Forgotten first: who dies in between must not be told to have done it twice.
+            // Forgotten first: if this process dies in between, these tasks are not told at all,
+            // but never twice.
             self.ring.forget_run();
             self.write(run.since, &run.record());
         }
     }
 
-    /// Notes a short task, with those before it if they are of the same kind.
+    /// Notes a short task, together with the noted ones if it is of the same function and follows
+    /// them.
     fn note_short_task(&self, task: TaskRun) {
         match self.ring.run() {
             Some(run)
@@ -108,8 +110,8 @@ impl Drop for OwnRing {
     }
 }
 
-/// Attaches to the rings of the trace that is being written; `None` if its tracer is dead and
-/// they are gone.
+/// Attaches to the rings of the trace that is being written; `None` if the tracer is dead and the
+/// rings are gone.
 fn rings(family: &'static Family) -> Option<SharedObject<TraceLayout>> {
     let [offset, serial] = family.root(ROOT);
     // Acquire pairs with the Release in `Tracer::begin`.
@@ -125,11 +127,11 @@ fn with_ring(tell: impl FnOnce(&OwnRing)) {
     };
     let me = family.me();
     if me.is_nobody() {
-        return; // It is no member, and nobody will look for its ring.
+        return; // This process is no member, so nobody would read its ring.
     }
     // Fails at the end of a thread, whose ring is given back by then.
     let _ = RING.try_with(|place| {
-        // Held if taking a ring has something to tell itself.
+        // Borrowed already if the code that takes a ring has something to tell itself.
         let Ok(mut place) = place.try_borrow_mut() else {
             return;
         };
@@ -146,14 +148,15 @@ fn tell(record: &TraceRecord) {
     with_ring(|own| own.push(boot_time(), record));
 }
 
-/// Writes what is no record of this engine into the ring of this thread: a record, and what the ring
-/// says of its end and of the tasks that it notes.
+/// Writes words that this engine would not write into the ring of this thread: a record, the end of
+/// the ring, and the tasks that it notes.
 #[cfg(fuzzing)]
 pub fn write_raw(record: RawRecord, beyond: u64, tasks: [u64; 6]) {
     with_ring(|own| own.ring.write_raw(record, beyond, tasks));
 }
 
-/// Tells that this process has started, or has become what it is for.
+/// Tells that this process has started, or that this spare has become the process that was asked
+/// for.
 #[cold]
 pub(crate) fn process_started(family: &Family) {
     let name = process_name(family.member(family.me()), std::process::id());
@@ -181,8 +184,8 @@ pub(crate) fn task_begins(since: u64, name: u64) {
     with_ring(|own| own.ring.begin_task(since, name));
 }
 
-/// Tells of a task that this thread has done. Short ones may be noted, and told later on: with
-/// the `last` that is at hand for now, all are told.
+/// Tells of a task that this thread has done. Short tasks may be noted, and told later; all of them
+/// are told when this is the `last` task that the worker has for now.
 #[cold]
 pub(crate) fn task_done(since: u64, took: u64, name: u64, failed: bool, last: bool) {
     with_ring(|own| {
@@ -224,7 +227,7 @@ pub(crate) fn wait_begins(object: ObjectId) {
     tell(&TraceRecord::WaitBegins(object));
 }
 
-/// Tells that it goes on.
+/// Tells that this thread's wait for an object has ended.
 #[cold]
 pub(crate) fn wait_ends(object: ObjectId) {
     tell(&TraceRecord::WaitEnds(object));
@@ -236,8 +239,8 @@ pub(crate) fn queue_ended(serial: u64, put: u64, got: u64) {
     tell(&TraceRecord::QueueEnded { serial, put, got });
 }
 
-/// Gives back the ring of the calling thread, and lets go of the rings of the trace: who has
-/// ended it tells nothing more for now.
+/// Gives back the ring of the calling thread, which has ended the trace, and detaches from the
+/// rings.
 pub fn forget_ring() {
     // Fails at the end of a thread, whose ring is given back by then.
     let _ = RING.try_with(|place| {

@@ -1,4 +1,4 @@
-//! The ring of one thread, and the object that all rings hang on.
+//! The ring of one thread, and the object that all rings are linked to.
 //!
 //! # Safety
 //! Both are made of atomics, and any bytes are a value of them.
@@ -13,10 +13,10 @@ use crate::trace::record::{RawRecord, TraceRecord, WORDS};
 /// Records of a ring, which then fills two chunks of the arena.
 pub(crate) const CAPACITY: usize = 2046;
 
-/// Bit of `owner` that no stamp has: the thread has ended.
+/// Set in `owner` when the thread has ended; never in a stamp.
 const LEFT: u32 = 1 << 31;
 
-/// What one thread tells. See README.md for who writes what.
+/// The ring of one thread. README.md says who writes which word.
 #[repr(C)]
 pub(crate) struct TraceRing {
     owner: AtomicU32,
@@ -44,15 +44,15 @@ unsafe impl SharedPage for TraceRing {}
 /// What becomes of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// It is in the ring.
+    /// The record is in the ring.
     In,
-    /// It is in the ring, which is half full now.
+    /// The record is in the ring, which is half full now.
     HalfFull,
-    /// There was no room for it.
+    /// There was no room for the record.
     Dropped,
 }
 
-/// Whose ring it is.
+/// The thread that has a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RingOwner {
     pub member: Stamp,
@@ -79,13 +79,13 @@ impl TraceRing {
 
     /// Says that the owner, a thread of `me`, has ended.
     pub fn leave(&self, me: Stamp) {
-        // Release: who sees it sees all records.
+        // Release: a tracer that sees the bit sees all records.
         self.owner.store(me.raw() | LEFT, Ordering::Release);
     }
 
     pub fn push(&self, record: RawRecord) -> Pushed {
         let tail = self.tail.load(Ordering::Relaxed);
-        // Acquire pairs with the Release in `drain`: what lay there was read.
+        // Acquire pairs with the Release in `drain`: the records that lay there were read.
         let used = tail.wrapping_sub(self.head.load(Ordering::Acquire));
         if used >= CAPACITY as u64 {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +95,7 @@ impl TraceRing {
         for (word, value) in place.iter().zip(record) {
             word.store(value, Ordering::Relaxed);
         }
-        // Release: who sees the tail sees the record.
+        // Release: a tracer that sees the tail sees the record.
         self.tail.store(tail.wrapping_add(1), Ordering::Release);
         if used == CAPACITY as u64 / 2 {
             return Pushed::HalfFull;
@@ -103,13 +103,13 @@ impl TraceRing {
         Pushed::In
     }
 
-    /// Notes which task the thread is in, for the case that it does not come out.
+    /// Notes the task that the thread begins, for the tracer to tell if the process dies in it.
     pub fn begin_task(&self, since: u64, name: u64) {
         self.running_name.store(name, Ordering::Relaxed);
         self.running_since.store(since, Ordering::Release);
     }
 
-    /// Notes that it has come out.
+    /// Notes that the thread has done the task.
     pub fn end_task(&self) {
         self.running_since.store(0, Ordering::Relaxed);
     }
@@ -137,7 +137,7 @@ impl TaskRun {
 
 /// Short tasks, for the owner.
 impl TraceRing {
-    /// Returns the short tasks that are not yet a record.
+    /// Returns the short tasks that are noted, and not yet a record.
     pub fn run(&self) -> Option<TaskRun> {
         // Acquire pairs with the Release in `set_run`, for a tracer that looks at what a dead
         // process has left.
@@ -150,7 +150,7 @@ impl TraceRing {
         })
     }
 
-    /// Notes short tasks; there are no others noted.
+    /// Notes short tasks; none may be noted already.
     pub fn set_run(&self, run: TaskRun) {
         self.run_since.store(run.since, Ordering::Relaxed);
         self.run_end.store(run.end, Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl TraceRing {
         self.run_count.store(run.count, Ordering::Release);
     }
 
-    /// Notes another of them.
+    /// Notes one more short task of the same function.
     pub fn lengthen_run(&self, run: TaskRun, end: u64) {
         self.run_end.store(end, Ordering::Relaxed);
         self.run_count.store(run.count + 1, Ordering::Release);
@@ -192,7 +192,7 @@ impl TraceRing {
 
 /// For the tracer.
 impl TraceRing {
-    /// Returns whose it is; `None` while it is free.
+    /// Returns the thread that has the ring; `None` while it is free.
     pub fn owner(&self) -> Option<RingOwner> {
         // Acquire pairs with the Release in `leave`.
         let word = self.owner.load(Ordering::Acquire);
@@ -209,7 +209,7 @@ impl TraceRing {
         let tail = self.tail.load(Ordering::Acquire);
         let (pid, tid) = (self.pid(), self.tid());
         if tail.wrapping_sub(head) > CAPACITY as u64 {
-            // A process has written over it: what lies there is nobody's word.
+            // A process has written over the ring's words, so what lies between them is no record.
             self.dropped.fetch_add(1, Ordering::Relaxed);
             head = tail;
         }
@@ -230,14 +230,14 @@ impl TraceRing {
         self.dropped.swap(0, Ordering::Relaxed)
     }
 
-    /// Returns since when the owner, which is dead, was in a task, and the number of its
-    /// name.
+    /// Returns when the task began that the owner, which is dead, was running, and the number of
+    /// its function's name.
     pub fn running(&self) -> Option<(u64, u64)> {
         let since = self.running_since.load(Ordering::Acquire);
         (since != 0).then(|| (since, self.running_name.load(Ordering::Relaxed)))
     }
 
-    /// Gives the ring back, whose owner has gone and which was read to its end.
+    /// Gives the ring back, when its owner is gone and all its records were read.
     pub fn give_back(&self) {
         self.forget_tasks();
         // Release pairs with the Acquire in `take`.
@@ -259,13 +259,13 @@ impl TraceRing {
     }
 }
 
-/// The object that all rings hang on.
+/// The object that all rings are linked to.
 #[repr(C)]
 pub(crate) struct TraceLayout {
     pub rings: LinkedPages<TraceRing>,
     /// Counts the reasons to collect; a futex.
     bell: AtomicU32,
-    /// How many records no ring was there for.
+    /// How many records were lost because no ring could be had.
     homeless: AtomicU32,
 }
 
@@ -294,12 +294,12 @@ impl TraceLayout {
         &self.bell
     }
 
-    /// Counts a record for which no ring was to be had.
+    /// Counts a record that is lost because no ring can be had.
     pub fn count_homeless(&self) {
         self.homeless.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns how many these were since the last call.
+    /// Returns how many records were lost for that since the last call.
     pub fn take_homeless(&self) -> u64 {
         self.homeless.swap(0, Ordering::Relaxed).into()
     }

@@ -14,24 +14,24 @@ use procession_sys::primitive::{Ordering, futex_wait};
 use procession_sys::process::liveness::boot_time;
 use procession_sys::wait::time::Deadline;
 
-/// Collects what the processes of this family do, from its making on.
+/// Collects what the processes of this family tell, from when it was made.
 #[derive(Debug)]
 pub struct Tracer {
     family: &'static Family,
     object: SharedObject<TraceLayout>,
     me: Stamp,
-    /// What the family's word says while this trace is being written.
+    /// The family's trace word while this trace is being written.
     word: u64,
     began: u64,
     /// Names of functions, by their numbers.
     names: HashMap<u64, Vec<u8>>,
-    /// What was read and is for the next round.
+    /// What the second reading has found, for the next round.
     late: Vec<Found>,
     /// The bell at the last collection.
     heard: u32,
 }
 
-/// Has the collector look again, from any thread.
+/// Wakes the collector, from any thread.
 #[derive(Clone, Debug)]
 pub struct TracerBell(SharedObject<TraceLayout>);
 
@@ -47,7 +47,7 @@ impl TracerBell {
 pub struct TraceEvent {
     /// When, in nanoseconds since boot.
     pub at: u64,
-    /// Which member tells it.
+    /// The member that tells it.
     pub member: Stamp,
     /// Its process id.
     pub pid: u32,
@@ -60,9 +60,9 @@ pub struct TraceEvent {
 /// What a process has done.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// It has started, or has become what it is for.
+    /// It has started, or, as a spare, has become the process that was asked for.
     Started {
-        /// What it is called.
+        /// Its name.
         name: String,
     },
     /// It has learned how another process has ended.
@@ -74,7 +74,7 @@ pub enum What {
         /// The exit code, or minus the number of the signal.
         code: i32,
     },
-    /// It has done a task, which began at the event's time.
+    /// It has done a task, which began at the time of the event.
     Task {
         /// The function that was called, if that is known.
         name: Option<String>,
@@ -82,11 +82,11 @@ pub enum What {
         took: u64,
         /// Whether it has failed.
         failed: bool,
-        /// How many tasks it stands for: short ones of a function, one after the other, are told
-        /// as one.
+        /// How many tasks this event stands for: short tasks of one function, one right after the
+        /// other, are told as one.
         count: u64,
     },
-    /// It has died in a task, which began at the event's time.
+    /// It has died in a task, which began at the time of the event.
     Unfinished {
         /// The function that was called, if that is known.
         name: Option<String>,
@@ -98,7 +98,7 @@ pub enum What {
         /// Its number.
         serial: u64,
     },
-    /// It goes on.
+    /// Its wait for an object has ended.
     WaitEnds {
         /// The word for what it is.
         kind: &'static str,
@@ -114,7 +114,7 @@ pub enum What {
         /// How many were taken out.
         got: u64,
     },
-    /// It had no room for so many events.
+    /// Its ring had no room for so many events.
     Dropped(u64),
 }
 
@@ -125,9 +125,9 @@ pub struct TracedMember {
     pub member: Stamp,
     /// Its process id.
     pub pid: u32,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// When it joined the family, in nanoseconds since boot, no later than it did.
+    /// When it joined the family, in nanoseconds since boot, rounded down.
     pub joined: u64,
 }
 
@@ -157,7 +157,7 @@ impl Tracer {
     pub fn begin() -> Result<Self> {
         let family = family()?;
         let me = family.me();
-        // AcqRel: takes over what the last tracer has left.
+        // AcqRel: what the last tracer has done comes before.
         let claim = |before: u64| {
             let word = family.trace();
             word.compare_exchange(before, me.raw().into(), Ordering::AcqRel, Ordering::Acquire)
@@ -181,13 +181,14 @@ impl Tracer {
             ring.take_dropped();
             match ring.owner() {
                 Some(owner) if owner.left || family.is_dead(owner.member) => ring.give_back(),
-                // What it notes of a task may be of the trace before.
+                // The tasks that the ring notes may be of the trace before.
                 _ => ring.forget_tasks(),
             }
         }
         object.body().take_homeless();
         let word = family.next_serial() << 32 | u64::from(me.raw());
-        // Release: who sees the number has told nothing yet that was forgotten just now.
+        // Release: a process that sees the number writes its first record after what was forgotten
+        // above.
         family.trace().store(word, Ordering::Release);
         Ok(Self {
             family,
@@ -201,7 +202,8 @@ impl Tracer {
         })
     }
 
-    /// Returns the rings of an earlier trace, or else new ones, and has the root name them.
+    /// Returns the rings of an earlier trace, or else makes new ones and stores their handle in the
+    /// root.
     fn rings(family: &'static Family) -> Result<SharedObject<TraceLayout>> {
         let [offset, serial] = family.root(ROOT);
         let handle = Handle {
@@ -237,7 +239,7 @@ impl Tracer {
         self.family.me() == self.me
     }
 
-    /// Returns what has the collector look again.
+    /// Returns the bell that wakes the collector.
     #[must_use]
     pub fn bell(&self) -> TracerBell {
         TracerBell(self.object.clone())
@@ -266,14 +268,14 @@ impl Tracer {
         members
     }
 
-    /// Returns what was told since the last call; of each thread in its order.
+    /// Returns what was told since the last call; the events of one thread are in order.
     pub fn collect(&mut self) -> Vec<TraceEvent> {
         let body = self.object.body();
         self.heard = body.bell().load(Ordering::Acquire);
         let mut found = std::mem::take(&mut self.late);
         for ring in body.rings.iter(self.family) {
             let Some(owner) = ring.owner() else { continue };
-            // Before the ring is read: what a process told before it died is there by now.
+            // Asked before the ring is read, so that all that a dead process has told is there.
             let is_dead = self.family.is_dead(owner.member);
             drain(ring, owner, &mut found);
             if is_dead || owner.left {
@@ -381,9 +383,9 @@ impl Tracer {
         })
     }
 
-    /// Ends the trace; what was told until then can still be collected.
+    /// Ends the trace. What was told before can still be collected.
     pub fn end(&self) {
-        // Relaxed: who has not seen it tells something that nobody reads.
+        // Relaxed: what a process tells that has not seen the end yet is never read.
         let _ = self.family.trace().compare_exchange(
             self.word,
             0,

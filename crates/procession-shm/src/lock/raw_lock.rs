@@ -142,11 +142,11 @@ impl RawLock {
         (Stamp::from_raw(word), waited)
     }
 
-    /// Has whoever frees the lock learn that somebody waits who is not parked; false when
-    /// it is free now.
+    /// Marks the lock as waited for by a thread that is not parked, so that the thread that frees
+    /// it learns of that. Returns false when it is free now.
     pub fn expect_unlock(&self) -> bool {
-        // SeqCst: by what the caller waits comes before the mark; pairs with the fence of
-        // whoever frees the lock and finds the mark.
+        // SeqCst: what the caller has armed before is seen by the thread that frees the lock and
+        // finds the mark; pairs with that thread's fence.
         fence(Ordering::SeqCst);
         let mark = |word: u32| (word != 0).then_some(word | WAITERS);
         self.word

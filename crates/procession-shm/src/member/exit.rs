@@ -105,7 +105,8 @@ impl ExitWord {
         (word & RECORDED == 0).then_some(word as u32)
     }
 
-    /// Returns the futex that is woken after each change but those of who waits.
+    /// Returns the futex that is woken after each change, except
+    /// [`set_awaited`](Self::set_awaited).
     pub fn futex(&self) -> &Half {
         low_half(&self.0)
     }

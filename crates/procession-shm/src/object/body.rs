@@ -1,11 +1,12 @@
 //! What the objects of each kind keep behind their header, and one type for all of them.
 //!
-//! Leaves out how an object lives and ends (`shared.rs`), and what its words mean: the
-//! kinds are those of the crate above.
+//! Leaves out how an object lives and ends (`shared.rs`), and what the words of each kind mean: the
+//! crate above this one says so.
 //!
 //! # Safety
-//! Nothing here casts an object to a type before it has looked whether the object is of
-//! that type's kind and large enough; that any bytes are a value is what the kind promised.
+//! Code here casts an object to a type only after it has checked that the object is of the type's
+//! kind, and large enough. That any bytes are a value of the type is promised by the `unsafe impl`
+//! of [`SharedBody`].
 
 #![expect(unsafe_code, reason = "typed views of arena memory")]
 
@@ -30,12 +31,12 @@ pub unsafe trait SharedBody: Sized + Sync + 'static {
     /// The kind of the objects that have such a body.
     const KIND: ObjectKind;
 
-    /// Sets right what a dead member left in mid-change and returns what it
-    /// held. Runs in whoever reclaims; may run twice.
+    /// Repairs changes that a dead member had begun, and gives back what that member held. The
+    /// member that reclaims runs it; it may run twice.
     fn recover(_view: BodyView<'_, Self>, _dead: Stamp) {}
 
-    /// Frees what the object owns besides its own block. Runs once nobody is
-    /// attached; if its runner dies in it, it runs again from the start.
+    /// Frees what the object owns besides its own block. It runs once nobody is attached. If the
+    /// process that runs it dies, another process runs it again from the start.
     fn destroy(_view: BodyView<'_, Self>) {}
 }
 
@@ -50,7 +51,7 @@ unsafe impl<const N: usize> SharedBody for [AtomicU64; N] {
 }
 
 impl Hooks {
-    /// Returns those of the objects with such a body.
+    /// Returns the hooks of objects that have such a body.
     #[must_use]
     pub const fn of<B: SharedBody>() -> Self {
         Self {
@@ -81,7 +82,8 @@ pub struct BodyView<'a, B> {
 }
 
 impl<'a, B: SharedBody> BodyView<'a, B> {
-    /// Looks at an object as one of that kind; `None` when it is not, or is too small.
+    /// Looks at an object as one with this body; `None` when the object is of another kind, or too
+    /// small.
     pub(crate) fn of(view: View<'a>) -> Option<Self> {
         const { assert!(align_of::<B>() as u64 <= HEADER) }
         let (family, len) = (view.family(), size_of::<B>() as u64);
@@ -127,7 +129,7 @@ impl<'a, B: SharedBody> BodyView<'a, B> {
 }
 
 impl<'a> View<'a> {
-    /// Returns the object's body, if it is one of that kind.
+    /// Returns the object's body, if the object is of that kind.
     #[must_use]
     pub fn body<B: SharedBody>(self) -> Option<&'a B> {
         BodyView::of(self).map(|view: BodyView<'a, B>| view.body())
@@ -172,7 +174,7 @@ impl<B: SharedBody> SharedObject<B> {
         }
     }
 
-    /// Returns the body. It stays what it is while this process is attached.
+    /// Returns the body. It stays at its place while this process is attached.
     #[inline]
     #[must_use]
     pub fn body(&self) -> &'static B {

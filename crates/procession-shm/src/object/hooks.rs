@@ -1,8 +1,8 @@
 //! The hooks of each kind of object: for a member's death, and for the object's
 //! destruction.
 //!
-//! This crate reclaims members and destroys objects without knowing what a queue or a
-//! lock is: a process that founds a family, or joins it, says so, in one [`Schema`].
+//! This crate reclaims members and destroys objects without knowing what a queue or a lock is. A
+//! process that founds or joins a family tells it in a [`Schema`] what to call for each kind.
 
 use crate::member::stamp::Stamp;
 use crate::object::shared::View;
@@ -31,15 +31,15 @@ pub enum ObjectKind {
     Array,
     /// `pool::Pool`
     Pool,
-    /// `start::Spares`
+    /// The table of spares of `standby`
     Spares,
-    /// An end of a `channel::link`
+    /// An end of a `channel::duplex`
     Duplex,
-    /// `channel::Line`
+    /// `channel::rpc`
     Rpc,
     /// The rings of a trace.
     Trace,
-    /// What a pool tells of itself.
+    /// What a pool shows to viewers outside of the family.
     PoolSummary,
 }
 
@@ -83,24 +83,25 @@ impl ObjectKind {
             Self::Pool => "pool",
             Self::Spares => "set of standby processes",
             Self::Duplex => "end of a pipe",
-            Self::Rpc => "line to a manager",
+            Self::Rpc => "request channel of a manager",
             Self::Trace => "trace",
             Self::PoolSummary => "summary of a pool",
         }
     }
 }
 
-/// The crate above tells with this what lies in a family's memory.
+/// Tells this crate what lies in a family's memory; the crate above makes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// Which build reads and writes it. Members of one family run the same, as they read
-    /// one another's structures.
+    /// Which build reads and writes the memory. All members of a family must run the same build,
+    /// because they read one another's structures.
     pub build: u64,
-    /// What objects do at their two ends; kinds that are not among them do nothing.
+    /// What to call for each kind; for a kind that is not listed nothing is called.
     pub hooks: &'static [Hooks],
 }
 
-/// What the objects of one kind do at the two ends; `body.rs` makes it of what their body says.
+/// What to call for the objects of one kind; `body.rs` makes it of a
+/// [`SharedBody`](crate::SharedBody).
 #[derive(Clone, Copy, Debug)]
 pub struct Hooks {
     pub(crate) kind: ObjectKind,

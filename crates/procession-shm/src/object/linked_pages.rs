@@ -1,4 +1,4 @@
-//! Pages that an object gets when its own block has no room left, one linked to the other.
+//! Pages of further room for an object whose own block is full, in a list.
 //!
 //! A page is a block of the arena. It belongs to the family, not to the process that has
 //! linked it, and stays until the object is destroyed.
@@ -6,23 +6,23 @@
 //! # The races that it must survive
 //! Linking and owning are two words, and a member can be killed in between. So:
 //! - *A page is linked while it is its maker's, and disowned after that.* Before it is linked
-//!   nobody knows of it, and if its maker dies it is freed with all that the dead owned.
-//!   Killed after the linking, the maker leaves a linked page that would be freed, too. So
-//!   reclaim calls [`disown_of`](LinkedPages::disown_of) for each object first, which finishes
-//!   that, and frees what the dead owns only then. Disowning twice does nothing.
-//! - *A page is owned while it is linked, then unlinked, then freed*, from the first to the
-//!   last. A process that is killed before the unlinking leaves a linked page of its own:
-//!   either the page is disowned like one that was just made, and the next process that
-//!   destroys the object owns it in turn; or it stays the dead process's, that next process
-//!   unlinks it, and it is freed with all that the dead process owned. Killed after the
-//!   unlinking, it leaves a page that is freed so at once. No link ever names what has become
-//!   another's block.
-//! - *Two link at once.* Links change from 0 by one compare-exchange; the process that
-//!   loses goes on to the page that has won.
+//!   nobody knows of it; if its maker dies, reclaim frees the page with all other blocks that the
+//!   maker owned. If the maker is killed right after the linking, reclaim would free a page that is
+//!   linked. So reclaim first calls [`disown_of`](LinkedPages::disown_of) for each object, which
+//!   disowns such pages, and only then frees the blocks of the dead member. To disown a page twice
+//!   does no harm.
+//! - *A page is owned while it is linked, then unlinked, then freed*, from the first to the last. A
+//!   process that is killed before the unlinking leaves a linked page that it owns. Either reclaim
+//!   disowns that page, and the next process that destroys the object owns it, unlinks it and frees
+//!   it; or the next process comes first and unlinks the page, and reclaim frees it as a block of
+//!   the dead process. A process that is killed after the unlinking leaves a page that reclaim
+//!   frees at once. So a link never names a block that has a new owner.
+//! - *Two link at once.* A link changes from 0 by one compare-exchange; the process that loses goes
+//!   on to the page of the process that has won.
 //!
 //! # Safety
-//! A link is only set to a block that has the size of a page and was zeroed, which is a page
-//! by what [`SharedPage`] promises.
+//! A link is only set to a block that has the size of a page and was zeroed. By the promise of
+//! [`SharedPage`], those bytes are a page.
 
 #![expect(unsafe_code, reason = "typed views of arena memory")]
 
@@ -77,10 +77,9 @@ impl<P: SharedPage> LinkedPages<P> {
         linked.map(|linked| &linked.page)
     }
 
-    /// Yields pages for as long as they are still linked and `is_there`; for processes
-    /// that are not attached. The object may be destroyed meanwhile, which unlinks its
-    /// pages before it frees them: what was read is believed only if that has not begun
-    /// afterwards.
+    /// Yields the pages for as long as they are linked and `is_there`, for processes that are not
+    /// attached. Another process may destroy the object meanwhile, and unlinks its pages before it
+    /// frees them. So a page counts only if, after it was read, it is found to be linked still.
     pub(crate) fn iter_while<'a>(
         &'a self,
         family: &'a Family,
@@ -89,7 +88,7 @@ impl<P: SharedPage> LinkedPages<P> {
         // Acquire here and below pairs with the Release in `link`.
         let first = self.first.load(Ordering::Acquire);
         let still_linked = move || {
-            // Acquire: the looks below come after that which they are to confirm.
+            // Acquire: the checks below come after the reads that they confirm.
             fence(Ordering::Acquire);
             self.first.load(Ordering::Acquire) == first && is_there()
         };
@@ -115,8 +114,8 @@ impl<P: SharedPage> LinkedPages<P> {
         self.add_by(family, Family::alloc)
     }
 
-    /// As [`add`](Self::add), but reclaims no dead members where memory is short: for callers
-    /// that may be in the middle of that.
+    /// As [`add`](Self::add), but reclaims no dead members if memory is short, for callers that may
+    /// be in the middle of a reclaim.
     ///
     /// # Errors
     /// `OutOfMemory` when the arena is full.
@@ -155,8 +154,8 @@ impl<P: SharedPage> LinkedPages<P> {
         Ok(&page_at::<P>(family, offset).page)
     }
 
-    /// Makes those pages the family's that a dead member had linked and not disowned, or was
-    /// about to free; for reclaim, before it frees what the dead owned.
+    /// Makes the family the owner of pages that a dead member had linked and not disowned, or was
+    /// about to free. Reclaim calls this before it frees the member's blocks.
     pub fn disown_of(&self, family: &Family, dead: Stamp) {
         let mut offset = self.first.load(Ordering::Acquire);
         while offset != 0 {
@@ -169,16 +168,16 @@ impl<P: SharedPage> LinkedPages<P> {
         }
     }
 
-    /// Frees the pages; for the process that destroys the object. If it dies in that, the
-    /// next process that destroys the object goes on.
+    /// Frees the pages, in the process that destroys the object. If that process dies meanwhile,
+    /// the next process that destroys the object goes on.
     pub fn destroy(&self, family: &Family) {
         loop {
             let offset = self.first.load(Ordering::Acquire);
             if offset == 0 {
                 return;
             }
-            // Fails where somebody who destroyed the object has died, and then the page is
-            // freed with all that the dead owned.
+            // Fails if a process has died while it destroyed the object: the page is that process's
+            // then, and reclaim frees it.
             let _ = family.change_owner(offset, Stamp::NOBODY, family.me());
             let next = page_at::<P>(family, offset)
                 .next
@@ -191,7 +190,7 @@ impl<P: SharedPage> LinkedPages<P> {
         }
     }
 
-    /// Makes a block the page that this link names, or returns which is.
+    /// Links a block as a page, or returns the offset of the page that is linked already.
     fn link(&self, block: &Block) -> std::result::Result<(), u64> {
         // Release: a process that follows the link finds the page zeroed.
         self.first
@@ -206,15 +205,15 @@ impl<P: SharedPage> LinkedPages<P> {
     }
 }
 
-/// Makes a block of this process's that is a page once it is linked.
+/// Allocates a block for a page; it becomes a page once it is linked.
 fn zeroed<P>(family: &Family, alloc: fn(&Family, u64) -> Result<Block>) -> Result<Block> {
     let mut block = alloc(family, size_of::<LinkedPage<P>>() as u64)?;
     block.fill(0);
     Ok(block)
 }
 
-/// Tells whether a page may lie at an offset that was read from a link; else a process has written
-/// over it.
+/// Tells whether a page may lie at an offset that was read from a link. If not, a process has
+/// written over the link.
 fn may_be_page<P>(family: &Family, offset: u64) -> bool {
     let end = offset.checked_add(size_of::<LinkedPage<P>>() as u64);
     offset.is_multiple_of(64) && end.is_some_and(|end| end <= family.mapped())
@@ -226,8 +225,8 @@ fn page_at<P: SharedPage>(family: &Family, offset: u64) -> &LinkedPage<P> {
     const { assert!(align_of::<LinkedPage<P>>() <= 64) }
     let len = size_of::<LinkedPage<P>>() as u64;
     let at = family.pointer(offset, len).cast::<LinkedPage<P>>();
-    // SAFETY: see the head of this file. It may have been freed since, where the caller looks
-    // whether it is still linked; then these are atomics over whatever lies there now.
+    // SAFETY: see the head of this file. The page may have been freed since, if the caller checks
+    // afterwards whether it is still linked; then these are atomics over whatever lies there now.
     unsafe { at.as_ref() }
 }
 

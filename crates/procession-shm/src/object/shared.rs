@@ -5,29 +5,29 @@
 //! is in one. Cells change by one compare-exchange each, so a kill leaves the
 //! set sound, and reclaim takes the dead member's stamps out.
 //!
-//! *Handles in messages.* Between the pickling of a handle and its unpickling
-//! nobody may be attached but the sender, who may drop it or exit. `listed` and
-//! `lends` count the handles on their way, in messages that list what they carry
-//! (`transfer/carrier.rs`) and in others; attaching uses one up. Who gives that back if nobody
-//! reads the message depends on the way it goes, and is told in `transfer/loans.rs`. Where nobody
-//! does, the object lives as long as the family: late, never early.
+//! *Handles in messages.* Between the pickling of a handle and its unpickling nobody may be
+//! attached but the sender, who may drop it or exit. Two counts keep the object alive meanwhile:
+//! `listed` counts handles in messages that list their handles (`transfer/carrier.rs`), `lends`
+//! counts handles in all other messages. A member that attaches lowers one of them.
+//! `transfer/loans.rs` says who lowers it if nobody reads the message; if nobody can, the object
+//! lives as long as the family, which is too long, but never too short.
 //!
-//! *Destroying* is decided, and done, by a member that *holds* the object: its stamp
-//! is in the block's word, which lies outside the block and counts how often the
-//! block was used. So nobody writes to what has become another's block meanwhile.
-//! Who leaves an object, or has looked after it, tries to hold it and destroys it if
-//! nobody is attached. Who attaches holds it, too. If it is held, who leaves need
-//! not wait: whoever lets go of an object looks once more whether it is abandoned.
-//! If the holder dies, its reclaim lets go, and looks; if it was destroying
-//! (`destroyer`), reclaim does all of that again.
+//! *Destroying* an object is decided and done by a member that *holds* it: that member's stamp is
+//! in the block's word, which lies outside of the block and counts how often the block was used. So
+//! no member writes to a block that has become another object's meanwhile. A member that detaches
+//! from an object tries to hold it, and destroys it if nobody is attached. A member that attaches
+//! holds it meanwhile, too. A member that detaches need not wait for the holder, because each
+//! holder looks once more whether anybody is attached after it has let the object go. If the holder
+//! dies, reclaim lets the object go, and looks; if the holder was destroying the object
+//! (`destroyer`), reclaim destroys it from the start.
 //!
-//! *Reclaim* looks at all objects of the family, and may have to wait for others in
-//! some. While it does it is attached, like anybody who uses an object.
+//! *Reclaim* looks at all objects of the family, and may have to wait for other members in the
+//! hooks of some. Meanwhile it is attached to the object, like any member that uses it.
 //!
 //! # Safety
-//! Views of headers are references into the never-unmapped arena; a view is only
-//! made of blocks whose state word says that an object begins there, and headers
-//! are made of atomics. Bodies have types in `body.rs`.
+//! Views of headers are references into the never-unmapped arena; a view is only made of blocks
+//! whose state word says that an object begins there, and headers are made of atomics. The bodies
+//! have types by `body.rs`.
 
 #![expect(unsafe_code, reason = "typed views of arena memory")]
 
@@ -55,7 +55,7 @@ const OVERFLOW_CELLS: usize = 62;
 pub struct Handle {
     /// Where the object lies.
     pub offset: u64,
-    /// Which of all the objects that ever lay there is meant.
+    /// Tells the object from all others that ever lay there.
     pub serial: u64,
 }
 
@@ -71,7 +71,7 @@ struct ObjectHeader {
     spare: AtomicU32,
 }
 
-/// More cells, for an object that many use.
+/// A page of more cells, for an object that many members use.
 #[repr(transparent)]
 struct CellPage([AtomicU32; OVERFLOW_CELLS]);
 
@@ -117,7 +117,7 @@ impl<'a> View<'a> {
         ObjectKind::from_raw(self.header().kind.load(Ordering::Relaxed))
     }
 
-    /// Returns the members that use the object, each as often as it does.
+    /// Returns the members that are attached, each as often as it is.
     #[must_use]
     pub fn attached(self) -> Vec<Stamp> {
         let mut found = Vec::new();
@@ -152,7 +152,7 @@ impl<'a> View<'a> {
         self.overflow().any(|page| page.0.iter().any(&mut visit))
     }
 
-    /// Yields the pages of further cells, for as long as this is the object that it was.
+    /// Yields the pages of more cells, until the object is found to be destroyed.
     fn overflow(self) -> impl Iterator<Item = &'a CellPage> {
         let header = self.header();
         let serial = header.serial.load(Ordering::Acquire);
@@ -196,15 +196,17 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Attaches a member to the object, if it is still the one that is meant.
+    /// Attaches a member to the object, if it is still the one that the handle names.
     fn attach(self, handle: Handle, member: Stamp) -> Result<Option<&'a AtomicU32>> {
         if handle.serial == 0 || !self.family.hold_object(self.offset, true) {
             return Ok(None);
         }
-        // One whose destroyer was killed is beyond use, and reclaim does the rest.
+        // If the member that was destroying it has died, nobody may use it any more, and reclaim
+        // destroys it.
         let is_there =
             self.handle() == handle && self.header().destroyer.load(Ordering::Acquire) == 0;
-        // Not by `alloc`, which reclaims when memory is short: it would wait for us.
+        // Not by `alloc`, which reclaims when memory is short: that would wait for this hold to
+        // end.
         let place = || self.place_with(member, Family::try_alloc);
         let cell = is_there.then(place).transpose();
         self.family.let_go_of_object(self.offset);
@@ -216,7 +218,7 @@ impl<'a> View<'a> {
 
     /// Takes a dead member out, and destroys the object if it was the last.
     pub(crate) fn reclaim_from(self, dead: Stamp) {
-        // If it died while it held it.
+        // The dead member may have held the object.
         let _ = self.family.change_owner(self.offset, dead, Stamp::NOBODY);
         if !self.family.hold_object(self.offset, true) {
             return;
@@ -224,10 +226,10 @@ impl<'a> View<'a> {
         let header = self.header();
         header.overflow.disown_of(self.family, dead);
         if header.destroyer.load(Ordering::Acquire) != 0 {
-            // The dead one was at it.
+            // The dead member was destroying it.
             return self.destroy();
         }
-        // Without memory for a cell it goes on all the same.
+        // If there is no memory for a cell, reclaim goes on without being attached.
         let pin = self.place_with(self.family.me(), Family::try_alloc);
         self.family.let_go_of_object(self.offset);
         if let Some(hooks) = self.hooks() {
@@ -240,10 +242,10 @@ impl<'a> View<'a> {
         self.destroy_if_abandoned();
     }
 
-    /// Empties the cells of a dead member; for who is attached.
+    /// Empties the cells of a dead member. The caller is attached.
     fn clear_cells(self, dead: Stamp) {
         self.any_cell(|cell| {
-            // Most are others', and there may be as many as members at as many objects.
+            // Read first, as most cells are other members', and there may be very many.
             let stamp = cell.load(Ordering::SeqCst);
             if stamp == dead.raw() {
                 let _ = cell.compare_exchange(stamp, 0, Ordering::SeqCst, Ordering::Relaxed);
@@ -252,7 +254,7 @@ impl<'a> View<'a> {
         });
     }
 
-    /// Tells whether nobody is attached or about to be.
+    /// Tells whether no member is attached, and no handle in a message keeps the object alive.
     fn is_abandoned(self) -> bool {
         let header = self.header();
         !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
@@ -260,7 +262,7 @@ impl<'a> View<'a> {
             && header.listed.load(Ordering::SeqCst) == 0
     }
 
-    /// Tells whether nothing but lists of messages keeps it alive.
+    /// Tells whether only handles on lists of messages keep it alive.
     pub(crate) fn lives_by_lists(self) -> bool {
         let header = self.header();
         header.listed.load(Ordering::SeqCst) != 0
@@ -269,7 +271,7 @@ impl<'a> View<'a> {
             && !self.any_cell(|cell| cell.load(Ordering::SeqCst) != 0)
     }
 
-    /// Returns on how many lists it is counted to be.
+    /// Returns on how many lists its handle is, by its count.
     pub(crate) fn listed(self) -> u32 {
         self.header().listed.load(Ordering::SeqCst)
     }
@@ -288,19 +290,20 @@ impl<'a> View<'a> {
         self.header().listed.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Counts an entry no more; for who is attached, or has counted a lend instead.
+    /// Counts one entry less. The caller is attached, or has counted a lend before.
     pub(crate) fn unlist(self) {
         decrement(&self.header().listed);
     }
 
-    /// Has an entry taken off its list and counts it no more, and destroys the object if
-    /// nothing else kept it. Meanwhile nobody recounts.
+    /// Holds the object while `take_off` takes an entry off its list, counts one entry less, and
+    /// destroys the object if nothing else has kept it alive. The hold keeps others from recounting
+    /// meanwhile.
     pub(crate) fn unlist_held(self, handle: Handle, take_off: impl FnOnce()) {
         if !self.family.hold_object(self.offset, true) {
             return take_off();
         }
         take_off();
-        // What its destroyer left is for reclaim.
+        // Not if a member has died while it destroyed the object: reclaim does the rest.
         if self.handle() == handle && self.header().destroyer.load(Ordering::Acquire) == 0 {
             self.unlist();
         }
@@ -308,8 +311,8 @@ impl<'a> View<'a> {
         self.destroy_if_abandoned();
     }
 
-    /// Counts the lists that it is on; see `transfer/carrier.rs`. If somebody is at it, the next
-    /// reclaim looks again.
+    /// Counts the lists that its handle is on; see `transfer/carrier.rs`. If another member holds
+    /// it now, a later reclaim counts.
     pub(crate) fn recount(self, handle: Handle) {
         if !self.family.hold_object(self.offset, false) {
             return;
@@ -318,7 +321,8 @@ impl<'a> View<'a> {
         if self.handle() == handle && self.lives_by_lists() {
             let before = self.listed();
             let entries = carrier::count_entries(self.family, handle);
-            // After the lists: who emptied an entry for later has counted a lend before.
+            // Read after the lists: a reader that has emptied an entry without attaching has
+            // counted a lend before.
             if entries < before && header.lends.load(Ordering::SeqCst) == 0 {
                 let listed = &header.listed;
                 let _ =
@@ -329,17 +333,16 @@ impl<'a> View<'a> {
         self.destroy_if_abandoned();
     }
 
-    /// Destroys what lies here if it is an object to which nobody is attached, or about
-    /// to be.
+    /// Destroys the object that lies here, if there is one, and it is abandoned.
     fn destroy_if_abandoned(self) {
-        // The first look may be at what has become another's block. It changes nothing,
-        // and the second is at an object that nobody else destroys.
+        // The block may be another's by now when `is_abandoned` first looks, which changes nothing.
+        // The second look is at an object that is held, so nobody else destroys it.
         while self.is_abandoned() && self.family.hold_object(self.offset, false) {
             if self.is_abandoned() {
                 return self.destroy();
             }
             self.family.let_go_of_object(self.offset);
-            // Whoever left in between found it held.
+            // Look again: a member that detached meanwhile has found the object held.
         }
     }
 
@@ -351,18 +354,18 @@ impl<'a> View<'a> {
             (hooks.destroy)(self);
         }
         header.overflow.destroy(self.family);
-        // Release: a stale handle finds no serial, or another's.
+        // From here on a stale handle finds no serial, or that of another object.
         header.serial.store(0, Ordering::SeqCst);
         self.family.free_of(self.offset, me);
     }
 }
 
-/// This process's place in an object's cells.
+/// The cell by which this process is attached to an object.
 #[derive(Debug)]
 struct Attachment {
     handle: Handle,
-    /// Addresses of cells as offsets: ours, and one set aside for a child
-    /// that is about to be forked.
+    /// Offsets of two cells: this process's, and the one set aside for a child that is about to be
+    /// forked.
     cell: AtomicU64,
     child_cell: AtomicU64,
 }
@@ -374,9 +377,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Returns all that is attached now. The result must be dropped when the
-    /// registry's lock is free: it may hold an attachment's last reference,
-    /// whose drop takes the lock.
+    /// Returns all objects that are attached now. Drop the result only when the registry's lock is
+    /// free: the result may have an attachment's last reference, whose drop takes the lock.
     pub(crate) fn attachments(&self) -> Attachments {
         Attachments(self.attached.values().filter_map(Weak::upgrade).collect())
     }
@@ -401,7 +403,7 @@ impl Object {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub(crate) fn create(family: &'static Family, kind: ObjectKind, len: u64) -> Result<Self> {
-        // No arena has as much as no number tells.
+        // A length that overflows is larger than any arena, and is refused like one.
         let len = len.saturating_add(HEADER);
         let mut block = family.alloc(len)?;
         block[..len as usize].fill(0);
@@ -518,7 +520,7 @@ impl Drop for Attachment {
         };
         {
             let mut registry = family.registry().lock();
-            // Another attachment may have taken the place since.
+            // A later attachment of this process may have taken the place meanwhile.
             if let Some(entry) = registry.attached.get(&self.handle.serial)
                 && entry.strong_count() == 0
             {
@@ -527,7 +529,7 @@ impl Drop for Attachment {
         }
         let offset = self.cell.load(Ordering::Relaxed);
         if offset == 0 {
-            // A forked child that could not join.
+            // This is a forked child that could not join.
             return;
         }
         let cell = cell_at(family, offset);
@@ -578,7 +580,7 @@ impl Attachments {
         }
     }
 
-    /// In the parent: forgets the cells set aside; they are the child's now.
+    /// In the parent: forgets the cells set aside, which are the child's now.
     pub(crate) fn stay_parent(&self) {
         for attachment in &self.0 {
             attachment.child_cell.store(0, Ordering::Relaxed);
@@ -586,7 +588,7 @@ impl Attachments {
     }
 }
 
-/// Counts one down, unless there is none.
+/// Lowers a count, unless it is 0.
 fn decrement(count: &AtomicU32) {
     let _ = count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
 }

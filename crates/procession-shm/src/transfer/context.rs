@@ -5,9 +5,9 @@
 //! threads, in a variable of its own; nothing below the faces does.
 //!
 //! # Safety
-//! What a message has handles of lies on the stack of [`TransferContext::collect`], and is
-//! only reached through the context while that runs: a variable of a thread that nothing has
-//! to drop costs a message next to nothing, one that owns memory a tenth of what a short task does.
+//! The loans of a message lie on the stack of [`TransferContext::collect`], and the context points
+//! to them only while `collect` runs. (If the context owned them, the thread's variable would have
+//! to be dropped, and each message would cost a tenth of a short task more.)
 
 #![expect(unsafe_code, reason = "a pointer to what lies on the stack")]
 
@@ -16,10 +16,10 @@ use std::ptr::NonNull;
 
 use crate::transfer::loans::{HandleSource, Loans, Source};
 
-/// Knows which message is being written, and which is being read.
+/// Knows which message a thread is writing, and which it is reading.
 #[derive(Debug)]
 pub struct TransferContext {
-    /// What the message that is being written has handles of; `None` outside of
+    /// The loans of the message that is being written; `None` outside of
     /// [`collect`](Self::collect).
     lent: Cell<Option<NonNull<Loans>>>,
     source: Cell<Source>,
@@ -36,7 +36,7 @@ impl TransferContext {
         }
     }
 
-    /// Runs `write`, which writes a message; returns what the message has handles of, too.
+    /// Runs `write`, which writes a message; returns its result, and the loans of the message.
     pub fn collect<T>(&self, write: impl FnOnce() -> T) -> (T, Loans) {
         let mut lent = Loans::default();
         let here = Some(NonNull::from(&mut lent));
@@ -46,8 +46,8 @@ impl TransferContext {
         (done, lent)
     }
 
-    /// Has `lend` add to what the message that is being written has handles of. Outside of
-    /// [`collect`](Self::collect) its handles are untracked.
+    /// Has `lend` add to the loans of the message that is being written. Outside of
+    /// [`collect`](Self::collect) the handles are untracked.
     pub fn lend<T>(&self, lend: impl FnOnce(&mut Loans) -> T) -> T {
         let mut loans = Loans::default();
         let handle = lend(&mut loans);
@@ -66,7 +66,8 @@ impl TransferContext {
         read()
     }
 
-    /// Runs `attach` with what keeps the objects of the message alive that is being read.
+    /// Runs `attach` with the source that keeps the objects of the message alive that is being
+    /// read.
     pub fn attach<T>(&self, attach: impl FnOnce(&HandleSource) -> T) -> T {
         attach(&HandleSource(self.source.get()))
     }

@@ -1,10 +1,10 @@
 //! A shared mapping of a memory file, for the life of the process.
 //!
 //! # Safety
-//! The mapping is never unmapped or moved, so a pointer into it stays valid
-//! for as long as the process runs. One for reading only ends with its value: whoever
-//! looks at a family borrows what is in it from the `Family`, and keeps copies. The file is sealed against shrinking, so
-//! no access inside it raises SIGBUS for lack of file.
+//! The mapping is never unmapped or moved, so a pointer into it stays valid for as long as the
+//! process runs. A mapping for reading only ends with its value: code that looks at a family
+//! borrows what is in the mapping from the `Family`, and keeps copies only. The file is sealed
+//! against shrinking, so no access inside it raises SIGBUS for lack of file.
 
 #![expect(unsafe_code, reason = "mmap and pointers into the mapping")]
 

@@ -33,7 +33,7 @@ impl Futex for AtomicU64 {
 }
 
 loom::lazy_static! {
-    // Who is parked: on which word, as the how manieth.
+    // The threads that are parked: on which word, and in which order they parked.
     static ref PARKED: (Mutex<Parked>, Condvar) = (Mutex::new(Parked::default()), Condvar::new());
     static ref SLICES_END: AtomicBool = AtomicBool::new(false);
 }
@@ -93,7 +93,7 @@ pub fn end_slices() {
 }
 
 loom::thread_local! {
-    // Steps that are left to a thread that is to die, and one; 0 if it is to live.
+    // One more than the steps that are left to a thread that is to die; 0 if the thread is to live.
     static LEFT: Cell<u32> = Cell::new(0);
 }
 
@@ -112,8 +112,8 @@ pub fn step() {
     }
 }
 
-/// Lets this thread take `steps` steps of some work, and stop before the next;
-/// what it has returned, if it came to its end.
+/// Lets this thread take `steps` steps of some work, and stop before the next. Returns the result
+/// of the work, if the work came to its end.
 pub fn dies_after<T>(steps: u32, work: impl FnOnce() -> T) -> Option<T> {
     LEFT.with(|left| left.set(steps + 1));
     let done = catch_unwind(AssertUnwindSafe(work));

@@ -24,8 +24,9 @@ const LOOKS: u32 = 32;
 /// processes that hand one permit to and fro.
 const BRIEF: u32 = 100;
 
-/// Looks of [`spin_for_wakeup`]: 30 to 120 microseconds' worth, by how long the processor pauses.
-/// With a tenth of it a start and its end take a tenth longer.
+/// Looks of [`spin_for_wakeup`]: 30 to 120 microseconds' worth, depending on how long a pause of
+/// the processor is. With a tenth of them, to start a process and wait for its end takes a tenth
+/// longer.
 const WAKEUP: u32 = 2_000;
 
 /// Decides how long its owner spins.
@@ -114,10 +115,12 @@ pub fn spin_briefly(mut ready: impl FnMut() -> bool) -> bool {
     !cfg!(loom) && looks(BRIEF, &mut ready)
 }
 
-/// Spins until `ready`, without a yield, for about as long as it takes a process to wake that was
-/// woken at the same instant as this one; tells whether it became so.
+/// Spins until `ready`, without a yield, for about as long as a process takes to wake up; tells
+/// whether it became so.
 ///
-/// For what such a process does first. A yield would let another one run that begins just now.
+/// For a change that is the first thing another process makes when it wakes up, where that process
+/// and this one were woken at the same instant. A yield might let a third process run, one that has
+/// just been started.
 pub fn spin_for_wakeup(mut ready: impl FnMut() -> bool) -> bool {
     !cfg!(loom) && several_processors() && looks(WAKEUP, &mut ready)
 }

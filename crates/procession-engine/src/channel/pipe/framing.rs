@@ -38,7 +38,7 @@ pub struct Sending<'a> {
     fd: BorrowedFd<'a>,
     track: Option<&'a PipeShared>,
     parts: &'a [&'a [u8]],
-    /// What the message lies in instead of the parts, until it departs.
+    /// The block that the message lies in instead of the parts, until it departs.
     own: Option<Block>,
     len: usize,
     stage: Stage,
@@ -93,7 +93,7 @@ impl<'a> Sending<'a> {
         this
     }
 
-    /// Sets what is left of a message out, with the parts and the ends that it had.
+    /// Goes on with what is left of a message, with the parts and the ends that it had.
     #[must_use]
     pub fn going_on(
         fd: BorrowedFd<'a>,
@@ -120,7 +120,7 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Keeps what is left of it, and the turn, for later.
+    /// Keeps what is left of the message, and the turn to send, for later.
     #[must_use]
     pub fn into_unsent(mut self) -> Unsent {
         let turn = self.turn.take();
@@ -143,7 +143,7 @@ impl<'a> Sending<'a> {
         unsent
     }
 
-    /// Sends what is left of it.
+    /// Sends what is left of the message.
     ///
     /// # Errors
     /// `TimedOut` and `Interrupted`: call again. `Closed` when nobody holds the
@@ -172,7 +172,7 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Tells whether some of it has left, but not all.
+    /// Tells whether a part of the message has left, but not all of it.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.sent > 0 && self.stage != Stage::Done
@@ -207,14 +207,14 @@ impl<'a> Sending<'a> {
         let direction = track.out();
         let turn = direction.take_turn(deadline);
         if direction.is_broken() {
-            // So that the receiver finds an end of the stream, at whatever point it
-            // waits.
+            // The receiver finds the end of the stream, wherever in the message it waits.
             let _ = io::stop_sending(self.fd);
         }
         turn
     }
 
-    /// Has the message depart in a block, if it is to, and there is memory for it.
+    /// Has the message depart in a block, if it is large or carries handles, and there is memory
+    /// for the block.
     fn put_apart(&mut self, track: &PipeShared, deadline: Deadline) -> Result<Option<u64>> {
         let len = self.len as u64;
         let has_flight = if len >= LARGE {
@@ -264,7 +264,7 @@ impl Drop for Sending<'_> {
     }
 }
 
-/// A message of which not all has left, for who goes on with it later.
+/// A message of which a part has not left, for the thread that goes on with it later.
 #[derive(Debug)]
 pub struct Unsent {
     own: Option<Block>,
@@ -275,12 +275,12 @@ pub struct Unsent {
     head_len: usize,
     block: Option<u64>,
     sent: usize,
-    /// Whose it is: a forked child has a copy, which is none of its business.
+    /// The process that sends it. A forked child has a copy, and does nothing with it.
     owner: Stamp,
 }
 
 impl Unsent {
-    /// Returns what it waits for.
+    /// Returns what the message waits for.
     #[must_use]
     pub fn waits_for(&self) -> SendWait {
         match (self.stage, self.has_turn) {
@@ -290,8 +290,8 @@ impl Unsent {
         }
     }
 
-    /// Gives it up, through the end that it was to leave by, if that is still open. If a
-    /// part has left, nothing can be sent that way any more.
+    /// Gives the message up, by the end that it was to leave by, if that end is still open. If a
+    /// part of the message has left, nothing can be sent in that direction any more.
     pub fn give_up(self, fd: Option<BorrowedFd<'_>>, track: Option<&PipeShared>) {
         if !self.is_ours() {
             return;
@@ -318,7 +318,7 @@ impl Unsent {
     }
 }
 
-/// What has come of a message, for who goes on with it later.
+/// What has come of a message, for the thread that goes on with it later.
 #[derive(Debug)]
 pub struct Begun {
     head: [u8; APART_HEAD],
@@ -369,7 +369,7 @@ impl<'a> Receiving<'a> {
         }
     }
 
-    /// Returns what has come, unless it is nothing or all.
+    /// Returns what has come, unless that is nothing or the whole message.
     #[must_use]
     pub fn into_begun(self) -> Option<Begun> {
         self.is_cut().then_some(Begun {
@@ -396,7 +396,7 @@ impl<'a> Receiving<'a> {
         Ok(is_cut)
     }
 
-    /// Receives what is left of it.
+    /// Receives what is left of the message.
     ///
     /// # Errors
     /// `TimedOut` and `Interrupted`: call again. `Closed` when nobody holds the

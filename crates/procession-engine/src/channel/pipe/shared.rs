@@ -33,8 +33,8 @@ pub const LARGE: u64 = 128 * 1024;
 /// Large messages that may be on their way in one direction.
 const MOST_LARGE: usize = 8;
 
-/// Bytes in them; a single one may be larger. Found by trial: with more, a message of
-/// 16 MiB gets memory less often that was in use lately.
+/// Bytes in all large messages on their way; a single one may be larger. Found by trial: with a
+/// higher limit, messages of 16 MiB more often get memory that is not in the processor's caches.
 const MOST_IN_FLIGHT: u64 = 48 << 20;
 
 /// Blocks that may be on their way in one direction: more than the notes of blocks that
@@ -70,17 +70,17 @@ pub struct PipeHandle {
 /// Says what a message waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendWait {
-    /// That others have sent theirs.
+    /// Its turn: other senders are not done.
     Turn,
-    /// That one of the large messages on their way arrives; for so many bytes.
+    /// The arrival of one of the large messages on their way; this one has so many bytes.
     Flight(u64),
-    /// That the descriptor may be written to.
+    /// Room in the socket: the descriptor is not writable.
     Room,
 }
 
 #[repr(C)]
 pub(crate) struct PipeLayout {
-    /// What the end of that number sends into.
+    /// The direction that each end sends into, by the end's number.
     directions: [Direction; 2],
 }
 
@@ -90,13 +90,13 @@ pub(crate) struct PipeLayout {
 pub struct Direction {
     /// The process that is sending, or nobody.
     sender: AtomicU32,
-    /// Whether its message is cut if it ends now.
+    /// Whether the message that is being sent would be cut if its sender died now.
     cut: AtomicU32,
-    /// Senders that wait for a flight.
+    /// Senders that wait until a block may depart.
     space: Parking,
-    /// Senders that wait for one, or for their turn, by descriptor.
+    /// Senders that wait by descriptor, until a block may depart or for their turn.
     awaiting: NotifyList,
-    /// How many of the flights, from the first on, were ever taken.
+    /// How many of the places in `flights`, from the first on, were ever used.
     reach: AtomicU32,
     flights: [InFlight; FLIGHTS],
 }
@@ -151,8 +151,7 @@ impl PipeShared {
         }
     }
 
-    /// Returns the handle while a process that attaches with it knows that this view is
-    /// held.
+    /// Returns the handle for a process that attaches while this view is held.
     #[must_use]
     pub fn handle(&self) -> PipeHandle {
         PipeHandle {
@@ -169,8 +168,8 @@ impl PipeShared {
         &self.object.body().directions[1 - self.side]
     }
 
-    /// Waits until there is a flight for `len` bytes; tells whether there is,
-    /// or the message had better go as bytes.
+    /// Waits until a block with a message of `len` bytes may depart; returns false if the message
+    /// had better go as bytes.
     pub(crate) fn wait_for_flight(
         &self,
         len: u64,
@@ -196,9 +195,8 @@ impl PipeShared {
             let parked = direction.space.park(ticket, deadline, look);
             drop(waiting);
             match parked {
-                // A sender that is killed after it noted its block, and before it sent
-                // the note of it, leaves a flight that never arrives: no sender waits
-                // for that one.
+                // A sender that is killed after it has noted its block, and before it has sent the
+                // block's place, leaves a block that never arrives: no sender waits for that one.
                 Parked::Look if !direction.has_flight(len) && suspect() => return Ok(false),
                 Parked::Look => {}
                 Parked::TimedOut => return Err(too_late()),
@@ -210,7 +208,7 @@ impl PipeShared {
 
 /// Waiting by descriptor.
 impl PipeShared {
-    /// Returns what this process waits by to send, without a thread.
+    /// Returns the descriptor by which this process waits until it can send, without a thread.
     #[must_use]
     pub fn await_fd(&self) -> AwaitFd {
         let directions = &self.object.body().directions;
@@ -290,8 +288,8 @@ impl Direction {
         Ok(turn)
     }
 
-    /// Has whoever sends now learn that another waits who is not parked; tells whether
-    /// nobody sends.
+    /// Marks the turn as waited for by a process that is not parked, so that the present sender
+    /// learns of that; tells whether nobody sends.
     fn expect_turn(&self) -> bool {
         // SeqCst: as for `RawLock::expect_unlock`.
         fence(Ordering::SeqCst);
@@ -306,14 +304,14 @@ impl Direction {
         SenderLock(self)
     }
 
-    /// Tells those that wait by descriptor that they may send.
+    /// Tells the processes that wait by descriptor that they may send.
     fn tell(&self) {
         if let Some(family) = Family::existing() {
             self.awaiting.ring_armed(family);
         }
     }
 
-    /// Tells whether no message will ever come whole any more.
+    /// Tells whether a message was left in part, so that no more messages can come.
     pub fn is_broken(&self) -> bool {
         self.cut.load(Ordering::Acquire) == BROKEN
     }
@@ -336,14 +334,14 @@ impl Direction {
         self.cut.store(BROKEN, Ordering::Release);
     }
 
-    /// Ends the turn of one that died in it.
+    /// Ends the turn of a sender that has died in it.
     fn release_dead(&self, dead: Stamp) {
         let mark = self.sender.load(Ordering::Acquire);
         if mark & !WAITERS != dead.raw() {
             return;
         }
-        // Before the turn is free. Doing it twice does no harm; while the dead sender
-        // has the turn, no other begins a message.
+        // Before the turn is free: no other sender begins a message while the dead one has the
+        // turn. To do it twice does no harm.
         let _ = self
             .cut
             .compare_exchange(MAY_BE_CUT, BROKEN, Ordering::AcqRel, Ordering::Relaxed);
@@ -362,7 +360,7 @@ impl Direction {
     pub fn has_flight(&self, len: u64) -> bool {
         let (mut used, mut large, mut bytes) = (0, 0, 0);
         for flight in self.taken_once() {
-            // Acquire: a flight is free after its block was taken.
+            // Acquire: a place is free only after its block was taken.
             if flight.block.load(Ordering::Acquire) != 0 {
                 used += 1;
                 let len = flight.len.load(Ordering::Relaxed);
@@ -376,7 +374,7 @@ impl Direction {
         used < FLIGHTS && (len < LARGE || may_be_as_large)
     }
 
-    /// Returns the flights that may be in use.
+    /// Returns the places that may be in use.
     fn taken_once(&self) -> &[InFlight] {
         // Acquire pairs with the Release in `depart`: a receiver looks for a block only
         // after it has read the note of it.
@@ -384,7 +382,7 @@ impl Direction {
         &self.flights[..reach.min(FLIGHTS)]
     }
 
-    /// Tells whether a block is on its way that nobody living has sent.
+    /// Tells whether a block is on its way that a dead member has sent.
     fn has_suspect(&self, family: &Family) -> bool {
         self.taken_once().iter().any(|flight| {
             let sender = Stamp::from_raw(flight.sender.load(Ordering::Relaxed));
@@ -416,7 +414,7 @@ impl Direction {
         Ok(Some(offset))
     }
 
-    /// Takes over a block that has arrived, or was never told of.
+    /// Takes over a block that has arrived, or of which the receiver was never told.
     ///
     /// # Errors
     /// `Stale` when no such block is on its way.
@@ -437,12 +435,12 @@ impl Direction {
         Ok(block)
     }
 
-    /// Forgets flights whose block is the dead's, not yet away or just arrived:
-    /// reclaim is going to free it.
+    /// Forgets blocks that a dead member owns, because they had not departed yet or had just
+    /// arrived: reclaim is going to free them.
     fn forget(&self, family: &Family, dead: Stamp) {
         for flight in self.taken_once() {
             let offset = flight.block.load(Ordering::Acquire);
-            // Changes nothing, and tells whose block it is.
+            // Changes nothing, but succeeds only if the dead member owns the block.
             if offset != 0 && family.change_owner(offset, dead, dead).is_ok() {
                 flight.block.store(0, Ordering::Release);
             }
@@ -457,7 +455,7 @@ impl SenderLock<'_> {
         let _ = ManuallyDrop::new(self);
     }
 
-    /// Says that from here on the message may have left in part.
+    /// Notes that a part of the message may have left from here on.
     pub fn may_be_cut(&self) {
         self.0.cut.store(MAY_BE_CUT, Ordering::Release);
     }

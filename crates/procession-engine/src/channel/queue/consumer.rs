@@ -18,7 +18,8 @@ pub struct ConsumerState {
     published: Commit,
     /// Items put in, as of the last look.
     seen: AtomicU64,
-    /// One more than the count from which on nothing is got; 0 while there is none.
+    /// One more than the count of items from which on the queue gives out no more; 0 while there is
+    /// no such count.
     cut: AtomicU64,
     intent: UndoRecord,
 }
@@ -31,7 +32,7 @@ pub struct ConsumerGuard<'a> {
 }
 
 impl ConsumerState {
-    /// Sets up a zeroed one.
+    /// Sets up the words, which are zero.
     pub fn begin(&self, segment: u64) {
         self.intent.clear();
         self.published.begin(Cursor {
@@ -61,7 +62,7 @@ impl ConsumerState {
 }
 
 impl ConsumerGuard<'_> {
-    /// Throws the items away: nobody gets them from now on. The queue must be closed.
+    /// Throws the items away: nobody gets them from here on. The queue must be closed.
     pub fn cut(&self) {
         if self.head.cut().is_none() {
             let count = self.head.published.count();
@@ -80,7 +81,7 @@ impl ConsumerGuard<'_> {
         emptied: &mut Option<Block>,
         put: impl Fn() -> u64,
     ) -> Result<Option<Message>> {
-        // Relaxed: it changes under the guard only.
+        // Relaxed: `cut` changes under the guard only.
         if self.head.cut.load(Ordering::Relaxed) != 0 {
             return Ok(None);
         }

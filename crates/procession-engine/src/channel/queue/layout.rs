@@ -29,9 +29,9 @@ pub struct QueueLayout {
     pub space: Parking,
     /// The processes that wait for an item by descriptor.
     pub bells: NotifyList,
-    /// Those that are told by descriptor of the next item, once.
+    /// The processes that are told by descriptor, once, when the next item is put.
     pub getting: NotifyList,
-    /// Those that are told so of room, or that all tasks are done.
+    /// The processes that are told by descriptor, once, when there is room or all tasks are done.
     pub putting: NotifyList,
     limit: AtomicU64,
     /// The count of tasks that are done, and the processes that wait for all to be
@@ -40,7 +40,8 @@ pub struct QueueLayout {
 }
 
 impl QueueLayout {
-    /// Sets up a zeroed one around its first segment, still the caller's own.
+    /// Sets up the words, which are zero, around the first segment, which is still the caller's
+    /// own.
     pub fn begin(&self, limit: u64, segment: u64, capacity: u64) {
         self.limit.store(limit, Ordering::Relaxed);
         self.head.begin(segment);
@@ -83,7 +84,8 @@ impl QueueLayout {
         limit == 0 || self.len() < limit
     }
 
-    /// Returns how many of the items that were ever put count as tasks.
+    /// Returns how many tasks have to be done, of all that ever were: items that were thrown away
+    /// do not count.
     fn owed(&self) -> u64 {
         self.head.cut().unwrap_or_else(|| self.tail.count())
     }
@@ -102,7 +104,7 @@ impl QueueLayout {
         finished
     }
 
-    /// Tells those who wait for room that `count` items were taken out.
+    /// Tells the processes that wait for room that `count` items were taken out.
     pub fn tell_of_room(&self, family: &Family, count: u32) {
         self.space.wake(count);
         // The fence in `wake` lies between the change and this look.
@@ -111,7 +113,7 @@ impl QueueLayout {
         }
     }
 
-    /// Tells all who wait that nothing is let in any more.
+    /// Tells all processes that wait that the queue is closed.
     pub fn tell_of_end(&self, family: &Family) {
         self.items.wake_all();
         self.space.wake_all();
@@ -156,8 +158,8 @@ unsafe impl SharedBody for QueueLayout {
         body.bells.forget(family, dead);
         body.getting.forget_and_ring(family, dead);
         body.putting.forget_and_ring(family, dead);
-        // The dead may have been woken for what it now never does, or have put
-        // what it then told nobody.
+        // The dead member may have been woken and not have taken its item, or may have put an item
+        // and woken nobody.
         if body.tail.is_closed() {
             body.items.wake_all();
             body.space.wake_all();
@@ -176,7 +178,8 @@ unsafe impl SharedBody for QueueLayout {
 
     fn destroy(view: BodyView<'_, Self>) {
         if view.family().is_traced() {
-            // Taken before it is emptied; what is counted from outside may have missed the last.
+            // Read before the queue is emptied, for the trace: a count by its readers may have
+            // missed the last items.
             let (got, put) = (view.body().head.count(), view.body().tail.count());
             trace::queue_ended(view.serial(), put, got);
         }

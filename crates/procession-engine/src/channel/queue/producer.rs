@@ -24,7 +24,7 @@ pub struct ProducerState {
 /// A message on its way in.
 #[derive(Debug)]
 pub enum Item<'a> {
-    /// Bytes to be copied into the segment, and how many.
+    /// Bytes to be copied into the segment, and how many there are.
     Inline(&'a [&'a [u8]], usize),
     /// A block of ours, and how many of its bytes are the message.
     Apart(&'a Block, u64),
@@ -35,7 +35,7 @@ pub enum Item<'a> {
 pub enum Put {
     /// The item is in.
     Done,
-    /// There are as many items as there may be.
+    /// The queue has as many items as it may have.
     Full,
     /// The queue was closed.
     Closed,
@@ -55,7 +55,7 @@ pub struct ProducerGuard<'a> {
 }
 
 impl ProducerState {
-    /// Sets up a zeroed one; the segment is still the caller's own.
+    /// Sets up the words, which are zero; the segment is still the caller's own.
     pub fn begin(&self, segment: u64, capacity: u64) {
         self.intent.clear();
         self.published.begin(Cursor {
@@ -96,7 +96,7 @@ impl ProducerGuard<'_> {
         self.tail.closed.store(1, Ordering::Release);
     }
 
-    /// Puts one item in, if it may be. Takes `segment` if it needs it.
+    /// Puts one item in, if the queue takes it. Takes `segment` if the item needs one.
     ///
     /// # Errors
     /// `Stale` when the payload's block is not this process's.

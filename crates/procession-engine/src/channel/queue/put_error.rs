@@ -8,9 +8,9 @@ use procession_sys::error::Error;
 /// Says why a block could not be put, and gives it back.
 #[derive(Debug)]
 pub struct PutError {
-    /// Why.
+    /// Why the block was not put.
     pub error: Error,
-    /// What was to be put.
+    /// The block that was to be put.
     pub block: Block,
 }
 

@@ -26,7 +26,7 @@ pub struct UndoRecord {
 }
 
 impl UndoRecord {
-    /// Sets up a zeroed one.
+    /// Sets up a record, which is zero.
     pub fn clear(&self) {
         // Release: the changes of the blocks come before.
         self.from.store(NONE, Ordering::Release);

@@ -1,8 +1,8 @@
 //! The tasks of a queue that are done, and the wait for all to be.
 //!
-//! `README.md` beside the queue tells the protocol. The queue passes in how many tasks are
-//! owed: that number rises until the rest is thrown away, falls once then, and never
-//! changes again. Nothing here knows where it lies, so that loom can try the interleavings.
+//! `README.md` beside the queue tells the protocol. The queue passes in how many tasks are owed:
+//! that number rises until the rest is thrown away, falls once then, and never changes again.
+//! Nothing here knows where its words lie in memory, so that loom can try the interleavings.
 
 use crate::channel::parking::Parking;
 use procession_sys::primitive::{AtomicU64, Ordering, fence};
@@ -67,11 +67,11 @@ mod loom_tests {
     use super::*;
     use procession_sys::wait::time::Deadline;
 
-    /// What a queue shares, in short.
+    /// A model of a queue's shared words.
     #[derive(Default)]
     struct Tasks {
         put: AtomicU64,
-        /// As in the consumers' end.
+        /// As the word `cut` of the end where items come out.
         cut: AtomicU64,
         unfinished: Unfinished,
     }

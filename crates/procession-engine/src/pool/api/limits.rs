@@ -12,7 +12,7 @@ use procession_sys::mem::resident_size::ResidentSize;
 /// Limits what a worker may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerLimits {
-    /// How many bytes of private memory it may have; it is refused more.
+    /// How many bytes of private memory it may have; the system refuses it more.
     pub memory: Option<u64>,
     /// How many bytes it may have in RAM, without shared memory; above that it is replaced
     /// when its task is done.
@@ -28,11 +28,11 @@ impl WorkerLimits {
         *self == Self::default()
     }
 
-    /// Applies the limits to this process, which errors call `who`.
+    /// Applies the limits to this process. `who` names the process in errors.
     ///
     /// # Errors
-    /// `Invalid` when the process has more memory than that already, or the processors
-    /// do not exist.
+    /// `Invalid` when the process has more memory than its limit already, or the processors do not
+    /// exist.
     pub fn apply(&self, who: &str) -> Result<()> {
         if let Some(cpus) = &self.cpus {
             let apply = || Affinity::from_cpus(cpus.iter().copied()).apply();

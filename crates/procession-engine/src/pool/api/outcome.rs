@@ -14,7 +14,7 @@ use procession_sys::process::exit_status::ExitStatus;
 
 /// Receives outcomes; the faces turn them into futures.
 pub trait Sink: Send + Sync + 'static {
-    /// The face's name for a task.
+    /// What the face knows a task by; the pool returns it with the task's outcome.
     type Token: Send + 'static;
 
     /// Takes the outcomes of some tasks. Each task has exactly one.
@@ -37,7 +37,7 @@ pub struct Outcome<'a, T> {
 pub enum Ending<'a> {
     /// The worker replied.
     Reply {
-        /// A code of the face's choice.
+        /// A number whose meaning the face chooses; 0 stands for success.
         code: u8,
         /// The result.
         body: ResultBytes<'a>,
@@ -66,8 +66,8 @@ pub enum ResultBytes<'a> {
 }
 
 impl ResultBytes<'_> {
-    /// Calls `read` with the bytes; it may attach to the objects whose handles are in them.
-    /// If it fails, the other objects are released with the block.
+    /// Calls `read` with the bytes. `read` may attach to the objects whose handles are in the
+    /// bytes; the objects that it has not attached to when it fails are released with the block.
     ///
     /// # Errors
     /// Those of `read`.
@@ -102,10 +102,11 @@ pub struct Death {
     pub status: Option<ExitStatus>,
     /// How many workers have died in the task, this one included.
     pub deaths: u32,
-    /// How many bytes of private memory it might have, if it died because it was refused more.
+    /// The worker's limit of private memory in bytes, if the worker died because the system refused
+    /// it more.
     pub memory_limit: Option<u64>,
-    /// What its runtime wrote when it crashed, if that is how it ended and the face has
-    /// asked for it.
+    /// What the worker's runtime wrote when the worker crashed; `None` if it did not crash, or the
+    /// face had not asked for it.
     pub crash: Option<Arc<str>>,
 }
 

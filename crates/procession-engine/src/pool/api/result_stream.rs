@@ -1,8 +1,8 @@
-//! Results that are fetched one by one, in order, with a bound on what is ahead of them.
+//! Results that are fetched one by one, in order, with a bound on how many tasks are ahead.
 //!
-//! A task is ahead from when it is made until its result is fetched. Whoever makes tasks asks
-//! [`is_full`](ResultStream::is_full) first; whoever fetches is told when to have them made
-//! again.
+//! A task is *ahead* from the moment in which it is made until its result is fetched. The thread
+//! that makes tasks asks [`is_full`](ResultStream::is_full) before each; the thread that fetches
+//! results is told when more tasks are to be made.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,8 +10,8 @@ use std::collections::{HashMap, VecDeque};
 /// enough to hold in memory.
 const MOST_INPUTS: usize = 4096;
 
-/// Bytes of results that are kept for whoever fetches them, where that leaves each worker
-/// something to do.
+/// Bytes of results that are kept until somebody fetches them. More are kept only if workers would
+/// have nothing to do otherwise.
 const MOST_BYTES: usize = 16 << 20;
 
 /// The order in which results are fetched.
@@ -26,9 +26,9 @@ pub enum ResultOrder {
 /// Bounds how many tasks are ahead.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamLimits {
-    /// So many are whatever their size, or workers would be idle.
+    /// So many inputs may be ahead whatever the size of the results, or workers would be idle.
     least: usize,
-    /// So many are if they are small.
+    /// So many inputs may be ahead if their results are small.
     most: usize,
 }
 
@@ -48,31 +48,31 @@ impl StreamLimits {
 #[derive(Debug)]
 pub struct ResultStream<R> {
     order: ResultOrder,
-    /// `None` where as many may be ahead as there are.
+    /// `None` if any number of tasks may be ahead.
     limits: Option<StreamLimits>,
-    /// What may be fetched.
+    /// Results that may be fetched, in order.
     ready: VecDeque<Stored<R>>,
-    /// What has to wait for results before it, by number.
+    /// Results that wait for results of earlier tasks, by the number of the task.
     early: HashMap<usize, Stored<R>>,
     /// Bytes of `ready` and `early`.
     bytes: usize,
-    /// How many were ready so far.
+    /// How many results have been ready so far, fetched ones included.
     arrived: usize,
     fetched: usize,
-    /// How many tasks were made when it was last found full.
+    /// How many tasks had been made when the stream was last found full.
     made: usize,
-    /// No more tasks are made for now.
+    /// Whether the stream was found full, so that no more tasks are made for now.
     paused: bool,
-    /// How many there will be, once that is known.
+    /// How many results there will be, once that is known.
     length: Option<usize>,
-    /// Nobody will fetch what comes.
+    /// Whether results that come are thrown away, as nobody will fetch them.
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Stored<R> {
     result: R,
-    /// How many bytes it came in.
+    /// How many bytes the result was received as.
     size: usize,
 }
 
@@ -93,7 +93,7 @@ pub enum Fetched<R> {
 }
 
 impl<R> ResultStream<R> {
-    /// Makes a stream; without limits as many results are kept as there are.
+    /// Makes a stream. Without limits it keeps any number of results.
     #[must_use]
     pub fn new(order: ResultOrder, limits: Option<StreamLimits>) -> Self {
         Self {
@@ -177,7 +177,8 @@ impl<R> ResultStream<R> {
         self.arrived
     }
 
-    /// Tells whether there is room for `1 / part` of what may be ahead, after so many tasks.
+    /// Tells whether `1 / part` of all that may be ahead could be made, after so many tasks were
+    /// made.
     #[must_use]
     pub fn has_room(&self, made: usize, part: usize) -> bool {
         let Some(StreamLimits { least, most }) = self.limits else {
@@ -187,8 +188,8 @@ impl<R> ResultStream<R> {
         ahead < least || ahead < most / part && self.bytes < MOST_BYTES / part
     }
 
-    /// Tells whether no more tasks are to be made after so many; then a
-    /// [`fetch`](Self::fetch) says when they are.
+    /// Tells whether no more tasks are to be made for now, after so many were made. Then a later
+    /// [`fetch`](Self::fetch) says when to go on.
     pub fn is_full(&mut self, made: usize) -> bool {
         let is_full = !self.has_room(made, 1);
         self.paused |= is_full;
@@ -196,8 +197,8 @@ impl<R> ResultStream<R> {
         is_full
     }
 
-    /// Lifts the limits: nobody will fetch any result before all are there. Tells whether
-    /// tasks are to be made again.
+    /// Lifts the limits, because no result will be fetched before all are there. Tells whether the
+    /// thread that makes tasks had stopped, and is to go on.
     pub fn make_all(&mut self) -> bool {
         self.limits = None;
         std::mem::take(&mut self.paused)
@@ -208,7 +209,7 @@ impl<R> ResultStream<R> {
     pub fn close(&mut self) -> Vec<R> {
         self.closed = true;
         self.bytes = 0;
-        // They have arrived, though nobody fetches them.
+        // They count as ready, although nobody will fetch them.
         self.arrived += self.early.len();
         self.take_all()
     }

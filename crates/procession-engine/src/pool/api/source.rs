@@ -31,25 +31,26 @@ pub trait Source<T>: Send {
         false
     }
 
-    /// Tells whether the call that its tasks are of was cancelled. It may have been, between
-    /// the moment in which the source gave up its last task and the one in which that is among
-    /// the pool's, where a cancel would find it.
+    /// Tells whether the call whose tasks these are was cancelled. The pool asks when it has taken
+    /// tasks out of the source, and before it has queued them: a cancel that comes in between finds
+    /// them in neither place.
     fn is_call_cancelled(&self) -> bool {
         self.is_cancelled()
     }
 
-    /// Is called when the source was dropped for that reason.
+    /// Is called in place of [`end`](Self::end) when the source is dropped because it was
+    /// cancelled.
     fn cancel(self: Box<Self>) {}
 }
 
 /// Says what a source has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceStatus {
-    /// More, perhaps; ask again when workers need it.
+    /// It may have more tasks: ask again when workers need some.
     More,
-    /// Nothing for now; ask again after
+    /// It has no tasks for now: ask again after
     /// [`resume_sources`](crate::pool::Pool::resume_sources).
     Later,
-    /// Nothing; drop the source.
+    /// It will have no more tasks: drop it.
     Done,
 }

@@ -28,7 +28,7 @@ pub struct WorkerSpec {
     pub channel: Handle,
 }
 
-/// A worker process, in the owner's hands.
+/// A worker process, as the pool that owns it uses it.
 pub trait WorkerProcess: Send {
     /// Returns its stamp in the family.
     fn stamp(&self) -> Stamp;

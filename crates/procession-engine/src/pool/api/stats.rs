@@ -12,28 +12,29 @@ pub struct PoolStats {
     pub age: Duration,
     /// How many tasks were handed in. Those that a source has yet to make are not among them.
     pub submitted: u64,
-    /// How many of them wait for a worker, or for their turn at one.
+    /// How many of them have not begun: they wait for a worker, or were given to one that runs
+    /// another task.
     pub waiting: usize,
     /// How many of them run.
     pub running: usize,
     /// All work together.
     pub work: WorkStats,
-    /// The workers, by their places.
+    /// The workers, by their places in the pool.
     pub workers: Vec<WorkerStats>,
     /// The functions, in the order in which they were first used.
     pub functions: Vec<FunctionStats>,
 }
 
-/// What the workers have done that had one place in the pool, one after the other.
+/// What was done at one place in the pool, by all workers that have had it, one after the other.
 #[derive(Clone, Debug)]
 pub struct WorkerStats {
     /// The place, from 0.
     pub index: u32,
-    /// The process id of the worker that has it now, if one has.
+    /// The process id of the worker that has the place now, if one has.
     pub pid: Option<u32>,
-    /// How many workers have had it.
+    /// How many workers have had the place.
     pub starts: u32,
-    /// How many of them have died, and did not end because the pool had them end.
+    /// How many of them have died; workers that the pool had told to end are not counted.
     pub deaths: u32,
     /// How long they took from their start until they were ready for tasks.
     pub starting: Duration,
@@ -83,19 +84,19 @@ pub struct WorkStats {
 
 /// How long calls took: their sum, the extremes, and how many took how long.
 ///
-/// Of a task that has several calls each counts as if all took equally long.
+/// The calls of a task that has several are counted as if all had taken equally long.
 #[derive(Clone)]
 pub struct CallTimes {
-    /// All together, in nanoseconds.
+    /// The time of all calls together, in nanoseconds; so are the two below.
     sum: u64,
     shortest: u64,
     longest: u64,
-    /// By `bucket_of`; empty while there are none.
+    /// How many calls are in each bucket (`bucket_of`); empty until there is a call.
     buckets: Vec<u64>,
 }
 
-/// How many buckets there are for each doubling of the time: what is told of a time is wrong
-/// by a sixteenth at most.
+/// How many buckets there are for each doubling of the time. With 8, a time that is read from its
+/// bucket is wrong by a sixteenth at most.
 const BUCKETS_PER_DOUBLING: u64 = 8;
 
 const BUCKETS: usize = 62 * BUCKETS_PER_DOUBLING as usize;
@@ -144,14 +145,17 @@ impl CallTimes {
         (!self.buckets.is_empty()).then(|| Duration::from_nanos(self.longest))
     }
 
-    /// Returns the time within which such a part of the calls was done, within a sixteenth;
-    /// `None` while there was none.
+    /// Returns how long a call took at most, for the given part of the calls: 0.5 asks for the
+    /// median. It is right to a sixteenth; `None` if there was no call yet.
     ///
     /// # Panics
     /// When `part` is not between 0 and 1.
     #[must_use]
     pub fn quantile(&self, part: f64) -> Option<Duration> {
-        assert!((0.0..=1.0).contains(&part), "{part} is no part of a whole");
+        assert!(
+            (0.0..=1.0).contains(&part),
+            "a quantile is between 0 and 1, not {part}"
+        );
         if part == 0.0 || part == 1.0 {
             return if part == 0.0 {
                 self.shortest()
@@ -196,7 +200,7 @@ impl fmt::Debug for CallTimes {
     }
 }
 
-/// Returns the bucket of a time: for times below 8 ns one each, and then 8 for each doubling.
+/// Returns the bucket of a time: one for each time below 8 ns, and then 8 for each doubling.
 fn bucket_of(time: u64) -> usize {
     if time < BUCKETS_PER_DOUBLING {
         return time as usize;

@@ -33,12 +33,12 @@ pub struct TaskPolicy {
     /// How often it is run again after its worker has died in it. The pool keeps its block
     /// for that, so the worker cannot claim the block.
     pub retries: u32,
-    /// A task with a higher one begins before all with a lower one that have not begun.
+    /// A task with a higher priority begins before all tasks with a lower one that have not begun.
     pub priority: i32,
-    /// Under which function it is counted, by the number that
-    /// [`Pool::label`](crate::pool::Pool::label) has given.
+    /// The number of the function that it is counted for, from
+    /// [`Pool::label`](crate::pool::Pool::label).
     pub label: u32,
-    /// As how many calls of the function it is counted; 0 stands for 1.
+    /// How many calls of the function it is counted as; 0 stands for 1.
     pub calls: u32,
 }
 
@@ -78,8 +78,8 @@ impl TaskBytes {
     }
 }
 
-/// The few bytes of a task: a handful here, more on the heap, which takes longer to ask for
-/// memory than a short task takes otherwise.
+/// The few bytes of a task. A handful of bytes is stored in place, because to ask the heap for
+/// memory takes longer than all else about a short task.
 #[derive(Debug)]
 pub struct InlineBytes(Storage);
 
@@ -89,7 +89,8 @@ enum Storage {
     Heap(Box<[u8]>),
 }
 
-/// As many bytes as the other form of [`TaskBytes`] has room for anyway.
+/// How many bytes are stored in place: as many as fit without making [`TaskBytes`] larger than its
+/// other form needs.
 const HANDFUL: usize = 30;
 
 const _: () = assert!(size_of::<TaskBytes>() == 32);

@@ -9,9 +9,9 @@ use std::thread::JoinHandle;
 
 use crate::pool::api::outcome::Sink;
 use crate::pool::api::starter::WorkerStarter;
+use crate::pool::owner::function_names::FunctionNames;
 use crate::pool::owner::leadership::Leadership;
 use crate::pool::owner::scheduler::{PoolState, Sleeper};
-use crate::pool::owner::tally::Labels;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::WorkerSlot;
 use crate::pool::shm::summary::PoolSummary;
@@ -28,8 +28,8 @@ pub(crate) struct PoolCore<S: Sink> {
     pub state: Mutex<PoolState<S::Token>>,
     pub lead: Leadership,
     /// The names of functions, by the labels of their tasks.
-    pub labels: Arc<Mutex<Labels>>,
-    /// What those see who look from outside.
+    pub names: Arc<FunctionNames>,
+    /// What viewers outside of the family see of this pool.
     pub summary: Arc<PoolSummary>,
     /// After how many tasks a worker is replaced.
     pub tasks_per_worker: Option<u32>,
@@ -43,10 +43,6 @@ impl<S: Sink> PoolCore<S> {
         // No face is called under the mutex, so only a panic in the engine itself can
         // poison it; continuing is better than failing every later call.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn labels(&self) -> MutexGuard<'_, Labels> {
-        self.labels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn check_owner(&self) -> Result<()> {

@@ -100,8 +100,8 @@ impl<S: Sink> PoolCore<S> {
         self.drive_in(&mut Round::new(false), done, deadline)
     }
 
-    /// Leads for one round, if nobody else leads, and looks for dead workers: for a thread
-    /// that has something else to do, but comes again and again.
+    /// Leads for one round, if no other thread leads, and looks for dead workers. This is for a
+    /// thread that has other things to do, and calls it again and again.
     pub(crate) fn drive_once(&self) -> Result<()> {
         let mut round = Round::new(false);
         round.checked_exits = None;
@@ -242,7 +242,7 @@ impl<S: Sink> PoolCore<S> {
         let status = source.fill(&mut round.tasks, most);
         let progress = !round.tasks.is_empty() || status != SourceStatus::More;
         if !round.tasks.is_empty() {
-            // Whoever makes the source's tasks may wait for room for more.
+            // The thread that makes the source's tasks may wait for room for more.
             self.lead.notify_followers();
         }
         let mut state = self.lock();
@@ -511,8 +511,8 @@ impl<S: Sink> Drop for Leading<'_, S> {
     }
 }
 
-/// Has idle workers end by themselves, as they do what the program wants done at its end;
-/// all others get SIGTERM meanwhile.
+/// Lets idle workers end by themselves, because they run what the program wants done at its exit;
+/// all others get SIGTERM.
 fn notify_end<T>(slots: &mut [WorkerSlot<T>]) {
     let mut idle: Vec<&dyn WorkerProcess> = Vec::new();
     for slot in slots {

@@ -1,10 +1,9 @@
 //! Tasks that a thread makes ahead of the workers, of inputs that only this thread may ask for.
 //!
 //! To ask for an input may take long, and its type may not be one that crosses threads. So no
-//! leader makes these tasks. The thread that has the inputs puts tasks into a
-//! [`Feed`], a small buffer; the pool takes them from there, by a [`Source`], as workers need
-//! them. A task that is put while workers wait for one goes to one of them at once, whether or
-//! not any thread leads.
+//! leader makes these tasks. The thread that has the inputs puts tasks into a [`Feed`], a small
+//! buffer; the pool takes them from there, by a [`Source`], as workers need them. If workers wait
+//! when a task is put, one of them gets it at once, whether or not any thread leads.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,7 +168,8 @@ impl<S: Sink> Feed<S> {
         let mut buffer = self.shared.lock();
         if buffer.is_wanted || buffer.is_cut_off {
             if let Some((task, error)) = self.give(&mut buffer, task) {
-                // What a task refers to is the program's, and may do anything when it is dropped.
+                // Dropped without the lock: what a task refers to belongs to the program, and its
+                // destructor may do anything.
                 drop(buffer);
                 drop(task);
                 return Err(error);
@@ -230,7 +230,7 @@ impl<S: Sink> Feed<S> {
     fn resume(&self, buffer: &mut Buffer<S::Token>, state: &mut PoolState<S::Token>) {
         buffer.is_wanted = false;
         match self.shared.empty {
-            // Its source is, or will be, among those that had nothing for now.
+            // Its source is, or soon will be, among the sources that had no tasks for now.
             EmptyFeed::IsAwaited => {
                 state.resume();
             }
@@ -286,7 +286,7 @@ impl<S: Sink> Feed<S> {
     /// all that were.
     pub fn complete(&self) -> bool {
         if self.pool.check_owner().is_err() {
-            // In a forked copy, a thread that is not there may have the buffer locked.
+            // In a forked copy, the buffer may be locked by a thread that the copy does not have.
             return false;
         }
         let mut buffer = self.shared.lock();
@@ -331,7 +331,7 @@ impl<T> Shared<T> {
 
     fn note_open(&self, buffer: &Buffer<T>) {
         let is_open = !(buffer.is_complete && buffer.tasks.is_empty());
-        // Relaxed: whoever cancels counts what is left at some moment of the cancelling.
+        // Relaxed: a cancel counts what is left at any moment of its work.
         self.is_open.store(is_open, Ordering::Relaxed);
     }
 }
@@ -378,8 +378,8 @@ impl<T: Send> Source<T> for FeedSource<T> {
         }
         let count = most.min(buffer.tasks.len());
         if count == 0 && !buffer.is_complete {
-            // Only now, when no task of it is on its way to the workers: the next one that is
-            // put goes ahead of none.
+            // Wanted only now, when none of its tasks is on the way to the workers: so the next
+            // task that is put overtakes none.
             buffer.is_wanted = true;
             return match shared.empty {
                 EmptyFeed::IsAwaited => SourceStatus::Later,

@@ -1,9 +1,9 @@
 //! The owner's side of a pool: assigns tasks to workers, reads replies, replaces dead workers.
 
+pub(crate) mod function_names;
 pub(crate) mod prefetch;
 pub(crate) mod priority_queue;
 pub(crate) mod tally;
-pub(crate) mod traced_names;
 pub(crate) mod worker_slot;
 
 pub(crate) mod cancel;

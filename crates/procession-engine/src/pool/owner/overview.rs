@@ -1,5 +1,6 @@
 //! What a pool tells of its work: what was counted, and what its workers do now.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::pool::api::stats::{FunctionStats, PoolStats, WorkStats, WorkerStats};
@@ -9,7 +10,7 @@ use procession_sys::process::liveness::boot_time;
 
 impl<T> PoolState<T> {
     /// Returns what the pool has done and does; `names` are those of the labels.
-    pub(crate) fn stats(&self, names: &[String]) -> PoolStats {
+    pub(crate) fn stats(&self, names: &[Arc<str>]) -> PoolStats {
         let tally = &self.tally;
         let (now, boot) = (Instant::now(), boot_time());
         let mut all = WorkStats::default();
@@ -20,7 +21,7 @@ impl<T> PoolState<T> {
                 && (work.tasks > 0 || work.deaths + work.timeouts + work.cancelled > 0)
             {
                 functions.push(FunctionStats {
-                    name: name.clone(),
+                    name: name.as_ref().to_owned(),
                     work: work.clone(),
                 });
             }

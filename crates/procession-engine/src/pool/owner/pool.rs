@@ -20,12 +20,11 @@ use crate::pool::api::task::Task;
 use crate::pool::owner::cancel::RunningTasks;
 use crate::pool::owner::core::PoolCore;
 use crate::pool::owner::feed::{EmptyFeed, FedCall, Feed};
+use crate::pool::owner::function_names::FunctionNames;
 use crate::pool::owner::leadership::Leadership;
 use crate::pool::owner::restart_budget::{RestartBudget, Restarts};
 use crate::pool::owner::scheduler::{Phase, PoolState};
 use crate::pool::owner::supervisor::Wanted;
-use crate::pool::owner::tally::Labels;
-use crate::pool::owner::traced_names::TracedNames;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{WorkerSlot, WorkerState};
 use crate::pool::shm::summary::PoolSummary;
@@ -118,10 +117,15 @@ impl<S: Sink> Pool<S> {
         let family = family()?;
         let watch = Watch::new(family)?;
         let budget = RestartBudget::new(config.restarts);
-        let labels = Arc::<Mutex<Labels>>::default();
-        let names = TracedNames::new(family, Arc::clone(&labels));
         let summary = Arc::new(PoolSummary::create(family, watch.number)?);
-        let mut state = PoolState::new(config.size, budget, watch, names, Arc::clone(&summary));
+        let names = Arc::new(FunctionNames::new(family, Arc::clone(&summary)));
+        let mut state = PoolState::new(
+            config.size,
+            budget,
+            watch,
+            Arc::clone(&names),
+            Arc::clone(&summary),
+        );
         state.idle_timeout = config.idle_timeout;
         state.setup_limit = config.setup_limit;
         Ok(Self {
@@ -133,7 +137,7 @@ impl<S: Sink> Pool<S> {
                 state: Mutex::new(state),
                 lead: Leadership::default(),
                 tasks_per_worker: config.tasks_per_worker,
-                labels,
+                names,
                 summary,
                 collector_wake: AtomicU32::new(0),
                 collector: Mutex::new(None),
@@ -390,14 +394,7 @@ impl<S: Sink> Pool<S> {
     /// counting a task does.
     #[must_use]
     pub fn label(&self, name: &str) -> u32 {
-        let mut labels = self.shared.labels();
-        let before = labels.len();
-        let label = labels.of(name);
-        if labels.len() > before {
-            let name = labels.name(label).unwrap_or_default();
-            self.shared.summary.name(label, name);
-        }
-        label
+        self.shared.names.label(name)
     }
 
     /// Returns what the pool has done since it was made, and what it does; of a pool that has
@@ -407,7 +404,7 @@ impl<S: Sink> Pool<S> {
     /// `NotOwner` in a forked copy of the process that has made it.
     pub fn stats(&self) -> Result<PoolStats> {
         self.shared.check_owner()?;
-        let names = self.shared.labels().names();
+        let names = self.shared.names.all();
         Ok(self.shared.lock().stats(&names))
     }
 

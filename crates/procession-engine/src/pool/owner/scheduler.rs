@@ -12,11 +12,11 @@ use crate::pool::api::outcome::{Lost, Outbox};
 use crate::pool::api::pool_end::PoolEnd;
 use crate::pool::api::source::{Source, SourceStatus};
 use crate::pool::api::task::{Task, TaskPolicy};
+use crate::pool::owner::function_names::FunctionNames;
 use crate::pool::owner::prefetch::PrefetchEstimate;
 use crate::pool::owner::priority_queue::PriorityQueue;
 use crate::pool::owner::restart_budget::RestartBudget;
 use crate::pool::owner::tally::Tally;
-use crate::pool::owner::traced_names::TracedNames;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{QueuedTask, WorkerSlot, WorkerState};
 use crate::pool::shm::reply_queue::Bell;
@@ -64,9 +64,9 @@ pub(crate) struct PoolState<T> {
     pub outstanding: Outstanding,
     /// What was done so far.
     pub(crate) tally: Tally,
-    /// What a trace is told.
-    names: TracedNames,
-    /// What those see who look from outside.
+    /// The names of functions, for a trace.
+    names: Arc<FunctionNames>,
+    /// What viewers outside of the family see of this pool.
     pub(crate) summary: Arc<PoolSummary>,
     /// Tasks that go before all of `queue` that have no higher priority, by priority and
     /// number.
@@ -148,7 +148,7 @@ impl<T> PoolState<T> {
         size: usize,
         budget: RestartBudget,
         watch: Watch,
-        names: TracedNames,
+        names: Arc<FunctionNames>,
         summary: Arc<PoolSummary>,
     ) -> Self {
         Self {
@@ -226,7 +226,7 @@ impl<T> PoolState<T> {
             let queued = self.enqueue(task);
             self.queue.push_back(priority, QueueEntry::Task(queued));
             if !self.requeued.is_empty() {
-                // Some may have made way for it.
+                // Other tasks may have made way for it.
                 self.dispatch();
             }
         }
@@ -332,7 +332,8 @@ impl<T> PoolState<T> {
             let load = slot.load();
             if load < most {
                 room += most - load;
-                // Not for each single task: only when half are done.
+                // A source is not polled for each single task, but when half of a worker's tasks
+                // are done.
                 needed |= load <= most / 2;
             }
         }
@@ -358,7 +359,7 @@ impl<T> PoolState<T> {
         self.polled_sources -= 1;
         for task in tasks.drain(..) {
             let queued = self.enqueue(task);
-            // With priorities, one that came meanwhile may go before them.
+            // If tasks have priorities, one that came meanwhile may go before these.
             let is_next = self.requeued.is_empty() && !self.has_priorities;
             match self.pick_worker() {
                 Some(slot) if is_next => self.assign(slot, queued),
@@ -500,7 +501,7 @@ impl<T> PoolState<T> {
         slot.last_used = tick;
         let family = slot.channel.family();
         let name = match family.is_traced() {
-            true => self.names.number(family, task.policy.label),
+            true => self.names.number_in_trace(family, task.policy.label),
             false => 0,
         };
         if let Err(task) = slot.write(task, name) {

@@ -136,7 +136,7 @@ impl<T> PoolState<T> {
             _ => 0,
         };
         let living = self.living();
-        // Where nobody works, a start that fails is the end of the pool, at once.
+        // If no worker lives, a start that fails ends the pool, so it need not wait.
         let is_put_off = living > 0 && self.no_start_before.is_some_and(|at| Instant::now() < at);
         let missing = living < target && !is_put_off;
         self.starting += usize::from(missing);
@@ -151,7 +151,7 @@ impl<T> PoolState<T> {
             Phase::Closed if self.is_drained() => 0,
             _ => self.size,
         };
-        // Those that are being started are none yet: one of them may fail.
+        // Workers that are being started are not counted yet, as a start may fail.
         let mut staying: Vec<&mut WorkerSlot<T>> = self
             .slots
             .iter_mut()

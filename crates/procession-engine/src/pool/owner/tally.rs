@@ -3,20 +3,19 @@
 //! All of this runs under the pool's mutex, in the leader, which has read the reply anyway:
 //! nothing is measured or sent for it.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::pool::api::outcome::KillReason;
 use crate::pool::api::stats::WorkStats;
 use crate::pool::api::task::TaskPolicy;
 
-/// What a pool's work was so far.
+/// The work of a pool so far.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub began: Instant,
-    /// By the label that a task's policy has.
+    /// The work of each function, by the label that a task's policy has.
     pub functions: Vec<WorkStats>,
-    /// By the place of the worker.
+    /// The work at each place in the pool.
     pub places: Vec<PlaceTally>,
     /// How many workers have died, at all places.
     pub deaths: u64,
@@ -24,56 +23,13 @@ pub(crate) struct Tally {
     pub retries: u64,
 }
 
-/// The names of the functions that were called.
-#[derive(Debug, Default)]
-pub(crate) struct Labels(HashMap<String, u32>);
-
-/// How many names are told apart; a program that makes functions makes new names.
-const MOST_LABELS: usize = 1_000;
-
-impl Labels {
-    /// Returns the number of a name.
-    pub(crate) fn of(&mut self, name: &str) -> u32 {
-        if let Some(label) = self.0.get(name) {
-            return *label;
-        }
-        let name = match self.0.len() {
-            0..MOST_LABELS => name,
-            _ => "other functions",
-        };
-        let next = self.0.len() as u32;
-        *self.0.entry(name.to_owned()).or_insert(next)
-    }
-
-    /// Returns how many names there are.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Returns the name that has a number.
-    pub(crate) fn name(&self, label: u32) -> Option<&str> {
-        let mut all = self.0.iter();
-        all.find(|(_, of)| **of == label)
-            .map(|(name, _)| name.as_str())
-    }
-
-    /// Returns the names, by number.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let mut names = vec![String::new(); self.0.len()];
-        for (name, label) in &self.0 {
-            names[*label as usize].clone_from(name);
-        }
-        names
-    }
-}
-
-/// What the workers did that had one place.
+/// What was done at one place of the pool, by all workers that have had it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PlaceTally {
     pub starts: u32,
     pub deaths: u32,
     pub starting: Duration,
-    /// How long those that are gone were there to take tasks.
+    /// How long workers that are gone were ready for tasks, together.
     pub present: Duration,
     pub work: WorkStats,
 }

@@ -133,10 +133,10 @@ pub(crate) struct WorkerSlot<T> {
     head: u64,
     /// How many tasks were replied to.
     pub done: u64,
-    /// Of which functions its tasks are, as the channel tells.
+    /// Notes in the channel which functions its tasks are of.
     labels: LabelWriter,
     started: Instant,
-    /// Since when it takes tasks.
+    /// When it became ready for tasks.
     ready: Option<Instant>,
 }
 
@@ -386,7 +386,7 @@ impl<T> WorkerSlot<T> {
         }
     }
 
-    /// Returns what a worker says that could not set itself up.
+    /// Returns the report of a worker that could not set itself up.
     fn report_at(&self, place: ByteLocation) -> Vec<u8> {
         match place.in_block.then(|| self.claim(place)) {
             // SAFETY: it is read up to here only later.
@@ -458,7 +458,7 @@ impl<T> WorkerSlot<T> {
         self.channel.task_clock.elapsed(self.done + 1, now)
     }
 
-    /// Returns how long it has been there to take tasks.
+    /// Returns how long it has been ready for tasks.
     pub(crate) fn present(&self, now: Instant) -> Duration {
         self.ready.map_or(Duration::ZERO, |ready| now - ready)
     }

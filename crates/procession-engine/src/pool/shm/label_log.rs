@@ -1,23 +1,26 @@
-//! Which functions a worker's tasks are of, for those who look from outside.
+//! Says which function each of a worker's tasks is of, for viewers outside of the family.
 //!
-//! The pool notes where the function changes from one task to the next: tasks of one job cost
-//! one comparison, and write nothing. Few changes are kept. Where more are at hand at once,
-//! the function of the running task may be unknown.
+//! The pool notes only where the function changes from one task to the next, so a task of the same
+//! function as the one before costs one comparison, and no write. The log keeps the latest changes.
+//! If a worker has been given tasks with more changes than that, the function of the task that it
+//! runs may be unknown.
 
 use procession_sys::primitive::{AtomicU64, Ordering};
 
 /// How many changes are kept.
 const KEPT: usize = 8;
 
-/// A task may be so far ahead of the one that runs; numbers are of 32 bits.
+/// How far ahead of the running task the latest noted task may be. Numbers of tasks have 32 bits
+/// and wrap, so a larger difference means that the noted task came before.
 const AHEAD: u32 = 1 << 20;
 
-/// The last changes: the number of a task, and one more than the label from there on.
+/// The latest changes. Each word has the number of a task, and below it one more than the label
+/// that tasks have from that one on.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct LabelLog([AtomicU64; KEPT]);
 
-/// The pool's side.
+/// What the pool remembers to write a channel's log.
 #[derive(Debug, Default)]
 pub(crate) struct LabelWriter {
     last: Option<u32>,
@@ -25,7 +28,7 @@ pub(crate) struct LabelWriter {
 }
 
 impl LabelWriter {
-    /// Notes the label of a task, from 1, that is about to be posted.
+    /// Notes the label of the task that is about to be posted. Tasks are numbered from 1.
     #[inline]
     pub(crate) fn note(&mut self, log: &LabelLog, number: impl FnOnce() -> u32, label: u32) {
         if self.last != Some(label) {
@@ -37,7 +40,8 @@ impl LabelWriter {
         }
     }
 
-    /// Forgets what was noted of tasks behind that number, which were taken back.
+    /// Forgets what was noted of all tasks after the one of that number, because the pool has taken
+    /// them back.
     pub(crate) fn take_back(&mut self, log: &LabelLog, number: u32) {
         self.last = None;
         for entry in &log.0 {
@@ -51,7 +55,7 @@ impl LabelWriter {
 }
 
 impl LabelLog {
-    /// Notes that no task was posted.
+    /// Forgets everything, for the channel's next worker.
     pub fn reset(&self) {
         for entry in &self.0 {
             entry.store(0, Ordering::Relaxed);

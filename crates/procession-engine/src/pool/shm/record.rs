@@ -80,7 +80,7 @@ pub struct ReplyRecord {
     pub claimed: bool,
 }
 
-/// The bytes of a record, in the form in which the sender has them.
+/// The bytes of a record, in one of the forms in which a sender may have them.
 #[derive(Clone, Copy, Debug)]
 pub enum Content<'a> {
     /// Parts to be copied into the ring; [`INLINE`] bytes at the most.
@@ -123,7 +123,7 @@ impl Content<'_> {
         }
     }
 
-    /// Writes the content; returns its bits of the head word.
+    /// Writes the content; returns the bits that it needs in the head word.
     fn write(self, range: &mut WritableRange, at: u64) -> u64 {
         match self {
             Self::Inline(parts) => {
@@ -290,7 +290,7 @@ fn read_place(ring: Ring, at: u64, head: u64) -> Result<(ByteLocation, u64)> {
     Ok((place, at + padded(len)))
 }
 
-/// Reads a word of a record, at a position that may come from the other process.
+/// Reads a word of a record. The position may come from the other process, so it is checked.
 fn word(ring: Ring, position: u64) -> Result<u64> {
     if ring.holds(position, 8) {
         return Ok(ring.word(position));

@@ -12,11 +12,11 @@ use procession_sys::wait::time::Deadline;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Bell {
-    /// The pool is awake.
+    /// The worker does not ring, because the pool is awake.
     Silent = 0,
-    /// When the pool is needed soon, see `README.md`, "Waking".
+    /// The worker rings when it needs the pool soon, see `README.md`, "Waking".
     Some = 1,
-    /// At each result.
+    /// The worker rings for each result.
     Each = 2,
 }
 

@@ -1,9 +1,8 @@
 //! What a pool tells those who look at its family from outside: the names of its functions,
 //! and how often workers have died and tasks were run again.
 //!
-//! The pool's process alone writes it, when a name is new or a worker is gone; nothing is
-//! written for a task. Which function a worker's task is of, its channel tells
-//! (`label_log.rs`).
+//! The pool's process alone writes it, when a name is new or a worker is gone; nothing is written
+//! for a task. A worker's channel says which function its tasks are of (`label_log.rs`).
 //!
 //! # Safety
 //! [`SummaryLayout`] is made of atomics.
@@ -28,11 +27,11 @@ pub struct SummaryLayout {
     pub pool: AtomicU32,
     /// The number of the pool's doorbell, as channels have it.
     pub doorbell: AtomicU32,
-    /// How many workers have died, and did not end because the pool had them end.
+    /// How many workers have died; workers that the pool had told to end are not counted.
     pub deaths: AtomicU64,
-    /// How often a task was run again, as its worker had died.
+    /// How often a task was run again because its worker had died.
     pub retries: AtomicU64,
-    /// By their labels; what has not come yet begins with a zero.
+    /// Names of functions, by their labels. Where there is no name yet, the first word is 0.
     names: [[AtomicU64; WORDS]; NAMES],
 }
 
@@ -41,18 +40,18 @@ unsafe impl SharedBody for SummaryLayout {
     const KIND: ObjectKind = ObjectKind::PoolSummary;
 }
 
-/// A pool's summary, as the pool has it.
+/// The summary of a pool of this process, which alone writes it.
 #[derive(Debug)]
 pub(crate) struct PoolSummary(SharedObject<SummaryLayout>);
 
 impl PoolSummary {
-    /// Makes that of a pool of this process.
+    /// Makes the summary of a pool.
     ///
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub(crate) fn create(family: &'static Family, doorbell: u32) -> Result<Self> {
         let summary = Self(SharedObject::create(family, 0)?);
-        // Relaxed, as all of it: whoever looks takes what is there.
+        // Relaxed, as everywhere below unless it is said: a reader makes do with old values.
         summary
             .0
             .body()
@@ -73,10 +72,10 @@ impl PoolSummary {
         self.0.body().retries.store(retries, Ordering::Relaxed);
     }
 
-    /// Notes the name of a label, of which the end is kept if it is long.
+    /// Notes the name of a label. If the name is too long, its end is kept.
     pub(crate) fn name(&self, label: u32, name: &str) {
         let Some(words) = self.0.body().names.get(label as usize) else {
-            return; // There is room for so many; others have no name outside.
+            return; // Viewers do not see the names of further functions.
         };
         let mut from = name.len().saturating_sub(WORDS * 8);
         while !name.is_char_boundary(from) {

@@ -1,7 +1,8 @@
 //! When a worker began its task, in one word.
 //!
-//! The word also names the task: a pool that looks between the taking of a task
-//! and its beginning must not count the time of the previous task.
+//! The word also has the task's number. Between the moment in which a worker takes a task and the
+//! one in which it begins the task, the word is still that of the task before, and the pool must
+//! not count that time.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ const NUMBER: u64 = (1 << NUMBER_BITS) - 1;
 /// so may differences of times.
 const UNIT_BITS: u32 = 10;
 
-/// The number by which the time of a worker's setting up is noted, as that of tasks is.
+/// The number under which a worker notes that it has begun to set itself up; tasks are numbered
+/// from 1.
 pub const SETUP: u64 = 0;
 
 /// Holds the number of the task that began last, and when it began, in time since boot.

@@ -47,8 +47,8 @@ pub struct ChannelHeader {
     pub reply_queue: ReplyQueue,
     /// The stamp of the pool's process.
     pub pool: AtomicU32,
-    /// The stamp of the worker, once it has attached. Copies of the pool's process are attached,
-    /// too, until they do something else.
+    /// The stamp of the worker, once it has attached. Forked copies of the pool's process are
+    /// attached, too, until they exec or end.
     pub worker: AtomicU32,
     /// The number of the pool's doorbell.
     pub doorbell: AtomicU32,
@@ -62,7 +62,7 @@ pub struct ChannelHeader {
     pub task_clock: TaskClock,
     /// 1 once the worker has died because it was refused memory.
     pub starved: AtomicU32,
-    /// How long the text is that the worker has left when it crashed.
+    /// How many bytes the text has that the worker has left when it crashed.
     crash_length: AtomicU32,
     /// How far the claim of a task's block got, see `README.md`, "Blocks of tasks".
     pub claim: AtomicU64,
@@ -158,7 +158,7 @@ impl WorkerChannel {
         unsafe { crash_stack::leave_in(region, number) }
     }
 
-    /// Returns the memory limit that the worker, which is dead, has died of, if it did.
+    /// Returns the memory limit of a dead worker, if it died because it was refused more.
     #[must_use]
     pub fn exceeded_limit(&self) -> Option<u64> {
         // Relaxed: both were written before the death that the caller knows of.
@@ -166,7 +166,7 @@ impl WorkerChannel {
         starved.then(|| self.memory_limit.load(Ordering::Relaxed))
     }
 
-    /// Returns the text that the worker, which is dead, has left when it crashed.
+    /// Returns the text that a dead worker has left when it crashed, if it did.
     pub fn crash_text(&self) -> Option<String> {
         let length = u64::from(self.crash_length.load(Ordering::Acquire)).min(CRASH_BYTES);
         if length == 0 {
@@ -210,7 +210,7 @@ impl std::ops::Deref for WorkerChannel {
 /// Borrows the bytes of a task.
 ///
 /// # Errors
-/// `Stale` when they are said to be in a block, and there is no such block.
+/// `Stale` when the record names a block, and there is no such block.
 ///
 /// # Safety
 /// The task has no reply for as long as they are borrowed: the side that wrote it leaves its
@@ -267,9 +267,9 @@ unsafe fn bytes_of<'a>(family: &'static Family, offset: u64, len: u64) -> Result
 /// Takes over the block of a result that `worker` published.
 ///
 /// # Errors
-/// `Stale` when it is gone, or not so long.
+/// `Stale` when the block is gone, or shorter than the reply says.
 pub fn claim_result(place: ByteLocation, worker: Stamp, me: Stamp) -> Result<Block> {
-    // The second attempt is for a block that reclaim has given to us already.
+    // The second attempt is for a block of a dead worker, which reclaim has given to us already.
     let block = Block::claim(place.at, worker)
         .or_else(|error| Block::claim(place.at, me).map_err(|_| error))?;
     match place.len <= block.capacity() {

@@ -88,8 +88,8 @@ struct Shared {
     slot: StandbySlot,
     supply: Availability,
     kernel: Kernel,
-    /// Whether the end of the spare was recorded, and by whom it was cleared
-    /// away after, if it was.
+    /// Whether the end of the spare was recorded, and which member has reclaimed the spare after
+    /// that, if one has.
     recorded: AtomicBool,
     cleared: AtomicBool,
 }
@@ -107,7 +107,7 @@ impl Shared {
         Arc::new(shared)
     }
 
-    /// One whose spare is parked already, with nobody to be woken.
+    /// Makes a model whose spare is parked already, and never wakes.
     fn parked() -> Arc<Self> {
         let shared = Self::new();
         shared.slot.introduce(spare(), PID);
@@ -234,7 +234,7 @@ fn loom_a_claimer_that_dies_at_any_step_leaves_no_spare_waiting() {
         });
         let ours = shared.claim(claimer());
         if let Some(claim) = &ours {
-            // The other's reclaim again, by somebody else, is none of ours.
+            // A third member reclaims the other claimer, too, which must not touch our claim.
             shared.slot.clear_after(rival(), false);
             shared.hand_over(claim.word);
         }

@@ -1,4 +1,4 @@
-//! Where a barrier stands: which generation, how far, who leads it.
+//! The state of a barrier: its generation, how many have come, and who leads it.
 //!
 //! `README.md` beside this file tells how it stays sound; `sync/barrier.rs` is what
 //! callers see.
@@ -30,9 +30,9 @@ pub(crate) struct BarrierLayout {
     arrived: AtomicU64,
     /// One bit per generation, by its number: it ended broken.
     broken: AtomicU64,
-    /// Why one of them did, packed by [`Break`].
+    /// Why the latest of them was broken, packed by [`Break`].
     cause: AtomicU64,
-    /// Those that wait by descriptor for the gate to change.
+    /// The processes that wait by descriptor until the gate changes.
     awaiting: NotifyList,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Gate {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Some have yet to come.
+    /// Some processes have yet to come.
     Filling,
     /// All have come; the leader runs its action.
     Acting,
@@ -58,7 +58,7 @@ pub(crate) struct BarrierState<'a> {
     body: &'a BarrierLayout,
 }
 
-/// Why a generation ended broken, and by whose doing.
+/// Why a generation was broken, and which process broke it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Break {
     pub(crate) cause: Cause,
@@ -113,8 +113,8 @@ impl<'a> BarrierState<'a> {
         futex_wait(&self.body.gate, gate.pack(), deadline)
     }
 
-    /// Takes the guard. There is nothing to set right after a dead owner: all
-    /// that counts is the gate, one word.
+    /// Takes the guard. A dead owner leaves nothing to repair, because one word, the gate, decides
+    /// everything.
     fn lock(&self, me: Stamp) {
         self.body.guard.lock(me, self.family);
     }
@@ -187,7 +187,7 @@ impl<'a> BarrierState<'a> {
         self.body.guard.unlock();
     }
 
-    /// Ends the generation, not well, if `to` says where to go from here.
+    /// Breaks the generation, if `to` returns the gate that follows the present one.
     pub(crate) fn change(
         &self,
         me: Stamp,
@@ -197,8 +197,8 @@ impl<'a> BarrierState<'a> {
         self.change_to(me, Some((cause, me)), to)
     }
 
-    /// Ends the generation, if `to` says where to go from here and how many
-    /// have come; tells whether it did. It ends well if `broken_by` is nobody.
+    /// Ends the generation, if `to`, given the gate and how many have come, returns the gate that
+    /// follows; tells whether it did. The generation ends well if `broken_by` is `None`.
     pub(crate) fn change_to(
         &self,
         me: Stamp,

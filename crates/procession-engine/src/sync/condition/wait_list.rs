@@ -24,14 +24,14 @@ pub(crate) const WAITING: u32 = 1;
 /// State of an entry whose owner was notified and has not noticed yet.
 const NOTIFIED: u32 = 2;
 
-/// One who waits.
+/// The entry of a waiter.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct WaitEntry {
     /// State (low half, which its owner parks on) and owner (high half); 0
     /// while nobody has the entry.
     word: AtomicU64,
-    /// When it came, counted from the condition's beginning.
+    /// The waiter's ticket: tickets are drawn in the order in which waiters come.
     ticket: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct WaitListLayout {
     /// Tickets drawn so far.
     tickets: AtomicU64,
     more: LinkedPages<WaitPage>,
-    /// Those that wait by descriptor.
+    /// The processes that wait by descriptor.
     pub(crate) awaiting: NotifyList,
     first: WaitPage,
 }
@@ -109,7 +109,7 @@ impl<'a> WaitList<'a> {
         }
     }
 
-    /// Notifies those `most` who came first, and returns how many there were.
+    /// Notifies the `most` waiters that came first, and returns how many there were.
     pub(crate) fn notify(&self, me: Stamp, most: usize) -> usize {
         self.lock(me);
         let called = self.call(most);
@@ -123,7 +123,7 @@ impl<'a> WaitList<'a> {
         called.len()
     }
 
-    /// Returns how many wait and were not notified yet.
+    /// Returns how many processes wait and were not notified yet.
     pub(crate) fn count(&self) -> usize {
         self.entries()
             .filter(|entry| entry.state() == WAITING)
@@ -162,8 +162,8 @@ impl<'a> WaitList<'a> {
         }
     }
 
-    /// Empties the entries of a dead member, and passes on what it had been
-    /// notified of and not noticed.
+    /// Empties the entries of a dead member, and passes on the notifications that it had not
+    /// noticed.
     pub(crate) fn reclaim(&self, dead: Stamp) {
         self.table.more.disown_of(self.family, dead);
         self.lock(self.family.me());
@@ -188,8 +188,8 @@ impl<'a> WaitList<'a> {
         self.table.awaiting.forget_and_ring(self.family, dead);
     }
 
-    /// Takes the guard. There is nothing to set right after a dead owner: each
-    /// entry changes by one store.
+    /// Takes the guard. A dead owner leaves nothing to repair, because each entry changes by one
+    /// store.
     fn lock(&self, me: Stamp) {
         self.table.guard.lock(me, self.family);
     }
@@ -203,7 +203,8 @@ impl<'a> WaitList<'a> {
 }
 
 impl WaitEntry {
-    /// Returns what its owner parks on: no longer [`WAITING`] when notified.
+    /// Returns the futex that the owner parks on; it is no longer [`WAITING`] once the owner was
+    /// notified.
     pub(crate) fn futex(&self) -> &Half {
         low_half(&self.word)
     }

@@ -18,7 +18,7 @@ const SPARE_PLACES: u32 = 8;
 /// Names no place in the table.
 const UNRECORDED: u32 = u32::MAX;
 
-/// All but the table of holders.
+/// The words of a semaphore, without the table of holders.
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct SemaphoreWords {
@@ -166,8 +166,8 @@ impl HolderTable<'_> {
         value > 0
     }
 
-    /// Has whoever adds a permit learn that somebody waits who is not parked; tells
-    /// whether a permit is free now.
+    /// Marks the semaphore as waited for by a process that is not parked, so that the process that
+    /// next adds a permit learns of that; tells whether a permit is free now.
     pub fn expect_permit(&self, me: Stamp) -> bool {
         self.lock(me);
         self.body.waiters.store(1, Ordering::Relaxed);

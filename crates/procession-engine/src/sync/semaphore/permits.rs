@@ -20,11 +20,11 @@ use procession_sys::primitive::AtomicU64;
 #[repr(C)]
 pub(crate) struct SemaphoreLayout {
     pub(crate) words: SemaphoreWords,
-    /// Those that wait for a permit by descriptor.
+    /// The processes that wait for a permit by descriptor.
     pub(crate) awaiting: NotifyList,
 }
 
-/// The words with the table, and whose they are.
+/// The words with the table, and the semaphore that they belong to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Permits<'a> {
     family: &'a Family,
