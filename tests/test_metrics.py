@@ -43,14 +43,31 @@ def shape(family: dict) -> list:
     return [pids, family["shared_bytes"], family["blocks"], family["queues"]]
 
 
-def metrics_between_two_looks() -> tuple[dict, dict, dict]:
-    """Returns metrics, and what `ps` told before and after, which is the same processes."""
+def metrics_between_two_looks(child: int) -> tuple[dict, dict, dict]:
+    """Returns metrics, and what `ps` told before and after: the same processes.
+
+    The process `child` is blocked each time. Its wait ends and begins again now and then.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         before, metrics, after = family(), parsed(ps("--openmetrics")), family()
-        if shape(before) == shape(after):
+        told = [state_of(before, child), state_of(after, child)]
+        told += [
+            state
+            for (pid, state), value in samples(
+                metrics, "process_state", "pid", "state"
+            ).items()
+            if (pid, value) == (str(child), 1)
+        ]
+        if shape(before) == shape(after) and set(told) == {"blocked"}:
             return before, metrics, after
-        assert time.monotonic() < deadline, (shape(before), shape(after))
+        assert time.monotonic() < deadline, (shape(before), shape(after), told)
+
+
+def state_of(family: dict, pid: int) -> str | None:
+    """Returns the state of a process; None if `ps` has not told of it."""
+    states = {member["pid"]: member["state"] for member in family["members"]}
+    return states.get(pid)
 
 
 def parsed(text: str) -> dict:
@@ -100,7 +117,7 @@ def at_work(mp):
 
 
 def test_metrics_are_those_that_ps_tells(at_work) -> None:
-    before, metrics, after = metrics_between_two_looks()
+    before, metrics, after = metrics_between_two_looks(at_work.pid)
     assert {
         sample.labels["family"] for each in metrics.values() for sample in each.samples
     } == {before["id"]}
@@ -121,7 +138,7 @@ def test_metrics_are_those_that_ps_tells(at_work) -> None:
             assert first["name"] == QUOTED
             assert first["resident"] == resident[who]
             assert first["threads"] == threads[who]
-            assert states[*who, first["state"]] == 1
+            assert states[*who, "blocked"] == 1
 
     own = "owner", "pool"
     for pool in before["pools"]:

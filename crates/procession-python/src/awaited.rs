@@ -1,6 +1,7 @@
-//! What tasks of event loops wait by, for something that the engine has.
+//! Descriptors by which tasks of event loops wait for an object of the engine.
 //!
-//! Python tries, asks for descriptors here, has the loop watch them, and tries again.
+//! The Python side tries first, then asks for descriptors here, has the loop watch them, and tries
+//! again.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::OnceLock;
@@ -11,7 +12,8 @@ use pyo3::prelude::*;
 
 use crate::error::IntoPython;
 
-/// What this process waits by for one thing, made when a task first does.
+/// The descriptor by which tasks of this process wait for one object; it is made when a task first
+/// waits.
 #[derive(Default)]
 pub struct AwaitedFd(OnceLock<AwaitFd>);
 
@@ -19,7 +21,7 @@ pub struct AwaitedFd(OnceLock<AwaitFd>);
 pub type Watched = Option<(Vec<i32>, Armed)>;
 
 impl AwaitedFd {
-    /// Arms it; `None` when it is worth a try now.
+    /// Arms the descriptor; `None` when another try may succeed now.
     pub fn arm(
         &self,
         make: impl FnOnce() -> AwaitFd,

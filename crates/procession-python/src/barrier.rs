@@ -23,7 +23,7 @@ pub struct Barrier {
 /// The place of a task that has come to a barrier.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct BarrierPlace {
-    /// None once it has gone on, as whoever came last has at once.
+    /// `None` once the task has gone on; a task that was the last to come goes on at once.
     follower: Mutex<Option<Follower>>,
     index: u32,
 }
@@ -50,7 +50,7 @@ impl BarrierPlace {
         }
     }
 
-    /// Leaves; the task has not come, unless all have.
+    /// Gives up the place: the task has not come, unless all have come by now.
     fn leave(&self) {
         drop(self.follower().take());
     }
@@ -93,7 +93,7 @@ impl Barrier {
         }
     }
 
-    /// Comes without waiting; None while the action of those who came before still runs.
+    /// Comes without waiting; None while the action of the last round still runs.
     fn try_arrive(&self, action: Option<&Bound<'_, PyAny>>) -> PyResult<Option<BarrierPlace>> {
         let place = |follower, index| {
             Some(BarrierPlace {
@@ -111,7 +111,7 @@ impl Barrier {
         })
     }
 
-    /// Returns what to watch until it is worth coming, or looking after one's place.
+    /// Returns what to watch until the task may come, or until its place may have been let through.
     #[pyo3(signature = (place=None))]
     fn arm(&self, place: Option<&BarrierPlace>) -> PyResult<Watched> {
         let follower = place.map(BarrierPlace::follower);
@@ -169,7 +169,7 @@ fn lead(leader: Leader<'_>, action: Option<&Bound<'_, PyAny>>) -> PyResult<u32> 
 /// Python's barriers say that they are broken when the time is over.
 fn broken_when_late(error: Error, timeout: Option<f64>) -> Error {
     match error.kind() {
-        // Those that came before are in the barrier, whose action goes on.
+        // The processes of the last round are still in the barrier, as its action goes on.
         ErrorKind::TimedOut => {
             let seconds = timeout.unwrap_or_default().max(0.0);
             let message = format!("{error}, after {seconds} s: its action is still running");

@@ -121,11 +121,11 @@ pub fn deadline(timeout: Option<f64>) -> PyResult<Deadline> {
     if seconds <= 0.0 {
         return Ok(Deadline::now());
     }
-    // More than the clock can count is as good as for ever.
+    // A time that the clock cannot count to is as good as for ever.
     Ok(Duration::try_from_secs_f64(seconds).map_or(Deadline::NEVER, Deadline::after))
 }
 
-/// Returns the end of a wait as `acquire`, `get` and `put` are told of it.
+/// Returns the end of a wait, from the arguments that `acquire`, `get` and `put` take.
 pub fn deadline_of(block: bool, timeout: Option<f64>) -> PyResult<Deadline> {
     if block {
         deadline(timeout)

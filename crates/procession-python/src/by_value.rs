@@ -26,16 +26,16 @@ use crate::pickle::{Pickled, Sink, is_replaced, reduction};
 use crate::transfer;
 
 impl Pickled {
-    /// Pickles an object. The handles in it are lent until a process unpickles it; if
-    /// none does, for ever.
+    /// Pickles an object. The objects whose handles are in the pickle live until a process
+    /// unpickles it, or as long as the family if none does.
     pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let (pickled, loans) = Self::lending(object)?;
         loans.send_untracked();
         Ok(pickled)
     }
 
-    /// Pickles an object; returns the handles that are in it, too. Where pickling
-    /// fails, none of them is lent any more.
+    /// Pickles an object; returns the pickle and the loans of its handles. If pickling fails, the
+    /// loans are given back.
     pub fn lending(object: &Bound<'_, PyAny>) -> PyResult<(Self, Loans)> {
         Self::lending_to(Reader::Anybody, object)
     }
@@ -58,8 +58,8 @@ impl Pickled {
         Ok((pickled?, loans))
     }
 
-    /// Pickles an object into a block; returns how many of its bytes count, too. The
-    /// block carries the handles that are lent.
+    /// Pickles an object into a block, which carries the loans of its handles; returns the block
+    /// and how many of its bytes count.
     pub fn block(object: &Bound<'_, PyAny>) -> PyResult<(shm::Block, usize)> {
         let (pickled, loans) = Self::lending(object)?;
         pickled.ride(object.py(), loans)
@@ -140,8 +140,8 @@ thread_local! {
     static DONE: RefCell<Option<Vec<Py<PyAny>>>> = const { RefCell::new(None) };
 }
 
-/// Has a function called if the message that this thread is pickling is not sent as it
-/// is: the caller's preparations for it were in vain then.
+/// Notes a function to be called if the message that this thread is pickling is not sent as it is,
+/// and the caller's preparations for it were in vain.
 #[pyfunction]
 pub fn undo_unless_sent(undo: Py<PyAny>) {
     DONE.with_borrow_mut(|done| {
@@ -163,7 +163,7 @@ pub fn try_to_pickle(object: &Bound<'_, PyAny>, reader: &str) -> PyResult<()> {
     Ok(())
 }
 
-/// Calls a function of `_by_value` that notes with an error what could not be pickled.
+/// Calls a function of `_by_value` that adds a note to an error, saying what could not be pickled.
 pub fn explain<'py>(
     py: Python<'py>,
     error: PyErr,
@@ -188,7 +188,7 @@ fn make(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(Pickled, Loans, 
     let plainly = || noting(|| transfer::collecting(|| Pickled::plain(object, reader.function())));
     let ((plain, lent), done) = plainly();
     let stands = match &plain {
-        // A program that pickles by itself looks after this itself.
+        // A program with a pickler of its own takes care of this itself.
         _ if is_replaced() || reader == Reader::ByNameOnly => true,
         Ok(pickled) => !main_is_ours_alone(py)? || !pickled.names(py, b"__main__"),
         Err(error) => !is_of_a_name(py, error)?,
@@ -288,7 +288,7 @@ fn noting<T>(work: impl FnOnce() -> T) -> (T, Done) {
     (made, done)
 }
 
-/// Undoes, the latest first.
+/// Calls the functions, the latest first.
 fn undo(py: Python<'_>, done: Done) {
     for each in done.into_iter().rev() {
         if let Err(error) = each.call0(py) {

@@ -26,11 +26,11 @@ impl Child {
         Self(child)
     }
 
-    /// Ends the process at once; it is gone when this returns.
+    /// Ends the process at once, and waits until it is gone.
     pub fn end(&self, py: Python<'_>) {
         // Sending fails for a process that has ended.
         let _ = self.0.kill();
-        // A signal to this process changes nothing: the wait is short.
+        // Signals to this process do not end the wait, which is short.
         py.detach(|| {
             while let Err(error) = self.0.wait(Deadline::after(GONE))
                 && error.kind() == ErrorKind::Interrupted

@@ -1,4 +1,4 @@
-//! Those that wait for a condition, without the lock that guards it.
+//! The line of those that wait for a condition, without the lock that guards it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +14,7 @@ use crate::blocking::{Breaks, deadline};
 use crate::error::{IntoPython, to_python};
 use crate::transfer;
 
-/// Those that wait for a condition, without the lock that guards it.
+/// The line of those that wait for a condition, without the lock that guards it.
 #[pyclass(frozen, weakref, module = "procession._procession")]
 pub struct Condition {
     condition: sync::Condition,
@@ -38,7 +38,7 @@ impl WaitPlace {
         self.waiter().as_mut().is_none_or(sync::Waiter::try_wait)
     }
 
-    /// Leaves the line; a notification that nobody was told of goes to the next.
+    /// Leaves the line; a notification that the task was not told of goes to the next in line.
     fn leave(&self) {
         drop(self.waiter().take());
     }

@@ -52,7 +52,7 @@ pub struct Connection {
     track: Option<PipeShared>,
     /// Whether the other end is known to be procession, too.
     is_ours: AtomicBool,
-    /// What has come of a message that a task has begun to receive.
+    /// The part that has come of a message which a task has begun to receive.
     begun: Mutex<Option<Begun>>,
     awaited: AwaitedFd,
 }
@@ -150,7 +150,7 @@ impl Connection {
         })
     }
 
-    /// Receives one message if it is there, and otherwise keeps what has come of it.
+    /// Receives one message if all of it is there, and otherwise keeps the part that has come.
     fn recv_now(&self, most: usize) -> PyResult<Option<Message>> {
         let mut receiving = self.receiving(most)?;
         loop {
@@ -159,7 +159,7 @@ impl Connection {
                 Err(error) => error,
             };
             let error = match error.kind() {
-                // More came while it was received.
+                // More came meanwhile: try again.
                 ErrorKind::Interrupted => continue,
                 ErrorKind::TimedOut if receiving.is_broken_off().or_raise()? => {
                     os_error("got end of file during message: the sender has died")
@@ -181,7 +181,7 @@ impl Connection {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives up what is out of step: the next bytes are no beginning.
+    /// Gives up receiving: the next bytes do not begin a message.
     fn receive_no_more(&self) {
         if self.writable.load(Ordering::Relaxed) {
             self.readable.store(false, Ordering::Relaxed);
@@ -244,8 +244,8 @@ impl Connection {
         Some(self.fd.load(Ordering::Relaxed)).filter(|&fd| fd >= 0)
     }
 
-    /// Sets the descriptor; the one before is not closed, as clients expect that take
-    /// it away.
+    /// Sets the descriptor. The one before is not closed, because clients that take it away expect
+    /// that.
     #[setter(_handle)]
     fn set_handle(&self, handle: Option<i32>) {
         let handle = handle.unwrap_or(-1);
@@ -383,7 +383,7 @@ impl Connection {
         Ok(Outgoing::new(part.to_vec(), None))
     }
 
-    /// Sends of a message what can be sent without a wait; tells whether that was all.
+    /// Sends as much of a message as can be sent without a wait; tells whether that was all of it.
     fn _send_now(&self, message: &Outgoing) -> PyResult<bool> {
         message.send_now(self.to_write()?, self.track.as_ref())
     }
@@ -393,7 +393,7 @@ impl Connection {
         match (message.waits_for(), &self.track) {
             (None, _) => Ok(None),
             (Some(SendWait::Turn | SendWait::Flight(_)), None) => Ok(None),
-            // Inverted: it is to be written to.
+            // Inverted, which says that it is to be watched for writing.
             (Some(SendWait::Room), _) => Ok(Some((vec![!self.to_write()?.as_raw_fd()], None))),
             (Some(wait), Some(track)) => {
                 let make = || track.await_fd();
@@ -403,7 +403,7 @@ impl Connection {
         }
     }
 
-    /// Gives up what has not left. If a part has, nothing can be sent any more.
+    /// Gives up the rest of a message. If a part has left, nothing can be sent any more.
     fn _give_up(&self, message: &Outgoing) {
         message.give_up(self.ours().ok(), self.track.as_ref());
     }
@@ -417,13 +417,13 @@ impl Connection {
         load(py, self.recv_message(py, usize::MAX)?)
     }
 
-    /// Receives an object if it is there; a tuple of it, or None.
+    /// Receives an object if it is there. Returns it in a tuple, or None.
     fn _recv_now<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
         let message = self.recv_now(usize::MAX)?;
         message.map(|message| Ok((load(py, message)?,))).transpose()
     }
 
-    /// Receives a message of bytes if it is there; a tuple of it, or None.
+    /// Receives a message of bytes if it is there. Returns it in a tuple, or None.
     #[pyo3(signature = (maxlength=None))]
     fn _recv_bytes_now<'py>(
         &self,
@@ -437,7 +437,7 @@ impl Connection {
         message.read(|bytes, _| Ok(Some((PyBytes::new(py, bytes),))))
     }
 
-    /// Tells whether a part of a message has come, of which the rest may never do.
+    /// Tells whether a part of a message has come; the rest may never come.
     #[getter]
     fn _has_begun(&self) -> bool {
         self.begun().is_some()
@@ -598,7 +598,7 @@ fn load(py: Python<'_>, message: Message) -> PyResult<Bound<'_, PyAny>> {
     }
 }
 
-/// Returns the bytes that are to be sent, as Python says it.
+/// Returns the part of the bytes that Python's arguments select.
 fn part_of(bytes: &[u8], offset: isize, size: Option<isize>) -> PyResult<&[u8]> {
     let offset = usize::try_from(offset).map_err(|_| value_error("offset is negative"))?;
     let rest = bytes
@@ -610,14 +610,14 @@ fn part_of(bytes: &[u8], offset: isize, size: Option<isize>) -> PyResult<&[u8]> 
         .ok_or_else(|| value_error("buffer length < offset + size"))
 }
 
-/// Returns how long a message may be, as Python says it.
+/// Returns how long a message may be, from Python's argument.
 fn longest(maxlength: Option<isize>) -> PyResult<usize> {
     let most = maxlength.map(usize::try_from).transpose();
     let most = most.map_err(|_| value_error("negative maxlength"))?;
     Ok(most.unwrap_or(usize::MAX))
 }
 
-/// Returns what Python is told by of a message that cannot be received.
+/// Returns the exception for a message that cannot be received.
 fn not_received(error: Error) -> PyErr {
     match error.kind() {
         ErrorKind::Closed => end_of_file(),
@@ -629,7 +629,7 @@ fn not_received(error: Error) -> PyErr {
     }
 }
 
-/// Returns what pickles for a reader that may not be procession.
+/// Returns the function that pickles for a reader that may not be procession.
 fn dumps_for_strangers(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let dumps = DUMPS.get_or_try_init(py, || {
@@ -647,7 +647,7 @@ pub struct OwnTrack(PipeShared);
 /// Says where a connection finds the shared part that goes with its descriptor.
 #[derive(FromPyObject)]
 enum TrackOf<'py> {
-    /// It was made here.
+    /// It was made in this process.
     Here(Bound<'py, OwnTrack>),
     /// Another process has lent it.
     Lent(TrackNumbers),
@@ -675,7 +675,7 @@ pub fn pipe<'py>(
         let keywords = PyDict::new(py);
         keywords.set_item("_track", Bound::new(py, OwnTrack(track))?)?;
         let made = class.call((fd.as_raw_fd(), readable, writable), Some(&keywords))?;
-        // It is the connection's now.
+        // The connection owns the descriptor now.
         let _ = fd.into_raw_fd();
         Ok::<_, PyErr>(made)
     };

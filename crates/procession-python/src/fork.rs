@@ -60,7 +60,7 @@ pub fn fork(
     started(py, child)
 }
 
-/// Raises the error of a fork by the interpreter, told in words.
+/// Raises the error of a fork that the interpreter has made, with words that say what to do.
 #[pyfunction]
 pub fn fork_failed(number: i32) -> PyResult<()> {
     let error = std::io::Error::from_raw_os_error(number);
@@ -202,7 +202,7 @@ impl<'py> Hearing<'py> {
         if let Some((set_wakeup_fd, none)) = self.silence {
             set_wakeup_fd.call1(none)?;
         }
-        // Without an exception that says no, which would copy pages, too.
+        // By `get_item`, as an exception would write to more pages.
         let Some(events) = self.modules.get_item(self.loops)? else {
             return Ok(());
         };
@@ -224,7 +224,7 @@ fn run_to_the_end(result: PyResult<Bound<'_, PyAny>>, py: Python<'_>) -> ! {
         error.display(py);
     }
     loop {
-        // The call returns only if a handler raises in it.
+        // This call returns only if a handler raises in it.
         let _ = py
             .import("os")
             .and_then(|os| os.call_method1("_exit", (1,)));

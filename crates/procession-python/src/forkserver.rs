@@ -40,7 +40,7 @@ impl ForkServer {
 
 #[pymethods]
 impl ForkServer {
-    /// Servers in a row that may be killed before a start fails.
+    /// How many servers in a row may be killed before a start fails.
     #[classattr]
     const ATTEMPTS: u32 = standby::ForkServer::ATTEMPTS;
 
@@ -103,7 +103,7 @@ impl ForkServer {
             let claim = match detached(py, || server.claim(with_fds, Deadline::NEVER)) {
                 Ok(claim) => claim,
                 Err(error) => {
-                    // For a start by the next server.
+                    // Put back for a start by the next server.
                     payload.put_back(given.and_then(|orders: LaunchSpec<'_>| orders.payload));
                     return Err(error);
                 }

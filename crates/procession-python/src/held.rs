@@ -53,7 +53,7 @@ impl Held {
         self.update(|word| counted(stamp, count_of(word, stamp).saturating_add(1)));
     }
 
-    /// Notes that this process is about to give it back once; tells whether it had it.
+    /// Notes that this process is about to give it back once; tells whether the process had it.
     #[inline]
     pub fn gives(&self) -> bool {
         let stamp = stamp();
@@ -61,7 +61,7 @@ impl Held {
         count_of(before, stamp) > 0
     }
 
-    /// Takes back what `gives` has noted: it could not be given back.
+    /// Undoes `gives`, as it could not be given back.
     pub fn kept(&self) {
         let stamp = stamp();
         self.update(|word| counted(stamp, count_of(word, stamp).saturating_add(1)));
@@ -126,7 +126,7 @@ pub fn acquire(
     Ok(waiting(py, end, wait)?.is_some())
 }
 
-/// Tells whether something was taken, by how an attempt has ended that did not wait.
+/// Turns the outcome of an attempt that did not wait into whether it took something.
 pub fn acquire_now(attempt: Result<()>) -> PyResult<bool> {
     match attempt {
         Ok(()) => Ok(true),

@@ -74,13 +74,13 @@ pub fn let_interrupt_come(py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<
 /// meanwhile.
 const LATEST: Duration = Duration::from_millis(50);
 
-/// How often it is looked whether it has come.
+/// How often to look whether the signal has come.
 const GLANCE: Duration = Duration::from_millis(2);
 
 /// Calls `begin`, then `act` with arguments; if that raises, it calls `undo`.
 ///
-/// As in a `try` statement; but if a handler raises when `act` has returned, its
-/// exception comes after all of this, and undoes nothing.
+/// This is like a `try` statement, except that an exception of a handler that comes when `act` has
+/// returned is raised only after all of this, and undoes nothing.
 #[pyfunction]
 pub fn with_undo<'py>(
     begin: &Bound<'py, PyAny>,
@@ -108,7 +108,7 @@ fn is_of_handler(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     let count: usize = code.getattr("co_argcount")?.extract()?;
     let locals = frame.getattr("f_locals")?;
     for index in 1..count {
-        // Absent where the handler has deleted it.
+        // Absent if the handler has deleted the variable.
         if let Ok(value) = locals.get_item(names.get_item(index)?)
             && value.is(&caller)
         {

@@ -1,8 +1,8 @@
 //! The start of a process object, all of it or nothing.
 //!
-//! Most of a start is code of Python, in which a handler of a signal may raise: also when
-//! the process runs already, and nobody holds it yet. Then it is ended before the exception
-//! travels on.
+//! Most of a start is code of Python, in which a handler of a signal may raise: possibly when the
+//! process runs already, and no object holds it yet. In that case the process is ended before the
+//! exception goes on.
 
 use std::cell::RefCell;
 
@@ -22,7 +22,7 @@ thread_local! {
 pub fn started(py: Python<'_>, child: process::Child) -> PyResult<Py<Child>> {
     let child = Py::new(py, Child::of(child))?;
     let before = SHOWN.replace(Some(child.clone_ref(py)));
-    // Only a start that makes several has one; the last is the one that it keeps.
+    // Only a start that makes several children has one before; it keeps the last.
     drop(before);
     Ok(child)
 }

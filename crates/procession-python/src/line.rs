@@ -1,4 +1,5 @@
-//! A line between a manager's client and its server, where both are relatives.
+//! A request channel (`channel::rpc`) between a manager's client and its server, if both are of one
+//! family.
 //!
 //! # Safety
 //! Python passes descriptors as plain numbers; the caller that opens a line hands over
@@ -25,13 +26,13 @@ use crate::pickle::{self, Pickled};
 /// and those of its shared part.
 type LineNumbers = (u128, (u64, u64), (u64, u64, u8));
 
-/// One end of a line that has no socket yet.
+/// One end of a request channel that has no socket yet.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct LineEnd(Mutex<Option<channel::RpcEnd>>);
 
 #[pymethods]
 impl LineEnd {
-    /// Makes an end, or attaches to the one that a relative offers.
+    /// Makes an end, or the other end of one that a relative has made.
     #[new]
     #[pyo3(signature = (offered=None))]
     fn new(offered: Option<LineNumbers>) -> PyResult<Self> {
@@ -54,7 +55,7 @@ impl LineEnd {
         Ok(Self(Mutex::new(Some(end.or_raise()?))))
     }
 
-    /// Returns what the other end attaches to, while this one is kept.
+    /// Returns the numbers by which the other end attaches, while this end is kept.
     #[getter]
     fn offer(&self) -> PyResult<LineNumbers> {
         let end = self.lock();
@@ -67,7 +68,7 @@ impl LineEnd {
         ))
     }
 
-    /// Returns the line over a connected socket, which becomes the line's own.
+    /// Returns the channel over a connected socket, which belongs to the channel from then on.
     fn open(&self, handle: i32) -> PyResult<Line> {
         if handle < 0 {
             return Err(value_error("invalid handle"));
@@ -114,8 +115,7 @@ impl Line {
         self.send(py, request.as_any())?;
         match self.receive(py) {
             Ok(received) => received.load(py),
-            // The answer may still come, and must not be taken for that of the next
-            // request.
+            // The answer may still come, and must not be taken for the answer to the next request.
             Err(error) => {
                 self.close()?;
                 Err(error)
@@ -128,7 +128,8 @@ impl Line {
         let mut line = self.take()?;
         pickled.with_parts(py, |parts| {
             let line = line.as_mut().ok_or_else(closed)?;
-            // A message that does not fit may wait for the other end to take it.
+            // A message that does not fit in its place may have to wait until the other end takes
+            // it.
             let large = parts.iter().map(|part| part.len()).sum::<usize>() > channel::LINE_ROOM;
             let sent = if large {
                 py.detach(|| line.send(parts))
@@ -205,8 +206,8 @@ impl Line {
         }
     }
 
-    /// Takes the line for a call. Each thread has a line of its own: nobody waits for
-    /// another here, attached to the interpreter as it is.
+    /// Takes the channel for a call. Each thread has a channel of its own, so no thread waits for
+    /// another here, where it is attached to the interpreter.
     fn take(&self) -> PyResult<MutexGuard<'_, Option<channel::RpcChannel>>> {
         match self.0.try_lock() {
             Ok(guard) => Ok(guard),

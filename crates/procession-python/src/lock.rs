@@ -34,7 +34,7 @@ impl Lock {
     /// Frees the lock if somebody has it.
     #[inline]
     pub fn give_quickly(&self) -> bool {
-        // If the lock turns out to be free, there was nothing to count.
+        // If the lock is free after all, the count was 0 already.
         self.held.gives_alone();
         matches!(self.lock.get().map(sync::Lock::release), Ok(Ok(())))
     }
@@ -111,7 +111,7 @@ impl Lock {
     }
 
     fn _count(&self) -> PyResult<u32> {
-        // Another process may have released what we took.
+        // Another process may have released the lock that this process took.
         let me = Family::existing().map(Family::me);
         let ours = self.lock.get()?.holder() == me;
         Ok(if ours { self.held.count() } else { 0 })

@@ -19,7 +19,7 @@ pub fn request_stop() -> PyResult<()> {
     current::request_stop().or_raise()
 }
 
-/// Reclaims all relatives that have died, which tells whoever waits for what they had.
+/// Reclaims all relatives that have died, and so tells those that wait for what the dead had.
 #[pyfunction]
 pub fn reclaim_dead(py: Python<'_>) {
     if let Some(family) = Family::existing().filter(|family| !family.me().is_nobody()) {
@@ -59,7 +59,7 @@ pub fn leave_outcome(outcome: &Bound<'_, PyAny>) -> PyResult<()> {
     current::publish_outcome(Payload::new(block, len)).or_raise()
 }
 
-/// Returns what only processes of this family know, if this process is of one.
+/// Returns the secret of this process's family; None if it has no family.
 #[pyfunction]
 pub fn family_secret() -> Option<[u8; 16]> {
     Family::existing().map(Family::secret)

@@ -19,16 +19,16 @@ pub struct Outgoing {
     progress: Mutex<Progress>,
 }
 
-/// How far it is.
+/// How much of it has left.
 enum Progress {
-    /// Nothing has left; it may lie in a block instead of the bytes.
+    /// Nothing has left. The message may lie in a block instead of in the bytes.
     New(Option<(Block, usize)>),
     Begun(Unsent),
     Done,
 }
 
 impl Outgoing {
-    /// Sets bytes out, or a message that lies in a block.
+    /// Makes a message of bytes, or of a block that it lies in.
     pub fn new(bytes: Vec<u8>, block: Option<(Block, usize)>) -> Self {
         Self {
             bytes,
@@ -36,7 +36,7 @@ impl Outgoing {
         }
     }
 
-    /// Sends what can be sent without a wait; tells whether that was all.
+    /// Sends as much as can be sent without a wait; tells whether that was all.
     pub fn send_now(&self, fd: BorrowedFd<'_>, track: Option<&PipeShared>) -> PyResult<bool> {
         let mut progress = self.progress();
         let parts: [&[u8]; 1] = [&self.bytes];
@@ -51,7 +51,7 @@ impl Outgoing {
         loop {
             match sending.go_on(Deadline::now()) {
                 Ok(()) => return Ok(true),
-                // There was room for more.
+                // There is room for more: try again.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     *progress = Progress::Begun(sending.into_unsent());
@@ -71,7 +71,7 @@ impl Outgoing {
         }
     }
 
-    /// Gives up what has not left, through the end that it was to leave by, if that is open.
+    /// Gives up the rest of the message, by the end that it was to leave by, if that end is open.
     pub fn give_up(&self, fd: Option<BorrowedFd<'_>>, track: Option<&PipeShared>) {
         let progress = std::mem::replace(&mut *self.progress(), Progress::Done);
         if let Progress::Begun(unsent) = progress {

@@ -6,9 +6,9 @@
 //! at a multiple of [`ALIGNMENT`]. Nothing is put together here: the parts are
 //! handed to the engine one by one, which copies each once, into the arena.
 //!
-//! A program may have put something of its own in the place of `ForkingPickler`, or on
-//! it. Then messages are written and read by that (`reduction.dumps` and `loads`), and
-//! one whose first byte is not a pickle's has the byte [`FOREIGN`] before it.
+//! A program may have replaced `ForkingPickler` or its methods. Then messages are written and read
+//! by the program's own (`reduction.dumps` and `loads`), and a message whose first byte is not a
+//! pickle's gets the byte [`FOREIGN`] before it.
 //!
 //! The picklers are C picklers that are used again and again, because making
 //! one costs more than pickling a small object. They share the table of
@@ -50,8 +50,7 @@ const PICKLE: u8 = 0x80;
 /// [`pickle_by_program`].
 static REPLACED: AtomicBool = AtomicBool::new(false);
 
-/// Has messages written and read by the pickler that the program has put in the place of
-/// ours, or by ours again.
+/// Chooses whether messages are written and read by a pickler of the program's own, or by ours.
 #[pyfunction]
 pub fn pickle_by_program(is_replaced: bool) {
     // Relaxed: a thread that must see it has learnt of it by other means.
@@ -92,8 +91,8 @@ enum Chunk {
 }
 
 impl Pickled {
-    /// Copies the message into a block that carries the handles which were lent with
-    /// it; returns how many of its bytes count, too.
+    /// Copies the message into a block that carries the loans of its handles; returns the block and
+    /// how many of its bytes count.
     pub fn ride(&self, py: Python<'_>, loans: Loans) -> PyResult<(shm::Block, usize)> {
         let len = self.len(py);
         let block = self.with_parts(py, |parts| {
@@ -112,14 +111,13 @@ impl Pickled {
         }
     }
 
-    /// Tells whether the pickle contains a name, or the same bytes with another
-    /// meaning.
+    /// Tells whether the pickle contains the bytes of a name. They may be something else.
     pub fn names(&self, py: Python<'_>, name: &[u8]) -> bool {
         let has = |chunk: &Chunk| chunk.bytes(py).windows(name.len()).any(|part| part == name);
         self.pickle.iter().any(has)
     }
 
-    /// Has the program's own pickler write an object.
+    /// Pickles an object by the program's own pickler.
     fn by_program(object: &Bound<'_, PyAny>, function: &str) -> PyResult<Self> {
         let written = reduction(object.py())?.call_method1(function, (object,))?;
         let mut bytes = bytes_of(&PyBuffer::get(&written)?).to_vec();
@@ -247,8 +245,8 @@ pub fn load_started<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py,
     if message.first() != Some(&BESIDE) {
         return loads(py)?.call1((PyBytes::new(py, message),));
     }
-    // The message is too small for a block of its own, and yet has buffers: they get
-    // memory of the interpreter's.
+    // The message has buffers although it is too small for a block of its own: they are copied into
+    // memory of the interpreter.
     let layout = Layout::read(message)?;
     let buffers = PyList::empty(py);
     for (start, len, read_only) in layout.buffers {
@@ -453,7 +451,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Takes a buffer beside the pickle; returns true if it belongs into it.
+    /// Takes a buffer to be put beside the pickle; returns true if the pickler is to put it into
+    /// the pickle.
     fn take(&mut self, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
         let raw = match buffer.call_method0(pyo3::intern!(buffer.py(), "raw")) {
             Ok(raw) => raw,
@@ -476,7 +475,7 @@ impl Sink {
     }
 }
 
-/// Has the program's own function read a message.
+/// Reads a message by the program's own function.
 fn load_by_program(message: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let py = message.py();
     reduction(py)?.call_method1(pyo3::intern!(py, "loads"), (message,))

@@ -35,7 +35,7 @@ pub struct Queue {
     awaited_room: AwaitedFd,
 }
 
-/// An item on its way into a queue, for who tries to put it more than once.
+/// An item on its way into a queue, for a task that may try several times to put it.
 #[pyclass(frozen, module = "procession._procession")]
 pub struct PendingItem(Mutex<Option<Pending>>);
 
@@ -147,7 +147,7 @@ const BATCH: usize = 64;
 /// Bytes of a message that the queue copies rather than link.
 const SHORT: usize = 1024;
 
-/// Returns what Python is told by: a queue that is closed for all was shut down.
+/// Returns the exception for an error; a queue that is closed for all processes was shut down.
 fn raised(error: procession_engine::Error) -> PyErr {
     match error.kind() {
         ErrorKind::Closed => error::shut_down(),
@@ -164,7 +164,7 @@ fn full(queue: &channel::Queue, waited: Option<f64>) -> PyErr {
     ))
 }
 
-/// As [`full`], its Empty.
+/// Returns the Empty of a queue, as [`full`] does.
 fn empty(queue: &channel::Queue, waited: Option<f64>) -> PyErr {
     let number = queue.handle().serial;
     error::empty(format!("queue #{number} {}", state("empty", waited)))
@@ -179,7 +179,7 @@ fn state(what: &str, waited: Option<f64>) -> String {
 
 #[pymethods]
 impl Queue {
-    /// Takes any arguments: they are those of the subclass's `__init__`.
+    /// Takes any arguments, which are those of the subclass's `__init__`.
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
@@ -258,7 +258,7 @@ impl Queue {
         let (pickled, loans) = match Pickled::lending(obj) {
             Ok(lending) => lending,
             Err(error) => {
-                // By default it raises; a subclass may do otherwise.
+                // This raises the error, unless a subclass overrides it.
                 slf.call_method1("_on_queue_feeder_error", (error, obj))?;
                 return Ok(());
             }

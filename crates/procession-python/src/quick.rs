@@ -70,7 +70,7 @@ fn add(class: &Bound<'_, PyType>, name: &CStr, method: ffi::PyMethodDef) -> PyRe
     class.setattr(name, made)
 }
 
-/// Takes the lock if that is all there is to do.
+/// Takes the lock, if there are no arguments and the lock is free.
 unsafe extern "C" fn acquire(
     slf: *mut ffi::PyObject,
     args: *mut ffi::PyObject,

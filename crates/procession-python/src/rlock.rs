@@ -95,7 +95,7 @@ impl RLock {
 
     fn _count(&self) -> PyResult<u32> {
         let lock = self.lock.get()?;
-        // Nobody asks more of another thread's count than whether there is one.
+        // If another thread has it, callers only ask whether it is 0.
         let ours = lock.holder().is_some() && lock.holder() == Family::existing().map(Family::me);
         Ok(lock.count().max(u32::from(ours)))
     }

@@ -28,7 +28,7 @@ impl<T> Shared<T> {
         self.0.get().ok_or_else(uninitialised)
     }
 
-    /// Gives it its object, once.
+    /// Sets the object, once.
     pub fn set(&self, object: T) -> PyResult<()> {
         let again = |_| value_error("the object was initialised before");
         self.0.set(object).map_err(again)

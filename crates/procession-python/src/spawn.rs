@@ -85,7 +85,7 @@ pub fn spawn_by(
     started(start.py(), child)
 }
 
-/// Starts a child by a function of Python; an exception of that function comes first.
+/// Starts a child by a function of Python; if that function raises, its exception is raised.
 pub fn calling<T>(
     start: &Bound<'_, PyAny>,
     spawn: impl FnOnce(&mut launch::Starter<'_>) -> procession_engine::Result<T>,

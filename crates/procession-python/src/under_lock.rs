@@ -19,7 +19,7 @@ pub fn under_lock<'py>(
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = lock.py();
-    // That of a `Value`: each access to it is a call of this.
+    // The lock of a `Value`, each access to which is a call of this.
     if let Ok(ours) = lock.cast::<RLock>() {
         ours.get().acquire(py, true, None)?;
         let result = act.call1(arguments);

@@ -46,7 +46,7 @@ impl Thing<'_> {
     }
 }
 
-/// Returns the places of those descriptors that are readable now, or are none any more.
+/// Returns the indices of the descriptors that are readable now, or are closed.
 #[pyfunction]
 pub fn readable_now(fds: Vec<i32>) -> PyResult<Vec<usize>> {
     let mut polled: Vec<_> = fds
@@ -63,7 +63,7 @@ pub fn readable_now(fds: Vec<i32>) -> PyResult<Vec<usize>> {
         .collect())
 }
 
-/// Returns the places of those that are ready, once any is or the time is over.
+/// Returns the indices of the things that are ready, once any is or the time is over.
 #[pyfunction]
 #[pyo3(signature = (things, timeout=None))]
 pub fn wait(py: Python<'_>, things: Vec<Thing<'_>>, timeout: Option<f64>) -> PyResult<Vec<usize>> {

@@ -1,4 +1,4 @@
-//! What is shown of a look, and what keys do about it.
+//! The state of the view: what it shows of a look, and what keys change.
 
 use std::collections::HashSet;
 
@@ -15,12 +15,12 @@ pub struct App {
     pub look: Look,
     pub order: Order,
     pub folded: HashSet<u32>,
-    /// Only processes whose name, number or wait has this in it, and their parents.
+    /// Shows only processes whose name, number or wait contains this text, and their parents.
     pub filter: String,
     /// The chosen process.
     pub chosen: Option<u32>,
     pub mode: Mode,
-    /// What there is to say at the bottom.
+    /// The message in the bottom line.
     pub message: String,
     pub is_paused: bool,
 }

@@ -18,7 +18,7 @@ pub enum Source {
 /// All that was seen at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// The families, the eldest first.
+    /// The families, the oldest first.
     pub families: Vec<FamilyView>,
     /// How many families run another build of procession, so that they cannot be looked at.
     pub other_builds: usize,
@@ -28,7 +28,7 @@ pub struct Look {
     pub task_rates: HashMap<u32, f64>,
 }
 
-/// Looks again and again. What is mapped once is seen until its last process has ended.
+/// Looks again and again. A family stays mapped until its last process has ended.
 #[derive(Debug)]
 pub struct Watcher {
     source: Source,
@@ -62,7 +62,7 @@ impl Look {
 }
 
 impl Watcher {
-    /// Looks nowhere yet.
+    /// Makes one that has not looked yet.
     #[must_use]
     pub fn new(source: Source) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Watcher {
         }
     }
 
-    /// Looks now. A family that has ended is not told of any more.
+    /// Looks now. Families that have ended are left out.
     ///
     /// # Errors
     /// At the first look, as [`Look::once`]; later, when there is no /proc that shows processes.
@@ -86,7 +86,7 @@ impl Watcher {
             Source::All => {
                 let (found, others) = Observer::all()?;
                 other_builds = others;
-                // What is mapped already is not mapped once more.
+                // A family that is mapped already is not mapped again.
                 for observer in found {
                     if !self.observers.iter().any(|known| known.is_same(&observer)) {
                         self.observers.push(observer);

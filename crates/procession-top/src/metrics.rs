@@ -10,7 +10,7 @@ use crate::look::Look;
 /// The states that a process may be in while it lives.
 const STATES: [&str; 2] = ["running", "blocked"];
 
-/// What is told of families under one name.
+/// One metric, with its samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// The name, without the suffix that the samples of a counter have in OpenMetrics.
@@ -19,16 +19,16 @@ pub struct Metric {
     pub kind: MetricKind,
     /// "seconds" or "bytes", with which the name ends, or neither.
     pub unit: Option<&'static str>,
-    /// What it says, as a sentence.
+    /// The metric's help text, a sentence.
     pub help: &'static str,
-    /// One for each process, pool, worker, queue or family that it is told of.
+    /// A value for each process, pool, worker, queue or family that has one.
     pub samples: Vec<Sample>,
 }
 
 /// Whether a metric only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// It only grows, while what it is told of lives.
+    /// It only grows, for as long as the process, pool, worker or queue lives.
     Counter,
     /// It goes up and down.
     Gauge,
@@ -37,7 +37,7 @@ pub enum MetricKind {
 /// One value of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Of whom it is told: names of labels with their values.
+    /// Names of labels with their values, which say what the value is of.
     pub labels: Labels,
     /// How much or how many.
     pub value: Value,
@@ -55,11 +55,12 @@ pub enum Value {
 /// Names of labels with their values.
 pub type Labels = Vec<(&'static str, String)>;
 
-/// The metrics, as far as they are made.
+/// Collects the metrics of a look.
 #[derive(Debug, Default)]
 struct Metrics(Vec<Metric>);
 
-/// Returns all metrics of a look, in their order; those of which nothing is told now have no samples.
+/// Returns all metrics of a look, always in the same order. A metric that has no value now has no
+/// samples.
 ///
 /// # Examples
 /// ```
@@ -107,7 +108,7 @@ fn processes(found: &mut Metrics, look: &Look) {
         "procession_process_cpu_seconds",
         MetricKind::Counter,
         Some("seconds"),
-        "Time that the process has had on processors.",
+        "Processor time that the process has used.",
         all().map(|(family, member)| (of_process(family, member), member.cpu)),
     );
     found.add(
@@ -121,7 +122,7 @@ fn processes(found: &mut Metrics, look: &Look) {
         "procession_process_age_seconds",
         MetricKind::Gauge,
         Some("seconds"),
-        "How long ago the process has joined its family.",
+        "How long ago the process joined its family.",
         all().map(|(family, member)| (of_process(family, member), member.age)),
     );
     found.add(
@@ -166,21 +167,21 @@ fn pools(found: &mut Metrics, look: &Look) {
         "procession_pool_queued_tasks",
         MetricKind::Gauge,
         None,
-        "How many tasks the workers have at hand that they have not begun.",
+        "How many tasks the workers have been given that they have not begun.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.queued())),
     );
     found.add(
         "procession_pool_worker_deaths",
         MetricKind::Counter,
         None,
-        "How many workers have died, and did not end because the pool had them end.",
+        "How many workers have died; those that the pool had told to end are not counted.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.deaths)),
     );
     found.add(
         "procession_pool_task_retries",
         MetricKind::Counter,
         None,
-        "How often the pool has run a task again, as its worker had died.",
+        "How often the pool has run a task again because the task's worker had died.",
         all().map(|(family, pool)| (of_pool(family, pool), pool.retries)),
     );
     let workers = || {
@@ -222,7 +223,7 @@ fn queues(found: &mut Metrics, look: &Look) {
         "procession_queue_limit",
         MetricKind::Gauge,
         None,
-        "How many items there may be in a bounded queue.",
+        "How many items a bounded queue may have.",
         all()
             .filter(|(_, queue)| queue.limit > 0)
             .map(|(family, queue)| (of_queue(family, queue), queue.limit)),
@@ -238,7 +239,7 @@ fn queues(found: &mut Metrics, look: &Look) {
         "procession_queue_blocked_processes",
         MetricKind::Gauge,
         None,
-        "How many processes are blocked in the queue.",
+        "How many processes wait for the queue.",
         all().map(|(family, queue)| (of_queue(family, queue), queue.blocked.len())),
     );
 }
@@ -249,7 +250,7 @@ fn memory(found: &mut Metrics, look: &Look) {
         "procession_shared_memory_bytes",
         MetricKind::Gauge,
         Some("bytes"),
-        "Memory that all that the family shares takes.",
+        "Memory that backs the family's shared memory.",
         all().map(|family| (of_family(family), family.shared_bytes)),
     );
     found.add(

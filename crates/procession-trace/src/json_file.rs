@@ -31,7 +31,7 @@ pub(crate) struct Event<'a> {
     pub args: Args<'a>,
 }
 
-/// What else is told of an event.
+/// The further arguments of an event.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Args<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +40,7 @@ pub(crate) struct Args<'a> {
     pub exitcode: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Cow<'a, str>>,
-    /// Why the end is not that of the event itself.
+    /// Why the slice ends at another time than its event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub(crate) struct JsonFile {
     is_empty: bool,
 }
 
-/// Bytes that an event is likely to have room in.
+/// Bytes that most events fit in.
 const ROOM: usize = 512;
 
 /// Bytes that are written at once.
@@ -95,7 +95,7 @@ impl JsonFile {
         let (begin, mut room) = (self.text.len(), ROOM);
         loop {
             self.text.resize(begin + room, 0);
-            // It fails for lack of room alone.
+            // Fails only if there is too little room.
             if let Ok(len) = serde_json_core::to_slice(event, &mut self.text[begin..]) {
                 self.text.truncate(begin + len);
                 break;

@@ -1,8 +1,8 @@
 //! Writes what the processes of a family do into a file for Perfetto and Chrome.
 //!
-//! The engine has what each process tells ([`procession_engine::trace`]); here is what becomes
-//! of it: `trace.rs` has the thread that collects it, `story.rs` makes events of the trace
-//! format of it, `json_file.rs` writes these.
+//! The engine collects what each process tells ([`procession_engine::trace`]). Here, `trace.rs` has
+//! the thread that asks the engine for it, `story.rs` makes events of the trace format, and
+//! `json_file.rs` writes them.
 
 mod json_file;
 mod story;

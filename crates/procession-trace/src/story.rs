@@ -1,8 +1,8 @@
 //! Makes events of the trace format of what was collected.
 //!
-//! A process is a slice on the track of its first thread, from its start to its end; its
-//! tasks and waits are slices within. A process has ended when it is missing among the living
-//! twice: what it told last was collected in between.
+//! A process is a slice on the track of its first thread, from its start to its end; its tasks and
+//! waits are slices within. A process counts as ended when two looks have not found it among the
+//! living: what it told last was collected in between.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,7 +14,7 @@ use procession_engine::trace::{TraceEvent, TracedMember, What};
 
 use crate::json_file::{Args, Event, JsonFile};
 
-/// What is known of the processes so far.
+/// The processes, as far as they are known.
 #[derive(Debug)]
 pub(crate) struct Story {
     began: u64,
@@ -28,13 +28,13 @@ pub(crate) struct Story {
 struct Known {
     pid: u32,
     name: String,
-    /// The latest time of anything that it told.
+    /// The latest time of its events.
     latest: u64,
-    /// What its threads wait for, or have waited for until just now.
+    /// The waits of its threads that are open, or ended a moment ago.
     waits: Vec<Wait>,
     /// The task that it died in.
     task: Option<(u32, u64, String)>,
-    /// Since when it is known not to be alive, and whether it has been collected since.
+    /// When it was first found not to be alive, and whether there was a collection since.
     missing: Option<(u64, bool)>,
     code: Option<i32>,
     /// Whether its slice is open: one that had ended before the trace began has none.
@@ -47,7 +47,7 @@ struct Known {
 struct Wait {
     tid: u32,
     name: String,
-    /// When it has ended, which is not yet in the file.
+    /// When the wait has ended; its end is not in the file yet.
     ended: Option<u64>,
 }
 
@@ -55,8 +55,8 @@ struct Wait {
 /// a wait of Python's wakes now and then to look for signals.
 const PAUSE: u64 = 50_000;
 
-/// What a task is called whose function is unknown: it was given to its worker before the
-/// trace began.
+/// The name of a task whose function is unknown, because the task was given to its worker before
+/// the trace began.
 const TASK: &str = "task";
 
 impl Story {
@@ -73,7 +73,7 @@ impl Story {
         in_time(at, self.began)
     }
 
-    /// Tells of one event.
+    /// Writes one event.
     pub(crate) fn tell(&mut self, event: TraceEvent, file: &mut JsonFile) -> io::Result<()> {
         let TraceEvent {
             at,
@@ -230,7 +230,7 @@ impl Story {
         })
     }
 
-    /// Tells who has started and who has ended since the last look.
+    /// Writes which processes have started and which have ended since the last look.
     pub(crate) fn look_at(
         &mut self,
         living: Vec<TracedMember>,
@@ -257,12 +257,12 @@ impl Story {
                 None => known.missing = Some((now, false)),
             }
         }
-        // Nothing more is told of them.
+        // There are no more events of these.
         self.processes.retain(|_, known| !known.has_ended);
         Ok(())
     }
 
-    /// Tells what went through queues since the last look.
+    /// Writes what went through queues since the last look.
     pub(crate) fn count(
         &mut self,
         queues: &[QueueCounts],
@@ -296,7 +296,7 @@ impl Story {
         })
     }
 
-    /// Closes all that is open, and tells how many events were dropped.
+    /// Closes all open slices, and writes how many events were dropped.
     pub(crate) fn end(mut self, now: u64, file: &mut JsonFile) -> io::Result<()> {
         for known in self.processes.values_mut() {
             if !known.has_ended {

@@ -22,7 +22,7 @@ use procession_engine::{Error, ErrorKind, Result};
 use crate::json_file::JsonFile;
 use crate::story::Story;
 
-/// How long what was told waits for the collector, unless a ring is half full.
+/// How often the thread collects; it also does when a ring is half full.
 const PERIOD: Duration = Duration::from_millis(20);
 
 /// Writes a trace until it is ended or dropped.
@@ -59,7 +59,7 @@ impl Trace {
         let thread = MaskedThread::start("trace", move || {
             if let Some(json) = open(&file, &tell) {
                 let written = write(tracer, json, &theirs);
-                // Fails if nobody asks.
+                // Fails if nobody waits for the answer.
                 let _ = tell.send(written.map_err(|error| cannot_write(&file, error)));
             }
         })?;
@@ -114,7 +114,7 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        // Who wants to know whether it could be written calls `end`.
+        // A caller that wants to know whether the file could be written calls `end`.
         let _ = self.end();
     }
 }
@@ -161,8 +161,8 @@ fn write(mut tracer: Tracer, mut file: JsonFile, stop: &AtomicBool) -> io::Resul
         tracer.wait(Deadline::after(PERIOD));
         round(&mut tracer, &mut story, &mut file)?;
     }
-    // What was told before the end, by the dead, too: those that the last round has missed
-    // are found missing here, and what they told is read by the one after.
+    // Two more rounds, for what was told before the end. Processes that have died are found missing
+    // in the first, and what they told last is read in the second.
     round(&mut tracer, &mut story, &mut file)?;
     tracer.end();
     round(&mut tracer, &mut story, &mut file)?;
@@ -175,7 +175,7 @@ fn round(tracer: &mut Tracer, story: &mut Story, file: &mut JsonFile) -> io::Res
     for event in tracer.collect() {
         story.tell(event, file)?;
     }
-    // After the collection: who started before it is among them, or has ended.
+    // After the collection: a process that started before it is among these members, or has ended.
     story.look_at(tracer.members(), boot_time(), file)?;
     story.count(&queue_counts(tracer.family()), boot_time(), file)?;
     file.flush()

@@ -14,16 +14,16 @@ use crate::pool::{AsyncResult, Pool, PoolBuilder};
 
 /// An object in a process of its own, whose methods are called from here.
 ///
-/// Calls run one after another, in the order in which they were made. Each is typed as the method
-/// is. What the object has never crosses: it may be of any type.
+/// Calls run one after another, in the order in which they were made. Each call is typed as its
+/// method is. The object itself never crosses, so it may be of any type.
 ///
-/// If its process dies, the call that it was at fails (`is_died`), and those after it find a new
-/// object in a new process, made by the same function of the same arguments. A panic fails its
-/// call; the next one finds a new object, too, as the old one may be half changed. Dropping the
-/// actor ends its process at once; [`stop`](Self::stop) does so in good order.
+/// If the process dies, the call that it was running fails (`is_died`), and the calls after it find
+/// a new object in a new process, made by the same function of the same arguments. A panic fails
+/// its call, and the next call finds a new object, too, as the old one may be half changed.
+/// Dropping the actor ends its process at once; [`stop`](Self::stop) lets it finish first.
 ///
-/// Limits are those of a pool: [`PoolBuilder::actor`] makes one with a memory limit, processors
-/// or an environment.
+/// An actor may have the limits of a pool: [`PoolBuilder::actor`] makes one with a memory limit,
+/// chosen processors or an environment.
 ///
 /// # Examples
 ///
@@ -141,7 +141,7 @@ impl<S: 'static> Actor<S> {
     /// and awaited.
     ///
     /// # Errors
-    /// As [`call`](Self::call), for what shows before the method runs.
+    /// As [`call`](Self::call), for errors that are found before the method runs.
     ///
     /// # Examples
     ///
@@ -181,10 +181,11 @@ impl<S: 'static> Actor<S> {
         self.pool.workers().first().map(|worker| worker.pid)
     }
 
-    /// Has the process do the calls that were made, drop the object, and end; waits for that.
+    /// Waits until the process has done the calls that were made, has dropped the object, and has
+    /// ended.
     ///
     /// # Errors
-    /// When it could not: the process has died, or the object has panicked in its end.
+    /// When the process has died, or dropping the object has panicked.
     ///
     /// # Examples
     ///
@@ -227,12 +228,12 @@ impl<S: 'static> Actor<S> {
 }
 
 impl PoolBuilder {
-    /// Starts an [`Actor`]: a pool of one worker that is there for one object, which `init` makes
-    /// of `arguments`.
+    /// Starts an [`Actor`]: a pool of one worker, which has the one object that `init` makes of
+    /// `arguments`.
     ///
     /// # Errors
-    /// As [`start`](Self::start), and `is_invalid` where several workers, an initializer, or what
-    /// has workers replaced were asked for: `tasks_per_worker`, `max_memory_per_worker`,
+    /// As [`start`](Self::start), and `is_invalid` when several workers were asked for, an
+    /// initializer, or what replaces workers: `tasks_per_worker`, `max_memory_per_worker`,
     /// `idle_timeout`.
     ///
     /// # Examples

@@ -1,4 +1,4 @@
-//! Reads any bytes as each thing that another process of the family may hand over.
+//! Reads any bytes in each of the ways in which bytes of another process of the family are read.
 //!
 //! For `decoders.rs`, whose tests make up such bytes, and for the fuzz target `values`.
 
@@ -13,7 +13,7 @@ use crate::{
     outcome,
 };
 
-/// Reads them as what a child is told at its start; the rest of the bytes is for its function.
+/// Reads the bytes as a child reads its launch; the rest of the bytes is for the child's function.
 pub fn as_a_launch(bytes: &[u8]) {
     let launch: Result<(Launch, &[u8])> = codec::decode_first(bytes, "a launch");
     if let Ok((_, rest)) = launch {
@@ -21,12 +21,13 @@ pub fn as_a_launch(bytes: &[u8]) {
     }
 }
 
-/// Reads them as what a worker is told at its start.
+/// Reads the bytes as a worker reads its set-up.
 pub fn as_a_set_up(bytes: &[u8]) {
     let _: Result<Setup> = codec::decode(bytes, "a worker's set-up");
 }
 
-/// Reads them as a function, which is not called; tells whether this build has it.
+/// Reads the bytes as a reference to a function, which is not called; tells whether this build has
+/// it.
 pub fn as_a_function(bytes: &[u8]) -> bool {
     match codec::decode::<EntryRef>(bytes, "a function") {
         Ok(entry) => match entry.resolve() {
@@ -40,7 +41,7 @@ pub fn as_a_function(bytes: &[u8]) -> bool {
     }
 }
 
-/// Reads them as what came of a function, of several types.
+/// Reads the bytes as the outcome of functions, of several types.
 pub fn as_an_outcome(bytes: &[u8]) {
     let _ = outcome::read::<()>(bytes, "a result");
     let _ = outcome::read::<u64>(bytes, "a result");
@@ -54,7 +55,7 @@ pub fn as_an_outcome(bytes: &[u8]) {
     );
 }
 
-/// Reads them as whatever can be attached to; returns for how many that was right.
+/// Attaches to objects of each kind by the bytes; returns how many attempts have succeeded.
 pub fn attach_to_all(bytes: &[u8]) -> usize {
     let tried = [
         codec::decode::<Lock>(bytes, "it").is_ok(),

@@ -1,8 +1,8 @@
-//! What tasks of an executor wait by, instead of a thread: futures that learn by a descriptor
-//! when another try is worth it.
+//! Futures by which tasks of an executor wait, instead of in a thread: a descriptor tells them when
+//! to try again.
 //!
-//! Of each thing a process has one descriptor, however many of its tasks wait for it. The
-//! reactor of `async-io` watches it, in a thread of its own, so any executor will do.
+//! A process has one descriptor for each object, however many of its tasks wait for the object. The
+//! reactor of `async-io` watches the descriptor in a thread of its own, so any executor will do.
 
 use std::future::{pending, poll_fn};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -17,10 +17,12 @@ use procession_engine::sys::process::pidfd::PidFd;
 
 use crate::error::{Error, Result};
 
-/// How long until it is looked whether a process was killed before it could tell.
+/// How long a task waits before it looks whether a process was killed before it could tell of its
+/// change.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What the tasks of this process wait by for one thing, made when the first does.
+/// The descriptor by which the tasks of this process wait for one object; it is made when the first
+/// of them waits.
 #[derive(Debug, Default)]
 pub struct Awaited {
     fd: OnceLock<AwaitFd>,
@@ -28,7 +30,7 @@ pub struct Awaited {
 }
 
 impl Awaited {
-    /// Tries until there is something, and waits in between until another try is worth it.
+    /// Tries until there is a result, and waits for a change before each further try.
     pub async fn try_until<T>(
         &self,
         attempt: impl Fn() -> Result<Option<T>>,
@@ -43,7 +45,7 @@ impl Awaited {
         }
     }
 
-    /// Waits until another try is worth it.
+    /// Waits until the object has changed, so that another try may succeed.
     pub async fn change(
         &self,
         make: impl Fn() -> AwaitFd,
@@ -57,7 +59,7 @@ impl Awaited {
         let holder = armed.holder_exit.as_ref().map(PidFd::fd).transpose();
         let holder = match holder.map_err(Error::from) {
             Ok(holder) => holder.map(readable_copy).transpose()?,
-            // It ended a moment ago.
+            // The holder has ended a moment ago.
             Err(_) => return reclaim(),
         };
         let mut holder_exit = pin!(async {
@@ -85,7 +87,8 @@ impl Awaited {
         .await
     }
 
-    /// Returns what the reactor watches: the same as before, unless the program has closed it.
+    /// Returns the descriptor for the reactor to watch: the same as before, unless the program has
+    /// closed that.
     fn watched(&self, changed: ReadableFd) -> Result<Arc<Async<ReadableFd>>> {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let number = changed.as_fd().as_raw_fd();
@@ -99,13 +102,13 @@ impl Awaited {
     }
 }
 
-/// Sets right what members have left that were killed; who waits for it is told.
+/// Repairs what killed members have left, and so tells all that wait for it.
 fn reclaim() -> Result<()> {
     procession_engine::family()?.reclaim_all();
     Ok(())
 }
 
-/// Waits until a descriptor is readable that this future alone watches.
+/// Waits until a descriptor is readable, with a copy of it that only this future watches.
 pub async fn readable(fd: impl AsFd) -> Result<()> {
     let watched = readable_copy(fd)?;
     watched.readable().await.map_err(|e| refused(&e))

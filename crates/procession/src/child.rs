@@ -43,7 +43,7 @@ pub struct Child<R> {
     result: PhantomData<fn() -> R>,
 }
 
-/// Where a process is in its life.
+/// The state of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
@@ -51,7 +51,7 @@ pub enum State {
     New,
     /// It runs, or could if a processor were free.
     Running,
-    /// It waits; the text says on what, as far as the system tells.
+    /// It waits; the text says for what, as far as the system tells.
     Blocked(String),
     /// It has ended, with this exit code (negative for a signal).
     Terminated(i32),
@@ -182,7 +182,7 @@ impl<R> Child<R> {
         Ok(self.shared.engine.try_wait()?.map(ExitStatus::code))
     }
 
-    /// Returns where the process is in its life.
+    /// Returns the state of the process.
     ///
     /// # Errors
     /// When the system does not say.
@@ -211,7 +211,7 @@ impl<R> Child<R> {
         })
     }
 
-    /// Blocks until the process has ended, however it does.
+    /// Blocks until the process has ended, in whatever way.
     ///
     /// Unlike [`join`](Self::join) it may be called at any time and more than
     /// once, and leaves the result where it is.
@@ -479,7 +479,7 @@ impl<R: DeserializeOwned> Child<R> {
 /// For tasks of an executor: no thread waits. With the feature `async`.
 #[cfg(feature = "async")]
 impl<R> Child<R> {
-    /// As [`wait`](Self::wait), awaited. Dropping the future leaves the process be.
+    /// As [`wait`](Self::wait), awaited. Dropping the future leaves the process running.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

@@ -24,7 +24,7 @@ use crate::{handle, passed, pool, program, server};
 /// Exit code of a process whose function failed, as in `multiprocessing`.
 const FAILED: i32 = 1;
 
-/// Reads what a started process is to be, and is that until the process ends.
+/// Reads the role of this started process, and plays it until the process ends.
 pub fn run_received(received: Inherited) -> ! {
     passed::arrive(received.fds);
     let Some(payload) = received.payload else {
@@ -41,9 +41,9 @@ pub fn run_received(received: Inherited) -> ! {
     }
 }
 
-/// Is the server: forks others until it is ended.
+/// Runs as the fork server, until the process is ended.
 pub fn serve(server: Server) -> ! {
-    // What every child would have to find out for itself.
+    // Looked up here, or every child would have to do so.
     program::image();
     // SAFETY: the engine has made sure that this is the only thread.
     let served = server.serve(&mut || unsafe { fork() });
@@ -54,11 +54,11 @@ pub fn serve(server: Server) -> ! {
     }
 }
 
-/// Is what `launch` says, until the process ends.
+/// Plays the role that `launch` names, until the process ends.
 pub fn run(launch: &Launch, input: Input<'_>) -> ! {
     start_method::inherit(launch.default_method);
     if launch.method != StartMethod::Fork {
-        // A forked copy knows it already.
+        // A forked copy knows the server already.
         server::inherit(launch.server);
     }
     current::become_process(Identity {
@@ -69,7 +69,7 @@ pub fn run(launch: &Launch, input: Input<'_>) -> ! {
             Role::Task(_) => None,
         },
     });
-    // A spawned process was started with it.
+    // A spawned process was started with these variables.
     if launch.method != StartMethod::Spawn
         && let Err(error) = environment::set(launch.env.iter().cloned())
     {
@@ -115,6 +115,6 @@ pub fn give_up(error: &Error) -> ! {
 }
 
 fn end(code: i32) -> ! {
-    // It writes out what stdout has, unless that is locked for ever.
+    // `exit` writes out what stdout has buffered, unless its lock may be taken for ever.
     std::process::exit(code)
 }

@@ -1,8 +1,8 @@
 //! Values to bytes and back: serde with postcard.
 //!
-//! Postcard is compact and has a stable format, but does not describe itself; that a
-//! value is read as it was written is watched over in `codec/write.rs` and
-//! `codec/read.rs`. Here is where the bytes lie.
+//! Postcard is compact and has a stable format, but does not describe itself. `codec/write.rs` and
+//! `codec/read.rs` make sure that a value is read as it was written; this file says where its bytes
+//! lie.
 
 mod fault;
 mod mark;
@@ -34,8 +34,8 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<En
     Ok(encoded)
 }
 
-/// Has `encode` encode a message. If nobody reads it, the handles that are lent with it
-/// are given back.
+/// Calls `encode`, which encodes a message, and puts the loans of its handles into the message's
+/// block: if nobody reads the message, they are given back.
 pub fn lending(encode: impl FnOnce() -> Result<Encoded>) -> Result<Encoded> {
     let (mut encoded, loans) = collecting(encode)?;
     if !loans.is_empty() {
@@ -54,7 +54,7 @@ pub fn lending(encode: impl FnOnce() -> Result<Encoded>) -> Result<Encoded> {
     Ok(encoded)
 }
 
-/// Has `encode` encode a message; returns what it has handles of, too.
+/// Calls `encode`, which encodes a message; returns the message and the loans of its handles.
 pub fn collecting(encode: impl FnOnce() -> Result<Encoded>) -> Result<(Encoded, Loans)> {
     let (encoded, loans) = handle::collecting(encode);
     Ok((encoded?, loans))
@@ -102,7 +102,7 @@ pub fn decode_first<T: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Re
     read::read(bytes).map_err(|fault| unread::<T>(fault, &what))
 }
 
-/// Says why bytes could not be read: a handle of what is gone, or the wrong bytes.
+/// Says why bytes could not be read: they are wrong, or have a handle of an object that is gone.
 #[cold]
 fn unread<T>(fault: Fault, what: &dyn Display) -> Error {
     let cannot = || cannot("deserialise", what, type_name::<T>());
@@ -133,12 +133,12 @@ pub struct Encoded {
     many: Option<(Block, usize)>,
     /// Whether the block carries loans.
     rides: bool,
-    /// Why the block could not be had.
+    /// Why no block could be allocated.
     failure: Option<engine::Error>,
 }
 
 impl Encoded {
-    /// Tells whether handles are in it, which only its block gives back.
+    /// Tells whether the value has handles, whose loans are in its block.
     pub fn rides(&self) -> bool {
         self.rides
     }

@@ -1,8 +1,8 @@
 //! Any bytes that another process of the family hands over become a value or an error:
 //! never a panic, never unlimited memory.
 //!
-//! That a function's address is one is the word of a process of the same build; bytes
-//! that name no such build are refused before anything is called.
+//! One thing is believed: a process of the same build that sends the address of a function. Bytes
+//! that do not name this build are refused before anything is called.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

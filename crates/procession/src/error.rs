@@ -68,11 +68,11 @@ pub(crate) struct Death {
     pub(crate) doing: Option<String>,
     /// How many workers have died in the task, this one included.
     pub(crate) tries: u32,
-    /// How many bytes it might have, if it died because it needed more.
+    /// Its memory limit in bytes, if it died because it was refused more.
     pub(crate) memory_limit: Option<u64>,
 }
 
-/// Which task took longer than it might.
+/// A task that took longer than its limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Overrun {
     pub(crate) what: String,
@@ -132,8 +132,8 @@ impl Error {
         Self(Box::new(Cause::Codec { what, source }))
     }
 
-    /// Returns the error of a deadline with words that tell what was late, and any other
-    /// as it is.
+    /// Returns an error of a deadline with words that say what was late, and any other error as it
+    /// is.
     pub(crate) fn or_late(self, what: impl fmt::Display) -> Self {
         match self.is_kind(ErrorKind::TimedOut) {
             true => procession_engine::Error::new(ErrorKind::TimedOut, what.to_string()).into(),

@@ -144,9 +144,9 @@ pub(crate) type Entry = fn(input: Input<'_>) -> Result<Encoded>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Input<'a> {
     pub(crate) bytes: &'a [u8],
-    /// What keeps alive what they have handles of.
+    /// What keeps the objects alive whose handles are in the bytes.
     source: &'a HandleSource,
-    /// What the tasks of its job have in common, if they have something.
+    /// What all tasks of the job have in common, if there is anything.
     job: Option<JobInput<'a>>,
 }
 
@@ -155,7 +155,7 @@ pub(crate) struct Input<'a> {
 pub(crate) struct JobInput<'a> {
     /// The bytes of its context.
     pub(crate) context: &'a [u8],
-    /// What was made for its tasks; nothing while one of them has it.
+    /// The state that was made for the job's tasks; `None` while one of them uses it.
     pub(crate) state: &'a RefCell<Option<Box<dyn Any>>>,
 }
 
@@ -170,8 +170,8 @@ impl<'a> Input<'a> {
         Self { job, ..self }
     }
 
-    /// Calls `function` with what the job's tasks keep, which `make` makes of its context if
-    /// there is nothing yet. A panic of `function` costs it: it may be half changed.
+    /// Calls `function` with the state of the job's tasks, which `make` makes of the job's context
+    /// if there is none yet. If `function` panics, the state is dropped, as it may be half changed.
     pub(crate) fn with_state<S: 'static, R>(
         self,
         make: impl FnOnce(Self) -> Result<S>,
@@ -213,7 +213,7 @@ impl EntryRef {
         Self::to::<F>(run::<F, M>)
     }
 
-    /// Refers to what calls a function for each of several inputs, in one task.
+    /// Names a wrapper that calls a function for each of several inputs, in one task.
     pub(crate) fn of_chunk<F: Callable<M>, M>(function: F) -> Result<Self> {
         const { must_be_bare::<F>() };
         let _ = function;

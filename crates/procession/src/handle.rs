@@ -22,7 +22,8 @@ thread_local! {
     static REFUSAL: Cell<Option<Error>> = const { Cell::new(None) };
 }
 
-/// Runs `write`, which serialises a message; returns what it has handles of, too.
+/// Runs `write`, which serialises a message; returns its result and the loans of the message's
+/// handles.
 pub fn collecting<T>(write: impl FnOnce() -> T) -> (T, Loans) {
     CONTEXT.with(|context| context.collect(write))
 }
@@ -32,12 +33,12 @@ pub fn reading<T>(source: &HandleSource, read: impl FnOnce() -> T) -> T {
     CONTEXT.with(|context| context.read(source, read))
 }
 
-/// Has `lend` lend objects to the message that is being serialised.
+/// Calls `lend`, which lends objects to the message that is being serialised.
 pub fn lend<T>(lend: impl FnOnce(&mut Loans) -> T) -> T {
     CONTEXT.with(|context| context.lend(lend))
 }
 
-/// Has `attach` attach to objects of the message that is being deserialised.
+/// Calls `attach`, which attaches to objects of the message that is being deserialised.
 pub fn attach<T>(attach: impl FnOnce(&HandleSource) -> T) -> T {
     CONTEXT.with(|context| context.attach(attach))
 }

@@ -33,7 +33,7 @@ pub struct Launch {
     pub server: Option<server::ServerHandle>,
     /// The variables that are added to its environment.
     pub env: Vec<(OsString, OsString)>,
-    /// By whom its log records are handled, if not by itself.
+    /// The relay that handles its log records, if there is one.
     #[cfg(any(feature = "log", feature = "tracing"))]
     pub relay: Option<crate::relay::RelayForChild>,
 }

@@ -1,4 +1,4 @@
-//! What is called on an object that lives in a process of its own.
+//! Calls of methods on an object that lives in a process of its own.
 //!
 //! The object is in that process's `ACTOR`; it is made there when it is first needed, and again
 //! after a panic, from the arguments that the process was started with.
@@ -100,11 +100,11 @@ struct Home {
 thread_local! {
     /// The object that this process is there for; its tasks all run in this thread.
     ///
-    /// Not dropped with the thread, whose other variables are gone by then.
+    /// It is not dropped with the thread, because the thread's other variables are gone by then.
     static ACTOR: RefCell<Option<ManuallyDrop<Home>>> = const { RefCell::new(None) };
 }
 
-/// Names what makes the object of a process by `init`.
+/// Names the wrapper that makes the object of a process by `init`.
 pub fn made_by<N, S, A>(init: N) -> Result<EntryRef>
 where
     N: Fn(A) -> S + CapturesNothing,
@@ -116,7 +116,7 @@ where
     EntryRef::to::<N>(make::<N, S, A>)
 }
 
-/// Names what calls `method` on the object of the process.
+/// Names the wrapper that calls `method` on the object of the process.
 pub fn calling<F, S, M>(method: F) -> Result<EntryRef>
 where
     F: Method<S, M>,
@@ -127,7 +127,7 @@ where
     EntryRef::to::<F>(call::<F, S, M>)
 }
 
-/// Names what drops the object of the process, as at the end of a program.
+/// Names the wrapper that drops the object of the process, as at the end of a program.
 pub fn ending() -> Result<EntryRef> {
     EntryRef::to::<fn()>(end)
 }
@@ -138,7 +138,8 @@ where
     S: 'static,
     A: DeserializeOwned,
 {
-    // The pool keeps what they have handles of for as long as it starts workers.
+    // The pool keeps the objects alive whose handles are in the arguments, for as long as it starts
+    // workers.
     let bytes = input.bytes.to_vec();
     let make = move || {
         let input = Input::new(&bytes, &HandleSource::KEPT);
@@ -170,7 +171,7 @@ where
     outcome::done(&output, format_args!("the result of {what}"))
 }
 
-/// Takes the object out; it is made first where a panic has cost it.
+/// Takes the object out. It is made first if there is none yet, or it was dropped after a panic.
 fn take() -> Result<Box<dyn Any>> {
     let none = || Error::invalid("this process has no object of an actor");
     let kept = ACTOR.with_borrow_mut(|home| home.as_mut().map(|home| home.object.take()));
@@ -181,7 +182,7 @@ fn take() -> Result<Box<dyn Any>> {
 }
 
 fn end(_input: Input<'_>) -> Result<Encoded> {
-    // Dropped outside: its end is the program's code.
+    // Dropped when nothing is borrowed: dropping it runs the program's code.
     let home = ACTOR.take().map(ManuallyDrop::into_inner);
     drop(home);
     outcome::done(&(), "no result")

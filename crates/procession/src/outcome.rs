@@ -54,7 +54,7 @@ pub enum Ending {
     Failed,
 }
 
-/// Makes a call; returns the bytes to send home and how it ended.
+/// Makes a call; returns the bytes to send to the caller's process, and how the call ended.
 pub fn run(
     call: impl FnOnce() -> Result<Encoded>,
     process: &str,
@@ -72,12 +72,12 @@ pub fn run(
     (failed(&failure), Ending::Failed)
 }
 
-/// Turns a result into bytes to send home; `what` names it in the error.
+/// Turns a result into bytes to send to the caller's process; `what` names it in the error.
 pub fn done<R: Serialize>(result: &R, what: impl Display) -> Result<Encoded> {
     codec::lending(|| codec::encode_after(&Outcome::Done, result, what))
 }
 
-/// Turns a failure outside the function into bytes to send home.
+/// Turns a failure outside the function into bytes to send to the caller's process.
 pub fn refuse(error: &Error) -> Encoded {
     failed(&Outcome::failed(error))
 }
@@ -90,7 +90,7 @@ pub enum ItemOutcome<R> {
 }
 
 impl<R> ItemOutcome<R> {
-    /// Calls a function for one input, within [`run`]: its panic is this input's alone.
+    /// Calls a function for one input, within [`run`]. A panic is the outcome of this input alone.
     pub fn of(call: impl FnOnce() -> R) -> Self {
         match panic::catch_unwind(AssertUnwindSafe(call)) {
             Ok(value) => Self::Returned(value),
@@ -154,8 +154,7 @@ impl Why {
 }
 
 fn failed(outcome: &Outcome) -> Encoded {
-    // Strings and small enums always serialise; an empty reply would be read
-    // as a failure too.
+    // Strings and small enums always serialise. (An empty reply would be read as a failure, too.)
     codec::encode(outcome, "a failure").unwrap_or_default()
 }
 
@@ -176,10 +175,10 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> 
 /// Where the text of a panic goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PanicOutput {
-    /// It goes home, and to this process's stderr, as in `multiprocessing`.
+    /// It goes to the caller, and to this process's stderr, as in `multiprocessing`.
     Loud,
-    /// It only goes home: a task of a pool is waited for, and there may be
-    /// thousands of them.
+    /// It only goes to the caller: somebody waits for a pool's task, and there may be thousands of
+    /// them.
     Quiet,
 }
 
@@ -190,27 +189,27 @@ struct Seen {
 }
 
 thread_local! {
-    /// The voice of the entry that this thread runs, if it runs one.
+    /// Where the text of a panic goes, for the wrapper that this thread runs, if it runs one.
     static VOICE: Cell<Option<PanicOutput>> = const { Cell::new(None) };
 
     /// The latest panic of this thread.
     static LATEST: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
-/// Whether locks of the standard library may be taken for ever: this is a copy by fork of a
+/// Whether locks of the standard library may be taken for ever, as this is a copy by fork of a
 /// process with several threads.
 static LOCKED: AtomicBool = AtomicBool::new(false);
 
-/// Has panics of this process take no lock of the standard library's that another thread may
-/// have had when it was forked: those of stderr and of looking at the stack. Nor are hooks
-/// called that were there before, as most of them end in the standard library's own.
+/// From here on, panics of this process take no lock of the standard library that another thread
+/// may have held at the fork: neither that of stderr nor that of walks of the stack. Hooks that
+/// were set before are not called either, as most of them end in the standard library's own.
 pub fn avoid_locks() {
     // Relaxed: this process has no other thread yet.
     LOCKED.store(true, Ordering::Relaxed);
 }
 
-/// Notes each panic of an entry, and leaves those that are to be heard to the
-/// hook that was there before.
+/// Sets a hook that notes each panic of a wrapper, and calls the hook before it for panics whose
+/// text is to be printed.
 ///
 /// The hooks have a lock, too, so a process that forks calls this before.
 pub fn watch_panics() {
@@ -226,7 +225,7 @@ pub fn watch_panics() {
                 if current::is_started() {
                     let own = current_process();
                     let heading = format!("\nin process {} (pid {}):", own.name(), own.pid());
-                    // In one piece: several processes may write at a time.
+                    // Written in one piece, as several processes may write at a time.
                     stderr::write(heading.as_bytes());
                 }
                 if LOCKED.load(Ordering::Relaxed) {

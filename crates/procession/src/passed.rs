@@ -58,15 +58,15 @@ impl<T> DerefMut for Passed<T> {
 }
 
 thread_local! {
-    /// What the launch that this thread is writing takes along, if it is writing one.
+    /// The descriptors of the launch that this thread is writing, if it is writing one.
     static LEAVING: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
 
-    /// What this process was started with, and has not been taken.
+    /// The descriptors that this process was started with and that were not taken yet.
     static ARRIVED: RefCell<Vec<Option<OwnedFd>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `write`, which serialises what a process is started with; returns the descriptors that
-/// are in it, too.
+/// Runs `write`, which serialises what a process is started with; returns its result and the
+/// descriptors in it.
 pub fn collecting<T>(write: impl FnOnce() -> T) -> (T, Vec<OwnedFd>) {
     /// Also after a panic.
     struct Restore(Option<Vec<OwnedFd>>);
@@ -84,7 +84,8 @@ pub fn collecting<T>(write: impl FnOnce() -> T) -> (T, Vec<OwnedFd>) {
     (written, leaving)
 }
 
-/// Notes what this process was started with; its arguments are read by this thread.
+/// Notes the descriptors that this process was started with, for the arguments that this thread
+/// reads.
 pub fn arrive(fds: Vec<OwnedFd>) {
     ARRIVED.replace(fds.into_iter().map(Some).collect());
 }

@@ -43,7 +43,7 @@ use crate::wait::{Target, Waitable};
 pub struct Pipe<S, R> {
     end: DuplexEnd,
     values: PhantomData<fn(S) -> R>,
-    /// What tasks wait by for values.
+    /// The descriptor by which tasks wait for values.
     #[cfg(feature = "async")]
     awaited: std::sync::Arc<crate::awaiting::Awaited>,
 }

@@ -28,7 +28,7 @@ pub fn name() -> OsString {
     first.unwrap_or_else(|| "procession".into())
 }
 
-/// Returns by which arguments the program reaches `init`, if it does. The harness of a test
+/// Returns the arguments with which the program reaches `init`, if it does. The harness of a test
 /// program calls no `init`, and its children need not know it.
 fn arguments() -> Option<&'static Vec<OsString>> {
     if ARGUMENTS.get().is_none() && is_test_program() {
@@ -44,7 +44,7 @@ fn is_test_program() -> bool {
     program.is_ok_and(|path| path.parent().is_some_and(|folder| folder.ends_with("deps")))
 }
 
-/// Notes by which arguments the program, started anew, reaches `init`.
+/// Notes the arguments with which the program, started anew, reaches `init`.
 pub fn reaches_init_by(arguments: Vec<OsString>) {
     // Several tests of one program each call this; any one of them will do.
     let _ = ARGUMENTS.set(arguments);

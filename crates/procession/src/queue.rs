@@ -42,7 +42,7 @@ use crate::sync::uninterrupted;
 pub struct Queue<T> {
     engine: engine::Queue,
     items: PhantomData<fn(T) -> T>,
-    /// What tasks wait by: for items, for room.
+    /// The descriptors by which tasks wait for items, and for room.
     #[cfg(feature = "async")]
     awaited: std::sync::Arc<[crate::awaiting::Awaited; 2]>,
 }
@@ -349,7 +349,7 @@ impl<T: Serialize> Queue<T> {
             for value in values.by_ref().take(BATCH) {
                 let bytes = codec::lending(|| codec::encode(&value, ITEM))?;
                 if bytes.rides() {
-                    // With handles in it, it is put by itself.
+                    // A value with handles is put by itself.
                     self.put_batch(&batch)?;
                     batch.clear();
                     self.put_encoded(bytes, Deadline::NEVER)?;

@@ -1,9 +1,10 @@
-//! What children log and trace, handled by the process that wants it.
+//! The relay of logs: what children log and trace is handled by a process above them.
 //!
 //! A child puts each record into a queue in shared memory before the call of its logger or
-//! subscriber returns, so none is lost however the child ends. A thread of the process that
-//! relays takes them out and has its own logger and subscriber handle them. The queue is bounded:
-//! who logs faster than that thread handles waits for it, as long as the process lives.
+//! subscriber returns, so none is lost however the child ends. A thread of the process that relays
+//! takes them out, and hands them to that process's logger and subscriber. The queue is bounded: a
+//! child that logs faster than that thread handles records waits for it, as long as the process
+//! lives.
 
 #[cfg(feature = "log")]
 mod logger;
@@ -34,21 +35,22 @@ pub(crate) use sender::{RelayForChild, begin, given, renew_by_fork};
 /// How many records may wait to be handled.
 const CAPACITY: usize = 1024;
 
-/// How long until it is looked whether a process with open spans has ended.
+/// How often the thread looks whether a process with open spans has ended.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Has what children log and trace handled by this process's logger and subscriber, until it is
-/// stopped or dropped; see [`relay_logs`].
+/// Relays what children log and trace to this process's logger and subscriber, until it is stopped
+/// or dropped; see [`relay_logs`].
 #[derive(Debug)]
 #[must_use = "the relay ends when this is dropped"]
 pub struct LogRelay {
     queue: Queue<Letter>,
-    /// Held as long as this process relays: a child that waits learns by it that it has ended.
+    /// Held as long as this process relays. A child that waits learns from it that the relay has
+    /// ended.
     alive: Lock,
     progress: Arc<Progress>,
-    /// Until it has ended.
+    /// `None` once the thread has ended.
     thread: Option<JoinHandle<()>>,
-    /// What was given to children before.
+    /// What children were given before this relay.
     before: Option<RelayForChild>,
 }
 
@@ -61,7 +63,7 @@ struct Progress {
 
 #[derive(Debug, Default)]
 struct Marks {
-    /// The latest mark that was put, and the latest that was passed.
+    /// The latest mark that was put into the queue, and the latest that the thread has passed.
     put: u64,
     passed: u64,
     has_ended: bool,
@@ -164,7 +166,7 @@ pub fn relay_logs() -> Result<LogRelay> {
 }
 
 impl LogRelay {
-    /// Blocks until all that children have logged and traced up to now is handled.
+    /// Blocks until all that children have logged and traced so far is handled.
     ///
     /// # Errors
     /// `is_closed` when the relay has ended because of an error.
@@ -204,8 +206,8 @@ impl LogRelay {
         Ok(())
     }
 
-    /// Has all records handled that are there, and ends; children that live go on. What these log
-    /// from then on goes nowhere, as in a program without a logger.
+    /// Handles all records that are there, and ends the relay. Children that live go on; what they
+    /// log from then on goes nowhere, as in a program without a logger.
     ///
     /// Dropping the relay does the same.
     ///
@@ -231,9 +233,9 @@ impl LogRelay {
             return Ok(());
         };
         sender::relay_no_more(self.before.take());
-        // From now on records are refused; those that are there can be had.
+        // From here on the queue refuses records; those that are in it can still be taken out.
         let closed = self.queue.close();
-        // It panics nowhere: what it calls is caught.
+        // The thread does not panic: it catches panics of what it calls.
         let _ = thread.join();
         closed.and(self.alive.release())
     }
@@ -262,8 +264,8 @@ fn run(queue: &Queue<Letter>, mut receiver: Receiver, progress: &Progress) {
                 ..
             }) => progress.change(|marks| marks.passed = mark),
             Ok(letter) => {
-                // What panics is the program's logger or subscriber, whose panic was told; it
-                // costs this record only.
+                // If the program's logger or subscriber panics, its panic was printed, and only
+                // this record is lost.
                 let _ = panic::catch_unwind(AssertUnwindSafe(|| receiver.handle(letter, queue)));
             }
             Err(error) if error.is_timeout() => receiver.bury(&receiver.ended()),
@@ -271,7 +273,7 @@ fn run(queue: &Queue<Letter>, mut receiver: Receiver, progress: &Progress) {
             Err(error) if error.is_codec() => say(&format!("lost a record: {error}")),
             Err(error) => {
                 say(&format!("has ended: {error}"));
-                // Nobody is to wait for this thread.
+                // Closed, so that nobody waits for this thread.
                 let _ = queue.close_now();
                 break;
             }
@@ -286,10 +288,11 @@ fn say(text: &str) {
     stderr::write(format!("procession: the relay of logs {text}\n").as_bytes());
 }
 
-/// Has what arrives handled.
+/// Handles the records that arrive.
 struct Receiver {
     origins: HashMap<u32, Origin>,
-    /// Processes that have ended, and in how many records all that they have put is handled.
+    /// Processes that have ended, and after how many more records all that they have put is
+    /// handled.
     ended: Option<(Vec<u32>, usize)>,
     #[cfg(feature = "tracing")]
     spans: spans::Spans,
@@ -312,7 +315,7 @@ impl Receiver {
         }
     }
 
-    /// Returns what tells how much is wanted here.
+    /// Returns the levels that this process's logger and subscriber want.
     fn levels(&self) -> sender::Levels {
         sender::Levels {
             #[cfg(feature = "tracing")]
@@ -369,7 +372,7 @@ impl Receiver {
             .collect()
     }
 
-    /// Forgets processes of which all records were handled, and closes their spans.
+    /// Forgets processes whose records were all handled, and closes their spans.
     fn bury(&mut self, ended: &[u32]) {
         for stamp in ended {
             self.origins.remove(stamp);

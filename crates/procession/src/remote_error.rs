@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// The error of a function that ran in another process: its text, and those of its sources.
 ///
-/// Few errors have a form in which they could cross. A function that returns
-/// `Result<T, RemoteError>` turns any error into one that does by `?`, and whoever called it has
-/// the texts of the whole chain. Like `anyhow::Error` it is no [`std::error::Error`] itself, but
-/// becomes one by `?` in a function that returns `Box<dyn Error>` or `anyhow::Error`'s like.
+/// Few errors have a form in which they could cross. A function that returns `Result<T,
+/// RemoteError>` turns any error into this type by `?`, and its caller gets the texts of the whole
+/// chain. Like `anyhow::Error` it is no [`std::error::Error`] itself, but becomes one by `?` in a
+/// function that returns `Box<dyn Error>` or `anyhow::Error`'s like.
 ///
 /// # Examples
 ///

@@ -77,7 +77,7 @@ impl<T> DerefMut for SelfDescribing<T> {
 impl<T: Serialize> Serialize for SelfDescribing<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error;
-        // What this lends goes nowhere.
+        // The loans of this pass are dropped: it only checks.
         let (checked, _lent) = handle::collecting(|| check::check(&self.0));
         checked.map_err(S::Error::custom)?;
         let mut bytes = Vec::new();

@@ -49,7 +49,7 @@ impl Known {
 }
 
 /// Starts the server if none runs; returns its handle. Whether the server has the privileges of
-/// this process is for [`start`] to see: looking takes longer than the rest of a start does here.
+/// this process is checked by [`start`], as the check takes longer than all else here.
 pub fn ensure() -> Result<Option<ServerHandle>> {
     let mut known = locked();
     let server = known.server();
@@ -108,7 +108,7 @@ fn numbers_of(server: &ForkServer) -> Option<ServerHandle> {
     Some((handle.offset, handle.serial))
 }
 
-/// Locks what is sound after any panic: every change is one assignment.
+/// Locks the state, which is sound after any panic, as every change of it is one assignment.
 fn locked() -> ForkGuard<'static, Known> {
     SERVER.lock()
 }

@@ -1,8 +1,9 @@
 //! Functions that keep something between the tasks of a job: its context, which the caller
 //! has sent once, or what an initializer has made.
 //!
-//! Each is called by a wrapper that is named as every other is (`function.rs`). The wrapper
-//! finds the state with its input; where there is none, or a panic has cost it, it makes it.
+//! Each is called by a wrapper, which is named as all wrappers are (`function.rs`). The wrapper
+//! finds the state with its input. If there is none yet, or it was dropped after a panic, the
+//! wrapper makes it.
 //!
 //! # Safety
 //! A function without bytes is conjured up where its type says it exists: `with_context` and
@@ -28,7 +29,7 @@ pub enum TaskForm {
     Chunk,
 }
 
-/// Names what calls `function` with the context of its job.
+/// Names the wrapper that calls `function` with the context of its job.
 pub fn with_context<C, F, A, R>(function: F, form: TaskForm) -> Result<EntryRef>
 where
     C: DeserializeOwned + 'static,
@@ -41,7 +42,7 @@ where
     named::<WithContext<C, F, A, R>>(form)
 }
 
-/// Names what calls `function` with what `init` has made in the worker.
+/// Names the wrapper that calls `function` with what `init` has made in the worker.
 pub fn with_init<N, S, F, A, R>(init: N, function: F, form: TaskForm) -> Result<EntryRef>
 where
     N: Fn() -> S + CapturesNothing,

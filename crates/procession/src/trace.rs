@@ -77,12 +77,12 @@ pub(crate) fn begin_by_environment() {
         return;
     }
     let begun = trace(&path).and_then(|trace| {
-        // Another thread may have been first; then there was no second trace to begin.
+        // If another thread was first, this thread has found that a trace is being written.
         let _ = OF_ENVIRONMENT.set(Mutex::new(trace));
         Ok(at_exit::call(end_of_environment)?)
     });
     if let Err(error) = begun {
-        // The program did not ask for it, and must not fail for it.
+        // The program itself has not asked for the trace, so it must not fail if there is none.
         eprintln!("procession: {VARIABLE}: {error}");
     }
 }

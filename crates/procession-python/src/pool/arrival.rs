@@ -1,4 +1,4 @@
-//! What came of a task, as an object of Python.
+//! The outcome of a task, as an object of Python.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use crate::pickle;
 use crate::pool::callback::uninterrupted;
 use crate::pool::driver::Driver;
 
-/// What came of a task, for the user.
+/// The outcome of a task, for the user.
 pub struct Arrival {
     pub success: bool,
     pub object: Py<PyAny>,
-    /// Whether the user is told by a callback, too.
+    /// Whether the user's callback is called, too.
     pub told: bool,
-    /// How many bytes it came in.
+    /// How many bytes the reply had.
     pub size: usize,
     /// Why there was no reply, if there was none for one of these reasons.
     pub loss: Option<Loss>,
-    /// Whether it came of this one task, and not of what all of its call depends on.
+    /// Whether it is the outcome of this one task, and not an error that ends its whole call.
     pub of_task: bool,
 }
 
@@ -69,7 +69,7 @@ impl Arrival {
         }
     }
 
-    /// Has the pool's own function make the error of a task that was lost.
+    /// Replaces the error of a lost task by the one that the pool's own function makes of it.
     pub fn translated(self, py: Python<'_>, pool: Option<&Arc<dyn Driver>>) -> Self {
         let (Some(loss), Some(pool)) = (self.loss, pool) else {
             return self;
@@ -82,8 +82,8 @@ impl Arrival {
         Self { object, ..self }
     }
 
-    /// As [`error`](Self::error), with one that this module makes itself: its class is
-    /// written in Python, and an interrupt may come in the place of the instance.
+    /// As [`error`](Self::error), with an error that `make` makes. Its class is written in Python,
+    /// so an interrupt may be raised instead.
     pub fn made(py: Python<'_>, make: impl Fn() -> PyErr) -> Self {
         let make = || {
             let error = make();
@@ -95,7 +95,7 @@ impl Arrival {
         Self::error(py, uninterrupted(py, make).unwrap_or_else(|error| error))
     }
 
-    /// Says that a task of that name was cancelled.
+    /// Makes the outcome of a task of that name that was cancelled.
     pub fn cancelled(py: Python<'_>, name: &str) -> Self {
         Self {
             loss: Some(Loss::Cancelled),
@@ -104,7 +104,7 @@ impl Arrival {
         }
     }
 
-    /// Says why a task of a pool that has ended will never run.
+    /// Makes the outcome of a task that will never run, because its pool has ended.
     pub fn ended(py: Python<'_>, end: &PoolEnd) -> Self {
         let arrival = match end {
             PoolEnd::Initializer(bytes) => {

@@ -28,8 +28,8 @@ pub fn calling_back<T>(call: impl FnOnce() -> T) -> PyResult<T> {
     }
 }
 
-/// Tells whether Python waits in this thread for a call of a pool, and so is called back in
-/// a thread that the program has for something else.
+/// Tells whether this thread is in a call of a pool that Python waits for. If so, a callback runs
+/// in a thread that the program uses for something else.
 pub fn is_waiting() -> bool {
     WAITING.get() > 0
 }
@@ -39,9 +39,8 @@ pub fn is_put_off() -> bool {
     PUT_OFF.with_borrow(Option::is_some)
 }
 
-/// Deals with an error that Python raised when it was called back: one that is to
-/// end the program, or came from a signal, is raised where Python waits, any other is
-/// reported.
+/// Deals with an error that a callback has raised. If it is to end the program, or came from a
+/// signal, it is put off, and raised where Python waits; any other error is reported.
 pub fn put_off(py: Python<'_>, error: PyErr, context: &Bound<'_, PyAny>) {
     let ends = !error.is_instance_of::<PyException>(py) || is_interrupt(py, &error);
     if WAITING.get() > 0 && ends {
@@ -71,8 +70,8 @@ pub fn was_interrupted(py: Python<'_>, error: &PyErr) -> bool {
     interrupted
 }
 
-/// Runs what Python does for an outcome; once more, if a signal came between: that is
-/// put off, and the outcome must not be lost for it.
+/// Runs what Python does for an outcome. If an exception of a signal's handler interrupts that, the
+/// exception is put off and the work is done once more, so that the outcome is not lost.
 pub fn uninterrupted<T>(py: Python<'_>, work: impl Fn() -> PyResult<T>) -> PyResult<T> {
     loop {
         match work() {

@@ -36,7 +36,7 @@ impl Driver for Core {
                     ErrorKind::Interrupted => py.check_signals()?,
                     ErrorKind::TimedOut if !deadline.has_passed() => py.check_signals()?,
                     ErrorKind::TimedOut | ErrorKind::Closed => return Ok(done()),
-                    // It could not go on, and has told everybody.
+                    // The pool could not go on, and its end was delivered to all calls.
                     _ if self.engine.end().is_some() => return Ok(done()),
                     _ => return Err(to_python(error)),
                 },
@@ -64,7 +64,7 @@ impl Driver for Core {
         };
         let which = |token: &Token| token.call.is(call);
         let count = calling_back(|| py.detach(|| self.engine.cancel(&which, running)))?;
-        // The deaths of those that were killed are to be told.
+        // Somebody has to deliver the outcomes of the tasks that were killed.
         self.engine.deliver_in_background().or_raise()?;
         count.or_raise()
     }

@@ -14,7 +14,7 @@ pub trait Driver: Send + Sync {
         deadline: Deadline,
     ) -> PyResult<bool>;
 
-    /// Has sources asked again that had nothing for a while.
+    /// Has the pool poll sources again that had no tasks for now.
     fn resume(&self) -> PyResult<()>;
 
     /// Wakes the threads that drive, to look whether they have what they wait for.
@@ -26,6 +26,6 @@ pub trait Driver: Send + Sync {
     /// Tells whether a worker runs a task of the call at an address.
     fn is_running(&self, py: Python<'_>, call: usize) -> bool;
 
-    /// Returns what makes the errors of lost tasks into those that the user is to get.
+    /// Returns the function that makes the errors which users get for lost tasks.
     fn errors(&self) -> Option<&Py<PyAny>>;
 }

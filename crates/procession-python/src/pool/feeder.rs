@@ -1,4 +1,4 @@
-//! Tasks made of an iterator that may block: a thread of its own asks it.
+//! Tasks made of an iterator that may block, by a thread of their own.
 //!
 //! The thread runs ahead of the workers by a few tasks, which the pool takes from the engine's
 //! feed.
@@ -82,7 +82,7 @@ impl Feeder {
         }
     }
 
-    /// Gives the result of an input that cannot become a task.
+    /// Delivers the error of an input that cannot become a task.
     fn fail(&self, py: Python<'_>, index: usize, arrival: Arrival) {
         if self.feed.skip() {
             IMapIterator::arrive(self.stream.bind(py), index, arrival);
@@ -125,7 +125,7 @@ impl Feeder {
         }
     }
 
-    /// Says how many tasks there are; returns that there are no more.
+    /// Says how many tasks there are. Always returns false: there are no more.
     fn complete(&self, py: Python<'_>, count: usize) -> bool {
         if self.feed.complete() {
             IMapIterator::set_length(self.stream.bind(py), count);
@@ -143,7 +143,7 @@ impl Drop for Feeder {
         if inputs.take().is_none() {
             return;
         }
-        // Its thread was never started: there are no inputs to wait for.
+        // If its thread was never started, there are no inputs to wait for.
         let _ = Python::try_attach(|py| self.complete(py, 0));
     }
 }

@@ -23,7 +23,7 @@ impl Driver for Foreign {
         done: &(dyn Fn() -> bool + Sync),
         _deadline: Deadline,
     ) -> PyResult<bool> {
-        // There is nothing to drive: who waits is told.
+        // There is nothing to drive: threads that wait are notified.
         Ok(done())
     }
 

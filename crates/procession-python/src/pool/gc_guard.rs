@@ -1,4 +1,4 @@
-//! Tells an object that is there from one that is still being made.
+//! Tells an object that was made from one that is still being made.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +18,7 @@ impl Default for GcGuard {
 impl GcGuard {
     /// Tells whether the object that this is a part of was written.
     pub fn is_made(&self) -> bool {
-        // Relaxed: who wrote it has handed the object out since, or is this thread.
+        // Relaxed: the thread that wrote it is this one, or has handed the object out since.
         self.0.load(Ordering::Relaxed)
     }
 }

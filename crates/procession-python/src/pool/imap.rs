@@ -40,7 +40,7 @@ pub struct IMapIterator {
     core: Option<Arc<dyn Driver>>,
     job: u64,
     made: GcGuard,
-    /// Something shows how far it is. Most have nothing, and are not asked for it.
+    /// Whether something shows its progress. Most results have nothing, and need not look.
     is_shown: bool,
     signal: Signal,
     state: Mutex<ImapState>,
@@ -61,18 +61,18 @@ struct ImapState {
     /// The pool must live until all results are there, though the user drops it.
     pool: Option<Py<PyAny>>,
     cache: Py<PyDict>,
-    /// What is called, for the text of errors.
+    /// The function that is called, for the text of errors.
     function: Option<Py<PyAny>>,
-    /// What shows how far it is.
+    /// The object that shows its progress.
     progress: Option<Py<PyAny>>,
     chunk: usize,
     on_error: OnError,
     /// The place of the last task and how many inputs it has, once that is known.
     last: Option<(usize, usize)>,
     results: ResultStream<Item>,
-    /// They are called when there is news: for who does not wait, but awaits it.
+    /// Functions to be called when there is news, for tasks that await the next result.
     wakers: Vec<Py<PyAny>>,
-    /// No more tasks are made, and none of those that have not begun will.
+    /// Whether it was cancelled: no more tasks are made, and tasks that have not begun never will.
     cancelled: bool,
 }
 
@@ -144,7 +144,7 @@ impl IMapIterator {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what the task at `index` is, for people.
+    /// Returns a description of the task at `index`, for messages.
     pub fn name(&self, py: Python<'_>, index: usize) -> String {
         let state = self.state();
         let function = state.function.as_ref().map(|f| f.clone_ref(py));
@@ -162,12 +162,12 @@ impl IMapIterator {
         self.state().on_error = on_error;
     }
 
-    /// Says that the task at `index` has `count` inputs, fewer than others: it is the last.
+    /// Notes that the task at `index` is the last, and has only `count` inputs.
     pub fn set_last(&self, index: usize, count: usize) {
         self.state().last = Some((index, count));
     }
 
-    /// Returns the error of a task as a result, if that is what it is to be.
+    /// Returns the error of a task as a result, if errors stand among the results.
     fn collected(&self, py: Python<'_>, index: usize, arrival: Arrival) -> Arrival {
         let state = self.state();
         if arrival.success || !arrival.of_task || state.on_error != OnError::Collect {
@@ -186,7 +186,7 @@ impl IMapIterator {
         object.map_or_else(|error| Arrival::error(py, error), Arrival::value)
     }
 
-    /// Takes what came of the task at `index`.
+    /// Takes the outcome of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         let arrival = arrival.translated(slf.py(), slf.get().core.as_ref());
         if slf.get().is_shown {
@@ -198,7 +198,7 @@ impl IMapIterator {
             object: arrival.object,
         };
         let mut state = slf.get().state();
-        // No more tasks are made, as nobody will get their results.
+        // Nobody will fetch further results, so no more tasks are made.
         state.cancelled |= !item.success && state.on_error == OnError::Stop;
         let unwanted = state.results.arrive(index, arrival.size, item);
         Self::announce(slf, state);
@@ -218,7 +218,7 @@ impl IMapIterator {
         }
     }
 
-    /// Says how many results there will be.
+    /// Notes how many results there will be.
     pub fn set_length(slf: &Bound<'_, Self>, length: usize) {
         let mut state = slf.get().state();
         state.results.set_length(length);
@@ -230,7 +230,7 @@ impl IMapIterator {
         self.state().cancelled
     }
 
-    /// Says that the tasks that were not made yet are not wanted.
+    /// Notes that no more tasks are to be made.
     pub fn set_cancelled(&self) {
         self.state().cancelled = true;
     }
@@ -266,25 +266,25 @@ impl IMapIterator {
         slf.get().signal.notify();
         wake_all(py, wakers);
         if let Some(cache) = cache {
-            // A cache that the user has emptied is no reason to fail.
+            // Fails if the user has emptied the cache, which does no harm.
             let _ = cache.bind(py).del_item(slf.get().job);
         }
         drop((pool, function, progress));
     }
 
-    /// Tells whether no more tasks are to be made after so many before results were fetched;
-    /// then the pool is told when they were.
+    /// Tells whether, after so many tasks, no more are to be made until results are fetched. The
+    /// pool is told when they were.
     pub fn is_full(&self, tasks: usize) -> bool {
         self.state().results.is_full(tasks)
     }
 
-    /// Has all tasks made, however many results there are.
+    /// Lifts the limit on how many tasks are ahead.
     pub fn make_all(&self) -> PyResult<()> {
         let resume = self.state().results.make_all();
         self.resume(resume)
     }
 
-    /// Has the pool make tasks again, if it has stopped for want of room.
+    /// Has the pool make tasks again, if it has stopped because too many were ahead.
     fn resume(&self, resume: bool) -> PyResult<()> {
         match self.core.as_ref().filter(|_| resume) {
             Some(core) => core.resume(),
@@ -351,7 +351,7 @@ impl IMapIterator {
         if !self.made.is_made() {
             return Ok(());
         }
-        // Whoever has it locked keeps it alive.
+        // The thread that has the lock keeps it alive.
         let Ok(state) = self.state.try_lock() else {
             return Ok(());
         };
@@ -397,8 +397,8 @@ impl IMapIterator {
         next.call1((slf, slf))
     }
 
-    /// Has a function, if there is one, called when `next` does not have to wait; false if
-    /// it does not have to now.
+    /// Has a function, if one is given, called when `next` need not wait; returns false if `next`
+    /// need not wait now.
     #[pyo3(signature = (waker=None))]
     fn _notify(&self, waker: Option<Py<PyAny>>) -> bool {
         let mut state = self.state();
@@ -461,7 +461,7 @@ impl IMapIterator {
                 Some(core) => core.drive(py, &|| this.has_news(), end)?,
                 None => false,
             };
-            // Another thread may fetch what has come, so it is looked for again.
+            // Another thread may fetch the result that has come, so this looks again.
             if !driven && !this.signal.wait(py, &|| this.has_news(), end)? {
                 return Err(error::timed_out("the next result", timeout));
             }
@@ -559,7 +559,7 @@ impl IMapIterator {
         Self::arrive(slf, i, arrival);
     }
 
-    /// Says that the task at a place has fewer inputs than others: it is the last.
+    /// Notes that the task at a place is the last, and has fewer inputs than others.
     fn _set_last(&self, index: usize, count: usize) {
         self.set_last(index, count);
     }
@@ -575,12 +575,12 @@ impl IMapIterator {
         self.is_cancelled()
     }
 
-    /// Says that the tasks that were not made yet are not wanted.
+    /// Notes that no more tasks are to be made.
     fn _set_cancelled(&self) {
         self.set_cancelled();
     }
 
-    /// Has all tasks made, however many results there are.
+    /// Lifts the limit on how many tasks are ahead.
     fn _make_all(&self) -> PyResult<()> {
         self.make_all()
     }

@@ -1,4 +1,4 @@
-//! Under which function of a pool a task is counted.
+//! The numbers under which a pool counts functions.
 
 use std::sync::Mutex;
 
@@ -15,7 +15,7 @@ pub struct Labels(Mutex<Option<Known>>);
 
 struct Known {
     address: usize,
-    /// Tells whether another function may have the address by now.
+    /// Dead once another function may have the address.
     function: Py<PyWeakref>,
     label: u32,
 }
@@ -24,7 +24,7 @@ impl Labels {
     /// Returns the number of a function.
     pub fn of<S: Sink>(&self, pool: &Pool<S>, function: &Bound<'_, PyAny>) -> u32 {
         let (py, address) = (function.py(), function.as_ptr() as usize);
-        // Another thread may be at it, and this one is attached to the interpreter.
+        // Not by `lock`: another thread may have it, and this one is attached to the interpreter.
         if let Ok(known) = self.0.try_lock()
             && let Some(known) = &*known
             && known.address == address
@@ -53,7 +53,7 @@ impl Labels {
     }
 }
 
-/// Returns the name of a function; that of what a partial calls.
+/// Returns the name of a function; for a partial, the name of the function that it calls.
 fn name(function: &Bound<'_, PyAny>) -> String {
     let inner = function
         .get_type()

@@ -10,13 +10,13 @@ pub struct Map {
     /// How many tasks have no result yet.
     pub left: usize,
     pub on_error: OnError,
-    /// It has ended by its first error, and takes nothing more.
+    /// Whether its first error has ended it, so that it takes no more results.
     stopped: bool,
 }
 
-/// What comes of the result of one more task.
+/// What the result of one more task means for the map.
 pub struct Counted {
-    /// It is the last.
+    /// It is the last result.
     pub last: bool,
     /// It is an error that ends the map.
     pub stops: bool,

@@ -33,14 +33,14 @@ pub struct Shape {
     pub chunked: bool,
     /// An input is a sequence of arguments.
     pub star: bool,
-    /// An error of an input stands among the results of its task.
+    /// The error of an input stands among the results of its task.
     pub collects: bool,
     /// After which time the function is interrupted.
     pub soft_timeout: Option<Duration>,
 }
 
 impl Shape {
-    /// How many bytes it makes.
+    /// How many bytes it takes.
     const LEN: usize = 9;
 
     fn to_bytes(self) -> [u8; Self::LEN] {
@@ -72,7 +72,7 @@ fn limit(nanoseconds: u64) -> Option<Duration> {
     (nanoseconds != 0).then(|| Duration::from_nanos(nanoseconds))
 }
 
-/// Returns what a function is called, for people.
+/// Returns the name of a function, for messages.
 pub fn name(function: &Bound<'_, PyAny>) -> String {
     let text = |attribute| {
         let value = function.getattr(attribute).ok()?;
@@ -89,8 +89,7 @@ pub fn name(function: &Bound<'_, PyAny>) -> String {
     }
 }
 
-/// Pickles what a task is, into the arena if it is long; returns what it has handles
-/// of, too.
+/// Pickles a task, into the arena if it is long; returns its bytes and the loans of its handles.
 pub fn task(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(TaskBytes, Loans)> {
     let py = object.py();
     let (pickled, loans) = Pickled::lending_to(reader, object)?;
@@ -105,7 +104,7 @@ pub fn task(object: &Bound<'_, PyAny>, reader: Reader) -> PyResult<(TaskBytes, L
     Ok((payload?, loans))
 }
 
-/// The task of a single call, and what it was made of if it may be tried again.
+/// The task of a single call, and the objects that it was made of if it may be tried again.
 pub type CallParts = ((TaskBytes, Loans), Option<Py<PyAny>>);
 
 /// Pickles a single call, as a worker reads it.
@@ -152,8 +151,8 @@ pub type CallContent<'py> = (
     Option<Duration>,
 );
 
-/// Pickles an input of a job, or several, the first of which has a place among all inputs;
-/// `name` tells what the task is called.
+/// Pickles an input of a job, or several; `place` is that of the first among all inputs, and `name`
+/// returns the task's name.
 pub fn input(
     object: &Bound<'_, PyAny>,
     (first, is_chunk): (usize, bool),

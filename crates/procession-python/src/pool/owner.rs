@@ -37,7 +37,7 @@ pub struct Pool {
     failure: Failure,
     size: Size,
     labels: Labels,
-    /// What the workers can read.
+    /// How pickles for the workers may be written.
     reader: Reader,
     #[pyo3(get)]
     cache: Py<PyDict>,
@@ -98,7 +98,7 @@ impl Pool {
             (_, Some(failure)) => failure,
             (Ok(Err(error)), None) => to_python(error),
         };
-        // That one is told; what is put off meanwhile is of the same kind.
+        // The first error is raised; one that is put off meanwhile is of the same kind.
         let _ = self.core.terminate(py);
         Err(started)
     }
@@ -159,8 +159,8 @@ impl Pool {
         Ok(result)
     }
 
-    /// Has a function called in a worker; its future is told by `_settle`. Raises if the
-    /// pool takes no more tasks.
+    /// Has a function called in a worker, and its outcome passed to `_settle` of the future. Raises
+    /// if the pool takes no more tasks.
     #[pyo3(signature = (pool, future, func, args, kwds, terms=None))]
     fn submit<'py>(
         &self,
@@ -252,9 +252,9 @@ impl Pool {
         Ok(result)
     }
 
-    /// Has a function called with what an iterable yields; returns the results one
-    /// by one, and what is to be run in a thread if the iterable may block. What it yields
-    /// may be the arguments of a call each, and results may be made that nobody fetches.
+    /// Has a function called with what an iterable yields; returns the results one by one, and what
+    /// is to be run in a thread if the iterable may block. With `star`, each item is a tuple of
+    /// arguments.
     #[pyo3(signature = (
         pool, func, iterable, chunksize, ordered, terms=None, star=false, unbounded=false,
         progress=None
@@ -287,8 +287,8 @@ impl Pool {
         raise_interrupt(py, &job)?;
         let at_hand = is_at_hand(&iterator)?;
         let inputs = Inputs::new(iterator, chunksize, self.reader)?;
-        // From here on no code of Python runs in which a handler might raise: somebody
-        // has to have the results, or nobody must wait for them.
+        // From here on no code of Python runs in which a handler might raise: if the pool gets the
+        // tasks, the caller must get the results.
         let about = (func, chunksize);
         let order = match ordered {
             true => ResultOrder::OfTasks,
@@ -348,7 +348,7 @@ impl Pool {
         )?;
         let size = pool.getattr(pyo3::intern!(py, "_processes"))?.extract()?;
         match self.size.change(py, &self.core, &self.failure, size)? {
-            // It needs none any more.
+            // A closed pool needs no more workers.
             Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
             result => result.or_raise(),
         }
@@ -362,7 +362,7 @@ impl Pool {
             .or_raise()
     }
 
-    /// Returns of each worker its place, its process id, and how many tasks it has done.
+    /// Returns a tuple for each worker: its place, its process id, and how many tasks it has done.
     fn worker_views(&self) -> Vec<(u32, u32, u64)> {
         let view = |worker: engine::WorkerView| (worker.index, worker.pid, worker.done);
         let workers = self.core.engine.workers().into_iter();
@@ -377,7 +377,7 @@ impl Pool {
         self.core.engine.stats().or_raise().map(Stats)
     }
 
-    /// Has more workers, as many as there are tasks, within its bounds.
+    /// Starts more workers, as many as there are tasks, within the pool's bounds.
     fn grow(&self, py: Python<'_>, tasks: usize) -> PyResult<()> {
         self.size.grow(py, &self.core, tasks)
     }
@@ -392,7 +392,7 @@ impl Pool {
         self.core.cancel_all(py)
     }
 
-    /// Returns why it runs no more tasks, if nobody has asked for its end.
+    /// Returns why the pool has ended by itself; None if it has not.
     fn broken(&self) -> Option<String> {
         let end = self.core.engine.end()?;
         match *end {
@@ -422,7 +422,7 @@ impl Pool {
     fn join(&self, py: Python<'_>) -> PyResult<()> {
         for call in self.cache.bind(py).values() {
             if let Ok(stream) = call.cast::<IMapIterator>() {
-                // Who is to fetch its results may be who joins.
+                // The thread that joins may be the one that is to fetch results.
                 stream.get().make_all()?;
             }
         }
@@ -459,7 +459,7 @@ impl Pool {
         }
     }
 
-    /// Submits the task of a result, or has it told why there is none.
+    /// Submits the task of a result, or delivers the error if there is no task.
     fn hand_in(
         &self,
         result: &Bound<'_, ApplyResult>,
@@ -541,7 +541,8 @@ impl Pool {
     fn wait_for(&self, py: Python<'_>, result: &Bound<'_, ApplyResult>) -> PyResult<Py<PyAny>> {
         let end = procession_engine::sys::wait::time::Deadline::NEVER;
         if let Err(error) = result.get().wait_until(py, end) {
-            // Nobody will ask for it any more. If that fails, the next call tells.
+            // The task goes on, and its outcome still has to be delivered. If that fails, the next
+            // call raises the error.
             let _ = self.core.engine.deliver_in_background();
             return Err(error);
         }
@@ -554,7 +555,7 @@ impl Pool {
         self.core.engine.submit_source(Box::new(py_call)).or_raise()
     }
 
-    /// Tells a call that the pool takes no more tasks, and why.
+    /// Delivers to a call why the pool takes no more tasks.
     fn refused(&self, py: Python<'_>, call: Call, error: Error) -> PyResult<()> {
         let Some(end) = self.core.engine.end() else {
             return Err(to_python(error));
@@ -568,16 +569,16 @@ impl Pool {
 /// How the items of a map become tasks.
 #[derive(Clone, Copy)]
 struct Way {
-    /// How many make a task.
+    /// How many items make a task.
     chunk: usize,
-    /// They are the arguments of a call each.
+    /// Whether each item is a tuple of arguments.
     star: bool,
     terms: Terms,
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // Its collector may be waiting for the GIL.
+        // Detached, as the pool's collector may be waiting for the GIL.
         Python::try_attach(|py| py.detach(|| self.core.engine.terminate()));
     }
 }

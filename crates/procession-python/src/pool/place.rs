@@ -14,7 +14,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns what is called with what, for people.
+    /// Returns which function is called with which inputs, for messages.
     pub fn name(&self, py: Python<'_>, function: Option<Py<PyAny>>) -> String {
         let name = match function {
             Some(function) => message::name(function.bind(py)),

@@ -1,4 +1,4 @@
-//! The list of a map's results: where what belongs.
+//! The list of a map's results, in the order of the inputs.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PySequence};

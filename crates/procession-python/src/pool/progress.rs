@@ -1,4 +1,4 @@
-//! What shows how far a map is: an object of Python, told of each task.
+//! The progress of a map, shown by an object of Python that is told of each task.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use crate::pool::arrival::Arrival;
 use crate::pool::callback::{put_off, was_interrupted};
 
-/// Tells `progress` what came of the task at `index`; false if it is to be told no more,
-/// because it has failed. The results go on without it.
+/// Tells `progress` the outcome of the task at `index`. Returns false if `progress` has failed, and
+/// is to be told no more; the results go on without it.
 pub fn arrived(py: Python<'_>, progress: &Py<PyAny>, index: usize, arrival: &Arrival) -> bool {
     let outcome = (index, arrival.success, &arrival.object);
     let told = progress.call_method1(py, intern!(py, "arrived"), outcome);

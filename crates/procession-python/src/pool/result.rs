@@ -45,10 +45,10 @@ pub struct ApplyResult {
     job: u64,
     made: GcGuard,
     done: AtomicBool,
-    /// Tasks are still being made of the inputs.
+    /// Whether tasks are still being made of the inputs.
     is_fed: AtomicBool,
     cancelled: AtomicBool,
-    /// Something shows how far it is. Most have nothing, and are not asked for it.
+    /// Whether something shows its progress. Most results have nothing, and need not look.
     is_shown: bool,
     signal: Signal,
     state: Mutex<ResultState>,
@@ -70,7 +70,7 @@ struct ResultState {
     /// The pool must live until the result is there, though the user drops it.
     pool: Option<Py<PyAny>>,
     cache: Py<PyDict>,
-    /// What is called, for the text of errors.
+    /// The function that is called, for the text of errors.
     function: Option<Py<PyAny>>,
     callback: Option<Py<PyAny>>,
     error_callback: Option<Py<PyAny>>,
@@ -84,14 +84,14 @@ struct ResultState {
     map: Option<Map>,
 }
 
-/// What is called for a result, and whom to tell of it.
+/// What is called for a result, and who is told of its outcome.
 #[derive(Default)]
 pub struct Callbacks {
     pub function: Option<Py<PyAny>>,
     pub success: Option<Py<PyAny>>,
     pub error: Option<Py<PyAny>>,
-    /// Its `_settle` is told in any case, and while others have the result already: the
-    /// future that users have in the place of this result.
+    /// The future that users have in the place of this result. Its `_settle` is called in any case,
+    /// after the result is there.
     pub listener: Option<Py<PyAny>>,
     /// What shows how far a map is.
     pub progress: Option<Py<PyAny>>,
@@ -128,7 +128,7 @@ impl ApplyResult {
         let class = PyClassInitializer::from(this).add_subclass(MapResult);
         let this = Bound::new(py, class)?.into_super();
         if left == 0 {
-            // There is nothing to wait for, and nobody is called, as ever.
+            // There is nothing to wait for. No callback is called, as in `multiprocessing`.
             this.get().done.store(true, Ordering::Release);
             let mut state = this.get().state();
             let (pool, progress) = (state.pool.take(), state.progress.take());
@@ -186,12 +186,12 @@ impl ApplyResult {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Says that tasks are being made, or no longer.
+    /// Notes whether tasks are still being made.
     pub fn set_fed(&self, is_fed: bool) {
         self.is_fed.store(is_fed, Ordering::Relaxed);
     }
 
-    /// Says what the error of a task does to the map.
+    /// Sets what the error of a task does to the map.
     pub fn set_on_error(&self, on_error: OnError) {
         if let Some(map) = &mut self.state().map {
             map.on_error = on_error;
@@ -203,7 +203,7 @@ impl ApplyResult {
         self.cancelled.load(Ordering::Relaxed) && self.is_fed.load(Ordering::Relaxed)
     }
 
-    /// Returns what the task at `index` is, for people.
+    /// Returns a description of the task at `index`, for messages.
     pub fn name(&self, py: Python<'_>, index: usize) -> String {
         let state = self.state();
         let function = state.function.as_ref().map(|f| f.clone_ref(py));
@@ -217,7 +217,7 @@ impl ApplyResult {
         inputs.name(py, function)
     }
 
-    /// Takes what came of the task at `index`.
+    /// Takes the outcome of the task at `index`.
     pub fn arrive(slf: &Bound<'_, Self>, index: usize, arrival: Arrival) {
         if slf.get().is_shown {
             Self::show(slf, index, &arrival);
@@ -352,7 +352,7 @@ impl ApplyResult {
         {
             put_off(py, error, callback.bind(py));
         }
-        // A cache that the user has emptied is no reason to fail.
+        // Fails if the user has emptied the cache, which does no harm.
         let _ = cache.bind(py).del_item(this.job);
         // Release pairs with the Acquire in `is_done`.
         this.done.store(true, Ordering::Release);
@@ -360,8 +360,8 @@ impl ApplyResult {
         let wakers = std::mem::take(&mut this.state().wakers);
         wake_all(py, wakers);
         if let Some(listener) = &listener {
-            // The listener may call code that waits for a thread that waits for this
-            // result.
+            // Notified before the listener is told, whose code may wait for a thread that waits for
+            // this result.
             if let Some(core) = &this.core {
                 core.notify();
             }
@@ -383,7 +383,7 @@ impl ApplyResult {
         let (pool, listener) = (state.pool.take(), state.listener.take());
         let cache = state.cache.clone_ref(py);
         drop(state);
-        // A cache that the user has emptied is no reason to fail.
+        // Fails if the user has emptied the cache, which does no harm.
         let _ = cache.bind(py).del_item(self.job);
         drop((pool, listener));
     }
@@ -398,7 +398,7 @@ impl ApplyResult {
         {
             return Ok(true);
         }
-        // Time is over, or another thread is just ending the pool.
+        // The time is over, or another thread is ending the pool.
         self.signal.wait(py, &|| self.is_done(), end)
     }
 
@@ -633,7 +633,7 @@ impl ApplyResult {
     /// Has a function called when the result is there; false if it is there.
     fn _notify(&self, waker: Py<PyAny>) -> bool {
         let mut state = self.state();
-        // `finish` says that it is there before it takes the wakers, by this lock.
+        // Read under the lock: `finish` sets it before it takes the lock and the wakers.
         let is_done = self.is_done();
         if !is_done {
             state.wakers.push(waker);
@@ -775,7 +775,7 @@ impl MapResult {
     }
 }
 
-/// Returns where the results of a pool are kept while they are on their way.
+/// Returns the dict in which a pool keeps results that are on their way.
 pub fn cache_of<'py>(
     pool: &Bound<'py, PyAny>,
     owner: Option<&Py<PyAny>>,
@@ -787,12 +787,12 @@ pub fn cache_of<'py>(
     Ok(cache.cast_into::<PyDict>()?)
 }
 
-/// Returns the object that brings results as they know their pool.
+/// Returns the object that brings results, in the form in which results know their pool.
 pub fn foreign(owner: Py<PyAny>) -> Arc<dyn Driver> {
     Arc::new(Foreign::new(owner))
 }
 
-/// Returns what a class is with a type for its parameter: `ApplyResult[int]`.
+/// Returns a class with a type for its parameter, such as `ApplyResult[int]`.
 pub fn generic_alias<'py>(
     cls: &Bound<'py, PyType>,
     item: &Bound<'py, PyAny>,

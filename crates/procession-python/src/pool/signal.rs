@@ -11,12 +11,12 @@ use crate::blocking::{nothing_yet, waiting};
 pub struct Signal(signal::Signal);
 
 impl Signal {
-    /// Wakes whoever waits: what they wait for may have come.
+    /// Wakes the threads that wait, to look whether their result has come.
     pub fn notify(&self) {
         self.0.notify();
     }
 
-    /// Waits until `done` or the deadline, without the GIL; tells which.
+    /// Waits until `done` or the deadline, without the GIL; tells whether it is done.
     pub fn wait(
         &self,
         py: Python<'_>,

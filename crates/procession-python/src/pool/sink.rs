@@ -1,4 +1,4 @@
-//! What comes home: replies and deaths, made into Python objects.
+//! Replies of workers and their deaths, made into objects of Python.
 
 use std::sync::Arc;
 
@@ -15,21 +15,21 @@ use crate::pool::result::ApplyResult;
 
 /// Hands each outcome to the result that waits for it.
 pub struct Deliver {
-    /// Makes the errors of tasks that have no reply into those that the user is to get; it
-    /// is given the name of the [`Loss`] and the error.
+    /// The pool's function that makes the errors which users get for tasks without a reply; it is
+    /// given the name of the [`Loss`] and the error.
     pub errors: Option<Py<PyAny>>,
 }
 
-/// What a task is known by: whose it is, and its place there.
+/// Identifies a task: its call, and its place there.
 pub struct Token {
     pub call: Call,
     pub index: usize,
-    /// The input of a task that may be tried again: what it refers to beside handles, such
-    /// as what a manager has, must outlive the first worker.
+    /// The input of a task that may be tried again. Besides handles it may refer to other things,
+    /// such as objects of a manager, which must outlive the first worker.
     pub input: Option<Py<PyAny>>,
 }
 
-/// Who gets the outcome of a task.
+/// The call that gets the outcome of a task.
 pub enum Call {
     Result(Py<ApplyResult>),
     Stream(Py<IMapIterator>),
@@ -57,7 +57,7 @@ impl Sink for Deliver {
     }
 }
 
-/// Says that a task was refused memory in a worker that lives.
+/// Makes the outcome of a task that was refused memory in a worker that lives.
 fn starved(py: Python<'_>, body: ResultBytes<'_>, token: &Token) -> Arrival {
     let task = token.call.name(py, token.index);
     match load(py, body).and_then(|told| told.extract::<(String, u64)>()) {
@@ -94,7 +94,7 @@ impl Call {
         }
     }
 
-    /// Returns what the task at `index` is, for people.
+    /// Returns a description of the task at `index`, for messages.
     pub fn name(&self, py: Python<'_>, index: usize) -> String {
         match self {
             Self::Result(result) => result.get().name(py, index),
@@ -102,7 +102,7 @@ impl Call {
         }
     }
 
-    /// Hands in what came of the task at `index`.
+    /// Hands in the outcome of the task at `index`.
     pub fn arrive(&self, py: Python<'_>, index: usize, arrival: Arrival) {
         match self {
             Self::Result(result) => ApplyResult::arrive(result.bind(py), index, arrival),
@@ -126,7 +126,7 @@ fn open(py: Python<'_>, code: u8, body: ResultBytes<'_>) -> Arrival {
     }
 }
 
-/// Says why there is no reply.
+/// Makes the outcome of a task that has no reply.
 fn failure(py: Python<'_>, ending: Ending<'_>, token: &Token) -> Arrival {
     let task = || token.call.name(py, token.index);
     match ending {

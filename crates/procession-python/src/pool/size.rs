@@ -15,7 +15,7 @@ use crate::pool::starter::Failure;
 /// How many workers a pool has been told to have, and how many it may have.
 pub struct Size {
     now: Mutex<usize>,
-    /// It has fewer until there is enough to do.
+    /// The most that it may have; it has fewer until there is enough to do.
     most: usize,
 }
 
@@ -47,11 +47,11 @@ impl Size {
         }
     }
 
-    /// Has more workers, as many as there are tasks, within the bounds.
+    /// Starts more workers, as many as there are tasks, within the bounds.
     pub fn grow(&self, py: Python<'_>, core: &Core, tasks: usize) -> PyResult<()> {
         let wanted = tasks.min(self.most);
         match self.set(core, |now| (wanted > now).then_some(wanted)) {
-            // One that cannot be started now is tried again while the others work.
+            // A start that fails now is tried again while the other workers work.
             Ok(true) => core.start(py).map(drop),
             Ok(false) => Ok(()),
             // The pool was closed meanwhile: the workers that it has do the tasks.
@@ -62,7 +62,8 @@ impl Size {
 
     /// Sets the number to what `next` makes of it, if that is another; tells whether it is.
     fn set(&self, core: &Core, next: impl Fn(usize) -> Option<usize>) -> Result<bool> {
-        // Held until the engine knows it: of two threads none must undo what the other did.
+        // Held until the engine knows the number, so that two threads do not undo each other's
+        // change.
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(next) = next(*now) else {
             return Ok(false);

@@ -32,7 +32,7 @@ impl SoftTimeout {
         alarm.setattr(due, (function, limit.as_secs_f64()))?;
         timer.start(limit).or_raise()?;
         let result = call();
-        // Whether or not the signal comes before the timer stops: nothing is due any more.
+        // Nothing is due any more, even if the signal comes before the timer is stopped.
         alarm.setattr(due, py.None())?;
         timer.stop().or_raise()?;
         result

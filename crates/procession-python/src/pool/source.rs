@@ -14,8 +14,8 @@ use crate::pool::message;
 use crate::pool::result::ApplyResult;
 use crate::pool::sink::{Call, Token};
 
-/// Bytes of tasks that are made before workers get them: with many there is much to
-/// do for who gets the first.
+/// Bytes of tasks that one poll makes at the most: the worker that gets the first task waits while
+/// the others are made.
 const AT_ONCE: usize = 32 * 1024;
 
 /// Inputs in chunks, each of which becomes a task of one job.
@@ -24,7 +24,7 @@ pub struct Inputs {
     /// How many inputs make a chunk; with 1 they are not chunked.
     chunk: usize,
     next: usize,
-    /// Who gets them.
+    /// The reader of their pickles.
     reader: Reader,
 }
 
@@ -95,7 +95,7 @@ impl Inputs {
         }))
     }
 
-    /// Pickles a chunk for whom it is for; `name` tells what the task is called.
+    /// Pickles a chunk for its reader; `name` returns the task's name.
     pub fn pickle(
         &self,
         (index, chunk): (usize, &Bound<'_, PyAny>),
@@ -120,7 +120,7 @@ impl Inputs {
         calls.and_then(|calls| calls.try_into().ok()).unwrap_or(1)
     }
 
-    /// Returns how many inputs a chunk has, if these are fewer than others have.
+    /// Returns how many inputs a chunk has, if it has fewer than the others.
     pub fn len_of_last(&self, chunk: &Bound<'_, PyAny>) -> Option<usize> {
         if self.chunk <= 1 {
             return None;
@@ -194,7 +194,7 @@ impl Items {
             }),
             Err(error) => self.call.arrive(py, index, Arrival::error(py, error)),
         }
-        // Known to be the last, it need not be asked once more.
+        // If it is known to be the last, the iterator need not be asked once more.
         self.total != Some(index + 1)
     }
 
@@ -204,7 +204,7 @@ impl Items {
         }
     }
 
-    /// Says that no more tasks will be made, and why.
+    /// Delivers to the call why no more tasks will be made.
     fn forsake(&self, py: Python<'_>, arrival: Arrival) {
         let taken = self.inputs.taken();
         match &self.call {
@@ -228,7 +228,7 @@ impl Source<Token> for Items {
         }
         let more = Python::try_attach(|py| {
             let mut bytes = 0;
-            // The error of one that could not be made may have ended them all.
+            // The error of a task that could not be made may have ended the call.
             while tasks.len() < most && bytes < AT_ONCE && !self.call.is_cancelled() {
                 let before = tasks.len();
                 if !self.make(py, tasks) {
@@ -273,8 +273,8 @@ impl Source<Token> for Items {
     }
 }
 
-/// Hands in an outcome that was known before there was a task: the leader tells
-/// it, as it tells all others.
+/// Delivers an outcome that was known before there was a task. The leader delivers it, like all
+/// others.
 pub struct FailedCall {
     pub call: Call,
     pub arrival: Arrival,
@@ -292,7 +292,7 @@ impl Source<Token> for FailedCall {
 }
 
 impl FailedCall {
-    /// Tells it now.
+    /// Delivers it now.
     pub fn tell(&self, py: Python<'_>) {
         let arrival = Arrival {
             object: self.arrival.object.clone_ref(py),

@@ -13,8 +13,7 @@ use crate::child::Child;
 use crate::pool::callback::{uninterrupted, was_interrupted};
 use crate::shared::HandleParts;
 
-/// Why the first worker that could not be started was not, for the call that asks for
-/// it.
+/// The exception of the first worker that could not be started, for the call that asks for it.
 ///
 /// An error that no call asks for is dropped: its traceback may refer to the pool, which
 /// would then never end.
@@ -23,16 +22,17 @@ pub struct Failure(Arc<Mutex<Awaited>>);
 
 #[derive(Default)]
 enum Awaited {
-    /// Nobody asks.
+    /// No call asks.
     #[default]
     No,
-    /// Somebody does, and all went well so far.
+    /// A call asks, and no start has failed so far.
     Yes,
     Came(PyErr),
 }
 
 impl Failure {
-    /// Runs what starts workers; returns also the first exception of one that failed.
+    /// Runs `start`, which starts workers; returns its result, and the first exception of a start
+    /// that failed.
     pub fn of<T>(&self, start: impl FnOnce() -> T) -> (T, Option<PyErr>) {
         drop(self.replace(Awaited::Yes));
         let result = start();
@@ -79,7 +79,7 @@ impl Starter {
             start.call_method1("note", (&process,))?;
             Ok(child)
         });
-        // One that runs, but of which the pool will not know, must not be left.
+        // The pool will not know of this worker, so it must not go on.
         if noted.is_err()
             && let Ok(child) = child()
         {
@@ -102,7 +102,9 @@ impl WorkerStarter for Starter {
                 let value = error.value(py);
                 let text = uninterrupted(py, || value.str().map(|text| text.to_string()));
                 self.failure.set(error.clone_ref(py));
-                let text = text.unwrap_or_else(|_| "its error cannot be told".to_owned());
+                let text = text.unwrap_or_else(|_| {
+                    "the error has no text, as its `__str__` has raised another".to_owned()
+                });
                 Error::new(ErrorKind::Limit, format!("cannot start a worker: {text}"))
             })
         });

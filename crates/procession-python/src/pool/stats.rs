@@ -71,7 +71,7 @@ pub struct CallTimes(engine::CallTimes);
 
 #[pymethods]
 impl CallTimes {
-    /// All together, in seconds.
+    /// The time of all calls together, in seconds.
     #[getter]
     fn total(&self) -> f64 {
         self.0.sum().as_secs_f64()
@@ -83,13 +83,13 @@ impl CallTimes {
         self.0.shortest().as_ref().map(Duration::as_secs_f64)
     }
 
-    /// The longest.
+    /// The longest, in seconds; None while there was none.
     #[getter]
     fn longest(&self) -> Option<f64> {
         self.0.longest().as_ref().map(Duration::as_secs_f64)
     }
 
-    /// The time within which such a part of the calls was done.
+    /// How long a call took at most, for the given part of the calls.
     fn quantile(&self, part: f64) -> PyResult<Option<f64>> {
         if !(0.0..=1.0).contains(&part) {
             return Err(crate::error::value_error(format!(

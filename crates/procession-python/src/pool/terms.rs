@@ -1,4 +1,4 @@
-//! What a call says of its tasks.
+//! The terms of a call, for its tasks.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::error::value_error;
 /// `_terms` gives them.
 pub type TermsParts = Option<(Option<f64>, u32, Option<f64>, i32, String)>;
 
-/// What a call says of its tasks.
+/// The terms of a call, for its tasks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms {
-    /// What the engine sees to.
+    /// The terms that the engine enforces.
     pub policy: TaskPolicy,
     /// After which time the function that a task calls is interrupted.
     pub soft_timeout: Option<Duration>,

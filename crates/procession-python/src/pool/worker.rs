@@ -90,14 +90,14 @@ impl PoolWorker {
         self.take()?.failed(&bytes).or_raise()
     }
 
-    /// Tells the same, where an error cannot even be packed.
+    /// Tells the pool the same if not even the error can be packed.
     fn fail_briefly(&self) -> PyResult<()> {
         let brief = brief("the initializer of a worker, nor for the text of its error");
         self.take()?.failed(&brief).or_raise()
     }
 
-    /// Works until there are no more tasks. `pack` makes an error, and the value
-    /// that could not be sent if that is the matter, into what can be sent.
+    /// Works until there are no more tasks. `pack` turns an error into an object that can be sent;
+    /// it is also given the value, if that could not be sent.
     #[pyo3(signature = (pack, by_name_only=false))]
     fn run(&self, py: Python<'_>, pack: Py<PyAny>, by_name_only: bool) -> PyResult<()> {
         let mut worker_loop = WorkerLoop {
@@ -138,12 +138,12 @@ fn works_once() -> PyErr {
 struct WorkerLoop {
     worker: Worker,
     pack: Py<PyAny>,
-    /// Who gets the values.
+    /// The reader of the values.
     reader: Reader,
     /// The function of the last job, if it may be kept between tasks.
     function: Option<(u64, Shape, Py<PyAny>)>,
     soft_timeout: SoftTimeout,
-    /// The value of the task is a list in which errors may stand.
+    /// Whether the value of the task is a list in which errors may stand.
     collects: bool,
 }
 
@@ -192,7 +192,7 @@ impl WorkerLoop {
         }
     }
 
-    /// Puts errors in the places of the results that do not cross.
+    /// Replaces results that do not cross by errors.
     fn without_what_cannot_cross<'py>(
         &self,
         results: &Bound<'py, PyAny>,
@@ -251,7 +251,7 @@ impl WorkerLoop {
             let block = if task.is_claimable() {
                 self.worker.claim(task).or_raise()?
             } else {
-                // It may be needed again, by another worker.
+                // Copied, as another worker may need the block for another try.
                 let mut copy = procession_engine::family()
                     .or_raise()?
                     .alloc(task.len())
@@ -264,8 +264,8 @@ impl WorkerLoop {
         pickle::load(py, self.worker.bytes(task))
     }
 
-    /// Returns the function of the task's job. One that has a state begins anew with
-    /// each task, as if it had come with it.
+    /// Returns the function of the task's job. A function with a state is unpickled anew for each
+    /// task, as if it had come with the task.
     fn function<'py>(
         &mut self,
         py: Python<'py>,
@@ -306,7 +306,7 @@ impl WorkerLoop {
         };
         match self.tell(py, error, value) {
             Err(error) if !error.is_instance_of::<PyKeyboardInterrupt>(py) => {
-                // No room for that either: what is left needs none.
+                // There is no room for the error either; a text that needs no memory is left.
                 let brief = brief("the result of a task, nor for the text of its error");
                 let told = py.detach(|| self.worker.reply(message::ERROR, &[&brief]));
                 told.map_err(|_| error)
@@ -414,7 +414,7 @@ fn apply<'py>(
             Err(error) => {
                 let dict = PyDict::new(function.py());
                 let mapping = error.into_inner();
-                // What the class is registered as is not asked: that may run anything.
+                // `isinstance` is not asked, as a class may have any code run for that.
                 if !mapping.hasattr("keys")? {
                     let kind = mapping.get_type().fully_qualified_name()?;
                     let message = format!("keywords must be a mapping, not {kind}");

@@ -1,5 +1,5 @@
-//! Postcard's bytes to values, and to an error where the type reads anything else than
-//! what was written; see `write.rs`.
+//! Turns postcard's bytes into values, or into an error if the type reads anything else than what
+//! was written; see `write.rs`.
 
 use postcard::Deserializer as Format;
 use postcard::de_flavors::Slice;
@@ -27,7 +27,7 @@ pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])
 
 struct Reader<'de> {
     format: Format<'de, Slice<'de>>,
-    /// More items than bytes are not expected.
+    /// The most items to reserve memory for: there cannot be more than bytes.
     most: usize,
 }
 
@@ -345,7 +345,7 @@ struct Variant<'a, 'de> {
 }
 
 impl Variant<'_, '_> {
-    /// Finds the variant by its mark where the reader numbers it differently.
+    /// Finds the variant by its mark, if the reader numbers variants differently from the writer.
     #[cold]
     fn find(&self) -> Result<Found> {
         if self.variants.is_empty() {

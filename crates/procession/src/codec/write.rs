@@ -1,11 +1,10 @@
 //! Turns values into postcard's bytes, and refuses values that would not come back.
 //!
-//! Postcard's format does not describe itself: a reader knows from the type alone what
-//! comes next. So a type whose Serialize and Deserialize do not agree is read as
-//! something else, silently. Faults that show here are refused here: fields that are left
-//! out of this value, lengths that are not kept. For the others, the number of fields
-//! goes before each struct and a [`Mark`] beside each variant, and `read.rs` compares
-//! them.
+//! Postcard's format does not describe itself: a reader knows from the type alone what comes next.
+//! So a type whose Serialize and Deserialize do not agree is read as something else, silently. This
+//! file refuses faults that show when a value is written: fields that are left out of it, lengths
+//! that are not kept. For faults that show only when it is read, this file writes the number of
+//! fields before each struct and a [`Mark`] beside each variant, and `read.rs` compares them.
 
 use postcard::Serializer as Format;
 use postcard::ser_flavors::Flavor;
@@ -42,7 +41,7 @@ impl<F: Flavor> Writer<F> {
             .try_extend(&Mark::of(name, kind).bytes())?)
     }
 
-    /// Begins what has a number of parts that its type knows.
+    /// Begins a value that has as many parts as its type says.
     #[inline]
     fn parts(&mut self, name: &'static str, len: usize) -> PartsWriter<'_, F> {
         PartsWriter {
@@ -220,7 +219,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
 struct PartsWriter<'a, F: Flavor> {
     writer: &'a mut Writer<F>,
     name: &'static str,
-    /// How many are to come; wraps where there are too many.
+    /// How many parts are to come; wraps if there are too many.
     left: usize,
 }
 

@@ -15,8 +15,8 @@ use crate::pool::core::Core;
 /// Stands for the result of [`Pool::apply_async`](crate::Pool::apply_async) or
 /// [`Pool::map_async`](crate::Pool::map_async).
 ///
-/// It can be awaited, too: see [`ResultFuture`](crate::ResultFuture). Dropped, it leaves its
-/// task be.
+/// It can be awaited, too: see [`ResultFuture`](crate::ResultFuture). Dropping it does not cancel
+/// its task.
 ///
 /// # Examples
 ///
@@ -202,7 +202,7 @@ impl<R> AsyncResult<R> {
 
     fn wait_until(&self, deadline: Deadline) -> Result<()> {
         match self.pool.drive(&|| self.call.is_done(), deadline) {
-            // The pool has ended; its tasks were told, and the call knows why.
+            // The pool has ended, and the call's outcome says why.
             Err(error) if error.is_closed() && self.call.is_done() => Ok(()),
             result => result,
         }

@@ -167,8 +167,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Has every task run again so often when its worker has died in it, unless
-    /// its call says otherwise; see [`Pool::retries`].
+    /// Has every task run again up to `times` times when its worker has died in it, unless the call
+    /// says otherwise; see [`Pool::retries`].
     ///
     /// # Examples
     ///
@@ -211,7 +211,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Has `entry` set each worker up; `what` names it in errors.
+    /// Makes `entry` set each worker up; `what` names it in errors.
     pub(crate) fn set_up_by(
         mut self,
         entry: EntryRef,
@@ -277,9 +277,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Refuses each worker more bytes of private memory than these. A task that
-    /// needs more dies with its worker, as Rust programs do, and fails with
-    /// `is_out_of_memory`; the pool goes on. Shared memory is not counted.
+    /// Refuses each worker more than so many bytes of private memory. A task that needs more dies
+    /// with its worker, as Rust programs do, and fails with `is_out_of_memory`; the pool goes on.
+    /// Shared memory is not counted.
     ///
     /// # Examples
     ///
@@ -297,8 +297,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Replaces a worker that has more bytes than these in RAM when its task is
-    /// done, what it shares not counted.
+    /// Replaces a worker that has more than so many bytes in RAM when its task is done; shared
+    /// memory is not counted.
     ///
     /// # Examples
     ///
@@ -314,8 +314,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Has each worker run on certain processors: a function of its index
-    /// returns their numbers.
+    /// Runs each worker on certain processors: a function of the worker's index returns their
+    /// numbers.
     ///
     /// # Examples
     ///
@@ -334,8 +334,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets what each worker has in its environment besides what is in this
-    /// process's: a function of its index returns names and values.
+    /// Sets variables in each worker's environment, besides those of this process: a function of
+    /// the worker's index returns names and values.
     ///
     /// # Examples
     ///
@@ -445,11 +445,12 @@ impl PoolBuilder {
     }
 }
 
-/// What each worker calls first.
+/// The initializer of each worker, and its arguments.
 #[derive(Debug)]
 struct Initializer {
     call: (EntryRef, Vec<u8>),
-    /// What the arguments have handles of, for as long as workers are started.
+    /// Keeps the objects alive whose handles are in the arguments, for as long as workers are
+    /// started.
     _loans: Loans,
 }
 
@@ -510,7 +511,7 @@ impl engine::WorkerStarter for Starter {
     }
 }
 
-/// A worker's process, as the engine's pool wants to see it.
+/// A worker's process, as the engine's pool uses it.
 struct PoolProcess(process::Child);
 
 impl engine::WorkerProcess for PoolProcess {

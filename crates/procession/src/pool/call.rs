@@ -1,4 +1,4 @@
-//! What collects the outcomes of tasks.
+//! The collectors of outcomes of tasks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ pub enum Inputs {
 pub type TaskResults<R> = std::iter::Chain<option::IntoIter<Result<R>>, vec::IntoIter<Result<R>>>;
 
 impl Inputs {
-    /// Returns the result of each input. What ended the task as a whole is the outcome of
+    /// Returns the result of each input. If the task as a whole has failed, that is the outcome of
     /// each of its inputs.
     fn results<R: DeserializeOwned>(
         self,
@@ -67,7 +67,7 @@ fn of_chunk<R: DeserializeOwned>(
     }
 }
 
-/// What a task is known by: its call, its number there, and its inputs.
+/// Identifies a task: its call, its number there, and its inputs.
 pub struct Token {
     call: Arc<dyn Collect>,
     number: usize,
@@ -88,7 +88,7 @@ impl Token {
         Arc::as_ptr(&self.call).cast()
     }
 
-    /// Hands in what came of the task.
+    /// Hands the outcome of the task to its call.
     pub fn collect(self, outcome: Result<&ResultBytes<'_>>) {
         self.call.collect(self.number, self.inputs, outcome);
     }
@@ -99,10 +99,10 @@ pub trait Collect: Send + Sync {
     /// Returns the name of the function.
     fn what(&self) -> &'static str;
 
-    /// Tells whether tasks that have not begun are not wanted.
+    /// Tells whether the call was cancelled, so that tasks which have not begun are not wanted.
     fn is_cancelled(&self) -> bool;
 
-    /// Takes the outcome of the task of that number: the bytes that came home, or why none did.
+    /// Takes the outcome of the task of that number: the bytes of the reply, or why there is none.
     fn collect(&self, number: usize, inputs: Inputs, outcome: Result<&ResultBytes<'_>>);
 }
 
@@ -164,7 +164,7 @@ fn failure(ending: Ending<'_>, what: &str) -> Error {
 /// Says why a pool has ended.
 pub fn why_ended(end: &PoolEnd) -> Error {
     match end {
-        // What an initializer's failure says is an outcome like any other.
+        // The report of an initializer's failure is an outcome like any other.
         PoolEnd::Initializer(bytes) => outcome::read::<()>(bytes, "an initializer's failure")
             .err()
             .unwrap_or_else(|| Error::closed("a worker's initializer failed")),
@@ -175,7 +175,7 @@ pub fn why_ended(end: &PoolEnd) -> Error {
 /// Stands for an exit code that nobody could learn, as in `multiprocessing`.
 const UNKNOWN: i32 = 255;
 
-/// A result that is awaited, whatever it is made of.
+/// A result that can be waited for, of one task or many.
 pub trait Pending<R>: Send + Sync {
     /// Tells whether the result is in, or was.
     fn is_done(&self) -> bool;
@@ -189,7 +189,7 @@ pub trait Pending<R>: Send + Sync {
     /// Returns the result, the first time.
     fn take(&self) -> Result<R>;
 
-    /// Says that tasks which have not begun are not wanted.
+    /// Notes that the call was cancelled: tasks that have not begun are not wanted.
     fn set_cancelled(&self);
 }
 
@@ -202,7 +202,7 @@ pub struct Call<R> {
 
 #[derive(Debug)]
 enum CallState<R> {
-    /// The waker is that of who awaits it.
+    /// The waker of the task that awaits it, if one does.
     Waiting(Option<Waker>),
     Here(Result<R>),
     Taken,
@@ -247,7 +247,7 @@ impl<R: Send> Pending<R> for Call<R> {
         }
     }
 
-    /// Its one task is in the pool, and is found there.
+    /// Its one task is in the pool, where a cancel finds it.
     fn set_cancelled(&self) {}
 }
 
@@ -292,9 +292,9 @@ struct Results<R> {
     total: Option<usize>,
     /// The failure of the earliest input that failed.
     failure: Option<(usize, Error)>,
-    /// Nobody wants what is in, and what is still to come.
+    /// Whether results are dropped, those that are in and those still to come.
     abandoned: bool,
-    /// Who awaits the results.
+    /// The waker of the task that awaits the results.
     waker: Option<Waker>,
 }
 
@@ -352,7 +352,7 @@ impl<R> MapCall<R> {
         is_done
     }
 
-    /// Drops what is in, and what is still to come.
+    /// Drops the results that are in, and those still to come.
     pub fn abandon(&self) {
         let mut results = locked(&self.results);
         results.abandoned = true;
@@ -367,7 +367,8 @@ impl<R: Send> Pending<Vec<R>> for MapCall<R> {
     }
 
     fn poll(&self, waker: &Waker) -> bool {
-        // Before the look: the last outcome is counted before this is taken.
+        // Set before `is_done` is read: the thread that counts the last outcome takes it
+        // afterwards.
         locked(&self.results).waker = Some(waker.clone());
         self.is_done()
     }
@@ -407,7 +408,7 @@ impl<R: DeserializeOwned + Send> Collect for MapCall<R> {
     }
 
     fn collect(&self, number: usize, inputs: Inputs, outcome: Result<&ResultBytes<'_>>) {
-        // Read before the lock is taken: what reads is the program's code.
+        // Decoded before the lock is taken, as decoding runs the program's code.
         let collected = inputs.results(outcome, self.what);
         let mut results = locked(&self.results);
         let first = number * self.chunk;
@@ -431,7 +432,7 @@ pub struct StreamCall<R> {
     what: &'static str,
     is_cancelled: AtomicBool,
     stream: Mutex<ResultStream<TaskResults<R>>>,
-    /// Who awaits the next result, if `is_awaited`.
+    /// The waker of the task that awaits the next result, if `is_awaited`.
     waker: Mutex<Option<Waker>>,
     is_awaited: AtomicBool,
 }
@@ -459,7 +460,7 @@ impl<R> StreamCall<R> {
         locked(&self.stream)
     }
 
-    /// Says that tasks which have not begun are not wanted.
+    /// Notes that the call was cancelled: tasks that have not begun are not wanted.
     pub fn set_cancelled(&self) {
         self.is_cancelled.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The ways to have a pool call functions, and on what terms.
+//! The ways in which a pool calls functions, with limits, retries and priorities.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl<'a> Calls<'a> {
         Self(terms)
     }
 
-    /// Lets each task take so long once it runs, as [`Pool::timeout`].
+    /// Limits how long each task may take once it runs, as [`Pool::timeout`].
     ///
     /// [`Pool::timeout`]: crate::Pool::timeout
     pub fn timeout(mut self, limit: Duration) -> Self {
@@ -50,7 +50,7 @@ impl<'a> Calls<'a> {
         self
     }
 
-    /// Has each task run again so often when its worker has died in it, as
+    /// Runs each task again up to `times` times when its worker has died in it, as
     /// [`Pool::retries`].
     ///
     /// [`Pool::retries`]: crate::Pool::retries
@@ -59,7 +59,7 @@ impl<'a> Calls<'a> {
         self
     }
 
-    /// Has tasks with a higher priority begin before all that have a lower one, as
+    /// Sets a priority: tasks with a higher one begin before all that have a lower one, as
     /// [`Pool::priority`].
     ///
     /// [`Pool::priority`]: crate::Pool::priority
@@ -68,7 +68,7 @@ impl<'a> Calls<'a> {
         self
     }
 
-    /// Has so many inputs of a map make one task, as [`Pool::chunk_size`].
+    /// Makes one task of so many inputs of a map, as [`Pool::chunk_size`].
     ///
     /// [`Pool::chunk_size`]: crate::Pool::chunk_size
     pub fn chunk_size(mut self, inputs: usize) -> Self {
@@ -233,7 +233,7 @@ impl<'a> Calls<'a> {
         self.request(EntryRef::of(function)?, what, &arguments)
     }
 
-    /// Has a worker run what `entry` names, which is `what`.
+    /// Has a worker run the wrapper that `entry` names; `what` names it in errors.
     pub(super) fn request<R: DeserializeOwned + Send + 'static>(
         self,
         entry: EntryRef,
@@ -251,7 +251,7 @@ impl<'a> Calls<'a> {
             .submit(task)
             .map_err(|error| core.refused(error))?;
         if self.0.policy.timeout.is_some() {
-            // The deadline is kept though nobody may wait.
+            // Somebody has to enforce the deadline, even if nobody waits for the result.
             self.0.core.engine.deliver_in_background()?;
         }
         Ok(AsyncResult::new(Arc::clone(self.0.core), call))

@@ -18,7 +18,7 @@ use crate::sync::uninterrupted;
 
 pub struct Core {
     pub engine: engine::Pool<Deliver>,
-    /// Jobs by function: workers keep what they have learnt of one.
+    /// Jobs by function: a worker looks a function up once for each job.
     jobs: Mutex<HashMap<EntryRef, engine::Job>>,
 }
 
@@ -37,7 +37,7 @@ impl Core {
     pub fn cancel(&self, call: *const (), running: RunningTasks) -> Result<bool> {
         let which = |token: &Token| std::ptr::eq(token.call(), call);
         let count = self.engine.cancel(&which, running)?;
-        // The deaths of those that were killed are to be told.
+        // Somebody has to deliver the outcomes of tasks that were killed.
         self.engine.deliver_in_background()?;
         Ok(count > 0)
     }
@@ -67,8 +67,8 @@ impl Core {
     }
 }
 
-/// Makes a job of its own for a function whose tasks keep something, which is made of
-/// `context` in each worker.
+/// Makes a job for a function whose tasks keep a state in each worker, which is made of `context`
+/// there.
 pub fn stateful_job<C: Serialize + ?Sized>(
     entry: EntryRef,
     context: &C,

@@ -22,19 +22,19 @@ use crate::pool::terms::Terms;
 ///
 /// Collecting into a `Result` stops at the first error: tasks that have not begun never will.
 ///
-/// Tasks are made ahead of the results that were fetched: of 4,096 inputs at the most, or as
-/// many as have results of 16 MiB. When it is dropped before its end, the tasks that have not
+/// Tasks are made ahead of the results that were fetched: of 4,096 inputs at the most, or until
+/// results of 16 MiB wait to be fetched. When it is dropped before its end, the tasks that have not
 /// begun never will.
 pub struct Imap<'a, I, R> {
     core: &'a Core,
-    /// What makes tasks, while there may be more inputs.
+    /// Makes tasks, while there may be more inputs.
     tasks: Option<Tasks<'a, I>>,
     /// How many tasks were made.
     made: usize,
-    /// Why there are none.
+    /// Why there is no call, if it could not be made.
     failure: Option<Error>,
     call: Arc<StreamCall<R>>,
-    /// What is left of the results that were fetched of a task.
+    /// The results that are left of the task that was fetched last.
     results: TaskResults<R>,
 }
 
@@ -97,7 +97,7 @@ where
             };
             let put = match task {
                 Ok(task) => tasks.put(task).map(drop),
-                // The others are run nevertheless.
+                // The other inputs are run nevertheless.
                 Err((token, error)) => {
                     token.collect(Err(error));
                     Ok(())
@@ -206,7 +206,7 @@ where
         None
     }
 
-    /// Ends it: no more is to come.
+    /// Ends the iteration with an error.
     fn give_up(&mut self, error: Error) -> Error {
         self.tasks = None;
         let unwanted = self.call.stream().close();

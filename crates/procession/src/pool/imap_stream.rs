@@ -18,8 +18,8 @@ use crate::pool::imap::Imap;
 pub struct ImapStream<'a, I, R>(Imap<'a, I, R>);
 
 impl<'a, I, R> Imap<'a, I, R> {
-    /// Has the results awaited rather than waited for. The inputs are asked for in the thread
-    /// that polls, and must not block it.
+    /// Turns the iterator into a stream, whose results are awaited. The inputs are asked for in the
+    /// thread that polls, and must not block it.
     ///
     /// # Examples
     ///

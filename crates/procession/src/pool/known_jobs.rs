@@ -1,4 +1,5 @@
-//! The jobs that a worker has tasks of: what calls their functions, and what their tasks keep.
+//! The jobs that a worker has had tasks of: the wrappers of their functions, and the states of
+//! their tasks.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -11,26 +12,28 @@ use crate::codec;
 use crate::error::Result;
 use crate::function::{Entry, EntryRef, JobInput};
 
-/// Comes first in a job's prologue; the context follows, if its tasks keep something.
+/// Comes first in a job's prologue. If the job's tasks keep a state, the bytes of its context
+/// follow.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Prologue {
     pub entry: EntryRef,
-    /// Whether its tasks keep something in the worker.
+    /// Whether the job's tasks keep a state in the worker.
     pub is_stateful: bool,
 }
 
-/// How many jobs have their state kept: as many maps may have their tasks mixed.
+/// How many states are kept: the tasks of as many maps may be mixed without a state being made
+/// anew.
 const STATES: usize = 4;
 
-/// What a worker has learnt of jobs.
+/// The jobs that a worker knows.
 #[derive(Debug, Default)]
 pub struct KnownJobs {
     /// The one of `plain` that was asked for last: most tasks are of the same job as the task
     /// before.
     latest: Option<(u64, Entry)>,
-    /// What keeps nothing: there are as many as functions.
+    /// Jobs without a state: there is one for each function.
     plain: HashMap<u64, Entry>,
-    /// The latest jobs that keep something.
+    /// The latest jobs with a state.
     stateful: VecDeque<StatefulJob>,
 }
 
@@ -44,7 +47,7 @@ struct StatefulJob {
 }
 
 impl KnownJobs {
-    /// Returns what calls the function of a task's job, and what its tasks have in common.
+    /// Returns the wrapper of a job's function, and what the job's tasks have in common.
     pub fn find<'a>(
         &'a mut self,
         worker: &'a Worker,

@@ -51,7 +51,7 @@ pub struct ParProcesses<'a, I> {
 }
 
 impl<'a, I: Iterator> ParProcesses<'a, I> {
-    /// Has so many inputs make one task, as [`Pool::chunk_size`].
+    /// Makes one task of so many inputs, as [`Pool::chunk_size`].
     ///
     /// # Examples
     ///
@@ -68,8 +68,7 @@ impl<'a, I: Iterator> ParProcesses<'a, I> {
         self
     }
 
-    /// Has the results come in the order in which they are there, rather than in that of the
-    /// inputs.
+    /// Returns results in the order in which they arrive, rather than in the order of the inputs.
     ///
     /// # Examples
     ///
@@ -86,7 +85,7 @@ impl<'a, I: Iterator> ParProcesses<'a, I> {
         self
     }
 
-    /// Lets each task take so long once it runs, as [`Pool::timeout`].
+    /// Limits how long each task may take once it runs, as [`Pool::timeout`].
     ///
     /// # Examples
     ///
@@ -104,7 +103,8 @@ impl<'a, I: Iterator> ParProcesses<'a, I> {
         self
     }
 
-    /// Has each task run again so often when its worker has died in it, as [`Pool::retries`].
+    /// Runs each task again up to `times` times when its worker has died in it, as
+    /// [`Pool::retries`].
     pub fn retries(mut self, times: u32) -> Self {
         self.calls = self.calls.retries(times);
         self

@@ -22,15 +22,13 @@ use crate::sync::uninterrupted;
 
 /// Worker processes that run functions.
 ///
-/// Whoever waits for a result drives the pool: there is no thread behind it,
-/// unless results are asked for that nobody waits for ([`apply_async`]).
-/// A worker that dies costs the task that it was running, which fails with
-/// `is_died`; its other tasks go to other workers, and a new one takes its
-/// place. So is a worker that dies without having been given a task; but a
-/// hundred of these in ten seconds, or a few in a row that have not even set
-/// themselves up, end the pool. A panic comes home as an error, with its backtrace if
-/// `RUST_BACKTRACE` asks for one, and is not printed. Dropping the pool
-/// terminates it.
+/// The thread that waits for a result drives the pool. There is no other thread behind it, unless
+/// results are asked for that no thread waits for ([`apply_async`]). A worker that dies costs the
+/// task that it was running, which fails with `is_died`; its other tasks go to other workers, and a
+/// new one takes its place. A worker that dies without having been given a task is replaced, too;
+/// but a hundred of these in ten seconds, or a few in a row that have not even set themselves up,
+/// end the pool. A panic comes back to the caller as an error, with its backtrace if
+/// `RUST_BACKTRACE` asks for one, and is not printed. Dropping the pool terminates it.
 ///
 /// [`apply_async`]: Pool::apply_async
 ///
@@ -51,7 +49,7 @@ use crate::sync::uninterrupted;
 /// ```
 pub struct Pool {
     core: Arc<Core>,
-    /// How long tasks may take of which nothing else is said, and how often they are tried.
+    /// Limits and retries of tasks whose call sets none.
     policy: engine::TaskPolicy,
 }
 
@@ -100,10 +98,9 @@ impl Pool {
         self.calls().timeout(limit)
     }
 
-    /// Returns the pool's calls with retries, for tasks that may run twice: a
-    /// task whose worker dies in it is run again, so often at the most. Then it
-    /// fails with `is_died` and says how often it was tried. A panic is no
-    /// reason to run a task again, nor is its timeout.
+    /// Returns the pool's calls with retries, for tasks that may run twice: a task whose worker
+    /// dies in it is run again, up to `times` times. After that it fails with `is_died`, and the
+    /// error says how often it was tried. A task that panics or times out is not run again.
     ///
     /// # Examples
     ///
@@ -417,7 +414,7 @@ impl Pool {
         self.calls().imap_unordered(function, inputs)
     }
 
-    /// Has a worker run what `entry` names, which is `what`.
+    /// Has a worker run the wrapper that `entry` names; `what` names it in errors.
     pub(crate) fn request<R: DeserializeOwned + Send + 'static>(
         &self,
         entry: EntryRef,
@@ -436,7 +433,7 @@ impl Pool {
         Ok(self.core.engine.deliver_in_background()?)
     }
 
-    /// Returns what the workers are at.
+    /// Returns the workers, and how many tasks each has done.
     ///
     /// # Examples
     ///
@@ -461,7 +458,7 @@ impl Pool {
     }
 
     /// Returns what the pool has done since it was made, and what it does, by worker and by
-    /// function. It costs nothing that is measured for it: all is counted as results come.
+    /// function. Nothing is measured for it: all is counted as results come.
     ///
     /// # Errors
     /// `is_not_owner` in a forked copy of the process that has made the pool.
@@ -488,9 +485,9 @@ impl Pool {
         Ok(self.core.engine.stats()?.into())
     }
 
-    /// Changes the number of workers; tasks go on. Missing workers are started; one that cannot
-    /// be is tried again while there is something to do. Of those that are too many idle ones
-    /// end, and otherwise each that runs a task ends when that is done.
+    /// Changes the number of workers; tasks go on. Missing workers are started; if one cannot be
+    /// started, the pool tries again while there is something to do. Of surplus workers, idle ones
+    /// end first, and others when their running task is done.
     ///
     /// # Errors
     /// `is_invalid` for 0 workers, `is_closed` when the pool takes no more tasks; when none

@@ -10,11 +10,11 @@ use procession_engine::pool::RunningTasks;
 use crate::error::Result;
 use crate::pool::async_result::AsyncResult;
 
-/// Is the result of a task, once it is in. No thread waits for it: one in the background
-/// serves all results of a pool, and wakes who awaits one.
+/// Is the result of a task, once it is in. No thread waits for it: one thread in the background
+/// serves all results of a pool, and wakes the tasks that await them.
 ///
-/// It needs no executor of a certain kind. When it is dropped before the result is in, the task
-/// is cancelled as by [`AsyncResult::cancel`]: if it has not begun, it never will.
+/// Any executor can poll it. When it is dropped before the result is in, the task is cancelled as
+/// by [`AsyncResult::cancel`]: if it has not begun, it never will.
 ///
 /// # Examples
 ///
@@ -38,8 +38,9 @@ pub struct ResultFuture<R> {
 }
 
 impl<R> ResultFuture<R> {
-    /// Has the task killed, with its worker, if this is dropped while it runs, as by
-    /// [`AsyncResult::kill`]. So the deadline of a request can end what it has asked for.
+    /// Kills the task, with its worker, if this future is dropped while the task runs, as
+    /// [`AsyncResult::kill`] does. So the deadline of a request can end the work that the request
+    /// has asked for.
     ///
     /// # Examples
     ///

@@ -14,19 +14,20 @@ pub struct PoolStats {
     pub age: Duration,
     /// How many tasks were handed in. Those of an `imap` are as its results are fetched.
     pub submitted: u64,
-    /// How many of them wait for a worker, or for their turn at one.
+    /// How many of them have not begun: they wait for a worker, or were given to one that runs
+    /// another task.
     pub waiting: usize,
     /// How many of them run.
     pub running: usize,
     /// All work together.
     pub work: WorkStats,
-    /// The workers, by their places.
+    /// The workers, by their places in the pool.
     pub workers: Vec<WorkerStats>,
     /// The functions, in the order in which they were first called.
     pub functions: Vec<FunctionStats>,
 }
 
-/// What the workers of one place in the pool have done, one after the other.
+/// What was done at one place in the pool, by all workers that have had it, one after the other.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerStats {
@@ -34,9 +35,9 @@ pub struct WorkerStats {
     pub index: u32,
     /// The process id of the worker that has the place now, if one has.
     pub pid: Option<u32>,
-    /// How many workers have had it.
+    /// How many workers have had the place.
     pub starts: u32,
-    /// How many of them have died, and did not end because the pool had them end.
+    /// How many of them have died; workers that the pool had told to end are not counted.
     pub deaths: u32,
     /// How long they took until they were ready for tasks.
     pub starting: Duration,
@@ -44,13 +45,13 @@ pub struct WorkerStats {
     pub waiting: Duration,
     /// How long the running task has been running, if one runs.
     pub running: Option<Duration>,
-    /// How many tasks the worker has at hand that it has not begun.
+    /// How many tasks the worker has been given that it has not begun.
     pub queued: u32,
     /// What they have done.
     pub work: WorkStats,
 }
 
-/// What the calls of one function were.
+/// What was done by calls of one function.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FunctionStats {
@@ -117,9 +118,9 @@ impl WorkStats {
         self.times.longest()
     }
 
-    /// Returns the time within which such a part of the calls was done, from 0 to 1, within a
-    /// sixteenth; `None` while there was none. Of a task that has several inputs each counts
-    /// as if all took equally long.
+    /// Returns how long a call took at most, for the given part of the calls: 0.5 asks for the
+    /// median. It is right to a sixteenth; `None` if there was no call yet. The calls of a task
+    /// that has several inputs are counted as if all had taken equally long.
     ///
     /// # Panics
     /// When `part` is not between 0 and 1.

@@ -17,7 +17,7 @@ pub struct Tasks<'a, I> {
     call: Arc<dyn Collect>,
     job: Job,
     feed: Feed<Deliver>,
-    /// How many tasks were made, and of how many inputs.
+    /// How many tasks were made, and how many inputs they have.
     made: usize,
     taken: usize,
 }
@@ -42,8 +42,8 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
         })
     }
 
-    /// Makes the next task; `None` when there are no more inputs. Its number counts though it
-    /// fails, and its inputs come with the error.
+    /// Makes the next task; `None` when there are no more inputs. A task that cannot be made has a
+    /// number, too; its token comes with the error.
     pub fn make(&mut self) -> Option<std::result::Result<Task<Token>, (Token, crate::Error)>> {
         let number = self.made;
         let token = |inputs| Token::new(Arc::clone(&self.call), number, inputs);
@@ -70,8 +70,8 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
         Some(task)
     }
 
-    /// Gives the pool a task. Does for the pool what is to be done while inputs come slowly;
-    /// tells whether there is room for the next.
+    /// Gives the pool a task, and leads for a round if inputs come slowly; tells whether there is
+    /// room for the next task.
     pub fn put(&self, task: Task<Token>) -> Result<bool> {
         match self.feed.put(task)? {
             AfterPut::GoOn => Ok(true),

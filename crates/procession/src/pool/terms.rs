@@ -1,4 +1,4 @@
-//! What holds for the tasks of a call: whose they are, how long each may take, how many inputs it has.
+//! The terms of a call: the pool, how long each task may take, how many inputs it has.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl<'a> Terms<'a> {
         self.core.job(EntryRef::of(function)?)
     }
 
-    /// Returns the job of a function whose tasks have as many inputs as these terms say.
+    /// Returns the job of a function whose tasks have as many inputs as the terms say.
     pub fn job_of_inputs<F: Callable<M>, M>(self, function: F) -> Result<Job> {
         match self.form()? {
             TaskForm::One => self.job(function),
@@ -80,7 +80,7 @@ impl<'a> Terms<'a> {
         }
     }
 
-    /// Makes a task of what the function `what` is called with.
+    /// Makes a task of the arguments of the function `what`.
     pub fn task(
         self,
         job: &Job,

@@ -14,7 +14,7 @@ use crate::pool::known_jobs::KnownJobs;
 use crate::pool::syscall_filter::SyscallFilter;
 use crate::sync::uninterrupted;
 
-/// What a worker is told.
+/// What a worker is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Setup {
     channel: (u64, u64),
@@ -92,7 +92,8 @@ pub fn work(input: &[u8], name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The pool is attached to what a task has handles of until it knows how the task ended.
+/// The pool stays attached to the objects whose handles are in a task, until it knows how the task
+/// has ended.
 fn kept(bytes: &[u8]) -> Input<'_> {
     Input::new(bytes, &HandleSource::KEPT)
 }

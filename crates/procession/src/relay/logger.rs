@@ -1,4 +1,4 @@
-//! Records of the crate `log`: made here and handled elsewhere, and the other way round.
+//! Records of the crate `log`: sent to the process that relays, and handled there.
 
 use log::kv::{self, Key, ToValue, VisitSource, VisitValue};
 use log::{LevelFilter, Log, Metadata};
@@ -7,12 +7,12 @@ use super::record::{LogRecord, Record};
 use super::value::Value;
 use super::{Origin, sender};
 
-/// Returns how much this process's logger wants, from 0 to 5.
+/// Returns the level up to which this process's logger wants records, from 0 for none to 5 for all.
 pub fn wanted() -> u8 {
     log::max_level() as u8
 }
 
-/// Has records of this process handled elsewhere.
+/// Installs a logger that sends this process's records to the process that relays.
 ///
 /// A logger that `main` has set before `init` stays, and so does the one of a forked copy's
 /// original.
@@ -54,7 +54,7 @@ impl Log for RelayedLogger {
     fn flush(&self) {}
 }
 
-/// Has this process's logger handle a record of another one.
+/// Hands a record of another process to this process's logger.
 pub fn handle(record: &LogRecord, origin: &Origin) {
     let Some(level) = LevelFilter::iter().nth(record.level.into()) else {
         return;

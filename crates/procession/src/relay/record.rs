@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A record, and who has made it.
+/// A record, and the process that has made it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Letter {
     /// The stamp of the member of the family; 0 for the process that relays.
@@ -18,7 +18,7 @@ pub enum Record {
     Log(LogRecord),
     #[cfg(feature = "tracing")]
     Trace(TraceStep),
-    /// By the process that relays: when it is passed, all before it is handled.
+    /// Put by the process that relays: once it has come out, all records before it were handled.
     Mark(u64),
 }
 

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::queue::Queue;
 use crate::sync::Lock;
 
-/// How long a full queue is waited for before it is looked whether anybody empties it.
+/// How long to wait for room in the queue before looking whether the process that relays lives.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a child needs to have its records handled elsewhere.
@@ -72,7 +72,7 @@ impl RelayForChild {
     }
 }
 
-/// What tells how much the process that relays wants to have.
+/// The levels that the process that relays wants.
 #[derive(Clone, Debug)]
 pub struct Levels {
     #[cfg(feature = "tracing")]
@@ -83,11 +83,11 @@ pub struct Levels {
 static PART: ForkMutex<Part> = ForkMutex::new(Part::NONE);
 
 struct Part {
-    /// What children are given.
+    /// What this process gives its children of a relay.
     given: Option<RelayForChild>,
-    /// If it is this process that relays.
+    /// The levels that this process wants, if it relays.
     own: Option<Levels>,
-    /// If it is a child whose records are relayed.
+    /// How this process sends its records, if they are relayed.
     sender: Option<Sender>,
 }
 
@@ -102,14 +102,14 @@ impl Part {
 struct Sender {
     from: u32,
     given: RelayForChild,
-    /// Whether nobody handles records any more.
+    /// Whether the relay has ended, so that nobody handles records.
     is_over: bool,
-    /// The callsites that were told of.
+    /// The callsites that were sent.
     #[cfg(feature = "tracing")]
     told: std::collections::HashSet<u64>,
 }
 
-/// Has children be given `given` from now on; returns what they were given before.
+/// Gives `given` to all children from now on; returns what they were given before.
 pub fn relay_here(given: RelayForChild, levels: Levels) -> Result<Option<RelayForChild>> {
     let given = given.with_levels(&levels);
     if given.wants_nothing() {
@@ -145,7 +145,8 @@ pub fn given() -> Option<RelayForChild> {
     })
 }
 
-/// Has the records of this process, a child that runs its role next, handled elsewhere.
+/// Begins to send the records of this process, a child that runs its role next, to the process that
+/// relays.
 pub fn begin(given: RelayForChild, name: &str) {
     let Ok(family) = procession_engine::family() else {
         return;
@@ -188,10 +189,12 @@ pub fn send(record: Record) {
     }
 }
 
-/// As [`send`], for what was made at a callsite, of which `tell` tells when it is the first.
+/// As [`send`], for a record that was made at a callsite. The callsite's first record comes after
+/// what `tell` says of the callsite.
 #[cfg(feature = "tracing")]
 pub fn send_from(callsite: u64, tell: impl FnOnce() -> Record, record: Record) {
-    // The lock is held until both are in the queue: no other thread is to be before.
+    // The lock is held until both are in the queue, so that no other thread's record of the
+    // callsite comes in between.
     let mut part = locked();
     if let Some(sender) = &mut part.sender {
         if sender.told.insert(callsite) {
@@ -223,7 +226,7 @@ impl Sender {
                 stderr::write(text.as_bytes());
                 return;
             }
-            // Who relays is behind, or dead.
+            // The process that relays is slow, or has died.
             if !matches!(self.given.alive.try_lock(), Ok(None)) {
                 self.is_over = true;
                 return;

@@ -1,7 +1,7 @@
 //! Spans and events of other processes, told to a subscriber of this one.
 //!
-//! What a subscriber is told of where they were made lives as long as the process (`Metadata` is
-//! `'static`): there is one of each place in the program, whichever process it came from.
+//! The description of the place where a span was made lives as long as this process (`Metadata` is
+//! `'static`), so one is kept for each place in the program, whichever process it came from.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -20,7 +20,7 @@ use super::record::{Callsite, TraceStep, Values};
 use super::subscriber::LEVELS;
 use super::value::Value;
 
-/// What one subscriber is told of other processes.
+/// The spans of other processes, as one subscriber knows them.
 pub struct Spans {
     dispatch: Dispatch,
     sources: HashMap<u32, Source>,
@@ -41,14 +41,14 @@ struct Source {
 /// A span of a process.
 struct KnownSpan {
     metadata: &'static Metadata<'static>,
-    /// What the subscriber calls it, if it wants it.
+    /// The subscriber's id for the span, if the subscriber wants it.
     own: Option<Id>,
-    /// What is around what is made in it.
+    /// The nearest span around it that the subscriber wants, itself included.
     around: Option<Id>,
 }
 
 impl Source {
-    /// Returns what is around what is made in `parent`.
+    /// Returns the span that the subscriber gets as the parent of what is made in `parent`.
     fn around(&self, parent: Option<u64>) -> Option<Id> {
         match parent.and_then(|parent| self.spans.get(&parent)) {
             Some(known) => known.around.clone(),
@@ -131,7 +131,7 @@ impl Source {
 }
 
 impl Spans {
-    /// Has the subscriber of the thread that calls it be told.
+    /// Takes the subscriber of the calling thread.
     pub fn of_caller() -> Self {
         Self {
             dispatch: dispatcher::get_default(Clone::clone),
@@ -144,7 +144,8 @@ impl Spans {
         self.dispatch.clone()
     }
 
-    /// Makes the subscriber that of this thread, too: what keeps spans asks for it.
+    /// Makes the subscriber this thread's default, too: code that stores spans asks for the
+    /// default.
     pub fn become_default(&self) -> DefaultGuard {
         dispatcher::set_default(&self.dispatch)
     }
@@ -155,7 +156,7 @@ impl Spans {
         sources.any(|source| source.itself.is_some() || !source.spans.is_empty())
     }
 
-    /// Begins to tell of a process.
+    /// Begins with a process, and opens its span.
     pub fn meet(&mut self, from: u32, origin: &Origin) {
         let place = Callsite {
             name: "process".to_owned(),
@@ -203,13 +204,13 @@ impl Spans {
             }
             return;
         }
-        // Whoever comes from nowhere was forgotten.
+        // A process that is not known was forgotten already.
         if let Some(source) = self.sources.get_mut(&from) {
             source.step(&self.dispatch, step);
         }
     }
 
-    /// Returns what the subscriber knows a place by.
+    /// Returns the description of a place, for the subscriber.
     fn metadata(&mut self, place: Callsite) -> &'static Metadata<'static> {
         let known = self.places.entry(place);
         let make = |place: &Callsite| KeptCallsite::keep(place);
@@ -236,11 +237,11 @@ fn open(
     }))
 }
 
-/// Where spans or events are made, as a subscriber wants to know it.
+/// A place where spans or events are made, in the form that a subscriber takes.
 struct KeptCallsite(OnceLock<Metadata<'static>>);
 
 impl KeptCallsite {
-    /// Makes a place known for as long as this process lives.
+    /// Keeps the description of a place for as long as this process lives.
     fn keep(place: &Callsite) -> &'static Metadata<'static> {
         let own: &'static Self = Box::leak(Box::new(Self(OnceLock::new())));
         let fields: Vec<&'static str> = place.fields.iter().map(|field| kept(field)).collect();
@@ -265,7 +266,7 @@ impl KeptCallsite {
 }
 
 impl callsite::Callsite for KeptCallsite {
-    /// Each time the subscriber is asked again.
+    /// Nothing is stored: the subscriber is asked each time.
     fn set_interest(&self, _: Interest) {}
 
     fn metadata(&self) -> &Metadata<'_> {
@@ -280,7 +281,7 @@ fn kept(text: &str) -> &'static str {
     text.to_owned().leak()
 }
 
-/// Calls `tell` with values as a subscriber wants them.
+/// Calls `tell` with values in the form that a subscriber takes.
 fn with_values<T>(
     metadata: &'static Metadata<'static>,
     values: &Values,

@@ -1,4 +1,4 @@
-//! The subscriber of a child, whose spans and events are handled elsewhere.
+//! The subscriber of a child, which sends spans and events to the process that relays.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ pub fn wanted(dispatch: &Dispatch) -> u8 {
     count as u8
 }
 
-/// Has spans and events of this process handled elsewhere.
+/// Installs a subscriber that sends this process's spans and events to the process that relays.
 ///
 /// A subscriber that `main` has set before `init` stays, and so does the one of a forked copy's
 /// original.
@@ -75,13 +75,13 @@ thread_local! {
 
 /// Returns the span that this thread is in.
 fn entered() -> Option<u64> {
-    // At the end of a thread there may be none any more.
+    // At the end of a thread its variables may be gone.
     let last = ENTERED.try_with(|entered| entered.borrow().last().copied());
     last.ok().flatten()
 }
 
-/// Returns the span that something is made in: the one given, or else that of this thread if it
-/// is `contextual`.
+/// Returns the parent of a new span or event: the given one, or else the span that this thread is
+/// in, if it is `contextual`.
 fn parent(given: Option<&Id>, contextual: bool) -> Option<u64> {
     match given {
         Some(given) => Some(given.into_u64()),
@@ -153,7 +153,7 @@ impl Subscriber for RelayedSubscriber {
     }
 
     fn enter(&self, span: &Id) {
-        // Who is in a span keeps it.
+        // A thread that is in a span keeps the span open.
         self.clone_span(span);
         let _ = ENTERED.try_with(|entered| entered.borrow_mut().push(span.into_u64()));
         send(TraceStep::Enter(span.into_u64()));
@@ -213,7 +213,7 @@ fn send(step: TraceStep) {
 
 /// Sends what was made at the callsite of `metadata`.
 fn send_from(metadata: &'static Metadata<'static>, step: impl FnOnce(u64) -> TraceStep) {
-    // As long as the process lives, nothing else is there.
+    // The address names the callsite: it lives as long as the process.
     let callsite = std::ptr::from_ref(metadata).addr() as u64;
     let tell = || Record::Trace(TraceStep::Callsite(callsite, described(metadata)));
     sender::send_from(callsite, tell, Record::Trace(step(callsite)));

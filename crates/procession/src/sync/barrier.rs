@@ -37,7 +37,7 @@ use crate::sync::uninterrupted;
 #[derive(Clone, Debug)]
 pub struct Barrier(
     engine::Barrier,
-    /// What tasks wait by.
+    /// The descriptor by which tasks wait.
     #[cfg(feature = "async")]
     Arc<Awaited>,
 );
@@ -219,7 +219,7 @@ impl Barrier {
     pub async fn wait_async(&self) -> Result<Arrival> {
         let make = || self.0.await_fd();
         let parties = self.parties();
-        // It is in vain while the leader of those before has not let them go.
+        // Nobody can arrive before the last generation's leader has let its waiters go.
         let arrive = || Ok(self.0.try_arrive()?);
         let arrived = self.1.try_until(arrive, make, |fd: &_| self.0.arm(fd));
         let mut follower = match arrived.await? {

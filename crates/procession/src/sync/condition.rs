@@ -44,7 +44,7 @@ use crate::sync::{Lock, LockGuard, RLock, RLockGuard, uninterrupted};
 #[derive(Clone, Debug)]
 pub struct Condition(
     engine::Condition,
-    /// What tasks wait by.
+    /// The descriptor by which tasks wait.
     #[cfg(feature = "async")]
     Arc<Awaited>,
 );

@@ -34,7 +34,7 @@ use crate::sync::{in_time, uninterrupted};
 #[derive(Clone, Debug)]
 pub struct Lock(
     pub(crate) engine::Lock,
-    /// What tasks wait by.
+    /// The descriptor by which tasks wait.
     #[cfg(feature = "async")]
     Arc<Awaited>,
 );
@@ -210,7 +210,7 @@ pub struct LockGuard<'a>(pub(crate) &'a Lock);
 
 impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
-        // Fails only when somebody else released it meanwhile, as they may.
+        // Fails only if another process has released the lock meanwhile, which is allowed.
         let _ = self.0.release();
     }
 }

@@ -24,7 +24,7 @@ use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::{Error, Result};
 
-/// Waits through signals: their handlers have run when the wait goes on.
+/// Goes on waiting after signals; their handlers have run by then.
 pub(crate) fn uninterrupted<T>(
     mut wait: impl FnMut() -> procession_engine::Result<T>,
 ) -> Result<T> {
@@ -36,7 +36,7 @@ pub(crate) fn uninterrupted<T>(
     }
 }
 
-/// Waits through signals until `timeout` has passed; tells whether it had not.
+/// Goes on waiting after signals until `timeout` has passed; tells whether the wait ended in time.
 pub(crate) fn in_time(
     timeout: Duration,
     mut wait: impl FnMut(Deadline) -> procession_engine::Result<()>,

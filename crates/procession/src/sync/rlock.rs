@@ -146,7 +146,7 @@ impl<'a> RLockGuard<'a> {
 
 impl Drop for RLockGuard<'_> {
     fn drop(&mut self) {
-        // Fails only in a thread that does not hold it, where no guard is.
+        // Fails only in a thread that does not hold the lock, and such a thread has no guard.
         let _ = self.0.release();
     }
 }

@@ -34,7 +34,7 @@ use crate::sync::{in_time, uninterrupted};
 #[derive(Clone, Debug)]
 pub struct Semaphore(
     engine::Semaphore,
-    /// What tasks wait by.
+    /// The descriptor by which tasks wait.
     #[cfg(feature = "async")]
     Arc<Awaited>,
 );
@@ -212,7 +212,7 @@ pub struct Permit<'a>(&'a Semaphore);
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        // Fails only when somebody released a permit that was not theirs.
+        // Fails only if another process has released a permit that it had not taken.
         let _ = self.0.release();
     }
 }
