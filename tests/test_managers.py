@@ -34,6 +34,24 @@ def test_exception_of_a_method_arrives_as_itself(manager) -> None:
         manager.Queue().get_nowait()
 
 
+@pytest.mark.procession_only("they have no text there")
+def test_errors_of_queues_and_barriers_have_texts(manager) -> None:
+    items, barrier = manager.Queue(1), manager.Barrier(2)
+    server = f"of the manager \\(process {manager._process.pid}\\)"
+    with pytest.raises(queue.Empty, match=f"queue [0-9a-f]+ {server} has no item"):
+        items.get_nowait()
+    items.put("only one")
+    with pytest.raises(
+        queue.Full, match=f"queue [0-9a-f]+ {server} .* at most 1 item$"
+    ):
+        items.put("one more", timeout=MOMENT)
+    for _ in range(2):
+        with pytest.raises(
+            threading.BrokenBarrierError, match=f"barrier [0-9a-f]+ {server} was broken"
+        ):
+            barrier.wait(MOMENT)
+
+
 @pytest.mark.procession_only("it has no traceback there")
 def test_exception_of_a_method_has_the_traceback_of_the_server(manager) -> None:
     with pytest.raises(KeyError) as failure:

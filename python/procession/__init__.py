@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from ._log_relay import LogRelay as LogRelay
     from ._shared_object import Shared as Shared
     from ._trace import Trace as Trace
-del TYPE_CHECKING  # It would be one of the public names.
+del TYPE_CHECKING  # Deleted, or it would be one of the public names.
 
 __version__ = _version
 
@@ -195,7 +195,7 @@ _SUBMODULES = {
 
 
 def relay_logs() -> "LogRelay":
-    """Has records that children log handled by the handlers of this process.
+    """Relays the records that children log to the handlers of this process.
 
     It holds for processes and workers that are started from now on, under every start
     method, and for their children: they have the levels that the loggers have here, and no
@@ -232,9 +232,9 @@ def relay_logs() -> "LogRelay":
 def openmetrics(pid: int | None = None) -> str:
     """Returns what a family of processes does as metrics: OpenMetrics text.
 
-    It is what a program answers to a scraper that asks for `/metrics`, with the content type
-    `application/openmetrics-text; version=1.0.0; charset=utf-8`. docs/metrics.md has the names.
-    What is looked at does not notice.
+    A program answers a scraper that asks for `/metrics` with this text, with the
+    content type `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+    docs/metrics.md has the names. What is looked at does not notice.
 
     Args:
         pid: A process of the family; by default it is the family of this process. While that

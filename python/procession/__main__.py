@@ -68,7 +68,7 @@ def main(args: list[str]) -> None:
 
 
 def console() -> None:
-    """Runs what the arguments of the command `procession` name."""
+    """Runs the subcommand or the program that the arguments of `procession` name."""
     main(sys.argv[1:])
 
 
@@ -107,7 +107,7 @@ def _run(args: list[str]) -> None:
 
 
 def _show_the_program_alone(error: BaseException) -> None:
-    """Has what the program raised be shown without what has run it.
+    """Shows what the program has raised without the frames that have run it.
 
     The interpreter calls `sys.excepthook` when it has left all of it.
     """
@@ -142,7 +142,7 @@ def run_command(command: str, argv: list[str]) -> None:
     if sys.version_info >= (3, 13):
         import linecache
 
-        # As there, tracebacks show its lines.
+        # As with `python -c`, tracebacks show its lines.
         linecache._register_code(code, command, "<string>")  # type: ignore[attr-defined]
     exec(code, module.__dict__)  # noqa: S102 (it is what was asked for)
 
@@ -179,7 +179,7 @@ def run_path(path: str, argv: list[str]) -> None:
     except OSError as error:
         _fail(f"can't open file {path!r}: {error.strerror}")
     module = _enter(argv, os.path.dirname(os.path.realpath(path)))
-    # Not made shorter: neither does `python`.
+    # Not normalised, as `python` does not do that either.
     path = os.path.join(os.getcwd(), path)
     module.__file__ = path
     module.__cached__ = None  # type: ignore[attr-defined]

@@ -30,7 +30,7 @@ class AsyncioLoop(EventLoop):
         super().__init__(self._loop)
 
     def signal(self) -> _Signal:
-        """Returns a new signal."""
+        """Returns a new signal for the current task to wait for."""
         return _Signal(self._loop)
 
     async def passed(self) -> None:
@@ -105,7 +105,7 @@ class _Inbox:
 
     def put(self, signal: _Signal, loop: asyncio.AbstractEventLoop) -> None:
         self._signals.append(ref(signal))
-        # After that: a loop that is woken from here on finds the signal.
+        # Looked at after that: a loop that is woken from here on finds the signal.
         if not self._is_told:
             self._is_told = True
             try:
@@ -114,7 +114,8 @@ class _Inbox:
                 pass  # The loop is closed: no task awaits the signal any more.
 
     def _open(self) -> None:
-        # Before the look: a thread that puts a signal in from here on wakes the loop again.
+        # Cleared before the signals are looked at: a thread that adds one later wakes
+        # the loop again.
         self._is_told = False
         while self._signals:
             signal = self._signals.popleft()()

@@ -1,4 +1,4 @@
-"""What is done where a task awaits: a result of a pool, or something that can be tried.
+"""How a task awaits a result of a pool, or something that it can only try to take.
 
 No thread waits and nothing is polled: the thread that runs the pool sets a signal, and other
 processes make a descriptor readable, which the loop watches.
@@ -66,13 +66,13 @@ def outcome_of_future(future: Future[T]) -> Generator[Any, None, T]:
 
 
 async def next_of(results: IMapIterator[Any], items: Iterator[Any]) -> Any:
-    """Waits until there is a result, or an end; returns the next of what is made of them."""
+    """Waits until there is another result, which it returns or raises, or the end."""
     loop = running()
     try:
         await loop.passed()
         if results._notify():
             arrived = loop.signal()
-            # Another task of the loop may fetch what has come.
+            # Another task of the loop may have fetched the result: look again.
             while results._notify(arrived.set_from_anywhere):
                 await arrived
                 arrived = loop.signal()
@@ -140,7 +140,7 @@ async def writable(fd: int | None) -> None:
     await running().ready(fds, doubtful=fd is None)
 
 
-# What an attempt returns that did not succeed.
+# What an attempt that has not succeeded returns.
 NOT_YET: Any = object()
 
 

@@ -81,7 +81,8 @@ def write(
             if _is_of_a_name(refusal):
                 refusal.add_note(WHAT_TO_DO)
         elif reader != "anybody":
-            # Any process may get a message, also this one, which has the object.
+            # The reader may be any process; this one, which has the object, would find
+            # it.
             _Seeker(io.BytesIO(), _PROTOCOL).seek(obj, reader)
         return False
     pickler = made(sink, _PROTOCOL, take)
@@ -103,7 +104,7 @@ def write(
 
 
 def dumps(obj: Any, refusal: BaseException) -> bytes:
-    """Returns the pickle of an object that plain pickling has refused."""
+    """Returns the pickle, by value, of an object that plain pickling has refused."""
     buffer = io.BytesIO()
     # Buffers stay inside.
     if not write(obj, buffer, lambda _: True, "anybody", refusal):
@@ -111,7 +112,7 @@ def dumps(obj: Any, refusal: BaseException) -> bytes:
     return buffer.getvalue()
 
 
-# Which they are.
+# Which functions and classes cross by value.
 
 
 def _is_found(obj: Any, reader: str) -> bool | None:
@@ -241,7 +242,7 @@ def _make(base: Any) -> Any:
             return reduced
 
         def _reduce_cached(self, obj: Any) -> Any:
-            # As pickle does by itself, where that is of use.
+            # By name, as pickle does by itself, if readers find it so.
             if self._stays_named(obj) or (
                 obj.__module__ != "__main__" and _is_named(obj)
             ):
@@ -249,7 +250,8 @@ def _make(base: Any) -> Any:
             self.has_by_value = True
             parameters = obj.cache_parameters()
             made = (parameters["maxsize"], parameters["typed"])
-            # Apart from the cache, which is made first: the function may call itself.
+            # The function comes after the cache, as it may call itself, and so refer to
+            # the cache.
             return _make_cached, made, obj.__wrapped__, None, None, _fill_cached
 
         def _stays_named(self, obj: Any) -> bool:
@@ -312,7 +314,7 @@ def _reduce_dispatching(function: Any) -> Any:
         kind: each for kind, each in function.registry.items() if kind is not object
     }
     state = function.__wrapped__, others
-    # It is made first: the functions may call it.
+    # The dispatching function is made first, as the others may call it.
     return _make_dispatching, (), state, None, None, _fill_dispatching
 
 
@@ -340,7 +342,7 @@ class _Later:
 
 
 class _Tables(dict["type", "Callable[[Any], Any]"]):
-    """The reducers of `ForkingPickler`, which may get more, and after them others."""
+    """The reducers of `ForkingPickler`, which may still get more, and then those given here."""
 
     def __init__(self, first: Any, others: dict[type, Callable[[Any], Any]]) -> None:
         super().__init__()

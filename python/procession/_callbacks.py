@@ -25,7 +25,7 @@ callers: weakref.WeakSet[Caller] = weakref.WeakSet()
 
 
 class Caller:
-    """Calls callbacks in a thread of its own, which ends if it is idle for a while.
+    """Calls callbacks in a thread of its own, which ends after a while without any.
 
     There is no lock in it that a handler of a signal could leave locked by raising.
     """
@@ -45,7 +45,8 @@ class Caller:
         """Has a callback called, perhaps twice if this method is interrupted."""
         self._due.put(call)
         if not self._has_thread:
-            # Before the thread is started: it may have ended when the start returns.
+            # Set before the thread is started: the thread may have ended when the start
+            # returns.
             self._has_thread = True
             try:
                 start_daemon(self._run, "procession-callbacks")

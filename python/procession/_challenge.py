@@ -71,12 +71,12 @@ def deliver_challenge(
 
 
 def answer_challenge(connection: Any, authkey: bytes) -> None:
-    """Proves to the other end that this one knows the key.
+    """Proves to the other end that this end knows the key.
 
     Raises:
-        ValueError: The key is not bytes.
-        AuthenticationError: The other end says otherwise, or something else.
-        ConnectionRefusedError: It can take nobody on.
+        ValueError: The key is not bytes. AuthenticationError: The other end rejects the
+        proof, or breaks the protocol. ConnectionRefusedError: The listener cannot
+        accept this process now.
     """
     _note(connection, _run(_answering(authkey), connection))
 
@@ -86,7 +86,7 @@ async def prove_async(connection: Any, authkey: bytes) -> None:
 
     Raises:
         AuthenticationError: The other end does not know the key, or asks for another.
-        ConnectionRefusedError: It can take nobody on.
+        ConnectionRefusedError: The listener cannot accept this process now.
     """
     for exchange in _answering(authkey), _asking(authkey, None, "sha256"):
         message: bytes | None = None
@@ -146,7 +146,7 @@ def _run(exchange: Exchange, connection: Any) -> Any:
 
 
 def refuse(connection: Any, why: str) -> None:
-    """Tells one who connects that it cannot be taken on, instead of a challenge."""
+    """Tells a process that connects that it cannot be accepted, instead of a challenge."""
     connection.send_bytes((REFUSAL + why.encode())[:MAX_MESSAGE])
 
 
@@ -200,7 +200,7 @@ def _answering(authkey: bytes) -> Exchange:
 
 
 class _Hurried:
-    """A connection of whose other end nothing is known, and which has little time."""
+    """A connection whose other end has yet to prove itself, in a short time."""
 
     def __init__(self, connection: Any, seconds: float) -> None:
         self._connection = connection
@@ -248,7 +248,9 @@ def _create_response(authkey: bytes, message: bytes) -> bytes:
         try:
             return hmac.new(authkey, message, "md5").digest()
         except ValueError:
-            name = "sha256"  # This build has no MD5; a new end understands.
+            # This build has no MD5: answered in the new form, which a new end
+            # understands.
+            name = "sha256"
     digest = hmac.new(authkey, message, name).digest()
     return b"{%s}%s" % (name.encode("ascii"), digest)
 

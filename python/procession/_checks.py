@@ -1,4 +1,4 @@
-"""Numbers that callers give: what is none is refused at the call, by the argument's name.
+"""Checks of numbers that callers give: a bad one is refused at the call, by its name.
 
 A number of numpy, or of any other type that can stand for one, is as good as Python's own.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["checked_callback", "checked_seconds", "checked_whole"]
 
-# More seconds than the engine can count.
+# More seconds than the engine can count; such a time is as good as no limit.
 _FOREVER = 2.0**64
 
 

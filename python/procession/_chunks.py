@@ -44,10 +44,8 @@ def collect(
     """Returns the results, with what arrives as the error in the place of each that failed.
 
     Args:
-        function: What is called with each input.
-        inputs: The inputs.
-        star: Whether an input is the arguments of a call.
-        pack: Makes what crosses of an error.
+        function: What is called with each input. inputs: The inputs. star: Whether an
+        input is the arguments of a call. pack: Turns an error into data that crosses.
     """
     results: list[Any] = []
     try:
@@ -55,18 +53,19 @@ def collect(
             try:
                 results.append(function(*each) if star else function(each))
             except (KeyboardInterrupt, MemoryError, SoftTimeout):
-                raise  # It is the matter of the whole task.
+                raise  # An interrupt is not this input's error, but the whole task's.
             except BaseException as error:
                 results.append(Failure(pack(_from_below(error), None)))
     except SoftTimeout as error:
-        # The time of the task is over: what it has not done has no other result.
+        # The soft limit of the task is over: the inputs that it has not done get this
+        # error.
         failure = Failure(pack(_from_below(error), None))
         results.extend([failure] * (len(inputs) - len(results)))
     return results
 
 
 def _from_below(error: BaseException) -> BaseException:
-    """Returns an error without the frame that caught it, which is no news to anybody."""
+    """Returns an error without the frame that has caught it, which tells nobody anything."""
     trace = error.__traceback__
     return error.with_traceback(trace and trace.tb_next)
 
@@ -101,11 +100,11 @@ class Items(itertools.chain):  # type: ignore[type-arg]
         return this
 
     def cancel(self, kill: bool = False) -> bool:
-        """As that of an `imap` whose tasks have one input each."""
+        """Does what `IMapIterator` does, whose tasks have one input each."""
         return self._results.cancel(kill)
 
     def close(self) -> None:
-        """As that of an `imap` whose tasks have one input each."""
+        """Does what `IMapIterator` does, whose tasks have one input each."""
         self._results.close()
 
     def __aiter__(self) -> Self:
@@ -146,7 +145,8 @@ class _Lists:
         except StopIteration:
             raise
         except BaseException as error:
-            # It goes with the traceback that it came with, and would keep this frame.
+            # The error is raised with the traceback that it had, as a longer one would
+            # keep this frame.
             trace = error.__traceback__
             return _Raised(error.with_traceback(trace and trace.tb_next))
 
@@ -166,6 +166,6 @@ class _Raised:
         raise self._errors.pop()
 
 
-# A process that unpickles them finds them there.
+# Processes that unpickle these functions find them in `procession.pool`.
 for _function in mapstar, starmapstar:
     _function.__module__ = "procession.pool"

@@ -19,7 +19,7 @@ __all__ = ["KeptFd", "file_of", "past_streams"]
 
 def file_of(
     fd: int,
-    # Bound here: the module's globals may be gone when the last object asks.
+    # Bound here, as the module's globals may be gone when the last object uses it.
     fstat: Callable[[int], os.stat_result] = os.fstat,
 ) -> tuple[int, int] | None:
     """Returns what a descriptor is open on; None if it is closed."""

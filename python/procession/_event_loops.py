@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._trio_loop import TrioLoop
 
     class Signal(Protocol):
-        """Is awaited by one task, until it is set."""
+        """A signal that one task awaits, until it is set."""
 
         def set(self) -> None:
             """Lets the task go on; from the thread of the loop."""
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
             """Has the task go on with an error; from the thread of the loop."""
 
         def set_from_anywhere(self) -> None:
-            """As `set`, from any thread, and though the loop may have ended."""
+            """As `set`, from any thread; the loop may have ended."""
 
         def __await__(self) -> Generator[Any, None, None]: ...
 
@@ -111,7 +111,7 @@ class EventLoop:
         raise NotImplementedError
 
     async def passed(self) -> None:
-        """Lets other tasks run and this one be cancelled, if all calls of the library do."""
+        """Lets other tasks run, and this one be cancelled, if the library's own calls do so."""
         raise NotImplementedError
 
     def watch(
@@ -148,7 +148,7 @@ class EventLoop:
         again: bool = False,
         doubtful: bool = False,
     ) -> None:
-        """Waits until one of the descriptors may be read from, or written to.
+        """Waits until one of the descriptors is ready to be read from, or written to.
 
         Args:
             fds: The descriptors; one that is to be written to is inverted (`~fd`).
@@ -190,7 +190,8 @@ class _Watched:
 
     def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
-        # By the descriptor, inverted if it is watched for room.
+        # The watches by descriptor; a descriptor that is watched for writing is
+        # inverted.
         self._watches: dict[int, _Watch] = {}
         # Signals that are set every second, whatever the descriptors say.
         self.doubtful: set[Signal] = set()
@@ -243,7 +244,8 @@ class _Watch:
 
     def __init__(self, loop: EventLoop, key: int) -> None:
         self.key = key
-        # In the order in which they came; whether they are told together with others.
+        # The tasks in the order in which they came, and whether each is told together
+        # with others.
         self.waiting: OrderedDict[Signal, bool] = OrderedDict()
         self.has_failed = False
         self._pid = os.getpid()
@@ -264,7 +266,8 @@ class _Watch:
             self._end()
 
     def _told(self) -> None:
-        # The first task keeps its place until it has looked; until then no other is told.
+        # The first task keeps its place until it has looked; no other task is told
+        # before.
         for signal, all_at_once in list(self.waiting.items()):
             signal.set()
             if not all_at_once:

@@ -22,7 +22,7 @@ __all__ = ["starter"]
 
 
 def starter(command: Sequence[Any]) -> Start | None:
-    """Returns what starts a command line in the way that somebody wants; mostly None.
+    """Returns a tool's function that starts command lines; None if there is none.
 
     It is given the last word and the descriptors that the child must have.
     """

@@ -71,7 +71,7 @@ def _take_over_executors() -> None:
     if executors is None:
         return
     if getattr(executors.__spec__, "_initializing", False):
-        # It is what imports us: what it is about to define must not be what counts.
+        # It is importing this package now, and would define its own class after this.
         del sys.modules[_EXECUTORS]
         importlib.import_module(_EXECUTORS)
     else:
@@ -168,7 +168,7 @@ def _refuse_live_state() -> None:
 
 
 def _live_state() -> str | None:
-    """Returns what the standard library's package is busy with, or None."""
+    """Returns what is in use of the standard library's package, or None."""
     process, util = _module("process"), _module("util")
     if process is not None:
         if process._children:
@@ -177,7 +177,8 @@ def _live_state() -> str | None:
             return "it has started this process"
     if util is not None:
         kinds = {type(obj) for obj in util._afterfork_registry.values()}
-        # Those of others only want to be told of a fork, and are.
+        # Objects of other classes only want to be told of a fork, and are told by us,
+        # too.
         objects = {kind.__name__ for kind in kinds if _is_theirs(kind)}
         # Its module registers this one when it is imported.
         objects.discard("_ResourceSharer")

@@ -57,7 +57,7 @@ class ListeningSocket(socket.socket):
             poll.poll()
 
     def accept_at_once(self) -> tuple[socket.socket, Any] | None:
-        """Returns who has connected, or None."""
+        """Returns the socket and address of a process that has connected, or None."""
         try:
             return super().accept()
         except (BlockingIOError, TimeoutError):
@@ -199,7 +199,7 @@ class Guests:
             ready = self._wait(end, authkey)
 
     def close(self) -> None:
-        """Hangs up on all."""
+        """Closes the connections of all guests."""
         guests, self._guests = self._guests, []
         for guest in guests:
             guest.hang_up()
@@ -254,6 +254,6 @@ class Guests:
         return ready + late
 
     def _after_fork(self) -> None:
-        # They are the parent's to speak to.
+        # The guests are the parent's.
         self._lock = threading.Lock()
         self.close()

@@ -6,8 +6,8 @@ of the process that relays takes them out and has its loggers handle them, as if
 were its own.
 
 The thread stands still while its process forks: it holds a lock while it handles a
-record, which a fork takes first. So a child never has a copy of what it was at. A fork
-does not wait for ever: a handler may wait for what the forking thread holds.
+record, which a fork takes first. So a child never has a copy of a record half handled.
+A fork does not wait for ever: a handler may wait for what the forking thread holds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    # Not if it was in vain; several threads may fork, so the lock alone knows.
+    # Only if this thread got the lock before the fork; several threads may fork.
     if _handling._is_owned():
         _handling.release()
 
@@ -60,7 +60,7 @@ os.register_at_fork(
 
 
 class LogRelay:
-    """Has the records that children log handled in this process, until it is stopped.
+    """Relays what children log to the loggers of this process, until it is stopped.
 
     It can be used in a `with` statement. `procession.relay_logs` makes one for all children,
     a pool with `log_relay` one for its workers.
@@ -86,7 +86,8 @@ class LogRelay:
         self._has_ended = threading.Event()
         start_daemon(self._run, "procession-log-relay")
         _registry.threads_that_pause += 1
-        # After the children were joined, and what they logged is there.
+        # Called after the children were joined, when all that they have logged is
+        # there.
         self._finalizer = util.Finalize(None, self.stop, exitpriority=-10)
 
     def __enter__(self) -> Self:
@@ -101,10 +102,11 @@ class LogRelay:
         self.stop()
 
     def stop(self) -> None:
-        """Has all records handled that are there, and ends; children that live go on.
+        """Handles all records that are there, and ends; children that live go on.
 
-        What these log from then on is not relayed: warnings and worse go to their standard
-        error. May be called more than once; in a forked copy of the process it does nothing.
+        What they log from then on is not relayed: warnings and worse go to their
+        standard error. May be called more than once; in a forked copy of the process it
+        does nothing.
         """
         if os.getpid() != self._pid:
             return
@@ -114,14 +116,15 @@ class LogRelay:
         config = _registry.current_process()._config
         if config.get("log_relay", (None,))[0] is self._queue:
             del config["log_relay"]
-        # From now on records are refused; those that are there can be had.
+        # From here on the queue refuses records; those that are in it can still be
+        # taken out.
         self._queue.shutdown()
         self._has_ended.wait()
         _registry.threads_that_pause -= 1
         self._finalizer.cancel()
 
     def _was_over(self) -> bool:
-        """Notes that it is over; returns whether it was before."""
+        """Notes that the relay has ended; returns whether it had ended before."""
         was_over, self._is_over = self._is_over, True
         return was_over
 
@@ -155,14 +158,14 @@ class LogRelay:
 
 
 def send_home(given: tuple[Any, dict[str, int]]) -> None:
-    """Has all loggers of this process, a child, put their records into a queue."""
+    """Makes all loggers of this process, a child, put their records into a queue."""
     queue, levels = given
     handler = _ToQueue(queue)
     root = logging.getLogger()
     for name in list(logging.root.manager.loggerDict):
         logger = logging.getLogger(name)
         if logger.handlers:
-            # One that does not propagate has no other way.
+            # A logger that does not propagate its records needs the handler itself.
             logger.handlers[:] = [] if logger.propagate else [handler]
     root.handlers[:] = [handler]
     for name, level in levels.items():

@@ -11,6 +11,7 @@ Requests and answers are those of `multiprocessing.managers`.
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import threading
 import weakref
@@ -103,7 +104,7 @@ def convert_to_error(kind: str, result: Any) -> BaseException:
 # The requests whose answer is sent before they are done.
 _ANSWER_THEMSELVES = ("accept_connection", "accept_line", "shutdown")
 
-# Those that a subclass which lists what is public does not know of.
+# Requests beyond `multiprocessing`, which a subclass's list of public ones may lack.
 _BEYOND = ("accept_line", "proxy_type")
 
 
@@ -171,7 +172,7 @@ class Server:
         self.id_to_local_proxy_obj: weakref.WeakValueDictionary[str, Kept] = (
             weakref.WeakValueDictionary()
         )
-        # Of proxies that are none of ours, and may take no attribute.
+        # Kept for proxies of other classes, which may take no attribute.
         self.kept_for_others: list[Kept] = []
         self._local_mutex = threading.RLock()
         self.travelling = _Travelling()
@@ -191,7 +192,7 @@ class Server:
         sys.exit(0)
 
     def _begin(self) -> None:
-        """Has clients accepted from now on, if they are not yet."""
+        """Begins to accept clients, unless that has begun."""
         if not self._has_begun:
             myself: Any = process.current_process()
             myself._manager_server = self
@@ -210,7 +211,7 @@ class Server:
                     target=self.handle_request, args=(client,), daemon=True
                 ).start()
             except RuntimeError as error:
-                # This one has bad luck; the next may find room.
+                # This client cannot be served; there may be a thread for the next.
                 self._turn_away(client, error)
 
     def _turn_away(self, client: Any, error: RuntimeError) -> None:
@@ -269,7 +270,7 @@ class Server:
                 self.travelling.proxies = []
                 message = self._call(conn, *request)
             is_sent = self._answer(conn, message, "#UNSERIALIZABLE")
-            # Not until the next: an error refers to its traceback, and that to here.
+            # Dropped now: an error refers to its traceback, which refers to this frame.
             request = message = None
             if not is_sent:
                 return
@@ -295,6 +296,7 @@ class Server:
         try:
             result = method(*args, **kwds)
         except Exception as error:
+            _give_text(error, obj, ident)
             return "#ERROR", _Traced(error, format_exc())
         typeid = method_to_typeid and method_to_typeid.get(name)
         if not typeid:
@@ -382,7 +384,8 @@ class Server:
         return tuple(self.id_to_obj[token.id][1])
 
     def proxy_type(self, c: Any, typeid: str) -> Any:
-        """Returns what makes a proxy of a type, for clients that are not told otherwise.
+        """Returns what makes proxies of a type, for clients that have nothing of their
+        own.
 
         Beyond `multiprocessing`; a client of its kind does not ask for it.
         """
@@ -404,10 +407,10 @@ class Server:
         self.serve_client(c)
 
     def accept_line(self, c: Any, name: str, offer: Any) -> None:
-        """Keeps the connection, and talks over a line, if the client is a relative.
+        """Keeps the connection, with a request channel if the client is of this family.
 
         Beyond `multiprocessing`; a client of its kind does not ask for it. The answer
-        is whether there is a line; without one the client asks for a connection.
+        is whether there is a channel; without one the client asks for a connection.
         """
         try:
             kind = type(self)
@@ -432,7 +435,7 @@ class Server:
             line.close()
 
     def incref(self, c: Any, ident: str) -> None:
-        """Counts one more who refers to an object."""
+        """Counts one more reference to an object."""
         with self.mutex:
             if ident in self.id_to_refcount:
                 self.id_to_refcount[ident] += 1
@@ -443,7 +446,7 @@ class Server:
             util.debug("Server re-enabled tracking & INCREF %r", ident)
 
     def decref(self, c: Any, ident: str) -> None:
-        """Counts one less who refers to an object; the last one ends it."""
+        """Counts one reference less to an object; the object ends with the last."""
         with self.mutex:
             count = self.id_to_refcount.get(ident)
             if count is None and ident in self.id_to_local_proxy_obj:
@@ -459,12 +462,30 @@ class Server:
                 util.debug("disposing of obj with id %r", ident)
                 del self.id_to_refcount[ident]
                 gone = self.id_to_obj.pop(ident)
-        # Not under the lock: its end may be that of proxies which it holds.
+        # Dropped without the lock: the object may hold proxies, which end with it.
         del gone
 
 
+def _give_text(error: Exception, obj: Any, ident: str) -> None:
+    """Gives an error the text that the standard library's queues and barriers lack."""
+    if error.args:
+        return
+    what = f"{ident} of the manager (process {os.getpid()})"
+    if type(error) is queue.Empty:
+        error.args = (f"queue {what} has no item",)
+    elif type(error) is queue.Full:
+        most = getattr(obj, "maxsize", None)
+        items = "item" if most == 1 else "items"
+        error.args = (f"queue {what} has no room: it holds at most {most} {items}",)
+    elif type(error) is threading.BrokenBarrierError:
+        why = "a wait that took too long, or abort() or reset() of another client"
+        error.args = (f"barrier {what} was broken by {why}; reset() mends it",)
+    elif type(error).__name__ == "ShutDown":
+        error.args = (f"queue {what} was shut down",)
+
+
 class _Traced:
-    """An exception that takes the text of its traceback along."""
+    """An exception that is pickled together with the text of its traceback."""
 
     def __init__(self, error: Exception, text: str) -> None:
         self._error = error

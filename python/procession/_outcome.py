@@ -25,7 +25,7 @@ def leave_value(value: object) -> None:
     try:
         _procession.leave_outcome((True, value))
     except Exception as error:
-        # Nobody may ever ask for the value: it must not make the process fail.
+        # The process must not fail because of the value, which nobody may ask for.
         _procession.leave_outcome((False, pack_error(error)))
 
 
@@ -82,7 +82,7 @@ def unpack_error(packed: tuple[bytes | None, str, str, str]) -> BaseException:
 
 
 def _loaded(load: Callable[[bytes], Any], pickled: bytes) -> Any:
-    """Returns what a pickle makes, or None if it cannot be made."""
+    """Returns the object of a pickle, or None if it cannot be made."""
     try:
         return load(pickled)
     except Exception as problem:
@@ -92,7 +92,7 @@ def _loaded(load: Callable[[bytes], Any], pickled: bytes) -> Any:
 
 
 def _load_as_it_was(pickled: bytes) -> Any:
-    """Returns an exception though its class is not to be called with its `args`.
+    """Returns an exception whose class cannot be called with its `args`.
 
     Pickle calls it so, which fails where the class takes other arguments than it hands on to
     `Exception`. All that it had is in the pickle: its `args` and its attributes.

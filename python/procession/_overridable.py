@@ -1,7 +1,8 @@
 """Properties that the standard library's classes do not have.
 
-A class that a program has derived from one of these may have an attribute of the same name,
-and set it in an instance: it takes the place of ours, as it does not with a plain `property`.
+A class that a program has derived from one of these may have an attribute of the same
+name, and set it in an instance: that attribute hides ours, as it would not hide a plain
+`property`.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ class PipeQueue(Queue[Any], pipe=True):
         return items
 
     def shutdown(self, immediate: bool = False) -> None:
-        """Refuses: nobody can be told of it by a pipe.
+        """Refuses: a pipe cannot tell other processes that the queue was shut down.
 
         Raises:
             NotImplementedError: Always.
@@ -189,7 +189,7 @@ class PipeQueue(Queue[Any], pipe=True):
             self._jointhread()
 
     def cancel_join_thread(self) -> None:
-        """Has the process end without waiting for the thread."""
+        """Lets the process end without waiting for the thread."""
         self._joincancelled = True
         if self._jointhread is not None:
             self._jointhread.cancel()
@@ -267,7 +267,7 @@ class PipeQueue(Queue[Any], pipe=True):
                 if util.is_exiting():
                     util.info("error in queue thread: %s", error)
                     return
-                # It is as if the item had been taken out again.
+                # The item that cannot be sent counts as taken out again.
                 queue_sem.release()
                 onerror(error, obj)
 
@@ -283,7 +283,7 @@ def _until(end: float) -> float:
 
 
 def _state(what: str, block: bool, timeout: float | None) -> str:
-    """Says how the queue was found after a wait of so long."""
+    """Returns how the queue was during a wait, for the text of errors."""
     if block and timeout is not None and timeout > 0:
         return f"the queue was {what} for {timeout} s"
     return f"the queue is {what}"

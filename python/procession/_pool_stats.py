@@ -1,7 +1,7 @@
 """What a pool has done since it was made: `Pool.stats`.
 
-Nothing is measured for it. Each reply of a worker tells how long its task took, and whoever
-reads it counts; here the counts get names.
+Nothing is measured for it. Each reply of a worker says how long its task took, and the
+thread that reads the reply counts; this module gives the counts names.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ class WorkStats:
         return self._times.longest
 
     def quantile(self, part: float) -> float | None:
-        """Returns the seconds within which such a part of the calls was done.
+        """Returns how many seconds a call took at most, for a part of the calls.
 
-        It is right within a sixteenth. Of a task that has several inputs each counts as if
-        all took equally long.
+        It is right within a sixteenth. The calls of a task that has several inputs
+        count as if all had taken equally long.
 
         Args:
             part: From 0 to 1; 0.5 is the median.
@@ -111,18 +111,17 @@ _COUNTS = tuple(name for name in WorkStats.__slots__ if not name.startswith("_")
 
 @dataclass(frozen=True, slots=True)
 class WorkerStats:
-    """What the workers that had one place in the pool have done, one after the other.
+    """What was done at one place in the pool, by all workers that have had it.
 
     Attributes:
-        index: The place, from 0.
-        pid: The process id of the worker that has it now; None if none has.
-        starts: How many workers have had it.
-        deaths: How many of them have died, and did not end because the pool had them end.
-        starting: The seconds that they took until they were ready for tasks.
-        waiting: The seconds that they waited for tasks.
-        running: The seconds that the running task has been running; None if none runs.
-        queued: How many tasks the worker has at hand that it has not begun.
-        work: What they have done; `work.total` is how long they worked.
+        index: The place, from 0. pid: The process id of the worker that has the place
+        now; None if none has. starts: How many workers have had the place. deaths: How
+        many of them have died; those that the pool had told to end are not counted.
+        starting: The seconds that they took until they were ready for tasks. waiting:
+        The seconds that they waited for tasks. running: The seconds that the running
+        task has been running; None if none runs. queued: How many tasks the worker has
+        been given that it has not begun. work: What they have done; `work.total` is how
+        long they worked.
 
     Example:
         >>> import procession
@@ -155,13 +154,12 @@ class PoolStats:
     """What a pool has done since it was made, and what it does.
 
     Attributes:
-        age: How many seconds ago the pool was made.
-        submitted: How many tasks were handed in. Those of a map are as workers need them.
-        waiting: How many of them wait for a worker, or for their turn at one.
-        running: How many of them run.
-        work: All work together.
-        workers: The workers, by their places.
-        functions: What was done by calls of each function, by the function's name.
+        age: How many seconds ago the pool was made. submitted: How many tasks were
+        handed in. Those of a map are as workers need them. waiting: How many of them
+        have not begun: they wait for a worker, or were given to a busy one. running:
+        How many of them run. work: All work together. workers: The workers, by their
+        places in the pool. functions: What was done by calls of each function, by the
+        function's name.
 
     Example:
         >>> import procession

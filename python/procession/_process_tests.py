@@ -29,7 +29,7 @@ __all__ = ["ProcessTests"]
 
 
 class ProcessTests:
-    """What holds of a context's `Process`, whatever machine it runs on."""
+    """Tests of a context's `Process`, on whatever machine it runs."""
 
     @needs("processes", "shared")
     def test_processes_run_and_tell_what_they_return(self, context: Any) -> None:

@@ -1,7 +1,7 @@
 """The bar that shows how far a map is: one of tqdm, where that is installed.
 
-No thread looks after it. Whoever takes a result in, because it waits for the results or
-because nobody does, tells the bar of each task.
+The bar has no thread of its own. The thread that takes a result in, which is one that
+waits for results or the pool's own, tells the bar of each task.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Progress:
         self._lock = threading.RLock()
         self._has_ended = False
         given.setdefault("total", None if total == -1 else total)
-        # tqdm would adapt it, and have a thread look after those that are slow then.
+        # tqdm would adapt it otherwise, and start a thread that looks after slow bars.
         given.setdefault("miniters", 1)
         kind = _bar_class()
         try:
@@ -82,7 +82,7 @@ class Progress:
         self.ended()
 
     def counting(self, inputs: Iterable[Any]) -> Iterable[Any]:
-        """Returns inputs that are counted, where it is not known how many there are."""
+        """Returns the inputs, counted as they are asked for if their number is unknown."""
         return inputs if isinstance(inputs, Sized) else self._count(iter(inputs))
 
     def _count(self, inputs: Iterator[Any]) -> Iterator[Any]:
@@ -142,7 +142,7 @@ class Progress:
                 self._bar.close()
                 return
             except OwnerDied:
-                pass  # As above. The lock is free now.
+                pass  # Ignored as above; the lock is free now.
 
 
 def _free_lock(kind: Any) -> None:
@@ -150,7 +150,7 @@ def _free_lock(kind: Any) -> None:
     try:
         kind.get_lock().release()
     except Exception:
-        pass  # This thread does not have it.
+        pass  # This thread does not hold the lock.
 
 
 def _bar_class() -> Any:
@@ -173,7 +173,7 @@ def _bar_class() -> Any:
         base.set_lock(get_context().RLock())
 
     class Bar(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
-        # There is no thread of tqdm's.
+        # No thread of tqdm's looks after the bars.
         monitor_interval = 0
 
     return Bar

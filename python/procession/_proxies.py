@@ -109,7 +109,8 @@ class BaseProxy:
         self._serializer = serializer
         self._Client = listener_client[serializer][1]
         self._owned_by_manager = manager_owned
-        self._kept: Any = None  # In the server: what it refers to.
+        # In the server itself, this keeps the object that the proxy refers to.
+        self._kept: Any = None
         if authkey is None:
             owner = process.current_process() if manager is None else None
             authkey = owner.authkey if owner is not None else manager._authkey
@@ -138,7 +139,7 @@ class BaseProxy:
         return conn
 
     def _line(self, name: str) -> Line | None:
-        """Returns a line to the server, if that is a relative and has one for us."""
+        """Returns a request channel to the server, if the server is of this family and has one."""
         if not isinstance(self._token.address, (str, bytes)):
             return None
         with self._reach() as conn:
@@ -147,7 +148,7 @@ class BaseProxy:
             try:
                 end = LineEnd()
             except MemoryError:
-                return None  # A connection needs none of the family's.
+                return None  # A connection needs nothing of the family.
             if not dispatch(conn, None, "accept_line", (name, end.offer)):
                 return None
             handle, conn._handle = conn._handle, None
@@ -318,7 +319,7 @@ class BaseProxy:
         return self._tls.__dict__.setdefault("kinds", {}).get(typeid)
 
     def _likely_kind(self, typeid: str, error: Exception) -> Any:
-        """As `_kind_of`, where the server is not ours, or the class cannot cross."""
+        """As `_kind_of`, if the server is not procession's or cannot send the class."""
         util.debug("the server does not say what %r is: %s", typeid, error)
         from .managers import SyncManager
 
@@ -339,7 +340,7 @@ class BaseProxy:
         self._adopt()
 
     def _adopt(self) -> None:
-        """Takes a reference for its own that the server has counted already."""
+        """Takes over a reference that the server has counted already."""
         self._idset.add(self._id)
         self._close = util.Finalize(
             self,

@@ -1,8 +1,8 @@
 """The proxies of what `SyncManager` makes.
 
-Where methods mean what they say, a class is made of their names; the others do in the
-client what a server cannot, such as calling a predicate. As in
-`multiprocessing.managers`, where all this is re-exported.
+Most classes are made of the names of their methods alone. The others do in the client
+what a server cannot do, such as calling a predicate. As in `multiprocessing.managers`,
+where all this is re-exported.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class AcquirerProxy(BaseProxy):
         return self._callmethod("release")
 
     def locked(self) -> Any:
-        """Returns whether somebody has it, if what the server keeps can tell.
+        """Returns whether it is taken, if the object in the server has such a method.
 
-        Locks of threads can; the other things of `threading` from Python 3.14 on.
+        `threading.Lock` can; the other classes of `threading` can from Python 3.14 on.
         """
         return self._callmethod("locked")
 

@@ -6,9 +6,9 @@ first, another collects results from the second and looks after the workers. Onl
 `multiprocessing` itself uses of the queues is used here: `get` and `put` in the workers,
 `_quick_put` and `_quick_get` of the pool, and the `_reader` of the second.
 
-Each worker marks in shared memory which task it runs, so that its death is an error of
-that task, as in other pools. In a subclass that also overrides `_repopulate_pool`,
-workers have no marks: there the death of a worker is an error of all tasks.
+Each worker notes in shared memory which task it runs, so that only that task fails if
+the worker dies, as in other pools. In a subclass that also overrides
+`_repopulate_pool`, workers make no notes: there all tasks fail if a worker dies.
 
 The options that the native pool has beyond `multiprocessing` are refused, not ignored:
 time limits, retries, cancelling, and bounds of the workers.
@@ -47,7 +47,7 @@ class Queued(Threads):
 
     def __init__(self, pool: pools.Pool) -> None:
         super().__init__()
-        # Not the pool itself, which could not end otherwise.
+        # A weak reference, or the pool could never end.
         self._pool = weakref.ref(pool)
         self._ctx = pool._ctx
         self._workers = pool._pool
@@ -91,7 +91,8 @@ class Queued(Threads):
             worker.name = worker.name.replace("Process", "PoolWorker")
             worker.daemon = True
             self._marks[worker] = mark
-            # Before the start: who interrupts that ends those that are listed.
+            # Listed before its start: if a handler interrupts the start, the workers on
+            # the list are ended.
             self._workers.append(worker)
             try:
                 worker.start()
@@ -202,7 +203,7 @@ class Queued(Threads):
         )
 
     def _bring(self, item: tuple[int, int, tuple[bool, Any]]) -> None:
-        """Hands over what came of a task, unless that was done before."""
+        """Hands the outcome of a task to its result, unless that was done before."""
         try:
             self._out.remove(item[:2])
         except KeyError:
@@ -210,7 +211,7 @@ class Queued(Threads):
         self.put(item)
 
     def _bury(self, worker: Any) -> None:
-        """Takes an ended worker out, and puts another in its place."""
+        """Removes a worker that has ended, and starts another in its place."""
         # The results that it sent before its end come first.
         while self._outqueue._reader.poll() and self._state != pools.TERMINATE:
             self._bring(self._quick_get())
@@ -244,7 +245,7 @@ class Queued(Threads):
             self._fail_all(error)
 
     def _fail_all(self, error: Exception) -> None:
-        """Fails everything that is owed, and whatever is asked for from now on."""
+        """Fails all tasks, and all that will be submitted from now on."""
         self.tasks.refuse(error)
         for job, index in [*self._out]:
             self._bring((job, index, (False, error)))
@@ -307,7 +308,7 @@ def work(
     maxtasks: int | None,
     wrap_exception: bool,
 ) -> None:
-    """Works off tasks of the queue, and marks which it is at."""
+    """Runs the tasks of the queue, and notes which one it runs."""
     _workers.worker(
         _Marking(inqueue, mark),
         _Unmarking(outqueue, mark),
@@ -319,7 +320,7 @@ def work(
 
 
 class _Marking:
-    """Marks each task that is taken from a queue."""
+    """Notes each task that is taken from a queue."""
 
     def __init__(self, queue: Any, mark: Any) -> None:
         self._queue, self._mark = queue, mark
@@ -327,14 +328,14 @@ class _Marking:
     def get(self) -> Any:
         task = _again(self._queue.get)
         if task is not None:
-            # The index first: a job that is there counts.
+            # The index is stored first: the note counts once its job is there.
             self._mark[0] = task[1]
             self._mark[1] = task[0] + 1
         return task
 
 
 class _Unmarking:
-    """Takes the mark away when the result was sent."""
+    """Removes the note when the result was sent."""
 
     def __init__(self, queue: Any, mark: Any) -> None:
         self._queue, self._mark = queue, mark

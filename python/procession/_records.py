@@ -1,4 +1,4 @@
-"""Names the process in log records, where nobody else would.
+"""Names the process in log records, if nothing else does.
 
 `logging` asks `sys.modules["multiprocessing"]` who this process is, and says
 "MainProcess" if there is no such module. A program that imports this package by its own
@@ -47,7 +47,7 @@ def name_this_child() -> None:
         return
     if not _are_named and "logging" in modules:
         name_processes()
-    # Elsewhere than first only if it was put there before, by a parent; twice is harmless.
+    # A parent may have put one there before, not at the first place; two do no harm.
     finders = sys.meta_path
     if not finders or finders[0] is not _awaiter:
         finders.insert(0, _awaiter)
@@ -71,7 +71,7 @@ class _ProcessName:
 
 
 class _Awaiter:
-    """Does something as soon as a module has been imported, which others find."""
+    """Calls a function as soon as a module was imported; other finders find the module."""
 
     def __init__(self, awaited: dict[str, Callable[[ModuleType], None]]) -> None:
         self._awaited = awaited
@@ -109,7 +109,7 @@ class _Then:
         return module
 
     def exec_module(self, module: Any) -> None:
-        # From here on it is as if nobody had been in between.
+        # From here on the module has its own loader again.
         module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
         self._then(module)

@@ -121,11 +121,11 @@ def _with_news(asked: list[BaseProcess]) -> list[BaseProcess]:
     """Returns those of the processes that may have ended."""
     sentinels: list[Any] = [getattr(each._popen, "sentinel", None) for each in asked]
     if not all(isinstance(each, int) and each >= 0 for each in sentinels):
-        return asked  # One is of another's making.
+        return asked  # One of them is an object of another package.
     try:
         return [asked[place] for place in readable_now(sentinels)]
     except OSError:
-        return asked  # More than may be open by now.
+        return asked  # There are more than may be open by now: the limit was lowered.
 
 
 def become(process: BaseProcess, parent_object: BaseProcess) -> None:

@@ -77,7 +77,7 @@ def _are_equal(options: dict[str, Any], others: dict[str, Any]) -> bool:
     try:
         return bool(options == others)
     except Exception:
-        return False  # Arrays, say, do not tell.
+        return False  # Arrays, say, raise an error when they are compared.
 
 
 _reusable = _Reusable()

@@ -1,8 +1,8 @@
 """The connections by which tasks of event loops call methods of what a manager keeps.
 
 A server answers each connection in a thread of its own, one call after the other. So a
-task has a connection for the time of a call, and some are kept for the calls that follow.
-Nobody waits in a thread here: the loop watches the connections.
+task has a connection for the time of a call, and some are kept for the calls that
+follow. No thread waits: the loop watches the connections.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class ServerConnections:
 
     def __init__(self) -> None:
         self._idle: list[Any] = []
-        # A child must not talk in its parent's conversations.
+        # A child must not use its parent's connections.
         util.register_after_fork(self, ServerConnections.close)
 
     def take(self) -> Any | None:
-        """Returns one, for one call; None where there is none."""
+        """Returns a connection for one call, or None if there is none."""
         return self._idle.pop() if self._idle else None
 
     def put(self, connection: Any) -> None:
-        """Takes one back, whose call was answered."""
+        """Takes back a connection whose call was answered."""
         if len(self._idle) < _MOST:
             self._idle.append(connection)
         else:
@@ -121,7 +121,7 @@ async def _connect(client: Any, address: Any, authkey: bytes) -> Any:
 
 async def _connect_socket(sock: socket.socket, address: Any) -> None:
     error = sock.connect_ex(address)
-    # As many as may wait to be accepted wait already, and nobody tells of room.
+    # The server's backlog is full, and nothing tells when it has room.
     while error == errno.EAGAIN:
         await writable(None)
         error = sock.connect_ex(address)

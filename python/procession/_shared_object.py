@@ -1,7 +1,7 @@
 """An object that many tasks and processes read: `Shared`.
 
-Its pickle lies in shared memory, where each process finds it that is given a `Shared`; what
-crosses is a handle. Large buffers, such as the data of arrays, are read in place.
+Its pickle lies in shared memory, where each process that is given the `Shared` finds
+it; only a handle crosses. Large buffers, such as the data of arrays, are read in place.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Shared(_Generic["T"]):
         view = self._memory.create_memoryview()
         for (start, end), part in zip(self._layout, parts, strict=True):
             view[start:end] = part
-        # No other process of this family has the same.
+        # A key that no other process of this family makes.
         self._key = os.getpid(), time.monotonic_ns(), next(_numbers)
         self._object = [value]
         _made[self._key] = self
@@ -134,7 +134,7 @@ def _pickled(value: object) -> tuple[Any, list[pickle.PickleBuffer]]:
         pickler: Any = reduction.ForkingPickler
         pickler(file, 5, buffer_callback=buffers.append).dump(value)
     except Exception:
-        # It may cross in another way: by value, say.
+        # Another way of pickling may succeed, such as by value.
         return reduction.dumps(value), []
     return file.getbuffer(), buffers
 
@@ -155,6 +155,6 @@ def _arrived(key: Any, memory: BufferWrapper, layout: Layout) -> Shared[Any]:
 
 def _let_go(view: memoryview, maker: int) -> None:
     """Tells other processes that nobody will give them the object again."""
-    # A forked copy is not the maker's.
+    # A forked copy has not made the object.
     if os.getpid() == maker:
         view[0] = 1

@@ -35,7 +35,7 @@ __all__ = ["SharingTests"]
 
 
 class SharingTests:
-    """What holds of locks, queues and values, whatever machines use them."""
+    """Tests of locks, queues and values, whatever machines use them."""
 
     @needs("shared")
     def test_items_cross_between_program_and_tasks(self, context: Any) -> None:
@@ -225,7 +225,8 @@ class SharingTests:
             assert doomed.cancel(kill=True)
             with pytest.raises(procession.CancelledError):
                 doomed.get(PATIENCE)
-            # Until the dead is noticed the notification is for the one behind it.
+            # Until the death is noticed, the notification is for the waiter behind the
+            # dead one.
             pool.apply(notify, (changed,))
             assert living.get(PATIENCE) is True
             with pytest.raises(AssertionError):

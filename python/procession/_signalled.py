@@ -10,7 +10,7 @@ __all__ = ["Signalled"]
 
 
 class Signalled:
-    """A `Popen`, which has a way to send a signal."""
+    """The methods of a `Popen` that send signals; a subclass says how one is sent."""
 
     if TYPE_CHECKING:
 

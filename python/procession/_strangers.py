@@ -21,8 +21,8 @@ __all__ = ["dumps"]
 
 _OURS = f"{__package__}."
 
-# Where things are that mean something to a stranger. Locks and queues are not there:
-# they are places in the memory of a family.
+# The modules whose objects mean something to a stranger. Locks and queues are not among
+# them: they are places in the memory of a family.
 _TWINS = {
     "context",
     "dummy",

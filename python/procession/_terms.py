@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Terms: TypeAlias = tuple[float | None, int, float | None, int, OnError]
 
     class TaskOptions(TypedDict, total=False):
-        """What every call of a pool takes by name."""
+        """The options of every call of a pool."""
 
         timeout: float | None
         retries: int | None
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
         priority: int
 
     class MapOptions(TaskOptions, total=False):
-        """What maps take, too, if an error is raised."""
+        """The further options of maps whose errors are raised."""
 
         on_error: Literal["stop", "continue"]
         progress: bool | Mapping[str, Any]
 
     class CollectOptions(TaskOptions, total=False):
-        """What maps take, too, if errors stand among the results."""
+        """The further options of maps whose errors stand among the results."""
 
         on_error: Required[Literal["collect"]]
         progress: bool | Mapping[str, Any]

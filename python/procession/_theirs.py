@@ -2,8 +2,8 @@
 
 It is there when a program has imported it and this package by its own name, or before
 `install`. Its state of the process must be true in our children, too, and functions
-that were registered with it must run there. Tools that measure and trace replace steps
-of it, and expect that processes go through these steps.
+that were registered with it must run there. Tools that measure or trace programs
+replace steps of that package, and expect that all processes go through these steps.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def is_own(function: Any, home: Any) -> bool:
 
 
 def told_besides(name: str) -> dict[str, Any]:
-    """Returns what somebody has children told besides what the package tells them.
+    """Returns what other code adds to what that package tells its children.
 
     Unpickling it is what counts: it puts things in a child in the way they are here.
     """
@@ -81,7 +81,7 @@ _TOLD = {
 
 
 def boot(ours: Any, parent_sentinel: int | None) -> int:
-    """Runs a process of ours to its end, in the child, by way of what was replaced."""
+    """Runs a process of ours to its end, in the child, by the steps that were replaced."""
     theirs = module("process")
     if theirs is None or is_own(theirs.BaseProcess._bootstrap, theirs):
         code: int = ours._boot(parent_sentinel)
@@ -119,17 +119,17 @@ def started_process() -> Any:
     theirs = module("process")
     if theirs is None or theirs._parent_process is None:
         return None
-    # One dictionary with ours, if it is one of ours.
+    # It shares its dictionary with ours, if it is a twin of ours.
     return theirs._current_process
 
 
 def become(ours: Any) -> None:
-    """Has the package tell of this child what ours tells."""
+    """Makes that package tell the same of this child as ours does."""
     theirs = module("process")
     if theirs is None:
         return
     twin = theirs.BaseProcess.__new__(theirs.BaseProcess)
-    # One dictionary: what is changed by one is changed for both.
+    # Both share one dictionary: a change of one is a change of both.
     twin.__dict__ = ours.__dict__
     theirs._current_process = twin
     theirs._parent_process = _registry.parent
@@ -138,7 +138,7 @@ def become(ours: Any) -> None:
 
 
 def after_fork() -> None:
-    """Has what the package keeps renewed, in a forked child."""
+    """Renews the state of that package, in a forked child."""
     util = module("util")
     if util is not None:
         util._finalizer_registry.clear()
@@ -146,7 +146,7 @@ def after_fork() -> None:
 
 
 def end() -> None:
-    """Has the package end what it has in this child."""
+    """Ends what that package has in this child."""
     util, theirs = module("util"), module("process")
     if util is not None and (
         util._finalizer_registry or (theirs is not None and theirs._children)

@@ -1,4 +1,4 @@
-"""What holds a lock so that no handler of a signal leaves it locked.
+"""Holding a lock so that no handler of a signal leaves it locked.
 
 From CPython 3.14 on a handler may raise between two steps of a `with` statement: when it has
 taken its lock, and before it would release the lock again. Other threads, and the same one at

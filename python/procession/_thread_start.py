@@ -36,7 +36,7 @@ def start_daemon(run: Callable[[], object], name: str) -> None:
 
 
 def _run_named(run: Callable[[], object], name: str) -> None:
-    """Calls a function in a thread that `threading` has not heard of yet."""
+    """Calls a function in a thread that `threading` does not know yet."""
     # Handlers run in the main thread only, so nothing interrupts this.
     threading.current_thread().name = name
     run()
@@ -55,7 +55,7 @@ class _Once:
 
 
 class _Flag:
-    """The flag that a thread sets when it runs; no thread waits for it."""
+    """The flag that a thread of `threading` sets when it runs; here no thread waits for it."""
 
     def __init__(self) -> None:
         self._is_set = False

@@ -32,7 +32,7 @@ class Threads:
         self.cache: dict[int, Any] = {}
         self.tasks = _Line()
         self.workers: list[threading.Thread] = []
-        # Those that are yet to be started.
+        # Threads that are yet to be started.
         self.missing: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -40,12 +40,13 @@ class Threads:
         while self.missing:
             thread = self.missing.pop()
             thread.daemon = True
-            # Before the start: who interrupts that ends those that are listed.
+            # Listed before its start: if a handler interrupts the start, the threads on
+            # the list are ended.
             self.workers.append(thread)
             thread.start()
 
     def put(self, item: tuple[int, int, tuple[bool, Any]]) -> None:
-        """Hands what came of a task to its result."""
+        """Hands the outcome of a task to its result."""
         job, index, outcome = item
         result = self.cache.get(job)
         if result is not None:
@@ -109,10 +110,11 @@ class Threads:
         )
         if not result.ready():
             self.cache[result._job] = result
-        job, items = result._job, tuple(items)  # It is read while the caller goes on.
+        # It is read while the caller goes on, so it must not change.
+        job, items = result._job, tuple(items)
         tasks: Iterator[Any]
         if chunksize == 1:
-            # The result of such a task stands for itself.
+            # The task's result is the call's result itself.
             tasks = (
                 (job, index, func, item if star else (item,), {})
                 for index, item in enumerate(items)
@@ -152,17 +154,17 @@ class Threads:
         """Does nothing: threads do not die."""
 
     def worker_views(self) -> list[tuple[int, int, int]]:
-        """Refuses: there are no processes to tell of."""
+        """Refuses, because there are no worker processes."""
         raise ValueError(
             "a pool of threads has no worker processes: use Pool, or threading.enumerate()"
         )
 
     def close(self) -> None:
-        """Has the threads end when they have done what is in line."""
+        """Lets the threads end when they have done all tasks in line."""
         self.tasks.end()
 
     def terminate(self) -> None:
-        """Has the threads end when they have done what they are at."""
+        """Lets the threads end when they have done the tasks that they run."""
         self.tasks.drop()
 
     def join(self) -> None:
@@ -202,7 +204,7 @@ class _Line:
 
     def get(self) -> Any:
         """Waits for a task and returns it; None if there will be none."""
-        # In a thread of the pool, where no handler of a signal runs.
+        # This runs in a thread of the pool, where no handler of a signal runs.
         with self._changed:
             while True:
                 while self._batches:
@@ -214,11 +216,11 @@ class _Line:
                 self._changed.wait()
 
     def feed(self) -> None:
-        """Notes that somebody goes on to put tasks, even once the line has ended."""
+        """Notes that a feeder goes on to put tasks, even after `end`."""
         under_lock(self._changed, self._count_feeders, 1)
 
     def fed(self) -> None:
-        """Notes that somebody has put the last of these tasks."""
+        """Notes that a feeder has put its last task."""
         under_lock(self._changed, self._count_feeders, -1)
 
     def _count_feeders(self, more: int) -> None:
@@ -226,7 +228,7 @@ class _Line:
         self._changed.notify_all()
 
     def end(self) -> None:
-        """Notes that nobody else will put tasks."""
+        """Notes that no tasks will be put but those of feeders."""
         under_lock(self._changed, self._end)
 
     def _end(self) -> None:

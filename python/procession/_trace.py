@@ -17,8 +17,8 @@ __all__ = ["Trace", "begin_by_environment"]
 
 _VARIABLE = "PROCESSION_TRACE"
 
-# Below that of everything else that the package does at exit: what becomes of children then
-# is in the trace.
+# Below the priority of all else that the package does at exit, so that the ends of
+# children are in the trace.
 _LAST = -1000
 
 

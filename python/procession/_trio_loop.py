@@ -34,7 +34,7 @@ class TrioLoop(EventLoop):
         return _Signal()
 
     async def passed(self) -> None:
-        """Lets others go on, and the task be cancelled."""
+        """Lets other tasks run, and this one be cancelled."""
         await _trio.lowlevel.checkpoint()
 
     def watch(
@@ -54,7 +54,8 @@ class TrioLoop(EventLoop):
                     while not scope.cancel_called:
                         await wait(fd)
                         told()
-                except Exception as error:  # Such as: another task waits for it.
+                # trio refuses a descriptor that another task waits for, say.
+                except Exception as error:
                     failed(error)
 
         _trio.lowlevel.spawn_system_task(watch)
@@ -103,7 +104,7 @@ class _Signal:
         try:
             self._token.run_sync_soon(self._event.set)
         except _trio.RunFinishedError:
-            pass  # Nobody awaits it any more.
+            pass  # No task awaits the signal any more.
 
     def __await__(self) -> Generator[Any, None, None]:
         yield from self._event.wait().__await__()

@@ -43,12 +43,11 @@ class WorkerLife:
     """The work of a pool's workers besides their tasks.
 
     Args:
-        make_state: Makes the state of a worker.
-        key: By what workers know whose pool's state it is.
-        on_exit: Is called at the end of a worker that ends by itself.
-        exit_results: Where its results go.
-        threads: How many threads the libraries of a worker may have that are loaded already.
-        is_timed: Whether the pool has a time limit for the setting up.
+        make_state: Makes the state of a worker. key: Names the pool for its workers.
+        on_exit: Is called at the end of a worker that ends by itself. exit_results:
+        Where its results go. threads: How many threads the libraries of a worker may
+        have that are loaded already. is_timed: Whether the pool has a time limit for
+        the setting up.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class LifeOptions:
         threads_per_worker: How many threads numeric libraries may have in a worker.
 
     Raises:
-        TypeError: What is to be called cannot be, or a whole number is none.
+        TypeError: A function cannot be called, or a number is no whole number.
         ValueError: A number is not positive.
     """
 
@@ -186,7 +185,7 @@ class LifeOptions:
 def _setup_name(
     initializer: Callable[..., object] | None, worker_state: Callable[[], Any] | None
 ) -> str:
-    """Returns words for the functions that set a worker up, to begin a sentence with."""
+    """Returns the functions that set a worker up, as the beginning of a sentence."""
     parts = []
     if initializer is not None:
         parts.append(f"the initializer {name_of(initializer)}")
@@ -196,7 +195,7 @@ def _setup_name(
 
 
 class WorkerState:
-    """Stands for the state of a worker in the arguments of tasks: each gets its worker's own."""
+    """Stands for the state of a worker in arguments of tasks: a task gets its own worker's."""
 
     def __init__(self) -> None:
         self.key = os.getpid(), next(_numbers)
@@ -245,7 +244,7 @@ class ExitResults:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Returns the name of a function, for people."""
+    """Returns the name of a function, for messages."""
     name: str | None = getattr(function, "__qualname__", None)
     if name is None:
         # A partial, or an object that can be called.

@@ -94,8 +94,8 @@ def checked_cpus(cpus: Iterable[int]) -> list[int]:
     """Returns the CPUs of an `affinity`, after trying whether this process may run on them.
 
     Raises:
-        TypeError: They are no numbers.
-        ValueError: There are none, or this process may not run on one of them.
+        TypeError: They are not numbers. ValueError: There are none, or this process may
+        not run on one of them.
     """
     try:
         given = [*cpus]
@@ -189,7 +189,8 @@ class Starter:
 
     def make(self, channel: tuple[int, int], index: int) -> Any:
         """Returns a worker for a place in a pool, which it finds by the handle of its channel."""
-        # A class of the program's may take no others than the standard library gives.
+        # A program's own class may take only the arguments that the standard library
+        # gives.
         more: dict[str, Any] = {}
         if self._by_name_only:
             more.setdefault("kwargs", {})["by_name_only"] = True
@@ -248,7 +249,7 @@ def execute(
     by_name_only: bool = False,
     life: WorkerLife | None = None,
 ) -> None:
-    """Does the same for an executor: what is wrong is told as `concurrent.futures` does."""
+    """Does the same for an executor, and reports errors as `concurrent.futures` does."""
     logged = False
 
     def initialize() -> None:
@@ -260,7 +261,7 @@ def execute(
             # Not at the top: most workers have nothing to log.
             import logging
 
-            # Before the executor is told, which may end this process for the error.
+            # Logged before the executor is told, which may then end this process.
             logging.getLogger("concurrent.futures").critical(
                 "Exception in initializer:", exc_info=True
             )
@@ -317,7 +318,7 @@ def _set_up(
 
 
 def _report_crash(me: _procession.PoolWorker) -> None:
-    """Has the pool told where this worker is when it crashes.
+    """Arranges that the pool is told where this worker was, if it crashes.
 
     A program that has enabled `faulthandler` itself keeps its own choice of a file.
     """
@@ -346,7 +347,7 @@ def refuse(channel: tuple[int, int], error: Exception) -> None:
 
 
 def _pack(error: BaseException, value: object = None) -> Any:
-    """Returns an error as data that crosses; it may have kept `value` from crossing."""
+    """Returns an error as data that crosses; `value` is what could not cross, if any."""
     if isinstance(error, MemoryError):
         _let_go_of_frames(error)
     _note_coroutines(error, value)
@@ -372,7 +373,7 @@ def _pack(error: BaseException, value: object = None) -> Any:
 
 
 def _pack_as_raised(error: BaseException, value: object = None) -> Any:
-    """Returns an error as data that crosses, be it the task's own or that of its value."""
+    """Returns an error of a task, or of its value, as data that crosses."""
     if isinstance(error, MemoryError):
         _let_go_of_frames(error)
     _note_coroutines(error, value)
@@ -393,13 +394,13 @@ def _note_coroutines(error: BaseException, value: object) -> None:
 
 
 def _let_go_of_frames(error: BaseException) -> None:
-    """Frees what the functions held that an error came from: it may be all memory."""
+    """Frees the local variables of the frames that an error came from, which may be all memory."""
     entry = error.__traceback__
     while entry is not None:
         try:
             entry.tb_frame.clear()
         except RuntimeError:
-            pass  # It runs: that is ours.
+            pass  # The frame still runs: it is one of ours.
         entry = entry.tb_next
 
 
@@ -449,7 +450,7 @@ def worker(
     util.debug("worker exiting after %d tasks", completed)
 
 
-# A process that unpickles it finds it there.
+# Processes that unpickle it find it in `procession.pool`.
 worker.__module__ = "procession.pool"
 
 
@@ -460,7 +461,7 @@ class MaybeEncodingError(Exception):
 
     def __init__(self, exc: object, value: object) -> None:
         self.exc = _shown(exc)
-        # Without room for the value there is none for its text either.
+        # If there is no memory for the value, there is none for its text either.
         briefly = isinstance(exc, MemoryError)
         self.value = _Brief().repr(value) if briefly else _shown(value)
         super().__init__(self.exc, self.value)

@@ -146,7 +146,8 @@ class Actor(_Of[T]):
 
     def __getattr__(self, name: str) -> ActorMethod:
         """Returns a method of the object, to be called from here."""
-        # Those that begin so are its own, or what Python looks for in any object.
+        # Names with an underscore are the actor's own, or names that Python looks for
+        # in any object.
         if name.startswith("_"):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -393,7 +394,7 @@ class ActorMethod:
 
 
 class _Home:
-    """The process of an actor. Results keep it, though nobody has the actor."""
+    """The process of an actor. Results keep it alive after the actor was dropped."""
 
     def __init__(
         self,
@@ -415,7 +416,7 @@ class _Home:
             raise
 
     def __del__(self) -> None:
-        # The calls that were asked for are done nevertheless.
+        # The calls that were made before are done nevertheless.
         if hasattr(self, "_engine"):
             self._engine.close()
 
@@ -425,7 +426,7 @@ class _Home:
         return self.start.process
 
     def status(self) -> str:
-        """Returns how the process stands, for people."""
+        """Returns the state of the process, for its `repr`."""
         if self._pid != os.getpid():
             return "of another process"
         process = self.process
@@ -503,7 +504,7 @@ class _ActorStarter(Starter):
                 self._left -= 1
         process = super().make(channel, index)
         process.name = self.label
-        # It may start processes of its own, as an executor's.
+        # No daemon, as it may start processes of its own, like an executor's worker.
         process.daemon = False
         process._ends_with_parent = True
         process._target = _serve
@@ -547,7 +548,7 @@ class _ActorStarter(Starter):
 
 
 class _Task:
-    """What a call is to the pool: in the process of the actor, the method itself."""
+    """A call as a task of the pool; in the actor's process it calls the method."""
 
     def __init__(self, cls: Any, name: str) -> None:
         self._name = name
@@ -576,7 +577,7 @@ def _method(name: str) -> Any:
 
 
 def _serve(*args: Any, **kwargs: Any) -> None:
-    """Does what is asked of the object, in its process, until there is no more to do."""
+    """Runs the calls of the object, in its process, until there will be no more."""
     global _instance
     try:
         work(*args, **kwargs)

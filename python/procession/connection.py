@@ -134,12 +134,12 @@ class Connection(_procession.Connection):
         def attempt() -> object:
             return None if self._send_now(message) else NOT_YET
 
-        # One message after the other, also to a stranger.
+        # Tasks take turns, so that messages do not mix, also to strangers.
         if self._senders is None:
             self._senders = Line()
         async with self._senders:
             try:
-                # It may be that the other end is closed, and nobody tells.
+                # The other end may be closed without any sign.
                 await try_until(
                     attempt, lambda: self._arm_to_send(message), doubtful=lambda: True
                 )
@@ -151,7 +151,7 @@ class Connection(_procession.Connection):
         """Waits, in a task of asyncio or trio, for an object and returns it.
 
         No thread waits. If the task is cancelled when a part of a message has come, the
-        next who receives gets the whole of it.
+        next receiver gets the whole message.
 
         Raises:
             EOFError: The other end is closed, and nothing is left to receive.
@@ -293,7 +293,8 @@ def _fileno_of(thing: int | _procession.Queue | _procession.Event) -> int:
 def _thing_of(obj: Any) -> int | _procession.Queue | _procession.Event:
     if isinstance(obj, (int, _procession.Queue, _procession.Event)):
         return obj
-    # The reading end of a queue is as good as the queue, which says more than its bell.
+    # The queue itself is waited for in the place of its reading end, as it is more
+    # exact.
     queue = getattr(obj, "_waited_queue", None)
     if isinstance(queue, _procession.Queue):
         return queue
@@ -516,7 +517,7 @@ class SocketListener:
             self._socket.close()
             raise
         self._address = self._socket.getsockname()
-        # Such an address is as good as a file in a directory of mode 700.
+        # Only this user may connect there, as to a file in a directory of mode 700.
         self._is_ours_only = type(address) is str and address.startswith(_OURS_ONLY)
         self._family = family
         self._last_accepted: Any = None
@@ -645,6 +646,6 @@ def __dir__() -> list[str]:
     return public(globals())
 
 
-# Programs put a class of their own in its place.
+# A module whose class notices when programs replace `_ForkingPickler`.
 _ForkingPickler = reduction.ForkingPickler
 sys.modules[__name__].__class__ = reduction.ModuleWithPickler

@@ -119,7 +119,8 @@ class BaseContext:
     _name: ClassVar[str]
     Process: ClassVar[type[process.BaseProcess]]
 
-    # Returns what runs the tasks of a pool, where that are not processes of this machine.
+    # Makes the engine of a pool whose workers are not processes of this machine; None
+    # here.
     _pool_engine: ClassVar[Any] = None
 
     current_process = staticmethod(process.current_process)
@@ -465,7 +466,8 @@ class BaseContext:
             "log_relay": log_relay or None,
             "pickler": pickler if pickler != "auto" else None,
         }
-        # A class that somebody has put in the place of ours may know none of these.
+        # Only those that are given: a program's own class in the place of ours may know
+        # none.
         given = {name: value for name, value in named.items() if value is not None}
         return Pool(
             processes,
@@ -753,7 +755,7 @@ class SpawnProcess(process.BaseProcess):
 
     @staticmethod
     def _after_fork() -> None:
-        pass  # Nothing was inherited.
+        pass  # A spawned child has inherited nothing.
 
 
 class ForkServerProcess(process.BaseProcess):
@@ -856,7 +858,7 @@ class DefaultContext(BaseContext):
             'forkserver'
         """
         if self._is_settled:
-            self.get_context(method)  # Which refuses what is none.
+            self.get_context(method)  # `get_context` refuses a name that is none.
             return
         if self._actual_context is not None and not force:
             message = "context has already been set"

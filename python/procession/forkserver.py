@@ -44,7 +44,7 @@ class ForkServer:
         self._server = _procession.ForkServer()
         self._lock = threading.Lock()
         self._preload_modules: Sequence[str] = ["__main__"]
-        # Whether somebody wants just these, or it is what happens by itself.
+        # Whether the program has named them, or they are the default.
         self._preload_was_set = False
         self._preload_on_error = "ignore"
         # The preparation by the process that started it.
@@ -93,7 +93,7 @@ class ForkServer:
         each step that they are spared is a page or two that is not copied.
         """
         if getattr(self.ensure_running, "__func__", None) is not _ensure_running:
-            self.ensure_running()  # Somebody has something to do before.
+            self.ensure_running()  # The server has to be started, or told more, before.
         under_lock(self._lock, self._ensure, process_obj)
         known = self._prepared
         if known is None:
@@ -114,7 +114,7 @@ class ForkServer:
         self, name: str, daemon: bool, payload: _procession.Payload, fds: list[int]
     ) -> _procession.Child:
         """Starts a child, and the server if need be."""
-        # The last look: what the server may do, its children may.
+        # Checked last: children have the privileges of the server.
         if not self._server.is_running():
             self._ensure(anew=True)
         try:
@@ -143,7 +143,8 @@ class ForkServer:
             try:
                 return self._server.start(name, daemon, payload, fds)
             except ProcessLookupError:
-                # It was killed after we looked. If it ends by itself, the error is another.
+                # The server was killed after the check. If it had ended by itself, the
+                # error would be another.
                 self._ensure()
         return self._server.start(name, daemon, payload, fds)
 
@@ -248,7 +249,7 @@ def main(argument: str) -> NoReturn:
         atexit.register(util._exit_function)
         code = 0 if task is None else spawn._main(task)
     except SystemExit as request:
-        # Of a handler of signals that the preloaded have set.
+        # Raised by a handler of signals that a preloaded module has set.
         code = process._exit_code_of(request)
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -285,7 +286,7 @@ def _preload(data: dict[str, Any]) -> None:
     for name in defining:
         _attempt(name, "ignore", _inherit, importlib.import_module, name)
     _handle_preload([name for name in modules if name != "__main__"], on_error=on_error)
-    # Again, for what was changed by what was imported: children are not told it.
+    # Prepared again: the imports may have changed what children are not told anew.
     spawn.prepare(most)
 
 
@@ -314,7 +315,7 @@ def _handle_preload(
 def _attempt(
     what: str, on_error: str, load: Callable[..., object], *args: object
 ) -> None:
-    """Loads something; does what was asked for where that is not possible."""
+    """Calls `load`; if it fails, does what `on_error` says."""
     try:
         load(*args)
     except BaseException as error:
@@ -353,7 +354,7 @@ def _end_pools_of_threads() -> None:
         if len(os.listdir("/proc/self/task")) == 1:
             return
     except OSError:
-        pass  # Nothing tells: they may have some.
+        pass  # Nothing says whether they have threads, so they may.
     pid = fork()
     if pid == 0:
         os._exit(0)

@@ -250,7 +250,7 @@ class BaseManager:
             self.shutdown = self._finalizer(self._process)
             self._state.value = State.STARTED
         except BaseException:
-            # A handler of a signal may have raised, too, with a server that runs.
+            # A handler of a signal may have raised when the server was running.
             _end(self._process)
             raise
 
@@ -296,14 +296,16 @@ class BaseManager:
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
     ) -> None:
-        # The manager says when it is over, not a Ctrl-C that is meant for it too.
+        # The manager ends the server; a Ctrl-C, which the server gets as well, does
+        # not.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if initializer is not None:
             initializer(*initargs)
         server = cls._Server(registry, address, authkey, serializer)
         with writer:
             if type(server).serve_forever is Server.serve_forever:
-                # First: a server that cannot accept has no address to tell.
+                # Begun first: a server that cannot accept clients has no address to
+                # tell.
                 server._begin()
             writer.send(server.address)
         util.info("manager serving at %r", server.address)
@@ -532,7 +534,7 @@ SyncManager.register("AsyncResult", create_method=False)
 
 
 class SharedMemoryServer(Server):
-    """The server of a manager of shared memory: it unlinks what it was told of."""
+    """The server of a manager of shared memory; it unlinks the names that it was told of."""
 
     public: ClassVar[list[str]] = [
         *Server.public,

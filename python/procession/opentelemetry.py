@@ -34,8 +34,9 @@ def instrument(
     that was forked from this one reports nothing through them, as this one tells of the whole family.
 
     Args:
-        meter_provider: Of whom the instruments are; by default the global one of OpenTelemetry.
-        pid: A process of the family; by default it is the family of this process. Before that
+        meter_provider: The provider of the instruments; by default the global one of
+        OpenTelemetry. pid: A process of the family; by default it is the family of this
+        process. Before that
             has one, and when that of `pid` has ended, nothing is reported.
 
     Raises:
@@ -94,7 +95,8 @@ class _Looks:
         """Returns what the instrument of that name is read by."""
 
         def read(_: Any) -> list[Observation]:
-            # A copy by fork may have a copy of the provider, whose lock and ours it may have found taken.
+            # In a forked child with a copy of the provider, its lock and ours may be
+            # taken for ever.
             if os.getpid() != self._owner:
                 return []
             samples = self._take(name)

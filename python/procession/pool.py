@@ -201,7 +201,7 @@ class Pool:
     __dir__ = public_names
 
     _wrap_exception = True
-    # `__del__` asks for it, however far `__init__` got.
+    # `__del__` reads it, even if `__init__` has failed early.
     _state = INIT
     _engine: _procession.Pool | Threads
     _relay: LogRelay | None = None
@@ -291,11 +291,11 @@ class Pool:
             self._engine.start()
             self._state = RUN
         except BaseException:
-            # A handler of a signal may have raised, too, with workers that run.
+            # A handler of a signal may have raised when workers were running.
             self._engine.terminate()
             self._join_workers()
             self._stop_relay()
-            # The error knows this frame; it would keep alive what waits for workers.
+            # The error refers to this frame, which would keep the engine alive.
             for name in ("_engine", "_terminate"):
                 vars(self).pop(name, None)
             raise
@@ -382,7 +382,9 @@ class Pool:
 
     def _check_running(self) -> None:
         if self._state != RUN:
-            raise ValueError("Pool not running")
+            raise ValueError(
+                "Pool not running: it was closed or terminated, and takes no more tasks"
+            )
 
     def _setup_queues(self) -> None:
         """Makes the queues for tasks and results, if a subclass wants to have some.
@@ -475,6 +477,10 @@ class Pool:
         return self._engine.apply_async(
             self, func, args, kwds, callback, error_callback, terms
         )
+
+    # Each map lists its options again. With `**options` in their place, `help` would not
+    # show them, unless `__signature__` were set; that takes `inspect`, whose import takes
+    # longer than that of this package.
 
     if TYPE_CHECKING:
 
@@ -857,7 +863,7 @@ class Pool:
         priority: int,
         on_error: OnError = "continue",
     ) -> Terms | None:
-        """Returns what a call says of its tasks, or else what the pool says."""
+        """Returns the terms of a call, which are the pool's if the call has no options."""
         # Nothing is made for a call without options.
         if (
             timeout is retries is soft_timeout is None
@@ -875,7 +881,7 @@ class Pool:
         """Returns how many inputs make a task: by default a quarter of a worker's."""
         if chunksize is None and terms is not None:
             timeout, _, soft_timeout, _, _ = terms
-            # The time limit is then that of each input.
+            # A time limit is for each input, so each gets a task of its own.
             if timeout is not None or soft_timeout is not None:
                 return 1
         if chunksize is None:
@@ -983,8 +989,8 @@ class Pool:
     def resize(self, processes: int) -> None:
         """Changes the number of workers; tasks go on.
 
-        Missing workers are started. Of those that are too many idle ones end, and otherwise
-        each that runs a task ends when that is done.
+        Missing workers are started. Of surplus workers, idle ones end first, and others
+        when their running task is done.
 
         Args:
             processes: How many workers, at least 1.
@@ -1010,7 +1016,7 @@ class Pool:
             raise ValueError(
                 "a pool of threads, or with queues of its own, cannot be resized: make another"
             )
-        # First: a worker that cannot be started now will be.
+        # Set first: a worker that cannot be started now will be started later.
         self._processes = processes
         resize(processes)
 
@@ -1046,7 +1052,8 @@ class Pool:
         """
         util.debug("terminating pool")
         self._state = TERMINATE
-        # First of all, and not only by the finalizer: one that was interrupted is spent.
+        # Called here, and not only by the finalizer, which runs only once even if it is
+        # interrupted.
         self._engine.terminate()
         self._terminate()
 
@@ -1063,15 +1070,17 @@ class Pool:
             ...     pool.join()
             ... except ValueError as error:
             ...     print(error)
-            Pool is still running
+            Pool is still running: close or terminate it before it is joined
             >>> pool.terminate()
             >>> pool.join()
         """
         util.debug("joining pool")
         if self._state == RUN:
-            raise ValueError("Pool is still running")
+            raise ValueError(
+                "Pool is still running: close or terminate it before it is joined"
+            )
         if self._state not in (CLOSE, TERMINATE):
-            raise ValueError("In unknown state")
+            raise ValueError(f"In unknown state {self._state!r}")
         self._engine.join()
         self._join_workers()
         self._stop_relay()
@@ -1082,16 +1091,16 @@ class Pool:
 
     def _join_workers(self) -> None:
         for process in self._pool:
-            # One may have been about to start when the pool was interrupted.
+            # A worker may not have started, if the pool's start was interrupted.
             if process.ident is not None:
                 process.join()
 
 
 def _checked_size(processes: Any) -> int:
-    """Returns the number of workers that somebody wants."""
+    """Returns the number of workers, checked."""
     size = checked_whole("processes", processes)
     if size < 1:
-        raise ValueError("Number of processes must be at least 1")
+        raise ValueError(f"Number of processes must be at least 1, not {size}")
     return size
 
 
@@ -1111,7 +1120,7 @@ def _shown(
     """Returns the bar of a map, drawn for the first time."""
     from ._progress import Progress
 
-    # Then there may be errors among the results of a task.
+    # If so, there may be errors among the results of a task.
     collects = terms is not None and terms[-1] == "collect" and chunksize > 1
     return Progress(progress, inputs, chunksize, collects)
 
@@ -1156,7 +1165,8 @@ class ThreadPool(Pool):
         initargs: Iterable[Any] = (),
     ) -> None:
         if processes is None:
-            processes = _procession.usable_cpus()  # The threads are here.
+            # The workers are threads of this process.
+            processes = _procession.usable_cpus()
         Pool.__init__(self, processes, initializer, initargs)
 
     def _make_engine(self) -> Threads:

@@ -14,7 +14,7 @@ import posix
 import sys
 import threading
 
-# Bound here: looking for them in a module costs a child copies of pages.
+# Bound here, as a look-up in a module makes a child copy pages.
 from atexit import _clear, _run_exitfuncs, register
 
 from . import _procession, _registry, reduction, util
@@ -113,7 +113,8 @@ class Popen(Signalled):
 
     def outcome(self) -> tuple[bool, Any] | None:
         """Returns what the ended process left: see `_outcome`."""
-        # It can be taken once, and unpickling takes time.
+        # The outcome can be taken only once, and other threads may ask while it is
+        # unpickled.
         return under_lock(self._outcome_lock, self._take_outcome)
 
     def _take_outcome(self) -> tuple[bool, Any] | None:
@@ -126,7 +127,7 @@ class Popen(Signalled):
         del self._child
 
 
-# Since then Python warns of threads where it forks; native code has it fork silently.
+# From 3.12 on, `os.fork` warns of threads; native code that forks has to do so itself.
 _WARNS = sys.version_info >= (3, 12)
 
 
@@ -167,8 +168,7 @@ def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoRetur
         if gc.get_freeze_count() == 0:
             gc.freeze()
             gc.unfreeze()
-        # Functions that the parent has registered for its exit must not run in the
-        # child.
+        # The parent's exit functions must not run in the child.
         _clear()
         register(util._exit_function)
         if environment:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Popen"]
 
-# They end with this process in any case; this way they are reaped, too.
+# They would end with this process in any case; ended here, they are reaped, too.
 atexit.register(_procession.end_spares)
 
 
@@ -46,12 +46,12 @@ class Popen(popen_fork.Popen):
         super().__init__(process_obj)
 
     def duplicate_for_child(self, fd: int) -> int:
-        """Has the child be given a descriptor; returns its place in the list."""
+        """Adds a descriptor to those that the child is given; returns its place in the list."""
         self._fds.append(fd)
         return len(self._fds) - 1
 
     def forget_duplicate(self, place: int) -> None:
-        """Has the child not be given a descriptor: the latest, whose place this is."""
+        """Removes the latest descriptor from those that the child is given."""
         assert place == len(self._fds) - 1, "they are undone in turn"
         self._fds.pop()
 

@@ -55,8 +55,9 @@ class BaseProcess:
             imported already does not see it.
         affinity: The CPUs that it runs on, by number.
         memory_limit: How much private memory it may have, in bytes or as text such as
-            "512MiB". It is refused more, with a MemoryError that `result` raises; native
-            code that does not look may die of it. Shared memory is not counted.
+            "512MiB". The system refuses it more: then `result` raises a MemoryError, or
+            the process dies if native code does not check. Shared memory is not
+            counted.
 
     Raises:
         TypeError: The target is not callable, where `multiprocessing` fails in the child,
@@ -201,9 +202,10 @@ class BaseProcess:
         _registry.forget_ended()
         # Before the fork: done in the child, it would have the child copy pages.
         name_processes()
-        # All of it or nothing, whatever a handler of a signal raises meanwhile.
+        # Native, so that a handler of a signal that raises meanwhile leaves no
+        # half-started process.
         _procession.launch(self, _registry.children)
-        # The target may hold this object: the cycle would keep both alive.
+        # The target may refer to this object, and the cycle would keep both alive.
         del self._target, self._args, self._kwargs
 
     def terminate(self, *, tree: bool = False) -> None:
@@ -392,7 +394,7 @@ class BaseProcess:
         return False
 
     def close(self) -> None:
-        """Gives back what the object holds, as in `multiprocessing`.
+        """Frees what the object holds, as in `multiprocessing`.
 
         Raises:
             ValueError: The process still runs.
@@ -413,7 +415,7 @@ class BaseProcess:
                     "Cannot close a process while it is still running. "
                     "You should first call join() or terminate()."
                 )
-            # First: it is closed or not, though what follows may be interrupted.
+            # Set first: the object counts as closed even if the rest is interrupted.
             self._closed = True
             self._popen.close()
             self._popen = None
@@ -549,8 +551,8 @@ class BaseProcess:
     def worker_index(self) -> int | None:
         """The place of a worker in its pool, from 0; None for other processes.
 
-        No two workers of a pool have the same place at the same time; who replaces a
-        worker has the place that is free. `multiprocessing` has nothing like it.
+        No two workers of a pool have the same place at the same time; a worker that
+        replaces another gets its place. `multiprocessing` has nothing like it.
 
         Example:
             >>> import procession
@@ -726,9 +728,9 @@ class BaseProcess:
     def _see_parent(self, sentinel: int | None) -> _ParentProcess:
         return _ParentProcess(self._parent_name, self._parent_pid, sentinel)
 
-    # What follows runs in the child. A forked child copies each page that it writes to, and
-    # to use a function, a module or a name is to write to it: its references are counted. So
-    # the child calls no function of which it can tell beforehand that it has nothing to do.
+    # What follows runs in the child. A forked child copies each page that it writes to,
+    # and any use of a function, a module or a name writes to it, as references are
+    # counted. So the child calls no function that would have nothing to do.
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Runs the process to its end, in the child; returns its exit code."""
@@ -759,7 +761,8 @@ class BaseProcess:
         except BaseException as error:
             exitcode = 1
             if self._limits is not None:
-                # The memory that is left may not be enough to report the error.
+                # Lifted, as the memory that is left may not be enough to report the
+                # error.
                 _procession.lift_memory_limit()
             text = _outcome.leave_error(error)
             sys.stderr.write(f"Process {self.name}:\n{text}")
@@ -892,7 +895,7 @@ class _MainProcess(BaseProcess):
 
 def _end_threads() -> None:
     """Joins the threads that are no daemons, and calls the functions that wait for that."""
-    # Most children have no such threads, and would copy pages to end the main one alone.
+    # Most children have no such threads, and would copy pages for nothing.
     module: Any = threading
     if len(module._active) > 1 or module._limbo or module._threading_atexits:
         module._shutdown()
@@ -920,7 +923,7 @@ _dangling: WeakSet[BaseProcess] = WeakSet()
 # This process as the children see it that it forks.
 _seen_by_children: _ParentProcess | None = None
 
-# Forked copies keep it: they would copy pages to free it.
+# Forked copies keep it, as they would copy pages to free it.
 _main_process = _MainProcess()
 _registry.current = _main_process
 

@@ -82,7 +82,8 @@ class _PipeEnd:
     def __init__(self, queue: _procession.Queue) -> None:
         self._queue = queue
 
-    # Two of a queue are the same: a client looks for one among those that are ready.
+    # Two ends of one queue are equal, as a client looks for its own among those that
+    # are ready.
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other._queue is self._queue
@@ -138,7 +139,7 @@ class _Writer(_PipeEnd):
 
 
 class _Part:
-    """Makes a part of a queue when it is asked for; an object may have its own instead."""
+    """Part of a queue, made when it is first read; an object may have its own instead."""
 
     def __init__(self, kind: type[Any]) -> None:
         self._kind = kind
@@ -344,10 +345,11 @@ class Queue(_Native[T]):
 async def _put(queue: _procession.Queue, obj: object) -> None:
     from ._awaiting import NOT_YET, try_until
 
-    # Once, and where the caller is told what is wrong with it.
+    # Pickled once, here, where an error reaches the caller.
     item = queue._prepare(obj)
     if item is None:
-        return  # A subclass has dealt with the error.
+        # The item could not be pickled, and a subclass has dealt with the error.
+        return
 
     def attempt() -> object:
         return None if queue._put_now(item) else NOT_YET
@@ -561,6 +563,6 @@ def __dir__() -> list[str]:
     return public(globals())
 
 
-# Programs put a class of their own in its place.
+# A module whose class notices when programs replace `_ForkingPickler`.
 _ForkingPickler = reduction.ForkingPickler
 sys.modules[__name__].__class__ = reduction.ModuleWithPickler

@@ -1,9 +1,9 @@
 """Pickling for other processes: the pickler, its reducers, and descriptors.
 
 `ForkingPickler` and the functions have the names and the meaning that they have in
-`multiprocessing.reduction`. Its table of reducers is the one that queues, pipes and
-pools use too, inside the native module: whatever is registered here crosses by any of
-them. Sockets are known to the table without importing the module `socket`, which
+`multiprocessing.reduction`. Queues, pipes and pools, which pickle in the native module,
+use the same table of reducers: an object whose reducer is registered here crosses by
+any of them. Sockets are known to the table without importing the module `socket`, which
 would cost a spawned child several milliseconds.
 
 Example:
@@ -78,7 +78,7 @@ _ON_OURS: dict[str, Any] = {}
 
 
 def _notice() -> None:
-    """Tells the native module whether it pickles by itself."""
+    """Tells the native module whether it is to pickle by itself."""
     if not _ON_OURS:
         return  # The class is being made.
     is_ours = _pickler() is _OURS and _reducer is None and dump is _dump
@@ -147,7 +147,7 @@ _of_messages: Any = None
 
 
 def dumps(obj: Any) -> Any:
-    """Returns an object as a message, by what the program wants it to be written."""
+    """Returns an object as a message, written by the program's own pickler."""
     pickler = _pickler()
     try:
         return pickler.dumps(obj)
@@ -160,7 +160,7 @@ def dumps(obj: Any) -> Any:
 
 
 def _is_of_pickle(error: BaseException) -> bool:
-    """Returns whether the pickler has raised an error, and no code of the program."""
+    """Returns whether an error was raised by the pickler itself, and not by the program's code."""
     entry = error.__traceback__
     while entry is not None and entry.tb_next is not None:
         entry = entry.tb_next
@@ -173,7 +173,7 @@ def loads(data: Any) -> Any:
 
 
 def dump_to_bytes(obj: Any) -> memoryview:
-    """Returns an object for a process that starts, by what the program wants."""
+    """Returns an object for a process that starts, written by the program's own pickler."""
     buffer = io.BytesIO()
     (dump if _reducer is None else _reducer.dump)(obj, buffer)
     return buffer.getbuffer()
@@ -192,21 +192,21 @@ def writes_by_itself() -> bool:
 
 
 def set_reducer(reducer: Any) -> None:
-    """Has everything pickled by a module or object, as a context was told."""
+    """Makes a module or object, the `reducer` of a context, pickle everything."""
     global _reducer
     _reducer = None if reducer is sys.modules[__name__] else reducer
     _notice()
 
 
 def set_pickler_of_messages(pickler: Any) -> None:
-    """Has messages pickled by a class that is put in the place of ours elsewhere."""
+    """Makes a class pickle messages that was put in the place of ours in another module."""
     global _of_messages
     _of_messages = None if pickler is _OURS else pickler
     _notice()
 
 
 def _of_the_class() -> dict[str, Any]:
-    """Returns what is on the class, but for what Python keeps there."""
+    """Returns the attributes of the class, without those that Python sets."""
     kept = {"_abc_impl", "__abstractmethods__", "__doc__", "__dict__", "__weakref__"}
     return {name: value for name, value in vars(_OURS).items() if name not in kept}
 

@@ -128,7 +128,7 @@ class _ResourceSharer:
         self._thread.start()
 
     def _serve(self) -> None:
-        # Signals are the main thread's.
+        # Blocked here, so that signals reach the main thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         listener = self._listener
         assert listener is not None, "_start has made it"
@@ -146,7 +146,8 @@ class _ResourceSharer:
                         close()
             except Exception:
                 if not listener.is_open():
-                    return  # Nobody reaches it any more; the next one asks another.
+                    # Nobody can connect to it any more; the next caller starts another.
+                    return
                 if not util.is_exiting():
                     sys.excepthook(*sys.exc_info())
 

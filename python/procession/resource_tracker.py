@@ -52,11 +52,11 @@ class ResourceTracker:
         return self._fd
 
     def register(self, name: str, rtype: str) -> None:
-        """Has a resource removed once nobody is left who could do it."""
+        """Registers a resource, to be removed once no process is left that could do it."""
         self._send("REGISTER", name, rtype)
 
     def unregister(self, name: str, rtype: str) -> None:
-        """Forgets a resource, which somebody has removed."""
+        """Forgets a resource that was removed."""
         self._send("UNREGISTER", name, rtype)
 
     def _send(self, cmd: str, name: str, rtype: str) -> None:
@@ -165,7 +165,7 @@ class ResourceTracker:
 
 
 class _Nothing(ResourceTracker):
-    """The package's own: it has nothing to track and runs no process."""
+    """The package's own tracker, which tracks nothing and runs no process."""
 
     def ensure_running(self) -> None:
         """Opens a descriptor that takes what is written to it, and forgets it.
@@ -206,7 +206,7 @@ def _start(reader: int) -> int:
     try:
         fds.append(sys.stderr.fileno())
     except (AttributeError, OSError, ValueError):
-        pass  # There is none: what it has to say is lost.
+        pass  # This process has no stderr: what the tracker prints is lost.
     command = [*spawn.helper_command_line("resource_tracker"), str(reader)]
     executable = command[0]
     if executable is None:
@@ -250,7 +250,7 @@ def main(fd: int | str) -> None:
     """Reads what is registered until nobody can write any more, and removes what is left."""
     import signal
 
-    # It has work to do when all others were interrupted.
+    # Ignored, as the tracker has work to do when all others were interrupted.
     ends = {signal.SIGINT, signal.SIGTERM}
     for sig in ends:
         signal.signal(sig, signal.SIG_IGN)
@@ -282,7 +282,7 @@ def _read(lines: Iterable[bytes], left: dict[str, set[str]]) -> None:
             elif cmd != "PROBE":
                 raise ValueError(f"unknown command {cmd!r}")
         except Exception:
-            # One line is of no use; the others are.
+            # Printed, and the other lines are still read.
             sys.excepthook(*sys.exc_info())
 
 

@@ -74,7 +74,7 @@ class SharedMemory:
     # Bound here: the module's globals may be gone when the last object is.
     _close_descriptor = staticmethod(os.close)
     _file_of = staticmethod(file_of)
-    # Until it is made; a subclass may go without all of that.
+    # Before it is set; a subclass's `__init__` may not set it.
     _track = False
 
     def __init__(
@@ -181,7 +181,7 @@ class SharedMemory:
             self._tell_tracker("unregister")
 
     def _tell_tracker(self, function: str) -> None:
-        """Tells what a program may have put in the place of our tracker of nothing."""
+        """Tells the resource tracker, if the program has put its own in the place of ours."""
         tracker = sys.modules.get(f"{__package__}.resource_tracker")
         if tracker is not None:
             getattr(tracker, function)(self._name, "shared_memory")
@@ -395,10 +395,10 @@ class ShareableList:
     __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
-# How the bytes of an item are read. 0, 1, 2 and 3 are the standard library's: as it is,
-# a string or bytes without the NULs at the end, None. Strings and bytes that end with a
-# NUL have ours: one of these, plus the number of bytes that are not used if that is at
-# most 8; plus 9 if the number is in the last 8 of those bytes.
+# How the bytes of an item are to be read. 0, 1, 2 and 3 are the standard library's: as
+# it is, a string or bytes without the NULs at the end, None. Strings and bytes that end
+# with a NUL have ours: one of these, plus the number of bytes that are not used if that
+# is at most 8; plus 9 if the number is in the last 8 of those bytes.
 _STR_THAT_ENDS_WITH_NUL = 32
 _BYTES_THAT_END_WITH_NUL = 64
 _NUMBER = struct.Struct("q")

@@ -364,7 +364,7 @@ if not TYPE_CHECKING:
         """A structure with a lock: it has the fields of the structure."""
 
 
-# The wrapper classes of structures.
+# The wrapper classes that were made for structures.
 class_cache: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 

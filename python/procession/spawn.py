@@ -79,7 +79,7 @@ def freeze_support() -> None:
     if not is_forking(sys.argv):
         return
     if len(sys.argv) > 3:
-        # It cannot be told what to import but by its arguments.
+        # A frozen program learns from its arguments only which module to run.
         importlib.import_module(f"{__package__}.{sys.argv[2]}").main(sys.argv[-1])
         sys.exit(0)
     spawn_main()
@@ -121,10 +121,11 @@ def helper_command_line(module: str) -> list[Any]:
 def _command_line(module: str, function: str, arguments: str) -> list[Any]:
     """Returns the command line of an interpreter that calls a function of ours."""
     package = __package__
-    # Last on the path: it only helps where the package would not be found at all.
+    # Added at the end of the path, for a child that would not find the package
+    # otherwise.
     ready = f"import sys; sys.path.append({_PACKAGE_ROOT!r})"
     if _install.is_installed():
-        # Before anything is unpickled: that may import, and change, the package.
+        # Installed before anything is unpickled, which may import `multiprocessing`.
         ready += f"; import {package}; {package}.install()"
         package = "multiprocessing"
     return [
@@ -172,7 +173,7 @@ def _imported_by_main() -> list[str]:
     try:
         main = list(vars(sys.modules["__main__"]).values())
     except (KeyError, RuntimeError):
-        return []  # There is none, or another thread changes it.
+        return []  # There is no main module, or another thread changes it.
     names = {value.__name__ for value in main if isinstance(value, types.ModuleType)}
     names |= {value.__module__ for value in main if isinstance(value, _DEFINED)}
     return sorted(name for name in names if _is_standard(name))
@@ -239,7 +240,7 @@ def _import_ahead(names: Iterable[str]) -> None:
         try:
             importlib.import_module(name)
         except Exception:
-            pass  # The child that imports it tells its user.
+            pass  # An error shows in the child that imports the module for its task.
     gc.freeze()
 
 
@@ -261,7 +262,7 @@ def _main(task: _procession.Task) -> int:
         process_obj = task.load_process()
     except BaseException as error:
         if limits is not None:
-            # What is left may not be enough to tell of it.
+            # Lifted, as the memory that is left may not be enough to report the error.
             _procession.lift_memory_limit()
         _outcome.leave_error(error)
         if channel is not None and isinstance(error, Exception):
@@ -272,7 +273,7 @@ def _main(task: _procession.Task) -> int:
             try:
                 _workers.refuse(channel, error)
             except FileNotFoundError:
-                return 1  # Its pool has ended, which nobody needs to be told.
+                return 1  # The worker's pool has ended, so nothing is printed.
         raise
     finally:
         del myself._inheriting
@@ -286,7 +287,7 @@ def _check_not_importing_main() -> None:
         raise RuntimeError(_NO_GUARD)
 
 
-# One line: it is the last of what a program without a guard prints.
+# One line, as it is the last line that a program without a guard prints.
 _NO_GUARD = (
     "a process was started while its parent still imports its main module, which each "
     "child does, too: what starts processes belongs behind "
@@ -310,14 +311,14 @@ def get_preparation_data(name: str) -> dict[str, Any]:
         "sys_path": _portable_sys_path(),
         "sys_argv": sys.argv,
         "orig_dir": process.ORIGINAL_DIR,
-        # Not yet chosen, it may still be: here, and in the child.
+        # None if no method was chosen yet: one may still be, here and in the child.
         "start_method": context._default_context.get_start_method(allow_none=True),
         "installed": _install.is_installed(),
     }
     try:
         data["dir"] = os.getcwd()
     except FileNotFoundError:
-        pass  # It is gone; a child that starts in it is in it, too.
+        pass  # The directory is gone. A forked child is in it all the same.
     if util._logger is not None:
         data["log_level"] = util._logger.getEffectiveLevel()
     data.update(_main_module_data())
@@ -342,7 +343,7 @@ MAIN_KEYS = {"init_main_from_name", "init_main_from_path", "main_folder"}
 def _main_module_data() -> dict[str, str]:
     """Returns how the child finds the main module: by name, by path or not at all."""
     main = sys.modules["__main__"]
-    # IPython's may have no `__spec__` at all.
+    # IPython's main module may have no `__spec__` at all.
     name = getattr(getattr(main, "__spec__", None), "name", None)
     path = getattr(main, "__file__", None)
     if name == "__main__" and path is not None:
@@ -401,13 +402,13 @@ def _enter(directory: str) -> None:
     """Works in a directory from now on; where it is gone, in that of the parent."""
     try:
         if os.getcwd() == directory:
-            return  # Not even asked: a sandbox may deny the change.
+            return  # Only if it differs, as a sandbox may deny the call.
     except OSError:
         pass
     try:
         os.chdir(directory)
     except FileNotFoundError:
-        pass  # A forked child would have been left where it was, too.
+        pass  # A forked child would have stayed where it was, too.
 
 
 def _is_main_of_package(mod_name: str) -> bool:

@@ -44,11 +44,11 @@ class SemLock:
 
     @property
     def _semlock(self) -> Any:
-        """The object itself: clients of `multiprocessing` look behind it."""
+        """The object itself, for clients of `multiprocessing` that use this attribute."""
         return self
 
     def locked(self) -> bool:
-        """Returns whether it cannot be taken, as in `multiprocessing` of Python 3.14."""
+        """Returns whether the lock is taken, as in `multiprocessing` of Python 3.14."""
         return self._semlock._is_zero()  # type: ignore[no-any-return]
 
     async def acquire_async(self) -> bool:
@@ -160,7 +160,7 @@ class BoundedSemaphore(Semaphore):
     def __init__(
         self, value: int = 1, *, ctx: context.BaseContext | None = None
     ) -> None:
-        # What is below zero is refused for its value.
+        # A value below zero is refused by `_create`.
         self._create(value, max(value, 0))
 
     def __repr__(self) -> str:
@@ -221,7 +221,7 @@ class RLock(SemLock, _procession.RLock):
         task = current_task()
 
         def attempt() -> Any:
-            # The thread would get it, whichever task has it.
+            # The engine would give the thread the lock, whichever of its tasks has it.
             if self._is_mine() and self._task is not task or not self._acquire_now():
                 return NOT_YET
             self._task = task
@@ -441,7 +441,8 @@ class Condition(_procession.Guarding, WaitsForPredicate):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # One who has not got it back in `wait_async` is told that, as in a `with` statement.
+        # If `wait_async` could not take the lock back, its error is raised, as in a
+        # `with` statement.
         if error is None or self._lock._semlock._is_mine():
             self._lock._give_back()
 
@@ -502,7 +503,7 @@ class Event(_procession.Event):
         times = self._times_set()
 
         def attempt() -> bool:
-            # It may be cleared again by now.
+            # The event may have been set and cleared meanwhile.
             return self.is_set() or self._times_set() != times or NOT_YET
 
         return await try_until(attempt, lambda: self._arm(times), all_at_once=True)
@@ -521,8 +522,8 @@ class Event(_procession.Event):
 class Barrier:
     """A place where processes wait until enough of them are there.
 
-    As in `multiprocessing`. One that dies while it waits breaks the barrier instead
-    of holding up the others for ever.
+    As in `multiprocessing`. A process that dies while it waits counts as having come,
+    so the others do not wait for ever.
 
     Args:
         parties: How many have to come.
@@ -607,7 +608,8 @@ class Barrier:
 
         place = await try_until(arrive, barrier.arm, all_at_once=True)
         try:
-            # Whoever came last has gone on, and is not to be cancelled any more.
+            # The last to come has opened the barrier, so this task has come and is not
+            # cancelled.
             if not place.is_open():
                 await try_until(
                     lambda: place.is_open() or NOT_YET,

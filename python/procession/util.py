@@ -16,7 +16,7 @@ import atexit
 import itertools
 import os
 import sys
-import threading  # Its exit function must be registered before ours.
+import threading  # Imported here, as its exit function must be registered before ours.
 import weakref
 
 from . import _descriptors, _procession, _registry
@@ -148,7 +148,7 @@ def register_after_fork(obj: Any, func: Callable[[Any], object]) -> None:
 
 
 def _run_after_forkers() -> None:
-    # Its length is a function of Python.
+    # Not `len`, which is a function of Python for this class.
     if not _afterfork_registry.data:  # type: ignore[attr-defined]
         return
     for (_, _, func), obj in sorted(
@@ -319,7 +319,7 @@ def _exit_function(
         return
     _exiting = True
     if not (_finalizer_registry or children or _logger):
-        return  # As in most children, which are spared the pages of what follows.
+        return  # Most children return here, and do not copy the pages of what follows.
     info("process shutting down")
     debug('running all "atexit" finalizers with priority >= 0')
     _run_finalizers(0)
@@ -331,7 +331,8 @@ def _exit_function(
                 try:
                     child._popen.terminate()
                 except Exception:
-                    # It ends with this process all the same. The others are ended now.
+                    # This one ends with this process all the same; the others are ended
+                    # now.
                     out_of_reach.append(child)
                     _show_error()
         for child in active_children():
@@ -442,7 +443,7 @@ def _close_stdin() -> None:
     try:
         old.close()
     except Exception:
-        pass  # It need not be a file: whatever a program has put there.
+        pass  # A program may have put any object there.
     try:
         sys.stdin = _open_empty()[0] if new is None else new
     except (OSError, ValueError):
@@ -490,7 +491,7 @@ def spawnv_passfds(path: bytes, args: Sequence[Any], passfds: Iterable[int]) -> 
 
     As in `multiprocessing`; procession itself starts programs by its engine.
     """
-    # Looked up now: who watches what is started has replaced it.
+    # Looked up now, as tools that watch starts replace it.
     import _posixsubprocess
 
     fork_exec: Any = _posixsubprocess.fork_exec
@@ -528,7 +529,7 @@ def get_temp_dir() -> str:
 
         tempdir = tempfile.mkdtemp(prefix="pymp-")
         info("created temp directory %s", tempdir)
-        # The function itself is kept: the module may be gone when it is called.
+        # The function itself is kept, as the module may be gone when it is called.
         Finalize(None, _remove_temp_dir, (shutil.rmtree, tempdir), exitpriority=-100)
         config["tempdir"] = tempdir
     return tempdir

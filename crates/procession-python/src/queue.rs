@@ -159,8 +159,9 @@ fn raised(error: procession_engine::Error) -> PyErr {
 fn full(queue: &channel::Queue, waited: Option<f64>) -> PyErr {
     let (was, most) = (state("full", waited), queue.maxsize());
     let number = queue.handle().serial;
+    let items = if most == 1 { "item" } else { "items" };
     error::full(format!(
-        "queue #{number} {was}: it holds at most {most} items"
+        "queue #{number} {was}: it holds at most {most} {items}"
     ))
 }
 

@@ -33,7 +33,8 @@ class Task:
         self.call = call
         self.index = index
         self.tries = 0
-        # Of each try another: an answer to one that was given up comes too late.
+        # Each try gets another number, so that a late answer to an earlier try is
+        # recognised.
         self.number = 0
         self.body: Parts = ()
         # Handles in the inputs: their objects are there until there is an outcome.
@@ -51,16 +52,15 @@ class Task:
 
 
 class Outcome:
-    """What came of a task, on its way to the result.
+    """The outcome of a task, on its way to the result.
 
     Args:
         task: The task.
         kind: "value", "error", or why there is neither: "lost", "died", "cancelled",
             "ended".
-        content: A function that makes the value or the error.
-        size: The bytes that it came in.
-        told: Whether callbacks are called.
-        length: How many results there will be, where that is known by it.
+        content: A function that makes the value or the error. size: How many bytes it
+        was received as. told: Whether callbacks are called. length: How many results
+        there will be, where that is known by it.
     """
 
     __slots__ = ("content", "kind", "length", "size", "task", "told")
@@ -165,7 +165,7 @@ class Call:
         return CancelledError(f"{self.label(index)} was cancelled")
 
     def arrive(self, outcome: Outcome, translate: Callable[[str, Any], Any]) -> None:
-        """Hands the result what came of a task."""
+        """Hands the outcome of a task to the result."""
         kind = outcome.kind
         try:
             content, success = outcome.content(), kind == "value"
@@ -223,7 +223,7 @@ class Feeder:
                 coordinator.feed(call, index, inputs)
                 index += 1
             else:
-                # More was to come, and never will.
+                # The call is over: the rest of the inputs is not wanted.
                 coordinator.give_up(call, index)
                 index += 1
         except BaseException as error:

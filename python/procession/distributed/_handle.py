@@ -45,21 +45,21 @@ class Handle:
         return session
 
     def _call(self, op: str, *args: Any) -> Any:
-        """Has the hub do something that needs no time; returns what came of it."""
+        """Has the hub do something that needs no wait; returns the result."""
         return self._use().call(self._number, op, args, None)[1]
 
     def _wait(
         self, op: str, *args: Any, timeout: float | None = None
     ) -> tuple[bool, Any]:
-        """Has the hub do something that may have to wait; returns whether it was in time."""
+        """Has the hub do something that may have to wait; returns whether it was done in time."""
         return self._use().call(self._number, op, args, timeout)
 
     def reduced(self) -> tuple[Any, ...]:
-        """Returns what a pickle has of it, where somebody else sees to it that it counts."""
+        """Returns the pickled form, for a caller that has the reader's handle counted."""
         return rebuild, (type(self), self.__getstate__())
 
     def keep(self) -> None:
-        """Has the object be there as long as the hub."""
+        """Keeps the object for as long as the hub lives."""
         self._use().send(self._number)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What engines on other hosts have in common: messages in one piece, and the way to them."""
+"""Code that engines on other hosts share: messages in one piece, and this host's address."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """What a hub keeps: locks, semaphores, conditions, events, barriers, queues, and cells.
 
-Nothing here waits. A request is tried, and tried again after each change, in the order in
-which the requests came; what cannot be done yet stays in line. All is called in the hub's
-one thread. What a request takes is given back (`Taken.undo`) unless its client confirms
-that it has it; what a process held when it was lost is set right by `lose`.
+Nothing here waits. A request is tried, and tried again after each change, in the order
+in which the requests came; what cannot be done yet stays in line. All is called in the
+hub's one thread. What a request takes is given back (`Taken.undo`) unless its client
+confirms that it has it; `lose` frees what a lost process held.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Kept:
             line.remove(request)
 
     def lose(self, user: User) -> None:
-        """Sets right what a process held that was lost."""
+        """Frees or repairs what a lost process held."""
 
     def affected(self) -> tuple[Kept, ...]:
         """Returns the objects for which there may be something to do when this has changed."""
@@ -173,7 +173,7 @@ class Lock(Kept):
         self.is_reentrant = is_reentrant
         self.owner: tuple[User, int] | None = None
         self.count = 0
-        # Who has died with it, until somebody is told.
+        # The process that has died holding it, until one that acquires it is told.
         self._dead = ""
         if is_reentrant:
             self.noun = "re-entrant lock"
@@ -272,7 +272,7 @@ class Lock(Kept):
     def leave(self, request: Request, died: bool) -> None:
         self.remove(request)
         if request.op == "reacquire" and request.state:
-            # The notification is for somebody who goes on.
+            # The notification is passed on to a waiter that goes on.
             request.args[0].notify(1)
 
     def lose(self, user: User) -> None:
@@ -313,7 +313,8 @@ class Semaphore(Kept):
     def _give_back(self, user: User) -> None:
         self._value += 1
         if user not in self._held and len(self._held) == 1:
-            # Nobody else's can be meant. Otherwise a record stays that is wrong.
+            # If there is one holder, its permit is meant. Otherwise a wrong record
+            # stays.
             [user] = self._held
         if user in self._held:
             self._held[user] -= 1
@@ -427,7 +428,7 @@ class _Round:
 
     def __init__(self) -> None:
         self.count = 0
-        # Who has come last, and runs the action.
+        # The process that has come last, which runs the action.
         self.leader: Any = None
         self.is_open = False
         self.broken = ""

@@ -1,4 +1,4 @@
-"""Pickling for other machines: what means something only on this one is refused.
+"""Pickling for other machines: what only this machine understands is refused.
 
 What other nodes can import crosses by its name. Functions and classes of the main module,
 and those that are defined in functions, cross by value: `cloudpickle` writes them, as it
@@ -49,7 +49,7 @@ class Pickle(list[bytes]):
     """A pickle and its large buffers, with the handles of a hub that are in it.
 
     Attributes:
-        handles: Whoever has them keeps their objects alive for the reader.
+        handles: Their holder keeps their objects alive for the reader.
     """
 
     handles: tuple[Handle, ...] = ()
@@ -101,7 +101,7 @@ def _dump(obj: object) -> tuple[Pickle, set[str]]:
     if type(obj) in _PLAIN or (
         isinstance(obj, tuple) and _PLAIN.issuperset(map(type, obj))
     ):
-        # Most inputs and results are that, and no class of theirs is to be looked at.
+        # Most inputs and results are of these types, whose objects need no check.
         return Pickle([pickle.dumps(obj, 5)]), set()
     sink = io.BytesIO()
     pickler = _kind()(sink, 5, buffer_callback=take)

@@ -1,8 +1,8 @@
 """Processes on the nodes of a cluster, started one by one: by agents that have no workers.
 
-There is one such agent on each node that is needed; a process goes to the node that has the
-fewest for its slots. The agent tells of its start and of its end; what is told of it to the
-program is what a `Popen` of this machine tells.
+There is one such agent on each node that is needed; a process goes to the node that has
+the fewest for its slots. The agent tells of its start and of its end; the program
+learns of both by the same methods as from a `Popen` of this machine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Launcher", "Popen"]
 # Seconds that an agent has to start and to end, and to end when nobody hears of it.
 _TO_START, _TO_END, _TO_KILL = 120.0, 5.0, 0.1
 
-# What a process object has that is nothing to its copy on a node.
+# Attributes of a process object that its copy on a node does not get.
 _OF_THE_PARENT = {"_closed", "_config", "_parent_pid", "_popen", "_sentinel"}
 
 # The exit code where nobody can tell: `multiprocessing` has the same for a lost fork server.
@@ -43,10 +43,8 @@ class Popen(Signalled):
     """A process on a node as the program holds it.
 
     Args:
-        node: The agent.
-        number: That of its envelope.
-        name: What errors call it.
-        held: What is alive until it has ended: the handles that it was given.
+        node: The agent. number: That of its envelope. name: What errors call it. held:
+        Kept alive until it has ended: the handles that it was given.
     """
 
     method = "cluster"
@@ -82,7 +80,7 @@ class Popen(Signalled):
         try:
             self._told.wait()
         except BaseException:
-            # A handler of a signal has raised: nobody will hold it.
+            # A handler of a signal has raised, so no object will hold the process.
             self._is_abandoned = True
             if self._told.is_set():
                 self.kill()
@@ -234,7 +232,7 @@ class Launcher:
             target=self._tend, name="procession-launcher", daemon=True
         )
         self._thread.start()
-        # Once the processes are joined that the program waits for at its end.
+        # Called after the program has joined its processes at its end.
         self._end = util.Finalize(None, self.close, exitpriority=-5)
 
     def start(self, process_obj: Any) -> Popen:
@@ -264,7 +262,7 @@ class Launcher:
 
     def _node(self) -> _Node:
         """Returns the agent of the node with the fewest processes, which is ready."""
-        # Not under the lock: an engine may answer in the thread that wants to take it.
+        # Called without the lock: an engine may answer in a thread that takes it.
         places = self._backend.places()
         if not places:
             raise EngineUnavailable("the cluster has no node")

@@ -47,7 +47,8 @@ def session_of(address: Any) -> Session:
     if session is None:
         with _making:
             if not (_ending and _ending[0].still_active()):
-                # After children were joined, whom the program may still have to serve.
+                # Called after children were joined, as the program may have to serve
+                # them until then.
                 _ending[:] = [util.Finalize(None, _close_all, exitpriority=-10)]
             session = _sessions.get(address) or Session(address)
             _sessions[address] = session
@@ -148,7 +149,7 @@ class Session:
             self._sent.add(number)
 
     def before_fork(self) -> None:
-        """Keeps what there are handles of now: the child will have them, too."""
+        """Has the hub keep the objects of all present handles, which the child will have, too."""
         self._copied.update([*self._held])
 
     def _tell_of_dropped(self) -> None:
@@ -177,8 +178,8 @@ class Session:
             kind, value = line.ask(message)
         except BaseException as error:
             if not _is_of_a_socket(error):
-                # A handler of a signal has raised. The hub must know that nobody waits: an
-                # answer that comes late is given back.
+                # A handler of a signal has raised. The hub must learn that nobody
+                # waits, so that it gives back what the answer would take.
                 line.leave()
                 raise
             line.close()
@@ -230,7 +231,7 @@ class Session:
         return line
 
     def _forget(self) -> None:
-        """Has the next call begin anew, as another process."""
+        """Makes the next call begin anew, as another process."""
         if _sessions.get(self._address) is self:
             del _sessions[self._address]
         self.close()
@@ -282,7 +283,7 @@ class _Line:
     def leave(self) -> None:
         """Ends it in the middle of a request; this process goes on."""
         with contextlib.suppress(OSError):
-            # Part of the request may have been sent: then it was not understood, either.
+            # If only a part of the request was sent, the hub has not carried it out.
             self._send(pickle.dumps(("leave",), 5))
         self.close()
 

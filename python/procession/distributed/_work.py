@@ -1,4 +1,4 @@
-"""What runs in the workers of a node: the tasks, and what is done before the first of them."""
+"""The code of a node's workers: the tasks, and the set-up before the first of them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Task:
         try:
             value = _call(_job(key, job), body)
         except MemoryError:
-            raise  # The pool knows whether that is its limit.
+            raise  # Raised as it is: the pool knows whether it is its own limit.
         except Exception as error:
             packed = _workers._pack(_without_our_frames(error))
             return time.perf_counter() - began, False, _pickling.dumps(packed)
@@ -121,7 +121,7 @@ def _enter(installed: bool, authkey: bytes) -> None:
 
 
 def run_process(installed: bool, authkey: bytes, call: Parts) -> list[Any] | None:
-    """Is what a process does that was started by itself; returns its pickled value.
+    """Runs a process that was started by itself; returns its pickled value.
 
     Args:
         installed: As of `initialize`.
@@ -143,7 +143,7 @@ def run_as(kind: Any, state: dict[str, Any]) -> Any:
     """
     obj = kind.__new__(kind)
     vars(obj).update(state)
-    # It is what the process calls itself, too.
+    # `current_process()` returns it, too.
     me: Any = _registry.current
     obj._config, obj._identity = me._config, me._identity
     obj._parent_pid, obj._popen, obj._closed = me._parent_pid, None, False

@@ -1,8 +1,8 @@
-"""What an engine has to have so that pools can run on it: `Backend` and `AgentLink`.
+"""The interface of an engine on which pools can run: `Backend` and `AgentLink`.
 
-The engine places a *node agent* on each of its places, and carries bytes to it and back.
-Inside of the agent procession's own pool runs the tasks. So the engine has only to say
-when a place is gone: all that becomes of a task is the same on every engine.
+The engine places a *node agent* on each of its places, and carries bytes to it and
+back. Inside of the agent procession's own pool runs the tasks. The engine only has to
+say when a place is gone, so all else about tasks is the same on every engine.
 """
 
 from __future__ import annotations

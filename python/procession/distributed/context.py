@@ -30,7 +30,7 @@ __all__ = ["ClusterContext", "context_of"]
 
 _GROUP = "procession.backends"
 
-# Those of this package, which is there also where it was not installed.
+# The engines of this package, which are found even if it was not installed.
 _OURS = {
     "dask": "procession.distributed.dask:Dask",
     "loopback": "procession.distributed.loopback:Loopback",
@@ -118,7 +118,7 @@ class ClusterContext(BaseContext):
     EngineUnavailable = EngineUnavailable
     NodeLost = NodeLost
 
-    # What there is on one machine only.
+    # What can exist on one machine only.
     _refused = frozenset({"Actor", "Pipe", "RawArray", "RawValue"})
 
     _name: str  # type: ignore[misc]
@@ -131,7 +131,7 @@ class ClusterContext(BaseContext):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)
         self._lease = _seconds(url, "lease", query.get("lease", [str(_LEASE)])[-1])
         self._start_method = query.get("start_method", [None])[-1]
-        # What this process and those on nodes prove to each other.
+        # The key that this process and those on nodes prove to each other.
         self._authkey = bytes(process.current_process().authkey)
         self._hub: Hub | None = None
         self._making = threading.RLock()
@@ -191,15 +191,15 @@ class ClusterContext(BaseContext):
     if not TYPE_CHECKING:
 
         def Pipe(self, duplex: bool = True) -> NoReturn:
-            """Refuses: a pipe is of one machine."""
+            """Refuses, as both ends of a pipe are on one machine."""
             self._refuse("Pipe", "connection.Listener and Client")
 
         def RawValue(self, typecode_or_type: Any, *args: Any) -> NoReturn:
-            """Refuses: shared memory is of one machine."""
+            """Refuses, as shared memory is on one machine."""
             self._refuse("RawValue", _RETURN)
 
         def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> NoReturn:
-            """Refuses: shared memory is of one machine."""
+            """Refuses, as shared memory is on one machine."""
             self._refuse("RawArray", _RETURN)
 
         def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
@@ -294,7 +294,7 @@ class ClusterContext(BaseContext):
             return manager
 
         def Actor(self, *args: Any, **kwargs: Any) -> NoReturn:
-            """Refuses: an actor is of one machine."""
+            """Refuses, as an actor is on the program's machine."""
             self._refuse("Actor", "a pool with a worker_state")
 
     def close(self) -> None:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from .._terms import Terms
     from .backend import AgentLink, Answer, Backend, Parts, Place
 
-    # By what tasks are dealt: the priority, the number of the call, the place in it.
+    # The order in which tasks are dealt: by priority, number of the call, place in the
+    # call.
     Order = tuple[int, int, int]
 
 __all__ = ["Coordinator"]
@@ -51,7 +52,7 @@ _AHEAD, _LONG, _VERY_LONG = 0.002, 0.005, 0.1
 # How many tasks each worker has ahead at the most, and how many bytes go at once.
 _MOST_AHEAD, _MOST_BYTES = 256, 4 << 20
 
-# Where tasks of a call that are yet to be made are: behind those that are tried again.
+# The place of tasks that are yet to be made: behind those that are tried again.
 _LAST = 1 << 62
 
 # How often in a row an agent may be lost before it has done a task.
@@ -65,12 +66,11 @@ class Coordinator:
     """Deals the tasks of one pool to node agents.
 
     Args:
-        backend: The engine.
-        workers: How many workers there are on all nodes together.
+        backend: The engine. workers: How many workers there are on all nodes together.
         lease: After how many seconds without a word an agent ends, and one is lost.
-        setup: What agents are given besides, for `NodeAgent`.
-        errors: Makes the error of a task that has no reply, as of the native pool.
-        held: What is alive as long as agents may be started.
+        setup: What agents are given besides, for `NodeAgent`. errors: Makes the error
+        of a task that has no reply, as for the native pool. held: What is alive as long
+        as agents may be started.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Coordinator:
         self._lease = lease
         self._setup = setup
         self._errors = errors or (lambda loss, error: error)
-        # One that a finalizer may take again in the middle.
+        # Re-entrant, as a finalizer may take it while this thread has it.
         self._changed = threading.Condition(threading.RLock())
         # Under the lock: what is to be dealt, by priority and age, the calls that have
         # something to do, and the agents.
@@ -106,7 +106,7 @@ class Coordinator:
         self._outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._shares = _shares(backend.places(), workers)
-        # Nodes that are lost, and whose places nobody has taken.
+        # Lost nodes whose places no other agent has taken.
         self._vacant: list[_Agent] = []
 
     # What a pool calls.
@@ -382,7 +382,7 @@ class Coordinator:
     def terminate(self) -> None:
         """Ends the workers, busy or not; what they have not done fails."""
         if os.getpid() != self._pid:
-            return  # A forked copy has no agents.
+            return  # In a forked copy there are no agents.
         with self._changed:
             self._state = "TERMINATE"
             self._changed.notify_all()
@@ -399,7 +399,7 @@ class Coordinator:
             return
         for result in [*self.cache.values()]:
             if isinstance(result, IMapIterator):
-                # Who is to fetch its results may be who joins.
+                # The thread that joins may be the one that is to fetch results.
                 result._make_all()
         for thread in self._threads:
             thread.join()
@@ -465,7 +465,7 @@ class Coordinator:
     def _drop_unmade(self, call: Call) -> int:
         """Cancels the tasks of a call that were not made."""
         if call.is_fed:
-            return 0  # Who feeds it looks.
+            return 0  # The feeder of the call looks whether it goes on.
         return self._drop(call, "cancelled", call.cancelled, True)
 
     def _drop(
@@ -476,7 +476,7 @@ class Coordinator:
         if call.is_fed:
             call.is_fed, count = False, 1
         call.made = call.total
-        # Whoever fetches one by one needs one error, and then the end.
+        # An iterator of results needs one error, and then the end.
         told_of = min(count, 1) if call.is_stream else count
         call.open += told_of
         for index in range(first, first + told_of):
@@ -515,7 +515,7 @@ class Coordinator:
         self._put_in_line(task)
 
     def give_up(self, call: Call, index: int) -> None:
-        """Says that inputs were left that are not wanted any more."""
+        """Notes that a feeder has stopped, as the rest of its inputs is not wanted."""
         kind, error = "ended", _terminated()
         if self._end is not None:
             error = self._end()
@@ -746,7 +746,7 @@ class Coordinator:
     _last_loss = "there was none"
 
     def _note_place(self, place: Place, is_there: bool) -> None:
-        """Takes that a place has come, or is gone."""
+        """Notes that a place has come, or is gone."""
         with self._changed:
             self._found = self._found or is_there
             self._changed.notify_all()
@@ -757,7 +757,7 @@ class Coordinator:
         taken = {agent.name for agent in self._agents}
         for gone in [*self._vacant]:
             free = [place for name, place in places.items() if name not in taken]
-            # Its own, if that is still there.
+            # The lost agent's own place, if that is still there.
             place = places.get(gone.name) if gone.name not in taken else None
             place = place or next(iter(free), None)
             if place is None:
@@ -825,7 +825,8 @@ class Coordinator:
             return
         agent.has_worked = True
         if kind == "ended":
-            # The workers of the node cannot be set up; those of others neither.
+            # If the workers of this node cannot be set up, those of others cannot
+            # either.
             error = _outcome.unpack_error(_pickling.loads(body))
             self._broken = self._broken or str(error)
             self._end = self._end or (lambda: error)
@@ -867,7 +868,7 @@ class Coordinator:
         """Asks an agent; returns its reply, or None if it is lost."""
         question = _Question(agent)
         with self._changed:
-            # An engine may deliver what it is told before what it was given.
+            # An engine may deliver a `tell` before an earlier `put`.
             given = agent.puts
             self._changed.wait_for(
                 lambda: (
@@ -886,7 +887,7 @@ class Coordinator:
     # The thread that hands over.
 
     def _hand_over(self) -> None:
-        """Gives results what came of their tasks, until there is an end."""
+        """Hands outcomes to their results, until there is an end."""
         while (outcome := self._outcomes.get()) is not None:
             call = outcome.task.call
             call.arrive(outcome, self._errors)
@@ -929,7 +930,7 @@ class Coordinator:
         self._outcomes.put(None)
 
     def _close_agents(self) -> None:
-        """Has the workers end in their own time."""
+        """Lets the workers end after their last tasks."""
         for agent in self._agents:
             agent.tell("close")
         with self._changed:
@@ -957,7 +958,7 @@ class Coordinator:
             self._outcomes.put(Outcome(task, "ended", end, told=told))
 
     def _fail_all(self, error: BaseException) -> None:
-        """Ends it, because it cannot go on."""
+        """Ends the pool, because it cannot go on."""
         with self._changed:
             self._broken = self._broken or repr(error)
             self._end = self._end or (lambda: error)

@@ -5,7 +5,7 @@
 by way of the scheduler, for clients that do not reach the workers. Dask carries bytes and says
 when a worker is gone; it knows nothing of tasks, and tries none again.
 
-Whoever closes an agent cannot wait for it: a worker of dask goes on without it.
+The end of an agent cannot be waited for: the worker of dask goes on without it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Dask:
         self._client: Any = None
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
-        # The links to a worker, by its address; who is told of workers.
+        # The links to each worker, by its address; then the functions that are told of
+        # workers.
         self._links: dict[str, list[Link]] = {}
         self._watchers: list[Callable[[Place, bool], None]] = []
 
@@ -118,7 +119,8 @@ class Dask:
             for link in self._links.pop(address, []):
                 link.lose("was removed from the cluster")
         for changed in [*self._watchers]:
-            # They ask, and so wait for this loop.
+            # In another thread, as the function asks the scheduler, which needs this
+            # loop.
             self._loop.run_in_executor(None, changed, Place(address, 1, ""), is_there)
 
     def agent(
@@ -202,7 +204,7 @@ class Link:
             )
             await self._future
             with client.as_current():
-                # It takes over what is the current client here.
+                # dask takes the current client of this thread.
                 actor = distributed.Actor(DaskAgent, self._place.name, self._future.key)
             self._actor.set_result(actor)
         except Exception as error:
@@ -232,7 +234,7 @@ class Link:
             try:
                 self._ended.result(timeout)
             except concurrent.futures.TimeoutError:
-                pass  # Its lease ends it.
+                pass  # If it is not told, its lease ends it.
 
     async def _end(self) -> None:
         try:
@@ -257,7 +259,7 @@ class Link:
             actor = await asyncio.shield(self._actor)
             data = await getattr(actor, method)(*args)
         except asyncio.CancelledError:
-            return  # The actor could not be made, which was told.
+            return  # The actor could not be made, and `lost` was called.
         except Exception as error:
             self.lose(f"does not answer any more: {error}")
             return

@@ -1,9 +1,10 @@
 """The hub: a server of the program, with the objects that it shares with tasks on nodes.
 
-One thread serves all. It tries what is asked for (`_kept`), and answers when it can be done.
-Each process that uses the hub has a connection that stays open as long as it lives: when
-that breaks, the process is lost, and what it held is set right. A node that is gone without
-a word is noticed when its lease is over, by the keep-alive messages of TCP.
+One thread serves all. It tries what is asked for (`_kept`), and answers when it can be
+done. Each process that uses the hub has a connection that stays open as long as it
+lives: when that breaks, the process counts as lost, and what it held is freed. A node
+that is gone without a word is noticed when its lease is over, by the keep-alive
+messages of TCP.
 
 A message is a length and a pickle; an empty one confirms that an answer has come.
 """
@@ -37,7 +38,7 @@ __all__ = ["LENGTH", "Hub", "keep_alive"]
 
 LENGTH = struct.Struct("<Q")
 
-# Seconds that nobody is taken on once there was no descriptor for one.
+# Seconds for which no connection is accepted after descriptors have run out.
 _CLOSED = 0.1
 
 # The bytes that are read at once.
@@ -85,7 +86,8 @@ class Hub:
         self._kept: dict[int, Kept] = {}
         self._users: dict[bytes, User] = {}
         self._deadlines: list[tuple[float, int, Request]] = []
-        # What may have changed, and so may have an answer for those that wait for it.
+        # Objects that have changed, so that requests which wait for them may be
+        # answered now.
         self._changed: dict[Kept, None] = {}
         self._ended = False
         self._selector = selectors.DefaultSelector()
@@ -97,7 +99,7 @@ class Hub:
             self._listener._socket, selectors.EVENT_READ, self._accept
         )
         self._guests: set[Guest] = set()
-        # Until when nobody is taken on, for lack of descriptors.
+        # Until when no connection is accepted, for lack of descriptors.
         self._closed_until: float | None = None
         _hubs.add(self)
         self._thread = threading.Thread(
@@ -178,7 +180,7 @@ class Hub:
         self._hear(guest)
 
     def _hear(self, guest: Guest) -> None:
-        """Hears whether one who has connected knows the key."""
+        """Reads on from a process that has connected, until it has proved the key."""
         try:
             is_known = guest.go_on()
         except (AuthenticationError, EOFError, OSError) as error:
@@ -236,7 +238,7 @@ class Hub:
                 heapq.heappush(self._deadlines, entry)
         else:
             self._answer(request, outcome)
-        # Before the next request, which must not overtake those that wait.
+        # Settled before the next request, which must not overtake those that wait.
         self._settle()
 
     def make(self, peer: _Peer, kind: str, args: Iterable[Any]) -> None:

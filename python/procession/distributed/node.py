@@ -176,7 +176,7 @@ class NodeAgent:
         self._answer(0, "ready", [json.dumps(_missing(self._wanted)).encode()])
 
     def _environment(self, more: Mapping[str, str] | None) -> dict[str, str]:
-        """Returns what is in the environment of what runs here."""
+        """Returns the environment variables of workers and processes here."""
         here = {
             "PROCESSION_NODE": self._node,
             "PROCESSION_NODE_PID": str(os.getpid()),
@@ -189,7 +189,7 @@ class NodeAgent:
         pool = self._pool
         for each in envelopes:
             if each.nonce != self._nonce or each.task <= self._latest:
-                continue  # It is for another agent, or has come twice.
+                continue  # The task is for another agent, or has come twice.
             self._latest = each.task
             if each.job == PROCESS:
                 # A start may take long, and the client goes on to talk.
@@ -202,7 +202,7 @@ class NodeAgent:
             job = self._jobs.get(each.job)
             key = None if job is None else (self._nonce, each.job)
             timeout, soft_timeout, priority = each.terms
-            # Its outcome may come before the call returns.
+            # Noted before the call, as its outcome may come before the call returns.
             self._tasks[each.task] = None
             result = pool.apply_async(
                 _work.Task(each.label),
@@ -345,7 +345,7 @@ class NodeAgent:
             self._changed.notify_all()
 
     def _lost(self, task: int, error: BaseException) -> None:
-        """Says why a task has no value, if that is not what its function raised."""
+        """Returns why a task has no value, if its function has not raised an error."""
         if isinstance(error, WorkerDied):
             told = [error.pid, error.exitcode, error.stack, str(error)]
             self._answer(task, "died", [json.dumps(told).encode()])
@@ -363,7 +363,7 @@ def _missing(names: Sequence[str]) -> list[str]:
 
 
 class _Arrived:
-    """Tells an agent what came of a task."""
+    """Tells an agent the outcome of a task."""
 
     def __init__(self, agent: NodeAgent, task: int) -> None:
         self._agent = agent

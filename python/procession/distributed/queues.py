@@ -38,7 +38,10 @@ class _Items(Handle):
 
     def _put(self, obj: object, timeout: float | None) -> None:
         if not self._wait("put", _pickling.dumps(obj), timeout=timeout)[0]:
-            raise Full(f"queue #{self._number} of the hub is full")
+            most = f"{self._maxsize} item{'s' if self._maxsize > 1 else ''}"
+            raise Full(
+                f"queue #{self._number} of the hub is full: it holds at most {most}"
+            )
 
     def _get(self, timeout: float | None) -> Any:
         is_there, item = self._wait("get", timeout=timeout)
@@ -142,7 +145,7 @@ class Queue(_Items):
                 return
 
     def close(self) -> None:
-        """Ends the use of the queue by this process; others go on."""
+        """Ends the use of the queue by this process; other processes go on."""
         self._closed = True
 
     def join_thread(self) -> None:

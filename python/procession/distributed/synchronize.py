@@ -1,8 +1,8 @@
 """Locks, semaphores, conditions, events and barriers of a cluster's context, kept by its hub.
 
-The names are those of `procession.synchronize`. What a process held that is lost is set
-right as on one machine: one of those that wait for its lock gets `OwnerDied`, and the
-permits of a semaphore come back.
+The names are those of `procession.synchronize`. What a lost process held is freed as on
+one machine: one of those that wait for its lock gets `OwnerDied`, and the permits of a
+semaphore come back.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def freeze_support() -> None:
 
 
 class Namespace:
-    """An object for any attributes.
+    """An object that may have any attributes.
 
     Example:
         >>> import procession

@@ -592,7 +592,10 @@ impl Queue {
     }
 
     fn no_room(&self) -> String {
-        format!("no room for more than {} items", self.maxsize())
+        match self.maxsize() {
+            1 => "no room for more than 1 item".into(),
+            most => format!("no room for more than {most} items"),
+        }
     }
 
     fn closed(&self) -> Error {
