@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use procession_engine::ErrorKind;
-use procession_engine::pool::{CutOff, EmptyFeed, FedCall, Feed, Job, Task, TaskBytes, TaskPolicy};
+use procession_engine::pool::{CutOff, EmptyFeed, FedCall, Feed, Job, TaskBytes, TaskPolicy};
 use procession_engine::shm::Loans;
 use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
@@ -16,8 +16,8 @@ use crate::error::{to_python, value_error};
 use crate::pool::arrival::Arrival;
 use crate::pool::core::Core;
 use crate::pool::imap::IMapIterator;
-use crate::pool::sink::{Call, Deliver, Token};
-use crate::pool::source::Inputs;
+use crate::pool::sink::{Call, Deliver};
+use crate::pool::source::{Inputs, task_of};
 
 /// Asks an iterator for inputs and makes tasks of them, in a thread of Python.
 #[pyclass(frozen, module = "procession._procession")]
@@ -94,7 +94,7 @@ impl Feeder {
         &self,
         py: Python<'py>,
         (index, chunk): (usize, Bound<'py, PyAny>),
-        (payload, loans): (TaskBytes, Loans),
+        bytes: (TaskBytes, Loans),
         calls: u32,
     ) -> PyResult<bool> {
         if !self.feed.has_room() {
@@ -103,20 +103,12 @@ impl Feeder {
                 has_room.then_some(()).ok_or_else(nothing_yet)
             })?;
         }
-        let task = Task {
-            token: Token {
-                call: Call::Stream(self.stream.clone_ref(py)),
-                index,
-                input: (self.policy.retries > 0).then(|| chunk.unbind()),
-            },
-            payload,
-            job: Some(self.job.clone()),
-            policy: TaskPolicy {
-                calls,
-                ..self.policy
-            },
-            loans,
+        let call = Call::Stream(self.stream.clone_ref(py));
+        let policy = TaskPolicy {
+            calls,
+            ..self.policy
         };
+        let task = task_of(call, (index, chunk), bytes, &self.job, policy);
         match self.feed.put(task) {
             // It waits without leading: results are delivered in the background.
             Ok(_) => Ok(true),

@@ -140,6 +140,27 @@ fn islice(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     ISLICE.import(py, "itertools", "islice")
 }
 
+/// Returns the task of a call that is made of the chunk at a place, which was pickled into `bytes`.
+pub fn task_of(
+    call: Call,
+    (index, chunk): (usize, Bound<'_, PyAny>),
+    (payload, loans): (TaskBytes, Loans),
+    job: &Job,
+    policy: TaskPolicy,
+) -> Task<Token> {
+    Task {
+        token: Token {
+            call,
+            index,
+            input: (policy.retries > 0).then(|| chunk.unbind()),
+        },
+        payload,
+        job: Some(job.clone()),
+        policy,
+        loans,
+    }
+}
+
 /// Makes the tasks of a `map`, or of an `imap` over inputs that cannot block.
 pub struct Items {
     pub call: Call,
@@ -178,20 +199,14 @@ impl Items {
         let calls = self.inputs.calls(&chunk);
         let task = || self.call.name(py, index);
         match uninterrupted(py, || self.inputs.pickle((index, &chunk), task)) {
-            Ok((payload, loans)) => tasks.push(Task {
-                token: Token {
-                    call: self.call.clone_ref(py),
-                    index,
-                    input: (self.policy.retries > 0).then(|| chunk.unbind()),
-                },
-                payload,
-                job: Some(self.job.clone()),
-                policy: TaskPolicy {
+            Ok(bytes) => {
+                let call = self.call.clone_ref(py);
+                let policy = TaskPolicy {
                     calls,
                     ..self.policy
-                },
-                loans,
-            }),
+                };
+                tasks.push(task_of(call, (index, chunk), bytes, &self.job, policy));
+            }
             Err(error) => self.call.arrive(py, index, Arrival::error(py, error)),
         }
         // If it is known to be the last, the iterator need not be asked once more.

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
 #[cfg(feature = "async")]
 use crate::awaiting::Awaited;
 use crate::error::Result;
-use crate::handle::travels;
-use crate::sync::uninterrupted;
+use crate::sync::{crosses, uninterrupted};
 
 /// Lets nobody through before everybody is there.
 ///
@@ -173,22 +171,6 @@ impl Barrier {
     pub fn is_broken(&self) -> bool {
         self.0.broken()
     }
-
-    fn of(engine: engine::Barrier) -> Self {
-        Self(
-            engine,
-            #[cfg(feature = "async")]
-            Arc::default(),
-        )
-    }
-
-    fn lend(&self, loans: &mut Loans) -> Handle {
-        self.0.lend(loans)
-    }
-
-    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Barrier::attach(handle, source).map(Self::of)
-    }
 }
 
 /// For tasks of an executor: no thread waits. With the feature `async`.
@@ -238,4 +220,4 @@ impl Barrier {
     }
 }
 
-travels!([] Barrier);
+crosses!(Barrier, Arc::default());

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
 #[cfg(feature = "async")]
 use crate::awaiting::Awaited;
 use crate::error::Result;
-use crate::handle::travels;
-use crate::sync::{Lock, LockGuard, RLock, RLockGuard, uninterrupted};
+use crate::sync::{Lock, LockGuard, RLock, RLockGuard, crosses, uninterrupted};
 
 /// A line of processes that wait until somebody says that something changed.
 ///
@@ -178,22 +176,6 @@ impl Condition {
         self.0.notify_all()?;
         Ok(())
     }
-
-    fn of(engine: engine::Condition) -> Self {
-        Self(
-            engine,
-            #[cfg(feature = "async")]
-            Arc::default(),
-        )
-    }
-
-    fn lend(&self, loans: &mut Loans) -> Handle {
-        self.0.lend(loans)
-    }
-
-    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Condition::attach(handle, source).map(Self::of)
-    }
 }
 
 /// For tasks of an executor: no thread waits. With the feature `async`.
@@ -257,7 +239,7 @@ impl Condition {
     }
 }
 
-travels!([] Condition);
+crosses!(Condition, Arc::default());
 
 /// Holds a lock that a [`Condition`] can free for the time it waits: the guard
 /// of a [`Lock`](crate::Lock) or of an [`RLock`](crate::RLock).

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
 #[cfg(feature = "async")]
 use crate::awaiting::Awaited;
 use crate::error::Result;
-use crate::handle::travels;
-use crate::sync::{in_time, uninterrupted};
+use crate::sync::{crosses, in_time, uninterrupted};
 
 /// A flag: one process raises it, others wait for that.
 ///
@@ -119,22 +117,6 @@ impl Event {
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
         in_time(timeout, |deadline| self.0.wait(deadline))
     }
-
-    fn of(engine: engine::Event) -> Self {
-        Self(
-            engine,
-            #[cfg(feature = "async")]
-            Arc::default(),
-        )
-    }
-
-    fn lend(&self, loans: &mut Loans) -> Handle {
-        self.0.lend(loans)
-    }
-
-    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Event::attach(handle, source).map(Self::of)
-    }
 }
 
 /// For tasks of an executor: no thread waits. With the feature `async`.
@@ -170,4 +152,4 @@ impl Event {
     }
 }
 
-travels!([] Event);
+crosses!(Event, Arc::default());

@@ -4,15 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
 #[cfg(feature = "async")]
 use crate::awaiting::Awaited;
 use crate::error::Result;
-use crate::handle::travels;
-use crate::sync::{in_time, uninterrupted};
+use crate::sync::{crosses, in_time, uninterrupted};
 
 /// Lets one process at a time in.
 ///
@@ -153,22 +151,6 @@ impl Lock {
     pub fn is_locked(&self) -> bool {
         self.0.is_locked()
     }
-
-    fn of(engine: engine::Lock) -> Self {
-        Self(
-            engine,
-            #[cfg(feature = "async")]
-            Arc::default(),
-        )
-    }
-
-    fn lend(&self, loans: &mut Loans) -> Handle {
-        self.0.lend(loans)
-    }
-
-    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Lock::attach(handle, source).map(Self::of)
-    }
 }
 
 /// For tasks of an executor: no thread waits. With the feature `async`.
@@ -201,7 +183,7 @@ impl Lock {
     }
 }
 
-travels!([] Lock);
+crosses!(Lock, Arc::default());
 
 /// Holds a [`Lock`] until dropped.
 #[derive(Debug)]

@@ -24,6 +24,39 @@ use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::{Error, Result};
 
+/// Makes a type cross that wraps the object of the engine that has its name, and, after that
+/// object, what it has with the feature `async`.
+macro_rules! crosses {
+    ($name:ident $(, $more:expr)?) => {
+        impl $name {
+            fn of(engine: procession_engine::sync::$name) -> Self {
+                Self(
+                    engine,
+                    $(
+                        #[cfg(feature = "async")]
+                        $more,
+                    )?
+                )
+            }
+
+            fn lend(&self, loans: &mut procession_engine::shm::Loans) -> procession_engine::shm::Handle {
+                self.0.lend(loans)
+            }
+
+            fn attach(
+                handle: procession_engine::shm::Handle,
+                source: &procession_engine::shm::HandleSource,
+            ) -> procession_engine::Result<Self> {
+                procession_engine::sync::$name::attach(handle, source).map(Self::of)
+            }
+        }
+
+        $crate::handle::travels!([] $name);
+    };
+}
+
+pub(crate) use crosses;
+
 /// Goes on waiting after signals; their handlers have run by then.
 pub(crate) fn uninterrupted<T>(
     mut wait: impl FnMut() -> procession_engine::Result<T>,

@@ -3,13 +3,11 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::Result;
-use crate::handle::travels;
-use crate::sync::{in_time, uninterrupted};
+use crate::sync::{crosses, in_time, uninterrupted};
 
 /// Lets one thread of one process at a time in, as often as it likes.
 ///
@@ -36,7 +34,7 @@ impl RLock {
     /// # Errors
     /// When memory is exhausted.
     pub fn new() -> Result<Self> {
-        Ok(Self(engine::RLock::create()?))
+        Ok(Self::of(engine::RLock::create()?))
     }
 
     /// Blocks until the lock is free, and holds it until the guard is dropped.
@@ -121,17 +119,9 @@ impl RLock {
     pub fn is_locked(&self) -> bool {
         self.0.is_locked()
     }
-
-    fn lend(&self, loans: &mut Loans) -> Handle {
-        self.0.lend(loans)
-    }
-
-    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::RLock::attach(handle, source).map(Self)
-    }
 }
 
-travels!([] RLock);
+crosses!(RLock);
 
 /// Holds a [`RLock`] until dropped.
 #[derive(Debug)]

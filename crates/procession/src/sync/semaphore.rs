@@ -4,15 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sync as engine;
 use procession_engine::sys::wait::time::Deadline;
 
 #[cfg(feature = "async")]
 use crate::awaiting::Awaited;
 use crate::error::Result;
-use crate::handle::travels;
-use crate::sync::{in_time, uninterrupted};
+use crate::sync::{crosses, in_time, uninterrupted};
 
 /// Lets as many in as there are permits.
 ///
@@ -158,22 +156,6 @@ impl Semaphore {
     pub fn value(&self) -> u32 {
         self.0.value()
     }
-
-    fn of(engine: engine::Semaphore) -> Self {
-        Self(
-            engine,
-            #[cfg(feature = "async")]
-            Arc::default(),
-        )
-    }
-
-    fn lend(&self, loans: &mut Loans) -> Handle {
-        self.0.lend(loans)
-    }
-
-    fn attach(handle: Handle, source: &HandleSource) -> procession_engine::Result<Self> {
-        engine::Semaphore::attach(handle, source).map(Self::of)
-    }
 }
 
 /// For tasks of an executor: no thread waits. With the feature `async`.
@@ -203,7 +185,7 @@ impl Semaphore {
     }
 }
 
-travels!([] Semaphore);
+crosses!(Semaphore, Arc::default());
 
 /// Holds one permit of a [`Semaphore`] until dropped.
 #[derive(Debug)]
