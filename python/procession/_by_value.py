@@ -118,11 +118,11 @@ def dumps(obj: Any, refusal: BaseException) -> bytes:
 def _is_found(obj: Any, reader: str) -> bool | None:
     """Returns whether readers find a function or class of the main module by name.
 
-    Nobody but forked processes can, where that has no file; they find what was there when
-    they were forked, if it is still the same.
+    Where the main module has no file, only forked processes can; they find what was there
+    when they were forked, if it is still the same.
 
     Returns:
-        None if some do and some do not, or if there is nobody yet.
+        None if some readers find it and some do not, or if there is no reader yet.
     """
     if reader == "node":
         return False  # Another machine has another main module.

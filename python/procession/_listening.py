@@ -92,7 +92,7 @@ class Guest:
         Raises:
             AuthenticationError: The guest does not know the key.
             EOFError: It has hung up.
-            OSError: The same, or it says what nobody would.
+            OSError: The same, or it has sent what is not a part of the handshake.
         """
         if file_of(self.sock.fileno()) != self._file:
             raise OSError(

@@ -161,7 +161,7 @@ class _SemLock(_Lent):
         """Gives it back: a re-entrant lock once, a semaphore one permit.
 
         Raises:
-            ValueError: Nobody has the lock; the semaphore has as many permits as it may.
+            ValueError: The lock is free already; the semaphore has as many permits as it may.
             AssertionError: The caller does not have the re-entrant lock.
         """
     def __enter__(self) -> bool: ...

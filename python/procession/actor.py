@@ -90,8 +90,8 @@ class Actor(_Of[T]):
 
     If the object cannot be made, each call fails with the error of that.
 
-    The process ends with this one, and at the latest when nobody has the actor any more and
-    its calls are done.
+    The process ends with this one, and at the latest when no process has the actor any
+    more and its calls are done.
 
     Example:
         >>> import procession

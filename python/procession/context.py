@@ -883,7 +883,7 @@ class DefaultContext(BaseContext):
     def get_start_method(self, allow_none: bool = False) -> str | None:
         """Returns the name of the start method, as in `multiprocessing`.
 
-        With `allow_none` it may be None, as long as nobody has set or used it.
+        With `allow_none` it may be None, as long as the program has neither set nor used it.
 
         Example:
             >>> import procession

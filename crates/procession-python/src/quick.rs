@@ -35,7 +35,7 @@ const ACQUIRE: &CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
 const RELEASE: &CStr = c"release($self, /)\n--\n\n\
     Gives the lock back; any process and thread may do it.\n\n\
     Raises:\n\
-    \x20   ValueError: Nobody has the lock.";
+    \x20   ValueError: The lock is free already.";
 
 /// Puts the quick methods into the class.
 pub fn add_to(py: Python<'_>) -> PyResult<()> {

@@ -53,8 +53,8 @@ class _Items(Handle):
 class Queue(_Items):
     """A queue that any process of the cluster puts into and gets from.
 
-    An item that was put is safe, whoever dies. One that is on its way to a process that dies
-    before it has come there whole is given to another.
+    An item that was put is safe, whichever process dies. An item that is on its way to a
+    process that dies before it has all of it is given to another.
     """
 
     # Whether this process has closed it.
