@@ -39,7 +39,10 @@ class Audit:
                 self.deaths.add((record.number, int(record.more[0])))
             elif record.what == "settled":
                 settled.add(record.tag)
-            if record.what in KIND_OF:
+            # Put by a process that another has forked, and that nobody waits for, after all was
+            # taken out: it is lost to nobody.
+            is_late = record.what == "put" and record.tag in settled
+            if record.what in KIND_OF and not is_late:
                 self._by_kind[KIND_OF[record.what]][record.tag].append(record)
         if not self.counts["over"]:
             self.faults.append("the program did not come to its end")
