@@ -15,6 +15,7 @@ import sys
 from importlib.machinery import ModuleSpec
 
 from . import _theirs
+from ._after_import import find_by_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class _Finder:
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         if fullname == _EXECUTORS:
-            return _spec_of_executors(path)
+            return find_by_others(self, fullname, path, target, _replace_executor)
         if fullname != _THEIRS and not fullname.startswith(_THEIRS + "."):
             return None
         return ModuleSpec(fullname, _Alias())  # type: ignore[arg-type]
@@ -110,37 +111,6 @@ class _Alias:
     def exec_module(self, module: ModuleType) -> None:
         # The module is ready; importlib has only overwritten what it says of itself.
         module.__spec__ = self._spec
-
-
-class _Executors:
-    """Loads the module of executors as ever, and replaces the class."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        # A tool that looks for a module's source asks the loader.
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self._loader.create_module(spec)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        _replace_executor(module)
-
-
-def _spec_of_executors(path: Sequence[str] | None) -> ModuleSpec | None:
-    for finder in sys.meta_path:
-        if finder is _finder:
-            continue
-        spec = finder.find_spec(_EXECUTORS, path)
-        if spec is not None:
-            if spec.loader is not None:
-                spec.loader = _Executors(spec.loader)  # type: ignore[assignment]
-            return spec
-    return None
 
 
 def _replace_executor(module: Any) -> None:

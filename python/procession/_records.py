@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from . import _registry, _theirs
+from ._after_import import find_by_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,34 +86,7 @@ class _Awaiter:
         then = self._awaited.pop(fullname, None)
         if then is None:
             return None
-        for finder in sys.meta_path:
-            find: Any = getattr(finder, "find_spec", None)
-            spec: Any = find and finder is not self and find(fullname, path, target)
-            if spec:
-                spec.loader = _Then(spec.loader, then)
-                return spec  # type: ignore[no-any-return]
-        return None
-
-
-class _Then:
-    """A module's loader, and what is to be done once it is loaded."""
-
-    def __init__(self, loader: Any, then: Callable[[ModuleType], None]) -> None:
-        self._loader = loader
-        self._then = then
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self._loader.create_module(spec)
-        return module
-
-    def exec_module(self, module: Any) -> None:
-        # From here on the module has its own loader again.
-        module.__loader__ = module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        self._then(module)
+        return find_by_others(self, fullname, path, target, then)
 
 
 _awaiter = _Awaiter(
