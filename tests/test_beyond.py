@@ -7,7 +7,7 @@ import queue as threads_queue
 import signal
 import threading
 import time
-from queue import Empty
+from queue import Empty, Full
 
 import pytest
 from library import MOMENT, PATIENCE
@@ -351,6 +351,35 @@ def test_get_many_takes_what_is_there(mp) -> None:
         queue.get_many(1, block=False)
     with pytest.raises(Empty):
         queue.get_many(1, timeout=MOMENT)
+
+
+@pytest.mark.parametrize("options", [{"block": False}, {"timeout": MOMENT}])
+def test_put_many_ends_with_its_time_and_tells_how_many_are_put(mp, options) -> None:
+    event = mp.Event()
+    for items in (range(100), [0, 1, event, 3], [0, 1, 2, event]):
+        queue = mp.Queue(3)
+        with pytest.raises(Full, match=r"holds at most 3 items$") as caught:
+            queue.put_many([*items, "rest"], **options)
+        assert (caught.value.items_put, queue.qsize()) == (3, 3)
+        assert len(queue.get_many(10)) == 3
+        queue.put_many([4, event, 5], **options)
+        assert queue.qsize() == 3
+
+
+def test_put_many_that_is_refused_tells_how_many_are_put(mp) -> None:
+    queue = mp.Queue(1)
+    waiter = threading.Thread(target=wait_until_full_and_shut_down, args=(queue,))
+    waiter.start()
+    with pytest.raises(ShutDown) as caught:
+        queue.put_many("ab")
+    waiter.join()
+    assert caught.value.items_put == 1
+    assert list(queue) == ["a"]
+
+
+def wait_until_full_and_shut_down(queue) -> None:
+    eventually(queue.full)
+    queue.shutdown()
 
 
 def test_items_before_one_that_cannot_be_pickled_are_put(mp) -> None:

@@ -283,6 +283,18 @@ def test_executor_says_the_same_for_all_its_tasks(lib, mp) -> None:
         assert once.with_options(retries=1)._terms[:2] == (None, 1)
 
 
+@pytest.mark.procession_only("there are no such options")
+def test_view_lifts_a_limit_and_keeps_the_rest(mp) -> None:
+    with ours.ProcessPoolExecutor(
+        1, mp, timeout=MOMENT, soft_timeout=MOMENT / 2, retries=1
+    ) as executor:
+        hard = executor.with_options(soft_timeout=None)
+        assert hard._terms[:3] == (MOMENT, 1, None)
+        patient = hard.with_options(timeout=None)
+        assert patient.submit(time.sleep, 2 * MOMENT).result(PATIENCE) is None
+        assert patient.with_options(priority=3)._terms[:4] == (None, 1, None, 3)
+
+
 @pytest.mark.slow
 @pytest.mark.procession_only("there are no such options")
 def test_task_that_needs_more_memory_than_it_may_have_fails_alone(lib, make) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from . import _descriptors, reduction, util
 from ._thread_lock import under_lock
 from .connection import Connection
-from .queues import Empty, Full, Queue, SimpleQueue, _sentinel
+from .queues import Empty, Full, Queue, SimpleQueue, _put_each, _sentinel
 from .synchronize import SEM_VALUE_MAX
 
 __all__ = ["PipeQueue", "SimplePipeQueue"]
@@ -122,10 +122,11 @@ class PipeQueue(Queue[Any], pipe=True):
             self._rlock.release()
         return reduction.loads(data)
 
-    def put_many(self, items: Iterable[Any]) -> None:
+    def put_many(
+        self, items: Iterable[Any], block: bool = True, timeout: float | None = None
+    ) -> None:
         """Puts items, one by one."""
-        for item in items:
-            self.put(item)
+        _put_each(self.put, items, block, timeout)
 
     def get_many(
         self, max: int, block: bool = True, timeout: float | None = None

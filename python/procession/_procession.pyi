@@ -382,14 +382,19 @@ class Queue(_Lent):
             ValueError: The queue is closed.
             queue.Empty: There was none before the time was over.
         """
-    def put_many(self, items: Iterable[Any]) -> None:
+    def put_many(
+        self, items: Iterable[Any], block: bool = True, timeout: float | None = None
+    ) -> None:
         """Puts many items, in fewer steps than one by one.
 
-        It waits for room as long as it takes. If one of the items cannot be pickled, those before it are put.
+        Those that were put stay, though the time is over before all are, or one of them
+        cannot be pickled.
 
         Raises:
             ValueError: This process has closed the queue.
-            ShutDown: The queue was shut down.
+            queue.Full: There was no room for all before the time was over; `items_put` of
+                the error says how many were put.
+            ShutDown: The queue was shut down; `items_put` as above.
         """
     def get_many(
         self, max: int, block: bool = True, timeout: float | None = None

@@ -70,6 +70,17 @@ __all__ = [
 # future that is done stays so.
 _OPEN = ("PENDING", "RUNNING")
 
+
+
+class _Unchanged:
+    """What a time limit of a view is that is not given: None lifts one that there is."""
+
+    def __repr__(self) -> str:
+        return "<unchanged>"
+
+
+_UNCHANGED: Any = _Unchanged()
+
 # The logger of `concurrent.futures`, which that module uses for the same messages.
 _logger = logging.getLogger("concurrent.futures")
 
@@ -548,18 +559,19 @@ class _Submits(_base.Executor):
     def with_options(
         self,
         *,
-        timeout: float | None = None,
+        timeout: float | None = _UNCHANGED,
         retries: int | None = None,
-        soft_timeout: float | None = None,
+        soft_timeout: float | None = _UNCHANGED,
         priority: int | None = None,
     ) -> ExecutorView:
         """Returns a view of the executor, which submits to the same workers.
 
         Args:
-            timeout: The seconds that each task of it may take; by default as in this
-                executor or view, as with all that follow.
+            timeout: The seconds that each task of it may take, or None for any number; by
+                default as in this executor or view, as with all that follow.
             retries: How often a task of it is run again when its worker has died.
-            soft_timeout: The seconds after which a task of it gets a `SoftTimeout`.
+            soft_timeout: The seconds after which a task of it gets a `SoftTimeout`, or None
+                for never.
             priority: Its tasks begin before those with a lower one.
 
         Example:
@@ -574,9 +586,9 @@ class _Submits(_base.Executor):
         """
         mine = self._options
         options: Options = (
-            mine[0] if timeout is None else timeout,
+            mine[0] if timeout is _UNCHANGED else timeout,
             mine[1] if retries is None else retries,
-            mine[2] if soft_timeout is None else soft_timeout,
+            mine[2] if soft_timeout is _UNCHANGED else soft_timeout,
             mine[3] if priority is None else priority,
         )
         return ExecutorView(self._owner(), options)

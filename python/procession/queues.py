@@ -14,6 +14,7 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections import deque
 from functools import cached_property
 from queue import Empty, Full
@@ -25,7 +26,7 @@ from ._completion import public, public_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from typing import Any, Generic, TypeVar
 
     T = TypeVar("T")
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
         def get(self, block: bool = True, timeout: float | None = None) -> T: ...
         def put_nowait(self, obj: T) -> None: ...
         def get_nowait(self) -> T: ...
-        def put_many(self, items: Iterable[T]) -> None: ...
+        def put_many(
+            self, items: Iterable[T], block: bool = True, timeout: float | None = None
+        ) -> None: ...
         def get_many(
             self, max: int, block: bool = True, timeout: float | None = None
         ) -> list[T]: ...
@@ -74,6 +77,29 @@ else:
 
 # Ends a feeder thread; programs with a feeder of their own import it.
 _sentinel = object()
+
+
+def _put_each(
+    put: Callable[[Any, bool, float | None], None],
+    items: Iterable[Any],
+    block: bool,
+    timeout: float | None,
+) -> None:
+    """Puts items one by one, within one time for all of them, as `put_many` does.
+
+    Raises:
+        Full: The time was over; `items_put` says how many were put.
+        ShutDown: The queue was shut down; as above.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    count = 0
+    try:
+        for item in items:
+            put(item, block, None if end is None else max(end - time.monotonic(), 0.0))
+            count += 1
+    except (Full, ShutDown) as error:
+        error.items_put = count  # type: ignore[union-attr]
+        raise
 
 
 class _PipeEnd:

@@ -107,6 +107,14 @@ pub fn full(message: String) -> PyErr {
     raise(&FULL, "queue", "Full", (message,))
 }
 
+/// Tells whether an error is what a queue says that takes no more items, or none for now.
+pub fn is_refusal_of_queue(py: Python<'_>, error: &PyErr) -> bool {
+    [&FULL, &SHUT_DOWN]
+        .into_iter()
+        .filter_map(|class| class.get(py))
+        .any(|class| error.is_instance(py, class.bind(py)))
+}
+
 /// Returns the Empty of a queue.
 pub fn empty(message: String) -> PyErr {
     raise(&EMPTY, "queue", "Empty", (message,))

@@ -4,6 +4,7 @@
 //! Python inherit them as they are. A call that need not wait stays attached to the
 //! interpreter.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -80,15 +81,14 @@ impl Queue {
         put.ok_or_else(|| full(queue, timeout))
     }
 
-    /// Puts a block whose first bytes, as many as the number says, are a message.
+    /// Puts a block whose first bytes, as many as the number says, are a message; tells
+    /// whether there was room before the end.
     fn put_block(
         py: Python<'_>,
         queue: &channel::Queue,
         (message, len): (Block, u64),
-        block: bool,
-        timeout: Option<f64>,
-    ) -> PyResult<()> {
-        let end = deadline_of(block, timeout)?;
+        end: Deadline,
+    ) -> PyResult<bool> {
         let message = Mutex::new(Some(message));
         let put = waiting_raising(py, end, raised, |end| {
             let mut message = message.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +100,7 @@ impl Queue {
                 back.error
             })
         })?;
-        put.ok_or_else(|| full(queue, timeout.filter(|_| block)))
+        Ok(put.is_some())
     }
 
     fn get_message(
@@ -121,16 +121,24 @@ impl Queue {
     }
 
     /// Puts messages that are in no block, and forgets them first: if a handler raises in
-    /// the middle, none of them may be put a second time.
-    fn put_batch(py: Python<'_>, queue: &channel::Queue, batch: &mut Vec<Vec<u8>>) -> PyResult<()> {
+    /// the middle, none of them may be put a second time. Tells how many it has put, too.
+    fn put_batch(
+        py: Python<'_>,
+        queue: &channel::Queue,
+        batch: &mut Vec<Vec<u8>>,
+        (end, count): (Deadline, &Cell<usize>),
+    ) -> PyResult<bool> {
         let batch = std::mem::take(batch);
         let mut rest: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
         while !rest.is_empty() {
-            let end = Deadline::NEVER;
             let done = waiting_raising(py, end, raised, |end| queue.put_many(&rest, end))?;
-            rest.drain(..done.ok_or_else(|| full(queue, None))?);
+            let Some(done) = done else {
+                return Ok(false);
+            };
+            count.set(count.get() + done);
+            rest.drain(..done);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn load<'py>(py: Python<'py>, message: Message) -> PyResult<Bound<'py, PyAny>> {
@@ -270,7 +278,11 @@ impl Queue {
             });
         }
         let (message, len) = pickled.ride(py, loans)?;
-        Self::put_block(py, queue, (message, len as u64), block, timeout)
+        let end = deadline_of(block, timeout)?;
+        match Self::put_block(py, queue, (message, len as u64), end)? {
+            true => Ok(()),
+            false => Err(full(queue, timeout.filter(|_| block))),
+        }
     }
 
     /// Pickles an item, once; None when a subclass has dealt with an error.
@@ -390,47 +402,81 @@ impl Queue {
 
     /// Puts many items, in fewer steps than one by one.
     ///
-    /// It waits for room as long as it takes. If one of the items cannot be pickled, those
-    /// before it are put.
+    /// Those that were put stay, though the time is over before all are, or one of them cannot
+    /// be pickled.
     ///
     /// Args:
-    ///     items: What yields the items.
+    ///     items: What yields the items. It may be asked for some more than are put.
+    ///     block: Whether to wait for room.
+    ///     timeout: The seconds to wait for room at most, in all; None for as long as it takes.
     ///
     /// Raises:
     ///     ValueError: This process has closed the queue.
-    ///     ShutDown: The queue was shut down.
+    ///     queue.Full: There was no room for all before the time was over; `items_put` of the
+    ///         error says how many were put.
+    ///     ShutDown: The queue was shut down; `items_put` as above.
     ///
     /// Example:
     ///
     ///     >>> import procession
-    ///     >>> queue = procession.Queue()
+    ///     >>> from queue import Full
+    ///     >>> queue = procession.Queue(5)
     ///     >>> queue.put_many(n * n for n in range(4))
     ///     >>> queue.qsize()
     ///     4
-    fn put_many(slf: &Bound<'_, Self>, items: &Bound<'_, PyAny>) -> PyResult<()> {
+    ///     >>> try:
+    ///     ...     queue.put_many("abc", timeout=0.1)
+    ///     ... except Full as error:
+    ///     ...     print(error.items_put)
+    ///     1
+    #[pyo3(signature = (items, block=true, timeout=None))]
+    fn put_many(
+        slf: &Bound<'_, Self>,
+        items: &Bound<'_, PyAny>,
+        block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
         let py = slf.py();
         let queue = Self::open(slf)?;
+        let end = deadline_of(block, timeout)?;
+        let waited = timeout.filter(|_| block);
         let mut batch = Vec::new();
+        let count = Cell::new(0);
         slf.get().fed.store(true, Ordering::Relaxed);
+        let put_batch = |batch: &mut Vec<Vec<u8>>| {
+            match Self::put_batch(py, queue, batch, (end, &count))? {
+                true => Ok(()),
+                false => Err(full(queue, waited)),
+            }
+        };
         let result = (|| {
             for item in items.try_iter()? {
                 let (pickled, loans) = Pickled::lending(&item?)?;
                 if loans.is_empty() {
                     batch.push(pickled.with_parts(py, |parts| parts.concat()));
                     if batch.len() == BATCH {
-                        Self::put_batch(py, queue, &mut batch)?;
+                        put_batch(&mut batch)?;
                     }
                 } else {
                     // An item that carries handles is in a block of its own.
-                    Self::put_batch(py, queue, &mut batch)?;
+                    put_batch(&mut batch)?;
                     let (message, len) = pickled.ride(py, loans)?;
-                    Self::put_block(py, queue, (message, len as u64), true, None)?;
+                    if !Self::put_block(py, queue, (message, len as u64), end)? {
+                        return Err(full(queue, waited));
+                    }
+                    count.set(count.get() + 1);
                 }
             }
             Ok(())
         })();
         // The items before the one that failed are put all the same.
-        result.and(Self::put_batch(py, queue, &mut batch))
+        let result = result.and(put_batch(&mut batch));
+        result.inspect_err(|error| {
+            if error::is_refusal_of_queue(py, error) {
+                // Nothing keeps an exception from having another attribute.
+                let _ = error.value(py).setattr("items_put", count.get());
+            }
+        })
     }
 
     /// Waits for an item, and returns it with those that are there, up to `max`.

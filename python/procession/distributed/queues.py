@@ -10,7 +10,7 @@ from queue import Empty, Full
 from types import GenericAlias
 
 from .._errors import TimeoutError
-from ..queues import ShutDown
+from ..queues import ShutDown, _put_each
 from . import _pickling
 from ._handle import Handle
 from ._session import seconds_of
@@ -91,12 +91,18 @@ class Queue(_Items):
         """Gets an item if there is one."""
         return self.get(False)
 
-    def put_many(self, items: Iterable[Any]) -> None:
-        """Puts items, in one message where there is room for any number."""
+    def put_many(
+        self, items: Iterable[Any], block: bool = True, timeout: float | None = None
+    ) -> None:
+        """Puts items, in one message where there is room for any number.
+
+        Raises:
+            Full: There was no room for all before the time was over; `items_put` of the
+                error says how many were put.
+        """
         self._require_open()
         if self._maxsize:
-            for item in items:
-                self._put(item, None)
+            _put_each(self.put, items, block, timeout)
         else:
             self._call("put_many", [_pickling.dumps(item) for item in items])
 
