@@ -3,6 +3,7 @@
 Size: it describes one module, whose stub can only be one file.
 """
 
+import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -36,6 +37,7 @@ __all__ = [
     "Event",
     "Feeder",
     "ForkServer",
+    "FutureState",
     "Guarding",
     "IMapIterator",
     "IMapUnorderedIterator",
@@ -842,6 +844,30 @@ def usage() -> dict[str, int]:
 _Terms: TypeAlias = tuple[float | None, int, float | None, int, str]
 
 _R = TypeVar("_R")
+
+@disjoint_base
+class FutureState:
+    """What the future of an executor's call keeps, under the names of `concurrent.futures`."""
+
+    def __new__(cls, caller: Any = None) -> Self: ...
+    _state: str
+    _result: Any
+    _exception: BaseException | None
+    _condition: threading.Condition
+    _waiters: list[Any]
+    _done_callbacks: list[Callable[[Any], object]]
+    @property
+    def _caller(self) -> Any: ...
+    @property
+    def _call(self) -> ApplyResult[Any] | None: ...
+    def _adopt(self, call: ApplyResult[Any]) -> None:
+        """Says which call it is the future of, unless it is done already."""
+    def _drop_call(self) -> None:
+        """Forgets the call: what it came from is not kept."""
+    def _is_open(self) -> bool:
+        """Tells whether it is not done."""
+    def _has_value(self) -> bool:
+        """Tells whether it has a value, rather than an error, or no outcome yet."""
 
 @disjoint_base
 class ApplyResult(Generic[_R]):

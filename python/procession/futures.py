@@ -66,11 +66,6 @@ __all__ = [
     "WorkerDied",
 ]
 
-# The states of a future that is not done. They are read often, and without the lock: a
-# future that is done stays so.
-_OPEN = ("PENDING", "RUNNING")
-
-
 
 class _Unchanged:
     """What a time limit of a view is that is not given: None lifts one that there is."""
@@ -141,7 +136,7 @@ def _error_of(loss: str, error: Any) -> BaseException:
     return broken
 
 
-class Future(_base.Future["T"]):
+class Future(_procession.FutureState, _base.Future["T"]):
     """The result of `submit`, as in `concurrent.futures`.
 
     A future is running when a worker has begun with its task: before that it can be
@@ -170,12 +165,12 @@ class Future(_base.Future["T"]):
 
     __dir__ = public_names
 
-    _call: _procession.ApplyResult[Any] | None = None
-    _caller: Caller
+    # The base has all attributes, of which that of `concurrent.futures` would make the costly
+    # ones.
+    __init__ = object.__init__
+
     _is_cancelling = False
     _hands_over = False
-    # An attribute of the base class that its stubs lack.
-    _done_callbacks: list[Callable[[Future[T]], object]]
 
     def cancel(self, kill: bool = False) -> bool:
         """Cancels the task if it has not begun.
@@ -217,7 +212,12 @@ class Future(_base.Future["T"]):
 
     def running(self) -> bool:
         """Returns whether a worker has begun with the task, and not ended it."""
-        return self._call is not None and not self.done() and self._call.running()
+        call = self._call
+        return call is not None and self._is_open() and call.running()
+
+    def done(self) -> bool:
+        """Returns whether it has a value or an error, or was cancelled."""
+        return not self._is_open()
 
     def result(self, timeout: float | None = None) -> T:
         """Waits for the task, and returns its value or raises its error.
@@ -231,7 +231,9 @@ class Future(_base.Future["T"]):
             WorkerDied: The worker died while it ran the task.
             Exception: What the task raised, with the worker's traceback as its cause.
         """
-        return super().result(self._wait(timeout))
+        left = self._wait(timeout)
+        # Most futures have no lock, which the base class would make.
+        return self._result if self._has_value() else super().result(left)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Waits for the task, and returns its error or None.
@@ -248,7 +250,7 @@ class Future(_base.Future["T"]):
     def _wait(self, timeout: float | None) -> float | None:
         """Runs the pool until the result is there; returns the seconds that are left."""
         call = self._call
-        if call is None or self._state not in _OPEN:
+        if call is None:
             return timeout
         if timeout is None:
             call.wait()
@@ -275,7 +277,7 @@ class Future(_base.Future["T"]):
     def _take(self, success: bool, outcome: Any, hands_over: bool) -> None:
         self._hands_over = hands_over
         try:
-            if self._state not in _OPEN:
+            if not self._is_open():
                 # Those that an interrupt has kept from being called.
                 self._invoke_callbacks()
             elif success:
@@ -286,7 +288,7 @@ class Future(_base.Future["T"]):
                 self.set_exception(outcome)
         except _base.InvalidStateError:
             pass  # It was cancelled meanwhile.
-        self._call = None
+        self._drop_call()
 
     def _invoke_callbacks(self) -> None:
         """Calls the callbacks, each once, or has them called; when done there are no more.
@@ -862,19 +864,17 @@ class ProcessPoolExecutor(_Submits):
     def _submit(
         self, terms: Terms | None, fn: Callable[..., T], args: Any, kwargs: Any
     ) -> Future[T]:
-        workers = self._running()
-        future: Future[T] = Future()
-        future._caller = workers.caller
+        workers = self._workers
+        if workers is None or self._shutdown_thread or _exiting:
+            workers = self._running()
+        future: Future[T] = Future(workers.caller)
         try:
             call = workers.engine.submit(workers, future, fn, args, kwargs, terms)
         except OSError:
             # It may have ended meanwhile: then that is what there is to tell.
             self._running()
             raise
-        future._call = call
-        if future._state not in _OPEN:
-            # It may have been before: what it came from is not kept.
-            future._call = None
+        future._adopt(call)
         return future
 
     def _map(

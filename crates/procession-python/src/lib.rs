@@ -103,7 +103,7 @@ mod _procession {
     use crate::pickle::pickle_by_program;
     #[pymodule_export]
     use crate::pool::{
-        ApplyResult, CallTimes, Feeder, IMapIterator, IMapUnorderedIterator, MapResult, Pool,
+        ApplyResult, CallTimes, Feeder, FutureState, IMapIterator, IMapUnorderedIterator, MapResult, Pool,
         PoolWorker,
     };
     #[pymodule_export]

@@ -3,7 +3,8 @@
 //! `core` drives the engine's pool while Python waits, as its results ask it to
 //! (`driver`); `sink` makes Python objects of what comes home (`arrival`) and hands
 //! them to `result` and `imap`, which the user holds. What Python raises meanwhile
-//! is put off (`callback`). `foreign` stands for a pool whose tasks run elsewhere.
+//! is put off (`callback`). `future_state` is what a future of an executor keeps, for which a
+//! result brings the value. `foreign` stands for a pool whose tasks run elsewhere.
 //! `source` and `feeder` make tasks as workers need them: the one of inputs that
 //! are at hand, the other of an iterator that may block; `terms` is what a call says of its
 //! tasks. `worker` is the other side, where `soft_timeout` interrupts what runs too long.
@@ -25,6 +26,7 @@ mod sink;
 mod soft_timeout;
 mod terms;
 
+mod future_state;
 mod imap;
 mod result;
 
@@ -39,6 +41,7 @@ mod stats;
 mod worker;
 
 pub use feeder::Feeder;
+pub use future_state::FutureState;
 pub use imap::{IMapIterator, IMapUnorderedIterator};
 pub use owner::Pool;
 pub use result::{ApplyResult, MapResult};

@@ -20,6 +20,7 @@ use crate::pool::arrival::Arrival;
 use crate::pool::callback::{is_waiting, put_off, uninterrupted, wake_all};
 use crate::pool::driver::Driver;
 use crate::pool::foreign::Foreign;
+use crate::pool::future_state::FutureState;
 use crate::pool::gc_guard::GcGuard;
 use crate::pool::map::{Counted, Map};
 use crate::pool::place::Place;
@@ -365,16 +366,26 @@ impl ApplyResult {
             if let Some(core) = &this.core {
                 core.notify();
             }
-            let name = intern!(py, "_settle");
-            let settle = || {
-                let told = (outcome.0, outcome.1.as_ref(), is_waiting());
-                listener.call_method1(py, name, told)
-            };
-            if let Err(error) = uninterrupted(py, settle) {
-                put_off(py, error, listener.bind(py));
-            }
+            Self::tell(listener.bind(py), outcome.0, outcome.1.as_ref());
         }
         drop((callbacks, pool, function, listener, progress));
+    }
+
+    /// Tells a listener what has come.
+    fn tell(listener: &Bound<'_, PyAny>, success: bool, outcome: Option<&Py<PyAny>>) {
+        let py = listener.py();
+        if success
+            && let Ok(future) = listener.cast::<FutureState>()
+            && let Some(value) = outcome
+            && future.get().settle_unobserved(value.bind(py))
+        {
+            return;
+        }
+        let name = intern!(py, "_settle");
+        let settle = || listener.call_method1(name, (success, outcome, is_waiting()));
+        if let Err(error) = uninterrupted(py, settle) {
+            put_off(py, error, listener);
+        }
     }
 
     /// Takes a result that never became a task out of the pool's cache.
