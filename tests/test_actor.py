@@ -221,6 +221,15 @@ def test_actor_that_may_be_restarted_begins_anew(lib, mp, actor) -> None:
         counter.add(1)
 
 
+@pytest.mark.parametrize("restarts", [0, 2, None])
+def test_actor_that_dies_before_it_has_its_object_says_so(lib, mp, restarts) -> None:
+    with mp.Actor(os._exit, (3,), restarts=restarts) as counter:
+        results = [counter.call_async("add", 1) for _ in range(2)]
+        for result in results:
+            with pytest.raises(lib.WorkerDied, match=r"code 3, and is not restarted$"):
+                result.get(PATIENCE)
+
+
 def test_actor_may_be_restarted_without_end(lib, actor) -> None:
     counter = actor(restarts=None)
     for _ in range(5):

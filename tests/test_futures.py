@@ -325,6 +325,20 @@ def test_what_does_not_cross_fails_its_own_future(make, kind) -> None:
     assert [futures[0].result(PATIENCE), futures[2].result(PATIENCE)] == [1, 2]
 
 
+@pytest.mark.procession_only("there is no such note")
+@pytest.mark.parametrize("call", ["submit", "map"])
+def test_error_of_a_result_that_does_not_cross_says_what_to_do(make, call) -> None:
+    executor = make(1)
+    with pytest.raises(TypeError, match="cannot pickle") as caught:
+        if call == "submit":
+            executor.submit(threading.Semaphore).result(PATIENCE)
+        else:
+            list(executor.map(threading.Semaphore, [0], timeout=PATIENCE))
+    (note,) = caught.value.__notes__
+    assert note.startswith("What cannot be pickled is what the task returned, of the class")
+    assert "'Semaphore'" in note and "have it return" in note
+
+
 def test_exit_in_a_task_is_the_error_of_its_future(make) -> None:
     executor = make(1)
     error = executor.submit(targets.exit_with, 3).exception(PATIENCE)

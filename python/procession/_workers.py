@@ -376,6 +376,12 @@ def _pack_as_raised(error: BaseException, value: object = None) -> Any:
     """Returns an error of a task, or of its value, as data that crosses."""
     if isinstance(error, MemoryError):
         _let_go_of_frames(error)
+    elif value is not None:
+        error.add_note(
+            "What cannot be pickled is what the task returned, of the class"
+            f" {type(value).__qualname__!r}: have it return what can cross, such as the list of"
+            " what a generator yields, or the path of a file that it has written."
+        )
     _note_coroutines(error, value)
     return _outcome.pack_error(error)
 

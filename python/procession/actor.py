@@ -405,7 +405,6 @@ class _Home:
         bounds: Bounds,
     ) -> None:
         self._pid = os.getpid()
-        self._is_stopped = False
         self.start = _ActorStarter(context, label, setup, restarts, bounds)
         self._engine = _procession.Pool(self.start, 1, errors=self.start.error_of)
         self._terminate = util.Finalize(self, self._engine.terminate, exitpriority=15)
@@ -438,18 +437,18 @@ class _Home:
         self, task: _Task, args: Any, kwargs: Any, terms: Any
     ) -> ApplyResult[Any]:
         """Has a method called; returns the result to come."""
-        if self._is_stopped:
+        if self.start.is_stopped:
             raise ValueError(f"the actor {self.start.label!r} was stopped")
         return self._engine.apply_async(self, task, args, kwargs, None, None, terms)
 
     def close(self) -> None:
         """Takes no more calls."""
-        self._is_stopped = True
+        self.start.is_stopped = True
         self._engine.close()
 
     def terminate(self) -> None:
         """Ends the process, busy or not."""
-        self._is_stopped = True
+        self.start.is_stopped = True
         self._engine.terminate()
         self._terminate()
         self.join(None)
@@ -483,6 +482,8 @@ class _ActorStarter(Starter):
         self.label = label
         self.process: Any = None
         self.processes: list[Any] = []
+        # Whether somebody has asked for the end.
+        self.is_stopped = False
         self._left = restarts
         # How the last one has ended, when no other takes its place.
         self._death: tuple[str, int, int | None] | None = None
@@ -531,9 +532,13 @@ class _ActorStarter(Starter):
 
     def error_of(self, loss: str, error: Any) -> BaseException:
         """Returns the error of a call that has no reply."""
+        is_ended = loss == "ended" and type(error) is ProcessError
+        if is_ended and not self.is_stopped and not self.process.is_alive():
+            # One after the other has died before it had its object.
+            self._note_death()
         if loss == "ended" and self._death is not None:
             return self._died()
-        if loss == "ended" and type(error) is ProcessError:
+        if is_ended:
             return ProcessError(
                 f"the actor {self.label!r} was stopped before this call had ended"
             )
