@@ -335,7 +335,9 @@ def test_error_of_a_result_that_does_not_cross_says_what_to_do(make, call) -> No
         else:
             list(executor.map(threading.Semaphore, [0], timeout=PATIENCE))
     (note,) = caught.value.__notes__
-    assert note.startswith("What cannot be pickled is what the task returned, of the class")
+    assert note.startswith(
+        "What cannot be pickled is what the task returned, of the class"
+    )
     assert "'Semaphore'" in note and "have it return" in note
 
 

@@ -63,6 +63,8 @@ def test_map_shows_all_its_inputs(mp, screen, shown, chunksize) -> None:
         values = pool.map(targets.square, range(10), chunksize, progress=shown)
     assert values == [n * n for n in range(10)]
     assert screen.last().startswith("100%|##########| 10/10 [")
+    # How long it has taken, and will take.
+    assert re.search(r" \d/10 \[00:\d\d<00:\d\d, ", screen.getvalue())
     assert "failed" not in screen.getvalue()
 
 

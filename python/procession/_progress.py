@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import threading
+import warnings
 from collections.abc import Mapping, Sized
 
 from . import get_context
@@ -156,7 +157,12 @@ def _free_lock(kind: Any) -> None:
 def _bar_class() -> Any:
     """Returns the class of tqdm that fits where the program runs: a terminal or a notebook."""
     try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
+        from tqdm import TqdmWarning  # type: ignore[import-untyped, unused-ignore]
+
+        with warnings.catch_warnings():
+            # In a notebook without ipywidgets the bar is one of text, which works.
+            warnings.simplefilter("ignore", TqdmWarning)
+            from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "tqdm":
             raise

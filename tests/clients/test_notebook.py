@@ -24,7 +24,12 @@ EXECUTE = """
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
     print(json.dumps([
-        [(output["name"], output["text"]) for output in cell.outputs]
+        [
+            (output["name"], output["text"])
+            if "name" in output
+            else (output["output_type"], sorted(output["data"]))
+            for output in cell.outputs
+        ]
         for cell in notebook.cells
     ]))
 """
@@ -102,6 +107,40 @@ def test_cells_of_a_notebook_run_in_processes_without_a_warning(
     code, out, err = script.run(command, cwd=tmp_path, env=home)
     assert code == 0, err
     assert json.loads(out) == SHOWN
+
+
+BAR = """
+    import sys
+    import procession
+
+    if not WIDGETS:
+        sys.modules["ipywidgets"] = None
+
+    with procession.get_context("fork").Pool(2) as pool:
+        assert pool.map(abs, range(10), progress=True) == list(range(10))
+"""
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_bar_in_a_notebook_is_a_widget_or_a_text_without_a_warning(
+    home, tmp_path, widgets
+) -> None:
+    for package in ("nbclient", "tqdm", "ipywidgets"):
+        pytest.importorskip(package)
+    cells = [textwrap.dedent(BAR).replace("WIDGETS", str(widgets))]
+    command = [sys.executable, "-c", textwrap.dedent(EXECUTE), json.dumps(cells)]
+    code, out, err = script.run(command, cwd=tmp_path, env=home)
+    assert code == 0, err
+    ((*shown,),) = json.loads(out)
+    if widgets:
+        ((kind, types),) = shown
+        assert kind == "display_data"
+        assert "application/vnd.jupyter.widget-view+json" in types
+    else:
+        assert {name for name, _ in shown} == {"stderr"}
+        text = "".join(text for _, text in shown)
+        assert "10/10" in text
+        assert "arning" not in text
 
 
 def test_what_ipython_is_given_runs_in_processes(cells, home, tmp_path) -> None:
