@@ -152,6 +152,19 @@ def test_iteration_goes_on_behind_an_error(pool, chunksize, inputs, outcomes) ->
     run(main())
 
 
+def test_task_cannot_end_the_iteration(pool) -> None:
+    async def main() -> None:
+        found = []
+        with pytest.raises(
+            RuntimeError, match="raised StopAsyncIteration, which is no"
+        ):
+            async for result in pool.imap(pool_targets.end_async_at_three, range(8)):
+                found.append(result)
+        assert found == [0, 1, 2]
+
+    asyncio.run(main())
+
+
 def test_two_tasks_share_an_iterator(pool) -> None:
     async def take(results) -> list[int]:
         return [result async for result in results]

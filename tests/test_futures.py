@@ -13,6 +13,7 @@ import gc
 import importlib
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -323,6 +324,17 @@ def test_what_does_not_cross_fails_its_own_future(make, kind) -> None:
     futures.append(executor.submit(targets.add, 2))
     assert futures[1].exception(PATIENCE) is not None
     assert [futures[0].result(PATIENCE), futures[2].result(PATIENCE)] == [1, 2]
+
+
+@pytest.mark.parametrize("options", [{}, {"chunksize": 4}])
+@pytest.mark.parametrize("buffersize", [None, 2])
+def test_call_cannot_end_its_map(make, options, buffersize) -> None:
+    if buffersize is not None:
+        if library.name == "multiprocessing" and sys.version_info < (3, 14):
+            pytest.skip("there is no such option")
+        options = options | {"buffersize": buffersize}
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(make(2).map(pool_targets.end_at_three, range(8), **options))
 
 
 @pytest.mark.procession_only("there is no such note")

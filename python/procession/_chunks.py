@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ._procession import IMapIterator
 
-__all__ = ["Failure", "Items", "collect", "cut", "mapstar", "starmapstar"]
+__all__ = ["Failure", "Items", "collect", "cut", "ended_by", "mapstar", "starmapstar"]
 
 
 def cut(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
@@ -26,13 +26,33 @@ def cut(iterable: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
 
 
 def mapstar(args: tuple[Any, ...]) -> list[Any]:
-    """Returns the list of `map(*args)`."""
-    return list(map(*args))
+    """Returns the list of `map(*args)`, of a function and its inputs."""
+    return _whole(args[0], list(map(*args)), args[1])
 
 
 def starmapstar(args: tuple[Any, ...]) -> list[Any]:
     """Returns the list of `itertools.starmap(*args)`."""
-    return list(itertools.starmap(args[0], args[1]))
+    return _whole(args[0], list(itertools.starmap(*args)), args[1])
+
+
+def _whole(function: Any, results: list[Any], inputs: Any) -> list[Any]:
+    if len(results) < len(inputs):
+        raise ended_by(function, len(results))
+    return results
+
+
+def ended_by(function: Any, done: int) -> RuntimeError:
+    """Returns the error of a function that has ended the list of its results.
+
+    Args:
+        function: The function.
+        done: How many results there are.
+    """
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return RuntimeError(
+        f"{name} raised StopIteration for input {done} (from 0) of its chunk, which is no end of"
+        " the results"
+    )
 
 
 def collect(

@@ -27,7 +27,7 @@ from concurrent import futures as _base
 from . import _errors, _procession, get_context, util
 from ._callbacks import Caller, callers
 from ._checks import checked_whole
-from ._chunks import collect
+from ._chunks import collect, starmapstar
 from ._completion import public, public_names
 from ._outcome import pack_error
 from ._overridable import overridable
@@ -1194,7 +1194,7 @@ def _as_many(iterables: tuple[Iterable[Any], ...]) -> Iterable[Any]:
 
 
 def _call_chunk(fn: Callable[..., T], chunk: tuple[tuple[Any, ...], ...]) -> list[T]:
-    return list(itertools.starmap(fn, chunk))
+    return starmapstar((fn, chunk))
 
 
 def _collect_chunk(

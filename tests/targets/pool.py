@@ -225,3 +225,16 @@ def pool_in_child() -> list[int]:
     """Uses a pool of its own."""
     with multiprocessing.Pool(2) as pool:
         return pool.map(square, range(5))
+
+
+def end_at_three(number: int, _: object = None) -> int:
+    """Raises what passes for the end of an iteration."""
+    if number == 3:
+        raise StopIteration(number)
+    return number
+
+
+def end_async_at_three(number: int) -> int:
+    if number == 3:
+        raise StopAsyncIteration(number)
+    return number

@@ -103,8 +103,8 @@ mod _procession {
     use crate::pickle::pickle_by_program;
     #[pymodule_export]
     use crate::pool::{
-        ApplyResult, CallTimes, Feeder, FutureState, IMapIterator, IMapUnorderedIterator, MapResult, Pool,
-        PoolWorker,
+        ApplyResult, CallTimes, Feeder, FutureState, IMapIterator, IMapUnorderedIterator,
+        MapResult, Pool, PoolWorker,
     };
     #[pymodule_export]
     use crate::queue::{PendingItem, Queue};

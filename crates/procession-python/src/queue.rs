@@ -443,12 +443,11 @@ impl Queue {
         let mut batch = Vec::new();
         let count = Cell::new(0);
         slf.get().fed.store(true, Ordering::Relaxed);
-        let put_batch = |batch: &mut Vec<Vec<u8>>| {
-            match Self::put_batch(py, queue, batch, (end, &count))? {
+        let put_batch =
+            |batch: &mut Vec<Vec<u8>>| match Self::put_batch(py, queue, batch, (end, &count))? {
                 true => Ok(()),
                 false => Err(full(queue, waited)),
-            }
-        };
+            };
         let result = (|| {
             for item in items.try_iter()? {
                 let (pickled, loans) = Pickled::lending(&item?)?;

@@ -116,11 +116,7 @@ impl FutureState {
         which(&mut kept).as_ref().map(|value| value.clone_ref(py))
     }
 
-    fn set(
-        &self,
-        value: Bound<'_, PyAny>,
-        which: impl Fn(&mut Kept) -> &mut Option<Py<PyAny>>,
-    ) {
+    fn set(&self, value: Bound<'_, PyAny>, which: impl Fn(&mut Kept) -> &mut Option<Py<PyAny>>) {
         let value = Some(value).filter(|value| !value.is_none());
         let mut kept = self.kept();
         let before = std::mem::replace(which(&mut kept), value.map(Bound::unbind));
@@ -227,11 +223,15 @@ impl FutureState {
 
     #[getter]
     fn _condition(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.get_or_make(py, |kept| &mut kept.condition, || {
-            static CONDITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            let class = CONDITION.import(py, "threading", "Condition")?;
-            class.call0().map(Bound::unbind)
-        })
+        self.get_or_make(
+            py,
+            |kept| &mut kept.condition,
+            || {
+                static CONDITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+                let class = CONDITION.import(py, "threading", "Condition")?;
+                class.call0().map(Bound::unbind)
+            },
+        )
     }
 
     #[setter(_condition)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession_engine::pool::{Fetched, ResultOrder, ResultStream, StreamLimits};
-use pyo3::exceptions::PyStopIteration;
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::sync::PyOnceLock;
@@ -453,7 +453,7 @@ impl IMapIterator {
                     // As in `ApplyResult::open`.
                     let error = item.object.into_bound(py);
                     let_interrupt_come(py, &error)?;
-                    return Err(PyErr::from_value(error));
+                    return Err(not_an_end(py, PyErr::from_value(error)));
                 }
                 None => {}
             }
@@ -625,4 +625,20 @@ impl IMapUnorderedIterator {
         base.state().results = ResultStream::new(ResultOrder::OfArrivals, limits);
         Ok(PyClassInitializer::from(base).add_subclass(Self))
     }
+}
+
+/// Returns the error of a task as it is raised where results are iterated over: one that would
+/// pass for the end of them is the cause of another.
+fn not_an_end(py: Python<'_>, error: PyErr) -> PyErr {
+    let would_end = error.is_instance_of::<PyStopIteration>(py)
+        || error.is_instance_of::<PyStopAsyncIteration>(py);
+    if !would_end {
+        return error;
+    }
+    let name = error.get_type(py).name();
+    let name = name.map_or_else(|_| "the end".into(), |name| name.to_string());
+    let message = format!("a task raised {name}, which is no end of the results");
+    let raised = PyRuntimeError::new_err(message);
+    raised.set_cause(py, Some(error));
+    raised
 }

@@ -235,8 +235,15 @@ fn apply_all<'py>(
         false => MAP.import(py, "builtins", "map")?,
         true => STARMAP.import(py, "itertools", "starmap")?,
     };
-    py.get_type::<PyList>()
-        .call1((map.call1((function, inputs))?,))
+    let results = py
+        .get_type::<PyList>()
+        .call1((map.call1((function, &inputs))?,))?;
+    if results.len()? < inputs.len()? {
+        static ENDED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let ended = ENDED.import(py, "procession._chunks", "ended_by")?;
+        return Err(PyErr::from_value(ended.call1((function, results.len()?))?));
+    }
+    Ok(results)
 }
 
 impl WorkerLoop {
