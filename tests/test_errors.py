@@ -11,7 +11,6 @@ from queue import Empty, Full
 
 import pytest
 from library import MOMENT, PATIENCE, load
-from procession.pool import ThreadPool
 from targets import calls
 from targets import errors as targets
 from targets import pool as pool_targets
@@ -610,40 +609,3 @@ def test_error_that_stands_for_another_has_its_traceback_as_its_cause(mp, lib) -
     assert "SystemExit: 3" in str(caught.value.__cause__)
     assert caught.value.traceback in str(caught.value.__cause__)
     del caught
-
-
-LOSES = pytest.mark.procession_only("the results that follow are lost without a word")
-END = "raised StopIteration.*, which is no end of the results$"
-
-
-@LOSES
-@pytest.mark.parametrize("chunksize", [1, 4])
-def test_task_cannot_end_an_iteration_over_results(mp, chunksize) -> None:
-    with mp.Pool(2) as pool:
-        for results in (
-            pool.imap(pool_targets.end_at_three, range(8), chunksize),
-            pool.imap_unordered(pool_targets.end_at_three, range(8), chunksize),
-        ):
-            found = []
-            with pytest.raises(RuntimeError, match=END) as caught:
-                for result in results:
-                    found.append(result)  # noqa: PERF402
-            found += results
-            is_single = chunksize == 1
-            assert sorted(found) == ([0, 1, 2] if is_single else []) + [4, 5, 6, 7]
-            assert isinstance(caught.value.__cause__, StopIteration) == is_single
-
-
-@LOSES
-def test_chunk_is_not_cut_short_by_a_task(mp, lib) -> None:
-    with mp.Pool(2) as pool, ThreadPool(2) as threads:
-        for each in (pool, threads):
-            with pytest.raises(RuntimeError, match=END):
-                each.map(pool_targets.end_at_three, range(8), 4)
-            with pytest.raises(RuntimeError, match=END):
-                each.starmap(pool_targets.end_at_three, [(n, n) for n in range(8)], 4)
-        with pytest.raises(StopIteration):
-            pool.map(pool_targets.end_at_three, range(8), 1)
-        collected = pool.map(pool_targets.end_at_three, range(5), 5, on_error="collect")
-        assert isinstance(collected.pop(3), StopIteration)
-        assert collected == [0, 1, 2, 4]

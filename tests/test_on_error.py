@@ -301,3 +301,39 @@ def test_pools_of_threads_and_with_queues_refuse_it() -> None:
             with pytest.raises(ValueError, match="has no on_error"):
                 use(pool_targets.square, [1], on_error="collect")
         assert pool.map(pool_targets.square, [2], on_error="continue") == [4]
+
+
+# What passes for the end of an iteration.
+
+END = "raised StopIteration.*, which is no end of the results$"
+
+
+@pytest.mark.parametrize("chunksize", [1, 4])
+def test_task_cannot_end_an_iteration_over_results(mp, chunksize) -> None:
+    with mp.Pool(2) as pool:
+        for results in (
+            pool.imap(pool_targets.end_at_three, range(8), chunksize),
+            pool.imap_unordered(pool_targets.end_at_three, range(8), chunksize),
+        ):
+            found = []
+            with pytest.raises(RuntimeError, match=END) as caught:
+                for result in results:
+                    found.append(result)  # noqa: PERF402
+            found += results
+            is_single = chunksize == 1
+            assert sorted(found) == ([0, 1, 2] if is_single else []) + [4, 5, 6, 7]
+            assert isinstance(caught.value.__cause__, StopIteration) == is_single
+
+
+def test_chunk_is_not_cut_short_by_a_task(mp) -> None:
+    with mp.Pool(2) as pool, load("pool").ThreadPool(2) as threads:
+        for each in (pool, threads):
+            with pytest.raises(RuntimeError, match=END):
+                each.map(pool_targets.end_at_three, range(8), 4)
+            with pytest.raises(RuntimeError, match=END):
+                each.starmap(pool_targets.end_at_three, [(n, n) for n in range(8)], 4)
+        with pytest.raises(StopIteration):
+            pool.map(pool_targets.end_at_three, range(8), 1)
+        collected = pool.map(pool_targets.end_at_three, range(5), 5, on_error="collect")
+        assert isinstance(collected.pop(3), StopIteration)
+        assert collected == [0, 1, 2, 4]

@@ -26,7 +26,6 @@ use pyo3::types::{PyList, PyString, PyType};
 
 use crate::error::value_error;
 use crate::pool::gc_guard::GcGuard;
-use crate::pool::result::ApplyResult;
 
 /// The base of the future of an executor: its attributes.
 #[pyclass(frozen, subclass, module = "procession._procession")]
@@ -44,7 +43,7 @@ struct Kept {
     waiters: Option<Py<PyAny>>,
     callbacks: Option<Py<PyAny>>,
     /// The call that it is the future of, until it is done.
-    call: Option<Py<ApplyResult>>,
+    call: Option<Py<PyAny>>,
     /// Calls callbacks in another thread.
     caller: Option<Py<PyAny>>,
 }
@@ -165,7 +164,7 @@ impl FutureState {
     }
 
     /// Says which call it is the future of, unless it is done already.
-    fn _adopt(&self, call: Py<ApplyResult>) {
+    fn _adopt(&self, call: Py<PyAny>) {
         let mut kept = self.kept();
         let before = match kept.state.is_open() {
             true => kept.call.replace(call),
@@ -265,9 +264,8 @@ impl FutureState {
     }
 
     #[getter]
-    fn _call(&self, py: Python<'_>) -> Option<Py<ApplyResult>> {
-        let kept = self.kept();
-        kept.call.as_ref().map(|call| call.clone_ref(py))
+    fn _call(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.get(py, |kept| &mut kept.call)
     }
 
     /// Forgets the call: what it came from is not kept.
@@ -291,10 +289,11 @@ impl FutureState {
             &kept.waiters,
             &kept.callbacks,
             &kept.caller,
+            &kept.call,
         ] {
             visit.call(object)?;
         }
-        visit.call(&kept.call)
+        Ok(())
     }
 
     fn __clear__(&self) {
