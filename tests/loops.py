@@ -42,6 +42,9 @@ def of(name: str) -> Loop:
         pytest.importorskip(
             name, reason=f"{name} is not installed: pip install --group clients"
         )
+    if name == "trio":
+        # Its idle threads would end after ten seconds, for which who looks behind waits.
+        importlib.import_module("trio._core._thread_cache").IDLE_TIMEOUT = 0.1
     loop = Loop(name)
     # What libuv opens once for a process.
     loop.run(anyio.sleep, 0)
