@@ -50,6 +50,7 @@ class Popen(Signalled):
         self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
+        _look_for_frozen()
         util._have_empty_stdin()
         process_obj._prepare_fork()
         found = reduction.found_by_forked()
@@ -159,13 +160,23 @@ def fork() -> int:
         raise
 
 
+# Whether this program has frozen objects, which a child is to leave frozen.
+_has_frozen = False
+
+
+def _look_for_frozen() -> None:
+    """Notes whether there are frozen objects: a child would count all of them each time."""
+    global _has_frozen
+    _has_frozen = _has_frozen or gc.get_freeze_count() > 0
+
+
 def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoReturn:
     """Runs the process in the forked child, which ends here and nowhere else."""
     code = 1
     try:
         # The parent's young objects count as old from here on, or the first collection would
         # visit each of them, and so copy its page.
-        if gc.get_freeze_count() == 0:
+        if not _has_frozen:
             gc.freeze()
             gc.unfreeze()
         # The parent's exit functions must not run in the child.
