@@ -6,6 +6,7 @@ once for fork, spawn and forkserver, on the library chosen by `--library`.
 
 import atexit
 import faulthandler
+import gc
 import os
 import shutil
 import signal
@@ -79,6 +80,13 @@ def pytest_runtest_setup(item) -> None:
     marker = item.get_closest_marker("procession_only")
     if marker is not None and item.config.getoption("library") == "stdlib":
         pytest.skip(f"multiprocessing does not promise this: {marker.args[0]}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_there_is_no_garbage() -> None:
+    """Spares who looks for garbage after each test a look at all that pytest has."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
