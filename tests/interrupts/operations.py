@@ -29,6 +29,9 @@ class Operation:
     # Whether it is the same under each start method.
     is_plain = False
 
+    # Whether it starts processes; else it has the same points under each start method.
+    starts = True
+
     def __init_subclass__(cls) -> None:
         if not cls.__name__.startswith("_"):
             OPERATIONS[cls.__name__.lower()] = cls
@@ -213,6 +216,8 @@ class Actor(Operation):
 class ActorAtWork(Operation):
     """An actor is used."""
 
+    starts = False
+
     def prepare(self) -> None:
         self.actor = self.mp.Actor(list)
         self.actor.append(0)
@@ -230,6 +235,8 @@ class ActorAtWork(Operation):
 
 class _WithPool(Operation):
     """A pool is used."""
+
+    starts = False
 
     def prepare(self) -> None:
         self.pool = self.mp.Pool(2)
@@ -333,6 +340,8 @@ class ApplyValue(_WithPool):
 class PoolResize(_WithPool):
     """A pool grows, and shrinks."""
 
+    starts = True
+
     def act(self) -> None:
         self.pool.resize(3)
         self.pool.resize(1)
@@ -366,6 +375,7 @@ class PoolTerminate(_WithPool):
 class ExecutorSubmit(Operation):
     """A call is submitted, and its result is waited for."""
 
+    starts = False
     future: Any = None
 
     def prepare(self) -> None:
