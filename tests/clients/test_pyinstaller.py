@@ -50,6 +50,10 @@ def executable(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frozen")
     (folder / "program.py").write_text(PROGRAM)
     build = [sys.executable, "-m", "PyInstaller", "--onefile", "--log-level", "ERROR"]
+    # What we use where it is there, and what the program does without: else all of it is
+    # looked through for a minute, and unpacked by each process.
+    for name in ("IPython", "numpy", "pytest"):
+        build += ["--exclude-module", name]
     subprocess.run([*build, "program.py"], check=True, cwd=folder, timeout=100)
     return folder / "dist" / "program"
 
