@@ -13,7 +13,11 @@ versions = pytest.mark.parametrize(
     ],
 )
 
+# Its workers are started in its own way, whatever the start method of the program is.
+in_its_own_way = pytest.mark.methods("spawn")
 
+
+@in_its_own_way
 @versions
 def test_reusable_executor_of_each_generation_runs(prints, requirement) -> None:
     assert prints("""
@@ -32,6 +36,7 @@ def test_reusable_executor_of_each_generation_runs(prints, requirement) -> None:
     """) == ["0 1 4 9 16 25 36 49", "False", "by value"]
 
 
+@in_its_own_way
 @versions
 def test_worker_that_dies_is_told(prints, requirement) -> None:
     assert prints("""
@@ -50,6 +55,7 @@ def test_worker_that_dies_is_told(prints, requirement) -> None:
     """) == ["TerminatedWorkerError", "32"]
 
 
+@in_its_own_way
 @versions
 def test_tracker_removes_the_folder_that_a_program_leaves(
     prints, requirement, tmp_path
@@ -76,42 +82,49 @@ def test_tracker_removes_the_folder_that_a_program_leaves(
     assert not folder.exists()
 
 
-@pytest.mark.parametrize(
+versions_of_joblib = pytest.mark.parametrize(
     "requirement",
     [
         pytest.param(name, marks=pytest.mark.installs(name))
         for name in ("joblib==1.5.*", "joblib==1.6.*")
     ],
 )
-@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
-def test_joblib_of_each_generation_runs_with_each_backend(
-    prints, requirement, backend
-) -> None:
-    assert prints(
-        """
-        import os, sys
-        import numpy
-        from joblib import Parallel, delayed
 
-        def work(number):
-            return number * number, os.getpid()
+JOBLIB = """
+    import os, sys
+    import numpy
+    from joblib import Parallel, delayed
 
-        def look(array):
-            return type(array).__name__, float(array.sum())
+    def work(number):
+        return number * number, os.getpid()
 
-        if __name__ == "__main__":
-            run = Parallel(n_jobs=2, backend=sys.argv[1], max_nbytes=1000)
-            results = run(delayed(work)(number) for number in range(8))
-            print(*(square for square, _ in results))
-            print(os.getpid() in {pid for _, pid in results})
-            print(*run(delayed(look)(numpy.ones(2000)) for _ in range(2)))
-        """,
-        backend,
-    ) == [
-        "0 1 4 9 16 25 36 49",
-        "False",
-        "('memmap', 2000.0) ('memmap', 2000.0)",
-    ]
+    def look(array):
+        return type(array).__name__, float(array.sum())
+
+    if __name__ == "__main__":
+        run = Parallel(n_jobs=2, backend=sys.argv[1], max_nbytes=1000)
+        results = run(delayed(work)(number) for number in range(8))
+        print(*(square for square, _ in results))
+        print(os.getpid() in {pid for _, pid in results})
+        print(*run(delayed(look)(numpy.ones(2000)) for _ in range(2)))
+"""
+
+PRINTED_BY_JOBLIB = [
+    "0 1 4 9 16 25 36 49",
+    "False",
+    "('memmap', 2000.0) ('memmap', 2000.0)",
+]
+
+
+@in_its_own_way
+@versions_of_joblib
+def test_joblib_of_each_generation_runs_with_loky(prints, requirement) -> None:
+    assert prints(JOBLIB, "loky") == PRINTED_BY_JOBLIB
+
+
+@versions_of_joblib
+def test_joblib_of_each_generation_runs_with_pools(prints, requirement) -> None:
+    assert prints(JOBLIB, "multiprocessing") == PRINTED_BY_JOBLIB
 
 
 @pytest.mark.installs("loky==3.7.*")

@@ -59,26 +59,32 @@ def test_pool_of_mpire_has_shared_objects_and_worker_state(prints) -> None:
     """) == ["10 21 12 23 14 25", "failed"]
 
 
-@needs("sklearn")
-@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
-def test_models_of_scikit_learn_are_fitted_in_processes(prints, backend) -> None:
-    assert prints(
-        """
-        import sys
-        from joblib import parallel_backend
-        from sklearn.datasets import load_iris
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import GridSearchCV
+SCIKIT_LEARN = """
+    import sys
+    from joblib import parallel_backend
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
 
-        if __name__ == "__main__":
-            data, kinds = load_iris(return_X_y=True)
-            with parallel_backend(sys.argv[1], n_jobs=2):
-                model = LogisticRegression(max_iter=500)
-                search = GridSearchCV(model, {"C": [0.1, 1]}, cv=3).fit(data, kinds)
-                print(search.best_score_ > 0.9)
-        """,
-        backend,
-    ) == ["True"]
+    if __name__ == "__main__":
+        data, kinds = load_iris(return_X_y=True)
+        with parallel_backend(sys.argv[1], n_jobs=2):
+            model = LogisticRegression(max_iter=500)
+            search = GridSearchCV(model, {"C": [0.1, 1]}, cv=3).fit(data, kinds)
+            print(search.best_score_ > 0.9)
+"""
+
+
+@needs("sklearn")
+def test_models_of_scikit_learn_are_fitted_in_processes(prints) -> None:
+    assert prints(SCIKIT_LEARN, "multiprocessing") == ["True"]
+
+
+@needs("sklearn")
+# It starts its workers in its own way, whatever the start method of the program is.
+@pytest.mark.methods("spawn")
+def test_models_of_scikit_learn_are_fitted_in_processes_of_loky(prints) -> None:
+    assert prints(SCIKIT_LEARN, "loky") == ["True"]
 
 
 @needs("torch", "pip install torch")
