@@ -118,6 +118,22 @@ def examples(text: str) -> list[str]:
 
 NAMES = public_names()
 
+# How many names have their examples run by one interpreter, the start of which takes
+# longer than most examples.
+TOGETHER = 8
+
+
+def groups() -> dict[str, list[str]]:
+    """Returns the names in groups, each of one module and called by its first name."""
+    modules: dict[str, list[str]] = {}
+    for name in NAMES:
+        modules.setdefault(name.rpartition(".")[0], []).append(name)
+    return {
+        names[first]: names[first : first + TOGETHER]
+        for names in modules.values()
+        for first in range(0, len(names), TOGETHER)
+    }
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_public_name_has_an_example(name) -> None:
@@ -138,13 +154,16 @@ def test_each_member_is_told_of_and_used_in_an_example(name) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_examples_do_what_they_say(name, method) -> None:
+@pytest.mark.parametrize("group", groups().values(), ids=groups())
+def test_examples_do_what_they_say(group, method) -> None:
     pytest.importorskip("cloudpickle")
-    if name.startswith("opentelemetry."):
+    if group[0].startswith("opentelemetry."):
         pytest.importorskip("opentelemetry.sdk")
-    full = f"procession.{name}"
-    names = [full, *(f"{full}.{member}" for member in members(name))]
+    names = [
+        f"procession.{each}"
+        for name in group
+        for each in (name, *(f"{name}.{member}" for member in members(name)))
+    ]
     program = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         f"from targets.docstrings import run_all; run_all({method!r}, {names!r})"
