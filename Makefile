@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # How many Python tests run at once. Half of their time they wait; more than a few disturb each other.
-JOBS ?= 2
+export JOBS ?= 2
 
 # Times that loom may take a thread off the processor where it did not wait; 5 takes half a minute, no bound hours.
 export LOOM_MAX_PREEMPTIONS ?= 4
@@ -58,7 +58,7 @@ newer: $(VENV)/.module ## run the quick tests under CPython 3.14 and 3.15, where
 	tools/newer $(TARGET)/pythons
 
 compat: $(VENV)/.module ## run the quick part of CPython's own tests
-	$(BIN)/python tests/compat --quick
+	$(BIN)/python tests/compat --quick --jobs $(JOBS)
 
 bench: $(VENV)/.module ## measure procession against the standard library and its Rust peers; BENCH="-h" for options
 	@tools/need cargo
