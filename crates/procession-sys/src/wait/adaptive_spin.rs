@@ -192,7 +192,9 @@ impl SpinMemory {
     /// The shortest spin that is worth it.
     const SHORTEST: u32 = 10_000;
 
-    /// Where spinning does not pay off, it is tried again after so many waits.
+    /// Where spinning does not pay off, it is tried again after so many waits, for as long as a
+    /// wake-up takes. A shorter try is a trap for two that answer each other: once both sleep,
+    /// each waits for the other's wake-up, and neither would ever find that spinning pays off.
     const PROBE: u32 = 32;
 
     const fn new() -> Self {
@@ -210,7 +212,7 @@ impl SpinMemory {
             if !refused.is_multiple_of(Self::PROBE) {
                 return None;
             }
-            budget = Self::SHORTEST;
+            budget = Self::LONGEST / 2;
         }
         Some(Duration::from_nanos(budget.into()))
     }
@@ -218,7 +220,8 @@ impl SpinMemory {
     fn learn(&self, spun: &Spun) {
         let budget = self.budget.load(Ordering::Relaxed);
         let next = match spun {
-            Spun::Ready => (budget * 2).clamp(Self::SHORTEST, Self::LONGEST),
+            Spun::Ready if budget == 0 => Self::LONGEST / 2,
+            Spun::Ready => (budget * 2).min(Self::LONGEST),
             Spun::InVain if budget > Self::SHORTEST => budget / 2,
             // Stop for now.
             Spun::InVain | Spun::Disturbed => 0,
@@ -333,11 +336,33 @@ mod tests {
         for spun in [Spun::Disturbed, Spun::Ready] {
             memory.learn(&spun);
         }
-        let shortest = Duration::from_nanos(SpinMemory::SHORTEST.into());
-        assert_eq!(memory.budget(), Some(shortest));
+        let begin = Duration::from_nanos((SpinMemory::LONGEST / 2).into());
+        assert_eq!(memory.budget(), Some(begin));
         (0..10).for_each(|_| memory.learn(&Spun::Ready));
         let longest = Duration::from_nanos(SpinMemory::LONGEST.into());
         assert_eq!(memory.budget(), Some(longest));
+    }
+
+    #[test]
+    fn a_pair_that_was_disturbed_spins_again() {
+        // Each answers in 3 microseconds, and in 35 more if it slept.
+        let answer = |awake: bool| Duration::from_micros(if awake { 3 } else { 38 });
+        let pair = [SpinMemory::new(), SpinMemory::new()];
+        pair.iter().for_each(|one| one.learn(&Spun::Disturbed));
+        let mut awake = [false; 2];
+        for turn in 0..200 {
+            let (me, peer) = (turn % 2, 1 - turn % 2);
+            awake[me] = pair[me].budget().is_some_and(|budget| {
+                let is_ready = answer(awake[peer]) <= budget;
+                pair[me].learn(if is_ready {
+                    &Spun::Ready
+                } else {
+                    &Spun::InVain
+                });
+                is_ready
+            });
+        }
+        assert_eq!(awake, [true; 2]);
     }
 
     fn waits(memory: &WaitMemory, count: u32, each: Duration) {
