@@ -74,9 +74,9 @@ def answer_challenge(connection: Any, authkey: bytes) -> None:
     """Proves to the other end that this end knows the key.
 
     Raises:
-        ValueError: The key is not bytes. AuthenticationError: The other end rejects the
-        proof, or breaks the protocol. ConnectionRefusedError: The listener cannot
-        accept this process now.
+        ValueError: The key is not bytes.
+        AuthenticationError: The other end rejects the proof, or breaks the protocol.
+        ConnectionRefusedError: The listener cannot accept this process now.
     """
     _note(connection, _run(_answering(authkey), connection))
 

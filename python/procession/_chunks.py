@@ -64,8 +64,10 @@ def collect(
     """Returns the results, with what arrives as the error in the place of each that failed.
 
     Args:
-        function: What is called with each input. inputs: The inputs. star: Whether an
-        input is the arguments of a call. pack: Turns an error into data that crosses.
+        function: What is called with each input.
+        inputs: The inputs.
+        star: Whether an input is the arguments of a call.
+        pack: Turns an error into data that crosses.
     """
     results: list[Any] = []
     try:

@@ -114,14 +114,16 @@ class WorkerStats:
     """What was done at one place in the pool, by all workers that have had it.
 
     Attributes:
-        index: The place, from 0. pid: The process id of the worker that has the place
-        now; None if none has. starts: How many workers have had the place. deaths: How
-        many of them have died; those that the pool had told to end are not counted.
-        starting: The seconds that they took until they were ready for tasks. waiting:
-        The seconds that they waited for tasks. running: The seconds that the running
-        task has been running; None if none runs. queued: How many tasks the worker has
-        been given that it has not begun. work: What they have done; `work.total` is how
-        long they worked.
+        index: The place, from 0.
+        pid: The process id of the worker that has the place now; None if none has.
+        starts: How many workers have had the place.
+        deaths: How many of them have died; those that the pool had told to end are not
+            counted.
+        starting: The seconds that they took until they were ready for tasks.
+        waiting: The seconds that they waited for tasks.
+        running: The seconds that the running task has been running; None if none runs.
+        queued: How many tasks the worker has been given that it has not begun.
+        work: What they have done; `work.total` is how long they worked.
 
     Example:
         >>> import procession
@@ -154,12 +156,15 @@ class PoolStats:
     """What a pool has done since it was made, and what it does.
 
     Attributes:
-        age: How many seconds ago the pool was made. submitted: How many tasks were
-        handed in. Those of a map are as workers need them. waiting: How many of them
-        have not begun: they wait for a worker, or were given to a busy one. running:
-        How many of them run. work: All work together. workers: The workers, by their
-        places in the pool. functions: What was done by calls of each function, by the
-        function's name.
+        age: How many seconds ago the pool was made.
+        submitted: How many tasks were handed in. Those of a map are as workers need
+            them.
+        waiting: How many of them have not begun: they wait for a worker, or were given
+            to a busy one.
+        running: How many of them run.
+        work: All work together.
+        workers: The workers, by their places in the pool.
+        functions: What was done by calls of each function, by the function's name.
 
     Example:
         >>> import procession

@@ -43,11 +43,13 @@ class WorkerLife:
     """The work of a pool's workers besides their tasks.
 
     Args:
-        make_state: Makes the state of a worker. key: Names the pool for its workers.
-        on_exit: Is called at the end of a worker that ends by itself. exit_results:
-        Where its results go. threads: How many threads the libraries of a worker may
-        have that are loaded already. is_timed: Whether the pool has a time limit for
-        the setting up.
+        make_state: Makes the state of a worker.
+        key: Names the pool for its workers.
+        on_exit: Is called at the end of a worker that ends by itself.
+        exit_results: Where its results go.
+        threads: How many threads the libraries of a worker may have that are loaded
+            already.
+        is_timed: Whether the pool has a time limit for the setting up.
     """
 
     def __init__(

@@ -94,8 +94,8 @@ def checked_cpus(cpus: Iterable[int]) -> list[int]:
     """Returns the CPUs of an `affinity`, after trying whether this process may run on them.
 
     Raises:
-        TypeError: They are not numbers. ValueError: There are none, or this process may
-        not run on one of them.
+        TypeError: They are not numbers.
+        ValueError: There are none, or this process may not run on one of them.
     """
     try:
         given = [*cpus]

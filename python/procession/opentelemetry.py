@@ -35,9 +35,9 @@ def instrument(
 
     Args:
         meter_provider: The provider of the instruments; by default the global one of
-        OpenTelemetry. pid: A process of the family; by default it is the family of this
-        process. Before that
-            has one, and when that of `pid` has ended, nothing is reported.
+            OpenTelemetry.
+        pid: A process of the family; by default it is the family of this process. Before
+            this process has one, and once the family has ended, nothing is reported.
 
     Raises:
         ModuleNotFoundError: `opentelemetry-api` is not installed.

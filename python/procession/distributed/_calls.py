@@ -58,9 +58,10 @@ class Outcome:
         task: The task.
         kind: "value", "error", or why there is neither: "lost", "died", "cancelled",
             "ended".
-        content: A function that makes the value or the error. size: How many bytes it
-        was received as. told: Whether callbacks are called. length: How many results
-        there will be, where that is known by it.
+        content: A function that makes the value or the error.
+        size: How many bytes it was received as.
+        told: Whether callbacks are called.
+        length: How many results there will be, where that is known by it.
     """
 
     __slots__ = ("content", "kind", "length", "size", "task", "told")

@@ -43,8 +43,10 @@ class Popen(Signalled):
     """A process on a node as the program holds it.
 
     Args:
-        node: The agent. number: That of its envelope. name: What errors call it. held:
-        Kept alive until it has ended: the handles that it was given.
+        node: The agent.
+        number: That of its envelope.
+        name: What errors call it.
+        held: Kept alive until it has ended: the handles that it was given.
     """
 
     method = "cluster"

@@ -66,11 +66,12 @@ class Coordinator:
     """Deals the tasks of one pool to node agents.
 
     Args:
-        backend: The engine. workers: How many workers there are on all nodes together.
+        backend: The engine.
+        workers: How many workers there are on all nodes together.
         lease: After how many seconds without a word an agent ends, and one is lost.
-        setup: What agents are given besides, for `NodeAgent`. errors: Makes the error
-        of a task that has no reply, as for the native pool. held: What is alive as long
-        as agents may be started.
+        setup: What agents are given besides, for `NodeAgent`.
+        errors: Makes the error of a task that has no reply, as for the native pool.
+        held: What is alive as long as agents may be started.
     """
 
     def __init__(
