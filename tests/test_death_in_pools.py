@@ -36,17 +36,42 @@ def test_task_of_a_killed_worker_fails_with_who_died_and_of_what(
     )
 
 
-@pytest.mark.slow
-def test_who_waits_is_told_of_a_death_within_ten_milliseconds(lib, mp) -> None:
+# In a program of its own: the kernel takes some 10 milliseconds to end a copy of this process.
+TOLD_OF_DEATHS = """
+import multiprocessing as mp
+import os
+import signal
+import time
+
+import procession
+
+def note(value):
+    global moment
+    moment = value
+
+def note_time_and_die():
+    moment.value = time.monotonic()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
     moment = mp.RawValue("d", 0)
-    with mp.Pool(1, pool_targets.initialize, (moment,)) as pool:
+    deadline = time.monotonic() + 60
+    with mp.Pool(1, note, (moment,)) as pool:
+        while True:
+            try:
+                pool.apply_async(note_time_and_die).get(60)
+            except procession.WorkerDied:
+                delay = time.monotonic() - moment.value
+            # Others use this machine, too.
+            if delay < 0.010 or time.monotonic() > deadline:
+                break
+    print(delay < 0.010)
+"""
 
-        def delay() -> float:
-            with pytest.raises(lib.WorkerDied):
-                pool.apply_async(targets.note_time_and_die).get(PATIENCE)
-            return time.monotonic() - moment.value
 
-        assert comes_below(delay, 0.010)
+@pytest.mark.slow
+def test_who_waits_is_told_of_a_death_within_ten_milliseconds(prints) -> None:
+    assert prints(TOLD_OF_DEATHS) == ["True"]
 
 
 @pytest.mark.slow

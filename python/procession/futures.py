@@ -146,8 +146,10 @@ class Future(_procession.FutureState, _base.Future["T"]):
         >>> from procession.futures import ProcessPoolExecutor
         >>> with ProcessPoolExecutor(1) as executor:
         ...     future = executor.submit(divmod, 17, 5)
-        ...     print(future.result(timeout=30), future.exception(), future.running())
-        (3, 2) None False
+        ...     print(future.result(timeout=30), future.exception())
+        (3, 2) None
+        >>> future.done(), future.running()
+        (True, False)
 
     In a task of asyncio or trio it can be awaited, without a thread that waits. If that task is
     cancelled, so is the call, and killed if it runs; `asyncio.wrap_future` leaves a call alone

@@ -6,7 +6,6 @@ import itertools
 import os
 import signal
 import subprocess
-import time
 from typing import NoReturn
 
 from library import PATIENCE, multiprocessing
@@ -86,12 +85,6 @@ def note_pid_and_die(signum: int) -> NoReturn:
     """Leaves its pid in the value that the initializer gave."""
     pool.given_by_initializer[0].value = os.getpid()
     die(signum)
-
-
-def note_time_and_die() -> NoReturn:
-    """Leaves the time in the value that the initializer gave."""
-    pool.given_by_initializer[0].value = time.monotonic()
-    die()
 
 
 def work_for_ever(_: object) -> NoReturn:
