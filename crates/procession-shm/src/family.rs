@@ -815,16 +815,31 @@ fn given_up(me: Stamp) -> Error {
     )
 }
 
+/// The tables of this process, which no other thread may be changing when it forks.
+impl Family {
+    fn hold_tables(&self) {
+        self.unborn.hold();
+        self.registry.hold();
+        self.hints.hold();
+        self.prefaulted.hold();
+    }
+
+    /// Frees them, on either side of the fork.
+    fn free_tables(&self) {
+        self.prefaulted.free_after_fork();
+        self.hints.free_after_fork();
+        self.registry.free_after_fork();
+        self.unborn.free_after_fork();
+    }
+}
+
 extern "C" fn before_fork() {
     if let Some(family) = FAMILY.get() {
         prepare_child(family);
     }
     lifeline::hold_for_fork();
     if let Some(family) = FAMILY.get() {
-        family.unborn.hold();
-        family.registry.hold();
-        family.hints.hold();
-        family.prefaulted.hold();
+        family.hold_tables();
         let child = NEXT_CHILD.get();
         if !child.is_nobody() {
             let member = family.member(child);
@@ -858,10 +873,7 @@ extern "C" fn after_fork_in_parent() {
     let Some(family) = FAMILY.get() else {
         return;
     };
-    family.prefaulted.free_after_fork();
-    family.hints.free_after_fork();
-    family.registry.free_after_fork();
-    family.unborn.free_after_fork();
+    family.free_tables();
     let child = NEXT_CHILD.get();
     if child.is_nobody() || has_failed && !IS_OTHERS.get() {
         // A fork of our own is perhaps tried again.
@@ -881,10 +893,7 @@ extern "C" fn after_fork_in_child() {
     let Some(family) = FAMILY.get() else {
         return;
     };
-    family.prefaulted.free_after_fork();
-    family.hints.free_after_fork();
-    family.registry.free_after_fork();
-    family.unborn.free_after_fork();
+    family.free_tables();
     family.prefaulted.lock().clear();
     family.unborn.lock().clear();
     IS_OTHERS.set(false);

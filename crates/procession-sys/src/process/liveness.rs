@@ -5,6 +5,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::procfs;
+use crate::procfs::status::TICK;
 
 /// Returns nanoseconds since boot, sleep included: the clock by which the
 /// kernel dates the start of processes.
@@ -57,9 +58,6 @@ fn has_started_before(pid: Pid, seen: u64) -> bool {
     // Without /proc, or with another's, nothing tells a reused pid: believe the pid.
     stat_fields(pid).is_none_or(|(_, start)| start <= seen.saturating_add(TICK))
 }
-
-/// The unit of process start times: 1/100 s on every Linux (USER_HZ).
-const TICK: u64 = 10_000_000;
 
 /// Reads a process's state letter and start in nanoseconds since boot.
 fn stat_fields(pid: Pid) -> Option<(u8, u64)> {

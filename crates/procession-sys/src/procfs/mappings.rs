@@ -4,13 +4,10 @@ use std::fs;
 use std::io::ErrorKind;
 
 use crate::procfs;
-use crate::procfs::status::ProcStatus;
+use crate::procfs::status::{ProcStatus, TICK};
 
 /// The parent of the kernel's own threads, which have no memory.
 const KTHREADD: u32 = 2;
-
-/// Nanoseconds in a clock tick (1/100 s), in which the kernel dates the start of processes.
-const TICK: u64 = 10_000_000;
 
 /// Names a file that this process has mapped, to find it in other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,9 @@ use crate::procfs;
 /// More bytes than `stat` can have: 52 numbers of 20 digits, and a name.
 const LONGEST: usize = 2048;
 
+/// Nanoseconds in a clock tick, the unit of times here: 1/100 s on every Linux (USER_HZ).
+pub const TICK: u64 = 10_000_000;
+
 /// Holds what one look at a process showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcStatus {
