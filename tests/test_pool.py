@@ -470,6 +470,18 @@ def test_terminate_leaves_nobody_waiting(lib, mp) -> None:
             results.next(PATIENCE)
 
 
+def test_terminate_ends_results_whose_inputs_are_being_taken(lib, mp) -> None:
+    for already in range(10):
+        pool = mp.Pool(1)
+        results = pool.imap_unordered(abs, itertools.count())
+        for _ in range(already):
+            results.next(PATIENCE)
+        pool.terminate()
+        with pytest.raises(lib.ProcessError, match="terminated"):
+            while True:
+                results.next(PATIENCE)
+
+
 def test_context_manager_terminates_the_pool(mp) -> None:
     started, never = mp.Semaphore(0), mp.Event()
     with mp.Pool(1, targets.initialize, (started, never)) as pool:

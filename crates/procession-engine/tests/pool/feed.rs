@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use procession_engine::ErrorKind;
-use procession_engine::pool::{AfterPut, CutOff, EmptyFeed, FedCall, RunningTasks};
+use procession_engine::pool::{AfterPut, CutOff, EmptyFeed, FedCall, Feed, RunningTasks};
 use procession_engine::sys::wait::time::Deadline;
 
-use crate::workers::{Bench, Got, leaving_nothing, task, uninterrupted, watchdog};
+use crate::workers::{Bench, Got, Keep, leaving_nothing, task, uninterrupted, watchdog};
 
 /// A call whose state a test may change.
 #[derive(Clone, Default)]
@@ -284,6 +284,46 @@ fn tasks_in_the_feed_of_a_pool_that_ends_fail_with_it() {
             let error = feed.put(task(None, 50, &[b"e"])).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Closed);
         });
+    }
+}
+
+#[test]
+fn a_call_is_told_of_the_end_though_its_feed_was_refused_and_given_up_before() {
+    leaving_nothing(|| {
+        let bench = Bench::new(1);
+        let late = Call::default();
+        let feeds = Arc::new(Mutex::new(None));
+        let first = First(Arc::clone(&feeds));
+        let _first = bench.pool.feed(Box::new(first), EmptyFeed::IsAwaited);
+        let feed = bench
+            .pool
+            .feed(Box::new(late.clone()), EmptyFeed::IsAwaited)
+            .unwrap();
+        // A worker waits for it, so the feed is empty and wanted.
+        let _ = feed.put(task(None, 0, &[b"e"])).unwrap();
+        bench.drive(1);
+        *feeds.lock().unwrap() = Some(feed);
+        bench.pool.terminate();
+        let ended = "the pool was terminated".to_owned();
+        assert!(feeds.lock().unwrap().is_none());
+        assert_eq!(*late.cut.lock().unwrap(), Some((1, ended)));
+    });
+}
+
+/// The call that is told of the end first, and then uses the feed of another.
+struct First(Arc<Mutex<Option<Feed<Keep>>>>);
+
+impl FedCall for First {
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    fn cut_off(&self, _tasks: usize, _why: CutOff<'_>) {
+        let feed = self.0.lock().unwrap().take().unwrap();
+        let error = feed.put(task(None, 1, &[b"e"])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        // What could not become a task is not counted, either.
+        assert!(!feed.skip());
     }
 }
 

@@ -52,19 +52,11 @@ impl Feeder {
     }
 
     /// Makes the next task; false at the end of the inputs.
-    fn feed(&self, py: Python<'_>, inputs: &mut Inputs) -> PyResult<bool> {
+    fn feed(&self, py: Python<'_>, inputs: &mut Inputs) -> bool {
         let (index, chunk) = match inputs.next(py) {
             Ok(Some(found)) => found,
-            Ok(None) => return Ok(self.complete(py, inputs.taken())),
-            Err(error) => {
-                let index = inputs.taken();
-                let arrival = Arrival {
-                    of_task: false,
-                    ..Arrival::error(py, error)
-                };
-                self.fail(py, index, arrival);
-                return Ok(self.complete(py, index + 1));
-            }
+            Ok(None) => return self.complete(py, inputs.taken()),
+            Err(error) => return self.end_with(py, inputs.taken(), error),
         };
         if let Some(count) = inputs.len_of_last(&chunk) {
             self.stream.get().set_last(index, count);
@@ -77,7 +69,7 @@ impl Feeder {
             }
             Err(error) => {
                 self.fail(py, index, Arrival::error(py, error));
-                Ok(true)
+                true
             }
         }
     }
@@ -96,12 +88,16 @@ impl Feeder {
         (index, chunk): (usize, Bound<'py, PyAny>),
         bytes: (TaskBytes, Loans),
         calls: u32,
-    ) -> PyResult<bool> {
-        if !self.feed.has_room() {
-            waiting(py, Deadline::NEVER, |until| {
+    ) -> bool {
+        let has_room = match self.feed.has_room() {
+            true => Ok(Some(())),
+            false => waiting(py, Deadline::NEVER, |until| {
                 let has_room = self.feed.wait_for_room(until)?;
                 has_room.then_some(()).ok_or_else(nothing_yet)
-            })?;
+            }),
+        };
+        if let Err(error) = has_room {
+            return self.end_with(py, index, error);
         }
         let call = Call::Stream(self.stream.clone_ref(py));
         let policy = TaskPolicy {
@@ -111,10 +107,21 @@ impl Feeder {
         let task = task_of(call, (index, chunk), bytes, &self.job, policy);
         match self.feed.put(task) {
             // It waits without leading: results are delivered in the background.
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Closed => Ok(false),
-            Err(error) => Err(to_python(error)),
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::Closed => false,
+            // The pool has the task, and nobody to deliver what comes of it.
+            Err(error) => self.end_with(py, index + 1, to_python(error)),
         }
+    }
+
+    /// Ends the results with an error at `index`. Always returns false: there are no more tasks.
+    fn end_with(&self, py: Python<'_>, index: usize, error: PyErr) -> bool {
+        let arrival = Arrival {
+            of_task: false,
+            ..Arrival::error(py, error)
+        };
+        self.fail(py, index, arrival);
+        self.complete(py, index + 1)
     }
 
     /// Says how many tasks there are. Always returns false: there are no more.
@@ -152,7 +159,7 @@ impl Feeder {
         let mut inputs = inputs.ok_or_else(|| {
             value_error("this feeder has run already: a feeder runs once, make another")
         })?;
-        while self.feed(py, &mut inputs)? {}
+        while self.feed(py, &mut inputs) {}
         Ok(())
     }
 }

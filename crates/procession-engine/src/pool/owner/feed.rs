@@ -114,7 +114,7 @@ struct Buffer<T> {
     is_complete: bool,
     /// The pool has found it empty, and has no source to poll until a task is put.
     is_wanted: bool,
-    /// The pool takes no more.
+    /// The pool takes no more, or has refused a task.
     is_cut_off: bool,
     /// When the thread last led, or began.
     led: Instant,
@@ -189,7 +189,8 @@ impl<S: Sink> Feed<S> {
     /// Counts a task that could not be made. Tells whether the pool would have taken it.
     pub fn skip(&self) -> bool {
         let mut buffer = self.shared.lock();
-        buffer.put += 1;
+        // What comes after the end is not counted: the call's last result is the end itself.
+        buffer.put += usize::from(!buffer.is_cut_off);
         !buffer.is_cut_off
     }
 
@@ -211,6 +212,9 @@ impl<S: Sink> Feed<S> {
             false => Ok(()),
         });
         if let Err(error) = is_taken {
+            // A pool that ends tells the call so only when its workers have ended. A feed that is
+            // completed before that, as its thread gives up, must not pass for one with all tasks.
+            buffer.is_cut_off = true;
             return Some((task, error));
         }
         // A cancel looks for the call's tasks with the state locked, and before that the call is
