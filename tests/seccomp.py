@@ -50,6 +50,7 @@ NUMBERS = {
     "statx": (332, 291),
     "sysinfo": (99, 179),
     "timer_create": (222, 107),
+    "unshare": (272, 97),
     "vfork": (58, None),
     "wait4": (61, 260),
     "waitid": (247, 95),

@@ -3,7 +3,7 @@
 Usage: python benches/failures [--library NAME] [--scenario NAME] [--json FILE] [--page]
 
 Each trial is a process of its own; whatever it leaves behind is counted two seconds after its end,
-and ended. `--page` puts the table into docs/reliability.md.
+and ended. What libraries leave in /dev/shm and in the folder for temporary files goes with the run. `--page` puts the table into docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ import page
 from libraries import LIBRARIES, Library
 from trial import BAD, SCENARIOS, TASKS
 
+sys.path.insert(1, str(Path(__file__).parents[2] / "tests"))
+
+from private_names import try_to_get_private_names
+
 TRIAL = Path(__file__).with_name("trial.py")
 # Seconds after which a trial is ended: it gives up waiting well before.
 HUNG = 70
@@ -45,6 +49,7 @@ class Verdict:
 
 def main() -> int:
     options = arguments()
+    try_to_get_private_names()
     libraries = [one for one in LIBRARIES if options.library in (None, one.name)]
     missing = [one.name for one in libraries if one.version() is None]
     if missing:
@@ -101,6 +106,7 @@ def run(library: Library, scenario: str) -> Verdict:
             **os.environ,
             "TRIAL_MOMENT": str(Path(folder, "moment")),
             "TRIAL_BUSY": str(busy),
+            "TMPDIR": folder,
         }
         # Not through a pipe: what a library leaves running would hold that open.
         told = Path(folder, "told")
@@ -242,15 +248,24 @@ def is_alive(pid: int) -> bool:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """Ends the trial and all of its session."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, IndexError, ValueError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == child.pid:
-                os.kill(int(stat.parent.name), signal.SIGKILL)
+    """Ends the trial and all of its session, and waits until they have ended."""
+    while left := [pid for pid in session(child.pid) if is_alive(pid)]:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
     child.wait()
+
+
+def session(leader: int) -> list[int]:
+    """Returns the processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                found.append(int(stat.parent.name))
+    return found
 
 
 def machine() -> str:

@@ -29,6 +29,7 @@ sys.path.insert(1, str(Path(__file__).parents[1]))
 import killer
 import ledger
 from audit import Audit
+from private_names import try_to_get_private_names
 from process_tree import catches, descendants, kill
 
 HERE = Path(__file__).parent
@@ -64,7 +65,7 @@ def main() -> int:
     options = parser.parse_args()
     print(f"chaos: face {options.face}, seed {options.seed}", flush=True)
     killer.adopt_orphans()
-    killer.get_private_names()
+    try_to_get_private_names()
     chance = random.Random(options.seed)
     began = time.monotonic()
     over = began + (math.inf if options.kills else options.seconds)

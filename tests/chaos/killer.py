@@ -16,7 +16,6 @@ import ledger
 from process_tree import descendants
 
 PR_SET_CHILD_SUBREAPER = 36
-CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 
 # Signals, and out of how many signals one is of this kind.
 SIGNALS = {signal.SIGKILL: 75, signal.SIGTERM: 15, signal.SIGSTOP: 10}
@@ -48,14 +47,6 @@ def adopt_orphans() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot adopt orphans")
-
-
-def get_private_names() -> None:
-    """Gives this process and those below it a /dev/shm of their own, if it may."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) == 0:
-        libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
-        libc.mount(b"none", b"/dev/shm", b"tmpfs", 0, None)
 
 
 class Killer:
