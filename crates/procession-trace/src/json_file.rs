@@ -1,13 +1,13 @@
-//! A file in Chrome's trace event format: an array of events in JSON, one on each line.
+//! A file in Chrome's trace event format: in JSON, an object with an array of events, one on each line.
 //!
-//! The array is closed when the trace ends. The format allows that the closing bracket is
-//! missing, so that the file can be read as far as it goes if the process that writes it is
-//! killed. A comma stands before each event but the first, never after the last; and events
-//! are handed to the system in whole lines.
+//! The object is closed after whatever was written, and what comes next is written over its
+//! end: the file can be read at any time, and if the process that writes it is killed. What
+//! has no places to write at, a pipe, is closed when the trace ends.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -66,6 +66,8 @@ pub(crate) struct Args<'a> {
 #[derive(Debug)]
 pub(crate) struct JsonFile {
     file: File,
+    /// Where the next event is written, unless the file is a pipe.
+    place: Option<u64>,
     text: Vec<u8>,
     is_empty: bool,
 }
@@ -76,15 +78,22 @@ const ROOM: usize = 512;
 /// Bytes that are written at once.
 const BATCH: usize = 1 << 20;
 
+const OPENING: &[u8] = b"{\"traceEvents\":[\n";
+
+/// Shorter than any event, so that the next one leaves nothing of it.
+const CLOSING: &[u8] = b"\n]}\n";
+
 impl JsonFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let mut file = File::create(path)?;
-        file.write_all(b"[\n")?;
-        Ok(Self {
+        let mut this = Self {
+            place: file.stream_position().ok(),
             file,
-            text: Vec::new(),
+            text: OPENING.to_vec(),
             is_empty: true,
-        })
+        };
+        this.flush()?;
+        Ok(this)
     }
 
     pub(crate) fn add(&mut self, event: &Event<'_>) -> io::Result<()> {
@@ -108,15 +117,28 @@ impl JsonFile {
         }
     }
 
+    /// Writes what there is, and leaves a file that can be read.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.text)?;
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        if let Some(place) = &mut self.place {
+            let len = self.text.len();
+            self.text.extend_from_slice(CLOSING);
+            self.file.write_all_at(&self.text, *place)?;
+            *place += len as u64;
+        } else {
+            self.file.write_all(&self.text)?;
+        }
         self.text.clear();
         Ok(())
     }
 
-    /// Closes the array.
+    /// Closes the object.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.text.extend_from_slice(b"\n]\n");
+        if self.place.is_none() {
+            self.text.extend_from_slice(CLOSING);
+        }
         self.flush()
     }
 }

@@ -59,8 +59,8 @@ fn traced<T>(name: &str, work: impl FnOnce() -> T) -> (T, Vec<Line>) {
 
 fn read(path: &Path) -> Vec<Line> {
     let text = fs::read_to_string(path).unwrap();
-    let inner = text.strip_prefix("[\n").unwrap();
-    let inner = inner.strip_suffix("\n]\n").unwrap();
+    let inner = text.strip_prefix("{\"traceEvents\":[\n").unwrap();
+    let inner = inner.strip_suffix("\n]}\n").unwrap();
     let lines = inner.split(",\n").map(|line| {
         let (event, len) = serde_json_core::from_str::<Line>(line).expect(line);
         assert_eq!(len, line.len());
