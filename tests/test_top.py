@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -155,6 +156,39 @@ def test_keys_sort_fold_filter_and_leave(viewer, family) -> None:
     top.press("q")
     top.see("left with 0")
     assert all(process.is_alive() for process in family.values())
+
+
+def test_a_pool_at_work_is_shown_with_its_workers_tasks_and_what_is_queued(
+    viewer, mp
+) -> None:
+    told, gate = mp.Semaphore(0), mp.Semaphore(0)
+    queue = mp.Queue(7)
+    queue.put_many(range(3))
+    with mp.Pool(2) as pool:
+        results = [
+            pool.apply_async(targets.tell_and_wait, (told, gate)) for _ in range(5)
+        ]
+        for _ in range(2):
+            assert told.acquire(timeout=PATIENCE)
+        top = viewer()
+        top.see("2 workers, 2 busy", "2 begun", "3 of 7 items")
+        for process in pool._pool:
+            shown = top.see(str(process.pid))
+            (row,) = [line for line in shown.splitlines() if f"{process.pid} " in line]
+            assert "targets.view.tell_and_wait for" in row
+        for _ in results:
+            gate.release()
+        assert all(result.get(PATIENCE) for result in results)
+        top.see("2 workers, 0 busy", "5 begun", without="tell_and_wait")
+
+        def is_busy() -> bool:
+            pool.map(abs, range(100))
+            return re.search(r" begun, [1-9]\d* per second", top.shown()) is not None
+
+        wait_until(is_busy)
+    top.see("q leave", without="2 workers")
+    top.press("q")
+    top.see("left with 0")
 
 
 def test_a_process_is_killed_by_its_key_after_a_question(viewer, family) -> None:
