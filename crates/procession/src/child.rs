@@ -44,6 +44,23 @@ pub struct Child<R> {
 }
 
 /// The state of a process.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, State};
+///
+/// # procession::init();
+/// let child = Process::new(|| 42).start()?;
+/// match child.state()? {
+///     State::Blocked(on) => println!("it waits for {on}"),
+///     State::Terminated(code) => println!("it has ended with {code}"),
+///     _ => println!("it is at work"),
+/// }
+/// child.wait()?;
+/// assert_eq!(child.state()?, State::Terminated(0));
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {

@@ -25,6 +25,23 @@ pub struct Started {
 static CHILDREN: ForkMutex<Vec<Weak<Started>>> = ForkMutex::new(Vec::new());
 
 /// A child that has not ended.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Event, Process, active_children};
+///
+/// # procession::init();
+/// let go = Event::new()?;
+/// let process = Process::new(|go: Event| go.wait().is_ok()).name("Ada").daemon(true);
+/// let started = process.args(go.clone()).start()?;
+/// let active = active_children();
+/// let child = active.iter().find(|child| child.name == "Ada").expect("it waits");
+/// assert!(child.pid == started.pid() && child.daemon);
+/// go.set();
+/// started.join()?;
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ActiveChild {

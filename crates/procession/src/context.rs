@@ -29,6 +29,14 @@ impl Context {
     ///
     /// # Errors
     /// `is_invalid` for [`StartMethod::Fork`]; see [`set_start_method`](crate::set_start_method).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Context, StartMethod};
+    /// assert!(Context::new(StartMethod::Spawn).is_ok());
+    /// assert!(Context::new(StartMethod::Fork).unwrap_err().is_invalid());
+    /// ```
     pub fn new(method: StartMethod) -> Result<Self> {
         if method == StartMethod::Fork {
             return Err(Error::invalid(
@@ -40,12 +48,33 @@ impl Context {
     }
 
     /// Returns the context's start method.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Context, StartMethod};
+    /// let context = Context::new(StartMethod::ForkServer)?;
+    /// assert_eq!(context.start_method(), StartMethod::ForkServer);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn start_method(self) -> StartMethod {
         self.method
     }
 
     /// Prepares a process; see [`Process::new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Context, StartMethod};
+    /// # procession::init();
+    /// let context = Context::new(StartMethod::Spawn)?;
+    /// let child = context.process(|| 6 * 7).name("Ada").start()?;
+    /// assert_eq!(child.start_method(), StartMethod::Spawn);
+    /// assert_eq!(child.join()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn process<F: Callable<M>, M>(self, function: F) -> Process<F, M, Missing> {
         const { must_be_bare::<F>() };
         Process::new(function).start_method(self.method)

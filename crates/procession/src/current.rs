@@ -61,6 +61,16 @@ impl CurrentProcess {
     }
 
     /// Returns the process's id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, current_process};
+    /// # procession::init();
+    /// let child = Process::new(|| current_process().pid()).start()?;
+    /// assert_eq!(child.pid(), child.join()?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn pid(self) -> u32 {
         std::process::id()
@@ -147,6 +157,22 @@ impl CurrentProcess {
 }
 
 /// The process that started this one.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, parent_process};
+///
+/// fn who_asks() -> Option<(String, u32)> {
+///     let parent = parent_process()?;
+///     Some((parent.name().to_owned(), parent.pid()))
+/// }
+///
+/// # procession::init();
+/// let child = Process::new(who_asks).start()?;
+/// assert_eq!(child.join()?, Some(("MainProcess".to_owned(), std::process::id())));
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentProcess {
     name: String,
@@ -180,12 +206,32 @@ pub fn parent_process() -> Option<ParentProcess> {
 
 impl ParentProcess {
     /// Returns the parent's name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, parent_process};
+    /// # procession::init();
+    /// let child = Process::new(|| parent_process().map(|parent| parent.name().to_owned())).start()?;
+    /// assert_eq!(child.join()?.as_deref(), Some("MainProcess"));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns the parent's id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, parent_process};
+    /// # procession::init();
+    /// let child = Process::new(|| parent_process().map(|parent| parent.pid())).start()?;
+    /// assert_eq!(child.join()?, Some(std::process::id()));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid

@@ -42,6 +42,20 @@ enum Cause {
 }
 
 /// Everything that is known of a panic in another process.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Process;
+///
+/// # procession::init();
+/// let child = Process::new(|| -> u8 { panic!("no luck") }).name("Ada").start()?;
+/// let error = child.join().unwrap_err();
+/// let info = error.panic_info().expect("it panicked");
+/// assert_eq!((&*info.process, &*info.message), ("Ada", "no luck"));
+/// println!("at {}", info.location.as_deref().unwrap_or("an unknown place"));
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct PanicInfo {
@@ -381,6 +395,18 @@ impl Error {
     /// Returns how many bytes of memory its worker might have, if the task
     /// needed more and the worker died of it; see
     /// [`PoolBuilder::memory_limit`](crate::PoolBuilder::memory_limit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// // This worker died of something else.
+    /// let error = pool.apply(|| -> u8 { std::process::abort() }, ()).unwrap_err();
+    /// assert_eq!(error.memory_limit(), None);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn memory_limit(&self) -> Option<u64> {
         match &*self.0 {
@@ -489,6 +515,14 @@ impl Error {
 
     /// Tells whether memory, or the part of it that the family or a worker may
     /// have, is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// let error = SharedArray::<u8>::zeroed(1 << 55).unwrap_err();
+    /// assert!(error.is_out_of_memory());
+    /// ```
     #[must_use]
     pub fn is_out_of_memory(&self) -> bool {
         self.memory_limit().is_some() || self.is_kind(ErrorKind::OutOfMemory)
@@ -496,6 +530,24 @@ impl Error {
 
     /// Tells whether a limit was reached: of processes, of descriptors, of the
     /// family's members, or of a pool's new workers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, Result};
+    /// # procession::init();
+    /// /// Starts a process, or does the work itself where the system has no room for one.
+    /// fn square(number: u64) -> Result<u64> {
+    ///     match Process::new(|n: u64| n * n).args(number).start() {
+    ///         Ok(child) => child.join(),
+    ///         Err(error) if error.is_limit() => Ok(number * number),
+    ///         Err(error) => Err(error),
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(square(7)?, 49);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_limit(&self) -> bool {
         self.is_kind(ErrorKind::Limit)

@@ -50,6 +50,20 @@ pub(crate) const fn must_be_bare<F>() {
 /// for the type.
 /// Pass what it captures as arguments, or as the context of
 /// [`Pool::map_with`](crate::Pool::map_with).
+///
+/// # Examples
+///
+/// ```
+/// use procession::Pool;
+///
+/// # procession::init();
+/// let pool = Pool::new(1)?;
+/// let factor = 3;
+/// // `|n: u32| factor * n` would capture it.
+/// let products = pool.map_with(&factor, |factor, n: u32| factor * n, [1, 2])?;
+/// assert_eq!(products, [3, 6]);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this closure captures a value, so it cannot be called in another process",
     label = "it captures a value",
@@ -65,6 +79,26 @@ impl<F: Copy + Send + Sync + 'static> CapturesNothing for F {}
 ///
 /// Implemented for up to eight arguments. One argument is passed as itself,
 /// several as a tuple, none as `()`. `M` only tells the implementations apart.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Callable, Pool, Result};
+///
+/// /// Has a pool call a function twice.
+/// fn twice<F: Callable<M>, M>(pool: &Pool, function: F, input: F::Input) -> Result<[F::Output; 2]>
+/// where
+///     F::Input: Clone,
+/// {
+///     Ok([pool.apply(function, input.clone())?, pool.apply(function, input)?])
+/// }
+///
+/// # procession::init();
+/// let pool = Pool::new(1)?;
+/// assert_eq!(twice(&pool, |text: String| text.len(), "four".to_owned())?, [4, 4]);
+/// assert_eq!(twice(&pool, u32::pow, (2, 10))?, [1024, 1024]);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called in another process",
     label = "it cannot be called in another process",

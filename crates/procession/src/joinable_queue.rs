@@ -49,6 +49,16 @@ impl<T> JoinableQueue<T> {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::JoinableQueue;
+    /// let tasks = JoinableQueue::new()?;
+    /// tasks.put(1)?;
+    /// assert_eq!((tasks.get()?, tasks.unfinished()), (1, 1));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new() -> Result<Self> {
         Queue::new().map(Self)
     }
@@ -58,6 +68,16 @@ impl<T> JoinableQueue<T> {
     ///
     /// # Errors
     /// `is_invalid` for a capacity of 0; when memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::JoinableQueue;
+    /// let tasks = JoinableQueue::bounded(1)?;
+    /// tasks.put(1)?;
+    /// assert!(tasks.try_put(2).unwrap_err().error.is_full());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn bounded(capacity: usize) -> Result<Self> {
         Queue::bounded(capacity).map(Self)
     }
@@ -102,6 +122,26 @@ impl<T> JoinableQueue<T> {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{JoinableQueue, Process};
+    /// # procession::init();
+    /// let tasks = JoinableQueue::new()?;
+    /// tasks.put_many(1..=3)?;
+    /// let child = Process::new(|tasks: JoinableQueue<u32>| {
+    ///     for _ in 0..3 {
+    ///         tasks.get().unwrap();
+    ///         tasks.task_done().unwrap();
+    ///     }
+    /// });
+    /// let child = child.args(tasks.clone()).start()?;
+    /// tasks.join()?;
+    /// assert_eq!(tasks.unfinished(), 0);
+    /// child.join()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn join(&self) -> Result<()> {
         uninterrupted(|| self.engine().join(Deadline::NEVER))
     }

@@ -27,6 +27,27 @@ use crate::outcome;
 ///
 /// One argument is passed as itself, several as a tuple, none as `()`. `M` only tells the
 /// implementations apart.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Actor, Method, Result};
+///
+/// /// Calls a method without arguments twice.
+/// fn twice<F: Method<u32, M, Input = ()>, M>(counter: &Actor<u32>, method: F) -> Result<F::Output> {
+///     counter.call(method, ())?;
+///     counter.call(method, ())
+/// }
+///
+/// # procession::init();
+/// let counter = Actor::new(|from: u32| from, 40)?;
+/// let count = |counter: &mut u32| {
+///     *counter += 1;
+///     *counter
+/// };
+/// assert_eq!(twice(&counter, count)?, 42);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be called on an actor's `{S}`",
     label = "it cannot be called on an actor's `{S}`",

@@ -38,6 +38,20 @@ pub struct Passed<T>(pub T);
 
 impl<T> Passed<T> {
     /// Returns what was passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{PipeReader, pipe};
+    /// # use procession::{Passed, Process};
+    /// # procession::init();
+    /// let (reader, writer) = pipe()?;
+    /// let read = |reader: Passed<PipeReader>| std::io::read_to_string(reader.into_inner()).ok();
+    /// let child = Process::new(read).args(Passed(reader)).start()?;
+    /// drop(writer);
+    /// assert_eq!(child.join()?.as_deref(), Some(""));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_inner(self) -> T {
         self.0
     }

@@ -33,6 +33,17 @@ pub struct PodVec<T>(pub Vec<T>);
 
 impl<T> PodVec<T> {
     /// Returns the `Vec`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{PodVec, Process};
+    /// # procession::init();
+    /// let child = Process::new(|| PodVec(vec![0.5; 3])).start()?;
+    /// let numbers: Vec<f64> = child.join()?.into_inner();
+    /// assert_eq!(numbers, [0.5, 0.5, 0.5]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn into_inner(self) -> Vec<T> {
         self.0
     }

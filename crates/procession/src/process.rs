@@ -67,10 +67,41 @@ struct Options {
 }
 
 /// The arguments are yet to be given.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, StartMethod};
+///
+/// fn double(number: u64) -> u64 {
+///     number * 2
+/// }
+///
+/// # procession::init();
+/// // Its argument is yet to be given, so it has no `start`.
+/// let process = Process::new(double).start_method(StartMethod::Spawn);
+/// assert_eq!(process.args(4).start()?.join()?, 8);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Missing;
 
 /// The arguments are given.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Callable, Given, Process, Result};
+///
+/// /// Starts a process under a name, whatever its function.
+/// fn named<F: Callable<M>, M>(process: Process<F, M, Given<F, M>>) -> Result<F::Output> {
+///     process.name("Ada").start()?.join()
+/// }
+///
+/// # procession::init();
+/// assert_eq!(named(Process::new(|n: u64| n * 2).args(4))?, 8);
+/// # Ok::<(), procession::Error>(())
+/// ```
 pub struct Given<F: Callable<M>, M>(F::Input);
 
 impl<F: Callable<M>, M> fmt::Debug for Given<F, M> {
@@ -184,6 +215,16 @@ impl<F: Callable<M, Input = ()>, M> Process<F, M, Missing> {
     ///
     /// # Errors
     /// As with arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 6 * 7).start()?;
+    /// assert_eq!(child.join()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn start(self) -> Result<Child<F::Output>> {
         self.args(()).start()
     }
@@ -197,6 +238,16 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// `is_codec` when the arguments do not serialise, `is_invalid` for
     /// [`StartMethod::Fork`], and the system's refusal when it has no room for
     /// another process. Nothing is left behind then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|text: String| text.to_uppercase()).args("hello".to_owned()).start()?;
+    /// assert_eq!(child.join()?, "HELLO");
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn start(self) -> Result<Child<F::Output>> {
         let launch = self.launch()?;
         let Given(input) = self.arguments;

@@ -48,6 +48,19 @@ pub struct Queue<T> {
 }
 
 /// Gives back the value that could not be put, and says why.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Queue;
+///
+/// let queue = Queue::bounded(1)?;
+/// queue.put("tea".to_owned())?;
+/// let refused = queue.try_put("coffee".to_owned()).unwrap_err();
+/// assert!(refused.error.is_full());
+/// assert_eq!(refused.value, "coffee");
+/// # Ok::<(), procession::Error>(())
+/// ```
 pub struct PutError<T> {
     /// The value.
     pub value: T,
@@ -83,6 +96,16 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put("tea".to_owned())?;
+    /// assert_eq!((queue.get()?, queue.capacity()), ("tea".to_owned(), None));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new() -> Result<Self> {
         Ok(Self::of(engine::Queue::create(0)?))
     }
@@ -526,6 +549,22 @@ impl<T: DeserializeOwned> Queue<T> {
 }
 
 /// Takes values from a [`Queue`] until it is closed and empty.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Queue;
+///
+/// let queue = Queue::new()?;
+/// queue.put_many([1, 2, 3])?;
+/// queue.close()?;
+/// let mut sum = 0;
+/// for item in &queue {
+///     sum += item?;
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Items<'a, T>(&'a Queue<T>);
 

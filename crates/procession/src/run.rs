@@ -41,6 +41,26 @@ pub trait Run: Serialize + DeserializeOwned + Send + 'static {
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
     /// Does the work, in the new process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, Run};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Sum(Vec<u64>);
+    ///
+    /// impl Run for Sum {
+    ///     type Output = u64;
+    ///
+    ///     fn run(self) -> u64 {
+    ///         self.0.iter().sum()
+    ///     }
+    /// }
+    ///
+    /// # procession::init();
+    /// assert_eq!(Process::of(Sum(vec![1, 2, 3])).start()?.join()?, 6);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     fn run(self) -> Self::Output;
 }
 
@@ -77,6 +97,27 @@ impl<R: Run> Callable<Running> for RunOf<R> {
 
 impl<R: Run> Process<RunOf<R>, Running, Given<RunOf<R>, Running>> {
     /// Prepares a process that runs `worker`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, Run};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Double(u64);
+    ///
+    /// impl Run for Double {
+    ///     type Output = u64;
+    ///
+    ///     fn run(self) -> u64 {
+    ///         self.0 * 2
+    ///     }
+    /// }
+    ///
+    /// # procession::init();
+    /// let child = Process::of(Double(4)).name("Ada").start()?;
+    /// assert_eq!(child.join()?, 8);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn of(worker: R) -> Self {
         Process::new(RunOf(PhantomData)).args(worker)
     }

@@ -49,6 +49,13 @@ pub struct SelfDescribing<T>(pub T);
 
 impl<T> SelfDescribing<T> {
     /// Returns the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SelfDescribing;
+    /// assert_eq!(SelfDescribing(42).into_inner(), 42);
+    /// ```
     pub fn into_inner(self) -> T {
         self.0
     }

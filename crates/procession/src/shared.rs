@@ -47,6 +47,14 @@ impl<T: Pod> Shared<T> {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Shared;
+    /// assert_eq!(Shared::new(2.5)?.get()?, 2.5);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new(value: T) -> Result<Self> {
         let array = SharedArray::from_slice(&[value])?;
         Ok(Self { array })
@@ -57,6 +65,18 @@ impl<T: Pod> Shared<T> {
     /// # Errors
     /// `is_owner_died` when a process died while it was writing; the value may
     /// be half written. The lock is free again after that error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, Shared};
+    /// # procession::init();
+    /// let count = Shared::new(1_u32)?;
+    /// let add = |count: Shared<u32>| count.update(|count| *count += 1).is_ok();
+    /// Process::new(add).args(count.clone()).start()?.join()?;
+    /// assert_eq!(count.get()?, 2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn get(&self) -> Result<T> {
         Ok(self.array.lock()?[0])
     }
@@ -206,12 +226,28 @@ impl<T: Pod> SharedArray<T> {
     }
 
     /// Returns the number of items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// assert_eq!(SharedArray::<f64>::zeroed(3)?.len(), 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.head().len.load(Ordering::Acquire) as usize
     }
 
     /// Tells whether there are no items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// assert!(SharedArray::<f64>::zeroed(0)?.is_empty());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -221,6 +257,15 @@ impl<T: Pod> SharedArray<T> {
     ///
     /// # Errors
     /// As [`SharedArray::lock`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// let array = SharedArray::from_slice(&[1, 2, 3])?;
+    /// assert_eq!(array.to_vec()?, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn to_vec(&self) -> Result<Vec<T>> {
         Ok(self.lock()?.to_vec())
     }
@@ -324,6 +369,20 @@ impl<T: Pod> fmt::Debug for SharedArray<T> {
 }
 
 /// Gives access to a [`SharedArray`]'s items until dropped.
+///
+/// # Examples
+///
+/// ```
+/// use procession::SharedArray;
+///
+/// let array = SharedArray::from_slice(&[3, 1, 2])?;
+/// let mut items = array.lock()?;
+/// items.sort();
+/// items[0] = 10;
+/// drop(items);
+/// assert_eq!(array.to_vec()?, [10, 2, 3]);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct SharedGuard<'a, T: Pod> {
     array: &'a SharedArray<T>,

@@ -9,6 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// How a process comes into being.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, StartMethod};
+///
+/// # procession::init();
+/// let child = Process::new(|| 42).start_method(StartMethod::Spawn).start()?;
+/// assert_eq!(child.join()?, 42);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StartMethod {
@@ -34,6 +45,13 @@ const UNSET: u8 = 0;
 
 impl StartMethod {
     /// All start methods, the default first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::StartMethod;
+    /// assert_eq!(StartMethod::ALL.map(StartMethod::name), ["forkserver", "spawn", "fork"]);
+    /// ```
     pub const ALL: [Self; 3] = [Self::ForkServer, Self::Spawn, Self::Fork];
 
     /// Returns the method's name in `multiprocessing`: fork, spawn, forkserver.

@@ -15,6 +15,20 @@ static OF_ENVIRONMENT: OnceLock<Mutex<Trace>> = OnceLock::new();
 
 /// Writes a trace of this process and all its relatives, until it is ended or dropped; see
 /// [`trace`].
+///
+/// # Examples
+///
+/// ```
+/// use procession::trace;
+///
+/// let path = std::env::temp_dir().join("procession-trace-{pid}.json");
+/// let trace = trace(path)?;
+/// println!("what happens now is in {}", trace.path().display());
+/// # let file = trace.path().to_owned();
+/// trace.end()?;
+/// # std::fs::remove_file(file).unwrap();
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the trace ends when this is dropped"]
 pub struct Trace(procession_trace::Trace);
@@ -43,7 +57,7 @@ pub struct Trace(procession_trace::Trace);
 /// assert_eq!(pool.map(|n: i32| n * 2, [1, 2])?, [2, 4]);
 /// drop(pool);
 /// trace.end()?;
-/// assert!(std::fs::read_to_string(&file).unwrap().ends_with("\n]\n"));
+/// assert!(std::fs::read_to_string(&file).unwrap().ends_with("\n]}\n"));
 /// # std::fs::remove_file(file).unwrap();
 /// # Ok::<(), procession::Error>(())
 /// ```
@@ -53,6 +67,19 @@ pub fn trace(path: impl AsRef<Path>) -> Result<Trace> {
 
 impl Trace {
     /// Returns the full name of the file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::trace;
+    /// let trace = trace(std::env::temp_dir().join("procession-path-{pid}.json"))?;
+    /// let name = format!("procession-path-{}.json", std::process::id());
+    /// assert!(trace.path().ends_with(name));
+    /// # let file = trace.path().to_owned();
+    /// # trace.end()?;
+    /// # std::fs::remove_file(file).unwrap();
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
@@ -63,6 +90,18 @@ impl Trace {
     ///
     /// # Errors
     /// When the file could not be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::trace;
+    /// let trace = trace(std::env::temp_dir().join("procession-end-{pid}.json"))?;
+    /// let file = trace.path().to_owned();
+    /// trace.end()?;
+    /// assert!(std::fs::read_to_string(&file).unwrap().contains("trace_complete"));
+    /// # std::fs::remove_file(file).unwrap();
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn end(mut self) -> Result<()> {
         Ok(self.0.end()?)
     }

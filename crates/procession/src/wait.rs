@@ -15,6 +15,21 @@ use crate::sync::{Event, uninterrupted};
 
 /// Can be waited for by [`wait`]: a child, a queue, a pipe, an event, or
 /// whatever has a descriptor.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::fd::AsFd;
+/// use std::time::Duration;
+/// use procession::{Event, Queue, wait};
+///
+/// let (queue, event) = (Queue::<u32>::new()?, Event::new()?);
+/// let (reader, _writer) = std::io::pipe()?;
+/// event.set();
+/// let ready = wait(&[&queue, &event, &reader.as_fd()], Some(Duration::from_secs(60)))?;
+/// assert_eq!(ready, [1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Waitable {
     /// Returns what the engine waits for.
     #[doc(hidden)]

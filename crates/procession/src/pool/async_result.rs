@@ -116,12 +116,38 @@ impl<R> AsyncResult<R> {
     }
 
     /// Tells whether the result is in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let (pool, go) = (Pool::new(1)?, Event::new()?);
+    /// let result = pool.apply_async(|go: Event| go.wait().is_ok(), go.clone())?;
+    /// assert!(!result.is_ready());
+    /// go.set();
+    /// assert!(result.get()?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.call.is_done()
     }
 
     /// Tells whether the result is in, not yet fetched, and no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.apply_async(|| -> u8 { panic!("no luck") }, ())?;
+    /// assert!(result.wait_timeout(Duration::from_secs(60))?);
+    /// assert!(result.is_ready() && !result.is_successful());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_successful(&self) -> bool {
         self.call.is_successful()

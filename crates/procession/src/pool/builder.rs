@@ -114,6 +114,16 @@ impl PoolBuilder {
     /// default start method, workers that live as long as the pool.
     ///
     /// [`cpu_count`]: crate::cpu_count
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{PoolBuilder, cpu_count};
+    /// # procession::init();
+    /// let pool = PoolBuilder::new().start()?;
+    /// assert_eq!(pool.workers().len(), cpu_count().get());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }

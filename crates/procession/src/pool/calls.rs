@@ -45,6 +45,19 @@ impl<'a> Calls<'a> {
     /// Limits how long each task may take once it runs, as [`Pool::timeout`].
     ///
     /// [`Pool::timeout`]: crate::Pool::timeout
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{thread, time::Duration};
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let calls = pool.retries(1).timeout(Duration::from_millis(20));
+    /// let error = calls.apply(|| thread::sleep(Duration::from_secs(1000)), ()).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.0.policy.timeout = Some(limit);
         self
@@ -54,6 +67,19 @@ impl<'a> Calls<'a> {
     /// [`Pool::retries`].
     ///
     /// [`Pool::retries`]: crate::Pool::retries
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let calls = pool.timeout(Duration::from_secs(60)).retries(2);
+    /// let error = calls.apply(|| -> u8 { std::process::abort() }, ()).unwrap_err();
+    /// assert_eq!(error.tries(), Some(3));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn retries(mut self, times: u32) -> Self {
         self.0.policy.retries = times;
         self
@@ -63,6 +89,19 @@ impl<'a> Calls<'a> {
     /// [`Pool::priority`].
     ///
     /// [`Pool::priority`]: crate::Pool::priority
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let later = pool.map_async(|n: u32| n + 1, 0..100)?;
+    /// // It does not wait for all of those.
+    /// assert_eq!(pool.retries(1).priority(1).apply(|| 42, ())?, 42);
+    /// assert_eq!(later.get()?.len(), 100);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn priority(mut self, priority: i32) -> Self {
         self.0.policy.priority = priority;
         self
@@ -71,6 +110,17 @@ impl<'a> Calls<'a> {
     /// Makes one task of so many inputs of a map, as [`Pool::chunk_size`].
     ///
     /// [`Pool::chunk_size`]: crate::Pool::chunk_size
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// pool.retries(1).chunk_size(25).map(|n: u32| n + 1, 0..100)?;
+    /// assert_eq!(pool.stats()?.submitted, 4);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn chunk_size(mut self, inputs: usize) -> Self {
         self.0.chunk = inputs;
         self
@@ -80,6 +130,16 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::apply`](crate::Pool::apply).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.priority(1).apply(u32::pow, (2, 10))?, 1024);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn apply<F: Callable<M>, M>(self, function: F, arguments: F::Input) -> Result<F::Output> {
         const { must_be_bare::<F>() };
         self.call(function, arguments)?.wait_for_result()
@@ -90,6 +150,18 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::apply_async`](crate::Pool::apply_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.timeout(Duration::from_secs(60)).apply_async(|n: u32| n * 2, 21)?;
+    /// assert_eq!(result.get()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn apply_async<F: Callable<M>, M>(
         self,
         function: F,
@@ -105,6 +177,16 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::map`](crate::Pool::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.chunk_size(2).map(|n: u32| n * n, 1..=4)?, [1, 4, 9, 16]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn map<F, M, I>(self, function: F, inputs: I) -> Result<Vec<F::Output>>
     where
         F: Callable<M>,
@@ -120,6 +202,18 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::map_with`](crate::Pool::map_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let words = vec!["zero".to_owned(), "one".to_owned()];
+    /// let length = |words: &Vec<String>, place: usize| words[place].len();
+    /// assert_eq!(pool.retries(1).map_with(&words, length, [0, 1])?, [4, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn map_with<C, F, A, R>(
         self,
         context: &C,
@@ -141,6 +235,20 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::map_init`](crate::Pool::map_init).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let count = |seen: &mut u32, _: char| {
+    ///     *seen += 1;
+    ///     *seen
+    /// };
+    /// assert_eq!(pool.retries(1).map_init(|| 0, count, "abc".chars())?, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn map_init<N, S, F, A, R>(
         self,
         init: N,
@@ -165,6 +273,17 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::map_async`](crate::Pool::map_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let squares = pool.retries(1).map_async(|n: u32| n * n, 1..=3)?;
+    /// assert_eq!(squares.get()?, [1, 4, 9]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn map_async<F, M, I>(self, function: F, inputs: I) -> Result<AsyncResult<Vec<F::Output>>>
     where
         F: Callable<M>,
@@ -183,6 +302,18 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::imap`](crate::Pool::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let mut squares = pool.retries(1).imap(|n: u32| n * n, 1..);
+    /// assert_eq!(squares.next().transpose()?, Some(1));
+    /// assert_eq!(squares.next().transpose()?, Some(4));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn imap<F, M, I>(self, function: F, inputs: I) -> Imap<'a, I::IntoIter, F::Output>
     where
         F: Callable<M>,
@@ -196,6 +327,17 @@ impl<'a> Calls<'a> {
     ///
     /// # Errors
     /// As [`Pool::imap`](crate::Pool::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, Result};
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let squares = pool.retries(1).imap_unordered(|n: u32| n * n, 1..=4);
+    /// assert_eq!(squares.sum::<Result<u32>>()?, 30);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn imap_unordered<F, M, I>(self, function: F, inputs: I) -> Imap<'a, I::IntoIter, F::Output>
     where
         F: Callable<M>,

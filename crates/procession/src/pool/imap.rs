@@ -25,6 +25,20 @@ use crate::pool::terms::Terms;
 /// Tasks are made ahead of the results that were fetched: of 4,096 inputs at the most, or until
 /// results of 16 MiB wait to be fetched. When it is dropped before its end, the tasks that have not
 /// begun never will.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Pool, Result};
+///
+/// # procession::init();
+/// let pool = Pool::new(2)?;
+/// let mut squares = pool.imap(|n: u64| n * n, 1..);
+/// assert_eq!(squares.next().transpose()?, Some(1));
+/// let more: Result<Vec<_>> = squares.take(2).collect();
+/// assert_eq!(more?, [4, 9]);
+/// # Ok::<(), procession::Error>(())
+/// ```
 pub struct Imap<'a, I, R> {
     core: &'a Core,
     /// Makes tasks, while there may be more inputs.

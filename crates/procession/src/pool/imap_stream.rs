@@ -13,6 +13,22 @@ use crate::pool::imap::Imap;
 /// Is an [`Imap`] as a `Stream`: no thread waits for its results. With the feature `async`.
 ///
 /// When it is dropped before its end, the tasks that have not begun never will.
+///
+/// # Examples
+///
+/// ```
+/// use futures_lite::StreamExt;
+/// use procession::Pool;
+///
+/// # procession::init();
+/// # futures_lite::future::block_on(async {
+/// let pool = Pool::new(2)?;
+/// let mut squares = pool.imap_unordered(|n: u64| n * n, 1..=3).into_stream();
+/// assert_eq!(squares.try_fold(0, |sum, square| Ok(sum + square)).await?, 14);
+/// # Ok::<(), procession::Error>(())
+/// # })?;
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a stream that is dropped cancels its tasks"]
 pub struct ImapStream<'a, I, R>(Imap<'a, I, R>);

@@ -28,6 +28,18 @@ use crate::pool::pool::Pool;
 pub trait IntoParProcesses: IntoIterator + Sized {
     /// Returns the items as inputs of `pool`. Nothing runs before there is a function, and its
     /// results are asked for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{IntoParProcesses, Pool, Result};
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let lengths = "a bc def".split(' ').map(str::to_owned).into_par_processes(&pool);
+    /// let longest = lengths.map(|word: String| word.len()).collect::<Result<Vec<_>>>()?;
+    /// assert_eq!(longest, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     fn into_par_processes(self, pool: &Pool) -> ParProcesses<'_, Self::IntoIter> {
         ParProcesses {
             calls: pool.calls(),
@@ -43,6 +55,19 @@ impl<I: IntoIterator> IntoParProcesses for I {}
 ///
 /// What `map`, `map_with` and `map_init` return is an iterator of results; it takes inputs as
 /// they are needed, and no more than a bounded number ahead, so they may be endless.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{IntoParProcesses, Pool};
+///
+/// # procession::init();
+/// let pool = Pool::new(2)?;
+/// let halves = (0_u32..).into_par_processes(&pool).chunk_size(10).map(|n: u32| n / 2);
+/// let first: Vec<u32> = halves.take(5).collect::<Result<_, _>>()?;
+/// assert_eq!(first, [0, 0, 1, 1, 2]);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[must_use = "nothing runs before there is a function"]
 pub struct ParProcesses<'a, I> {
     calls: Calls<'a>,
@@ -105,6 +130,18 @@ impl<'a, I: Iterator> ParProcesses<'a, I> {
 
     /// Runs each task again up to `times` times when its worker has died in it, as
     /// [`Pool::retries`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{IntoParProcesses, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let abort = |_: u32| -> u32 { std::process::abort() };
+    /// let mut results = [1].into_par_processes(&pool).retries(2).map(abort);
+    /// assert_eq!(results.next().unwrap().unwrap_err().tries(), Some(3));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn retries(mut self, times: u32) -> Self {
         self.calls = self.calls.retries(times);
         self

@@ -54,6 +54,21 @@ pub struct Pool {
 }
 
 /// One worker of a pool.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Pool;
+///
+/// # procession::init();
+/// let pool = Pool::new(2)?;
+/// pool.map(|n: u32| n, 0..10)?;
+/// for worker in pool.workers() {
+///     println!("{}: process {} has done {} tasks", worker.index, worker.pid, worker.tasks_done);
+/// }
+/// # assert_eq!(pool.workers().len(), 2);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerInfo {
@@ -573,6 +588,19 @@ impl Pool {
     ///
     /// # Errors
     /// As [`join`](Self::join), and `is_timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// pool.close();
+    /// pool.join_timeout(Duration::from_secs(60))?;
+    /// assert!(pool.workers().is_empty());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
         let deadline = Deadline::after(timeout);
         uninterrupted(|| self.core.engine.join(deadline)).map_err(|error| {

@@ -7,6 +7,21 @@ use procession_engine::pool as engine;
 /// What a pool has done since it was made, and what it does; from [`Pool::stats`].
 ///
 /// [`Pool::stats`]: crate::Pool::stats
+///
+/// # Examples
+///
+/// ```
+/// use procession::Pool;
+///
+/// # procession::init();
+/// let pool = Pool::new(1)?;
+/// pool.map(|n: u32| n + 1, 0..100)?;
+/// let stats = pool.stats()?;
+/// assert_eq!((stats.waiting, stats.running), (0, 0));
+/// assert_eq!(stats.work.calls, 100);
+/// println!("{} tasks in {:?}", stats.submitted, stats.age);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -28,6 +43,21 @@ pub struct PoolStats {
 }
 
 /// What was done at one place in the pool, by all workers that have had it, one after the other.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Pool;
+///
+/// # procession::init();
+/// let pool = Pool::new(2)?;
+/// pool.map(|n: u32| n + 1, 0..100)?;
+/// for worker in pool.stats()?.workers {
+///     println!("{}: {:?} of work, {:?} of waiting", worker.index, worker.work.total(), worker.waiting);
+///     assert_eq!((worker.starts, worker.deaths), (1, 0));
+/// }
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerStats {
@@ -52,6 +82,24 @@ pub struct WorkerStats {
 }
 
 /// What was done by calls of one function.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Pool;
+///
+/// fn double(number: u32) -> u32 {
+///     number * 2
+/// }
+///
+/// # procession::init();
+/// let pool = Pool::new(1)?;
+/// pool.map(double, 0..100)?;
+/// let functions = pool.stats()?.functions;
+/// assert!(functions[0].name.ends_with("double"));
+/// assert_eq!(functions[0].work.calls, 100);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FunctionStats {
@@ -62,6 +110,21 @@ pub struct FunctionStats {
 }
 
 /// Counts and times of tasks.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Pool;
+///
+/// # procession::init();
+/// let pool = Pool::new(1)?;
+/// pool.apply(|| "four".to_owned(), ())?;
+/// let _ = pool.apply(|| -> u8 { panic!("no luck") }, ());
+/// let work = pool.stats()?.work;
+/// assert_eq!((work.tasks, work.calls, work.failed), (2, 2, 1));
+/// assert!(work.bytes_received > 0);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkStats {
@@ -107,12 +170,37 @@ impl WorkStats {
     }
 
     /// Returns how long the shortest call took; `None` while there was none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{thread, time::Duration};
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.stats()?.work.shortest(), None);
+    /// pool.apply(|| thread::sleep(Duration::from_millis(2)), ())?;
+    /// assert!(pool.stats()?.work.shortest() >= Some(Duration::from_millis(2)));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn shortest(&self) -> Option<Duration> {
         self.times.shortest()
     }
 
     /// Returns how long the longest call took; `None` while there was none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{thread, time::Duration};
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// pool.map(|millis: u64| thread::sleep(Duration::from_millis(millis)), [1, 5])?;
+    /// assert!(pool.stats()?.work.longest() >= Some(Duration::from_millis(5)));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn longest(&self) -> Option<Duration> {
         self.times.longest()
@@ -124,6 +212,19 @@ impl WorkStats {
     ///
     /// # Panics
     /// When `part` is not between 0 and 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// pool.map(|n: u32| n + 1, 0..100)?;
+    /// let work = pool.stats()?.work;
+    /// println!("half of the calls took at most {:?}", work.quantile(0.5).unwrap());
+    /// assert!(work.quantile(0.5) <= work.quantile(0.99));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         self.times.quantile(part)

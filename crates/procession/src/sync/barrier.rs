@@ -41,6 +41,19 @@ pub struct Barrier(
 );
 
 /// Which of all that met a process was.
+///
+/// # Examples
+///
+/// ```
+/// use procession::Barrier;
+///
+/// // Of all that meet, one does what has to be done once.
+/// let arrival = Barrier::new(1)?.wait()?;
+/// if arrival.is_last() {
+///     println!("all are there, and process {} was the last", arrival.index());
+/// }
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     index: usize,
@@ -49,12 +62,28 @@ pub struct Arrival {
 
 impl Arrival {
     /// Returns the process's place among those that met, from 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// assert_eq!(Barrier::new(1)?.wait()?.index(), 0);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn index(self) -> usize {
         self.index
     }
 
     /// Tells whether the process was the last to come; exactly one is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// assert!(Barrier::new(1)?.wait()?.is_last());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_last(self) -> bool {
         self.index + 1 == self.parties
@@ -66,6 +95,15 @@ impl Barrier {
     ///
     /// # Errors
     /// `is_invalid` for none; when memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// assert_eq!(Barrier::new(3)?.parties(), 3);
+    /// assert!(Barrier::new(0).unwrap_err().is_invalid());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new(parties: u32) -> Result<Self> {
         Ok(Self::of(engine::Barrier::create(parties)?))
     }
@@ -74,6 +112,19 @@ impl Barrier {
     ///
     /// # Errors
     /// `is_broken` when the barrier is or becomes broken or is reset.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Barrier, Process};
+    /// # procession::init();
+    /// let barrier = Barrier::new(2)?;
+    /// let meet = |barrier: Barrier| barrier.wait().map(|arrival| arrival.index());
+    /// let child = Process::new(move |barrier: Barrier| meet(barrier).ok()).args(barrier.clone()).start()?;
+    /// let mine = barrier.wait()?.index();
+    /// assert_eq!(child.join()?, Some(1 - mine));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait(&self) -> Result<Arrival> {
         self.wait_until(Deadline::NEVER)
     }
@@ -118,6 +169,14 @@ impl Barrier {
     }
 
     /// Returns how many are to meet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// assert_eq!(Barrier::new(4)?.parties(), 4);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn parties(&self) -> usize {
         self.0.parties() as usize
@@ -162,11 +221,33 @@ impl Barrier {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// let barrier = Barrier::new(2)?;
+    /// barrier.abort()?;
+    /// // It does not wait for the other.
+    /// assert!(barrier.wait().unwrap_err().is_broken());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn abort(&self) -> Result<()> {
         Ok(self.0.abort()?)
     }
 
     /// Tells whether the barrier is broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Barrier;
+    /// let barrier = Barrier::new(2)?;
+    /// assert!(!barrier.is_broken());
+    /// barrier.abort()?;
+    /// assert!(barrier.is_broken());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.0.broken()

@@ -52,6 +52,16 @@ impl Condition {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Condition, Lock};
+    /// let (lock, changed) = (Lock::new()?, Condition::new()?);
+    /// let _guard = lock.lock()?;
+    /// assert_eq!(changed.notify(1)?, 0);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new() -> Result<Self> {
         Ok(Self::of(engine::Condition::create()?))
     }
@@ -64,6 +74,26 @@ impl Condition {
     /// # Errors
     /// `is_owner_died` when the lock's holder died meanwhile: the lock is then
     /// not held.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Condition, Lock, Process};
+    /// # procession::init();
+    /// let (lock, changed) = (Lock::new()?, Condition::new()?);
+    /// // The child gets the lock when this process has begun to wait.
+    /// let guard = lock.lock()?;
+    /// let tell = |lock: Lock, changed: Condition| {
+    ///     let _guard = lock.lock().unwrap();
+    ///     changed.notify_one().unwrap();
+    /// };
+    /// let child = Process::new(tell).args((lock.clone(), changed.clone())).start()?;
+    /// let guard = changed.wait(guard)?;
+    /// assert!(lock.is_locked());
+    /// drop(guard);
+    /// child.join()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait<G: Guard>(&self, guard: G) -> Result<G> {
         self.wait_until(guard, Deadline::NEVER)
             .map(|(guard, _)| guard)
@@ -136,6 +166,24 @@ impl Condition {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::thread;
+    /// # use procession::{Condition, Lock};
+    /// let (lock, changed) = (Lock::new()?, Condition::new()?);
+    /// let guard = lock.lock()?;
+    /// thread::scope(|scope| {
+    ///     let teller = scope.spawn(|| {
+    ///         let _guard = lock.lock()?;
+    ///         changed.notify_one()
+    ///     });
+    ///     drop(changed.wait(guard)?);
+    ///     teller.join().unwrap()
+    /// })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn notify_one(&self) -> Result<()> {
         self.notify(1).map(drop)
     }
@@ -227,6 +275,30 @@ impl Condition {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Condition, Lock, Process, Shared};
+    /// # procession::init();
+    /// # futures_lite::future::block_on(async {
+    /// let (lock, changed, ready) = (Lock::new()?, Condition::new()?, Shared::new(0_u8)?);
+    /// let tell = |lock: Lock, changed: Condition, ready: Shared<u8>| {
+    ///     let _guard = lock.lock().unwrap();
+    ///     ready.set(1).unwrap();
+    ///     changed.notify_all().unwrap();
+    /// };
+    /// let arguments = (lock.clone(), changed.clone(), ready.clone());
+    /// let child = Process::new(tell).args(arguments).start()?;
+    /// let is_early = || ready.get().is_ok_and(|ready| ready == 0);
+    /// let guard = changed.wait_while_async(lock.lock_async().await?, is_early).await?;
+    /// assert_eq!(ready.get()?, 1);
+    /// drop(guard);
+    /// child.await?;
+    /// # Ok::<(), procession::Error>(())
+    /// # })?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub async fn wait_while_async<'a>(
         &self,
         mut guard: LockGuard<'a>,
@@ -243,6 +315,24 @@ crosses!(Condition, Arc::default());
 
 /// Holds a lock that a [`Condition`] can free for the time it waits: the guard
 /// of a [`Lock`](crate::Lock) or of an [`RLock`](crate::RLock).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use procession::{Condition, Guard, Lock, RLock, Result};
+///
+/// /// Waits with whichever lock it is.
+/// fn nap<G: Guard>(changed: &Condition, guard: G) -> Result<G> {
+///     let (guard, _notified) = changed.wait_timeout(guard, Duration::from_millis(1))?;
+///     Ok(guard)
+/// }
+///
+/// let (lock, again, changed) = (Lock::new()?, RLock::new()?, Condition::new()?);
+/// let (_guard, _other) = (nap(&changed, lock.lock()?)?, nap(&changed, again.lock()?)?);
+/// assert!(lock.is_locked() && again.is_locked());
+/// # Ok::<(), procession::Error>(())
+/// ```
 pub trait Guard: Sized {
     /// What is needed to take the lock again.
     #[doc(hidden)]

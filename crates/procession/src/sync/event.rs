@@ -39,6 +39,14 @@ impl Event {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Event;
+    /// assert!(!Event::new()?.is_set());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new() -> Result<Self> {
         Ok(Self::of(engine::Event::create()?))
     }
@@ -94,6 +102,18 @@ impl Event {
     ///
     /// # Errors
     /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let go = Event::new()?;
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
+    /// go.set();
+    /// assert!(child.join()?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn wait(&self) -> Result<()> {
         uninterrupted(|| self.0.wait(Deadline::NEVER))
     }

@@ -42,6 +42,14 @@ impl Lock {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Lock;
+    /// assert!(!Lock::new()?.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new() -> Result<Self> {
         Ok(Self::of(engine::Lock::create()?))
     }
@@ -112,6 +120,19 @@ impl Lock {
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Lock, Process};
+    /// # procession::init();
+    /// let lock = Lock::new()?;
+    /// lock.acquire()?;
+    /// // Another process may free it.
+    /// Process::new(|lock: Lock| lock.release().is_ok()).args(lock.clone()).start()?.join()?;
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn acquire(&self) -> Result<()> {
         uninterrupted(|| self.0.acquire(Deadline::NEVER))
     }
@@ -186,6 +207,25 @@ impl Lock {
 crosses!(Lock, Arc::default());
 
 /// Holds a [`Lock`] until dropped.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Lock, LockGuard, Result};
+///
+/// fn enter(lock: &Lock) -> Result<LockGuard<'_>> {
+///     let guard = lock.lock()?;
+///     println!("nobody else is here");
+///     Ok(guard)
+/// }
+///
+/// let lock = Lock::new()?;
+/// let guard = enter(&lock)?;
+/// assert!(lock.is_locked());
+/// drop(guard);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the lock is free again as soon as the guard is dropped"]
 pub struct LockGuard<'a>(pub(crate) &'a Lock);

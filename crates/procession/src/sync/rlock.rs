@@ -33,6 +33,14 @@ impl RLock {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::RLock;
+    /// assert!(!RLock::new()?.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new() -> Result<Self> {
         Ok(Self::of(engine::RLock::create()?))
     }
@@ -42,6 +50,20 @@ impl RLock {
     /// # Errors
     /// `is_owner_died` in one waiter when the holder died: what the lock
     /// guards may be half changed. The lock is free again after that error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Process, RLock};
+    /// # procession::init();
+    /// let lock = RLock::new()?;
+    /// let guard = lock.lock()?;
+    /// let is_free = |lock: RLock| lock.try_lock().map(|guard| guard.is_some()).ok();
+    /// let child = Process::new(is_free).args(lock.clone()).start()?;
+    /// assert_eq!(child.join()?, Some(false));
+    /// drop(guard);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn lock(&self) -> Result<RLockGuard<'_>> {
         self.acquire()?;
         Ok(RLockGuard(self, PhantomData))
@@ -91,6 +113,20 @@ impl RLock {
     ///
     /// # Errors
     /// As [`lock`](Self::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::RLock;
+    /// let lock = RLock::new()?;
+    /// lock.acquire()?;
+    /// lock.acquire()?;
+    /// lock.release()?;
+    /// assert!(lock.is_locked());
+    /// lock.release()?;
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn acquire(&self) -> Result<()> {
         uninterrupted(|| self.0.acquire(Deadline::NEVER))
     }
@@ -115,6 +151,17 @@ impl RLock {
     }
 
     /// Tells whether somebody holds the lock now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::RLock;
+    /// let lock = RLock::new()?;
+    /// assert!(!lock.is_locked());
+    /// let _guard = lock.lock()?;
+    /// assert!(lock.is_locked());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.0.is_locked()
@@ -124,6 +171,24 @@ impl RLock {
 crosses!(RLock);
 
 /// Holds a [`RLock`] until dropped.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{RLock, RLockGuard, Result};
+///
+/// fn enter(lock: &RLock) -> Result<RLockGuard<'_>> {
+///     lock.lock()
+/// }
+///
+/// let lock = RLock::new()?;
+/// let (outer, inner) = (enter(&lock)?, enter(&lock)?);
+/// drop(inner);
+/// assert!(lock.is_locked());
+/// drop(outer);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the lock is free again as soon as the guard is dropped"]
 pub struct RLockGuard<'a>(&'a RLock, PhantomData<*const ()>);

@@ -42,6 +42,16 @@ impl Semaphore {
     ///
     /// # Errors
     /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Semaphore;
+    /// let semaphore = Semaphore::new(1)?;
+    /// semaphore.release()?;
+    /// assert_eq!(semaphore.value(), 2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn new(value: u32) -> Result<Self> {
         Ok(Self::of(engine::Semaphore::create(value, None)?))
     }
@@ -127,6 +137,17 @@ impl Semaphore {
     ///
     /// # Errors
     /// As [`permit`](Self::permit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Semaphore;
+    /// let semaphore = Semaphore::new(1)?;
+    /// semaphore.acquire()?;
+    /// assert!(semaphore.try_permit()?.is_none());
+    /// semaphore.release()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     pub fn acquire(&self) -> Result<()> {
         uninterrupted(|| self.0.acquire(Deadline::NEVER))
     }
@@ -152,6 +173,14 @@ impl Semaphore {
     }
 
     /// Returns the number of free permits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Semaphore;
+    /// assert_eq!(Semaphore::new(3)?.value(), 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn value(&self) -> u32 {
         self.0.value()
@@ -188,6 +217,25 @@ impl Semaphore {
 crosses!(Semaphore, Arc::default());
 
 /// Holds one permit of a [`Semaphore`] until dropped.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Permit, Result, Semaphore};
+///
+/// fn enter(room: &Semaphore) -> Result<Permit<'_>> {
+///     let permit = room.permit()?;
+///     println!("{} places are left", room.value());
+///     Ok(permit)
+/// }
+///
+/// let room = Semaphore::new(2)?;
+/// let permit = enter(&room)?;
+/// assert_eq!(room.value(), 1);
+/// drop(permit);
+/// assert_eq!(room.value(), 2);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the permit goes back as soon as it is dropped"]
 pub struct Permit<'a>(&'a Semaphore);
