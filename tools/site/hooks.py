@@ -64,8 +64,10 @@ def on_files(files: Any, config: Any) -> Any:
     """Adds the pages of the checkout, the sources that pages link to, and what rustdoc made."""
     if not (RUSTDOC / "procession/index.html").exists():
         raise PluginError(f"there is no {RUSTDOC}/procession: run `make docs` first")
-    for file in list(files.documentation_pages()):
-        pages.add(Path(file.abs_src_path).relative_to(ROOT), file.src_uri)
+    for file in list(files):
+        # Whatever is below docs, pictures too; the theme's own files are elsewhere.
+        if file.abs_src_path and Path(file.abs_src_path).is_relative_to(ROOT / "docs"):
+            pages.add(Path(file.abs_src_path).relative_to(ROOT), file.src_uri)
     for name, uri in pages.ELSEWHERE.items():
         pages.add(Path(name), uri)
         text = (ROOT / name).read_text()

@@ -29,19 +29,19 @@ _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"(\]\(\s*<?)([^)\s>]+)|(^\[[^\]]+\]:\s*)(\S+)", re.MULTILINE)
 _OUTSIDE = re.compile(r"[a-z][a-z0-9+.-]*:|#|/")
 
-# The place in the site of each page, by its path in the checkout.
+# The place in the site of each page and picture, by its path in the checkout.
 _uris: dict[Path, str] = {}
 
 
 def add(path: Path, uri: str) -> None:
-    """Notes where the site has a page."""
+    """Notes where the site has a page, or a picture."""
     _uris[path] = uri
 
 
 def sources() -> dict[str, str]:
     """Returns pages that show the files which others link to and that are no pages, by where the site has them."""
     found: dict[str, str] = {}
-    for page in list(_uris):
+    for page in [path for path in _uris if path.suffix == ".md"]:
         for target in _targets(page):
             if target not in _uris and (ROOT / target).is_file():
                 uri = f"source/{target.as_posix()}.md"
