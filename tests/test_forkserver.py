@@ -19,6 +19,7 @@ pytestmark = [
 
 HELPERS = """
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import select
@@ -27,6 +28,22 @@ import sys
 import threading
 from multiprocessing import forkserver
 from pathlib import Path
+
+# Whole pages in the middle of memory that children inherit from the server.
+PAGES, PAGE = 16, os.sysconf("SC_PAGE_SIZE")
+memory = bytearray(b"m") * ((PAGES + 1) * PAGE)
+
+def touch_pages(queue):
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    offset = -address % PAGE
+    with open("/proc/self/pagemap", "rb") as pagemap:
+        pagemap.seek((address + offset) // PAGE * 8)
+        entries = pagemap.read(PAGES * 8)
+    assert memory.count(b"m") == len(memory)
+    for page in range(PAGES):
+        memory[offset + page * PAGE] = ord("m")
+    # Bit 56 says that no other process has the page.
+    queue.put(sum(entry & 1 for entry in entries[7::8]))
 
 def nothing():
     pass
@@ -85,6 +102,20 @@ def runs(program):
         assert (code, out, err) == (exitcode, "", "")
 
     return runs
+
+
+def test_spares_have_copied_what_children_before_them_have_used(runs) -> None:
+    runs("""
+        queue = multiprocessing.Queue()
+        counts = []
+        for _ in range(20):
+            process = multiprocessing.Process(target=touch_pages, args=(queue,))
+            process.start()
+            counts.append(queue.get(timeout=30))
+            assert exitcode(process) == 0
+        # Those that were parked when the first had ended come before.
+        assert counts[0] == 0 and counts[-1] == PAGES, counts
+    """)
 
 
 def test_child_is_told_what_the_server_was_not(runs) -> None:

@@ -61,7 +61,6 @@ __all__ = [
     "WaitPlace",
     "Watcher",
     "bells_must_be_allowed",
-    "booted",
     "confine",
     "end_spares",
     "family_secret",
@@ -670,6 +669,10 @@ class Task:
         """Unpickles the first object."""
     def load_process(self) -> Any:
         """Unpickles the second object, once."""
+    def booted(self) -> None:
+        """Says that this process has finished its start: what it was started for comes next."""
+    def ending(self) -> None:
+        """Says that this process has nothing to do any more but to end."""
 
 def spawn(
     exe: bytes,
@@ -732,9 +735,6 @@ def try_to_pickle(object: object, reader: str) -> None:
         object: The object.
         reader: "child", "worker", "by name only" or "anybody".
     """
-
-def booted() -> None:
-    """Says that this process has got through its start."""
 
 @final
 class ForkServer:

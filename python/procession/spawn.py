@@ -269,7 +269,7 @@ def _main(task: _procession.Task) -> int:
             from . import _workers
 
             # Another worker would fail as this one has; so the tasks are told at once.
-            _procession.booted()
+            task.booted()
             try:
                 _workers.refuse(channel, error)
             except FileNotFoundError:
@@ -277,7 +277,7 @@ def _main(task: _procession.Task) -> int:
         raise
     finally:
         del myself._inheriting
-    _procession.booted()
+    task.booted()
     code: int = process_obj._bootstrap()
     return code
 

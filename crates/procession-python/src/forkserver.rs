@@ -194,13 +194,13 @@ impl Server {
             server.be_watched();
             // Other threads may run in between.
             let mut fork = || Python::attach(fork_by_name);
-            let received = py.detach(|| server.serve(&mut fork)).map_err(to_python)?;
-            return Ok(received.map(Task::new));
+            let adopted = py.detach(|| server.serve(&mut fork)).map_err(to_python)?;
+            return Ok(adopted.map(Task::adopted));
         }
         let mut fork = || fork_plainly(py);
         // Attached to the interpreter all the time: a server has no other thread.
-        let received = server.serve(&mut fork).map_err(to_python)?;
-        Ok(received.map(Task::new))
+        let adopted = server.serve(&mut fork).map_err(to_python)?;
+        Ok(adopted.map(Task::adopted))
     }
 }
 

@@ -113,7 +113,7 @@ mod _procession {
     #[pymodule_export]
     use crate::semaphore::Semaphore;
     #[pymodule_export]
-    use crate::spawn::{booted, end_spares, join, spare_pids, spawn, spawn_by};
+    use crate::spawn::{end_spares, join, spare_pids, spawn, spawn_by};
     #[pymodule_export]
     use crate::trace::TraceWriter;
     #[pymodule_export]

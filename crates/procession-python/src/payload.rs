@@ -7,10 +7,11 @@
 use std::os::fd::{IntoRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use procession_engine::launch::Inherited;
+use procession_engine::launch::{self, Inherited};
 use procession_engine::process;
 use procession_engine::shm::Block;
 use procession_engine::shm::transfer::loans;
+use procession_engine::standby::{Adopted, Moment, WorkingSetLearner};
 use pyo3::prelude::*;
 
 use crate::error::{IntoPython, value_error};
@@ -68,6 +69,8 @@ pub struct Task {
     /// Descriptors that the parent has passed on, in its order.
     #[pyo3(get)]
     fds: Vec<RawFd>,
+    /// In a process of the fork server.
+    learner: Option<WorkingSetLearner>,
 }
 
 impl Task {
@@ -80,6 +83,21 @@ impl Task {
                 .into_iter()
                 .map(IntoRawFd::into_raw_fd)
                 .collect(),
+            learner: None,
+        }
+    }
+
+    /// As [`new`](Self::new), in a process of the fork server.
+    pub fn adopted(adopted: Adopted) -> Self {
+        Self {
+            learner: adopted.learner,
+            ..Self::new(adopted.inherited)
+        }
+    }
+
+    fn reach(&self, moment: Moment) {
+        if let Some(learner) = &self.learner {
+            learner.reach(moment);
         }
     }
 }
@@ -95,6 +113,17 @@ impl Task {
         loans::reading_part(block, |source| {
             transfer::reading(source, || pickle::load_started(py, bytes))
         })
+    }
+
+    /// Says that this process has finished its start: what it was started for comes next.
+    fn booted(&self) {
+        launch::booted();
+        self.reach(Moment::Start);
+    }
+
+    /// Says that this process has nothing to do any more but to end.
+    fn ending(&self) {
+        self.reach(Moment::End);
     }
 
     /// Unpickles the second object, once.

@@ -139,12 +139,6 @@ pub fn spare_pids() -> Vec<u32> {
     prebooted::pids()
 }
 
-/// Says that this process has finished its start.
-#[pyfunction]
-pub fn booted() {
-    launch::booted();
-}
-
 /// Returns the program that a fresh interpreter is.
 pub fn program(exe: Vec<u8>, argv: Vec<Vec<u8>>) -> Program {
     Program {

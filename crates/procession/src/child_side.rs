@@ -7,7 +7,7 @@
 
 use procession_engine::launch::Inherited;
 use procession_engine::process::current as process;
-use procession_engine::standby::Server;
+use procession_engine::standby::{Adopted, Moment, Server};
 use procession_engine::sys::attributes::environment;
 use procession_engine::sys::fd::stderr;
 use procession_engine::sys::process::fork::fork;
@@ -26,6 +26,14 @@ const FAILED: i32 = 1;
 
 /// Reads the role of this started process, and plays it until the process ends.
 pub fn run_received(received: Inherited) -> ! {
+    run_adopted(Adopted {
+        inherited: received,
+        learner: None,
+    })
+}
+
+fn run_adopted(adopted: Adopted) -> ! {
+    let received = adopted.inherited;
     passed::arrive(received.fds);
     let Some(payload) = received.payload else {
         give_up(&Error::invalid("the parent handed over nothing to do"))
@@ -33,6 +41,9 @@ pub fn run_received(received: Inherited) -> ! {
     let done = payload.read(|bytes, source| {
         let read = || codec::decode_first::<Launch>(bytes, "a launch");
         let (launch, bytes) = handle::reading(source, read)?;
+        if let Some(learner) = &adopted.learner {
+            learner.reach(Moment::Start);
+        }
         run(&launch, Input::new(bytes, source))
     });
     match done {
@@ -48,7 +59,7 @@ pub fn serve(server: Server) -> ! {
     // SAFETY: the engine has made sure that this is the only thread.
     let served = server.serve(&mut || unsafe { fork() });
     match served {
-        Ok(Some(received)) => run_received(received),
+        Ok(Some(adopted)) => run_adopted(adopted),
         Ok(None) => std::process::exit(0),
         Err(error) => give_up(&Error::from(error)),
     }

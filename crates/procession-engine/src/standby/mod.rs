@@ -13,16 +13,20 @@ mod interrupts;
 mod parent_exit;
 pub mod prebooted;
 mod table;
+mod working_set;
 
+mod adopted;
 pub mod client;
 pub mod join;
 pub mod server;
 
+pub use adopted::{Adopted, WorkingSetLearner};
 pub use claim::{Claim, Spare};
 pub use client::ForkServer;
 pub use join::{Joined, join};
 pub use prebooted::spawn_ahead;
 pub use server::Server;
+pub use working_set::Moment;
 
 pub(crate) use table::StandbyTable;
 

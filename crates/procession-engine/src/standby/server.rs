@@ -10,6 +10,7 @@ use crate::launch::boot::booted;
 use crate::launch::fork::PreparedFork;
 use crate::launch::spec::Inherited;
 use crate::process::reap::{KEEPER_BELL, PARENT_KEY, UNKNOWN, Zombies};
+use crate::standby::adopted::Adopted;
 use crate::standby::claim::{KeeperTie, SPARE_FLAGS, Spare, Spares};
 use crate::standby::interrupts::{self, Interrupts};
 use crate::standby::parent_exit;
@@ -80,13 +81,13 @@ impl Server {
     }
 
     /// Serves until the server is killed, at the latest when the process that started it ends.
-    /// It returns in the processes that `fork` makes: with what they inherit, or `None` in
+    /// It returns in the processes that `fork` makes: with what they are to do, or `None` in
     /// those that are not needed and have to end.
     ///
     /// # Errors
     /// In the server, when it cannot go on; in a forked process, when it cannot
     /// receive its launch spec. Either way the process must end.
-    pub fn serve(self, fork: &mut dyn FnMut() -> Result<Side>) -> Result<Option<Inherited>> {
+    pub fn serve(self, fork: &mut dyn FnMut() -> Result<Side>) -> Result<Option<Adopted>> {
         let spares = self.spares.clone();
         self.serve_or_fork(fork).inspect_err(|error| {
             // Processes that wait for a spare get the error.
@@ -95,7 +96,7 @@ impl Server {
         })
     }
 
-    fn serve_or_fork(self, fork: &mut dyn FnMut() -> Result<Side>) -> Result<Option<Inherited>> {
+    fn serve_or_fork(self, fork: &mut dyn FnMut() -> Result<Side>) -> Result<Option<Adopted>> {
         signals::keep_ended_children()?;
         let interrupts = Interrupts::pass_by()?;
         parent_exit::prepare()?;
@@ -113,7 +114,7 @@ fn become_spare(
     index: usize,
     noticed: Flag,
     interrupts: Interrupts,
-) -> Result<Option<Inherited>> {
+) -> Result<Option<Adopted>> {
     let Some(slot) = spares.slot(index) else {
         return Ok(None);
     };
@@ -125,7 +126,9 @@ fn become_spare(
         return Ok(None); // The server has ended, and nobody has claimed us.
     };
     let tie = KeeperTie::ToServer(tie, noticed);
-    Spare::new(spares, index, tie, interrupts, None)?.park()
+    spares.body().working_set.populate();
+    let adopted = Spare::new(spares.clone(), index, tie, interrupts, None)?.park()?;
+    Ok(adopted.map(|inherited| Adopted::new(inherited, spares)))
 }
 
 /// The state of the server; dropped in each process that it forks.

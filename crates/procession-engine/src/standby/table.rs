@@ -8,6 +8,7 @@
 
 use crate::standby::availability::Availability;
 use crate::standby::slot::StandbySlot;
+use crate::standby::working_set::WorkingSet;
 use procession_shm::{BodyView, Family, ObjectKind, SharedBody, Stamp};
 use procession_sys::attributes::privileges::Privileges;
 use procession_sys::fd::streams;
@@ -44,6 +45,8 @@ pub struct StandbyTable {
     /// Why the last spare could not be started.
     note: [AtomicU64; NOTE_WORDS],
     pub slots: [StandbySlot; SLOTS],
+    /// The pages that the next spares copy while they wait.
+    pub working_set: WorkingSet,
 }
 
 impl StandbyTable {

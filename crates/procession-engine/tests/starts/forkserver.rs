@@ -52,7 +52,7 @@ fn nothing() -> Result<LaunchSpec<'static>> {
     })
 }
 
-fn start(server: &mut ForkServer, orders: LaunchSpec<'_>) -> Child {
+pub fn start(server: &mut ForkServer, orders: LaunchSpec<'_>) -> Child {
     server.start(&program(), nothing, orders).unwrap()
 }
 

@@ -9,6 +9,7 @@ mod harness;
 mod prebooted;
 mod role;
 mod spawn;
+mod working_set;
 
 use procession_engine::launch::bootstrap::BootstrapArgument;
 
@@ -22,5 +23,6 @@ fn main() {
         spawn::TESTS,
         forkserver::TESTS,
         prebooted::TESTS,
+        working_set::TESTS,
     ]);
 }

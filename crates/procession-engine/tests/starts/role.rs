@@ -7,14 +7,18 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::fs::FileExt as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use procession_engine::launch::Inherited;
 use procession_engine::launch::bootstrap::BootstrapArgument;
 use procession_engine::process::{Payload, current};
-use procession_engine::standby::{Joined, Server, join};
+use procession_engine::standby::{Joined, Moment, Server, WorkingSetLearner, join};
 use procession_engine::sys::process::fork::{Forked, fork};
 use procession_engine::sys::wait::time::Deadline;
+
+use rustix::param::page_size;
 
 use crate::harness;
 
@@ -37,6 +41,38 @@ pub fn register_halt() {
     }
     // SAFETY: the handler makes one system call.
     assert_eq!(unsafe { libc::pthread_atfork(None, None, Some(halt)) }, 0);
+}
+
+/// How many whole pages the server has ready for its children.
+pub const PAGES: usize = 16;
+
+/// Memory with as many, which the server has written to.
+static MEMORY: OnceLock<Vec<AtomicU8>> = OnceLock::new();
+
+/// To be told of the start of this process.
+static LEARNER: OnceLock<WorkingSetLearner> = OnceLock::new();
+
+/// Writes to the server's memory, and says how many pages of it this process had for itself already.
+fn touch_pages() -> usize {
+    let memory = MEMORY.get().unwrap();
+    let offset = memory.as_ptr().align_offset(page_size());
+    let pages: Vec<_> = memory[offset..].chunks(page_size()).take(PAGES).collect();
+    let first = pages[0].as_ptr().addr() / page_size();
+    let mut entries = [0; PAGES * 8];
+    let pagemap = File::open("/proc/self/pagemap").unwrap();
+    pagemap
+        .read_exact_at(&mut entries, first as u64 * 8)
+        .unwrap();
+    let is_own = |entry: &&[u8]| entry[7] & 1 != 0;
+    let count = entries.chunks(8).filter(is_own).count();
+    for page in pages {
+        assert!(page.iter().all(|byte| byte.load(Ordering::Relaxed) == 1));
+        page[0].store(1, Ordering::Relaxed);
+    }
+    if let Some(learner) = LEARNER.get() {
+        learner.reach(Moment::Start);
+    }
+    count
 }
 
 /// Turns a fresh image into what it was started for; never returns.
@@ -75,7 +111,17 @@ fn serve(mut server: Server) -> ! {
         }
         side
     };
-    end(server.serve(&mut forks))
+    MEMORY.get_or_init(|| {
+        let bytes = std::iter::repeat_with(|| AtomicU8::new(1));
+        bytes.take((PAGES + 1) * page_size()).collect()
+    });
+    end(server.serve(&mut forks).map(|adopted| {
+        let adopted = adopted?;
+        if let Some(learner) = adopted.learner {
+            LEARNER.set(learner).unwrap();
+        }
+        Some(adopted.inherited)
+    }))
 }
 
 fn end(orders: procession_engine::Result<Option<Inherited>>) -> ! {
@@ -104,6 +150,7 @@ pub fn act(received: Inherited) -> i32 {
                     drop(received.payload);
                     harness::descriptors().join("\n")
                 }
+                "pages" => touch_pages().to_string(),
                 other => std::env::var(other).unwrap_or_else(|_| "unset".into()),
             };
             current::publish_outcome(Payload::copy_of(text.as_bytes()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Which processes have a file of memory mapped, as /proc shows it.
+//! What processes have mapped into their memory, as /proc shows it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -45,7 +45,7 @@ impl MappedFile {
             Ok(maps) => maps
                 .lines()
                 .filter_map(Line::parse)
-                .any(|line| line.inode == self.inode && line.is_shared_and_writable),
+                .any(|line| line.inode == self.inode && line.is_shared_and_writable()),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 let is_kernels = pid == KTHREADD || status.parent == KTHREADD;
                 let started = (status.start_time + 1).saturating_mul(TICK);
@@ -57,11 +57,51 @@ impl MappedFile {
     }
 }
 
+/// Memory of this process that a fork copies, and that may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrivateMapping {
+    /// The address of its first byte.
+    pub start: usize,
+    /// The address after its last byte.
+    pub end: usize,
+    /// Whether it may be written to.
+    pub is_writable: bool,
+}
+
+impl PrivateMapping {
+    /// Returns all that this process has, in the order of their addresses; `None` where there is no
+    /// /proc to tell.
+    #[must_use]
+    pub fn all() -> Option<Vec<Self>> {
+        let maps = fs::read_to_string("/proc/self/maps").ok()?;
+        let lines = maps.lines().filter_map(Line::parse);
+        let private = lines.filter(|line| {
+            let [read, _, _, sharing] = line.permissions;
+            read == b'r' && sharing == b'p' && !line.is_kernels
+        });
+        let mappings = private.map(|line| Self {
+            start: line.addresses.0,
+            end: line.addresses.1,
+            is_writable: line.permissions[1] == b'w',
+        });
+        Some(mappings.collect())
+    }
+
+    /// Returns how many bytes it has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.end - self.start
+    }
+}
+
 /// A line of a process's `maps` (proc_pid_maps(5)).
 struct Line {
     addresses: (usize, usize),
-    is_shared_and_writable: bool,
+    /// Four letters: what may be done with the memory, and `s` or `p`, shared or private.
+    permissions: [u8; 4],
     inode: u64,
+    /// Whether it is code or data of the kernel, such as `[vdso]`.
+    is_kernels: bool,
 }
 
 impl Line {
@@ -69,12 +109,19 @@ impl Line {
         let mut fields = line.split_ascii_whitespace();
         let (first, end) = fields.next()?.split_once('-')?;
         let address = |digits| usize::from_str_radix(digits, 16).ok();
-        let access = fields.next()?.as_bytes();
+        let permissions = fields.next()?.as_bytes().try_into().ok()?;
+        let inode = fields.nth(2)?.parse().ok()?;
+        let name = fields.next().unwrap_or_default();
         Some(Self {
             addresses: (address(first)?, address(end)?),
-            is_shared_and_writable: access.get(1) == Some(&b'w') && access.get(3) == Some(&b's'),
-            inode: fields.nth(2)?.parse().ok()?,
+            permissions,
+            inode,
+            is_kernels: name.starts_with("[v"),
         })
+    }
+
+    fn is_shared_and_writable(&self) -> bool {
+        self.permissions[1] == b'w' && self.permissions[3] == b's'
     }
 }
 
@@ -85,6 +132,28 @@ mod tests {
     use crate::mem::memfd::MemFd;
     use crate::process::liveness::boot_time;
     use crate::testing::{Go, WATCHDOG, child};
+
+    #[test]
+    fn a_private_mapping_is_memory_of_this_process_alone() {
+        let memory = MemFd::create(8192).unwrap();
+        let shared = Mapping::new(&memory, 8192).unwrap().addresses().0;
+        let own = vec![1_u8; 1 << 20];
+        let all = PrivateMapping::all().unwrap();
+        let has = |address| {
+            all.iter()
+                .filter(|m| m.start <= address && address < m.end)
+                .count()
+        };
+        assert_eq!(has(own.as_ptr().addr()), 1);
+        assert_eq!(has(shared), 0);
+        let code = boot_time as fn() -> u64 as usize;
+        let of_code = all
+            .iter()
+            .find(|m| m.start <= code && code < m.end)
+            .unwrap();
+        assert!(!of_code.is_writable && of_code.size() > 0);
+        assert!(all.is_sorted_by_key(|mapping| mapping.start));
+    }
 
     #[test]
     fn a_file_is_found_in_who_has_it_mapped_for_writing() {
