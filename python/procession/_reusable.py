@@ -25,7 +25,7 @@ class _Reusable:
 
     def __init__(self) -> None:
         self.renew()
-        util.register_after_fork(self, _Reusable.renew)
+        self._is_forgotten_by_copies = False
 
     def renew(self) -> None:
         """Forgets the pool: in a forked copy of the process, it is the original's."""
@@ -36,6 +36,11 @@ class _Reusable:
 
     def get(self, processes: int | None, options: dict[str, Any]) -> Pool:
         """Returns the pool, which from here on has this number of workers and these options."""
+        if not self._is_forgotten_by_copies:
+            # Not before: most programs have no such pool, and each of their children would
+            # pay for the call. Twice does no harm, where two threads come at once.
+            self._is_forgotten_by_copies = True
+            util.register_after_fork(self, _Reusable.renew)
         return under_lock(self.lock, self._get, processes, options)
 
     def _get(self, processes: int | None, options: dict[str, Any]) -> Pool:

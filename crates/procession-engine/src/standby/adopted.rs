@@ -4,6 +4,7 @@ use crate::launch::spec::Inherited;
 use crate::standby::claim::Spares;
 use crate::standby::working_set::Moment;
 use procession_shm::Stamp;
+use procession_sys::mem::working_set::{PageRange, own_pages};
 use procession_sys::process::fork::thread_count;
 
 /// What a server's spare becomes.
@@ -21,13 +22,20 @@ pub struct WorkingSetLearner {
     spares: Spares,
     /// This process, and not a copy that it forks.
     owner: Stamp,
+    /// The pages that it had for itself when it was adopted.
+    parked: Vec<PageRange>,
 }
 
 impl Adopted {
     pub(crate) fn new(inherited: Inherited, spares: Spares) -> Self {
-        let is_settled = spares.body().working_set.is_settled();
-        let owner = spares.family().me();
-        let learner = (!is_settled).then_some(WorkingSetLearner { spares, owner });
+        let learner = match spares.body().working_set.is_settled() {
+            true => None,
+            false => own_pages().map(|parked| WorkingSetLearner {
+                owner: spares.family().me(),
+                spares,
+                parked,
+            }),
+        };
         Self { inherited, learner }
     }
 }
@@ -38,7 +46,8 @@ impl WorkingSetLearner {
         let family = self.spares.family();
         // Files are read: another thread could close one and open its own under the same number.
         if family.me() == self.owner && thread_count() == Some(1) {
-            self.spares.body().working_set.learn(moment, family);
+            let working_set = &self.spares.body().working_set;
+            working_set.learn(moment, &self.parked, family);
         }
     }
 }

@@ -6,9 +6,10 @@
 //! are most of the time that its start takes. All children of a server are copies of one memory,
 //! which no longer changes, and take the same steps. So their pages are the same ones.
 //!
-//! Therefore one child looks at which pages it owns when its start is done ([`Moment::Start`]), and
-//! one when it ends ([`Moment::End`]), and write the list into the table of spares. Each
-//! later spare has the kernel copy the listed pages before it parks, in one go.
+//! Therefore one child looks at which pages have become its own between its claim and the end of its
+//! start ([`Moment::Start`]), and one at which have until its end ([`Moment::End`]), and they write
+//! lists of them into the table of spares. Each later spare has the kernel copy the listed pages before
+//! it parks.
 //!
 //! What can go wrong, and does no harm:
 //! - *The child that looks dies, or never reaches the moment.* Its stamp stays in `learner`. The next
@@ -22,7 +23,7 @@
 //! - *Nobody can tell*: without /proc, or before Linux 5.14, spares are as slow as they were.
 
 use procession_shm::{Family, Stamp};
-use procession_sys::mem::working_set::{Access, PageRange, own_pages};
+use procession_sys::mem::working_set::{PageRange, own_pages};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
 
 /// Ranges in a list; those that have no room are left out.
@@ -41,18 +42,12 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// A list with more pages to copy is thrown away: each spare would take so much more memory.
-    fn most_written(self) -> usize {
+    /// A list with more pages is thrown away: each spare would take so much more memory.
+    fn most_pages(self) -> usize {
         match self {
             Self::Start => 1024,
             Self::End => 256,
         }
-    }
-
-    /// A list with more pages of files is thrown away. They are many, as the kernel maps those
-    /// around the one that is read, and cost little.
-    fn most_read(self) -> usize {
-        8192
     }
 }
 
@@ -88,26 +83,24 @@ impl WorkingSet {
         }
     }
 
-    /// Makes the list of a moment, which has come for this process, if nobody has or does.
-    pub fn learn(&self, moment: Moment, family: &Family) {
+    /// Makes the list of a moment, which has come for this process, if nobody has or does. `parked` are
+    /// the pages that it had for itself before it was claimed.
+    pub fn learn(&self, moment: Moment, parked: &[PageRange], family: &Family) {
         let list = match moment {
             Moment::Start => &self.start,
             Moment::End => &self.end,
         };
-        // Of the pages at the end those count that a child needs after its start.
+        // The list of the end has what a child needs after its start.
         let is_too_early = moment == Moment::End && !self.start.is_complete();
         if is_too_early || !list.begin(family) {
             return;
         }
         let known: Vec<_> = self.start.ranges().collect();
         let own = own_pages().unwrap_or_default();
-        let found: Vec<_> = own.iter().flat_map(|range| range.without(&known)).collect();
-        let count = |access| -> usize {
-            let ranges = found.iter().filter(|range| range.access() == access);
-            ranges.map(|range| range.count()).sum()
-        };
-        let is_short = count(Access::Write) <= moment.most_written()
-            && count(Access::Read) <= moment.most_read();
+        let new = own.iter().flat_map(|range| range.without(parked));
+        let found: Vec<_> = new.flat_map(|range| range.without(&known)).collect();
+        let count: usize = found.iter().map(|range| range.count()).sum();
+        let is_short = count <= moment.most_pages();
         match is_short && !found.is_empty() {
             true => list.complete(&found),
             false => list.throw_away(),
@@ -212,7 +205,7 @@ mod tests {
             start: list(),
             end: list(),
         };
-        set.learn(Moment::End, family);
+        set.learn(Moment::End, &[], family);
         assert!(!set.is_settled() && set.end.failures.load(Ordering::Relaxed) == 0);
     }
 }

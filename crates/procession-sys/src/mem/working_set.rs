@@ -28,22 +28,12 @@ const PRESENT: u64 = 1 << 63;
 const OF_FILE: u64 = 1 << 61;
 const EXCLUSIVE: u64 = 1 << 56;
 
-/// What a process does with a page first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// It reads a page of a file, such as the code of a library.
-    Read,
-    /// It writes to a page that it shares with the process that forked it.
-    Write,
-}
-
 /// Pages of a process that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRange {
     /// The address of the first, in pages.
     first: usize,
     count: usize,
-    access: Access,
 }
 
 impl PageRange {
@@ -53,20 +43,15 @@ impl PageRange {
     /// Returns it as a word, which is never 0.
     #[must_use]
     pub fn to_word(self) -> u64 {
-        let is_write = u64::from(self.access == Access::Write);
-        (self.first as u64) << 17 | (self.count as u64) << 1 | is_write
+        (self.first as u64) << 16 | self.count as u64
     }
 
     /// Returns the range that a word tells of.
     #[must_use]
     pub fn from_word(word: u64) -> Self {
         Self {
-            first: (word >> 17) as usize,
-            count: (word >> 1) as usize & Self::MOST,
-            access: match word & 1 {
-                0 => Access::Read,
-                _ => Access::Write,
-            },
+            first: (word >> 16) as usize,
+            count: word as usize & Self::MOST,
         }
     }
 
@@ -76,26 +61,18 @@ impl PageRange {
         self.count
     }
 
-    /// Returns what a process does with them.
-    #[must_use]
-    pub fn access(self) -> Access {
-        self.access
-    }
-
     fn end(self) -> usize {
         self.first + self.count
     }
 
-    /// Has the kernel do now what it would do at the first access to each page. No byte changes.
-    /// Where it cannot, as before Linux 5.14 or where nothing is mapped any more, nothing happens.
+    /// Has the kernel copy now the pages that this process still shares, as it would do when the
+    /// process first writes to each. No byte changes. Where that cannot be, as before Linux 5.14 or
+    /// where nothing is mapped any more, nothing happens.
     pub fn populate(self) {
-        let advice = match self.access {
-            Access::Read => Advice::LinuxPopulateRead,
-            Access::Write => Advice::LinuxPopulateWrite,
-        };
+        let size = self.count * page_size();
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(self.first * page_size());
         // SAFETY: see the head of this file.
-        let _ = unsafe { mm::madvise(start, self.count * page_size(), advice) };
+        let _ = unsafe { mm::madvise(start, size, Advice::LinuxPopulateWrite) };
     }
 
     /// Returns those of its pages that none of the ranges has; the ranges are in order.
@@ -109,27 +86,25 @@ impl PageRange {
                 break;
             }
             if range.first > first {
-                left.push(self.part(first, range.first));
+                left.push(Self::between(first, range.first));
             }
             first = range.end();
         }
         if first < self.end() {
-            left.push(self.part(first, self.end()));
+            left.push(Self::between(first, self.end()));
         }
         left
     }
 
-    fn part(self, first: usize, end: usize) -> Self {
+    fn between(first: usize, end: usize) -> Self {
         Self {
             first,
             count: end - first,
-            ..self
         }
     }
 }
 
-/// Returns the pages that only this process has, and those of files that it has accessed, in
-/// order. `None` where /proc does not tell, or there are too many to look at.
+/// Returns the writable pages that only this process has, in order. `None` where /proc does not tell, or there are too many to look at.
 #[must_use]
 pub fn own_pages() -> Option<Vec<PageRange>> {
     let mappings = PrivateMapping::all()?;
@@ -149,8 +124,8 @@ pub fn own_pages() -> Option<Vec<PageRange>> {
             file.read_exact_at(bytes, first as u64 * 8).ok()?;
             for (page, entry) in (first..).zip(bytes.chunks_exact(8)) {
                 let entry = u64::from_ne_bytes(entry.try_into().expect("chunks are of 8 bytes"));
-                if let Some(access) = access_of(entry, mapping.is_writable) {
-                    add(&mut found, page, access);
+                if entry & (PRESENT | OF_FILE | EXCLUSIVE) == PRESENT | EXCLUSIVE {
+                    add(&mut found, page);
                 }
             }
             first += count;
@@ -159,30 +134,10 @@ pub fn own_pages() -> Option<Vec<PageRange>> {
     Some(found)
 }
 
-/// Returns the access that has led to a page's entry; `None` if this process shares the page with
-/// others, or does not have it.
-fn access_of(entry: u64, is_writable: bool) -> Option<Access> {
-    if entry & PRESENT == 0 {
-        None
-    } else if entry & OF_FILE != 0 {
-        Some(Access::Read)
-    } else {
-        (entry & EXCLUSIVE != 0 && is_writable).then_some(Access::Write)
-    }
-}
-
-fn add(ranges: &mut Vec<PageRange>, page: usize, access: Access) {
+fn add(ranges: &mut Vec<PageRange>, page: usize) {
     match ranges.last_mut() {
-        Some(last)
-            if last.end() == page && last.access == access && last.count < PageRange::MOST =>
-        {
-            last.count += 1;
-        }
-        _ => ranges.push(PageRange {
-            first: page,
-            count: 1,
-            access,
-        }),
+        Some(last) if last.end() == page && last.count < PageRange::MOST => last.count += 1,
+        _ => ranges.push(PageRange::between(page, page + 1)),
     }
 }
 
@@ -194,25 +149,15 @@ mod tests {
     use crate::testing::{WATCHDOG, child};
 
     fn range(first: usize, count: usize) -> PageRange {
-        PageRange {
-            first,
-            count,
-            access: Access::Write,
-        }
+        PageRange { first, count }
     }
 
     #[test]
     fn a_word_tells_of_a_range() {
         let top = (1 << 47) / 4096 - 5;
-        for access in [Access::Read, Access::Write] {
-            for (first, count) in [(1, 1), (top, 5), (7, PageRange::MOST)] {
-                let range = PageRange {
-                    first,
-                    count,
-                    access,
-                };
-                assert_eq!(PageRange::from_word(range.to_word()), range);
-            }
+        for (first, count) in [(1, 1), (top, 5), (7, PageRange::MOST)] {
+            let range = range(first, count);
+            assert_eq!(PageRange::from_word(range.to_word()), range);
         }
     }
 

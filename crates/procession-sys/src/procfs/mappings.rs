@@ -57,15 +57,13 @@ impl MappedFile {
     }
 }
 
-/// Memory of this process that a fork copies, and that may be read.
+/// Writable memory of this process that a fork copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrivateMapping {
     /// The address of its first byte.
     pub start: usize,
     /// The address after its last byte.
     pub end: usize,
-    /// Whether it may be written to.
-    pub is_writable: bool,
 }
 
 impl PrivateMapping {
@@ -76,13 +74,12 @@ impl PrivateMapping {
         let maps = fs::read_to_string("/proc/self/maps").ok()?;
         let lines = maps.lines().filter_map(Line::parse);
         let private = lines.filter(|line| {
-            let [read, _, _, sharing] = line.permissions;
-            read == b'r' && sharing == b'p' && !line.is_kernels
+            let [_, write, _, sharing] = line.permissions;
+            write == b'w' && sharing == b'p'
         });
         let mappings = private.map(|line| Self {
             start: line.addresses.0,
             end: line.addresses.1,
-            is_writable: line.permissions[1] == b'w',
         });
         Some(mappings.collect())
     }
@@ -100,8 +97,6 @@ struct Line {
     /// Four letters: what may be done with the memory, and `s` or `p`, shared or private.
     permissions: [u8; 4],
     inode: u64,
-    /// Whether it is code or data of the kernel, such as `[vdso]`.
-    is_kernels: bool,
 }
 
 impl Line {
@@ -110,13 +105,10 @@ impl Line {
         let (first, end) = fields.next()?.split_once('-')?;
         let address = |digits| usize::from_str_radix(digits, 16).ok();
         let permissions = fields.next()?.as_bytes().try_into().ok()?;
-        let inode = fields.nth(2)?.parse().ok()?;
-        let name = fields.next().unwrap_or_default();
         Some(Self {
             addresses: (address(first)?, address(end)?),
             permissions,
-            inode,
-            is_kernels: name.starts_with("[v"),
+            inode: fields.nth(2)?.parse().ok()?,
         })
     }
 
@@ -134,7 +126,7 @@ mod tests {
     use crate::testing::{Go, WATCHDOG, child};
 
     #[test]
-    fn a_private_mapping_is_memory_of_this_process_alone() {
+    fn a_private_mapping_is_writable_memory_of_this_process_alone() {
         let memory = MemFd::create(8192).unwrap();
         let shared = Mapping::new(&memory, 8192).unwrap().addresses().0;
         let own = vec![1_u8; 1 << 20];
@@ -147,11 +139,7 @@ mod tests {
         assert_eq!(has(own.as_ptr().addr()), 1);
         assert_eq!(has(shared), 0);
         let code = boot_time as fn() -> u64 as usize;
-        let of_code = all
-            .iter()
-            .find(|m| m.start <= code && code < m.end)
-            .unwrap();
-        assert!(!of_code.is_writable && of_code.size() > 0);
+        assert_eq!(has(code), 0);
         assert!(all.is_sorted_by_key(|mapping| mapping.start));
     }
 
