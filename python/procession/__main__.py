@@ -142,8 +142,10 @@ def run_command(command: str, argv: list[str]) -> None:
     if sys.version_info >= (3, 13):
         import linecache
 
-        # As with `python -c`, tracebacks show its lines.
-        linecache._register_code(code, command, "<string>")  # type: ignore[attr-defined]
+        # As with `python -c`, tracebacks show its lines. They look for them by the code; the first
+        # releases of 3.13 did so by the name of its file.
+        key = code if hasattr(linecache, "_interactive_cache") else "<string>"
+        linecache._register_code(key, command, "<string>")  # type: ignore[attr-defined]
     exec(code, module.__dict__)  # noqa: S102 (it is what was asked for)
 
 
