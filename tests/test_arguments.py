@@ -28,6 +28,45 @@ def test_pool_refuses_what_is_no_whole_number(lib, name, value) -> None:
         lib.Pool(**{name: value})
 
 
+TOO_MANY = [2**63, 10**30]
+
+
+@pytest.mark.parametrize("value", TOO_MANY)
+@pytest.mark.parametrize(
+    "name", ["processes", "maxtasksperchild", "threads_per_worker"]
+)
+def test_pool_refuses_too_large_a_number(lib, name, value) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be at most "):
+        lib.Pool(**{"processes": 1, name: value})
+
+
+@pytest.mark.parametrize("value", TOO_MANY)
+@pytest.mark.parametrize(
+    "name", ["max_workers", "max_tasks_per_child", "threads_per_worker"]
+)
+def test_executor_refuses_too_large_a_number(lib, name, value) -> None:
+    context = lib.get_context("spawn")
+    with pytest.raises(ValueError, match=f"^{name} must be at most "):
+        make_executor(**{"max_workers": 1, "mp_context": context, name: value})
+
+
+@pytest.mark.parametrize("value", TOO_MANY)
+def test_calls_refuse_too_large_a_number(lib, value) -> None:
+    with lib.Pool(1) as pool:
+        for name in ("map", "map_async", "starmap", "starmap_async", "imap"):
+            with pytest.raises(ValueError, match="^chunksize must be at most "):
+                getattr(pool, name)(abs, [1], chunksize=value)
+        with pytest.raises(ValueError, match="^processes must be at most "):
+            pool.resize(value)
+        # As many as there can be.
+        assert pool.map(abs, [-1, 2], chunksize=2**63 - 1) == [1, 2]
+        assert list(pool.imap(abs, [-1, 2], chunksize=2**63 - 1)) == [1, 2]
+    with load("futures").ProcessPoolExecutor(1) as executor:
+        with pytest.raises(ValueError, match="^chunksize must be at most "):
+            executor.map(abs, [1], chunksize=value)
+        assert list(executor.map(abs, [-1, 2], chunksize=2**63 - 1)) == [1, 2]
+
+
 @pytest.mark.parametrize("value", NO_NUMBERS)
 @pytest.mark.parametrize("name", ["max_workers", "retries", "priority"])
 def test_executor_refuses_what_is_no_whole_number(name, value) -> None:

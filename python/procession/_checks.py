@@ -11,26 +11,59 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["checked_callback", "checked_seconds", "checked_whole"]
+__all__ = [
+    "MOST_ITEMS",
+    "MOST_PROCESSES",
+    "MOST_TASKS",
+    "checked_callback",
+    "checked_flag",
+    "checked_seconds",
+    "checked_whole",
+]
+
+# As many as a sequence can have.
+MOST_ITEMS = 2**63 - 1
+
+# As many as Linux can have (PID_MAX_LIMIT).
+MOST_PROCESSES = 2**22
+
+# The engine counts the tasks of a worker in 32 bits.
+MOST_TASKS = 2**32 - 1
 
 # More seconds than the engine can count; such a time is as good as no limit.
 _FOREVER = 2.0**64
 
 
-def checked_whole(name: str, value: Any) -> int:
+def checked_whole(name: str, value: Any, most: int | None = None) -> int:
     """Returns a whole number as Python's own type.
 
     Args:
         name: What it is, for the error.
         value: What the caller has given.
+        most: The largest that it may be.
 
     Raises:
         TypeError: It is none.
+        ValueError: It is larger.
     """
     try:
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+    if most is not None and number > most:
+        raise ValueError(f"{name} must be at most {most:_}, not {number:_}")
+    return number
+
+
+def checked_flag(name: str, value: Any) -> bool:
+    """Returns a value that is True or False.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    return value
 
 
 def checked_seconds(name: str, value: Any) -> float | None:

@@ -840,8 +840,9 @@ def usage() -> dict[str, int]:
 # Pools.
 
 # How many seconds a task may take, how often it is run again, after how many seconds it is
-# interrupted, its priority, and what its error does to its map.
-_Terms: TypeAlias = tuple[float | None, int, float | None, int, str]
+# interrupted, its priority, what its error does to its map, and whether the tasks are dealt in a
+# fixed order of workers.
+_Terms: TypeAlias = tuple[float | None, int, float | None, int, str, bool]
 
 _R = TypeVar("_R")
 

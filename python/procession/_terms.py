@@ -1,8 +1,8 @@
-"""The options of a call about its tasks: their time, tries, priority, and errors."""
+"""The options of a call about its tasks: their time, tries, priority, errors, order."""
 
 from __future__ import annotations
 
-from ._checks import checked_seconds, checked_whole
+from ._checks import checked_flag, checked_seconds, checked_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     OnError: TypeAlias = Literal["stop", "continue", "collect"]
     # As the native pool takes them: the time limit, retries, the soft time limit, the
-    # priority, and what an error does to its map.
-    Terms: TypeAlias = tuple[float | None, int, float | None, int, OnError]
+    # priority, what an error does to its map, and whether its tasks are dealt in a fixed
+    # order of workers.
+    Terms: TypeAlias = tuple[float | None, int, float | None, int, OnError, bool]
 
     class TaskOptions(TypedDict, total=False):
         """The options of every call of a pool."""
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
         """The further options of maps whose errors are raised."""
 
         on_error: Literal["stop", "continue"]
+        order_tasks: bool
         progress: bool | Mapping[str, Any]
 
     class CollectOptions(TaskOptions, total=False):
         """The further options of maps whose errors stand among the results."""
 
         on_error: Required[Literal["collect"]]
+        order_tasks: bool
         progress: bool | Mapping[str, Any]
 
 
@@ -47,6 +50,7 @@ def make_terms(
     soft_timeout: float | None = None,
     priority: int = 0,
     on_error: OnError = "continue",
+    order_tasks: bool = False,
 ) -> Terms | None:
     """Returns the terms of a call, or None if it has no options.
 
@@ -75,5 +79,6 @@ def make_terms(
         raise ValueError(
             f"on_error must be 'stop', 'continue' or 'collect', not {on_error!r}"
         )
-    terms: Terms = timeout, retries, soft_timeout, priority, on_error
-    return None if terms == (None, 0, None, 0, "continue") else terms
+    in_order = checked_flag("order_tasks", order_tasks)
+    terms: Terms = timeout, retries, soft_timeout, priority, on_error, in_order
+    return None if terms == (None, 0, None, 0, "continue", False) else terms

@@ -277,7 +277,7 @@ class _Feeder:
 def _refuse(terms: Terms | None) -> None:
     if terms is None:
         return
-    timeout, retries, soft_timeout, priority, on_error = terms
+    timeout, retries, soft_timeout, priority, on_error, in_order = terms
     if timeout is not None:
         raise ValueError("a task of this pool cannot be killed, and has no timeout")
     if retries:
@@ -288,3 +288,7 @@ def _refuse(terms: Terms | None) -> None:
         raise ValueError("a task of this pool waits for its turn, and has no priority")
     if on_error != "continue":
         raise ValueError("a map of this pool always goes on, and has no on_error")
+    if in_order:
+        raise ValueError(
+            "a task of this pool goes to any thread: there is no order_tasks"
+        )

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LifeOptions", "WorkerLife", "name_of"]
 
+# Libraries count threads in a C int.
+_MOST_THREADS = 2**31 - 1
+
 # The variables by which libraries limit threads of their own: OpenMP, OpenBLAS, MKL,
 # BLIS, Accelerate, numexpr, numba, and the thread pool of Rust programs.
 THREAD_VARIABLES = (
@@ -153,7 +156,9 @@ class LifeOptions:
         if limit is not None:
             self.setup_limit = limit, _setup_name(initializer, worker_state)
         if threads_per_worker is not None:
-            threads_per_worker = checked_whole("threads_per_worker", threads_per_worker)
+            threads_per_worker = checked_whole(
+                "threads_per_worker", threads_per_worker, _MOST_THREADS
+            )
             if threads_per_worker < 1:
                 raise ValueError(
                     f"threads_per_worker must be at least 1, not {threads_per_worker}"

@@ -26,7 +26,7 @@ from concurrent import futures as _base
 
 from . import _errors, _procession, get_context, util
 from ._callbacks import Caller, callers
-from ._checks import checked_whole
+from ._checks import MOST_ITEMS, MOST_PROCESSES, MOST_TASKS, checked_whole
 from ._chunks import collect, starmapstar
 from ._completion import public, public_names
 from ._outcome import pack_error
@@ -683,7 +683,7 @@ class ProcessPoolExecutor(_Submits):
         pickler: Literal["auto", "plain"] = "auto",
     ) -> None:
         if max_workers is not None:
-            max_workers = checked_whole("max_workers", max_workers)
+            max_workers = checked_whole("max_workers", max_workers, MOST_PROCESSES)
             if max_workers <= 0:
                 raise ValueError("max_workers must be greater than 0")
         if mp_context is None:
@@ -889,7 +889,7 @@ class ProcessPoolExecutor(_Submits):
         by_submit: bool,
     ) -> Iterator[Any]:
         timeout, chunksize, buffersize, on_error = options
-        chunksize = checked_whole("chunksize", chunksize)
+        chunksize = checked_whole("chunksize", chunksize, MOST_ITEMS)
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         # The pool goes on in any case: where it is to stop, what has not begun is cancelled
@@ -1020,6 +1020,7 @@ def _check_max_tasks(max_tasks: object, context: BaseContext) -> None:
         raise TypeError("max_tasks_per_child must be an integer")
     if max_tasks <= 0:
         raise ValueError("max_tasks_per_child must be >= 1")
+    checked_whole("max_tasks_per_child", max_tasks, MOST_TASKS)
     if context.get_start_method() == "fork":
         raise ValueError(
             "max_tasks_per_child is incompatible with the 'fork' multiprocessing start "

@@ -19,7 +19,13 @@ import warnings
 from collections import namedtuple
 
 from . import _procession, get_context, util
-from ._checks import checked_callback, checked_whole
+from ._checks import (
+    MOST_ITEMS,
+    MOST_PROCESSES,
+    MOST_TASKS,
+    checked_callback,
+    checked_whole,
+)
 from ._chunks import Items, mapstar, starmapstar  # noqa: F401
 from ._completion import public, public_names
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
@@ -174,6 +180,15 @@ class Pool:
       by its timeout or for lack of memory, its error stands in the place of each of its
       inputs; a task has several inputs if a `chunksize` is given, or neither that nor a
       timeout. The end of the pool, or of the map by `cancel`, is raised in any case.
+    - `order_tasks`, of maps: True deals the tasks to the workers in a fixed order. The task
+      number `i`, which is one input or as many as `chunksize` says, goes to the worker whose
+      `worker_index` is `i` modulo the number of workers; each map begins with the first
+      worker. A worker that replaces another has its index, and its tasks. A
+      worker that is busy, or is being replaced, holds up its own tasks alone. When the pool
+      is resized, tasks that no worker has are dealt by the new number; if it shrinks while
+      its first workers are idle and others are not, the latter are what is left, and have
+      the tasks of the indices that are missing. Tasks of a higher `priority` still go
+      first, a `timeout` and `retries` hold for each task, and `cancel` is as without.
     - `progress`, in maps: True shows how many inputs are done, how long the others may take
       and how many have no result, in a bar of `tqdm`, which draws it in a notebook, too. A
       mapping has options for `tqdm`, such as `{"desc": "pages"}`. The bar goes on as
@@ -254,6 +269,8 @@ class Pool:
             not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
         ):
             raise ValueError("maxtasksperchild must be a positive int or None")
+        if maxtasksperchild is not None:
+            checked_whole("maxtasksperchild", maxtasksperchild, MOST_TASKS)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._life = LifeOptions(
@@ -513,6 +530,7 @@ class Pool:
         soft_timeout: float | None = None,
         priority: int = 0,
         on_error: OnError = "continue",
+        order_tasks: bool = False,
         progress: bool | Mapping[str, Any] = False,
     ) -> Any:
         """Calls a function with each item, in the workers; returns the results.
@@ -525,7 +543,9 @@ class Pool:
             [0, 1, 4, 9, 16]
             ['A', 'B']
         """
-        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        terms = self._terms_of(
+            timeout, retries, soft_timeout, priority, on_error, order_tasks
+        )
         return self._map(func, iterable, chunksize, False, terms, progress)
 
     if TYPE_CHECKING:
@@ -559,6 +579,7 @@ class Pool:
         soft_timeout: float | None = None,
         priority: int = 0,
         on_error: OnError = "continue",
+        order_tasks: bool = False,
         progress: bool | Mapping[str, Any] = False,
     ) -> Any:
         """As `map`, with items that are the arguments of one call each.
@@ -569,7 +590,9 @@ class Pool:
             ...     print(pool.starmap(divmod, [(7, 2), (9, 4)]))
             [(3, 1), (2, 1)]
         """
-        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        terms = self._terms_of(
+            timeout, retries, soft_timeout, priority, on_error, order_tasks
+        )
         return self._map(func, iterable, chunksize, True, terms, progress)
 
     if TYPE_CHECKING:
@@ -609,6 +632,7 @@ class Pool:
         soft_timeout: float | None = None,
         priority: int = 0,
         on_error: OnError = "continue",
+        order_tasks: bool = False,
         progress: bool | Mapping[str, Any] = False,
     ) -> Any:
         """As `map`, but returns the result to come.
@@ -620,7 +644,9 @@ class Pool:
             ...     print(later.get(timeout=30))
             [3, 2, 1]
         """
-        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        terms = self._terms_of(
+            timeout, retries, soft_timeout, priority, on_error, order_tasks
+        )
         callbacks = callback, error_callback
         return self._map_async(
             func, iterable, chunksize, False, callbacks, terms, progress
@@ -663,6 +689,7 @@ class Pool:
         soft_timeout: float | None = None,
         priority: int = 0,
         on_error: OnError = "continue",
+        order_tasks: bool = False,
         progress: bool | Mapping[str, Any] = False,
     ) -> Any:
         """As `starmap`, but returns the result to come.
@@ -675,7 +702,9 @@ class Pool:
             ...     print(later.ready(), later.get())
             True [2, 1]
         """
-        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        terms = self._terms_of(
+            timeout, retries, soft_timeout, priority, on_error, order_tasks
+        )
         callbacks = callback, error_callback
         return self._map_async(
             func, iterable, chunksize, True, callbacks, terms, progress
@@ -712,6 +741,7 @@ class Pool:
         soft_timeout: float | None = None,
         priority: int = 0,
         on_error: OnError = "continue",
+        order_tasks: bool = False,
         progress: bool | Mapping[str, Any] = False,
     ) -> Any:
         """As `map`, but yields the results one by one, as they come in their order.
@@ -725,7 +755,9 @@ class Pool:
             ...     roots.close()  # The inputs would never end.
             [0.0, 1.0, 1.4142135623730951]
         """
-        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        terms = self._terms_of(
+            timeout, retries, soft_timeout, priority, on_error, order_tasks
+        )
         return self._imap(func, iterable, chunksize, True, terms, progress)
 
     if TYPE_CHECKING:
@@ -759,6 +791,7 @@ class Pool:
         soft_timeout: float | None = None,
         priority: int = 0,
         on_error: OnError = "continue",
+        order_tasks: bool = False,
         progress: bool | Mapping[str, Any] = False,
     ) -> Any:
         """As `imap`, but yields the results as they come.
@@ -771,7 +804,9 @@ class Pool:
             2
             10
         """
-        terms = self._terms_of(timeout, retries, soft_timeout, priority, on_error)
+        terms = self._terms_of(
+            timeout, retries, soft_timeout, priority, on_error, order_tasks
+        )
         return self._imap(func, iterable, chunksize, False, terms, progress)
 
     def _map(
@@ -827,7 +862,7 @@ class Pool:
         progress: bool | Mapping[str, Any],
     ) -> Any:
         self._check_running()
-        chunksize = checked_whole("chunksize", chunksize)
+        chunksize = checked_whole("chunksize", chunksize, MOST_ITEMS)
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         if progress is False:
@@ -862,6 +897,7 @@ class Pool:
         soft_timeout: float | None,
         priority: int,
         on_error: OnError = "continue",
+        order_tasks: bool = False,
     ) -> Terms | None:
         """Returns the terms of a call, which are the pool's if the call has no options."""
         # Nothing is made for a call without options.
@@ -869,24 +905,27 @@ class Pool:
             timeout is retries is soft_timeout is None
             and priority == 0
             and on_error == "continue"
+            and order_tasks is False
         ):
             return self._terms
         if retries is None:
             retries = 0 if self._terms is None else self._terms[1]
-        return make_terms(timeout, retries, soft_timeout, priority, on_error)
+        return make_terms(
+            timeout, retries, soft_timeout, priority, on_error, order_tasks
+        )
 
     def _chunksize(
         self, length: int, chunksize: int | None, terms: Terms | None
     ) -> int:
         """Returns how many inputs make a task: by default a quarter of a worker's."""
         if chunksize is None and terms is not None:
-            timeout, _, soft_timeout, _, _ = terms
+            timeout, _, soft_timeout, *_ = terms
             # A time limit is for each input, so each gets a task of its own.
             if timeout is not None or soft_timeout is not None:
                 return 1
         if chunksize is None:
             return -(-length // (self._processes * 4))
-        chunksize = checked_whole("chunksize", chunksize)
+        chunksize = checked_whole("chunksize", chunksize, MOST_ITEMS)
         if chunksize < 1 and length:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         return max(chunksize, 1)
@@ -1098,7 +1137,7 @@ class Pool:
 
 def _checked_size(processes: Any) -> int:
     """Returns the number of workers, checked."""
-    size = checked_whole("processes", processes)
+    size = checked_whole("processes", processes, MOST_PROCESSES)
     if size < 1:
         raise ValueError(f"Number of processes must be at least 1, not {size}")
     return size
@@ -1121,7 +1160,7 @@ def _shown(
     from ._progress import Progress
 
     # If so, there may be errors among the results of a task.
-    collects = terms is not None and terms[-1] == "collect" and chunksize > 1
+    collects = terms is not None and terms[4] == "collect" and chunksize > 1
     return Progress(progress, inputs, chunksize, collects)
 
 

@@ -53,6 +53,38 @@ fn waits_on_three(number: u32, gate: Gate) -> u32 {
     number
 }
 
+/// Returns the index of the worker, which dies at 4 if it is so.
+fn index_or_die(number: u32, dies: bool) -> Option<u32> {
+    if dies && number == 4 {
+        std::process::abort();
+    }
+    procession::current_process().worker_index()
+}
+
+#[procession::test]
+fn ordered_tasks_go_to_the_workers_in_turn_and_a_new_worker_has_those_of_the_old_one() {
+    let _watchdog = watch();
+    for method in METHODS {
+        let pool = pool(method, 3);
+        let ordered = pool.order_tasks();
+        let inputs = |dies| (0..30).map(move |n| (n, dies));
+        let expected: Vec<_> = (0..30).map(|n| Some(n % 3)).collect();
+        assert_eq!(ordered.map(index_or_die, inputs(false)).unwrap(), expected);
+        let chunked = ordered.chunk_size(2).map(index_or_die, inputs(false));
+        let chunks: Vec<_> = (0..30).map(|n| Some(n / 2 % 3)).collect();
+        assert_eq!(chunked.unwrap(), chunks);
+        let found: Vec<_> = ordered.imap(index_or_die, inputs(true)).collect();
+        for (n, index) in found.into_iter().enumerate() {
+            match n {
+                4 => assert!(index.unwrap_err().is_died()),
+                n => assert_eq!(index.unwrap(), expected[n]),
+            }
+        }
+        // One that is alone may go to any.
+        assert!(ordered.apply(index_or_die, (0, false)).unwrap().is_some());
+    }
+}
+
 #[procession::test]
 fn a_task_that_takes_too_long_fails_alone_and_tells_its_name_and_limit() {
     let _watchdog = watch();

@@ -104,7 +104,7 @@ class Call:
     ) -> None:
         self.result = result
         self.number = 0
-        timeout, retries, soft_timeout, priority, _ = terms or (None, 0, None, 0, "")
+        timeout, retries, soft_timeout, priority, *_ = terms or (None, 0, None, 0)
         self.limits = timeout, soft_timeout, priority
         self.retries = retries
         self.priority = priority

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._progress import Progress
-    from .._terms import Terms
+    from .._terms import OnError, Terms
     from .backend import AgentLink, Answer, Backend, Parts, Place
 
     # The order in which tasks are dealt: by priority, number of the call, place in the
@@ -260,7 +260,7 @@ class Coordinator:
         progress: Progress | None = None,
     ) -> MapResult[Any]:
         """Has a function called with each of the items; returns the result to come."""
-        on_error = "continue" if terms is None else terms[4]
+        on_error = _on_error_of(terms)
         job = _job_of(func, chunksize, star, on_error)
         result: MapResult[Any] = MapResult(
             pool,
@@ -304,7 +304,7 @@ class Coordinator:
     ) -> tuple[IMapIterator[Any], Feeder | None]:
         """Has a function called with what an iterable yields."""
         inputs = iter(iterable)
-        on_error = "continue" if terms is None else terms[4]
+        on_error = _on_error_of(terms)
         job = _job_of(func, chunksize, star, on_error)
         kind = IMapIterator if ordered else IMapUnorderedIterator
         results: IMapIterator[Any] = kind(
@@ -1110,6 +1110,22 @@ def _call_body(func: Any, args: Any, kwds: Any) -> Parts | Exception:
     except Exception as error:
         error.add_note(f"It is of a call of {name_of(func)}.")
         return error
+
+
+def _on_error_of(terms: Terms | None) -> OnError:
+    """Returns what an error does to a map.
+
+    Raises:
+        ValueError: The tasks are to be dealt in a fixed order of workers.
+    """
+    if terms is None:
+        return "continue"
+    *_, on_error, in_order = terms
+    if in_order:
+        raise ValueError(
+            "tasks go to whichever node has room for them: on a cluster there is no order_tasks"
+        )
+    return on_error
 
 
 def _job_of(func: Any, chunksize: int, star: bool, on_error: str) -> Parts | Exception:

@@ -6,14 +6,17 @@
 #![expect(unsafe_code, reason = "fork in a test")]
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use procession_engine::ErrorKind;
-use procession_engine::pool::Config;
+use procession_engine::pool::{Config, Pool, WorkerProcess, WorkerSpec, WorkerStarter};
 use procession_engine::sys::process::fork::{Forked, fork};
 use procession_engine::sys::process::pidfd::PidFd;
+use procession_engine::{ErrorKind, Result};
 
-use crate::workers::{Bench, Got, Setup, leaving_nothing, task, watchdog};
+use crate::workers::{
+    Bench, Forker, Gate, Got, Keep, Setup, leaving_nothing, task, uninterrupted, watchdog,
+};
 
 #[test]
 fn a_closed_pool_does_what_it_has_and_takes_no_more() {
@@ -270,5 +273,44 @@ fn terminating_busy_workers_takes_no_grace_period() {
         bench.pool.terminate();
         // The worker ignores SIGTERM: the mercy was given, at least.
         assert!(begin.elapsed() >= Duration::from_millis(20));
+    });
+}
+
+/// Starts two workers at once, and neither before the other.
+struct AtOnce {
+    forker: Forker,
+    both: Arc<Barrier>,
+}
+
+impl WorkerStarter for AtOnce {
+    fn start(&self, spec: WorkerSpec) -> Result<Box<dyn WorkerProcess>> {
+        self.both.wait();
+        self.forker.start(spec)
+    }
+}
+
+#[test]
+fn workers_that_two_threads_start_at_once_have_indices_of_their_own() {
+    leaving_nothing(|| {
+        let forker = Forker {
+            gate: Gate::new(),
+            setup: Setup::Fine,
+            started: Arc::default(),
+        };
+        let starter = AtOnce {
+            forker,
+            both: Arc::new(Barrier::new(2)),
+        };
+        let pool = Pool::without_workers(Config::new(2), Keep::default(), Box::new(starter));
+        let pool = pool.unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| pool.start().unwrap());
+            pool.start().unwrap();
+        });
+        let mut indices: Vec<_> = pool.workers().iter().map(|worker| worker.index).collect();
+        indices.sort_unstable();
+        assert_eq!(indices, [0, 1]);
+        pool.close();
+        uninterrupted(|| pool.join(watchdog())).unwrap();
     });
 }

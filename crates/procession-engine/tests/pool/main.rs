@@ -7,4 +7,5 @@ mod flow;
 mod life;
 mod speed;
 mod terms;
+mod turns;
 mod workers;

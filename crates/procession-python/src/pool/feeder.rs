@@ -102,7 +102,7 @@ impl Feeder {
         let call = Call::Stream(self.stream.clone_ref(py));
         let policy = TaskPolicy {
             calls,
-            ..self.policy
+            ..self.policy.of_task(index)
         };
         let task = task_of(call, (index, chunk), bytes, &self.job, policy);
         match self.feed.put(task) {

@@ -203,7 +203,7 @@ impl Items {
                 let call = self.call.clone_ref(py);
                 let policy = TaskPolicy {
                     calls,
-                    ..self.policy
+                    ..self.policy.of_task(index)
                 };
                 tasks.push(task_of(call, (index, chunk), bytes, &self.job, policy));
             }

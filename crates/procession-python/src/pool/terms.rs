@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use procession_engine::pool::TaskPolicy;
+use procession_engine::pool::{TaskPolicy, Turn};
 use pyo3::prelude::*;
 
 use crate::error::value_error;
 
-/// The time limit, the retries, the soft time limit, the priority, and what errors do, as
-/// `_terms` gives them.
-pub type TermsParts = Option<(Option<f64>, u32, Option<f64>, i32, String)>;
+/// The time limit, the retries, the soft time limit, the priority, what errors do, and whether tasks
+/// are dealt in a fixed order of workers, as `_terms` gives them.
+pub type TermsParts = Option<(Option<f64>, u32, Option<f64>, i32, String, bool)>;
 
 /// The terms of a call, for its tasks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +47,7 @@ impl OnError {
 impl Terms {
     /// Reads what Python gives.
     pub fn new(parts: TermsParts) -> PyResult<Self> {
-        let Some((timeout, retries, soft_timeout, priority, on_error)) = parts else {
+        let Some((timeout, retries, soft_timeout, priority, on_error, in_order)) = parts else {
             return Ok(Self::default());
         };
         Ok(Self {
@@ -55,6 +55,7 @@ impl Terms {
                 timeout: timeout.map(duration).transpose()?,
                 retries,
                 priority,
+                turn: in_order.then(|| Turn::new(0)),
                 ..TaskPolicy::default()
             },
             soft_timeout: soft_timeout.map(duration).transpose()?,

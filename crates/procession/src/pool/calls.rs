@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::pool::{Job, ResultOrder, Task};
+use procession_engine::pool::{Job, ResultOrder, Task, Turn};
 use procession_engine::sys::wait::time::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -123,6 +123,14 @@ impl<'a> Calls<'a> {
     /// ```
     pub fn chunk_size(mut self, inputs: usize) -> Self {
         self.0.chunk = inputs;
+        self
+    }
+
+    /// Deals the tasks of a map to the workers in a fixed order, as [`Pool::order_tasks`].
+    ///
+    /// [`Pool::order_tasks`]: crate::Pool::order_tasks
+    pub fn order_tasks(mut self) -> Self {
+        self.0.policy.turn = Some(Turn::new(0));
         self
     }
 
@@ -388,6 +396,8 @@ impl<'a> Calls<'a> {
         let core = self.0.core;
         let mut terms = self.0;
         terms.policy.label = core.engine.label(what);
+        // A task that is alone may go to any worker.
+        terms.policy.turn = None;
         let task = terms.task(&job, what, arguments, token)?;
         core.engine
             .submit(task)
@@ -440,6 +450,7 @@ impl fmt::Debug for Calls<'_> {
             .field("timeout", &self.0.policy.timeout)
             .field("retries", &self.0.policy.retries)
             .field("priority", &self.0.policy.priority)
+            .field("order_tasks", &self.0.policy.turn.is_some())
             .field("chunk_size", &self.0.chunk)
             .finish()
     }

@@ -166,6 +166,31 @@ impl Pool {
         self.calls().priority(priority)
     }
 
+    /// Returns the pool's calls with a fixed order of workers: of each map, the task number `i`, which
+    /// has one input or a chunk, goes to the worker whose index is `i` modulo the pool's size. So what a worker
+    /// keeps between calls meets the same inputs in each map.
+    ///
+    /// A worker that comes in the place of one that has died has its index, and its tasks; that it
+    /// is being replaced, or busy, holds up its own tasks alone. When the pool is resized, tasks that no
+    /// worker has are dealt by the new size; if it shrinks while its first workers are idle and others
+    /// are not, the latter are what is left, and have the tasks of the indices that are
+    /// missing. A higher [priority](Self::priority) still goes first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, current_process};
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let index = |_: u32| current_process().worker_index();
+    /// let indices = pool.order_tasks().map(index, 0..4)?;
+    /// assert_eq!(indices, [Some(0), Some(1), Some(0), Some(1)]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn order_tasks(&self) -> Calls<'_> {
+        self.calls().order_tasks()
+    }
+
     /// Returns the pool's calls with chunks: so many inputs of a map make one task, which a
     /// worker takes and answers at once. That is quicker where a call takes less than some
     /// microseconds; otherwise leave the size at 1, so that no worker is idle while another

@@ -46,11 +46,15 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
     /// number, too; its token comes with the error.
     pub fn make(&mut self) -> Option<std::result::Result<Task<Token>, (Token, crate::Error)>> {
         let number = self.made;
+        let terms = Terms {
+            policy: self.terms.policy.of_task(number),
+            ..self.terms
+        };
         let token = |inputs| Token::new(Arc::clone(&self.call), number, inputs);
         let what = self.call.what();
         let (inputs, count, task) = if self.terms.chunk == 1 {
             let input = self.inputs.next()?;
-            let task = self.terms.task(&self.job, what, &input, token(Inputs::One));
+            let task = terms.task(&self.job, what, &input, token(Inputs::One));
             (Inputs::One, 1, task)
         } else {
             let chunk: Vec<I::Item> = self.inputs.by_ref().take(self.terms.chunk).collect();
@@ -58,7 +62,7 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
                 return None;
             }
             let inputs = Inputs::Chunk(chunk.len());
-            let mut task = self.terms.task(&self.job, what, &chunk, token(inputs));
+            let mut task = terms.task(&self.job, what, &chunk, token(inputs));
             if let Ok(task) = &mut task {
                 task.policy.calls = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
             }

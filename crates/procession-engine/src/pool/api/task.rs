@@ -1,5 +1,6 @@
 //! Tasks as the face hands them in, and what tasks of one job share.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,11 +36,44 @@ pub struct TaskPolicy {
     pub retries: u32,
     /// A task with a higher priority begins before all tasks with a lower one that have not begun.
     pub priority: i32,
+    /// Its turn, if the tasks of its call are dealt in a fixed order of workers.
+    pub turn: Option<Turn>,
     /// The number of the function that it is counted for, from
     /// [`Pool::label`](crate::pool::Pool::label).
     pub label: u32,
     /// How many calls of the function it is counted as; 0 stands for 1.
     pub calls: u32,
+}
+
+impl TaskPolicy {
+    /// Returns the policy of the call's task of that number: the same, but for its turn.
+    #[must_use]
+    pub fn of_task(self, number: usize) -> Self {
+        Self {
+            turn: self.turn.map(|_| Turn::new(number)),
+            ..self
+        }
+    }
+}
+
+/// The number of a task in a call whose tasks are dealt in a fixed order of workers: it is for the
+/// worker whose index is that number, modulo the pool's size. One that comes to replace the worker
+/// has its tasks.
+// One more than the number, so that a policy without a turn is no larger for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn(NonZeroU64);
+
+impl Turn {
+    /// Returns the turn of the task of that number.
+    #[must_use]
+    pub fn new(number: usize) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(number as u64))
+    }
+
+    /// Returns the index of its worker in a pool of so many.
+    pub(crate) fn seat(self, size: usize) -> u32 {
+        ((self.0.get() - 1) % size as u64) as u32
+    }
 }
 
 /// The bytes of a task.

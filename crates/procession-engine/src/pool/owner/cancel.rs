@@ -3,7 +3,6 @@
 //! A running task can only be ended by killing its worker. `README.md`, "Deadlines
 //! and cancelling", says how no other task is harmed.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::time::Duration;
 
@@ -69,11 +68,11 @@ impl<T> PoolState<T> {
             }
         }
         self.requeue(requeued);
-        let (cancelled, kept): (BTreeMap<_, _>, _) = mem::take(&mut self.requeued)
-            .into_iter()
-            .partition(|(_, task)| which(&task.token));
-        self.requeued = kept;
-        let mut tasks: Vec<_> = cancelled.into_values().collect();
+        let waiting = mem::take(&mut self.requeued).into_values();
+        let (mut tasks, kept): (Vec<_>, Vec<_>) = waiting
+            .chain(self.turns.take())
+            .partition(|task| which(&task.token));
+        self.requeue(kept);
         let mut sources: Vec<_> = self
             .idle_sources
             .extract_if(.., |source| source.is_cancelled())

@@ -340,9 +340,9 @@ impl<S: Sink> PoolCore<S> {
     /// Starts the workers that are missing; tells whether there were any.
     pub(crate) fn start_missing(&self, wanted: Wanted) -> Result<bool> {
         let mut any = false;
-        while self.reserve_start(wanted) {
+        while let Some(index) = self.reserve_start(wanted) {
             any = true;
-            match self.start_one() {
+            match self.start_one(index) {
                 Ok(Some(late)) => {
                     // The pool has ended meanwhile.
                     end_workers(std::slice::from_ref(&late.process));
@@ -351,13 +351,13 @@ impl<S: Sink> PoolCore<S> {
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     // The start was only interrupted: the next leader tries again.
-                    self.lock().starting -= 1;
+                    self.lock().end_start(index);
                     return Err(error);
                 }
                 Err(error) => {
                     let mut state = self.lock();
-                    state.start_failed();
-                    let alone = state.slots.is_empty() && state.starting == 0;
+                    state.start_failed(index);
+                    let alone = state.slots.is_empty() && state.starting.is_empty();
                     drop(state);
                     if alone {
                         self.finish(PoolEnd::Workers(error.clone()));
@@ -371,20 +371,16 @@ impl<S: Sink> PoolCore<S> {
         Ok(any)
     }
 
-    fn reserve_start(&self, wanted: Wanted) -> bool {
+    fn reserve_start(&self, wanted: Wanted) -> Option<u32> {
         self.lock().reserve_start(wanted)
     }
 
-    /// Starts one worker; returns it if the pool has ended meanwhile.
-    fn start_one(&self) -> Result<Option<WorkerSlot<S::Token>>> {
-        let (channel, index, key) = {
+    /// Starts the worker with an index; returns it if the pool has ended meanwhile.
+    fn start_one(&self, index: u32) -> Result<Option<WorkerSlot<S::Token>>> {
+        let (channel, key) = {
             let mut state = self.lock();
             state.next_key += 1;
-            (
-                state.spare_channels.pop(),
-                state.free_index(),
-                state.next_key,
-            )
+            (state.spare_channels.pop(), state.next_key)
         };
         let channel = match channel {
             Some(channel) => channel,
@@ -407,7 +403,7 @@ impl<S: Sink> PoolCore<S> {
         }
         let mut state = self.lock();
         if matches!(state.phase, Phase::Ended(_)) {
-            state.starting -= 1;
+            state.end_start(index);
             return Ok(Some(slot));
         }
         state.install(slot);

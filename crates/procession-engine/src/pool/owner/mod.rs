@@ -4,12 +4,14 @@ pub(crate) mod function_names;
 pub(crate) mod prefetch;
 pub(crate) mod priority_queue;
 pub(crate) mod tally;
+pub(crate) mod turn_lines;
 pub(crate) mod worker_slot;
 
 pub(crate) mod cancel;
 pub(crate) mod core;
 pub(crate) mod scheduler;
 pub(crate) mod supervisor;
+pub(crate) mod turns;
 
 pub(crate) mod overview;
 

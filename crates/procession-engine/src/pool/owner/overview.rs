@@ -31,7 +31,11 @@ impl<T> PoolState<T> {
         let workers = tally.places.iter().enumerate().map(|(index, place)| {
             let index = index as u32;
             let has_place = |slot: &&WorkerSlot<T>| slot.place() == index;
-            let slot = slots.iter().find(has_place);
+            // One that ends may still be there when the next one starts.
+            let slot = slots
+                .iter()
+                .filter(has_place)
+                .min_by_key(|slot| slot.is_ending());
             let task = slot.and_then(|slot| slot.running(boot));
             running += usize::from(task.is_some());
             let present = slot.map_or(Duration::ZERO, |slot| slot.present(now));

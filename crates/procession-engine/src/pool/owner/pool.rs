@@ -26,7 +26,7 @@ use crate::pool::owner::restart_budget::{RestartBudget, Restarts};
 use crate::pool::owner::scheduler::{Phase, PoolState};
 use crate::pool::owner::supervisor::Wanted;
 use crate::pool::owner::watch::Watch;
-use crate::pool::owner::worker_slot::{WorkerSlot, WorkerState};
+use crate::pool::owner::worker_slot::WorkerSlot;
 use crate::pool::shm::summary::PoolSummary;
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::sandbox::{Need, must_allow};
@@ -170,7 +170,7 @@ impl<S: Sink> Pool<S> {
         let mut state = self.shared.lock();
         state.check_running()?;
         state.submit(task);
-        if state.is_waiting() {
+        if state.is_waiting() || !state.turns.is_empty() {
             self.shared.wake_leader(&state);
         }
         Ok(())
@@ -302,7 +302,7 @@ impl<S: Sink> Pool<S> {
         let all_ended = || {
             let state = self.shared.lock();
             // A pool may have no workers, and tasks for which some are about to be started.
-            state.is_drained() && state.slots.is_empty() && state.starting == 0
+            state.is_drained() && state.slots.is_empty() && state.starting.is_empty()
         };
         match self.shared.drive(&all_ended, deadline) {
             Err(error) if error.kind() != ErrorKind::Closed => return Err(error),
@@ -339,6 +339,7 @@ impl<S: Sink> Pool<S> {
         let mut state = self.shared.lock();
         state.check_running()?;
         state.size = size;
+        state.renumber_turns();
         state.retire_surplus();
         // It has tasks to assign that were taken back.
         self.shared.wake_leader(&state);
@@ -384,7 +385,7 @@ impl<S: Sink> Pool<S> {
             pid: slot.process.pid(),
             done: slot.done,
             load: slot.load(),
-            is_ending: slot.life == WorkerState::Retiring && slot.load() == 0,
+            is_ending: slot.is_ending(),
         };
         state.slots.iter().map(view).collect()
     }

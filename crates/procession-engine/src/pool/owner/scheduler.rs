@@ -17,6 +17,7 @@ use crate::pool::owner::prefetch::PrefetchEstimate;
 use crate::pool::owner::priority_queue::PriorityQueue;
 use crate::pool::owner::restart_budget::RestartBudget;
 use crate::pool::owner::tally::Tally;
+use crate::pool::owner::turn_lines::TurnLines;
 use crate::pool::owner::watch::Watch;
 use crate::pool::owner::worker_slot::{QueuedTask, WorkerSlot, WorkerState};
 use crate::pool::shm::reply_queue::Bell;
@@ -44,8 +45,8 @@ pub(crate) struct PoolState<T> {
     /// How many workers there should be.
     pub size: usize,
     pub slots: Vec<WorkerSlot<T>>,
-    /// Workers being started right now.
-    pub starting: usize,
+    /// The indices of workers being started right now: by the leader, and by threads that call.
+    pub starting: Vec<u32>,
     /// Channels of dead workers, for later ones.
     pub spare_channels: Vec<WorkerChannel>,
     pub dead_workers: Vec<DeadWorker<T>>,
@@ -74,6 +75,10 @@ pub(crate) struct PoolState<T> {
     pub(crate) queue: PriorityQueue<QueueEntry<T>>,
     /// Whether any task or source has had a priority.
     has_priorities: bool,
+    /// Whether any task has had a turn.
+    pub(crate) has_turns: bool,
+    /// Tasks that were in the queue, and wait for the worker whose turn they are.
+    pub(crate) turns: TurnLines<T>,
     /// Sources that had nothing for now.
     pub(crate) idle_sources: Vec<Box<dyn Source<T>>>,
     /// How many sources are being polled right now.
@@ -155,7 +160,7 @@ impl<T> PoolState<T> {
             phase: Phase::Running,
             size,
             slots: Vec::new(),
-            starting: 0,
+            starting: Vec::new(),
             spare_channels: Vec::new(),
             dead_workers: Vec::new(),
             exits: Vec::new(),
@@ -172,6 +177,8 @@ impl<T> PoolState<T> {
             requeued: BTreeMap::new(),
             queue: PriorityQueue::default(),
             has_priorities: false,
+            has_turns: false,
+            turns: TurnLines::default(),
             idle_sources: Vec::new(),
             polled_sources: 0,
             woken_source: false,
@@ -214,7 +221,7 @@ impl<T> PoolState<T> {
         self.next_number
     }
 
-    /// Tells whether tasks wait for a worker, or sources for a poll.
+    /// Tells whether tasks wait for a worker, whichever it is, or sources for a poll.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.requeued.is_empty() || !self.queue.is_empty()
     }
@@ -236,7 +243,7 @@ impl<T> PoolState<T> {
     /// gives it back.
     pub(crate) fn try_assign(&mut self, task: Task<T>) -> Result<(), Task<T>> {
         let may_go = !self.make_way(task.policy.priority) && !self.is_waiting();
-        match self.pick_worker() {
+        match self.pick_worker_for(task.policy) {
             Some(slot) if may_go => {
                 let queued = self.enqueue(task);
                 self.assign(slot, queued);
@@ -273,7 +280,7 @@ impl<T> PoolState<T> {
     }
 
     /// Tells whether a task of those that go before the queue is next.
-    fn is_requeued_next(&self) -> bool {
+    pub(crate) fn is_requeued_next(&self) -> bool {
         let Some((&(Reverse(requeued), _), _)) = self.requeued.first_key_value() else {
             return false;
         };
@@ -289,13 +296,13 @@ impl<T> PoolState<T> {
     /// Queues tasks again, at the place that they had.
     pub(crate) fn requeue(&mut self, tasks: Vec<QueuedTask<T>>) {
         for task in tasks {
-            self.requeued.insert(task.place(), task);
+            self.put_back(task);
         }
     }
 
     /// Assigns waiting tasks to workers; tells whether it assigned any.
     pub(crate) fn dispatch(&mut self) -> bool {
-        let mut assigned = false;
+        let mut assigned = self.deal_turns();
         while self.is_waiting() {
             if self.is_source_next() {
                 break;
@@ -314,6 +321,7 @@ impl<T> PoolState<T> {
                 self.assign(slot, task);
                 assigned = true;
             }
+            self.deal_turns();
         }
         self.post();
         assigned
@@ -361,11 +369,9 @@ impl<T> PoolState<T> {
             let queued = self.enqueue(task);
             // If tasks have priorities, one that came meanwhile may go before these.
             let is_next = self.requeued.is_empty() && !self.has_priorities;
-            match self.pick_worker() {
+            match self.pick_worker_for(queued.policy) {
                 Some(slot) if is_next => self.assign(slot, queued),
-                _ => {
-                    self.requeued.insert(queued.place(), queued);
-                }
+                _ => self.put_back(queued),
             }
         }
         let priority = source.priority();
@@ -404,7 +410,7 @@ impl<T> PoolState<T> {
     pub(crate) fn rebalance(&mut self) {
         let mut back = Vec::new();
         for slot in &mut self.slots {
-            if slot.taken() == slot.taken_before_sleep && slot.queued() > 0 {
+            if slot.taken() == slot.taken_before_sleep && slot.has_movable() {
                 slot.slow = true;
                 back.append(&mut slot.take_back());
             }
@@ -415,8 +421,7 @@ impl<T> PoolState<T> {
 
     /// Tells whether a worker is idle while tasks are queued on others.
     pub(crate) fn is_uneven(&self) -> bool {
-        self.slots.iter().any(WorkerSlot::is_idle)
-            && self.slots.iter().any(|slot| slot.queued() > 0)
+        self.slots.iter().any(WorkerSlot::is_idle) && self.slots.iter().any(WorkerSlot::has_movable)
     }
 
     /// Tells whether workers need not ring for each reply.
@@ -445,7 +450,8 @@ impl<T> PoolState<T> {
         end: &Arc<PoolEnd>,
     ) -> Vec<Box<dyn Source<T>>> {
         let mut sources = std::mem::take(&mut self.idle_sources);
-        for (_, task) in std::mem::take(&mut self.requeued) {
+        let requeued = std::mem::take(&mut self.requeued).into_values();
+        for task in requeued.chain(self.turns.take()) {
             outbox.ended(task.token, end);
         }
         for (_, entry) in self.queue.take() {
@@ -461,6 +467,7 @@ impl<T> PoolState<T> {
         let number = self.next_number;
         self.next_number += 1;
         self.outstanding.add(task.policy);
+        self.has_turns |= task.policy.turn.is_some();
         QueuedTask {
             number,
             token: task.token,
@@ -474,7 +481,7 @@ impl<T> PoolState<T> {
 
     /// Returns the worker for the next task: the one with the fewest tasks, and of several
     /// the one that was used last, because its caches are warm and it may still be spinning.
-    fn pick_worker(&self) -> Option<usize> {
+    pub(crate) fn pick_worker(&self) -> Option<usize> {
         let mut best: Option<(usize, (u32, bool, u64))> = None;
         for (at, slot) in self.slots.iter().enumerate() {
             let load = slot.load();
@@ -494,7 +501,7 @@ impl<T> PoolState<T> {
         best.map(|(at, _)| at)
     }
 
-    fn assign(&mut self, at: usize, task: QueuedTask<T>) {
+    pub(crate) fn assign(&mut self, at: usize, task: QueuedTask<T>) {
         self.tick += 1;
         let tick = self.tick;
         let slot = &mut self.slots[at];
@@ -506,7 +513,7 @@ impl<T> PoolState<T> {
         };
         if let Err(task) = slot.write(task, name) {
             // The ring has no room until the worker replies.
-            self.requeued.insert(task.place(), task);
+            self.put_back(task);
         }
     }
 

@@ -123,10 +123,10 @@ impl<T> PoolState<T> {
         end
     }
 
-    /// Tells whether a worker is missing and may be started now; if so, counts one more as
+    /// Tells whether a worker is missing and may be started now, and with which index; counts it as
     /// starting.
-    pub(crate) fn reserve_start(&mut self, wanted: Wanted) -> bool {
-        let size = match (self.idle_timeout, wanted) {
+    pub(crate) fn reserve_start(&mut self, wanted: Wanted) -> Option<u32> {
+        let size = match (self.idle_limit(), wanted) {
             (Some(_), Wanted::Needed) => self.size.min(self.demand()),
             _ => self.size,
         };
@@ -138,9 +138,17 @@ impl<T> PoolState<T> {
         let living = self.living();
         // If no worker lives, a start that fails ends the pool, so it need not wait.
         let is_put_off = living > 0 && self.no_start_before.is_some_and(|at| Instant::now() < at);
-        let missing = living < target && !is_put_off;
-        self.starting += usize::from(missing);
-        missing
+        if living >= target || is_put_off {
+            return None;
+        }
+        let index = self.free_index();
+        self.starting.push(index);
+        Some(index)
+    }
+
+    /// Notes that the worker with an index is not being started any more.
+    pub(crate) fn end_start(&mut self, index: u32) {
+        self.starting.retain(|other| *other != index);
     }
 
     /// Retires workers, as many as are too many; all of them when the pool is closed and
@@ -173,9 +181,15 @@ impl<T> PoolState<T> {
         self.requeue(back);
     }
 
+    /// Returns after how long without a task a worker ends. None does while tasks wait for their
+    /// turn: it may be the turn of any worker next.
+    fn idle_limit(&self) -> Option<Duration> {
+        self.idle_timeout.filter(|_| self.turns.is_empty())
+    }
+
     /// Retires the workers that have had nothing to do for too long.
     pub(crate) fn retire_idle(&mut self) {
-        let Some(timeout) = self.idle_timeout else {
+        let Some(timeout) = self.idle_limit() else {
             return;
         };
         let now = Instant::now();
@@ -189,7 +203,7 @@ impl<T> PoolState<T> {
     /// Returns the time until a worker may have had nothing to do for too long; `None` where
     /// none ends for that.
     pub(crate) fn idle_left(&self) -> Option<Duration> {
-        let timeout = self.idle_timeout?;
+        let timeout = self.idle_limit()?;
         let left = |slot: &WorkerSlot<T>| match slot.idle_since {
             Some(since) if slot.is_idle() => timeout.saturating_sub(since.elapsed()),
             _ => timeout,
@@ -236,13 +250,15 @@ impl<T> PoolState<T> {
         self.idle_timeout.is_some() && (has_any || has_retiring)
     }
 
-    /// Returns the lowest index that no worker has.
-    pub(crate) fn free_index(&self) -> u32 {
-        let at = |slot: &WorkerSlot<T>| slot.channel.index.load(Ordering::Relaxed) as usize;
-        // There is one more index here than there are slots, so one is free.
-        let mut taken = vec![false; self.slots.len() + 1];
-        for index in self.slots.iter().map(at) {
-            if let Some(place) = taken.get_mut(index) {
+    /// Returns the lowest index that no worker has, but for those that have done their last task
+    /// and end: who comes after one of them has its index.
+    fn free_index(&self) -> u32 {
+        let staying = self.slots.iter().filter(|slot| !slot.is_ending());
+        let places = staying.map(WorkerSlot::place);
+        // There is one more index here than there are workers, so one is free.
+        let mut taken = vec![false; self.slots.len() + self.starting.len() + 1];
+        for index in places.chain(self.starting.iter().copied()) {
+            if let Some(place) = taken.get_mut(index as usize) {
                 *place = true;
             }
         }
@@ -252,7 +268,7 @@ impl<T> PoolState<T> {
 
     /// Adds a worker that has been started.
     pub(crate) fn install(&mut self, slot: WorkerSlot<T>) {
-        self.starting -= 1;
+        self.end_start(slot.place());
         self.tally.started(slot.place());
         self.slots.push(slot);
         // The pool may have shrunk meanwhile.
@@ -261,15 +277,15 @@ impl<T> PoolState<T> {
 
     /// Notes that a worker could not be started: the system has no room for another process,
     /// say. The other workers go on, and the start is tried again, but not in each round.
-    pub(crate) fn start_failed(&mut self) {
-        self.starting -= 1;
+    pub(crate) fn start_failed(&mut self, index: u32) {
+        self.end_start(index);
         self.no_start_before = Some(Instant::now() + BETWEEN_STARTS);
     }
 
     /// Counts the workers that take tasks, run their last ones, or are being started.
     fn living(&self) -> usize {
         let alive = |slot: &&WorkerSlot<T>| slot.life != WorkerState::Retiring || slot.load() > 0;
-        self.slots.iter().filter(alive).count() + self.starting
+        self.slots.iter().filter(alive).count() + self.starting.len()
     }
 }
 

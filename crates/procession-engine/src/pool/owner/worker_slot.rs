@@ -215,6 +215,17 @@ impl<T> WorkerSlot<T> {
         self.channel.task_queue.counts().queued()
     }
 
+    /// Tells whether it has tasks that it has not started, and some that another may do.
+    pub(crate) fn has_movable(&self) -> bool {
+        let mut last_first = self.posted.iter().rev();
+        self.queued() > 0 && last_first.any(|posted| posted.policy.turn.is_none())
+    }
+
+    /// Tells whether it gets no more tasks and has none.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.life == WorkerState::Retiring && self.posted.is_empty()
+    }
+
     /// Tells whether it has started any task. If it has died, it has done a task then, or
     /// died in one.
     pub(crate) fn took_any(&self) -> bool {
