@@ -38,7 +38,11 @@ CHAOS = $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS),--seconds $(
 # What `make fuzz` runs, each for SECONDS: programs of tests/fuzz.
 FUZZ ?= arena frames trace values
 
-.PHONY: help demo test test-rust test-python check compat newer distributed conformance chaos short-chaos interrupts soak steps fuzz free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
+# What `make miri` runs: Miri knows no memory files, no signals and few other system calls.
+MIRI := alloc::limit alloc::state_word member::exit pool::api pool::owner::p pool::shm process::state standby::slot \
+	trace::record codec::mark decoders::bytes_are_an_outcome pod_vec
+
+.PHONY: help demo test test-rust test-python check compat newer distributed conformance chaos short-chaos interrupts soak steps fuzz miri free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -135,6 +139,11 @@ fuzz: $(VENV)/.packages ## let libFuzzer look for bytes that break a decoder, fo
 	$(BIN)/python -m pip install --quiet --group fuzz
 	export PATH="$(abspath $(BIN)):$$PATH" RUSTC_BOOTSTRAP=1; for target in $(FUZZ); do mkdir -p $(TARGET)/fuzz/corpus/$$target; $(CARGO) fuzz run \
 	    --fuzz-dir tests/fuzz --target-dir $(TARGET)/fuzz $$target $(TARGET)/fuzz/corpus/$$target -- -max_total_time=$(SECONDS) -timeout=20; done
+
+miri: ## interpret the tests of layouts, rings and decoders that make no system call, and look for undefined behaviour; needs nightly Rust with miri and rust-src
+	@tools/need cargo
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-disable-weak-memory-emulation" RUSTFLAGS="--cfg rustix_use_libc" PROPTEST_CASES=4 \
+	    $(CARGO) +nightly miri test --package procession-shm --package procession-engine --package procession --lib --target-dir $(TARGET)/miri -- $(MIRI)
 
 free-threaded: ## check that the Python module compiles for interpreters without a GIL
 	@tools/need cargo

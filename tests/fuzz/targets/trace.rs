@@ -52,6 +52,7 @@ fuzz_target!(|steps: Vec<Step>| {
     trace.end().unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    let events: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let events = file["traceEvents"].as_array().unwrap();
     assert_eq!(events.last().unwrap()["name"], "trace_complete");
 });
