@@ -28,9 +28,9 @@ pub struct WorkingSetLearner {
 
 impl Adopted {
     pub(crate) fn new(inherited: Inherited, spares: Spares) -> Self {
-        let learner = match spares.body().working_set.is_settled() {
-            true => None,
-            false => own_pages().map(|parked| WorkingSetLearner {
+        let learner = match spares.body().working_set.is_to_learn() {
+            false => None,
+            true => own_pages().map(|parked| WorkingSetLearner {
                 owner: spares.family().me(),
                 spares,
                 parked,

@@ -29,8 +29,9 @@ use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
 /// Ranges in a list; those that have no room are left out.
 const RANGES: usize = 384;
 
-/// How many lists may be thrown away before nobody tries any more.
-const TRIES: u32 = 8;
+/// How many children look, which takes each a millisecond, before nobody tries any more: the first
+/// may be killed, or have too many pages.
+const TRIES: u32 = 16;
 
 /// When a child looks at which pages it owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ impl Moment {
 /// The lists of a server, in its table of spares.
 #[repr(C)]
 pub struct WorkingSet {
+    /// How many children were asked to look.
+    tries: AtomicU32,
     start: PageList,
     /// Has no page of `start`.
     end: PageList,
@@ -63,17 +66,16 @@ pub struct WorkingSet {
 struct PageList {
     /// The child that looks, or has looked.
     learner: AtomicU32,
-    /// How many lists were thrown away.
-    failures: AtomicU32,
     /// How many ranges there are; 0 while the list is not complete.
     len: AtomicU32,
     ranges: [AtomicU64; RANGES],
 }
 
 impl WorkingSet {
-    /// Tells whether both lists are there, or nobody tries any more.
-    pub fn is_settled(&self) -> bool {
-        self.start.is_settled() && self.end.is_settled()
+    /// Tells whether this process, which was just adopted, is to look.
+    pub fn is_to_learn(&self) -> bool {
+        let is_known = self.start.is_complete() && self.end.is_complete();
+        !is_known && self.tries.fetch_add(1, Ordering::Relaxed) < TRIES
     }
 
     /// Has the kernel copy the listed pages for this process, a spare that was just forked.
@@ -113,10 +115,6 @@ impl PageList {
         self.len.load(Ordering::Acquire) > 0
     }
 
-    fn is_settled(&self) -> bool {
-        self.is_complete() || self.failures.load(Ordering::Relaxed) >= TRIES
-    }
-
     fn ranges(&self) -> impl Iterator<Item = PageRange> {
         // Acquire pairs with the Release in `complete`.
         let len = self.len.load(Ordering::Acquire) as usize;
@@ -127,7 +125,7 @@ impl PageList {
     /// Makes this process the one that looks, unless another is or has been.
     fn begin(&self, family: &Family) -> bool {
         let learner = self.learner.load(Ordering::Acquire);
-        if self.is_settled() || !family.is_dead(Stamp::from_raw(learner)) {
+        if self.is_complete() || !family.is_dead(Stamp::from_raw(learner)) {
             return false;
         }
         let me = family.me().raw();
@@ -135,7 +133,7 @@ impl PageList {
             .learner
             .compare_exchange(learner, me, Ordering::AcqRel, Ordering::Relaxed);
         // One that has died may have completed it between the two looks.
-        begun.is_ok() && !self.is_settled()
+        begun.is_ok() && !self.is_complete()
     }
 
     fn complete(&self, ranges: &[PageRange]) {
@@ -147,7 +145,6 @@ impl PageList {
     }
 
     fn throw_away(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
         // Release pairs with the Acquire in `begin`.
         self.learner
             .store(Stamp::default().raw(), Ordering::Release);
@@ -158,10 +155,17 @@ impl PageList {
 mod tests {
     use super::*;
 
+    fn set() -> WorkingSet {
+        WorkingSet {
+            tries: AtomicU32::new(0),
+            start: list(),
+            end: list(),
+        }
+    }
+
     fn list() -> PageList {
         PageList {
             learner: AtomicU32::new(0),
-            failures: AtomicU32::new(0),
             len: AtomicU32::new(0),
             ranges: std::array::from_fn(|_| AtomicU64::new(0)),
         }
@@ -182,30 +186,35 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_made_once_and_tried_a_few_times() {
+    fn a_list_is_made_once() {
         let family = crate::family().unwrap();
-        let (good, bad) = (list(), list());
-        assert!(good.begin(family));
+        let list = list();
+        assert!(list.begin(family));
         let pages = own_pages().unwrap();
-        good.complete(&pages);
-        let kept: Vec<_> = good.ranges().collect();
+        list.complete(&pages);
+        let kept: Vec<_> = list.ranges().collect();
         assert_eq!(kept, pages[..pages.len().min(RANGES)]);
-        assert!(good.is_settled() && !good.begin(family));
-        for _ in 0..TRIES {
-            assert!(bad.begin(family));
-            bad.throw_away();
+        assert!(!list.begin(family));
+    }
+
+    #[test]
+    fn some_children_are_asked_to_look_and_none_when_all_is_known() {
+        let tried = set();
+        let asked = (0..100).filter(|_| tried.is_to_learn());
+        assert_eq!(asked.count(), TRIES as usize);
+        let known = set();
+        assert!(known.is_to_learn());
+        for list in [&known.start, &known.end] {
+            list.complete(&own_pages().unwrap());
         }
-        assert!(bad.is_settled() && !bad.begin(family) && bad.ranges().count() == 0);
+        assert!(!known.is_to_learn());
     }
 
     #[test]
     fn what_a_process_has_at_its_end_waits_for_what_it_has_at_its_start() {
         let family = crate::family().unwrap();
-        let set = WorkingSet {
-            start: list(),
-            end: list(),
-        };
+        let set = set();
         set.learn(Moment::End, &[], family);
-        assert!(!set.is_settled() && set.end.failures.load(Ordering::Relaxed) == 0);
+        assert!(!set.end.is_complete() && set.end.begin(family));
     }
 }
