@@ -6,7 +6,8 @@
 #![expect(unsafe_code, reason = "fork in a test")]
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Barrier};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use procession_engine::pool::{Config, Pool, WorkerProcess, WorkerSpec, WorkerStarter};
@@ -310,6 +311,57 @@ fn workers_that_two_threads_start_at_once_have_indices_of_their_own() {
         let mut indices: Vec<_> = pool.workers().iter().map(|worker| worker.index).collect();
         indices.sort_unstable();
         assert_eq!(indices, [0, 1]);
+        pool.close();
+        uninterrupted(|| pool.join(watchdog())).unwrap();
+    });
+}
+
+/// Holds up the first start after those of the pool's making, until it is let go.
+struct HeldUp {
+    forker: Forker,
+    at_start: Sender<()>,
+    go: Mutex<Receiver<()>>,
+}
+
+impl WorkerStarter for HeldUp {
+    fn start(&self, spec: WorkerSpec) -> Result<Box<dyn WorkerProcess>> {
+        self.at_start.send(()).unwrap();
+        self.go.lock().unwrap().recv().unwrap();
+        self.forker.start(spec)
+    }
+}
+
+#[test]
+fn who_starts_workers_has_those_that_another_thread_was_starting() {
+    leaving_nothing(|| {
+        let forker = Forker {
+            gate: Gate::new(),
+            setup: Setup::Fine,
+            started: Arc::default(),
+        };
+        let (at_start, begun) = channel();
+        let (let_go, go) = channel();
+        let starter = HeldUp {
+            forker,
+            at_start,
+            go: Mutex::new(go),
+        };
+        let pool = Pool::without_workers(Config::new(1), Keep::default(), Box::new(starter));
+        let pool = pool.unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| pool.start().unwrap());
+            begun.recv().unwrap();
+            let (tell, told) = channel();
+            let pool = &pool;
+            threads.spawn(move || {
+                pool.start().unwrap();
+                tell.send(pool.workers().len()).unwrap();
+            });
+            // It tells nothing until the other thread is let go.
+            assert!(told.recv_timeout(Duration::from_millis(20)).is_err());
+            let_go.send(()).unwrap();
+            assert_eq!(told.recv().unwrap(), 1);
+        });
         pool.close();
         uninterrupted(|| pool.join(watchdog())).unwrap();
     });

@@ -18,6 +18,7 @@ use crate::pool::shm::summary::PoolSummary;
 use procession_shm::{Family, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::wait::futex::{self, Scope};
+use procession_sys::wait::signal::Signal;
 
 /// A pool, as all threads of its process have it.
 pub(crate) struct PoolCore<S: Sink> {
@@ -27,6 +28,8 @@ pub(crate) struct PoolCore<S: Sink> {
     pub starter: Box<dyn WorkerStarter>,
     pub state: Mutex<PoolState<S::Token>>,
     pub lead: Leadership,
+    /// Given when a worker was started, or could not be.
+    pub started: Signal,
     /// The names of functions, by the labels of their tasks.
     pub names: Arc<FunctionNames>,
     /// What viewers outside of the family see of this pool.

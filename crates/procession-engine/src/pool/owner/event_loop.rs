@@ -345,13 +345,15 @@ impl<S: Sink> PoolCore<S> {
             match self.start_one(index) {
                 Ok(Some(late)) => {
                     // The pool has ended meanwhile.
+                    self.started.notify();
                     end_workers(std::slice::from_ref(&late.process));
                     return Ok(true);
                 }
-                Ok(None) => {}
+                Ok(None) => self.started.notify(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     // The start was only interrupted: the next leader tries again.
                     self.lock().end_start(index);
+                    self.started.notify();
                     return Err(error);
                 }
                 Err(error) => {
@@ -359,6 +361,7 @@ impl<S: Sink> PoolCore<S> {
                     state.start_failed(index);
                     let alone = state.slots.is_empty() && state.starting.is_empty();
                     drop(state);
+                    self.started.notify();
                     if alone {
                         self.finish(PoolEnd::Workers(error.clone()));
                         return Err(error);
@@ -369,6 +372,18 @@ impl<S: Sink> PoolCore<S> {
             }
         }
         Ok(any)
+    }
+
+    /// Waits until no other thread is starting a worker.
+    pub(crate) fn await_starts(&self) -> Result<()> {
+        let me = this_thread();
+        let are_over = || {
+            let state = self.lock();
+            // A start by this thread goes on when this call has returned: it was made within it.
+            matches!(state.phase, Phase::Ended(_))
+                || state.starting.iter().all(|start| start.thread == me)
+        };
+        self.started.wait(&are_over, Deadline::NEVER).map(drop)
     }
 
     fn reserve_start(&self, wanted: Wanted) -> Option<u32> {

@@ -30,6 +30,7 @@ use crate::pool::owner::worker_slot::WorkerSlot;
 use crate::pool::shm::summary::PoolSummary;
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::sandbox::{Need, must_allow};
+use procession_sys::wait::signal::Signal;
 use procession_sys::wait::time::Deadline;
 
 /// Configures a pool.
@@ -136,6 +137,7 @@ impl<S: Sink> Pool<S> {
                 starter,
                 state: Mutex::new(state),
                 lead: Leadership::default(),
+                started: Signal::default(),
                 tasks_per_worker: config.tasks_per_worker,
                 names,
                 summary,
@@ -145,7 +147,8 @@ impl<S: Sink> Pool<S> {
         })
     }
 
-    /// Starts the workers that are missing.
+    /// Starts the workers that are missing. Those that other threads are starting are there, too,
+    /// when it returns.
     ///
     /// # Errors
     /// The starter's error, if no worker runs; the pool has ended then.
@@ -153,6 +156,7 @@ impl<S: Sink> Pool<S> {
     pub fn start(&self) -> Result<()> {
         self.shared.check_owner()?;
         self.shared.start_missing(Wanted::All)?;
+        self.shared.await_starts()?;
         self.look_after_idle();
         Ok(())
     }

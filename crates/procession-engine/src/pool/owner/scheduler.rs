@@ -45,8 +45,8 @@ pub(crate) struct PoolState<T> {
     /// How many workers there should be.
     pub size: usize,
     pub slots: Vec<WorkerSlot<T>>,
-    /// The indices of workers being started right now: by the leader, and by threads that call.
-    pub starting: Vec<u32>,
+    /// Workers being started right now: by the leader, and by threads that call.
+    pub starting: Vec<Start>,
     /// Channels of dead workers, for later ones.
     pub spare_channels: Vec<WorkerChannel>,
     pub dead_workers: Vec<DeadWorker<T>>,
@@ -112,6 +112,13 @@ pub(crate) enum Collector {
     Idle,
     /// Results are owed.
     Wanted,
+}
+
+/// A worker that is being started.
+pub(crate) struct Start {
+    pub index: u32,
+    /// The thread that does so.
+    pub thread: u64,
 }
 
 /// A worker that has died, while its exit status is not known yet.

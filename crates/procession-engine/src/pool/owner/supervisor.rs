@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::pool::api::outcome::{Death, Outbox};
 use crate::pool::api::pool_end::{PoolEnd, SetupOverrun};
+use crate::pool::owner::leadership::this_thread;
 use crate::pool::owner::restart_budget::RestartBudget;
-use crate::pool::owner::scheduler::{Collector, DeadWorker, Outstanding, Phase, PoolState};
+use crate::pool::owner::scheduler::{Collector, DeadWorker, Outstanding, Phase, PoolState, Start};
 use crate::pool::owner::worker_slot::{ReadSummary, WorkerSlot, WorkerState};
 use procession_sys::primitive::Ordering;
 use procession_sys::process::liveness::boot_time;
@@ -142,13 +143,14 @@ impl<T> PoolState<T> {
             return None;
         }
         let index = self.free_index();
-        self.starting.push(index);
+        let thread = this_thread();
+        self.starting.push(Start { index, thread });
         Some(index)
     }
 
     /// Notes that the worker with an index is not being started any more.
     pub(crate) fn end_start(&mut self, index: u32) {
-        self.starting.retain(|other| *other != index);
+        self.starting.retain(|start| start.index != index);
     }
 
     /// Retires workers, as many as are too many; all of them when the pool is closed and
@@ -257,7 +259,7 @@ impl<T> PoolState<T> {
         let places = staying.map(WorkerSlot::place);
         // There is one more index here than there are workers, so one is free.
         let mut taken = vec![false; self.slots.len() + self.starting.len() + 1];
-        for index in places.chain(self.starting.iter().copied()) {
+        for index in places.chain(self.starting.iter().map(|start| start.index)) {
             if let Some(place) = taken.get_mut(index as usize) {
                 *place = true;
             }
