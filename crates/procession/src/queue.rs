@@ -365,31 +365,81 @@ impl<T: Serialize> Queue<T> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<()> {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut values = values.into_iter().peekable();
-        while values.peek().is_some() {
-            batch.clear();
-            for value in values.by_ref().take(BATCH) {
-                let bytes = codec::lending(|| codec::encode(&value, ITEM))?;
-                if bytes.rides() {
-                    // A value with handles is put by itself.
-                    self.put_batch(&batch)?;
-                    batch.clear();
-                    self.put_encoded(bytes, Deadline::NEVER)?;
-                } else {
-                    batch.push(bytes);
-                }
-            }
-            self.put_batch(&batch)?;
-        }
-        Ok(())
+        Ok(self.put_many_until(values, Deadline::NEVER)?)
     }
 
-    fn put_batch(&self, batch: &[Encoded]) -> Result<()> {
+    /// As [`put_many`](Self::put_many), for at most `timeout` in all.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and `is_timeout` when there was no room for all. The values that were
+    /// taken from the iterator and are not in the queue come back; those before them are in the
+    /// queue, and what the iterator has after them stays there: pass it by `&mut` to go on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Queue;
+    /// let queue = Queue::bounded(2)?;
+    /// let refused = queue.put_many_timeout(1..=5, Duration::from_millis(1)).unwrap_err();
+    /// assert!(refused.error.is_timeout());
+    /// assert_eq!(refused.value, [3, 4, 5]);
+    /// assert_eq!(queue.get_many(10)?, [1, 2]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn put_many_timeout(
+        &self,
+        values: impl IntoIterator<Item = T>,
+        timeout: Duration,
+    ) -> std::result::Result<(), PutError<Vec<T>>> {
+        self.put_many_until(values, Deadline::after(timeout))
+    }
+
+    fn put_many_until(
+        &self,
+        values: impl IntoIterator<Item = T>,
+        deadline: Deadline,
+    ) -> std::result::Result<(), PutError<Vec<T>>> {
+        let mut values = values.into_iter();
+        loop {
+            let mut taken: Vec<T> = values.by_ref().take(BATCH).collect();
+            if taken.is_empty() {
+                return Ok(());
+            }
+            let mut put = 0;
+            if let Err(error) = self.put_taken(&taken, deadline, &mut put) {
+                taken.drain(..put);
+                let value = taken;
+                return Err(PutError { value, error });
+            }
+        }
+    }
+
+    /// Puts the values, and counts in `put` those that are in the queue.
+    fn put_taken(&self, values: &[T], deadline: Deadline, put: &mut usize) -> Result<()> {
+        let mut batch = Vec::with_capacity(values.len());
+        for value in values {
+            match codec::lending(|| codec::encode(value, ITEM)) {
+                Ok(bytes) if !bytes.rides() => batch.push(bytes),
+                single => {
+                    // A value with handles is put by itself, and one that cannot be put comes after
+                    // those before it.
+                    self.put_batch(&batch, deadline, put)?;
+                    batch.clear();
+                    self.put_encoded(single?, deadline)?;
+                    *put += 1;
+                }
+            }
+        }
+        self.put_batch(&batch, deadline, put)
+    }
+
+    fn put_batch(&self, batch: &[Encoded], deadline: Deadline, put: &mut usize) -> Result<()> {
         let mut rest: Vec<&[u8]> = batch.iter().map(|bytes| &**bytes).collect();
         while !rest.is_empty() {
-            let done = uninterrupted(|| self.engine.put_many(&rest, Deadline::NEVER))?;
+            let done = uninterrupted(|| self.engine.put_many(&rest, deadline))?;
             rest.drain(..done);
+            *put += done;
         }
         Ok(())
     }

@@ -129,6 +129,11 @@ fn what_does_not_serialise_is_given_back_by_a_queue() {
     assert_eq!(refused.value, Even(1));
     must_name(&refused.error, "a queue's item");
     assert!(queue.put_many([Even(2), Even(3), Even(4)]).is_err());
+    // What comes before it is in the queue.
+    assert_eq!(queue.try_get_many(10).unwrap(), [Even(2)]);
+    let refused = queue.put_many_timeout([Even(4), Even(5), Even(6)], Duration::MAX);
+    assert_eq!(refused.unwrap_err().value, [Even(5), Even(6)]);
+    assert_eq!(queue.try_get_many(10).unwrap(), [Even(4)]);
     queue.close().unwrap();
     let refused = queue.put(Even(2)).unwrap_err();
     assert!(refused.value == Even(2) && refused.error.is_closed());

@@ -121,6 +121,36 @@ fn many_values_are_waited_for_as_one_is() {
     assert_eq!(queue.get_many_timeout(2, SOON).unwrap(), [3]);
 }
 
+#[procession::test]
+fn what_of_many_values_has_no_room_in_time_comes_back() {
+    let _watchdog = watch();
+    let moment = Duration::from_millis(5);
+    let queue = Queue::bounded(100).unwrap();
+    let mut numbers = 0..1000;
+    let refused = queue.put_many_timeout(&mut numbers, moment).unwrap_err();
+    assert!(refused.error.is_timeout());
+    let back = refused.value;
+    assert_eq!(back.first(), Some(&100));
+    // Nothing is lost: what comes back, and what the iterator has.
+    let all = (0..100).chain(back).chain(numbers);
+    assert!(all.eq(0..1000));
+    assert!(queue.get_many(1000).unwrap().into_iter().eq(0..100));
+    queue.put_many_timeout(0..100, SOON).unwrap();
+    assert_eq!(queue.len(), 100);
+
+    // Values with handles go one by one.
+    let events = Queue::bounded(2).unwrap();
+    let three: Vec<_> = (0..3).map(|_| Event::new().unwrap()).collect();
+    let refused = events.put_many_timeout(three.clone(), moment).unwrap_err();
+    assert_eq!(refused.value.len(), 1);
+    refused.value[0].set();
+    assert!(three[2].is_set() && !three[1].is_set());
+
+    queue.close().unwrap();
+    let refused = queue.put_many_timeout([1, 2], moment).unwrap_err();
+    assert!(refused.error.is_closed() && refused.value == [1, 2]);
+}
+
 fn do_tasks(tasks: JoinableQueue<Item>, done: Queue<u64>) {
     for task in &tasks {
         done.put(task.unwrap().number).unwrap();
