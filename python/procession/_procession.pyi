@@ -928,7 +928,7 @@ class ApplyResult(Generic[_R]):
     def cancelled(self) -> bool:
         """Returns whether the result is there, and is a `CancelledError`."""
     def __await__(self) -> Generator[Any, None, _R]:
-        """Waits in a loop of asyncio, and returns or raises what `get` does.
+        """Waits in asyncio, uvloop or trio, and returns or raises what `get` does.
 
         No thread waits meanwhile. If the task that awaits it is cancelled, the call is
         cancelled, too, and killed if it runs.
@@ -1026,7 +1026,7 @@ class IMapIterator(Generic[_R]):
         """
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Awaitable[_R]:
-        """Waits for the next result in a loop of asyncio.
+        """Waits for the next result in asyncio, uvloop or trio.
 
         No thread waits meanwhile. If the task that awaits it is cancelled, all that is left
         is cancelled, too, and killed if it runs.

@@ -207,7 +207,7 @@ class Future(_procession.FutureState, _base.Future["T"]):
         return self.cancelled()
 
     def __await__(self) -> Generator[Any, None, T]:
-        """Waits in a loop of asyncio or trio; returns or raises what `result` does."""
+        """Waits in asyncio, uvloop or trio; returns or raises what `result` does."""
         from ._awaiting import outcome_of_future  # Not at the top: few have a loop.
 
         return outcome_of_future(self)

@@ -195,7 +195,7 @@ class Pool:
       results arrive, whichever thread waits for them. Needs `tqdm`:
       `pip install 'procession[progress]'`.
 
-    A result can be awaited in a loop of asyncio, and the iterator of an `imap` can be
+    A result can be awaited in asyncio, uvloop and trio, and the iterator of an `imap` can be
     used in an `async for`. If the awaiting task is cancelled, so is the work of the
     pool, and tasks that run are killed.
 

@@ -390,7 +390,7 @@ impl IMapIterator {
         slf
     }
 
-    /// Waits in a loop of asyncio.
+    /// Waits for the next result in asyncio, uvloop or trio.
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         static NEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let next = NEXT.import(slf.py(), "procession._awaiting", "next_of")?;

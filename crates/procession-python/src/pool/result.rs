@@ -634,7 +634,7 @@ impl ApplyResult {
         Ok(was_fed || count > 0)
     }
 
-    /// Waits in a loop of asyncio.
+    /// Waits in asyncio, uvloop or trio.
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         static OUTCOME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let outcome = OUTCOME.import(slf.py(), "procession._awaiting", "outcome")?;
