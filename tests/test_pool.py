@@ -4,6 +4,8 @@ import gc
 import itertools
 import operator
 import pickle
+import subprocess
+import sys
 import threading
 import time
 
@@ -606,3 +608,18 @@ if __name__ == "__main__":
 def test_idle_workers_of_a_terminated_pool_come_to_their_ends(program) -> None:
     # A worker has a fifth of a second for it, which a busy machine may not give it.
     assert (0, "2\n", "") in (program(FAREWELL) for _ in range(5))
+
+
+ON_ONE_CPU = """
+import os
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import procession
+with procession.get_context("fork").Pool() as pool:
+    print(len(pool.workers()))
+"""
+
+
+@pytest.mark.procession_only("it looks at the affinity from Python 3.13 on")
+def test_default_size_is_that_of_the_affinity() -> None:
+    out = subprocess.check_output([sys.executable, "-c", ON_ONE_CPU], text=True)
+    assert out == "1\n"
