@@ -133,8 +133,8 @@ pub struct Encoded {
     many: Option<(Block, usize)>,
     /// Whether the block carries loans.
     rides: bool,
-    /// Why no block could be allocated.
-    failure: Option<engine::Error>,
+    /// Why no block could be allocated. Boxed, as it hardly ever is there, and is moved with the rest.
+    failure: Option<Box<engine::Error>>,
 }
 
 impl Encoded {
@@ -159,7 +159,7 @@ impl Encoded {
     fn append<T: Serialize + ?Sized>(&mut self, value: &T, what: &dyn Display) -> Result<()> {
         let written = write::write(value, Output(self));
         written.map_err(|fault| match self.failure.take() {
-            Some(failure) => failure.into(),
+            Some(failure) => (*failure).into(),
             None => Error::codec(cannot("serialise", what, type_name::<T>()), fault),
         })
     }
@@ -211,7 +211,7 @@ impl Encoded {
     /// has no room for it.
     fn noted(&mut self, result: engine::Result<()>) -> postcard::Result<()> {
         result.map_err(|failure| {
-            self.failure = Some(failure);
+            self.failure = Some(Box::new(failure));
             postcard::Error::SerializeBufferFull
         })
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use procession_engine::pool::{AfterPut, EmptyFeed, Feed, Job, Task};
+use procession_engine::pool::{AfterPut, EmptyFeed, Feed, Job, Task, TaskPolicy};
 use serde::Serialize;
 
 use crate::error::Result;
 use crate::pool::call::{Collect, Deliver, Fed, Inputs, Token};
-use crate::pool::terms::Terms;
+use crate::pool::terms::{Terms, payload};
 use crate::sync::uninterrupted;
 
 /// Makes tasks of inputs, and feeds them to the pool.
@@ -46,32 +46,35 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
     /// number, too; its token comes with the error.
     pub fn make(&mut self) -> Option<std::result::Result<Task<Token>, (Token, crate::Error)>> {
         let number = self.made;
-        let terms = Terms {
-            policy: self.terms.policy.of_task(number),
-            ..self.terms
-        };
-        let token = |inputs| Token::new(Arc::clone(&self.call), number, inputs);
         let what = self.call.what();
-        let (inputs, count, task) = if self.terms.chunk == 1 {
+        let (inputs, count, payload) = if self.terms.chunk == 1 {
             let input = self.inputs.next()?;
-            let task = terms.task(&self.job, what, &input, token(Inputs::One));
-            (Inputs::One, 1, task)
+            (Inputs::One, 1, payload(what, &input))
         } else {
             let chunk: Vec<I::Item> = self.inputs.by_ref().take(self.terms.chunk).collect();
             if chunk.is_empty() {
                 return None;
             }
             let inputs = Inputs::Chunk(chunk.len());
-            let mut task = terms.task(&self.job, what, &chunk, token(inputs));
-            if let Ok(task) = &mut task {
-                task.policy.calls = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            }
-            (inputs, chunk.len(), task)
+            (inputs, chunk.len(), payload(what, &chunk))
         };
-        let task = task.map_err(|error| (token(inputs), error));
         self.made += 1;
         self.taken += count;
-        Some(task)
+        // Made in one go where it is returned: it is large enough to be felt when it is moved.
+        let token = Token::new(Arc::clone(&self.call), number, inputs);
+        Some(match payload {
+            Err(error) => Err((token, error)),
+            Ok((payload, loans)) => Ok(Task {
+                token,
+                payload,
+                job: Some(self.job.clone()),
+                policy: TaskPolicy {
+                    calls: u32::try_from(count).unwrap_or(u32::MAX),
+                    ..self.terms.policy.of_task(number)
+                },
+                loans,
+            }),
+        })
     }
 
     /// Gives the pool a task, and leads for a round if inputs come slowly; tells whether there is

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use procession_engine::pool::{Job, Task, TaskBytes, TaskPolicy};
+use procession_engine::shm::Loans;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -88,12 +89,7 @@ impl<'a> Terms<'a> {
         input: &impl Serialize,
         token: Token,
     ) -> Result<Task<Token>> {
-        let encode = || codec::encode(input, format_args!("the arguments of {what}"));
-        let (mut bytes, loans) = codec::collecting(encode)?;
-        let payload = match bytes.take_block() {
-            Some((block, len)) => TaskBytes::Block(block, len as u64),
-            None => TaskBytes::new(&[&bytes])?,
-        };
+        let (payload, loans) = payload(what, input)?;
         Ok(Task {
             token,
             payload,
@@ -102,4 +98,15 @@ impl<'a> Terms<'a> {
             loans,
         })
     }
+}
+
+/// Serialises the arguments of the function `what`.
+pub fn payload(what: &str, input: &impl Serialize) -> Result<(TaskBytes, Loans)> {
+    let encode = || codec::encode(input, format_args!("the arguments of {what}"));
+    let (mut bytes, loans) = codec::collecting(encode)?;
+    let payload = match bytes.take_block() {
+        Some((block, len)) => TaskBytes::Block(block, len as u64),
+        None => TaskBytes::new(&[&bytes])?,
+    };
+    Ok((payload, loans))
 }

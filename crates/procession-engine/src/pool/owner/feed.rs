@@ -357,12 +357,6 @@ impl<T> Buffer<T> {
         }
     }
 
-    fn pop(&mut self) -> Option<Task<T>> {
-        let task = self.tasks.pop_front()?;
-        self.bytes -= task.payload.len();
-        Some(task)
-    }
-
     /// Tells whether `1 / part` of the buffer is free.
     fn has_room(&self, part: usize) -> bool {
         let has_room = self.tasks.len() < MOST / part && self.bytes < MOST_BYTES / part;
@@ -390,9 +384,10 @@ impl<T: Send> Source<T> for FeedSource<T> {
                 EmptyFeed::IsLeft => SourceStatus::Done,
             };
         }
-        for _ in 0..count {
-            tasks.extend(buffer.pop());
-        }
+        let before = tasks.len();
+        tasks.extend(buffer.tasks.drain(..count));
+        let taken = tasks[before..].iter().map(|task| task.payload.len());
+        buffer.bytes -= taken.sum::<usize>();
         shared.note_open(&buffer);
         let is_done = buffer.is_complete && buffer.tasks.is_empty();
         drop(buffer);
