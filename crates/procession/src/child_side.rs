@@ -59,8 +59,10 @@ fn run_adopted(adopted: Adopted) -> ! {
 
 /// Runs as the fork server, until the process is ended.
 pub fn serve(server: Server) -> ! {
-    // Looked up here, or every child would have to do so.
+    // Looked up here, or every child would have to do so: also what the dynamic linker looks up at
+    // the first call, as for thread-locals that have something to drop.
     program::image();
+    codec::rehearse();
     // SAFETY: the engine has made sure that this is the only thread.
     let served = server.serve(&mut || unsafe { fork() });
     match served {

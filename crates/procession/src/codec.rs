@@ -34,6 +34,13 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<En
     Ok(encoded)
 }
 
+/// Encodes and decodes something, in a process whose copies will.
+pub fn rehearse() {
+    let encoded = collecting(|| encode(&0, "a rehearsal"));
+    let decoded = encoded.and_then(|(bytes, _)| decode::<i32>(&bytes, "a rehearsal"));
+    debug_assert!(matches!(decoded, Ok(0)), "{decoded:?}");
+}
+
 /// Calls `encode`, which encodes a message, and puts the loans of its handles into the message's
 /// block: if nobody reads the message, they are given back.
 pub fn lending(encode: impl FnOnce() -> Result<Encoded>) -> Result<Encoded> {

@@ -9,7 +9,7 @@
 //! Therefore one child looks at which pages have become its own between its claim and the end of its
 //! start ([`Moment::Start`]), and one at which have until its end ([`Moment::End`]), and they write
 //! lists of them into the table of spares. Each later spare has the kernel copy the listed pages before
-//! it parks.
+//! it parks. Pages of code, which a fork leaves out, are listed and mapped in the same way.
 //!
 //! What can go wrong, and does no harm:
 //! - *The child that looks dies, or never reaches the moment.* Its stamp stays in `learner`. The next
@@ -23,7 +23,7 @@
 //! - *Nobody can tell*: without /proc, or before Linux 5.14, spares are as slow as they were.
 
 use procession_shm::{Family, Stamp};
-use procession_sys::mem::working_set::{PageRange, own_pages};
+use procession_sys::mem::working_set::{Access, PageRange, own_pages};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering};
 
 /// Ranges in a list; those that have no room are left out.
@@ -43,8 +43,8 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// A list with more pages is thrown away: each spare would take so much more memory.
-    fn most_pages(self) -> usize {
+    /// A list with more pages to copy is thrown away: each spare would take so much more memory.
+    fn most_copied(self) -> usize {
         match self {
             Self::Start => 1024,
             Self::End => 256,
@@ -101,8 +101,9 @@ impl WorkingSet {
         let own = own_pages().unwrap_or_default();
         let new = own.iter().flat_map(|range| range.without(parked));
         let found: Vec<_> = new.flat_map(|range| range.without(&known)).collect();
-        let count: usize = found.iter().map(|range| range.count()).sum();
-        let is_short = count <= moment.most_pages();
+        let copied = found.iter().filter(|range| range.access() == Access::Write);
+        let count: usize = copied.map(|range| range.count()).sum();
+        let is_short = count <= moment.most_copied();
         match is_short && !found.is_empty() {
             true => list.complete(&found),
             false => list.throw_away(),

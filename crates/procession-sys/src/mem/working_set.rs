@@ -20,6 +20,9 @@ use crate::procfs::mappings::PrivateMapping;
 /// some 5 ms.
 const MOST_MAPPED: usize = 1 << 18;
 
+/// How many pages of a file the kernel maps when one is accessed (`fault_around_bytes`, 64 KiB).
+const AROUND: usize = 16;
+
 /// How many pages are looked at in one read.
 const AT_ONCE: usize = 4096;
 
@@ -28,12 +31,22 @@ const PRESENT: u64 = 1 << 63;
 const OF_FILE: u64 = 1 << 61;
 const EXCLUSIVE: u64 = 1 << 56;
 
+/// What a process does with a page first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It reads a page of a file, such as the code of a library.
+    Read,
+    /// It writes to a page that it shares with the process that forked it.
+    Write,
+}
+
 /// Pages of a process that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRange {
     /// The address of the first, in pages.
     first: usize,
     count: usize,
+    access: Access,
 }
 
 impl PageRange {
@@ -43,15 +56,20 @@ impl PageRange {
     /// Returns it as a word, which is never 0.
     #[must_use]
     pub fn to_word(self) -> u64 {
-        (self.first as u64) << 16 | self.count as u64
+        let is_write = u64::from(self.access == Access::Write);
+        (self.first as u64) << 17 | (self.count as u64) << 1 | is_write
     }
 
     /// Returns the range that a word tells of.
     #[must_use]
     pub fn from_word(word: u64) -> Self {
         Self {
-            first: (word >> 16) as usize,
-            count: word as usize & Self::MOST,
+            first: (word >> 17) as usize,
+            count: (word >> 1) as usize & Self::MOST,
+            access: match word & 1 {
+                0 => Access::Read,
+                _ => Access::Write,
+            },
         }
     }
 
@@ -61,18 +79,27 @@ impl PageRange {
         self.count
     }
 
+    /// Returns what a process does with them.
+    #[must_use]
+    pub fn access(self) -> Access {
+        self.access
+    }
+
     fn end(self) -> usize {
         self.first + self.count
     }
 
-    /// Has the kernel copy now the pages that this process still shares, as it would do when the
-    /// process first writes to each. No byte changes. Where that cannot be, as before Linux 5.14 or
-    /// where nothing is mapped any more, nothing happens.
+    /// Has the kernel do now what it would do at the first access to each page. No byte changes.
+    /// Where it cannot, as before Linux 5.14 or where nothing is mapped any more, nothing happens.
     pub fn populate(self) {
+        let advice = match self.access {
+            Access::Read => Advice::LinuxPopulateRead,
+            Access::Write => Advice::LinuxPopulateWrite,
+        };
         let size = self.count * page_size();
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(self.first * page_size());
         // SAFETY: see the head of this file.
-        let _ = unsafe { mm::madvise(start, size, Advice::LinuxPopulateWrite) };
+        let _ = unsafe { mm::madvise(start, size, advice) };
     }
 
     /// Returns those of its pages that none of the ranges has; the ranges are in order.
@@ -86,25 +113,27 @@ impl PageRange {
                 break;
             }
             if range.first > first {
-                left.push(Self::between(first, range.first));
+                left.push(self.part(first, range.first));
             }
             first = range.end();
         }
         if first < self.end() {
-            left.push(Self::between(first, self.end()));
+            left.push(self.part(first, self.end()));
         }
         left
     }
 
-    fn between(first: usize, end: usize) -> Self {
+    fn part(self, first: usize, end: usize) -> Self {
         Self {
             first,
             count: end - first,
+            ..self
         }
     }
 }
 
-/// Returns the writable pages that only this process has, in order. `None` where /proc does not tell, or there are too many to look at.
+/// Returns the writable pages that only this process has, and where it has accessed files, in order:
+/// of the pages of a file that the kernel maps at one access, one stands for all. `None` where /proc does not tell, or there are too many to look at.
 #[must_use]
 pub fn own_pages() -> Option<Vec<PageRange>> {
     let mappings = PrivateMapping::all()?;
@@ -124,8 +153,20 @@ pub fn own_pages() -> Option<Vec<PageRange>> {
             file.read_exact_at(bytes, first as u64 * 8).ok()?;
             for (page, entry) in (first..).zip(bytes.chunks_exact(8)) {
                 let entry = u64::from_ne_bytes(entry.try_into().expect("chunks are of 8 bytes"));
-                if entry & (PRESENT | OF_FILE | EXCLUSIVE) == PRESENT | EXCLUSIVE {
-                    add(&mut found, page);
+                match access_of(entry) {
+                    Some(Access::Read) => {
+                        let first = (page - page % AROUND).max(mapping.start / page_size());
+                        if found
+                            .last()
+                            .is_none_or(|last: &PageRange| last.end() <= first)
+                        {
+                            add(&mut found, first, Access::Read);
+                        }
+                    }
+                    Some(Access::Write) if mapping.is_writable => {
+                        add(&mut found, page, Access::Write);
+                    }
+                    _ => {}
                 }
             }
             first += count;
@@ -134,10 +175,30 @@ pub fn own_pages() -> Option<Vec<PageRange>> {
     Some(found)
 }
 
-fn add(ranges: &mut Vec<PageRange>, page: usize) {
+/// Returns the access that has led to a page's entry; `None` if this process does not have the page,
+/// or not for itself.
+fn access_of(entry: u64) -> Option<Access> {
+    if entry & PRESENT == 0 {
+        None
+    } else if entry & OF_FILE != 0 {
+        Some(Access::Read)
+    } else {
+        (entry & EXCLUSIVE != 0).then_some(Access::Write)
+    }
+}
+
+fn add(ranges: &mut Vec<PageRange>, page: usize, access: Access) {
     match ranges.last_mut() {
-        Some(last) if last.end() == page && last.count < PageRange::MOST => last.count += 1,
-        _ => ranges.push(PageRange::between(page, page + 1)),
+        Some(last)
+            if last.end() == page && last.access == access && last.count < PageRange::MOST =>
+        {
+            last.count += 1;
+        }
+        _ => ranges.push(PageRange {
+            first: page,
+            count: 1,
+            access,
+        }),
     }
 }
 
@@ -149,15 +210,24 @@ mod tests {
     use crate::testing::{WATCHDOG, child};
 
     fn range(first: usize, count: usize) -> PageRange {
-        PageRange { first, count }
+        PageRange {
+            first,
+            count,
+            access: Access::Write,
+        }
     }
 
     #[test]
     fn a_word_tells_of_a_range() {
         let top = (1 << 47) / 4096 - 5;
         for (first, count) in [(1, 1), (top, 5), (7, PageRange::MOST)] {
-            let range = range(first, count);
-            assert_eq!(PageRange::from_word(range.to_word()), range);
+            for access in [Access::Read, Access::Write] {
+                let range = PageRange {
+                    access,
+                    ..range(first, count)
+                };
+                assert_eq!(PageRange::from_word(range.to_word()), range);
+            }
         }
     }
 

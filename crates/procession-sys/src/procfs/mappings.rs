@@ -57,13 +57,15 @@ impl MappedFile {
     }
 }
 
-/// Writable memory of this process that a fork copies.
+/// Memory of this process that a fork copies, and that may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrivateMapping {
     /// The address of its first byte.
     pub start: usize,
     /// The address after its last byte.
     pub end: usize,
+    /// Whether it may be written to.
+    pub is_writable: bool,
 }
 
 impl PrivateMapping {
@@ -74,12 +76,13 @@ impl PrivateMapping {
         let maps = fs::read_to_string("/proc/self/maps").ok()?;
         let lines = maps.lines().filter_map(Line::parse);
         let private = lines.filter(|line| {
-            let [_, write, _, sharing] = line.permissions;
-            write == b'w' && sharing == b'p'
+            let [read, _, _, sharing] = line.permissions;
+            read == b'r' && sharing == b'p' && !line.is_kernels
         });
         let mappings = private.map(|line| Self {
             start: line.addresses.0,
             end: line.addresses.1,
+            is_writable: line.permissions[1] == b'w',
         });
         Some(mappings.collect())
     }
@@ -97,6 +100,8 @@ struct Line {
     /// Four letters: what may be done with the memory, and `s` or `p`, shared or private.
     permissions: [u8; 4],
     inode: u64,
+    /// Whether it is code or data of the kernel, such as `[vdso]`.
+    is_kernels: bool,
 }
 
 impl Line {
@@ -105,10 +110,13 @@ impl Line {
         let (first, end) = fields.next()?.split_once('-')?;
         let address = |digits| usize::from_str_radix(digits, 16).ok();
         let permissions = fields.next()?.as_bytes().try_into().ok()?;
+        let inode = fields.nth(2)?.parse().ok()?;
+        let name = fields.next().unwrap_or_default();
         Some(Self {
             addresses: (address(first)?, address(end)?),
             permissions,
-            inode: fields.nth(2)?.parse().ok()?,
+            inode,
+            is_kernels: name.starts_with("[v"),
         })
     }
 
@@ -126,7 +134,7 @@ mod tests {
     use crate::testing::{Go, WATCHDOG, child};
 
     #[test]
-    fn a_private_mapping_is_writable_memory_of_this_process_alone() {
+    fn a_private_mapping_is_memory_of_this_process_alone() {
         let memory = MemFd::create(8192).unwrap();
         let shared = Mapping::new(&memory, 8192).unwrap().addresses().0;
         let own = vec![1_u8; 1 << 20];
@@ -139,7 +147,8 @@ mod tests {
         assert_eq!(has(own.as_ptr().addr()), 1);
         assert_eq!(has(shared), 0);
         let code = boot_time as fn() -> u64 as usize;
-        assert_eq!(has(code), 0);
+        let of_code = all.iter().find(|m| m.start <= code && code < m.end);
+        assert!(of_code.is_some_and(|m| !m.is_writable && m.size() > 0));
         assert!(all.is_sorted_by_key(|mapping| mapping.start));
     }
 
