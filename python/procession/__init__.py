@@ -294,7 +294,7 @@ def trace(path: "str | os.PathLike[str]") -> "Trace":
         ...         child.start()
         ...         child.join()
         ...     with open(path) as file:
-        ...         events = json.load(file)
+        ...         events = json.load(file)["traceEvents"]
         >>> any(event["args"].get("name") == "Ada" for event in events)
         True
     """
