@@ -33,7 +33,12 @@ from pathlib import Path
 PAGES, PAGE = 16, os.sysconf("SC_PAGE_SIZE")
 memory = bytearray(b"m") * ((PAGES + 1) * PAGE)
 
-def touch_pages(queue):
+class Touched:
+    # Unpickling it touches the pages, before the function of a child is called.
+    def __reduce__(self):
+        return touch_pages, ()
+
+def touch_pages():
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     offset = -address % PAGE
     with open("/proc/self/pagemap", "rb") as pagemap:
@@ -43,7 +48,10 @@ def touch_pages(queue):
     for page in range(PAGES):
         memory[offset + page * PAGE] = ord("m")
     # Bit 56 says that no other process has the page.
-    queue.put(sum(entry & 1 for entry in entries[7::8]))
+    return sum(entry & 1 for entry in entries[7::8])
+
+def tell_count(queue, count):
+    queue.put(count)
 
 def nothing():
     pass
@@ -109,11 +117,12 @@ def test_spares_have_copied_what_children_before_them_have_used(runs) -> None:
         queue = multiprocessing.Queue()
         counts = []
         for _ in range(20):
-            process = multiprocessing.Process(target=touch_pages, args=(queue,))
+            arguments = (queue, Touched())
+            process = multiprocessing.Process(target=tell_count, args=arguments)
             process.start()
             counts.append(queue.get(timeout=30))
             assert exitcode(process) == 0
-        # Those that were parked when the first had ended come before.
+        # Those that were parked when the first had started come before.
         assert counts[0] == 0 and counts[-1] == PAGES, counts
     """)
 

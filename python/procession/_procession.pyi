@@ -671,8 +671,6 @@ class Task:
         """Unpickles the second object, once."""
     def booted(self) -> None:
         """Says that this process has finished its start: what it was started for comes next."""
-    def ending(self) -> None:
-        """Says that this process has nothing to do any more but to end."""
 
 def spawn(
     exe: bytes,

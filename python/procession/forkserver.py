@@ -242,7 +242,7 @@ def main(argument: str) -> NoReturn:
     util._have_empty_stdin()
     util._close_stdin()
     util._flush_std_streams()
-    code, task = 1, None
+    code = 1
     try:
         task = _serve(server, ahead)
         atexit._clear()
@@ -256,8 +256,6 @@ def main(argument: str) -> NoReturn:
     finally:
         atexit._run_exitfuncs()
         util._flush_std_streams()
-        if task is not None:
-            task.ending()
         os._exit(code)
 
 

@@ -11,7 +11,7 @@ use procession_engine::launch::{self, Inherited};
 use procession_engine::process;
 use procession_engine::shm::Block;
 use procession_engine::shm::transfer::loans;
-use procession_engine::standby::{Adopted, Moment, WorkingSetLearner};
+use procession_engine::standby::{Adopted, WorkingSetLearner};
 use pyo3::prelude::*;
 
 use crate::error::{IntoPython, value_error};
@@ -70,7 +70,7 @@ pub struct Task {
     #[pyo3(get)]
     fds: Vec<RawFd>,
     /// In a process of the fork server.
-    learner: Option<WorkingSetLearner>,
+    learner: Mutex<Option<WorkingSetLearner>>,
 }
 
 impl Task {
@@ -83,21 +83,15 @@ impl Task {
                 .into_iter()
                 .map(IntoRawFd::into_raw_fd)
                 .collect(),
-            learner: None,
+            learner: Mutex::default(),
         }
     }
 
     /// As [`new`](Self::new), in a process of the fork server.
     pub fn adopted(adopted: Adopted) -> Self {
         Self {
-            learner: adopted.learner,
+            learner: Mutex::new(adopted.learner),
             ..Self::new(adopted.inherited)
-        }
-    }
-
-    fn reach(&self, moment: Moment) {
-        if let Some(learner) = &self.learner {
-            learner.reach(moment);
         }
     }
 }
@@ -118,12 +112,14 @@ impl Task {
     /// Says that this process has finished its start: what it was started for comes next.
     fn booted(&self) {
         launch::booted();
-        self.reach(Moment::Start);
-    }
-
-    /// Says that this process has nothing to do any more but to end.
-    fn ending(&self) {
-        self.reach(Moment::End);
+        let learner = self
+            .learner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(learner) = learner {
+            learner.start_is_done();
+        }
     }
 
     /// Unpickles the second object, once.

@@ -5,11 +5,9 @@
 
 #![expect(unsafe_code, reason = "the fork server forks")]
 
-use std::sync::OnceLock;
-
 use procession_engine::launch::Inherited;
 use procession_engine::process::current as process;
-use procession_engine::standby::{Adopted, Moment, Server, WorkingSetLearner};
+use procession_engine::standby::{Adopted, Server};
 use procession_engine::sys::attributes::environment;
 use procession_engine::sys::fd::stderr;
 use procession_engine::sys::process::fork::fork;
@@ -25,9 +23,6 @@ use crate::{handle, passed, pool, program, server};
 
 /// Exit code of a process whose function failed, as in `multiprocessing`.
 const FAILED: i32 = 1;
-
-/// What a process of the fork server may have to tell of its start and end.
-static LEARNER: OnceLock<WorkingSetLearner> = OnceLock::new();
 
 /// Reads the role of this started process, and plays it until the process ends.
 pub fn run_received(received: Inherited) -> ! {
@@ -47,7 +42,7 @@ fn run_adopted(adopted: Adopted) -> ! {
         let read = || codec::decode_first::<Launch>(bytes, "a launch");
         let (launch, bytes) = handle::reading(source, read)?;
         if let Some(learner) = adopted.learner {
-            LEARNER.get_or_init(|| learner).reach(Moment::Start);
+            learner.start_is_done();
         }
         run(&launch, Input::new(bytes, source))
     });
@@ -133,9 +128,6 @@ pub fn give_up(error: &Error) -> ! {
 }
 
 fn end(code: i32) -> ! {
-    if let Some(learner) = LEARNER.get() {
-        learner.reach(Moment::End);
-    }
     // `exit` writes out what stdout has buffered, unless its lock may be taken for ever.
     std::process::exit(code)
 }

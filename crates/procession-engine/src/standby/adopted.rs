@@ -2,7 +2,6 @@
 
 use crate::launch::spec::Inherited;
 use crate::standby::claim::Spares;
-use crate::standby::working_set::Moment;
 use procession_shm::Stamp;
 use procession_sys::mem::working_set::{PageRange, own_pages};
 use procession_sys::process::fork::thread_count;
@@ -41,13 +40,13 @@ impl Adopted {
 }
 
 impl WorkingSetLearner {
-    /// Says that a moment in the life of this process has come.
-    pub fn reach(&self, moment: Moment) {
+    /// Says that the start of this process is done, and the user's function comes next.
+    pub fn start_is_done(self) {
         let family = self.spares.family();
         // Files are read: another thread could close one and open its own under the same number.
         if family.me() == self.owner && thread_count() == Some(1) {
             let working_set = &self.spares.body().working_set;
-            working_set.learn(moment, &self.parked, family);
+            working_set.learn(&self.parked, family);
         }
     }
 }

@@ -26,7 +26,6 @@ pub use client::ForkServer;
 pub use join::{Joined, join};
 pub use prebooted::spawn_ahead;
 pub use server::Server;
-pub use working_set::Moment;
 
 pub(crate) use table::StandbyTable;
 

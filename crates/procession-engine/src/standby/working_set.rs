@@ -6,20 +6,20 @@
 //! are most of the time that its start takes. All children of a server are copies of one memory,
 //! which no longer changes, and take the same steps. So their pages are the same ones.
 //!
-//! Therefore one child looks at which pages have become its own between its claim and the end of its
-//! start ([`Moment::Start`]), and one at which have until its end ([`Moment::End`]), and they write
-//! lists of them into the table of spares. Each later spare has the kernel copy the listed pages before
-//! it parks. Pages of code, which a fork leaves out, are listed and mapped in the same way.
+//! Therefore the first child looks at which pages have become its own between its claim and the end
+//! of its start, and writes a list of them into the table of spares. Each later spare has the kernel
+//! copy the listed pages before it parks. Pages of code, which a fork leaves out, are listed and mapped
+//! in the same way. What comes after the start is the user's: the process may have forbidden itself
+//! to open a file by then, so nothing is looked at any more.
 //!
 //! What can go wrong, and does no harm:
-//! - *The child that looks dies, or never reaches the moment.* Its stamp stays in `learner`. The next
-//!   child that is adopted sees that this member has ended and takes its place. Two never write to
-//!   one list: a member that lives is not replaced.
+//! - *The child that looks dies.* Its stamp stays in `learner`. The next child sees that this member has
+//!   ended and takes its place. Two never write to the list: a member that lives is not replaced.
 //! - *The list is read while it is written.* Its length is stored last, and only once.
-//! - *The list is wrong*, as the user's function has its own pages, or the server has changed a
+//! - *The list is wrong*, as the user's arguments have their own pages, or the server has changed a
 //!   mapping. To populate a page changes no byte of it; a copy was made too early, or for nothing.
-//!   Only pages in private mappings are listed, so the arena does not grow. What a function has
-//!   touched counts for the second list only, which is thrown away if it is long.
+//!   Only pages in private mappings are listed, so the arena does not grow. A long list is thrown
+//!   away.
 //! - *Nobody can tell*: without /proc, or before Linux 5.14, spares are as slow as they were.
 
 use procession_shm::{Family, Stamp};
@@ -33,37 +33,14 @@ const RANGES: usize = 384;
 /// may be killed, or have too many pages.
 const TRIES: u32 = 16;
 
-/// When a child looks at which pages it owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Its start is done, and the user's function comes next.
-    Start,
-    /// It has nothing more to do than to end.
-    End,
-}
+/// A list with more pages to copy is thrown away: each spare would take so much more memory.
+const MOST_COPIED: usize = 1024;
 
-impl Moment {
-    /// A list with more pages to copy is thrown away: each spare would take so much more memory.
-    fn most_copied(self) -> usize {
-        match self {
-            Self::Start => 1024,
-            Self::End => 256,
-        }
-    }
-}
-
-/// The lists of a server, in its table of spares.
+/// The list of a server, in its table of spares.
 #[repr(C)]
 pub struct WorkingSet {
     /// How many children were asked to look.
     tries: AtomicU32,
-    start: PageList,
-    /// Has no page of `start`.
-    end: PageList,
-}
-
-#[repr(C)]
-struct PageList {
     /// The child that looks, or has looked.
     learner: AtomicU32,
     /// How many ranges there are; 0 while the list is not complete.
@@ -74,44 +51,30 @@ struct PageList {
 impl WorkingSet {
     /// Tells whether this process, which was just adopted, is to look.
     pub fn is_to_learn(&self) -> bool {
-        let is_known = self.start.is_complete() && self.end.is_complete();
-        !is_known && self.tries.fetch_add(1, Ordering::Relaxed) < TRIES
+        !self.is_complete() && self.tries.fetch_add(1, Ordering::Relaxed) < TRIES
     }
 
     /// Has the kernel copy the listed pages for this process, a spare that was just forked.
     pub fn populate(&self) {
-        for list in [&self.start, &self.end] {
-            list.ranges().for_each(PageRange::populate);
-        }
+        self.ranges().for_each(PageRange::populate);
     }
 
-    /// Makes the list of a moment, which has come for this process, if nobody has or does. `parked` are
-    /// the pages that it had for itself before it was claimed.
-    pub fn learn(&self, moment: Moment, parked: &[PageRange], family: &Family) {
-        let list = match moment {
-            Moment::Start => &self.start,
-            Moment::End => &self.end,
-        };
-        // The list of the end has what a child needs after its start.
-        let is_too_early = moment == Moment::End && !self.start.is_complete();
-        if is_too_early || !list.begin(family) {
+    /// Makes the list, if nobody has or does: the start of this process is done. `parked` are the
+    /// pages that it had for itself before it was claimed.
+    pub fn learn(&self, parked: &[PageRange], family: &Family) {
+        if !self.begin(family) {
             return;
         }
-        let known: Vec<_> = self.start.ranges().collect();
         let own = own_pages().unwrap_or_default();
-        let new = own.iter().flat_map(|range| range.without(parked));
-        let found: Vec<_> = new.flat_map(|range| range.without(&known)).collect();
+        let found: Vec<_> = own.iter().flat_map(|range| range.without(parked)).collect();
         let copied = found.iter().filter(|range| range.access() == Access::Write);
         let count: usize = copied.map(|range| range.count()).sum();
-        let is_short = count <= moment.most_copied();
-        match is_short && !found.is_empty() {
-            true => list.complete(&found),
-            false => list.throw_away(),
+        match count <= MOST_COPIED && !found.is_empty() {
+            true => self.complete(&found),
+            false => self.throw_away(),
         }
     }
-}
 
-impl PageList {
     fn is_complete(&self) -> bool {
         self.len.load(Ordering::Acquire) > 0
     }
@@ -159,13 +122,6 @@ mod tests {
     fn set() -> WorkingSet {
         WorkingSet {
             tries: AtomicU32::new(0),
-            start: list(),
-            end: list(),
-        }
-    }
-
-    fn list() -> PageList {
-        PageList {
             learner: AtomicU32::new(0),
             len: AtomicU32::new(0),
             ranges: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -175,47 +131,33 @@ mod tests {
     #[test]
     fn who_has_died_while_it_looked_is_replaced_and_nobody_else() {
         let family = crate::family().unwrap();
-        let list = list();
-        assert!(list.begin(family));
-        assert!(!list.begin(family));
+        let set = set();
+        assert!(set.begin(family));
+        assert!(!set.begin(family));
         let dead = family.reserve_member().unwrap();
         family.release_member(dead);
-        list.learner.store(dead.raw(), Ordering::Relaxed);
-        assert!(list.begin(family));
-        list.throw_away();
-        assert!(list.begin(family));
+        set.learner.store(dead.raw(), Ordering::Relaxed);
+        assert!(set.begin(family));
+        set.throw_away();
+        assert!(set.begin(family));
     }
 
     #[test]
     fn a_list_is_made_once() {
         let family = crate::family().unwrap();
-        let list = list();
-        assert!(list.begin(family));
-        let pages = own_pages().unwrap();
-        list.complete(&pages);
-        let kept: Vec<_> = list.ranges().collect();
-        assert_eq!(kept, pages[..pages.len().min(RANGES)]);
-        assert!(!list.begin(family));
-    }
-
-    #[test]
-    fn some_children_are_asked_to_look_and_none_when_all_is_known() {
-        let tried = set();
-        let asked = (0..100).filter(|_| tried.is_to_learn());
-        assert_eq!(asked.count(), TRIES as usize);
-        let known = set();
-        assert!(known.is_to_learn());
-        for list in [&known.start, &known.end] {
-            list.complete(&own_pages().unwrap());
-        }
-        assert!(!known.is_to_learn());
-    }
-
-    #[test]
-    fn what_a_process_has_at_its_end_waits_for_what_it_has_at_its_start() {
-        let family = crate::family().unwrap();
         let set = set();
-        set.learn(Moment::End, &[], family);
-        assert!(!set.end.is_complete() && set.end.begin(family));
+        assert!(set.is_to_learn() && set.begin(family));
+        let pages = own_pages().unwrap();
+        set.complete(&pages);
+        let kept: Vec<_> = set.ranges().collect();
+        assert_eq!(kept, pages[..pages.len().min(RANGES)]);
+        assert!(!set.is_to_learn() && !set.begin(family));
+    }
+
+    #[test]
+    fn some_children_are_asked_to_look() {
+        let set = set();
+        let asked = (0..100).filter(|_| set.is_to_learn());
+        assert_eq!(asked.count(), TRIES as usize);
     }
 }

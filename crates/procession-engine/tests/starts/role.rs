@@ -8,13 +8,13 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use procession_engine::launch::Inherited;
 use procession_engine::launch::bootstrap::BootstrapArgument;
 use procession_engine::process::{Payload, current};
-use procession_engine::standby::{Joined, Moment, Server, WorkingSetLearner, join};
+use procession_engine::standby::{Joined, Server, WorkingSetLearner, join};
 use procession_engine::sys::process::fork::{Forked, fork};
 use procession_engine::sys::wait::time::Deadline;
 
@@ -50,7 +50,7 @@ pub const PAGES: usize = 16;
 static MEMORY: OnceLock<Vec<AtomicU8>> = OnceLock::new();
 
 /// To be told of the start of this process.
-static LEARNER: OnceLock<WorkingSetLearner> = OnceLock::new();
+static LEARNER: Mutex<Option<WorkingSetLearner>> = Mutex::new(None);
 
 /// Writes to the server's memory, and says how many pages of it this process had for itself already.
 fn touch_pages() -> usize {
@@ -69,8 +69,8 @@ fn touch_pages() -> usize {
         assert!(page.iter().all(|byte| byte.load(Ordering::Relaxed) == 1));
         page[0].store(1, Ordering::Relaxed);
     }
-    if let Some(learner) = LEARNER.get() {
-        learner.reach(Moment::Start);
+    if let Some(learner) = LEARNER.lock().unwrap().take() {
+        learner.start_is_done();
     }
     count
 }
@@ -117,9 +117,7 @@ fn serve(mut server: Server) -> ! {
     });
     end(server.serve(&mut forks).map(|adopted| {
         let adopted = adopted?;
-        if let Some(learner) = adopted.learner {
-            LEARNER.set(learner).unwrap();
-        }
+        *LEARNER.lock().unwrap() = adopted.learner;
         Some(adopted.inherited)
     }))
 }
