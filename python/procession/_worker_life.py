@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from queue import Empty
 
 from . import _registry
 from ._checks import checked_seconds, checked_whole
@@ -243,6 +242,9 @@ class ExitResults:
 
     def so_far(self) -> list[Any]:
         """Returns the results, in the order in which the workers ended."""
+        # Not at the top: each pool, and each worker of spawn, would load two libraries for it.
+        from queue import Empty
+
         while True:
             try:
                 self._results.append(self.queue.get_nowait())
