@@ -132,6 +132,28 @@ def test_results_are_iterated_over_as_they_come(pool, use, chunksize) -> None:
     assert (found if use == "imap" else sorted(found)) == squares
 
 
+@pytest.mark.parametrize("use", ["imap", "imap_unordered"])
+def test_results_are_iterated_over_without_threads(mp, gates, use) -> None:
+    async def all_of(results) -> list[int]:
+        return [result async for result in results]
+
+    async def main(pool) -> None:
+        call = getattr(pool, use)
+        before = len(os.listdir("/proc/self/task"))
+        several = [call(targets.begin_and_wait, range(3)) for _ in range(20)]
+        tasks = [asyncio.create_task(all_of(results)) for results in several]
+        await asyncio.sleep(0)
+        # The one that runs the pool may not have been there.
+        assert len(os.listdir("/proc/self/task")) <= before + 1
+        for _ in range(60):
+            gates[1].release()
+        found = await asyncio.gather(*tasks)
+        assert [sorted(each) for each in found] == [[0, 1, 2]] * 20
+
+    with mp.Pool(1, pool_targets.initialize, gates) as pool:
+        run(main(pool))
+
+
 @pytest.mark.parametrize(
     ("chunksize", "inputs", "outcomes"),
     [

@@ -1,5 +1,7 @@
 """Processes that tasks of an event loop await."""
 
+import os
+
 import pytest
 from library import PATIENCE, kill
 from loops import anyio, ended, until_idle
@@ -86,6 +88,39 @@ def test_what_cannot_be_joined_cannot_be_awaited(mp, loop) -> None:
             await process.join_async()
 
     loop.run(main)
+
+
+def test_what_is_awaited_takes_no_thread(mp, start, loop) -> None:
+    go, event, lock, barrier = mp.Semaphore(0), mp.Event(), mp.Lock(), mp.Barrier(9)
+    here, there = mp.Pipe()
+
+    async def take() -> None:
+        async with lock:
+            pass
+
+    async def main() -> None:
+        process = start(targets.wait_and_return, go, None)
+        waits = [process.join_async, process.result_async, event.wait_async]
+        waits += [here.recv_async, barrier.wait_async, take]
+        before = len(os.listdir("/proc/self/task"))
+        lock.acquire()
+        async with anyio.create_task_group() as tasks:
+            for wait in waits:
+                for _ in range(8):
+                    tasks.start_soon(wait)
+            await until_idle()
+            assert len(os.listdir("/proc/self/task")) == before
+            go.release()
+            event.set()
+            lock.release()
+            for number in range(8):
+                there.send(number)
+            await barrier.wait_async()
+        assert len(os.listdir("/proc/self/task")) == before
+
+    loop.run(main)
+    here.close()
+    there.close()
 
 
 def test_first_of_several_things_is_awaited(lib, mp, start, loop) -> None:

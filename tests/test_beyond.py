@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import queue as threads_queue
+import re
 import signal
 import threading
 import time
@@ -52,7 +53,10 @@ def test_process_that_waits_is_blocked(mp, start) -> None:
     assert ready.wait(PATIENCE)
     # It may be blocked for an instant on its way there, and run again.
     assert eventually(
-        lambda: process.state == "blocked" and isinstance(process.blocked_on, str)
+        lambda: (
+            process.state == "blocked"
+            and re.fullmatch(r"event #\d+", process.blocked_on or "") is not None
+        )
     )
     go.set()
     process.join()

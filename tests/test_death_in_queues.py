@@ -4,10 +4,12 @@
 """
 
 import queue as threads_queue
+import signal
 
 import pytest
 from library import MOMENT, PATIENCE, kill
 from procession.queues import ShutDown
+from targets import awaiting
 from targets import death as targets
 
 pytestmark = pytest.mark.procession_only("whoever waits for the dead waits for ever")
@@ -40,6 +42,18 @@ def test_writer_killed_in_mid_message_loses_that_message_only(
         items += drain(queue)
         assert items == [targets.message(n, size) for n in range(len(items))]
         assert queue.qsize() == 0
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+def test_what_a_killed_writer_has_put_is_there(mp, start, kind, size) -> None:
+    queue = getattr(mp, kind)()
+    items = [targets.message(number, size) for number in range(20)]
+    writer = start(awaiting.put_and_die, queue, items)
+    writer.join(PATIENCE)
+    assert writer.exitcode == -signal.SIGKILL
+    assert [queue.get() for _ in items] == items
+    assert queue.empty()
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -124,6 +125,21 @@ def test_spares_have_copied_what_children_before_them_have_used(runs) -> None:
             assert exitcode(process) == 0
         # Those that were parked when the first had started come before.
         assert counts[0] == 0 and counts[-1] == PAGES, counts
+    """)
+
+
+def test_start_takes_a_process_that_was_forked_before(runs) -> None:
+    # Of those that are parked one may be let go, or another come, before the start.
+    runs("""
+        assert exitcode(start()) == 0
+        deadline = time.monotonic() + 30
+        while True:
+            parked = spares()
+            process = start()
+            assert exitcode(process) == 0
+            if str(process.pid) in parked:
+                break
+            assert time.monotonic() < deadline, parked
     """)
 
 

@@ -148,6 +148,19 @@ def test_loop_of_asyncio_runs_calls_in_the_executor(make) -> None:
     assert asyncio.run(main()) == [number * number for number in range(50)]
 
 
+def test_future_is_wrapped_for_asyncio(make) -> None:
+    executor = make()
+
+    async def main() -> None:
+        number = asyncio.wrap_future(executor.submit(targets.add, 1, 2))
+        failed = asyncio.wrap_future(executor.submit(targets.fail_at, 3, 3))
+        assert await number == 3
+        with pytest.raises(ValueError, match="3"):
+            await failed
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
 @pytest.mark.slow
 @pytest.mark.procession_only("there it takes what it takes")
 def test_who_is_called_back_is_not_kept_waiting(make) -> None:
@@ -282,6 +295,16 @@ def test_executor_says_the_same_for_all_its_tasks(lib, mp) -> None:
         with pytest.raises(ours.WorkerDied, match="die_at_first$"):
             once.submit(death_targets.die_at_first, 3).result(PATIENCE)
         assert once.with_options(retries=1)._terms[:2] == (None, 1)
+
+
+@pytest.mark.procession_only("there are no such options")
+def test_tasks_of_an_executor_may_take_as_long_as_it_says(lib, mp) -> None:
+    with ours.ProcessPoolExecutor(1, mp, timeout=MOMENT) as executor:
+        with pytest.raises(lib.TaskTimeout, match=f"longer than {MOMENT} s"):
+            executor.submit(signal.pause).result(PATIENCE)
+        with pytest.raises(lib.TaskTimeout):
+            list(executor.map(time.sleep, [0, PATIENCE]))
+        assert executor.submit(targets.add, 1).result(PATIENCE) == 1
 
 
 @pytest.mark.procession_only("there are no such options")

@@ -198,6 +198,27 @@ memory.buf[:4] = b"here"
     memory.unlink()
 
 
+@pytest.mark.procession_only("its tracker removes it")
+@pytest.mark.parametrize("end", ["memory.close()", "", "os.kill(os.getpid(), 9)"])
+def test_memory_that_its_maker_has_left_stays_until_it_is_unlinked(lib, end) -> None:
+    text = f"""
+import os
+from {lib.__name__}.shared_memory import SharedMemory
+memory = SharedMemory(create=True, size=100)
+memory.buf[:4] = b"here"
+print(memory.name, flush=True)
+{end}
+"""
+    _, out, err = script.run([sys.executable, "-c", text])
+    assert err == ""
+    memory = load("shared_memory").SharedMemory(out.strip())
+    assert bytes(memory.buf[:4]) == b"here"
+    memory.close()
+    memory.unlink()
+    with pytest.raises(FileNotFoundError):
+        load("shared_memory").SharedMemory(out.strip())
+
+
 def test_memory_stays_when_a_child_that_used_it_has_left(mp, start) -> None:
     memory = load("shared_memory").SharedMemory(create=True, size=100)
     for text in (b"first", b"other"):

@@ -41,6 +41,13 @@ def test_worker_of_a_pool_may_have_a_pool(mp) -> None:
 
 
 @pytest.mark.procession_only("daemons may have no children")
+def test_worker_of_a_pool_may_have_processes(mp) -> None:
+    with mp.Pool(2) as pool:
+        inner = targets.start_another, targets.nothing
+        assert pool.starmap(targets.start_another, [inner] * 3, 1) == [None] * 3
+
+
+@pytest.mark.procession_only("daemons may have no children")
 def test_daemon_may_have_children(mp) -> None:
     process = mp.Process(
         target=targets.start_another,

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from library import PATIENCE
 from targets import arrays as targets
 
 ARRAYS = {
@@ -192,6 +193,25 @@ def test_large_arrays_are_arguments_and_results_of_tasks(mp) -> None:
         assert result.flags.writeable
         result[:] = 0
     assert [float(array.sum()) for array in made] == [LARGE, 6.0]
+
+
+@pytest.mark.slow
+@pytest.mark.procession_only("it copies them out of a pipe")
+def test_large_array_is_read_in_place(mp, start) -> None:
+    array = np.ones(50_000)
+    with mp.Pool(1) as pool:
+        files = pool.map(targets.file_of, [array, array], chunksize=1)
+        files.append(pool.apply(targets.file_of, (array,)))
+        files.append(targets.file_of(pool.apply(targets.make, (50_000, 1.0))))
+    queue, (here, there) = mp.Queue(), mp.Pipe()
+    with here, there:
+        process = start(targets.files_of_what_comes, queue, there)
+        queue.put(array)
+        here.send(array)
+        files += process.result(PATIENCE)
+    # That of the family, in which the sender has put it.
+    assert {file.partition(" ")[0] for file in files} == {"/memfd:procession"}
+    assert "procession" not in targets.file_of(array)
 
 
 @pytest.mark.slow

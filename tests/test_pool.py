@@ -4,6 +4,7 @@ import gc
 import itertools
 import operator
 import pickle
+import queue
 import subprocess
 import sys
 import threading
@@ -151,6 +152,20 @@ def test_map_of_nothing_is_an_empty_list(pool, items) -> None:
     assert pool.map(targets.square, items) == []
     assert pool.starmap(targets.add, items) == []
     assert pool.map_async(targets.square, items).get(PATIENCE) == []
+
+
+@pytest.mark.procession_only("it does not count them")
+@pytest.mark.parametrize("use", ["map", "starmap", "map_async", "starmap_async"])
+def test_inputs_of_a_map_are_put_together(mp, use) -> None:
+    inputs = [(number,) for number in range(1000)] if "star" in use else range(1000)
+    with mp.Pool(2) as pool:
+        result = getattr(pool, use)(targets.square, inputs)
+        result = result.get(PATIENCE) if "async" in use else result
+        assert result == [number * number for number in range(1000)]
+        work = pool.stats().work
+        assert work.calls == 1000
+        # Each worker has some of its own: who is done early does not wait for the others.
+        assert 2 <= work.tasks <= 16
 
 
 def test_map_takes_any_iterable(pool) -> None:
@@ -545,7 +560,21 @@ def test_pool_of_threads_has_the_same_methods(lib) -> None:
         assert pool.map(targets.square, range(5)) == [0, 1, 4, 9, 16]
         assert pool.apply(targets.add, (1, 2)) == 3
         assert list(pool.imap(targets.square, range(3))) == [0, 1, 4]
+        assert sorted(pool.imap_unordered(targets.square, range(3))) == [0, 1, 4]
+        assert pool.starmap(targets.add, [(1, 2), (3, 4)]) == [3, 7]
         assert pool.apply(targets.pid) == lib.current_process().pid
+        told = queue.SimpleQueue()
+        for use, inputs, expected in (
+            ("apply_async", (3,), 9),
+            ("map_async", range(4), [0, 1, 4, 9]),
+            ("starmap_async", [(2,), (3,)], [4, 9]),
+        ):
+            later = getattr(pool, use)(targets.square, inputs, callback=told.put)
+            assert later.get(PATIENCE) == told.get(timeout=PATIENCE) == expected
+        failed = pool.apply_async(targets.fail, error_callback=told.put)
+        assert isinstance(told.get(timeout=PATIENCE), ValueError)
+        with pytest.raises(ValueError, match="on purpose"):
+            failed.get(PATIENCE)
         pool.close()
         pool.join()
 

@@ -5,7 +5,7 @@ import importlib
 import json
 
 import pytest
-from library import PATIENCE, load
+from library import MOMENT, PATIENCE, load
 from targets import on_error as error_targets
 from targets import pool as targets
 
@@ -56,6 +56,18 @@ def test_times_are_those_of_the_calls(mp) -> None:
     for part in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="between 0 and 1"):
             work.quantile(part)
+
+
+def test_time_between_two_tasks_is_what_a_worker_has_waited(mp) -> None:
+    never = mp.Event()
+    with mp.Pool(1) as pool:
+        pool.apply(error_targets.rest, (MOMENT,))
+        (before,) = pool.stats().workers
+        assert not never.wait(2 * MOMENT)
+        pool.apply(len, ("",))
+        (after,) = pool.stats().workers
+    assert before.work.total >= MOMENT
+    assert after.waiting - before.waiting >= 2 * MOMENT
 
 
 def test_errors_deaths_retries_timeouts_and_kills_are_counted(lib, mp) -> None:

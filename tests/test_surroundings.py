@@ -4,6 +4,7 @@ What the surroundings do not allow is refused in words; the rest works. The prog
 in sessions of their own: nobody may be left behind.
 """
 
+import contextlib
 import os
 import resource
 import shutil
@@ -68,6 +69,48 @@ def errors(told: dict) -> dict:
 @pytest.mark.parametrize("surroundings", SURROUNDINGS)
 def test_everything_works(method, surroundings) -> None:
     assert errors(probe(method, *SURROUNDINGS[surroundings])) == {}
+
+
+USES_ALL = """
+import multiprocessing as mp
+
+def wait(ready, never, *_):
+    ready.release()
+    never.wait()
+
+if __name__ == "__main__":
+    ready, never = mp.Semaphore(0), mp.Event()
+    kinds = mp.Lock, mp.RLock, mp.Condition, mp.Queue, mp.SimpleQueue, mp.JoinableQueue
+    things = [kind() for kind in kinds]
+    things += [mp.Barrier(2), mp.Value("i"), mp.Array("d", 100_000), mp.RawArray("i", 3)]
+    mp.Process(target=wait, args=(ready, never, *things)).start()
+    ready.acquire()
+    things[3].put(bytes(1_000_000))
+    with mp.Pool(2) as pool:
+        pool.map(len, [bytes(1_000_000)] * 4, chunksize=1)
+        print("all are in use", flush=True)
+        never.wait()
+"""
+
+
+def files(pid: int) -> list[str]:
+    """Returns what a process has mapped or open; nothing once it has ended."""
+    process = Path(f"/proc/{pid}")
+    found = script.read(process / "maps").splitlines()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for descriptor in (process / "fd").iterdir():
+            found.append(str(descriptor.readlink()))
+    return found
+
+
+def test_nothing_is_in_dev_shm_and_no_process_tracks_what_is(program) -> None:
+    with script.Script(program.command(USES_ALL)) as parent:
+        assert parent.line() == "all are in use"
+        members = parent.members()
+        assert len(members) >= 4
+        for pid in members:
+            assert [file for file in files(pid) if "/dev/shm" in file] == []
+            assert "resource_tracker" not in script.read(Path(f"/proc/{pid}/cmdline"))
 
 
 @needs_root
