@@ -13,7 +13,7 @@ use procession_engine::shm::{Block, SharedObject};
 use procession_engine::sync::Semaphore;
 use procession_engine::sys::steps;
 
-use crate::family::{Relative, fork, killed_after};
+use crate::family::{Relative, fork, killed_after, watchdog};
 use crate::{alone, at_every_step, at_every_step_after, stopped_at_every_step};
 
 /// An object that is nothing but bytes.
@@ -325,8 +325,25 @@ fn a_parent_that_dies_when_it_forks_leaves_no_place_for_a_child() {
                     pid => unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) },
                 };
             },
-            |_, _| _ = procession_engine::family().unwrap().reclaim_all(),
+            |_, _| reclaim_the_unborn(),
         );
+    }
+}
+
+/// Reclaims until no child of a dead parent can come any more: one that was just forked keeps its
+/// place until it has ended.
+fn reclaim_the_unborn() {
+    let family = procession_engine::family().unwrap();
+    let patience = watchdog();
+    loop {
+        family.reclaim_all();
+        let mut unborn = 0;
+        family.for_each_member(|_, member| unborn += usize::from(member.stage() == Stage::Forking));
+        if unborn == 0 {
+            return;
+        }
+        assert!(!patience.has_passed(), "{unborn} children are awaited");
+        std::thread::yield_now();
     }
 }
 
