@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "fork and kill in tests")]
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use procession_engine::ErrorKind;
 use procession_engine::channel::Queue;
@@ -256,6 +256,36 @@ fn a_forked_child_shares_objects_and_its_death_detaches_it() {
     family.release_member(dead);
     drop(object);
     assert_eq!(family.usage(), before);
+}
+
+#[test]
+fn forks_go_well_while_other_threads_drop_what_they_are_attached_to() {
+    let _alone = alone();
+    let family = procession_engine::family().unwrap();
+    let is_over = AtomicBool::new(false);
+    // SAFETY: the default action of SIGALRM ends a test that hangs.
+    unsafe { libc::alarm(60) };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    drop(Bytes::create(family, 0).unwrap());
+                }
+            });
+        }
+        for _ in 0..500 {
+            // SAFETY: the child leaves at once.
+            match unsafe { libc::fork() } {
+                // SAFETY: ends the copy without running the test's destructors.
+                0 => unsafe { libc::_exit(0) },
+                // SAFETY: waits for our own child.
+                pid => assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid),
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    // SAFETY: as above.
+    unsafe { libc::alarm(0) };
 }
 
 #[test]

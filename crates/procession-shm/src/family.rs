@@ -27,7 +27,7 @@ use crate::member::stamp::{MAX_MEMBERS, Stamp};
 use crate::member::table::{Member, MemberState, Stage};
 use crate::member::unborn::{self, LastFound, Unborn};
 use crate::object::hooks::{Hooks, ObjectKind, Schema};
-use crate::object::shared::{Registry, View};
+use crate::object::shared::{Attachments, Registry, View};
 use crate::transfer::carrier;
 use procession_sys::attributes::prctl;
 use procession_sys::error::{Error, ErrorKind, Result};
@@ -652,7 +652,7 @@ impl Family {
     /// `Limit` or `OutOfMemory`; nothing is left behind then.
     pub fn prepare_fork(&self) -> Result<Stamp> {
         let child = self.reserve_member()?;
-        let attachments = self.registry.lock().attachments();
+        let attachments = self.attachments();
         if let Err(error) = attachments.stamp_for_child(self, child) {
             attachments.stay_parent();
             self.release_member(child);
@@ -674,8 +674,15 @@ impl Family {
     /// Ends what [`Family::prepare_fork`] began: the next fork is another's.
     pub fn end_fork(&self) {
         if !NEXT_CHILD.replace(Stamp::NOBODY).is_nobody() {
-            self.registry.lock().attachments().stay_parent();
+            self.attachments().stay_parent();
         }
+    }
+
+    /// Returns all objects that are attached now. The registry is free again then: to drop the last
+    /// reference to one, which this may have by then, takes the registry's lock.
+    fn attachments(&self) -> Attachments {
+        let registry = self.registry.lock();
+        registry.attachments()
     }
 
     /// Gives back the slot of a child that has not joined yet; tells whether it had not.
@@ -900,7 +907,7 @@ extern "C" fn after_fork_in_child() {
     let namespace = family.inherited_namespace();
     let child = NEXT_CHILD.replace(Stamp::NOBODY);
     if !child.is_nobody() && family.become_member(child, namespace) {
-        let attachments = family.registry.lock().attachments();
+        let attachments = family.attachments();
         if attachments.become_child(family, child) {
             return;
         }
@@ -910,7 +917,7 @@ extern "C" fn after_fork_in_child() {
     // fork. Its copies of objects keep nothing alive, so from here on it writes to a copy
     // of the family's memory, which is nobody else's.
     family.me.store(Stamp::NOBODY.raw(), Ordering::Relaxed);
-    family.registry.lock().attachments().forget_cells();
+    family.attachments().forget_cells();
     family.space.keep_apart();
 }
 

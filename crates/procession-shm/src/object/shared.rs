@@ -377,8 +377,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Returns all objects that are attached now. Drop the result only when the registry's lock is
-    /// free: the result may have an attachment's last reference, whose drop takes the lock.
+    /// Returns all objects that are attached now, to be dropped only when the registry's lock is free:
+    /// see [`Family::attachments`], which everybody else calls.
     pub(crate) fn attachments(&self) -> Attachments {
         Attachments(self.attached.values().filter_map(Weak::upgrade).collect())
     }
