@@ -286,8 +286,8 @@ impl<T> PoolState<T> {
 
     /// Counts the workers that take tasks, run their last ones, or are being started.
     fn living(&self) -> usize {
-        let alive = |slot: &&WorkerSlot<T>| slot.life != WorkerState::Retiring || slot.load() > 0;
-        self.slots.iter().filter(alive).count() + self.starting.len()
+        let alive = self.slots.iter().filter(|slot| !slot.is_ending());
+        alive.count() + self.starting.len()
     }
 }
 
