@@ -121,6 +121,30 @@ fn a_pool_goes_on_after_what_does_not_cross() {
     assert_eq!(pool.map(half, [Even(2), Even(4)]).unwrap(), [1, 2]);
 }
 
+fn tell(number: Even, began: Queue<u32>) -> u32 {
+    began.put(number.0).unwrap();
+    number.0
+}
+
+/// The first result is there before a worker has anything to do.
+#[procession::test]
+fn workers_have_a_task_while_the_caller_of_an_imap_looks_at_a_result() {
+    let _watchdog = watch();
+    for method in METHODS {
+        let pool = || Pool::builder().workers(1).start_method(method).start();
+        let began = Queue::new().unwrap();
+        let inputs = || (1..).map(|number| (Even(number), began.clone()));
+        let ordered = pool().unwrap();
+        let mut results = ordered.imap(tell, inputs());
+        must_name(&results.next().unwrap().unwrap_err(), "odd");
+        assert_eq!(began.get_timeout(SOON).unwrap(), 2);
+        let unordered = pool().unwrap();
+        let mut results = unordered.imap_unordered(tell, inputs());
+        must_name(&results.next().unwrap().unwrap_err(), "odd");
+        assert_eq!(began.get_timeout(SOON).unwrap(), 2);
+    }
+}
+
 #[procession::test]
 fn what_does_not_serialise_is_given_back_by_a_queue() {
     let _watchdog = watch();

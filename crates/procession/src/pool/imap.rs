@@ -95,13 +95,18 @@ where
     }
 
     /// Makes as many tasks as may be ahead, or until a result is there.
+    ///
+    /// Not before a task is ahead of that result: a caller who takes long over a result leads no
+    /// round meanwhile, and the workers would have nothing to do.
     fn make_many(&mut self) {
-        let made_before = self.made;
+        if let Some(tasks) = &self.tasks {
+            tasks.note_led();
+        }
         while let Some(tasks) = &mut self.tasks {
             let (has_room, _) = tasks.room();
             let stream = self.call.stream();
-            let has_news = self.made > made_before && stream.has_news();
-            if has_news || !has_room || !stream.has_room(self.made, 1) {
+            let is_enough = stream.ahead(self.made) > 1 && stream.has_news();
+            if is_enough || !has_room || !stream.has_room(self.made, 1) {
                 return;
             }
             drop(stream);

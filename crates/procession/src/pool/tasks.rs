@@ -107,6 +107,11 @@ impl<I> Tasks<'_, I> {
         self.taken
     }
 
+    /// Says that this thread has just led: it puts tasks for a round's time before it leads again.
+    pub fn note_led(&self) {
+        self.feed.note_led();
+    }
+
     /// Tells whether there is room for another task, and whether there is for many.
     pub fn room(&self) -> (bool, bool) {
         (self.feed.has_room(), self.feed.is_low())

@@ -177,6 +177,12 @@ impl<R> ResultStream<R> {
         self.arrived
     }
 
+    /// Returns how many tasks are ahead, after so many were made.
+    #[must_use]
+    pub fn ahead(&self, made: usize) -> usize {
+        made.saturating_sub(self.fetched)
+    }
+
     /// Tells whether `1 / part` of all that may be ahead could be made, after so many tasks were
     /// made.
     #[must_use]
@@ -184,7 +190,7 @@ impl<R> ResultStream<R> {
         let Some(StreamLimits { least, most }) = self.limits else {
             return true;
         };
-        let ahead = made.saturating_sub(self.fetched);
+        let ahead = self.ahead(made);
         ahead < least || ahead < most / part && self.bytes < MOST_BYTES / part
     }
 

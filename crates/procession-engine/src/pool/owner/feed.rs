@@ -271,7 +271,7 @@ impl<S: Sink> Feed<S> {
     /// As [`drive`](crate::pool::Pool::drive).
     pub fn make_room(&self) -> Result<()> {
         self.pool.drive(&|| self.is_low(), Deadline::NEVER)?;
-        self.shared.lock().led = Instant::now();
+        self.note_led();
         Ok(())
     }
 
@@ -282,8 +282,13 @@ impl<S: Sink> Feed<S> {
     /// As [`drive`](crate::pool::Pool::drive).
     pub fn keep_up(&self) -> Result<()> {
         self.pool.drive_once()?;
-        self.shared.lock().led = Instant::now();
+        self.note_led();
         Ok(())
+    }
+
+    /// Says that this thread has just led in another way.
+    pub fn note_led(&self) {
+        self.shared.lock().led = Instant::now();
     }
 
     /// Says that no more tasks will be put. Tells whether the pool has taken, or will take,
