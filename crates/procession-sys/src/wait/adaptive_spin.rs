@@ -115,14 +115,21 @@ pub fn spin_briefly(mut ready: impl FnMut() -> bool) -> bool {
     !cfg!(loom) && looks(BRIEF, &mut ready)
 }
 
-/// Spins until `ready`, without a yield, for about as long as a process takes to wake up; tells
-/// whether it became so.
+/// Spins until `ready`, for about as long as a process takes to wake up; tells whether it became so.
 ///
 /// For a change that is the first thing another process makes when it wakes up, where that process
-/// and this one were woken at the same instant. A yield might let a third process run, one that has
-/// just been started.
+/// and this one were woken at the same instant. If both were woken on one processor, the other one
+/// would wait for this one to end its spin: so there is one yield, at the beginning. Later ones
+/// might let a third process run, one that has just been started.
 pub fn spin_for_wakeup(mut ready: impl FnMut() -> bool) -> bool {
-    !cfg!(loom) && several_processors() && looks(WAKEUP, &mut ready)
+    if ready() {
+        return true;
+    }
+    if cfg!(loom) || !several_processors() {
+        return false;
+    }
+    std::thread::yield_now();
+    looks(WAKEUP, &mut ready)
 }
 
 #[inline]
