@@ -15,7 +15,6 @@ import sys
 from importlib.machinery import ModuleSpec
 
 from . import _theirs
-from ._after_import import find_by_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +93,8 @@ class _Finder:
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         if fullname == _EXECUTORS:
+            from ._after_import import find_by_others
+
             return find_by_others(self, fullname, path, target, _replace_executor)
         if fullname != _THEIRS and not fullname.startswith(_THEIRS + "."):
             return None

@@ -670,7 +670,9 @@ class Task:
     def load_process(self) -> Any:
         """Unpickles the second object, once."""
     def booted(self) -> None:
-        """Says that this process has finished its start: what it was started for comes next."""
+        """Says that this process has been started: it knows what it is to do."""
+    def function_is_next(self) -> None:
+        """Says that nothing but the function is left to do of what this process was started for."""
 
 def spawn(
     exe: bytes,

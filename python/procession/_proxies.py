@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from . import process, util
-from ._completion import public_names
+from ._attributes import public_names
 from ._errors import AuthenticationError
 from ._manager_server import Token, convert_to_error, dispatch, listener_client
 from ._procession import Line, LineEnd, family_secret

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 
 from . import _registry, _theirs
-from ._after_import import find_by_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +85,8 @@ class _Awaiter:
         then = self._awaited.pop(fullname, None)
         if then is None:
             return None
+        from ._after_import import find_by_others
+
         return find_by_others(self, fullname, path, target, then)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from ._procession import Task
     from .process import BaseProcess
 
 # Up to so many children are asked one by one whether they have ended.
@@ -29,6 +30,9 @@ current: BaseProcess | None = None
 parent: BaseProcess | None = None
 children: set[BaseProcess] = set()
 counter: Iterator[int] = count(1)
+
+# What spawn or a fork server has started this process with, until its function is next.
+task: Task | None = None
 
 # How many threads of this process pause while it forks: a fork need not warn of them.
 threads_that_pause = 0

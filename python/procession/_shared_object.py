@@ -15,7 +15,7 @@ import weakref
 from types import GenericAlias
 
 from . import reduction
-from ._completion import public_names
+from ._attributes import public_names
 from .heap import BufferWrapper
 
 TYPE_CHECKING = False

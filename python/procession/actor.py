@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 
 from . import _procession, get_context, util
+from ._attributes import public, public_names
 from ._checks import checked_whole
-from ._completion import public, public_names
 from ._errors import ProcessError, WorkerDied, describe_exit
 from ._terms import make_terms
 from ._worker_life import LifeOptions

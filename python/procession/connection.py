@@ -15,6 +15,7 @@ import os
 import sys
 
 from . import _procession, reduction, util
+from ._attributes import public, public_names
 from ._challenge import (
     CHALLENGE,
     FAILURE,
@@ -26,7 +27,6 @@ from ._challenge import (
     answer_challenge,
     deliver_challenge,
 )
-from ._completion import public, public_names
 from ._descriptors import file_of, past_streams
 from ._errors import AuthenticationError, BufferTooShort
 

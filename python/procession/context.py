@@ -14,7 +14,7 @@ import sys
 
 from . import _procession, _registry, process, reduction, util
 from . import reduction as _reduction
-from ._completion import public_names
+from ._attributes import public_names
 from ._errors import (
     AuthenticationError,
     BufferTooShort,

@@ -25,12 +25,11 @@ import weakref
 from concurrent import futures as _base
 
 from . import _errors, _procession, get_context, util
+from ._attributes import overridable, public, public_names
 from ._callbacks import Caller, callers
 from ._checks import MOST_ITEMS, MOST_PROCESSES, MOST_TASKS, checked_whole
 from ._chunks import collect, starmapstar
-from ._completion import public, public_names
 from ._outcome import pack_error
-from ._overridable import overridable
 from ._terms import make_terms
 from ._thread_lock import under_lock
 from ._worker_life import LifeOptions

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
 from . import connection, pool, process, reduction, shared_memory, util
-from ._completion import public, public_names
+from ._attributes import public, public_names
 from ._manager_server import (
     RemoteError,
     Server,

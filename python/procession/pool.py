@@ -19,6 +19,7 @@ import warnings
 from collections import namedtuple
 
 from . import _procession, get_context, util
+from ._attributes import overridable, public, public_names
 from ._checks import (
     MOST_ITEMS,
     MOST_PROCESSES,
@@ -27,10 +28,8 @@ from ._checks import (
     checked_whole,
 )
 from ._chunks import Items, mapstar, starmapstar  # noqa: F401
-from ._completion import public, public_names
 from ._errors import RemoteTraceback, TimeoutError  # noqa: F401
 from ._outcome import rebuild_exc  # noqa: F401
-from ._overridable import overridable
 from ._procession import ApplyResult as ApplyResult  # noqa: PLC0414
 from ._procession import IMapIterator as IMapIterator  # noqa: PLC0414
 from ._procession import IMapUnorderedIterator as IMapUnorderedIterator  # noqa: PLC0414

@@ -17,9 +17,8 @@ import threading
 from weakref import WeakSet
 
 from . import _outcome, _procession, _registry, _theirs, util
-from ._completion import public_names
+from ._attributes import overridable, public_names
 from ._errors import TimeoutError, WorkerDied, describe_exit, signal_name
-from ._overridable import overridable
 from ._records import name_processes, name_this_child
 from ._registry import active_children, become, current_process, parent_process
 from ._spawning import get_spawning_popen
@@ -752,6 +751,9 @@ class BaseProcess:
                 send_home(relay)
             if util._logger:
                 util.info("child process calling self.run()")
+            if _registry.task is not None:
+                _registry.task.function_is_next()
+                _registry.task = None
             value = self.run()
             if value is not None:
                 _outcome.leave_value(value)

@@ -21,8 +21,8 @@ from queue import Empty, Full
 from types import GenericAlias
 
 from . import _procession, context, reduction
+from ._attributes import public, public_names
 from ._checks import checked_whole
-from ._completion import public, public_names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from functools import partial
 from types import GenericAlias
 from typing import Any, ClassVar
 
-from ._completion import public, public_names
+from ._attributes import public, public_names
 from ._descriptors import file_of
 
 __all__ = ["ShareableList", "SharedMemory"]

@@ -12,7 +12,7 @@ import weakref
 from types import GenericAlias
 
 from . import heap
-from ._completion import public, public_names
+from ._attributes import public, public_names
 from ._thread_lock import under_lock
 from .context import BaseContext, _default_context
 from .reduction import ForkingPickler

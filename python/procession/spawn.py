@@ -278,6 +278,7 @@ def _main(task: _procession.Task) -> int:
     finally:
         del myself._inheriting
     task.booted()
+    _registry.task = task
     code: int = process_obj._bootstrap()
     return code
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import threading
 
 from . import _procession, _registry, context
+from ._attributes import public, public_names
 from ._checks import checked_callback, checked_whole
-from ._completion import public, public_names
 from ._predicates import WaitsForPredicate
 
 TYPE_CHECKING = False

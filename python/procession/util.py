@@ -19,7 +19,7 @@ import sys
 import threading  # Imported here, as its exit function must be registered before ours.
 import weakref
 
-from . import _descriptors, _procession, _registry
+from . import _procession, _registry
 from ._flags import args_from_interpreter_flags as _args_from_interpreter_flags
 
 TYPE_CHECKING = False
@@ -453,7 +453,7 @@ def _close_stdin() -> None:
 def _open_empty() -> tuple[TextIO, Callable[[], bool]]:
     """Opens an input with nothing in it; returns also what tells whether it is open."""
     # Never closed: another part of the program may have it from `sys.stdin`.
-    kept = _descriptors.KeptFd(os.open(os.devnull, os.O_RDONLY))
+    kept = _procession.KeptFd(os.open(os.devnull, os.O_RDONLY))
     stream = open(kept.fileno(), encoding="utf-8", closefd=False)  # noqa: SIM115
     # By this the stream's descriptor lives as long as the stream.
     stream._kept = kept  # type: ignore[attr-defined]

@@ -146,6 +146,6 @@ fn rebuilder<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
 
 /// Returns what `dir()` shows of an object whose class is all native.
 fn public_names<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let module = object.py().import("procession._completion")?;
+    let module = object.py().import("procession._attributes")?;
     module.call_method1("public_names", (object,))
 }

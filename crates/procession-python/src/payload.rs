@@ -109,9 +109,13 @@ impl Task {
         })
     }
 
-    /// Says that this process has finished its start: what it was started for comes next.
+    /// Says that this process has been started: it knows what it is to do.
     fn booted(&self) {
         launch::booted();
+    }
+
+    /// Says that nothing but the function is left to do of what this process was started for.
+    fn function_is_next(&self) {
         let learner = self
             .learner
             .lock()

@@ -41,10 +41,11 @@ fn run_adopted(adopted: Adopted) -> ! {
     let done = payload.read(|bytes, source| {
         let read = || codec::decode_first::<Launch>(bytes, "a launch");
         let (launch, bytes) = handle::reading(source, read)?;
+        become_child(&launch);
         if let Some(learner) = adopted.learner {
             learner.start_is_done();
         }
-        run(&launch, Input::new(bytes, source))
+        play(&launch, Input::new(bytes, source))
     });
     match done {
         Ok(never) => never,
@@ -67,8 +68,13 @@ pub fn serve(server: Server) -> ! {
     }
 }
 
-/// Plays the role that `launch` names, until the process ends.
+/// Becomes the process that `launch` names, and plays its role until the process ends.
 pub fn run(launch: &Launch, input: Input<'_>) -> ! {
+    become_child(launch);
+    play(launch, input)
+}
+
+fn become_child(launch: &Launch) {
     start_method::inherit(launch.default_method);
     if launch.method != StartMethod::Fork {
         // A forked copy knows the server already.
@@ -92,6 +98,9 @@ pub fn run(launch: &Launch, input: Input<'_>) -> ! {
     if let Some(given) = &launch.relay {
         crate::relay::begin(given.clone(), &launch.name);
     }
+}
+
+fn play(launch: &Launch, input: Input<'_>) -> ! {
     match launch.role {
         Role::Task(entry) => run_task(entry, input, &launch.name),
         Role::Worker(_) => match pool::work(input.bytes, &launch.name) {

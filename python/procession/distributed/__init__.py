@@ -11,7 +11,7 @@ pay for it.
 
 from __future__ import annotations
 
-from .._completion import public
+from .._attributes import public
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
