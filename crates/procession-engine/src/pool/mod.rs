@@ -18,7 +18,7 @@ pub use api::result_stream::{Fetched, ResultOrder, ResultStream, StreamLimits};
 pub use api::source::{Source, SourceStatus};
 pub use api::starter::{WorkerProcess, WorkerSpec, WorkerStarter};
 pub use api::stats::{CallTimes, FunctionStats, PoolStats, WorkStats, WorkerStats};
-pub use api::task::{Job, Task, TaskBytes, TaskPolicy, Turn};
+pub use api::task::{Job, Task, TaskBytes, TaskPolicy, TimeLimit, Turn};
 pub use owner::cancel::RunningTasks;
 pub use owner::feed::{AfterPut, CutOff, EmptyFeed, FedCall, Feed};
 pub use owner::pool::{Config, Pool, WorkerView};

@@ -13,7 +13,7 @@ const LONG: usize = 100_000;
 
 fn within(timeout: Duration) -> TaskPolicy {
     TaskPolicy {
-        timeout: Some(timeout),
+        timeout: Some(timeout.into()),
         ..TaskPolicy::default()
     }
 }
@@ -158,7 +158,7 @@ fn a_task_that_took_too_long_is_not_tried_again() {
     leaving_nothing(|| {
         let bench = Bench::new(1);
         let terms = TaskPolicy {
-            timeout: Some(LIMIT),
+            timeout: Some(LIMIT.into()),
             retries: 5,
             ..TaskPolicy::default()
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procession_engine::pool::{TaskPolicy, Turn};
+use procession_engine::pool::{TaskPolicy, TimeLimit, Turn};
 use pyo3::prelude::*;
 
 use crate::error::value_error;
@@ -52,7 +52,7 @@ impl Terms {
         };
         Ok(Self {
             policy: TaskPolicy {
-                timeout: timeout.map(duration).transpose()?,
+                timeout: timeout.map(duration).transpose()?.map(TimeLimit::from),
                 retries,
                 priority,
                 turn: in_order.then(|| Turn::new(0)),

@@ -31,8 +31,10 @@ use procession_sys::error::Result;
 ///
 /// They live as long as this does. If the message is not sent, or was kept, dropping this is
 /// all there is to do.
+// As large as a pointer: each task of a pool has them, and hardly any has an object.
 #[derive(Debug, Default)]
-pub struct Loans(Vec<Object>);
+#[expect(clippy::box_collection, reason = "it is to be small while it is empty")]
+pub struct Loans(Option<Box<Vec<Object>>>);
 
 /// What keeps the objects alive whose handles are in a message that is being read.
 #[derive(Debug)]
@@ -105,13 +107,13 @@ impl Loans {
     /// Tells whether there is no handle.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.objects().is_empty()
     }
 
     /// Returns how many bytes a block needs for a message of `len` bytes and the loans.
     #[must_use]
     pub fn room(&self, len: u64) -> u64 {
-        match self.0.len() {
+        match self.objects().len() {
             0 => len,
             count => carrier::room(len, count),
         }
@@ -133,12 +135,13 @@ impl Loans {
     /// # Errors
     /// `OutOfMemory` when there is no larger block.
     pub fn attach_to_message(self, block: Block, len: u64) -> Result<Block> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             return Ok(block);
         }
-        let block = carrier::with_room(block, len, self.0.len())?;
+        let objects = self.objects();
+        let block = carrier::with_room(block, len, objects.len())?;
         let list = LoanList::begin(Family::current()?, &block);
-        for object in &self.0 {
+        for object in objects {
             object.view().list();
             list.add(object.handle());
         }
@@ -148,18 +151,24 @@ impl Loans {
     /// Sends the handles without tracking them: if the message is never read, the objects
     /// stay alive until the family ends.
     pub fn send_untracked(self) {
-        for object in self.0 {
+        for object in self.objects() {
             object.view().count_lend();
         }
     }
 
     /// Adds the loans of another part of the same message.
-    pub fn append(&mut self, mut more: Self) {
-        self.0.append(&mut more.0);
+    pub fn append(&mut self, more: Self) {
+        if let Some(mut more) = more.0 {
+            self.0.get_or_insert_default().append(&mut more);
+        }
     }
 
     /// Adds an object whose handle is in the message.
     pub(crate) fn add(&mut self, object: &Object) {
-        self.0.push(object.clone());
+        self.0.get_or_insert_default().push(object.clone());
+    }
+
+    fn objects(&self) -> &[Object] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 }

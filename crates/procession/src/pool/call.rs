@@ -1,5 +1,6 @@
 //! The collectors of outcomes of tasks.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -7,6 +8,7 @@ use std::{option, vec};
 
 use procession_engine::pool::{
     Ending, FedCall, Outcome, PoolEnd, ResultBytes, ResultOrder, ResultStream, Sink, StreamLimits,
+    Task,
 };
 use serde::de::DeserializeOwned;
 
@@ -24,7 +26,7 @@ pub enum Inputs {
     /// One; the reply has its outcome.
     One,
     /// A chunk of so many; the reply has an outcome for each.
-    Chunk(usize),
+    Chunk(NonZeroUsize),
 }
 
 /// The results of a task's inputs, in their order.
@@ -40,7 +42,7 @@ impl Inputs {
     ) -> TaskResults<R> {
         let (one, many) = match self {
             Self::One => (Some(outcome.and_then(|body| read(body, what))), Vec::new()),
-            Self::Chunk(count) => (None, of_chunk(outcome, count, what)),
+            Self::Chunk(count) => (None, of_chunk(outcome, count.get(), what)),
         };
         one.into_iter().chain(many)
     }
@@ -73,6 +75,9 @@ pub struct Token {
     number: usize,
     inputs: Inputs,
 }
+
+// What is larger than two cache lines is moved by a call of `memcpy`, several times for each task.
+const _: () = assert!(size_of::<Task<Token>>() <= 128);
 
 impl Token {
     pub fn new(call: Arc<dyn Collect>, number: usize, inputs: Inputs) -> Self {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_engine::pool::{Job, ResultOrder, Task, Turn};
+use procession_engine::pool::{Job, ResultOrder, Task, TimeLimit, Turn};
 use procession_engine::sys::wait::time::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,7 +59,7 @@ impl<'a> Calls<'a> {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.0.policy.timeout = Some(limit);
+        self.0.policy.timeout = Some(limit.into());
         self
     }
 
@@ -447,7 +447,7 @@ impl<'a> Calls<'a> {
 impl fmt::Debug for Calls<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Calls")
-            .field("timeout", &self.0.policy.timeout)
+            .field("timeout", &self.0.policy.timeout.map(TimeLimit::get))
             .field("retries", &self.0.policy.retries)
             .field("priority", &self.0.policy.priority)
             .field("order_tasks", &self.0.policy.turn.is_some())

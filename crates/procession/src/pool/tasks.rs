@@ -1,5 +1,6 @@
 //! The tasks of a call with many inputs, made in the caller's thread.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use procession_engine::pool::{AfterPut, EmptyFeed, Feed, Job, Task, TaskPolicy};
@@ -52,10 +53,7 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
             (Inputs::One, 1, payload(what, &input))
         } else {
             let chunk: Vec<I::Item> = self.inputs.by_ref().take(self.terms.chunk).collect();
-            if chunk.is_empty() {
-                return None;
-            }
-            let inputs = Inputs::Chunk(chunk.len());
+            let inputs = Inputs::Chunk(NonZeroUsize::new(chunk.len())?);
             (inputs, chunk.len(), payload(what, &chunk))
         };
         self.made += 1;

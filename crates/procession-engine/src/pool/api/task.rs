@@ -30,7 +30,7 @@ pub struct Task<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskPolicy {
     /// How long it may run before its worker is killed; `None` for any time.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<TimeLimit>,
     /// How often it is run again after its worker has died in it. The pool keeps its block
     /// for that, so the worker cannot claim the block.
     pub retries: u32,
@@ -53,6 +53,26 @@ impl TaskPolicy {
             turn: self.turn.map(|_| Turn::new(number)),
             ..self
         }
+    }
+}
+
+/// How long a task may run: up to 584 years, and what is longer is that.
+// One nanosecond more, so that no limit takes no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimit(NonZeroU64);
+
+impl TimeLimit {
+    /// Returns the time.
+    #[must_use]
+    pub fn get(self) -> Duration {
+        Duration::from_nanos(self.0.get() - 1)
+    }
+}
+
+impl From<Duration> for TimeLimit {
+    fn from(time: Duration) -> Self {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::MIN.saturating_add(nanoseconds))
     }
 }
 

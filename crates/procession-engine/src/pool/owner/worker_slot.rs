@@ -455,7 +455,7 @@ impl<T> WorkerSlot<T> {
     /// Returns how much longer its running task may run: all of the limit, if the task has yet
     /// to begin. `None` without a limit.
     pub(crate) fn time_left(&self, now: u64) -> Option<Duration> {
-        let limit = self.posted.front()?.policy.timeout?;
+        let limit = self.posted.front()?.policy.timeout?.get();
         if self.kill_reason.is_some() {
             return None;
         }
@@ -476,7 +476,7 @@ impl<T> WorkerSlot<T> {
 
     /// Returns the limit of the running task, if it has taken longer.
     pub(crate) fn overdue(&self, now: u64) -> Option<Duration> {
-        let limit = self.posted.front()?.policy.timeout?;
+        let limit = self.posted.front()?.policy.timeout?.get();
         let elapsed = self.channel.task_clock.elapsed(self.done + 1, now)?;
         (self.kill_reason.is_none() && elapsed >= limit).then_some(limit)
     }
