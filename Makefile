@@ -105,8 +105,9 @@ types: $(VENV)/.module ## check the types, and the stubs against the built modul
 layers: $(VENV)/.packages ## check that no arrow of ARCHITECTURE.md points the wrong way
 	$(BIN)/python tools/layers
 
-docs: $(VENV)/.packages ## build the Rust documentation and check every link in the pages
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+docs: $(VENV)/.packages ## build the Rust documentation, and check its pages and every link of the others
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features procession/async,procession/log,procession/seccomp,procession/self-describing,procession/tracing
+	$(BIN)/python tools/rustdoc $(TARGET)/doc/procession
 	$(BIN)/python tools/links
 
 site: $(VENV)/.module docs ## build the documentation site into target/site, and check that no link of it is dead

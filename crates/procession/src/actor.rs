@@ -107,6 +107,33 @@ impl<S: 'static> Actor<S> {
         self.request(method, arguments, None)?.get()
     }
 
+    /// Calls a method, and returns at once with a handle on its result, which can be waited for
+    /// and awaited.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), for errors that are found before the method runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Actor;
+    /// # procession::init();
+    /// let text = Actor::new(|text: String| text, "tea".to_owned())?;
+    /// let length = text.call_async(|text: &String| text.len(), ())?;
+    /// assert_eq!(length.get()?, 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn call_async<F: Method<S, M>, M>(
+        &self,
+        method: F,
+        arguments: F::Input,
+    ) -> Result<AsyncResult<F::Output>> {
+        const { must_be_bare::<F>() };
+        let result = self.request(method, arguments, None)?;
+        self.pool.deliver_in_background()?;
+        Ok(result)
+    }
+
     /// As [`call`](Self::call), with a limit: a call that takes longer once it runs is ended
     /// with the process, and fails with `is_timeout`.
     ///
@@ -135,50 +162,6 @@ impl<S: 'static> Actor<S> {
     ) -> Result<F::Output> {
         const { must_be_bare::<F>() };
         self.request(method, arguments, Some(limit))?.get()
-    }
-
-    /// Calls a method, and returns at once with a handle on its result, which can be waited for
-    /// and awaited.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call), for errors that are found before the method runs.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Actor;
-    /// # procession::init();
-    /// let text = Actor::new(|text: String| text, "tea".to_owned())?;
-    /// let length = text.call_async(|text: &String| text.len(), ())?;
-    /// assert_eq!(length.get()?, 3);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn call_async<F: Method<S, M>, M>(
-        &self,
-        method: F,
-        arguments: F::Input,
-    ) -> Result<AsyncResult<F::Output>> {
-        const { must_be_bare::<F>() };
-        let result = self.request(method, arguments, None)?;
-        self.pool.deliver_in_background()?;
-        Ok(result)
-    }
-
-    /// Returns the id of its process; `None` while a new one is being started.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Actor;
-    /// # procession::init();
-    /// let actor = Actor::new(|(): ()| (), ())?;
-    /// let pid = actor.call(|(): &mut ()| std::process::id(), ())?;
-    /// assert_eq!(actor.pid(), Some(pid));
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.pool.workers().first().map(|worker| worker.pid)
     }
 
     /// Waits until the process has done the calls that were made, has dropped the object, and has
@@ -213,6 +196,23 @@ impl<S: 'static> Actor<S> {
         let ended: Result<()> = ending.get();
         self.pool.join()?;
         ended
+    }
+
+    /// Returns the id of its process; `None` while a new one is being started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Actor;
+    /// # procession::init();
+    /// let actor = Actor::new(|(): ()| (), ())?;
+    /// let pid = actor.call(|(): &mut ()| std::process::id(), ())?;
+    /// assert_eq!(actor.pid(), Some(pid));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.pool.workers().first().map(|worker| worker.pid)
     }
 
     fn request<F: Method<S, M>, M>(

@@ -74,6 +74,74 @@ pub enum State {
     Terminated(i32),
 }
 
+impl<R: DeserializeOwned> Child<R> {
+    /// Blocks until the process has ended and returns its function's result.
+    ///
+    /// # Errors
+    /// `is_panic` when the function panicked, `is_signal` when a signal ended
+    /// the process, `is_exit` when it called `exit`, `is_codec` when the
+    /// result could not cross.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|n: u32| 100 / n).name("divider").args(0).start()?;
+    /// let error = child.join().unwrap_err();
+    /// let panic = error.panic_info().expect("it divided by zero");
+    /// assert_eq!(panic.process, "divider");
+    /// assert!(panic.message.contains("divide by zero"));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn join(self) -> Result<R> {
+        let code = self.wait()?;
+        self.collect(code)
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`; on a timeout, ask again.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and `is_timeout`; `is_invalid` when the result
+    /// was fetched before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let go = Event::new()?;
+    /// let mut child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
+    /// assert!(child.join_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// go.set();
+    /// assert!(child.join_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
+        let code = self.wait_timeout(timeout)?;
+        self.collect(code)
+    }
+
+    fn collect(&self, code: i32) -> Result<R> {
+        match self.shared.engine.take_outcome()? {
+            Some(payload) => payload.read(|bytes, source| {
+                handle::reading(source, || {
+                    outcome::read(bytes, format_args!("the result of process {}", self.name()))
+                })
+            }),
+            None => Err(Error::died(Death {
+                process: self.shared.name.clone(),
+                pid: self.pid(),
+                code,
+                doing: None,
+                tries: 1,
+                memory_limit: None,
+            })),
+        }
+    }
+}
+
 impl<R> Child<R> {
     pub(crate) fn new(engine: engine::Child, launch: Launch) -> Self {
         let shared = Arc::new(Started {
@@ -89,72 +157,59 @@ impl<R> Child<R> {
         }
     }
 
-    /// Returns the process's name.
+    /// Blocks until the process has ended, in whatever way.
+    ///
+    /// Unlike [`join`](Self::join) it may be called at any time and more than
+    /// once, and leaves the result where it is.
+    ///
+    /// # Errors
+    /// When the system does not say.
     ///
     /// # Examples
     ///
     /// ```
     /// # use procession::Process;
     /// # procession::init();
-    /// let child = Process::new(|| 1).name("Ada").start()?;
-    /// assert_eq!(child.name(), "Ada");
-    /// # child.wait()?;
+    /// let child = Process::new(|| 42).start()?;
+    /// assert_eq!(child.wait()?, 0);
+    /// assert_eq!(child.wait()?, 0);
+    /// assert_eq!(child.join()?, 42);
     /// # Ok::<(), procession::Error>(())
     /// ```
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.shared.name
+    pub fn wait(&self) -> Result<i32> {
+        self.wait_until(Deadline::NEVER)
     }
 
-    /// Returns the process's id.
+    /// As [`wait`](Self::wait), for at most `timeout`.
+    ///
+    /// # Errors
+    /// `is_timeout` when the process runs on.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use procession::Process;
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Process};
     /// # procession::init();
-    /// let child = Process::new(|| 1).name("Ada").start()?;
-    /// assert_ne!(child.pid(), std::process::id());
-    /// # child.wait()?;
+    /// let go = Event::new()?;
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
+    /// assert!(child.wait_timeout(Duration::ZERO).unwrap_err().is_timeout());
+    /// go.set();
+    /// assert_eq!(child.wait_timeout(Duration::from_secs(60))?, 0);
     /// # Ok::<(), procession::Error>(())
     /// ```
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.shared.engine.pid()
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<i32> {
+        self.wait_until(Deadline::after(timeout))
     }
 
-    /// Tells whether the process ends with its parent.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Process;
-    /// # procession::init();
-    /// let child = Process::new(|| 1).name("Ada").start()?;
-    /// assert!(!child.is_daemon());
-    /// # child.wait()?;
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_daemon(&self) -> bool {
-        self.shared.daemon
-    }
-
-    /// Returns how the process was started.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Process;
-    /// # procession::init();
-    /// let child = Process::new(|| 1).name("Ada").start()?;
-    /// assert_eq!(child.start_method(), procession::start_method());
-    /// # child.wait()?;
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn start_method(&self) -> StartMethod {
-        self.method
+    fn wait_until(&self, deadline: Deadline) -> Result<i32> {
+        loop {
+            match self.shared.engine.wait(deadline).map_err(Error::from) {
+                Ok(status) => return Ok(status.code()),
+                Err(error) if error.is_interrupted() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Tells whether the process has not ended yet.
@@ -228,59 +283,33 @@ impl<R> Child<R> {
         })
     }
 
-    /// Blocks until the process has ended, in whatever way.
-    ///
-    /// Unlike [`join`](Self::join) it may be called at any time and more than
-    /// once, and leaves the result where it is.
+    /// Raises the process's stop flag, which it sees in
+    /// [`stop_requested`](crate::CurrentProcess::stop_requested).
     ///
     /// # Errors
-    /// When the system does not say.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Process;
-    /// # procession::init();
-    /// let child = Process::new(|| 42).start()?;
-    /// assert_eq!(child.wait()?, 0);
-    /// assert_eq!(child.wait()?, 0);
-    /// assert_eq!(child.join()?, 42);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn wait(&self) -> Result<i32> {
-        self.wait_until(Deadline::NEVER)
-    }
-
-    /// As [`wait`](Self::wait), for at most `timeout`.
-    ///
-    /// # Errors
-    /// `is_timeout` when the process runs on.
+    /// None today; a system that cannot carry the request would say so.
     ///
     /// # Examples
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use procession::{Event, Process};
+    /// # use procession::{Process, current_process};
     /// # procession::init();
-    /// let go = Event::new()?;
-    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
-    /// assert!(child.wait_timeout(Duration::ZERO).unwrap_err().is_timeout());
-    /// go.set();
-    /// assert_eq!(child.wait_timeout(Duration::from_secs(60))?, 0);
+    /// let work = || {
+    ///     let mut rounds = 0;
+    ///     while !current_process().stop_requested() {
+    ///         rounds += 1;
+    ///     }
+    ///     rounds
+    /// };
+    /// let child = Process::new(work).start()?;
+    /// child.request_stop()?;
+    /// assert!(child.join()? >= 0);
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<i32> {
-        self.wait_until(Deadline::after(timeout))
-    }
-
-    fn wait_until(&self, deadline: Deadline) -> Result<i32> {
-        loop {
-            match self.shared.engine.wait(deadline).map_err(Error::from) {
-                Ok(status) => return Ok(status.code()),
-                Err(error) if error.is_interrupted() => {}
-                Err(error) => return Err(error),
-            }
-        }
+    pub fn request_stop(&self) -> Result<()> {
+        self.shared.engine.request_stop();
+        Ok(())
     }
 
     /// Asks the process to stop, by SIGTERM.
@@ -300,6 +329,27 @@ impl<R> Child<R> {
     /// ```
     pub fn terminate(&self) -> Result<()> {
         self.shared.engine.terminate()?;
+        Ok(())
+    }
+
+    /// Ends the process at once, by SIGKILL.
+    ///
+    /// # Errors
+    /// When the system refuses. A process that has ended is no error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Process};
+    /// # procession::init();
+    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(Event::new()?).start()?;
+    /// child.kill()?;
+    /// let error = child.join().unwrap_err();
+    /// assert_eq!(error.signal(), Some(9));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn kill(&self) -> Result<()> {
+        self.shared.engine.kill()?;
         Ok(())
     }
 
@@ -327,27 +377,6 @@ impl<R> Child<R> {
     /// ```
     pub fn interrupt(&self) -> Result<()> {
         self.shared.engine.interrupt()?;
-        Ok(())
-    }
-
-    /// Ends the process at once, by SIGKILL.
-    ///
-    /// # Errors
-    /// When the system refuses. A process that has ended is no error.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{Event, Process};
-    /// # procession::init();
-    /// let child = Process::new(|go: Event| go.wait().is_ok()).args(Event::new()?).start()?;
-    /// child.kill()?;
-    /// let error = child.join().unwrap_err();
-    /// assert_eq!(error.signal(), Some(9));
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn kill(&self) -> Result<()> {
-        self.shared.engine.kill()?;
         Ok(())
     }
 
@@ -401,101 +430,72 @@ impl<R> Child<R> {
         Ok(())
     }
 
-    /// Raises the process's stop flag, which it sees in
-    /// [`stop_requested`](crate::CurrentProcess::stop_requested).
-    ///
-    /// # Errors
-    /// None today; a system that cannot carry the request would say so.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use procession::{Process, current_process};
-    /// # procession::init();
-    /// let work = || {
-    ///     let mut rounds = 0;
-    ///     while !current_process().stop_requested() {
-    ///         rounds += 1;
-    ///     }
-    ///     rounds
-    /// };
-    /// let child = Process::new(work).start()?;
-    /// child.request_stop()?;
-    /// assert!(child.join()? >= 0);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn request_stop(&self) -> Result<()> {
-        self.shared.engine.request_stop();
-        Ok(())
-    }
-}
-
-impl<R: DeserializeOwned> Child<R> {
-    /// Blocks until the process has ended and returns its function's result.
-    ///
-    /// # Errors
-    /// `is_panic` when the function panicked, `is_signal` when a signal ended
-    /// the process, `is_exit` when it called `exit`, `is_codec` when the
-    /// result could not cross.
+    /// Returns the process's name.
     ///
     /// # Examples
     ///
     /// ```
     /// # use procession::Process;
     /// # procession::init();
-    /// let child = Process::new(|n: u32| 100 / n).name("divider").args(0).start()?;
-    /// let error = child.join().unwrap_err();
-    /// let panic = error.panic_info().expect("it divided by zero");
-    /// assert_eq!(panic.process, "divider");
-    /// assert!(panic.message.contains("divide by zero"));
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert_eq!(child.name(), "Ada");
+    /// # child.wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn join(self) -> Result<R> {
-        let code = self.wait()?;
-        self.collect(code)
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
     }
 
-    /// As [`join`](Self::join), for at most `timeout`; on a timeout, ask again.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join), and `is_timeout`; `is_invalid` when the result
-    /// was fetched before.
+    /// Returns the process's id.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use procession::{Event, Process};
+    /// # use procession::Process;
     /// # procession::init();
-    /// let go = Event::new()?;
-    /// let mut child = Process::new(|go: Event| go.wait().is_ok()).args(go.clone()).start()?;
-    /// assert!(child.join_timeout(Duration::ZERO).unwrap_err().is_timeout());
-    /// go.set();
-    /// assert!(child.join_timeout(Duration::from_secs(60))?);
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert_ne!(child.pid(), std::process::id());
+    /// # child.wait()?;
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
-        let code = self.wait_timeout(timeout)?;
-        self.collect(code)
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.shared.engine.pid()
     }
 
-    fn collect(&self, code: i32) -> Result<R> {
-        match self.shared.engine.take_outcome()? {
-            Some(payload) => payload.read(|bytes, source| {
-                handle::reading(source, || {
-                    outcome::read(bytes, format_args!("the result of process {}", self.name()))
-                })
-            }),
-            None => Err(Error::died(Death {
-                process: self.shared.name.clone(),
-                pid: self.pid(),
-                code,
-                doing: None,
-                tries: 1,
-                memory_limit: None,
-            })),
-        }
+    /// Tells whether the process ends with its parent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert!(!child.is_daemon());
+    /// # child.wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.shared.daemon
+    }
+
+    /// Returns how the process was started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 1).name("Ada").start()?;
+    /// assert_eq!(child.start_method(), procession::start_method());
+    /// # child.wait()?;
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn start_method(&self) -> StartMethod {
+        self.method
     }
 }
 

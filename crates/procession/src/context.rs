@@ -47,21 +47,6 @@ impl Context {
         Ok(Self { method })
     }
 
-    /// Returns the context's start method.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{Context, StartMethod};
-    /// let context = Context::new(StartMethod::ForkServer)?;
-    /// assert_eq!(context.start_method(), StartMethod::ForkServer);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn start_method(self) -> StartMethod {
-        self.method
-    }
-
     /// Prepares a process; see [`Process::new`].
     ///
     /// # Examples
@@ -100,5 +85,20 @@ impl Context {
             .workers(workers)
             .start_method(self.method)
             .start()
+    }
+
+    /// Returns the context's start method.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Context, StartMethod};
+    /// let context = Context::new(StartMethod::ForkServer)?;
+    /// assert_eq!(context.start_method(), StartMethod::ForkServer);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn start_method(self) -> StartMethod {
+        self.method
     }
 }

@@ -39,6 +39,17 @@ const MAIN: &str = "MainProcess";
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
 /// Returns the process that runs this code.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Process, current_process};
+///
+/// # procession::init();
+/// let child = Process::new(|| current_process().name()).name("Ada").start()?;
+/// assert_eq!(child.join()?, "Ada");
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[must_use]
 pub fn current_process() -> CurrentProcess {
     CurrentProcess(())

@@ -12,6 +12,18 @@ use procession_engine::ErrorKind;
 use crate::codec::Fault;
 
 /// Shorthand for a result with [`Error`].
+///
+/// # Examples
+///
+/// ```
+/// fn doubled(numbers: Vec<u64>) -> procession::Result<Vec<u64>> {
+///     procession::Pool::new(2)?.map(|n: u64| n * 2, numbers)
+/// }
+///
+/// # procession::init();
+/// assert_eq!(doubled(vec![1, 2])?, [2, 4]);
+/// # Ok::<(), procession::Error>(())
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Says what failed, in which process or object, and why.
@@ -586,7 +598,18 @@ impl Error {
         self.is_kind(ErrorKind::Invalid)
     }
 
-    /// Tells whether a handle named an object that is gone.
+    /// Tells whether a handle named an object that is gone: one that was kept as bytes, which keep
+    /// nothing alive, and not in a message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// # procession::init();
+    /// let error = Queue::<Queue<u32>>::new()?.try_get().unwrap_err();
+    /// assert!(error.is_empty() && !error.is_stale());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.is_kind(ErrorKind::Stale)

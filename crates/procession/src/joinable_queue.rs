@@ -82,22 +82,6 @@ impl<T> JoinableQueue<T> {
         Queue::bounded(capacity).map(Self)
     }
 
-    /// Returns the number of values that were put and are not done, exactly as of now.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::JoinableQueue;
-    /// let tasks = JoinableQueue::new()?;
-    /// tasks.put("wash up")?;
-    /// assert_eq!(tasks.unfinished(), 1);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn unfinished(&self) -> usize {
-        self.engine().unfinished() as usize
-    }
-
     /// Says that a value which was taken is done.
     ///
     /// # Errors
@@ -191,6 +175,22 @@ impl<T> JoinableQueue<T> {
     #[cfg(feature = "async")]
     pub async fn join_async(&self) -> Result<()> {
         self.0.done_async().await
+    }
+
+    /// Returns the number of values that were put and are not done, exactly as of now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::JoinableQueue;
+    /// let tasks = JoinableQueue::new()?;
+    /// tasks.put("wash up")?;
+    /// assert_eq!(tasks.unfinished(), 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.engine().unfinished() as usize
     }
 
     fn lend(&self, loans: &mut Loans) -> Handle {

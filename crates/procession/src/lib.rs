@@ -128,6 +128,9 @@
 //! Linux on x86-64 and aarch64, kernel 5.10 or newer; Rust 1.88 or newer, of which the `let` chains
 //! are used throughout.
 
+// On docs.rs, which builds with nightly, the pages say which feature an item needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod error;
 mod remote_error;
 
@@ -160,6 +163,9 @@ mod child_side;
 mod launch;
 mod outcome;
 mod server;
+
+// After `process`, as on the page of `Process`: the start that hardly anybody should take.
+mod by_fork;
 
 mod pool;
 

@@ -99,10 +99,49 @@ macro_rules! methods {
 }
 
 /// Tells methods of `&mut self` from the others.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Actor, Method, Mutably, Result};
+///
+/// /// Has each of the actors do what changes it.
+/// fn change<F: Method<u32, (Mutably,), Input = (), Output = ()>>(
+///     actors: &[Actor<u32>],
+///     method: F,
+/// ) -> Result<()> {
+///     actors.iter().try_for_each(|actor| actor.call(method, ()))
+/// }
+///
+/// # procession::init();
+/// let actor = Actor::new(|from: u32| from, 1)?;
+/// change(std::slice::from_ref(&actor), |number: &mut u32| *number += 1)?;
+/// assert_eq!(actor.call(|number: &mut u32| *number, ())?, 2);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Mutably {}
 
 /// Tells methods of `&self` from the others.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Actor, Immutably, Method, Result};
+///
+/// /// Asks an actor by a method that cannot change it.
+/// fn ask<F: Method<String, (Immutably,), Input = ()>>(
+///     actor: &Actor<String>,
+///     method: F,
+/// ) -> Result<F::Output> {
+///     actor.call(method, ())
+/// }
+///
+/// # procession::init();
+/// let actor = Actor::new(|text: String| text, "four".to_owned())?;
+/// assert_eq!(ask(&actor, String::len)?, 4);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Immutably {}
 

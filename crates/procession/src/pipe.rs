@@ -70,35 +70,6 @@ pub fn pipe<S, R>() -> Result<(Pipe<S, R>, Pipe<R, S>)> {
     Ok((Pipe::of(first), Pipe::of(second)))
 }
 
-impl<S, R> Pipe<S, R> {
-    fn of(end: DuplexEnd) -> Self {
-        Self {
-            end,
-            values: PhantomData,
-            #[cfg(feature = "async")]
-            awaited: std::sync::Arc::default(),
-        }
-    }
-
-    /// Tells whether [`recv`](Self::recv) would return at once: with a value,
-    /// or with the news that the other end is gone.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::pipe;
-    /// let (ours, theirs) = pipe::<u8, u8>()?;
-    /// assert!(!ours.poll());
-    /// theirs.send(1)?;
-    /// assert!(ours.poll());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn poll(&self) -> bool {
-        self.end.poll()
-    }
-}
-
 impl<S: Serialize, R> Pipe<S, R> {
     /// Sends a value; it does not wait for the receiver.
     ///
@@ -206,6 +177,35 @@ impl<S, R: DeserializeOwned> Pipe<S, R> {
     fn recv_until(&self, deadline: Deadline) -> Result<R> {
         let message = uninterrupted(|| self.end.recv(deadline))?;
         message.read(|bytes, source| codec::decode_from(source, bytes, "a value from a pipe"))
+    }
+}
+
+impl<S, R> Pipe<S, R> {
+    fn of(end: DuplexEnd) -> Self {
+        Self {
+            end,
+            values: PhantomData,
+            #[cfg(feature = "async")]
+            awaited: std::sync::Arc::default(),
+        }
+    }
+
+    /// Tells whether [`recv`](Self::recv) would return at once: with a value,
+    /// or with the news that the other end is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::pipe;
+    /// let (ours, theirs) = pipe::<u8, u8>()?;
+    /// assert!(!ours.poll());
+    /// theirs.send(1)?;
+    /// assert!(ours.poll());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn poll(&self) -> bool {
+        self.end.poll()
     }
 }
 

@@ -1,7 +1,5 @@
 //! Preparing and starting a process.
 
-mod by_fork;
-
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -9,6 +7,7 @@ use crate::child::Child;
 use crate::error::Result;
 use crate::function::{Callable, EntryRef, must_be_bare};
 use crate::launch::{self, Launch, Role};
+use crate::run::{Run, RunOf, Running};
 use crate::start_method::{self, StartMethod};
 
 /// A process that is yet to be started: its function, arguments and name.
@@ -155,6 +154,71 @@ impl<F: Callable<M>, M> Process<F, M, Missing> {
     }
 }
 
+impl<F: Callable<M, Input = ()>, M> Process<F, M, Missing> {
+    /// Starts a process whose function takes no arguments.
+    ///
+    /// # Errors
+    /// As with arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|| 6 * 7).start()?;
+    /// assert_eq!(child.join()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn start(self) -> Result<Child<F::Output>> {
+        self.args(()).start()
+    }
+}
+
+impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// `is_uninitialised` when `procession::init()` was not called,
+    /// `is_codec` when the arguments do not serialise, `is_invalid` for
+    /// [`StartMethod::Fork`], and the system's refusal when it has no room for
+    /// another process. Nothing is left behind then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Process;
+    /// # procession::init();
+    /// let child = Process::new(|text: String| text.to_uppercase()).args("hello".to_owned()).start()?;
+    /// assert_eq!(child.join()?, "HELLO");
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn start(self) -> Result<Child<F::Output>> {
+        let (launch, input) = self.prepared()?;
+        let function = std::any::type_name::<F>();
+        let started = launch::start(&launch, &input, format_args!("the arguments of {function}"))?;
+        Ok(Child::new(started, launch))
+    }
+
+    /// Returns what the process is told, and its arguments.
+    pub(crate) fn prepared(self) -> Result<(Launch, F::Input)> {
+        let launch = Launch {
+            role: Role::Task(EntryRef::of(self.function)?),
+            name: launch::process_name(self.options.name),
+            daemon: self.options.daemon,
+            method: self
+                .options
+                .method
+                .unwrap_or_else(start_method::start_method),
+            default_method: start_method::start_method(),
+            server: None,
+            env: Vec::new(),
+            #[cfg(any(feature = "log", feature = "tracing"))]
+            relay: crate::relay::given(),
+        };
+        Ok((launch, self.arguments.0))
+    }
+}
+
 impl<F: Callable<M>, M, A> Process<F, M, A> {
     /// Names the process; by default `Process-1`, `Process-2` and so on.
     ///
@@ -210,67 +274,31 @@ impl<F: Callable<M>, M, A> Process<F, M, A> {
     }
 }
 
-impl<F: Callable<M, Input = ()>, M> Process<F, M, Missing> {
-    /// Starts a process whose function takes no arguments.
-    ///
-    /// # Errors
-    /// As with arguments.
+impl<R: Run> Process<RunOf<R>, Running, Given<RunOf<R>, Running>> {
+    /// Prepares a process that runs `worker`.
     ///
     /// # Examples
     ///
     /// ```
-    /// # use procession::Process;
+    /// # use procession::{Process, Run};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Double(u64);
+    ///
+    /// impl Run for Double {
+    ///     type Output = u64;
+    ///
+    ///     fn run(self) -> u64 {
+    ///         self.0 * 2
+    ///     }
+    /// }
+    ///
     /// # procession::init();
-    /// let child = Process::new(|| 6 * 7).start()?;
-    /// assert_eq!(child.join()?, 42);
+    /// let child = Process::of(Double(4)).name("Ada").start()?;
+    /// assert_eq!(child.join()?, 8);
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn start(self) -> Result<Child<F::Output>> {
-        self.args(()).start()
-    }
-}
-
-impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
-    /// Starts the process.
-    ///
-    /// # Errors
-    /// `is_uninitialised` when `procession::init()` was not called,
-    /// `is_codec` when the arguments do not serialise, `is_invalid` for
-    /// [`StartMethod::Fork`], and the system's refusal when it has no room for
-    /// another process. Nothing is left behind then.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Process;
-    /// # procession::init();
-    /// let child = Process::new(|text: String| text.to_uppercase()).args("hello".to_owned()).start()?;
-    /// assert_eq!(child.join()?, "HELLO");
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn start(self) -> Result<Child<F::Output>> {
-        let launch = self.launch()?;
-        let Given(input) = self.arguments;
-        let function = std::any::type_name::<F>();
-        let started = launch::start(&launch, &input, format_args!("the arguments of {function}"))?;
-        Ok(Child::new(started, launch))
-    }
-
-    fn launch(&self) -> Result<Launch> {
-        Ok(Launch {
-            role: Role::Task(EntryRef::of(self.function)?),
-            name: launch::process_name(self.options.name.clone()),
-            daemon: self.options.daemon,
-            method: self
-                .options
-                .method
-                .unwrap_or_else(start_method::start_method),
-            default_method: start_method::start_method(),
-            server: None,
-            env: Vec::new(),
-            #[cfg(any(feature = "log", feature = "tracing"))]
-            relay: crate::relay::given(),
-        })
+    pub fn of(worker: R) -> Self {
+        Process::new(RunOf::NEW).args(worker)
     }
 }
 

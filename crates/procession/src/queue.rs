@@ -145,115 +145,6 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Returns the number of values that the queue holds at most; `None` without bound.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Queue;
-    /// assert_eq!(Queue::<u8>::bounded(3)?.capacity(), Some(3));
-    /// assert_eq!(Queue::<u8>::new()?.capacity(), None);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn capacity(&self) -> Option<usize> {
-        match self.engine.maxsize() {
-            0 => None,
-            some => Some(some as usize),
-        }
-    }
-
-    /// Returns the number of values in the queue, exactly as of now.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Queue;
-    /// let queue = Queue::new()?;
-    /// queue.put_many([1, 2, 3])?;
-    /// assert_eq!(queue.len(), 3);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.engine.len() as usize
-    }
-
-    /// Tells whether the queue is empty now.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Queue;
-    /// let queue = Queue::new()?;
-    /// assert!(queue.is_empty());
-    /// queue.put(1)?;
-    /// assert!(!queue.is_empty());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.engine.is_empty()
-    }
-
-    /// Tells whether the queue is full now.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Queue;
-    /// let queue = Queue::bounded(1)?;
-    /// assert!(!queue.is_full());
-    /// queue.put(1)?;
-    /// assert!(queue.is_full());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.engine.is_full()
-    }
-
-    /// Closes the queue for all: what is in it can still be fetched, after
-    /// which `get` fails, and `put` fails at once.
-    ///
-    /// # Errors
-    /// When this process belongs to no family.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Queue;
-    /// let queue = Queue::new()?;
-    /// queue.put(1)?;
-    /// queue.close()?;
-    /// assert!(queue.put(2).is_err());
-    /// assert_eq!(queue.get()?, 1);
-    /// assert!(queue.get().unwrap_err().is_closed());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn close(&self) -> Result<()> {
-        Ok(self.engine.close()?)
-    }
-
-    /// Closes the queue for all at once: what is in it is thrown away.
-    ///
-    /// # Errors
-    /// As [`close`](Self::close).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Queue;
-    /// let queue = Queue::new()?;
-    /// queue.put(1)?;
-    /// queue.close_now()?;
-    /// assert!(queue.get().unwrap_err().is_closed());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn close_now(&self) -> Result<()> {
-        Ok(self.engine.close_now()?)
-    }
-
     pub(crate) fn engine(&self) -> &engine::Queue {
         &self.engine
     }
@@ -445,12 +336,6 @@ impl<T: Serialize> Queue<T> {
     }
 }
 
-/// The name of a value in errors.
-const ITEM: &str = "a queue's item";
-
-/// Values that cross in one step; found by trial: more gain little.
-const BATCH: usize = 64;
-
 impl<T: DeserializeOwned> Queue<T> {
     /// Takes the first value, waiting for one.
     ///
@@ -513,6 +398,23 @@ impl<T: DeserializeOwned> Queue<T> {
     fn get_until(&self, deadline: Deadline) -> Result<T> {
         let message = uninterrupted(|| self.engine.get(deadline))?;
         message.read(|bytes, source| codec::decode_from(source, bytes, ITEM))
+    }
+
+    /// Returns an iterator that takes values until the queue is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put_many([1, 2, 3])?;
+    /// queue.close()?;
+    /// let all: Vec<i32> = queue.iter().collect::<Result<_, _>>()?;
+    /// assert_eq!(all, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn iter(&self) -> Items<'_, T> {
+        Items(self)
     }
 
     /// Takes up to `most` values: waits for the first, then takes what is there.
@@ -579,8 +481,51 @@ impl<T: DeserializeOwned> Queue<T> {
             .map(|message| message.read(|bytes, source| codec::decode_from(source, bytes, ITEM)))
             .collect()
     }
+}
 
-    /// Returns an iterator that takes values until the queue is closed.
+impl<T> Queue<T> {
+    /// Closes the queue for all: what is in it can still be fetched, after
+    /// which `get` fails, and `put` fails at once.
+    ///
+    /// # Errors
+    /// When this process belongs to no family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put(1)?;
+    /// queue.close()?;
+    /// assert!(queue.put(2).is_err());
+    /// assert_eq!(queue.get()?, 1);
+    /// assert!(queue.get().unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close(&self) -> Result<()> {
+        Ok(self.engine.close()?)
+    }
+
+    /// Closes the queue for all at once: what is in it is thrown away.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// queue.put(1)?;
+    /// queue.close_now()?;
+    /// assert!(queue.get().unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close_now(&self) -> Result<()> {
+        Ok(self.engine.close_now()?)
+    }
+
+    /// Returns the number of values in the queue, exactly as of now.
     ///
     /// # Examples
     ///
@@ -588,15 +533,72 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # use procession::Queue;
     /// let queue = Queue::new()?;
     /// queue.put_many([1, 2, 3])?;
-    /// queue.close()?;
-    /// let all: Vec<i32> = queue.iter().collect::<Result<_, _>>()?;
-    /// assert_eq!(all, [1, 2, 3]);
+    /// assert_eq!(queue.len(), 3);
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub fn iter(&self) -> Items<'_, T> {
-        Items(self)
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.engine.len() as usize
+    }
+
+    /// Tells whether the queue is empty now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::new()?;
+    /// assert!(queue.is_empty());
+    /// queue.put(1)?;
+    /// assert!(!queue.is_empty());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.engine.is_empty()
+    }
+
+    /// Tells whether the queue is full now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// let queue = Queue::bounded(1)?;
+    /// assert!(!queue.is_full());
+    /// queue.put(1)?;
+    /// assert!(queue.is_full());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.engine.is_full()
+    }
+
+    /// Returns the number of values that the queue holds at most; `None` without bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Queue;
+    /// assert_eq!(Queue::<u8>::bounded(3)?.capacity(), Some(3));
+    /// assert_eq!(Queue::<u8>::new()?.capacity(), None);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> Option<usize> {
+        match self.engine.maxsize() {
+            0 => None,
+            some => Some(some as usize),
+        }
     }
 }
+
+/// The name of a value in errors.
+const ITEM: &str = "a queue's item";
+
+/// Values that cross in one step; found by trial: more gain little.
+const BATCH: usize = 64;
 
 /// Takes values from a [`Queue`] until it is closed and empty.
 ///

@@ -39,7 +39,20 @@ const CAPACITY: usize = 1024;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Relays what children log and trace to this process's logger and subscriber, until it is stopped
-/// or dropped; see [`relay_logs`].
+/// or dropped; see [`relay_logs`]. With the features `log` and `tracing`.
+///
+/// # Examples
+///
+/// ```no_run
+/// use procession::{LogRelay, relay_logs};
+///
+/// /// Sets the program's logger, and has it handle what children log as well.
+/// fn begin_to_log(logger: &'static dyn log::Log) -> procession::Result<LogRelay> {
+///     log::set_logger(logger).expect("no other logger was set");
+///     log::set_max_level(log::LevelFilter::Info);
+///     relay_logs()
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "the relay ends when this is dropped"]
 pub struct LogRelay {

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::function::Callable;
-use crate::process::{Given, Process};
 
 /// A process as a type of its own: what extending `Process` and overriding
 /// `run` is in Python.
@@ -65,9 +64,40 @@ pub trait Run: Serialize + DeserializeOwned + Send + 'static {
 }
 
 /// The function of a process that is a [`Run`].
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Child, Given, Process, Result, Run, RunOf, Running};
+///
+/// /// What [`Process::of`] returns, as a field of a program's own.
+/// struct Prepared<R: Run>(Process<RunOf<R>, Running, Given<RunOf<R>, Running>>);
+///
+/// impl<R: Run> Prepared<R> {
+///     fn start(self) -> Result<Child<R::Output>> {
+///         self.0.name("prepared").start()
+///     }
+/// }
+/// ```
 pub struct RunOf<R>(PhantomData<fn(R)>);
 
+impl<R> RunOf<R> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
 /// Tells [`RunOf`] from the functions among the [`Callable`]s.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{Callable, Run, RunOf, Running};
+///
+/// fn is_callable<F: Callable<M>, M>() {}
+///
+/// fn of_any<R: Run>() {
+///     is_callable::<RunOf<R>, Running>();
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum Running {}
 
@@ -92,33 +122,5 @@ impl<R: Run> Callable<Running> for RunOf<R> {
 
     fn call(self, input: R) -> R::Output {
         input.run()
-    }
-}
-
-impl<R: Run> Process<RunOf<R>, Running, Given<RunOf<R>, Running>> {
-    /// Prepares a process that runs `worker`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{Process, Run};
-    /// #[derive(serde::Serialize, serde::Deserialize)]
-    /// struct Double(u64);
-    ///
-    /// impl Run for Double {
-    ///     type Output = u64;
-    ///
-    ///     fn run(self) -> u64 {
-    ///         self.0 * 2
-    ///     }
-    /// }
-    ///
-    /// # procession::init();
-    /// let child = Process::of(Double(4)).name("Ada").start()?;
-    /// assert_eq!(child.join()?, 8);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn of(worker: R) -> Self {
-        Process::new(RunOf(PhantomData)).args(worker)
     }
 }

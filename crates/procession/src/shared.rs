@@ -166,6 +166,25 @@ unsafe impl SharedBody for Head {
 }
 
 impl<T: Pod> SharedArray<T> {
+    /// Makes an array that holds a copy of `items`.
+    ///
+    /// # Errors
+    /// When memory is exhausted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// let array = SharedArray::from_slice(&[1_u16, 2, 3])?;
+    /// assert_eq!(array.len(), 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn from_slice(items: &[T]) -> Result<Self> {
+        let array = Self::zeroed(items.len())?;
+        array.lock()?.copy_from_slice(items);
+        Ok(array)
+    }
+
     /// Makes an array of `len` items whose bytes are all zero.
     ///
     /// # Errors
@@ -204,70 +223,6 @@ impl<T: Pod> SharedArray<T> {
         // Release: a process that reads the length sees the item size.
         head.len.store(len as u64, Ordering::Release);
         Ok(array)
-    }
-
-    /// Makes an array that holds a copy of `items`.
-    ///
-    /// # Errors
-    /// When memory is exhausted.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::SharedArray;
-    /// let array = SharedArray::from_slice(&[1_u16, 2, 3])?;
-    /// assert_eq!(array.len(), 3);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn from_slice(items: &[T]) -> Result<Self> {
-        let array = Self::zeroed(items.len())?;
-        array.lock()?.copy_from_slice(items);
-        Ok(array)
-    }
-
-    /// Returns the number of items.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::SharedArray;
-    /// assert_eq!(SharedArray::<f64>::zeroed(3)?.len(), 3);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.head().len.load(Ordering::Acquire) as usize
-    }
-
-    /// Tells whether there are no items.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::SharedArray;
-    /// assert!(SharedArray::<f64>::zeroed(0)?.is_empty());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns a copy of the items.
-    ///
-    /// # Errors
-    /// As [`SharedArray::lock`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::SharedArray;
-    /// let array = SharedArray::from_slice(&[1, 2, 3])?;
-    /// assert_eq!(array.to_vec()?, [1, 2, 3]);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn to_vec(&self) -> Result<Vec<T>> {
-        Ok(self.lock()?.to_vec())
     }
 
     /// Blocks until no other process uses the items, and gives access to them.
@@ -312,6 +267,51 @@ impl<T: Pod> SharedArray<T> {
                 Err(NotAcquired::Interrupted | NotAcquired::TimedOut) => {}
             }
         }
+    }
+
+    /// Returns a copy of the items.
+    ///
+    /// # Errors
+    /// As [`SharedArray::lock`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// let array = SharedArray::from_slice(&[1, 2, 3])?;
+    /// assert_eq!(array.to_vec()?, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn to_vec(&self) -> Result<Vec<T>> {
+        Ok(self.lock()?.to_vec())
+    }
+
+    /// Returns the number of items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// assert_eq!(SharedArray::<f64>::zeroed(3)?.len(), 3);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head().len.load(Ordering::Acquire) as usize
+    }
+
+    /// Tells whether there are no items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::SharedArray;
+    /// assert!(SharedArray::<f64>::zeroed(0)?.is_empty());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     fn head(&self) -> &Head {

@@ -151,6 +151,17 @@ pub fn set_start_method(method: StartMethod) -> Result<()> {
 }
 
 /// Returns the start method of processes and pools that do not name one.
+///
+/// # Examples
+///
+/// ```
+/// use procession::{StartMethod, set_start_method, start_method};
+///
+/// assert_eq!(start_method(), StartMethod::ForkServer);
+/// set_start_method(StartMethod::Spawn)?;
+/// assert_eq!(start_method(), StartMethod::Spawn);
+/// # Ok::<(), procession::Error>(())
+/// ```
 #[must_use]
 pub fn start_method() -> StartMethod {
     let number = DEFAULT.load(Ordering::Relaxed);

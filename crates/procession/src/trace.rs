@@ -66,25 +66,6 @@ pub fn trace(path: impl AsRef<Path>) -> Result<Trace> {
 }
 
 impl Trace {
-    /// Returns the full name of the file.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::trace;
-    /// let trace = trace(std::env::temp_dir().join("procession-path-{pid}.json"))?;
-    /// let name = format!("procession-path-{}.json", std::process::id());
-    /// assert!(trace.path().ends_with(name));
-    /// # let file = trace.path().to_owned();
-    /// # trace.end()?;
-    /// # std::fs::remove_file(file).unwrap();
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        self.0.path()
-    }
-
     /// Ends the trace, and waits until the file has all of it. In a forked copy of the process
     /// it does nothing.
     ///
@@ -104,6 +85,25 @@ impl Trace {
     /// ```
     pub fn end(mut self) -> Result<()> {
         Ok(self.0.end()?)
+    }
+
+    /// Returns the full name of the file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::trace;
+    /// let trace = trace(std::env::temp_dir().join("procession-path-{pid}.json"))?;
+    /// let name = format!("procession-path-{}.json", std::process::id());
+    /// assert!(trace.path().ends_with(name));
+    /// # let file = trace.path().to_owned();
+    /// # trace.end()?;
+    /// # std::fs::remove_file(file).unwrap();
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 

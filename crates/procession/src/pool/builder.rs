@@ -144,6 +144,49 @@ impl PoolBuilder {
         self
     }
 
+    /// Starts the pool.
+    ///
+    /// # Errors
+    /// `is_uninitialised` when `procession::init()` was not called,
+    /// `is_invalid` for no workers, [`StartMethod::Fork`] or a variable that no
+    /// environment can have, and the system's
+    /// refusal when it has no room for the workers. Nothing is left behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let refused = Pool::builder().workers(0).start().unwrap_err();
+    /// assert!(refused.is_invalid());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn start(self) -> Result<Pool> {
+        let initializer = self.initializer.transpose()?;
+        let starter = Starter {
+            method: self.method.unwrap_or_else(start_method::start_method),
+            initializer,
+            bounds: self.bounds,
+            affinity: self.affinity,
+            env: self.env,
+            #[cfg(feature = "seccomp")]
+            filter: self.filter,
+        };
+        let size = self.workers.unwrap_or_else(|| cpu_count().get());
+        let config = engine::Config {
+            tasks_per_worker: self.tasks_per_worker,
+            idle_timeout: self.idle_timeout,
+            setup_limit: self.initializer_timeout.map(|time| engine::SetupLimit {
+                time,
+                name: "the initializer".into(),
+            }),
+            ..engine::Config::new(size)
+        };
+        program::check()?;
+        let pool = engine::Pool::new(config, Deliver, Box::new(starter))?;
+        Ok(Pool::of(pool, self.terms))
+    }
+
     /// Sets how workers are started.
     ///
     /// # Examples
@@ -157,41 +200,6 @@ impl PoolBuilder {
     /// ```
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.method = Some(method);
-        self
-    }
-
-    /// Replaces each worker when it has done so many tasks.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::builder().workers(1).tasks_per_worker(1).start()?;
-    /// let first = pool.apply(std::process::id, ())?;
-    /// assert_ne!(pool.apply(std::process::id, ())?, first);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn tasks_per_worker(mut self, tasks: u32) -> Self {
-        self.tasks_per_worker = Some(tasks);
-        self
-    }
-
-    /// Has every task run again up to `times` times when its worker has died in it, unless the call
-    /// says otherwise; see [`Pool::retries`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::builder().workers(1).retries(1).start()?;
-    /// let error = pool.apply(|| -> u8 { std::process::abort() }, ()).unwrap_err();
-    /// assert_eq!(error.tries(), Some(2));
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn retries(mut self, times: u32) -> Self {
-        self.terms.retries = times;
         self
     }
 
@@ -265,6 +273,41 @@ impl PoolBuilder {
         self
     }
 
+    /// Has every task run again up to `times` times when its worker has died in it, unless the call
+    /// says otherwise; see [`Pool::retries`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(1).retries(1).start()?;
+    /// let error = pool.apply(|| -> u8 { std::process::abort() }, ()).unwrap_err();
+    /// assert_eq!(error.tries(), Some(2));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn retries(mut self, times: u32) -> Self {
+        self.terms.retries = times;
+        self
+    }
+
+    /// Replaces each worker when it has done so many tasks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(1).tasks_per_worker(1).start()?;
+    /// let first = pool.apply(std::process::id, ())?;
+    /// assert_ne!(pool.apply(std::process::id, ())?, first);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn tasks_per_worker(mut self, tasks: u32) -> Self {
+        self.tasks_per_worker = Some(tasks);
+        self
+    }
+
     /// Ends each worker that has had no task for so long. Others are started when there are
     /// tasks.
     ///
@@ -324,26 +367,6 @@ impl PoolBuilder {
         self
     }
 
-    /// Runs each worker on certain processors: a function of the worker's index returns their
-    /// numbers.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::builder().workers(2).affinity(|_index| [0]).start()?;
-    /// assert_eq!(pool.apply(procession::cpu_count, ())?.get(), 1);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn affinity<I: IntoIterator<Item = usize>>(
-        mut self,
-        cpus: impl Fn(u32) -> I + Send + Sync + 'static,
-    ) -> Self {
-        self.affinity = Some(PerWorker::new(cpus));
-        self
-    }
-
     /// Sets variables in each worker's environment, besides those of this process: a function of
     /// the worker's index returns names and values.
     ///
@@ -371,6 +394,26 @@ impl PoolBuilder {
                 .collect();
             owned
         }));
+        self
+    }
+
+    /// Runs each worker on certain processors: a function of the worker's index returns their
+    /// numbers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::builder().workers(2).affinity(|_index| [0]).start()?;
+    /// assert_eq!(pool.apply(procession::cpu_count, ())?.get(), 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn affinity<I: IntoIterator<Item = usize>>(
+        mut self,
+        cpus: impl Fn(u32) -> I + Send + Sync + 'static,
+    ) -> Self {
+        self.affinity = Some(PerWorker::new(cpus));
         self
     }
 
@@ -409,49 +452,6 @@ impl PoolBuilder {
     pub fn syscall_filter(mut self, program: &seccompiler::BpfProgram) -> Self {
         self.filter = Some(SyscallFilter::of(program));
         self
-    }
-
-    /// Starts the pool.
-    ///
-    /// # Errors
-    /// `is_uninitialised` when `procession::init()` was not called,
-    /// `is_invalid` for no workers, [`StartMethod::Fork`] or a variable that no
-    /// environment can have, and the system's
-    /// refusal when it has no room for the workers. Nothing is left behind.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let refused = Pool::builder().workers(0).start().unwrap_err();
-    /// assert!(refused.is_invalid());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn start(self) -> Result<Pool> {
-        let initializer = self.initializer.transpose()?;
-        let starter = Starter {
-            method: self.method.unwrap_or_else(start_method::start_method),
-            initializer,
-            bounds: self.bounds,
-            affinity: self.affinity,
-            env: self.env,
-            #[cfg(feature = "seccomp")]
-            filter: self.filter,
-        };
-        let size = self.workers.unwrap_or_else(|| cpu_count().get());
-        let config = engine::Config {
-            tasks_per_worker: self.tasks_per_worker,
-            idle_timeout: self.idle_timeout,
-            setup_limit: self.initializer_timeout.map(|time| engine::SetupLimit {
-                time,
-                name: "the initializer".into(),
-            }),
-            ..engine::Config::new(size)
-        };
-        program::check()?;
-        let pool = engine::Pool::new(config, Deliver, Box::new(starter))?;
-        Ok(Pool::of(pool, self.terms))
     }
 }
 

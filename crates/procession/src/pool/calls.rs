@@ -128,6 +128,18 @@ impl<'a> Calls<'a> {
 
     /// Deals the tasks of a map to the workers in a fixed order, as [`Pool::order_tasks`].
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, current_process};
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let index = |_: u32| current_process().worker_index();
+    /// let indices = pool.retries(1).order_tasks().map(index, 0..4)?;
+    /// assert_eq!(indices, [Some(0), Some(1), Some(0), Some(1)]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    ///
     /// [`Pool::order_tasks`]: crate::Pool::order_tasks
     pub fn order_tasks(mut self) -> Self {
         self.0.policy.turn = Some(Turn::new(0));
@@ -202,77 +214,6 @@ impl<'a> Calls<'a> {
     {
         const { must_be_bare::<F>() };
         let job = self.0.job_of_inputs(function)?;
-        self.map_job(job, std::any::type_name::<F>(), inputs)
-    }
-
-    /// Runs a function on each input, with a context that is sent once and made in each
-    /// worker once.
-    ///
-    /// # Errors
-    /// As [`Pool::map_with`](crate::Pool::map_with).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(2)?;
-    /// let words = vec!["zero".to_owned(), "one".to_owned()];
-    /// let length = |words: &Vec<String>, place: usize| words[place].len();
-    /// assert_eq!(pool.retries(1).map_with(&words, length, [0, 1])?, [4, 3]);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn map_with<C, F, A, R>(
-        self,
-        context: &C,
-        function: F,
-        inputs: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<R>>
-    where
-        C: Serialize + DeserializeOwned + 'static,
-        F: Fn(&C, A) -> R + CapturesNothing,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned + Send + 'static,
-    {
-        const { must_be_bare::<F>() };
-        let job = self.0.job_with(context, function)?;
-        self.map_job(job, std::any::type_name::<F>(), inputs)
-    }
-
-    /// Runs a function on each input, with what `init` makes in each worker once.
-    ///
-    /// # Errors
-    /// As [`Pool::map_init`](crate::Pool::map_init).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// let count = |seen: &mut u32, _: char| {
-    ///     *seen += 1;
-    ///     *seen
-    /// };
-    /// assert_eq!(pool.retries(1).map_init(|| 0, count, "abc".chars())?, [1, 2, 3]);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn map_init<N, S, F, A, R>(
-        self,
-        init: N,
-        function: F,
-        inputs: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<R>>
-    where
-        N: Fn() -> S + CapturesNothing,
-        S: 'static,
-        F: Fn(&mut S, A) -> R + CapturesNothing,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned + Send + 'static,
-    {
-        const { must_be_bare::<N>() };
-        const { must_be_bare::<F>() };
-        let job = self.0.job_init(init, function)?;
         self.map_job(job, std::any::type_name::<F>(), inputs)
     }
 
@@ -353,6 +294,77 @@ impl<'a> Calls<'a> {
     {
         const { must_be_bare::<F>() };
         self.imap_in(ResultOrder::OfArrivals, function, inputs)
+    }
+
+    /// Runs a function on each input, with a context that is sent once and made in each
+    /// worker once.
+    ///
+    /// # Errors
+    /// As [`Pool::map_with`](crate::Pool::map_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let words = vec!["zero".to_owned(), "one".to_owned()];
+    /// let length = |words: &Vec<String>, place: usize| words[place].len();
+    /// assert_eq!(pool.retries(1).map_with(&words, length, [0, 1])?, [4, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn map_with<C, F, A, R>(
+        self,
+        context: &C,
+        function: F,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        F: Fn(&C, A) -> R + CapturesNothing,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        const { must_be_bare::<F>() };
+        let job = self.0.job_with(context, function)?;
+        self.map_job(job, std::any::type_name::<F>(), inputs)
+    }
+
+    /// Runs a function on each input, with what `init` makes in each worker once.
+    ///
+    /// # Errors
+    /// As [`Pool::map_init`](crate::Pool::map_init).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let count = |seen: &mut u32, _: char| {
+    ///     *seen += 1;
+    ///     *seen
+    /// };
+    /// assert_eq!(pool.retries(1).map_init(|| 0, count, "abc".chars())?, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn map_init<N, S, F, A, R>(
+        self,
+        init: N,
+        function: F,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>>
+    where
+        N: Fn() -> S + CapturesNothing,
+        S: 'static,
+        F: Fn(&mut S, A) -> R + CapturesNothing,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        const { must_be_bare::<N>() };
+        const { must_be_bare::<F>() };
+        let job = self.0.job_init(init, function)?;
+        self.map_job(job, std::any::type_name::<F>(), inputs)
     }
 
     pub(super) fn imap_in<F, M, I>(

@@ -166,45 +166,6 @@ where
         }))
     }
 
-    /// As `next`, for a task of an executor: no thread waits. With the feature `async`
-    /// there is `into_stream`.
-    ///
-    /// The inputs are asked for in the thread that polls, and must not block it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use std::future::poll_fn;
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(2)?;
-    /// let mut squares = pool.imap(|n: u64| n * n, 1..=3);
-    /// let sum = futures_lite::future::block_on(async {
-    ///     let mut sum = 0;
-    ///     while let Some(square) = poll_fn(|context| squares.poll_next(context)).await {
-    ///         sum += square?;
-    ///     }
-    ///     Ok::<_, procession::Error>(sum)
-    /// });
-    /// assert_eq!(sum?, 14);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<R>>> {
-        loop {
-            if let Some(next) = self.next_there() {
-                return Poll::Ready(next);
-            }
-            self.call.wake_by_next(context.waker());
-            if self.call.stream().has_news() || self.may_make_many() {
-                continue;
-            }
-            return match self.core.engine.deliver_in_background() {
-                Ok(()) => Poll::Pending,
-                Err(error) => Poll::Ready(Some(Err(self.give_up(error.into())))),
-            };
-        }
-    }
-
     /// Returns the next result if it is there, or the end. Makes tasks where there is room.
     #[expect(clippy::option_option, reason = "not there, the end, a result")]
     fn next_there(&mut self) -> Option<Option<Result<R>>> {
@@ -245,18 +206,6 @@ where
                 Err(error) => return Some(Err(self.give_up(error))),
             }
         }
-    }
-}
-
-impl<I, R> Iterator for Imap<'_, I, R>
-where
-    I: Iterator<Item: Serialize>,
-    R: DeserializeOwned + Send + 'static,
-{
-    type Item = Result<R>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.next_until(Deadline::NEVER)
     }
 }
 
@@ -326,6 +275,63 @@ impl<I, R> Imap<'_, I, R> {
         self.call.set_cancelled();
         let cancelled = self.core.cancel(Arc::as_ptr(&self.call).cast(), running)?;
         Ok(was_open || cancelled)
+    }
+}
+
+impl<'a, I, R> Imap<'a, I, R>
+where
+    I: Iterator<Item: Serialize>,
+    R: DeserializeOwned + Send + 'static,
+{
+    /// As `next`, for a task of an executor: no thread waits. With the feature `async`
+    /// there is `into_stream`.
+    ///
+    /// The inputs are asked for in the thread that polls, and must not block it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let mut squares = pool.imap(|n: u64| n * n, 1..=3);
+    /// let sum = futures_lite::future::block_on(async {
+    ///     let mut sum = 0;
+    ///     while let Some(square) = poll_fn(|context| squares.poll_next(context)).await {
+    ///         sum += square?;
+    ///     }
+    ///     Ok::<_, procession::Error>(sum)
+    /// });
+    /// assert_eq!(sum?, 14);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<R>>> {
+        loop {
+            if let Some(next) = self.next_there() {
+                return Poll::Ready(next);
+            }
+            self.call.wake_by_next(context.waker());
+            if self.call.stream().has_news() || self.may_make_many() {
+                continue;
+            }
+            return match self.core.engine.deliver_in_background() {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Some(Err(self.give_up(error.into())))),
+            };
+        }
+    }
+}
+
+impl<I, R> Iterator for Imap<'_, I, R>
+where
+    I: Iterator<Item: Serialize>,
+    R: DeserializeOwned + Send + 'static,
+{
+    type Item = Result<R>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_until(Deadline::NEVER)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Pools of worker processes.
 //!
-//! In reading order: the pool and how it is described, its worker side, what
-//! collects results, the tasks of a call, the ways to call, and the two ways to
-//! get results other than at once.
+//! In reading order, which is that of the methods on the page of `Pool`, too: how a pool is
+//! described, the pool, its worker side, what collects results, the tasks of a call, the ways to
+//! call, and the two ways to get results other than at once.
 
+mod builder;
 #[expect(clippy::module_inception, reason = "the module's one public noun")]
 mod pool;
 
-mod builder;
 mod known_jobs;
 #[cfg(feature = "seccomp")]
 mod syscall_filter;

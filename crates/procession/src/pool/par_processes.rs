@@ -76,77 +76,6 @@ pub struct ParProcesses<'a, I> {
 }
 
 impl<'a, I: Iterator> ParProcesses<'a, I> {
-    /// Makes one task of so many inputs, as [`Pool::chunk_size`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{IntoParProcesses, Pool, Result};
-    /// # procession::init();
-    /// let pool = Pool::new(2)?;
-    /// let halves = (0..1000).into_par_processes(&pool).chunk_size(100).map(|n: u32| n / 2);
-    /// assert_eq!(halves.sum::<Result<u32>>()?, 249_500);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn chunk_size(mut self, inputs: usize) -> Self {
-        self.calls = self.calls.chunk_size(inputs);
-        self
-    }
-
-    /// Returns results in the order in which they arrive, rather than in the order of the inputs.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{IntoParProcesses, Pool, Result};
-    /// # procession::init();
-    /// let pool = Pool::new(2)?;
-    /// let squares = (1..=4).into_par_processes(&pool).unordered().map(|n: u32| n * n);
-    /// assert_eq!(squares.sum::<Result<u32>>()?, 30);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn unordered(mut self) -> Self {
-        self.order = ResultOrder::OfArrivals;
-        self
-    }
-
-    /// Limits how long each task may take once it runs, as [`Pool::timeout`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use procession::{IntoParProcesses, Pool, Result};
-    /// # procession::init();
-    /// let pool = Pool::new(2)?;
-    /// let careful = (1..=3).into_par_processes(&pool).timeout(Duration::from_secs(60)).retries(1);
-    /// assert_eq!(careful.map(|n: u32| n + 1).collect::<Result<Vec<_>>>()?, [2, 3, 4]);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.calls = self.calls.timeout(limit);
-        self
-    }
-
-    /// Runs each task again up to `times` times when its worker has died in it, as
-    /// [`Pool::retries`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{IntoParProcesses, Pool};
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// let abort = |_: u32| -> u32 { std::process::abort() };
-    /// let mut results = [1].into_par_processes(&pool).retries(2).map(abort);
-    /// assert_eq!(results.next().unwrap().unwrap_err().tries(), Some(3));
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn retries(mut self, times: u32) -> Self {
-        self.calls = self.calls.retries(times);
-        self
-    }
-
     /// Runs a function on each input.
     ///
     /// # Errors
@@ -238,6 +167,77 @@ impl<'a, I: Iterator> ParProcesses<'a, I> {
         let job = terms.job_init(init, function);
         let what = std::any::type_name::<F>();
         Imap::new(terms, job, what, self.inputs, self.order)
+    }
+
+    /// Returns results in the order in which they arrive, rather than in the order of the inputs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{IntoParProcesses, Pool, Result};
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let squares = (1..=4).into_par_processes(&pool).unordered().map(|n: u32| n * n);
+    /// assert_eq!(squares.sum::<Result<u32>>()?, 30);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn unordered(mut self) -> Self {
+        self.order = ResultOrder::OfArrivals;
+        self
+    }
+
+    /// Makes one task of so many inputs, as [`Pool::chunk_size`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{IntoParProcesses, Pool, Result};
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let halves = (0..1000).into_par_processes(&pool).chunk_size(100).map(|n: u32| n / 2);
+    /// assert_eq!(halves.sum::<Result<u32>>()?, 249_500);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn chunk_size(mut self, inputs: usize) -> Self {
+        self.calls = self.calls.chunk_size(inputs);
+        self
+    }
+
+    /// Limits how long each task may take once it runs, as [`Pool::timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{IntoParProcesses, Pool, Result};
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let careful = (1..=3).into_par_processes(&pool).timeout(Duration::from_secs(60)).retries(1);
+    /// assert_eq!(careful.map(|n: u32| n + 1).collect::<Result<Vec<_>>>()?, [2, 3, 4]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.calls = self.calls.timeout(limit);
+        self
+    }
+
+    /// Runs each task again up to `times` times when its worker has died in it, as
+    /// [`Pool::retries`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{IntoParProcesses, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let abort = |_: u32| -> u32 { std::process::abort() };
+    /// let mut results = [1].into_par_processes(&pool).retries(2).map(abort);
+    /// assert_eq!(results.next().unwrap().unwrap_err().tries(), Some(3));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn retries(mut self, times: u32) -> Self {
+        self.calls = self.calls.retries(times);
+        self
     }
 }
 

@@ -88,135 +88,6 @@ impl Pool {
         }
     }
 
-    pub(super) fn calls(&self) -> Calls<'_> {
-        Calls::new(Terms::new(&self.core, self.policy))
-    }
-
-    /// Returns the pool's calls with a limit: a task that takes longer once it
-    /// runs is killed with its worker, and fails with `is_timeout`. Nothing
-    /// else is lost. Of a map, it is the limit of each task.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use procession::{Event, Pool};
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// let quick = pool.timeout(Duration::from_millis(50));
-    /// let stuck = quick.apply(|never: Event| never.wait().is_ok(), Event::new()?);
-    /// assert!(stuck.unwrap_err().is_timeout());
-    /// assert_eq!(pool.apply(|| 42, ())?, 42);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn timeout(&self, limit: Duration) -> Calls<'_> {
-        self.calls().timeout(limit)
-    }
-
-    /// Returns the pool's calls with retries, for tasks that may run twice: a task whose worker
-    /// dies in it is run again, up to `times` times. After that it fails with `is_died`, and the
-    /// error says how often it was tried. A task that panics or times out is not run again.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{Pool, Shared};
-    /// # procession::init();
-    /// fn dies_at_first(calls: Shared<u32>) -> u32 {
-    ///     let mut called = 0;
-    ///     let _ = calls.update(|calls| {
-    ///         *calls += 1;
-    ///         called = *calls;
-    ///     });
-    ///     if called == 1 {
-    ///         std::process::abort();
-    ///     }
-    ///     called
-    /// }
-    ///
-    /// let pool = Pool::new(1)?;
-    /// assert_eq!(pool.retries(1).apply(dies_at_first, Shared::new(0)?)?, 2);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn retries(&self, times: u32) -> Calls<'_> {
-        self.calls().retries(times)
-    }
-
-    /// Returns the pool's calls with a priority: their tasks begin before all that have a lower
-    /// one and have not begun, whichever call came first. Without one it is 0. Those that run
-    /// go on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{Event, Pool, Queue};
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// let (go, order) = (Event::new()?, Queue::new()?);
-    /// let busy = pool.apply_async(|go: Event| go.wait().is_ok(), go.clone())?;
-    /// let note = |order: Queue<u8>, number: u8| order.put(number).is_ok();
-    /// let later = pool.priority(-1).apply_async(note, (order.clone(), 2))?;
-    /// let sooner = pool.priority(1).apply_async(note, (order.clone(), 1))?;
-    /// go.set();
-    /// assert!(busy.get()? && later.get()? && sooner.get()?);
-    /// assert_eq!((order.get()?, order.get()?), (1, 2));
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn priority(&self, priority: i32) -> Calls<'_> {
-        self.calls().priority(priority)
-    }
-
-    /// Returns the pool's calls with a fixed order of workers: of each map, the task number `i`, which
-    /// has one input or a chunk, goes to the worker whose index is `i` modulo the pool's size. So what a worker
-    /// keeps between calls meets the same inputs in each map.
-    ///
-    /// A worker that comes in the place of one that has died has its index, and its tasks; that it
-    /// is being replaced, or busy, holds up its own tasks alone. When the pool is resized, tasks that no
-    /// worker has are dealt by the new size; if it shrinks while its first workers are idle and others
-    /// are not, the latter are what is left, and have the tasks of the indices that are
-    /// missing. A higher [priority](Self::priority) still goes first.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{Pool, current_process};
-    /// # procession::init();
-    /// let pool = Pool::new(2)?;
-    /// let index = |_: u32| current_process().worker_index();
-    /// let indices = pool.order_tasks().map(index, 0..4)?;
-    /// assert_eq!(indices, [Some(0), Some(1), Some(0), Some(1)]);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn order_tasks(&self) -> Calls<'_> {
-        self.calls().order_tasks()
-    }
-
-    /// Returns the pool's calls with chunks: so many inputs of a map make one task, which a
-    /// worker takes and answers at once. That is quicker where a call takes less than some
-    /// microseconds; otherwise leave the size at 1, so that no worker is idle while another
-    /// has the rest of a chunk before it.
-    ///
-    /// Each input has a result of its own, and a panic is that of its input alone. What
-    /// ends a task ends its chunk: a timeout is that of all its calls together, and when a
-    /// worker dies, or a result does not cross, all inputs of the chunk fail with that.
-    ///
-    /// # Errors
-    /// A size of 0 is refused by the call that is made so, with `is_invalid`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(2)?;
-    /// let squares = pool.chunk_size(100).map(|n: u64| n * n, 0..1000)?;
-    /// assert_eq!(squares[999], 998_001);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn chunk_size(&self, inputs: usize) -> Calls<'_> {
-        self.calls().chunk_size(inputs)
-    }
-
     /// Runs a function in a worker and returns its result.
     ///
     /// # Errors
@@ -291,83 +162,6 @@ impl Pool {
     {
         const { must_be_bare::<F>() };
         self.calls().map(function, inputs)
-    }
-
-    /// As [`map`](Self::map), with a context: what all calls need and a closure would have
-    /// captured. It is serialised once, however many inputs there are, and deserialised once
-    /// in each worker (once more after a panic, and where the tasks of more than four such maps
-    /// are mixed).
-    ///
-    /// The function is called with a reference to it. For several arguments the inputs are
-    /// tuples, which it takes as one argument.
-    ///
-    /// # Errors
-    /// As [`map`](Self::map), and `is_codec` when the context does not cross.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(2)?;
-    /// let prices = std::collections::HashMap::from([("tea".to_owned(), 3), ("cake".to_owned(), 4)]);
-    /// let order = [("tea".to_owned(), 2), ("cake".to_owned(), 1)];
-    /// let sums = pool.map_with(&prices, |prices, (what, count)| prices[&what] * count, order)?;
-    /// assert_eq!(sums, [6, 4]);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn map_with<C, F, A, R>(
-        &self,
-        context: &C,
-        function: F,
-        inputs: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<R>>
-    where
-        C: Serialize + DeserializeOwned + 'static,
-        F: Fn(&C, A) -> R + CapturesNothing,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned + Send + 'static,
-    {
-        const { must_be_bare::<F>() };
-        self.calls().map_with(context, function, inputs)
-    }
-
-    /// As [`map`](Self::map), with what `init` makes in each worker before the first call there:
-    /// a connection, a buffer, a random generator. It never crosses, so it may be of any type.
-    /// It is made anew after a panic, and where the tasks of more than four such maps are mixed.
-    ///
-    /// # Errors
-    /// As [`map`](Self::map). A panic of `init` is the panic of the call that needed it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// let count = |calls: &mut Vec<u64>, n: u64| {
-    ///     calls.push(n);
-    ///     calls.len()
-    /// };
-    /// assert_eq!(pool.map_init(Vec::new, count, [5, 6, 7])?, [1, 2, 3]);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn map_init<N, S, F, A, R>(
-        &self,
-        init: N,
-        function: F,
-        inputs: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<R>>
-    where
-        N: Fn() -> S + CapturesNothing,
-        S: 'static,
-        F: Fn(&mut S, A) -> R + CapturesNothing,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned + Send + 'static,
-    {
-        const { must_be_bare::<N>() };
-        const { must_be_bare::<F>() };
-        self.calls().map_init(init, function, inputs)
     }
 
     /// Runs a function on each input, and returns at once with a handle on the
@@ -454,23 +248,297 @@ impl Pool {
         self.calls().imap_unordered(function, inputs)
     }
 
-    /// Has a worker run the wrapper that `entry` names; `what` names it in errors.
-    pub(crate) fn request<R: DeserializeOwned + Send + 'static>(
+    /// As [`map`](Self::map), with a context: what all calls need and a closure would have
+    /// captured. It is serialised once, however many inputs there are, and deserialised once
+    /// in each worker (once more after a panic, and where the tasks of more than four such maps
+    /// are mixed).
+    ///
+    /// The function is called with a reference to it. For several arguments the inputs are
+    /// tuples, which it takes as one argument.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map), and `is_codec` when the context does not cross.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let prices = std::collections::HashMap::from([("tea".to_owned(), 3), ("cake".to_owned(), 4)]);
+    /// let order = [("tea".to_owned(), 2), ("cake".to_owned(), 1)];
+    /// let sums = pool.map_with(&prices, |prices, (what, count)| prices[&what] * count, order)?;
+    /// assert_eq!(sums, [6, 4]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn map_with<C, F, A, R>(
         &self,
-        entry: EntryRef,
-        what: &'static str,
-        arguments: &impl Serialize,
-        limit: Option<Duration>,
-    ) -> Result<AsyncResult<R>> {
-        let calls = match limit {
-            Some(limit) => self.timeout(limit),
-            None => self.calls(),
-        };
-        calls.request(entry, what, arguments)
+        context: &C,
+        function: F,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>>
+    where
+        C: Serialize + DeserializeOwned + 'static,
+        F: Fn(&C, A) -> R + CapturesNothing,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        const { must_be_bare::<F>() };
+        self.calls().map_with(context, function, inputs)
     }
 
-    pub(crate) fn deliver_in_background(&self) -> Result<()> {
-        Ok(self.core.engine.deliver_in_background()?)
+    /// As [`map`](Self::map), with what `init` makes in each worker before the first call there:
+    /// a connection, a buffer, a random generator. It never crosses, so it may be of any type.
+    /// It is made anew after a panic, and where the tasks of more than four such maps are mixed.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map). A panic of `init` is the panic of the call that needed it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let count = |calls: &mut Vec<u64>, n: u64| {
+    ///     calls.push(n);
+    ///     calls.len()
+    /// };
+    /// assert_eq!(pool.map_init(Vec::new, count, [5, 6, 7])?, [1, 2, 3]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn map_init<N, S, F, A, R>(
+        &self,
+        init: N,
+        function: F,
+        inputs: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>>
+    where
+        N: Fn() -> S + CapturesNothing,
+        S: 'static,
+        F: Fn(&mut S, A) -> R + CapturesNothing,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + 'static,
+    {
+        const { must_be_bare::<N>() };
+        const { must_be_bare::<F>() };
+        self.calls().map_init(init, function, inputs)
+    }
+
+    /// Returns the pool's calls with a limit: a task that takes longer once it
+    /// runs is killed with its worker, and fails with `is_timeout`. Nothing
+    /// else is lost. Of a map, it is the limit of each task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let quick = pool.timeout(Duration::from_millis(50));
+    /// let stuck = quick.apply(|never: Event| never.wait().is_ok(), Event::new()?);
+    /// assert!(stuck.unwrap_err().is_timeout());
+    /// assert_eq!(pool.apply(|| 42, ())?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn timeout(&self, limit: Duration) -> Calls<'_> {
+        self.calls().timeout(limit)
+    }
+
+    /// Returns the pool's calls with retries, for tasks that may run twice: a task whose worker
+    /// dies in it is run again, up to `times` times. After that it fails with `is_died`, and the
+    /// error says how often it was tried. A task that panics or times out is not run again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, Shared};
+    /// # procession::init();
+    /// fn dies_at_first(calls: Shared<u32>) -> u32 {
+    ///     let mut called = 0;
+    ///     let _ = calls.update(|calls| {
+    ///         *calls += 1;
+    ///         called = *calls;
+    ///     });
+    ///     if called == 1 {
+    ///         std::process::abort();
+    ///     }
+    ///     called
+    /// }
+    ///
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.retries(1).apply(dies_at_first, Shared::new(0)?)?, 2);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn retries(&self, times: u32) -> Calls<'_> {
+        self.calls().retries(times)
+    }
+
+    /// Returns the pool's calls with a priority: their tasks begin before all that have a lower
+    /// one and have not begun, whichever call came first. Without one it is 0. Those that run
+    /// go on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Pool, Queue};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let (go, order) = (Event::new()?, Queue::new()?);
+    /// let busy = pool.apply_async(|go: Event| go.wait().is_ok(), go.clone())?;
+    /// let note = |order: Queue<u8>, number: u8| order.put(number).is_ok();
+    /// let later = pool.priority(-1).apply_async(note, (order.clone(), 2))?;
+    /// let sooner = pool.priority(1).apply_async(note, (order.clone(), 1))?;
+    /// go.set();
+    /// assert!(busy.get()? && later.get()? && sooner.get()?);
+    /// assert_eq!((order.get()?, order.get()?), (1, 2));
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn priority(&self, priority: i32) -> Calls<'_> {
+        self.calls().priority(priority)
+    }
+
+    /// Returns the pool's calls with chunks: so many inputs of a map make one task, which a
+    /// worker takes and answers at once. That is quicker where a call takes less than some
+    /// microseconds; otherwise leave the size at 1, so that no worker is idle while another
+    /// has the rest of a chunk before it.
+    ///
+    /// Each input has a result of its own, and a panic is that of its input alone. What
+    /// ends a task ends its chunk: a timeout is that of all its calls together, and when a
+    /// worker dies, or a result does not cross, all inputs of the chunk fail with that.
+    ///
+    /// # Errors
+    /// A size of 0 is refused by the call that is made so, with `is_invalid`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let squares = pool.chunk_size(100).map(|n: u64| n * n, 0..1000)?;
+    /// assert_eq!(squares[999], 998_001);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn chunk_size(&self, inputs: usize) -> Calls<'_> {
+        self.calls().chunk_size(inputs)
+    }
+
+    /// Returns the pool's calls with a fixed order of workers: of each map, the task number `i`, which
+    /// has one input or a chunk, goes to the worker whose index is `i` modulo the pool's size. So what a worker
+    /// keeps between calls meets the same inputs in each map.
+    ///
+    /// A worker that comes in the place of one that has died has its index, and its tasks; that it
+    /// is being replaced, or busy, holds up its own tasks alone. When the pool is resized, tasks that no
+    /// worker has are dealt by the new size; if it shrinks while its first workers are idle and others
+    /// are not, the latter are what is left, and have the tasks of the indices that are
+    /// missing. A higher [priority](Self::priority) still goes first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Pool, current_process};
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let index = |_: u32| current_process().worker_index();
+    /// let indices = pool.order_tasks().map(index, 0..4)?;
+    /// assert_eq!(indices, [Some(0), Some(1), Some(0), Some(1)]);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn order_tasks(&self) -> Calls<'_> {
+        self.calls().order_tasks()
+    }
+
+    pub(super) fn calls(&self) -> Calls<'_> {
+        Calls::new(Terms::new(&self.core, self.policy))
+    }
+
+    /// Takes no more tasks; the workers end when they have done what they have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let pending = pool.apply_async(|| 42, ())?;
+    /// pool.close();
+    /// assert!(pool.apply(|| 43, ()).unwrap_err().is_closed());
+    /// pool.join()?;
+    /// assert_eq!(pending.get()?, 42);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn close(&self) {
+        self.core.engine.close();
+    }
+
+    /// Blocks until all workers have ended, after [`close`](Self::close) or
+    /// [`terminate`](Self::terminate).
+    ///
+    /// # Errors
+    /// `is_invalid` when the pool is still open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let result = pool.apply_async(|| 1, ())?;
+    /// pool.close();
+    /// pool.join()?;
+    /// assert_eq!(result.get()?, 1);
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn join(&self) -> Result<()> {
+        uninterrupted(|| self.core.engine.join(Deadline::NEVER))
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and `is_timeout`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// pool.close();
+    /// pool.join_timeout(Duration::from_secs(60))?;
+    /// assert!(pool.workers().is_empty());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
+        let deadline = Deadline::after(timeout);
+        uninterrupted(|| self.core.engine.join(deadline)).map_err(|error| {
+            let left = self.core.engine.workers().len();
+            error.or_late(format_args!(
+                "{left} workers of the pool had not ended after {timeout:?}: wait longer, or \
+                 terminate it"
+            ))
+        })
+    }
+
+    /// Ends the workers, busy or not; what they have not done fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::{Event, Pool};
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// let stuck = pool.apply_async(|go: Event| go.wait().is_ok(), Event::new()?)?;
+    /// pool.terminate();
+    /// pool.join()?;
+    /// assert!(stuck.get().unwrap_err().is_closed());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn terminate(&self) {
+        self.core.engine.terminate();
     }
 
     /// Returns the workers, and how many tasks each has done.
@@ -550,91 +618,23 @@ impl Pool {
         uninterrupted(|| self.core.engine.start())
     }
 
-    /// Takes no more tasks; the workers end when they have done what they have.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// let pending = pool.apply_async(|| 42, ())?;
-    /// pool.close();
-    /// assert!(pool.apply(|| 43, ()).unwrap_err().is_closed());
-    /// pool.join()?;
-    /// assert_eq!(pending.get()?, 42);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn close(&self) {
-        self.core.engine.close();
+    /// Has a worker run the wrapper that `entry` names; `what` names it in errors.
+    pub(crate) fn request<R: DeserializeOwned + Send + 'static>(
+        &self,
+        entry: EntryRef,
+        what: &'static str,
+        arguments: &impl Serialize,
+        limit: Option<Duration>,
+    ) -> Result<AsyncResult<R>> {
+        let calls = match limit {
+            Some(limit) => self.timeout(limit),
+            None => self.calls(),
+        };
+        calls.request(entry, what, arguments)
     }
 
-    /// Ends the workers, busy or not; what they have not done fails.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::{Event, Pool};
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// let stuck = pool.apply_async(|go: Event| go.wait().is_ok(), Event::new()?)?;
-    /// pool.terminate();
-    /// pool.join()?;
-    /// assert!(stuck.get().unwrap_err().is_closed());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn terminate(&self) {
-        self.core.engine.terminate();
-    }
-
-    /// Blocks until all workers have ended, after [`close`](Self::close) or
-    /// [`terminate`](Self::terminate).
-    ///
-    /// # Errors
-    /// `is_invalid` when the pool is still open.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// let result = pool.apply_async(|| 1, ())?;
-    /// pool.close();
-    /// pool.join()?;
-    /// assert_eq!(result.get()?, 1);
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn join(&self) -> Result<()> {
-        uninterrupted(|| self.core.engine.join(Deadline::NEVER))
-    }
-
-    /// As [`join`](Self::join), for at most `timeout`.
-    ///
-    /// # Errors
-    /// As [`join`](Self::join), and `is_timeout`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use procession::Pool;
-    /// # procession::init();
-    /// let pool = Pool::new(1)?;
-    /// pool.close();
-    /// pool.join_timeout(Duration::from_secs(60))?;
-    /// assert!(pool.workers().is_empty());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
-        let deadline = Deadline::after(timeout);
-        uninterrupted(|| self.core.engine.join(deadline)).map_err(|error| {
-            let left = self.core.engine.workers().len();
-            error.or_late(format_args!(
-                "{left} workers of the pool had not ended after {timeout:?}: wait longer, or \
-                 terminate it"
-            ))
-        })
+    pub(crate) fn deliver_in_background(&self) -> Result<()> {
+        Ok(self.core.engine.deliver_in_background()?)
     }
 }
 

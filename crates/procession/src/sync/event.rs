@@ -67,37 +67,6 @@ impl Event {
         self.0.set();
     }
 
-    /// Clears the event.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Event;
-    /// let event = Event::new()?;
-    /// event.set();
-    /// assert!(event.is_set());
-    /// event.clear();
-    /// assert!(!event.is_set());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    pub fn clear(&self) {
-        self.0.clear();
-    }
-
-    /// Tells whether the event is set.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use procession::Event;
-    /// assert!(!Event::new()?.is_set());
-    /// # Ok::<(), procession::Error>(())
-    /// ```
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        self.0.is_set()
-    }
-
     /// Blocks until the event is set.
     ///
     /// # Errors
@@ -136,6 +105,37 @@ impl Event {
     /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
         in_time(timeout, |deadline| self.0.wait(deadline))
+    }
+
+    /// Tells whether the event is set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Event;
+    /// assert!(!Event::new()?.is_set());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.0.is_set()
+    }
+
+    /// Clears the event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Event;
+    /// let event = Event::new()?;
+    /// event.set();
+    /// assert!(event.is_set());
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn clear(&self) {
+        self.0.clear();
     }
 }
 

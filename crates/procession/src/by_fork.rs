@@ -14,12 +14,12 @@ use procession_engine::shm::HandleSource;
 use procession_engine::sys::process::fork::fork;
 use procession_engine::sys::procfs::status::thread_ids;
 
-use super::{Given, Process};
 use crate::child::Child;
 use crate::codec;
 use crate::error::Result;
 use crate::function::{Callable, Input};
 use crate::launch::Launch;
+use crate::process::{Given, Process};
 use crate::start_method::StartMethod;
 use crate::{child_side, children, current, outcome, passed, server};
 
@@ -55,10 +55,8 @@ impl<F: Callable<M>, M> Process<F, M, Given<F, M>> {
     /// assert_eq!(child.join()?, 2);
     /// # Ok::<(), procession::Error>(())
     /// ```
-    pub unsafe fn start_by_fork(mut self) -> Result<Child<F::Output>> {
-        self.options.method = Some(StartMethod::Fork);
-        let launch = self.launch()?;
-        let Given(input) = self.arguments;
+    pub unsafe fn start_by_fork(self) -> Result<Child<F::Output>> {
+        let (launch, input) = self.start_method(StartMethod::Fork).prepared()?;
         let function = std::any::type_name::<F>();
         let (encoded, fds) = passed::collecting(|| {
             codec::collecting(|| codec::encode(&input, format_args!("the arguments of {function}")))
