@@ -6,8 +6,14 @@
 
 use std::iter;
 
-use proc_macro::TokenStream;
-use proc_macro2::{
+// Outside of the compiler its own tokens do not work; tests have the same ones of a crate, which
+// programs need not build.
+#[cfg(not(test))]
+use proc_macro as tokens;
+#[cfg(test)]
+use proc_macro2 as tokens;
+
+use tokens::{
     Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream as Tokens, TokenTree,
 };
 
@@ -32,26 +38,38 @@ use proc_macro2::{
 /// #[procession::main]
 /// async fn main() {}
 /// ```
+#[cfg(not(test))]
 #[proc_macro_attribute]
-pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    on_main(arguments.into(), item.into()).into()
+pub fn main(arguments: Tokens, item: Tokens) -> Tokens {
+    on_main(&arguments, item)
 }
 
 /// Makes a `#[test]` whose processes can start: each child is the test program
 /// again, and becomes its task before the test harness starts.
 ///
 /// A plain `#[test]` that cargo runs needs it not.
+///
+/// # Examples
+///
+/// ```ignore
+/// #[procession::test]
+/// fn a_child_doubles() {
+///     let child = procession::Process::new(|n: u32| n * 2).args(2).start().unwrap();
+///     assert_eq!(child.join().unwrap(), 4);
+/// }
+/// ```
+#[cfg(not(test))]
 #[proc_macro_attribute]
-pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    on_test(arguments.into(), item.into()).into()
+pub fn test(arguments: Tokens, item: Tokens) -> Tokens {
+    on_test(&arguments, item)
 }
 
-fn on_main(arguments: Tokens, item: Tokens) -> Tokens {
-    let function = match Function::read(&arguments, item, "main") {
+fn on_main(arguments: &Tokens, item: Tokens) -> Tokens {
+    let function = match Function::read(arguments, item, "main") {
         Ok(function) => function,
         Err(error) => return error,
     };
-    if function.name != "main" {
+    if !is_word(&function.name, "main") {
         let message = "#[procession::main] belongs on the function `main`";
         return compile_error(function.name.span(), message);
     }
@@ -67,8 +85,8 @@ fn on_main(arguments: Tokens, item: Tokens) -> Tokens {
     function.with_call_of("init")
 }
 
-fn on_test(arguments: Tokens, item: Tokens) -> Tokens {
-    let function = match Function::read(&arguments, item, "test") {
+fn on_test(arguments: &Tokens, item: Tokens) -> Tokens {
+    let function = match Function::read(arguments, item, "test") {
         Ok(function) => function,
         Err(error) => return error,
     };
@@ -101,7 +119,7 @@ impl Function {
             return Err(compile_error(first.span(), &message));
         }
         let mut head: Vec<TokenTree> = item.into_iter().collect();
-        let is = |token: &TokenTree, word: &str| matches!(token, TokenTree::Ident(ident) if *ident == word);
+        let is = |token: &TokenTree, word: &str| matches!(token, TokenTree::Ident(ident) if is_word(ident, word));
         // What attributes and types have in brackets is not looked into.
         let place = head.iter().position(|token| is(token, "fn"));
         let name = place.and_then(|place| match head.get(place + 1) {
@@ -139,6 +157,12 @@ impl Function {
     }
 }
 
+/// Tells whether an identifier is `word`; only those of the crate compare with it themselves.
+fn is_word(ident: &Ident, word: &str) -> bool {
+    let ident = ident.to_string();
+    ident == word
+}
+
 /// Makes the compiler say `message` at a place.
 fn compile_error(at: Span, message: &str) -> Tokens {
     let mut text = Literal::string(message);
@@ -157,9 +181,7 @@ fn compile_error(at: Span, message: &str) -> Tokens {
 
 #[cfg(test)]
 mod tests {
-    use proc_macro2::TokenStream as Tokens;
-
-    use super::{on_main, on_test};
+    use super::{Tokens, on_main, on_test};
 
     fn tokens(text: &str) -> Tokens {
         text.parse().unwrap()
@@ -168,7 +190,7 @@ mod tests {
     #[test]
     fn init_comes_first_in_main() {
         let item = "#[doc = \"async fn\"] pub fn main() -> Result<(), Box<dyn Error>> { work(); }";
-        let expanded = on_main(Tokens::new(), tokens(item));
+        let expanded = on_main(&Tokens::new(), tokens(item));
         let expected = item.replace("{ work", "{ ::procession::init(); work");
         assert_eq!(expanded.to_string(), tokens(&expected).to_string());
     }
@@ -176,7 +198,7 @@ mod tests {
     #[test]
     fn a_test_is_made() {
         let item = "#[should_panic] fn works() where u8: Copy {}";
-        let expanded = on_test(Tokens::new(), tokens(item));
+        let expanded = on_test(&Tokens::new(), tokens(item));
         let expected = "#[test] #[should_panic] fn works() where u8: Copy \
                         { ::procession::init_in_test(); }";
         assert_eq!(expanded.to_string(), tokens(expected).to_string());
@@ -185,10 +207,10 @@ mod tests {
     #[test]
     fn a_runtime_below_is_refused_and_the_order_is_told() {
         let item = "#[tokio::main] async fn main() {}";
-        let error = on_main(Tokens::new(), tokens(item)).to_string();
+        let error = on_main(&Tokens::new(), tokens(item)).to_string();
         assert!(error.starts_with("compile_error"), "{error}");
         assert!(error.contains("above #[procession::main]"), "{error}");
-        let error = on_test(Tokens::new(), tokens("async fn a_test() {}")).to_string();
+        let error = on_test(&Tokens::new(), tokens("async fn a_test() {}")).to_string();
         assert!(error.starts_with("compile_error"), "{error}");
         assert!(error.contains("init_in_test"), "{error}");
     }
@@ -201,7 +223,7 @@ mod tests {
             ("", "struct Main {}"),
             ("", "fn main();"),
         ] {
-            let error = on_main(tokens(arguments), tokens(item)).to_string();
+            let error = on_main(&tokens(arguments), tokens(item)).to_string();
             assert!(error.starts_with("compile_error"), "{error}");
         }
     }
