@@ -8,8 +8,10 @@ pub struct Fault(Box<Reason>);
 
 #[derive(Clone, Debug)]
 enum Reason {
-    /// An error of the format.
-    Form(postcard::Error),
+    /// Bytes that are none of the form.
+    Form(&'static str),
+    /// The bytes have ended too soon.
+    Missing,
     /// A text, from the type's implementation or from the checks around it.
     Told(String),
 }
@@ -24,25 +26,30 @@ impl Fault {
     pub fn told(message: String) -> Self {
         Self(Box::new(Reason::Told(message)))
     }
-}
 
-impl From<postcard::Error> for Fault {
+    /// Makes one of what is wrong with the form.
     #[cold]
-    fn from(error: postcard::Error) -> Self {
+    pub fn form(error: &'static str) -> Self {
         Self(Box::new(Reason::Form(error)))
+    }
+
+    /// Makes the one of a value whose bytes end too soon.
+    #[cold]
+    pub fn missing() -> Self {
+        Self(Box::new(Reason::Missing))
     }
 }
 
 impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Reason::Form(postcard::Error::DeserializeUnexpectedEnd) => write!(
+            Reason::Missing => write!(
                 f,
                 "missing bytes: the type's Deserialize reads more than its Serialize wrote, as \
                  with `#[serde(skip_serializing)]`, `serialize_with` or an implementation by \
                  hand; {ADVICE}"
             ),
-            Reason::Form(error) => error.fmt(f),
+            Reason::Form(error) => f.write_str(error),
             Reason::Told(message) => f.write_str(message),
         }
     }

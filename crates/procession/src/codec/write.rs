@@ -6,44 +6,36 @@
 //! that are not kept. For faults that show only when it is read, this file writes the number of
 //! fields before each struct and a [`Mark`] beside each variant, and `read.rs` compares them.
 
-use postcard::Serializer as Format;
-use postcard::ser_flavors::Flavor;
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 use super::fault::{ADVICE, Fault};
+use super::form::{Output, Varint, write_bytes};
 use super::mark::{Kind, Mark};
 
 type Result<T = ()> = std::result::Result<T, Fault>;
 
 /// Writes a value into `output`.
-pub fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, output: F) -> Result<F::Output> {
-    let mut writer = Writer {
-        format: Format { output },
-    };
-    value.serialize(&mut writer)?;
-    Ok(writer.format.output.finalize()?)
+pub fn write<T: Serialize + ?Sized, O: Output>(value: &T, output: &mut O) -> Result {
+    value.serialize(&mut Writer { output })
 }
 
-struct Writer<F: Flavor> {
-    format: Format<F>,
+struct Writer<'o, O> {
+    output: &'o mut O,
 }
 
-impl<F: Flavor> Writer<F> {
+impl<'o, O: Output> Writer<'o, O> {
     #[inline]
     fn variant(&mut self, index: u32, name: &'static str, kind: Kind) -> Result {
-        (&mut self.format).serialize_u32(index)?;
-        Ok(self
-            .format
-            .output
-            .try_extend(&Mark::of(name, kind).bytes())?)
+        index.write(self.output)?;
+        self.output.extend(&Mark::of(name, kind).bytes())
     }
 
     /// Begins a value that has as many parts as its type says.
     #[inline]
-    fn parts(&mut self, name: &'static str, len: usize) -> PartsWriter<'_, F> {
+    fn parts(&mut self, name: &'static str, len: usize) -> PartsWriter<'_, 'o, O> {
         PartsWriter {
             writer: self,
             name,
@@ -53,64 +45,96 @@ impl<F: Flavor> Writer<F> {
 
     /// As [`parts`](Self::parts), and writes how many there are.
     #[inline]
-    fn counted(&mut self, name: &'static str, len: usize) -> Result<PartsWriter<'_, F>> {
-        (&mut self.format).serialize_u64(len as u64)?;
+    fn counted(&mut self, name: &'static str, len: usize) -> Result<PartsWriter<'_, 'o, O>> {
+        (len as u64).write(self.output)?;
         Ok(self.parts(name, len))
     }
 }
 
-macro_rules! as_it_is {
+macro_rules! varints {
     ($($method:ident($type:ty)),* $(,)?) => {
         $(#[inline]
         fn $method(self, value: $type) -> Result {
-            Ok((&mut self.format).$method(value)?)
+            value.write(self.output)
         })*
     };
 }
 
-impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
+impl<'a, 'o, O: Output> Serializer for &'a mut Writer<'o, O> {
     type Ok = ();
     type Error = Fault;
-    type SerializeSeq = PartsWriter<'a, F>;
-    type SerializeTuple = PartsWriter<'a, F>;
-    type SerializeTupleStruct = PartsWriter<'a, F>;
-    type SerializeTupleVariant = PartsWriter<'a, F>;
-    type SerializeMap = PartsWriter<'a, F>;
-    type SerializeStruct = PartsWriter<'a, F>;
-    type SerializeStructVariant = PartsWriter<'a, F>;
+    type SerializeSeq = PartsWriter<'a, 'o, O>;
+    type SerializeTuple = PartsWriter<'a, 'o, O>;
+    type SerializeTupleStruct = PartsWriter<'a, 'o, O>;
+    type SerializeTupleVariant = PartsWriter<'a, 'o, O>;
+    type SerializeMap = PartsWriter<'a, 'o, O>;
+    type SerializeStruct = PartsWriter<'a, 'o, O>;
+    type SerializeStructVariant = PartsWriter<'a, 'o, O>;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
         false
     }
 
-    as_it_is!(
-        serialize_bool(bool),
-        serialize_i8(i8),
+    #[inline]
+    fn serialize_bool(self, value: bool) -> Result {
+        self.output.push(u8::from(value))
+    }
+
+    #[inline]
+    fn serialize_u8(self, value: u8) -> Result {
+        self.output.push(value)
+    }
+
+    #[inline]
+    fn serialize_i8(self, value: i8) -> Result {
+        self.output.push(value as u8)
+    }
+
+    varints!(
         serialize_i16(i16),
         serialize_i32(i32),
         serialize_i64(i64),
         serialize_i128(i128),
-        serialize_u8(u8),
         serialize_u16(u16),
         serialize_u32(u32),
         serialize_u64(u64),
         serialize_u128(u128),
-        serialize_f32(f32),
-        serialize_f64(f64),
-        serialize_char(char),
-        serialize_str(&str),
-        serialize_bytes(&[u8]),
     );
 
     #[inline]
+    fn serialize_f32(self, value: f32) -> Result {
+        self.output.extend(&value.to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_f64(self, value: f64) -> Result {
+        self.output.extend(&value.to_le_bytes())
+    }
+
+    #[inline]
+    fn serialize_char(self, value: char) -> Result {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result {
+        write_bytes(value.as_bytes(), self.output)
+    }
+
+    #[inline]
+    fn serialize_bytes(self, value: &[u8]) -> Result {
+        write_bytes(value, self.output)
+    }
+
+    #[inline]
     fn serialize_none(self) -> Result {
-        Ok((&mut self.format).serialize_none()?)
+        self.output.push(0)
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result {
-        (&mut self.format).serialize_u8(1)?;
+        self.output.push(1)?;
         value.serialize(self)
     }
 
@@ -156,7 +180,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, F>> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, 'o, O>> {
         match len {
             Some(len) => self.counted("a sequence", len),
             None => Err(Fault::told(format!(
@@ -166,12 +190,16 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, F>> {
+    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, 'o, O>> {
         Ok(self.parts("a tuple", len))
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, F>> {
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        len: usize,
+    ) -> Result<PartsWriter<'a, 'o, O>> {
         self.counted(name, len)
     }
 
@@ -182,13 +210,13 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<PartsWriter<'a, F>> {
+    ) -> Result<PartsWriter<'a, 'o, O>> {
         self.variant(index, variant, Kind::Tuple)?;
         self.counted(variant, len)
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, F>> {
+    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, 'o, O>> {
         match len {
             Some(len) => self.counted("a map", len),
             None => Err(Fault::told(format!(
@@ -198,7 +226,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, F>> {
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, 'o, O>> {
         self.counted(name, len)
     }
 
@@ -209,21 +237,21 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<PartsWriter<'a, F>> {
+    ) -> Result<PartsWriter<'a, 'o, O>> {
         self.variant(index, variant, Kind::Struct)?;
         self.counted(variant, len)
     }
 }
 
 /// A value that consists of parts, as many as were announced.
-struct PartsWriter<'a, F: Flavor> {
-    writer: &'a mut Writer<F>,
+struct PartsWriter<'a, 'o, O> {
+    writer: &'a mut Writer<'o, O>,
     name: &'static str,
     /// How many parts are to come; wraps if there are too many.
     left: usize,
 }
 
-impl<F: Flavor> PartsWriter<'_, F> {
+impl<O: Output> PartsWriter<'_, '_, O> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
         self.left = self.left.wrapping_sub(1);
@@ -259,7 +287,7 @@ impl<F: Flavor> PartsWriter<'_, F> {
 
 macro_rules! parts {
     ($($trait:ident::$method:ident),* $(,)?) => {
-        $(impl<F: Flavor> $trait for PartsWriter<'_, F> {
+        $(impl<O: Output> $trait for PartsWriter<'_, '_, O> {
             type Ok = ();
             type Error = Fault;
 
@@ -285,7 +313,7 @@ parts!(
 
 macro_rules! named_parts {
     ($($trait:ident),* $(,)?) => {
-        $(impl<F: Flavor> $trait for PartsWriter<'_, F> {
+        $(impl<O: Output> $trait for PartsWriter<'_, '_, O> {
             type Ok = ();
             type Error = Fault;
 
@@ -313,7 +341,7 @@ macro_rules! named_parts {
 
 named_parts!(SerializeStruct, SerializeStructVariant);
 
-impl<F: Flavor> SerializeMap for PartsWriter<'_, F> {
+impl<O: Output> SerializeMap for PartsWriter<'_, '_, O> {
     type Ok = ();
     type Error = Fault;
 
