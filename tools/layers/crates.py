@@ -24,6 +24,7 @@ PYTHON = "only crates/procession-python knows Python"
 
 BELOW_FACES = {
     "serde": VALUES,
+    "serde_core": VALUES,
     "postcard": VALUES,
     "bincode": VALUES,
     "serde_json": VALUES,
@@ -44,6 +45,7 @@ BANNED: dict[str, dict[str, str]] = {
         "rustix": SYSTEM,
         "nix": SYSTEM,
         "serde": VALUES,
+        "serde_core": VALUES,
         "postcard": VALUES,
     },
 }

@@ -18,8 +18,8 @@ use std::ops::Deref;
 use procession_engine as engine;
 use procession_engine::process::Payload;
 use procession_engine::shm::{Block, HandleSource, Loans};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::handle;
@@ -304,11 +304,11 @@ mod tests {
     fn what_does_not_serialise_is_named() {
         struct Refuses;
         impl Serialize for Refuses {
-            fn serialize<S: serde::Serializer>(
+            fn serialize<S: serde_core::Serializer>(
                 &self,
                 _: S,
             ) -> std::result::Result<S::Ok, S::Error> {
-                Err(serde::ser::Error::custom("no"))
+                Err(serde_core::ser::Error::custom("no"))
             }
         }
         let error = encode(&Refuses, "a refusal").unwrap_err();

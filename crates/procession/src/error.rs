@@ -10,6 +10,7 @@ use std::time::Duration;
 use procession_engine::ErrorKind;
 
 use crate::codec::Fault;
+use crate::crossing::crosses_by_name;
 
 /// Shorthand for a result with [`Error`].
 ///
@@ -68,7 +69,7 @@ enum Cause {
 /// println!("at {}", info.location.as_deref().unwrap_or("an unknown place"));
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PanicInfo {
     /// Name of the process that panicked.
@@ -84,6 +85,14 @@ pub struct PanicInfo {
     /// [`RemoteError`](crate::RemoteError)), whose text is the message then.
     pub sources: Vec<String>,
 }
+
+crosses_by_name!(PanicInfo {
+    process,
+    message,
+    location,
+    backtrace,
+    sources,
+});
 
 /// How a process ended that left no result.
 #[derive(Clone, Debug)]

@@ -20,10 +20,11 @@ use std::fmt::Display;
 
 use procession_engine::ErrorKind;
 use procession_engine::shm::HandleSource;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::codec::{self, Encoded};
+use crate::crossing::crosses_as_tuple;
 use crate::error::{Error, Result};
 use crate::outcome::{self, ItemOutcome};
 use crate::program::image;
@@ -230,11 +231,13 @@ impl<'a> Input<'a> {
 }
 
 /// Names an [`Entry`] to another process of the same program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EntryRef {
     offset: u64,
     build: u64,
 }
+
+crosses_as_tuple!(EntryRef { offset, build });
 
 impl EntryRef {
     /// Names the wrapper of a function.

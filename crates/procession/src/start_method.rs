@@ -4,8 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use serde::{Deserialize, Serialize};
-
+use crate::crossing::crosses_by_variant;
 use crate::error::{Error, Result};
 
 /// How a process comes into being.
@@ -20,7 +19,7 @@ use crate::error::{Error, Result};
 /// assert_eq!(child.join()?, 42);
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {
     /// A copy of the calling process, by `fork`.
@@ -38,6 +37,12 @@ pub enum StartMethod {
     /// ready, so this is the fastest way whatever the caller's size.
     ForkServer,
 }
+
+crosses_by_variant!(StartMethod {
+    Fork,
+    Spawn,
+    ForkServer,
+});
 
 /// The process-wide default, as set by [`set_start_method`].
 static DEFAULT: AtomicU8 = AtomicU8::new(UNSET);

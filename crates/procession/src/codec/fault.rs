@@ -57,13 +57,13 @@ impl Display for Fault {
 
 impl std::error::Error for Fault {}
 
-impl serde::ser::Error for Fault {
+impl serde_core::ser::Error for Fault {
     fn custom<T: Display>(message: T) -> Self {
         Self::told(message.to_string())
     }
 }
 
-impl serde::de::Error for Fault {
+impl serde_core::de::Error for Fault {
     fn custom<T: Display>(message: T) -> Self {
         Self::told(message.to_string())
     }

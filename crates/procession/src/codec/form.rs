@@ -20,7 +20,7 @@ pub trait Output {
 /// A type of integers that is written in groups of seven bits.
 pub trait Varint: Sized {
     fn write<O: Output>(self, output: &mut O) -> Result;
-    fn read(input: &mut Input<'_>) -> Result<Self>;
+    fn read(input: &mut Unread<'_>) -> Result<Self>;
 }
 
 macro_rules! varint {
@@ -43,7 +43,7 @@ macro_rules! varint {
             }
 
             #[inline]
-            fn read(input: &mut Input<'_>) -> Result<Self> {
+            fn read(input: &mut Unread<'_>) -> Result<Self> {
                 let mut read = 0;
                 let mut shift = 0;
                 loop {
@@ -72,7 +72,7 @@ macro_rules! varint {
             }
 
             #[inline]
-            fn read(input: &mut Input<'_>) -> Result<Self> {
+            fn read(input: &mut Unread<'_>) -> Result<Self> {
                 let read = $unsigned::read(input)?;
                 Ok((read >> 1) as Self ^ -((read & 1) as Self))
             }
@@ -92,9 +92,9 @@ pub fn write_bytes<O: Output>(bytes: &[u8], output: &mut O) -> Result {
 }
 
 /// Bytes that are yet to be read.
-pub struct Input<'de>(pub &'de [u8]);
+pub struct Unread<'de>(pub &'de [u8]);
 
-impl<'de> Input<'de> {
+impl<'de> Unread<'de> {
     #[inline]
     pub fn byte(&mut self) -> Result<u8> {
         let (byte, rest) = self.0.split_first().ok_or_else(Fault::missing)?;

@@ -1,15 +1,15 @@
 //! Turns postcard's bytes into values, or into an error if the type reads anything else than what
 //! was written; see `write.rs`.
 
-use serde::Deserialize;
-use serde::de::value::{StrDeserializer, U32Deserializer};
-use serde::de::{
+use serde_core::Deserialize;
+use serde_core::de::value::{StrDeserializer, U32Deserializer};
+use serde_core::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
 };
 
 use super::fault::{ADVICE, Fault};
-use super::form::{Input, Varint};
+use super::form::{Unread, Varint};
 use super::mark::{Kind, Mark};
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Fault>;
 /// Reads a value, and returns the bytes that follow it.
 pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
     let mut reader = Reader {
-        input: Input(bytes),
+        input: Unread(bytes),
         most: bytes.len(),
     };
     let value = T::deserialize(&mut reader)?;
@@ -25,7 +25,7 @@ pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])
 }
 
 struct Reader<'de> {
-    input: Input<'de>,
+    input: Unread<'de>,
     /// The most items to reserve memory for: there cannot be more than bytes.
     most: usize,
 }
@@ -97,8 +97,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     as_it_is!(
-        deserialize_bool visit_bool(Input::bool),
-        deserialize_u8 visit_u8(Input::byte),
+        deserialize_bool visit_bool(Unread::bool),
+        deserialize_u8 visit_u8(Unread::byte),
         deserialize_u16 visit_u16(u16::read),
         deserialize_u32 visit_u32(u32::read),
         deserialize_u64 visit_u64(u64::read),
@@ -107,11 +107,11 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         deserialize_i32 visit_i32(i32::read),
         deserialize_i64 visit_i64(i64::read),
         deserialize_i128 visit_i128(i128::read),
-        deserialize_char visit_char(Input::char),
-        deserialize_str visit_borrowed_str(Input::text),
-        deserialize_string visit_borrowed_str(Input::text),
-        deserialize_bytes visit_borrowed_bytes(Input::bytes),
-        deserialize_byte_buf visit_borrowed_bytes(Input::bytes),
+        deserialize_char visit_char(Unread::char),
+        deserialize_str visit_borrowed_str(Unread::text),
+        deserialize_string visit_borrowed_str(Unread::text),
+        deserialize_bytes visit_borrowed_bytes(Unread::bytes),
+        deserialize_byte_buf visit_borrowed_bytes(Unread::bytes),
     );
 
     #[inline]

@@ -6,7 +6,7 @@
 //! that are not kept. For faults that show only when it is read, this file writes the number of
 //! fields before each struct and a [`Mark`] beside each variant, and `read.rs` compares them.
 
-use serde::ser::{
+use serde_core::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
