@@ -1,5 +1,7 @@
 //! Writing to descriptor 2, past the standard library and its locks.
 
+use std::os::fd::AsFd as _;
+
 use rustix::io::Errno;
 
 /// Writes as much as it can, and drops the rest without an error.
@@ -8,7 +10,7 @@ use rustix::io::Errno;
 /// that only the parent has.
 pub fn write(mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        match rustix::io::write(rustix::stdio::stderr(), bytes) {
+        match rustix::io::write(std::io::stderr().as_fd(), bytes) {
             Ok(count) => bytes = &bytes[count..],
             Err(Errno::INTR) => {}
             Err(_) => return,

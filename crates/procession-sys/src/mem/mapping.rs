@@ -8,11 +8,11 @@
 
 #![expect(unsafe_code, reason = "mmap and pointers into the mapping")]
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr::NonNull;
 
 use rustix::io::{Errno, pwrite};
-use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::mem::memfd::MemFd;
@@ -37,14 +37,14 @@ impl Drop for Mapping {
         if self.is_for_reading {
             // SAFETY: the range is this mapping, and nobody has a pointer into one for reading
             // that outlives the value, as the header says.
-            let unmapped = unsafe { mm::munmap(self.base.as_ptr().cast::<c_void>(), self.len) };
-            debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+            let unmapped = unsafe { libc::munmap(self.base.as_ptr().cast::<c_void>(), self.len) };
+            debug_assert_eq!(unmapped, 0);
         }
     }
 }
 
-const ACCESS: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
-const SHARED: MapFlags = MapFlags::SHARED.union(MapFlags::NORESERVE);
+const ACCESS: c_int = libc::PROT_READ | libc::PROT_WRITE;
+const SHARED: c_int = libc::MAP_SHARED | libc::MAP_NORESERVE;
 
 impl Mapping {
     /// Maps the first `len` bytes of `file`.
@@ -55,22 +55,22 @@ impl Mapping {
         Self::with_access(file, len, ACCESS)
     }
 
-    fn with_access(file: &MemFd, len: u64, access: ProtFlags) -> Result<Self> {
+    fn with_access(file: &MemFd, len: u64, access: c_int) -> Result<Self> {
         let what = || format!("reserve {len} bytes of address space");
         let size = usize::try_from(len)
             .map_err(|_| Error::os(what(), std::io::Error::from_raw_os_error(libc::ENOMEM)))?;
         // SAFETY: a null hint lets the kernel choose a free place.
-        let base = unsafe { mm::mmap(std::ptr::null_mut(), size, access, SHARED, file.fd()?, 0) }
+        let base = unsafe { mmap(std::ptr::null_mut(), size, access, SHARED, file.fd()?) }
             .map_err(|e| Error::os(what(), e))?;
         // SAFETY: the range was mapped just above. A core dump without the
         // arena is what people want; failure only makes dumps larger.
-        let _ = unsafe { mm::madvise(base, size, Advice::LinuxDontDump) };
+        let _ = unsafe { madvise(base, size, libc::MADV_DONTDUMP) };
         let base = NonNull::new(base.cast::<u8>())
             .ok_or_else(|| Error::os(what(), std::io::Error::from_raw_os_error(libc::ENOMEM)))?;
         Ok(Self {
             base,
             len: size,
-            is_for_reading: !access.contains(ProtFlags::WRITE),
+            is_for_reading: access & libc::PROT_WRITE == 0,
         })
     }
 
@@ -80,7 +80,7 @@ impl Mapping {
     /// # Errors
     /// When the address space is too small or limited.
     pub fn for_reading(file: &MemFd, len: u64) -> Result<Self> {
-        Self::with_access(file, len, ProtFlags::READ)
+        Self::with_access(file, len, libc::PROT_READ)
     }
 
     /// Returns the mapping's length in bytes.
@@ -124,16 +124,16 @@ impl Mapping {
     /// that cannot be had, any use of the mapping ends this process.
     pub fn keep_apart(&self, file: &MemFd) {
         let base = self.base.as_ptr().cast::<c_void>();
-        let copy = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        let copy = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
         let mapped = file.fd().and_then(|fd| {
             // SAFETY: the range is this mapping, and the bytes are those of now.
-            unsafe { mm::mmap(base, self.len, ACCESS, copy, fd, 0) }
+            unsafe { mmap(base, self.len, ACCESS, copy, fd) }
                 .map_err(|e| Error::os("copy the family's memory", e))
         });
         if mapped.is_err() {
             // SAFETY: the range is this mapping; a use of it ends the process.
-            let closed = unsafe { mm::mprotect(base, self.len, mm::MprotectFlags::empty()) };
-            assert_eq!(closed, Ok(()), "the family's memory can be closed");
+            let closed = unsafe { libc::mprotect(base, self.len, libc::PROT_NONE) };
+            assert_eq!(closed, 0, "the family's memory can be closed");
         }
     }
 
@@ -145,7 +145,7 @@ impl Mapping {
     pub fn back(&self, file: &MemFd, offset: u64, len: u64) -> Result<()> {
         loop {
             step();
-            match self.advise(offset, len, Advice::LinuxPopulateWrite) {
+            match self.advise(offset, len, libc::MADV_POPULATE_WRITE) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(e @ (Errno::NOMEM | Errno::FAULT | Errno::HWPOISON)) => {
@@ -171,7 +171,7 @@ impl Mapping {
     pub fn give_back(&self, file: &MemFd, offset: u64, len: u64) -> Result<()> {
         step();
         // Refused by a sandbox, or where the program has locked its memory.
-        self.advise(offset, len, Advice::LinuxRemove)
+        self.advise(offset, len, libc::MADV_REMOVE)
             .or_else(|_| file.release(offset, len))
     }
 
@@ -214,23 +214,63 @@ impl Mapping {
         let base = self.base.as_ptr().cast::<c_void>();
         // SAFETY: the range is this mapping, and the bytes are the same: what is
         // borrowed from it stays what it was.
-        let mapped = unsafe { mm::mmap(base, self.len, ACCESS, SHARED | MapFlags::FIXED, fd, 0) };
+        let mapped = unsafe { mmap(base, self.len, ACCESS, SHARED | libc::MAP_FIXED, fd) };
         mapped.map_err(|e| Error::os("map the family's memory anew", e))?;
         // SAFETY: as in `new`.
-        let _ = unsafe { mm::madvise(base, self.len, Advice::LinuxDontDump) };
+        let _ = unsafe { madvise(base, self.len, libc::MADV_DONTDUMP) };
         Ok(())
     }
 
     /// Faults a range's pages in at one go, where the kernel can (5.14).
     pub fn populate(&self, offset: u64, len: u64) {
         // An older kernel refuses and pages fault in one by one.
-        let _ = self.advise(offset, len, Advice::LinuxPopulateWrite);
+        let _ = self.advise(offset, len, libc::MADV_POPULATE_WRITE);
     }
 
-    fn advise(&self, offset: u64, len: u64, advice: Advice) -> rustix::io::Result<()> {
+    fn advise(&self, offset: u64, len: u64, advice: c_int) -> rustix::io::Result<()> {
         let address = self.at(offset, len).as_ptr().cast::<c_void>();
         // SAFETY: the range is inside the mapping. Populating changes no
         // contents, and what is removed is nobody's, as the caller knows.
-        unsafe { mm::madvise(address, len as usize, advice) }
+        unsafe { madvise(address, len as usize, advice) }
     }
+}
+
+/// Maps a file from its start.
+///
+/// # Safety
+/// With `MAP_FIXED` nobody uses what the range had, or it has the same afterwards.
+unsafe fn mmap(
+    hint: *mut c_void,
+    len: usize,
+    access: c_int,
+    flags: c_int,
+    fd: BorrowedFd<'_>,
+) -> rustix::io::Result<*mut c_void> {
+    // SAFETY: the caller's promise.
+    let base = unsafe { libc::mmap(hint, len, access, flags, fd.as_raw_fd(), 0) };
+    match base {
+        libc::MAP_FAILED => Err(last_error()),
+        base => Ok(base),
+    }
+}
+
+/// Asks the kernel to treat a range in some way.
+///
+/// # Safety
+/// If the advice changes what is read there, nobody reads it.
+pub(super) unsafe fn madvise(
+    start: *mut c_void,
+    len: usize,
+    advice: c_int,
+) -> rustix::io::Result<()> {
+    // SAFETY: the caller's promise.
+    match unsafe { libc::madvise(start, len, advice) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    }
+}
+
+fn last_error() -> Errno {
+    let error = std::io::Error::last_os_error();
+    Errno::from_io_error(&error).unwrap_or(Errno::INVAL)
 }

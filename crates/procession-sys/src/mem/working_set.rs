@@ -11,9 +11,9 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use rustix::mm::{self, Advice};
 use rustix::param::page_size;
 
+use crate::mem::mapping::madvise;
 use crate::procfs::mappings::PrivateMapping;
 
 /// Where the mappings of a process have more pages in all, nobody looks at each: 1 GiB, which takes
@@ -93,13 +93,13 @@ impl PageRange {
     /// Where it cannot, as before Linux 5.14 or where nothing is mapped any more, nothing happens.
     pub fn populate(self) {
         let advice = match self.access {
-            Access::Read => Advice::LinuxPopulateRead,
-            Access::Write => Advice::LinuxPopulateWrite,
+            Access::Read => libc::MADV_POPULATE_READ,
+            Access::Write => libc::MADV_POPULATE_WRITE,
         };
         let size = self.count * page_size();
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(self.first * page_size());
         // SAFETY: see the head of this file.
-        let _ = unsafe { mm::madvise(start, size, advice) };
+        let _ = unsafe { madvise(start, size, advice) };
     }
 
     /// Returns those of its pages that none of the ranges has; the ranges are in order.
