@@ -38,6 +38,8 @@ pub mod sync {
     }
 }
 
+pub mod in_order;
+
 pub mod process;
 
 pub mod launch;

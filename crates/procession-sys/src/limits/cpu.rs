@@ -23,8 +23,8 @@ pub fn total_cpus() -> usize {
     let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
     match count_list(online.trim()) {
         Some(count) if count > 0 => count,
-        // Without /sys: std asks the kernel which ones this thread may use.
-        _ => std::thread::available_parallelism().map_or(1, Into::into),
+        // Without /sys the kernel knows which ones this thread may use.
+        _ => Affinity::current().map_or(1, |set| set.count().max(1)),
     }
 }
 

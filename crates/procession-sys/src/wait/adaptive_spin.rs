@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::limits::cpu::usable_cpus;
 use crate::primitive::relax;
 
 /// A yield that takes longer than this has let another thread run.
@@ -179,7 +180,7 @@ fn spin_for(budget: Duration, mut ready: impl FnMut() -> bool) -> Spun {
 /// Tells whether a peer could run while this thread spins.
 fn several_processors() -> bool {
     static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from)) > 1
+    *COUNT.get_or_init(usable_cpus) > 1
 }
 
 /// Remembers whether spins have paid off: more time after each that has, less after
