@@ -34,13 +34,15 @@
 //!
 //! - Starting: [`Process`], [`Run`], [`Child`], [`StartMethod`], [`Context`].
 //! - Who is who: [`current_process`], [`parent_process`], [`active_children`].
-//! - Many tasks: [`Pool`], [`IntoParProcesses`].
+//! - Many tasks: [`Pool`], described by a [`PoolBuilder`]; what comes back, an [`AsyncResult`] or an
+//!   [`Imap`]; [`IntoParProcesses`] for any iterator.
 //! - An object in a process of its own: [`Actor`].
 //! - Seeing what all processes do: [`trace()`]; what they log: `relay_logs`, with the feature `log`
 //!   or `tracing`.
 //! - Talking: [`Queue`], [`JoinableQueue`], [`pipe`], [`Shared`], [`SharedArray`].
 //! - Waiting: [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`],
 //!   [`Barrier`], and [`wait()`] for the first of several.
+//! - What goes wrong: [`Error`], [`RemoteError`].
 //!
 //! # The one rule
 //!
@@ -122,6 +124,18 @@
 //! machine, or by the environment variable `PROCESSION_ARENA_LIMIT`, in bytes.
 //! A value for which there is no room is an error (`is_out_of_memory`) and is
 //! given back where that can be.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `async`: what waits can be awaited, by any executor; see [above](#async).
+//! - `log`, `tracing`: `relay_logs`; see [above](#logs).
+//! - `self-describing`: `SelfDescribing`, for types whose form says what is in it.
+//! - `seccomp`: `PoolBuilder::syscall_filter`.
+//!
+//! To derive serde's traits for types of its own, a program depends on `serde` with its feature
+//! `derive`.
 //!
 //! # Platform
 //!
