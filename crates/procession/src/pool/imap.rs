@@ -23,8 +23,9 @@ use crate::pool::terms::Terms;
 /// Collecting into a `Result` stops at the first error: tasks that have not begun never will.
 ///
 /// Tasks are made ahead of the results that were fetched: of 4,096 inputs at the most, or until
-/// results of 16 MiB wait to be fetched. When it is dropped before its end, the tasks that have not
-/// begun never will.
+/// results of 16 MiB wait to be fetched. So inputs must not wait for results: `next` may ask for
+/// another input before it returns a result that is there. When it is dropped before its end, the
+/// tasks that have not begun never will.
 ///
 /// # Examples
 ///
