@@ -1,9 +1,11 @@
 """What is told of a release that is not ready, and what the steps and the workflow name."""
 
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,39 @@ def test_licence_that_is_not_allowed_is_refused(tmp_path, licence, told) -> None
     if "licences: left out" in out:
         pytest.skip(out.splitlines()[0])
     assert (code, told in out) == (licence != "MIT", True), out
+
+
+def test_wheel_that_is_compressed_anew_is_smaller_and_the_same(tmp_path) -> None:
+    pytest.importorskip("zopfli")  # It is of the group `release`.
+    wheel = tmp_path / "one.whl"
+    text = (ROOT / "ARCHITECTURE.md").read_bytes()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as made:
+        for name, mode in (("one/text.md", 0o644), ("one/tool.so", 0o755)):
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.external_attr = mode << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            made.writestr(entry, text)
+
+    def held() -> list[tuple[object, ...]]:
+        with zipfile.ZipFile(wheel) as read:
+            entries = read.infolist()
+            return [
+                (
+                    e.filename,
+                    e.date_time,
+                    e.external_attr,
+                    e.compress_type,
+                    read.read(e),
+                )
+                for e in entries
+            ]
+
+    size, before = wheel.stat().st_size, held()
+    module = runpy.run_path(str(TOOL / "__main__.py"))
+    module["compress"](wheel)
+    assert held() == before
+    assert wheel.stat().st_size < size
+    assert list(tmp_path.iterdir()) == [wheel]
 
 
 def test_each_crate_that_is_published_comes_after_those_it_needs() -> None:
