@@ -171,7 +171,7 @@ def build_wheels_without_gil(checkout: Checkout) -> str:
 def build(checkout: Checkout, tags: str, *options: str) -> str:
     """Builds wheels by zig, which links for any glibc and any processor; returns their names and sizes."""
     installed = checkout.run("rustup", "target", "list", "--installed").split()
-    told = []
+    told, is_too_large = [], False
     for processor, target in TARGETS.items():
         if target not in installed:
             raise LeftOut(f"rustup target add {target}")
@@ -185,12 +185,12 @@ def build(checkout: Checkout, tags: str, *options: str) -> str:
         wheel = only(checkout.out, pattern)
         compress(wheel)
         size = wheel.stat().st_size
-        if size > LARGEST_WHEEL:
-            raise Failed(
-                f"{wheel.name} has {size:,} bytes, more than {LARGEST_WHEEL:,}"
-            )
         told.append(f"{wheel.name} {size:,} bytes")
-    return ", ".join(told)
+        is_too_large |= size > LARGEST_WHEEL
+    sizes = ", ".join(told)
+    if is_too_large:
+        raise Failed(f"{sizes}: more than {LARGEST_WHEEL:,}")
+    return sizes
 
 
 def compress(wheel: Path) -> None:
