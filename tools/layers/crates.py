@@ -24,7 +24,6 @@ PYTHON = "only crates/procession-python knows Python"
 
 BELOW_FACES = {
     "serde": VALUES,
-    "serde_core": VALUES,
     "postcard": VALUES,
     "bincode": VALUES,
     "serde_json": VALUES,
@@ -45,7 +44,6 @@ BANNED: dict[str, dict[str, str]] = {
         "rustix": SYSTEM,
         "nix": SYSTEM,
         "serde": VALUES,
-        "serde_core": VALUES,
         "postcard": VALUES,
     },
 }

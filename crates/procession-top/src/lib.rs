@@ -9,15 +9,13 @@ mod look;
 mod metrics;
 mod tree;
 
-mod json;
 mod report;
 
 mod app;
 mod draw;
 mod terminal;
 
-pub use json::json;
 pub use look::{Look, Source, Watcher};
 pub use metrics::{Labels, Metric, MetricKind, Sample, Value, metrics, openmetrics};
-pub use report::text;
+pub use report::{json, text};
 pub use terminal::top;

@@ -1,10 +1,11 @@
-//! One look as text.
+//! One look as text, and as JSON.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use procession_engine::observe::{FamilyView, MemberView, PoolView, QueueView};
+use serde_json::{Value, json};
 
 use crate::look::Look;
 use crate::tree::{Branch, Order, branches};
@@ -54,6 +55,71 @@ pub fn text(look: &Look) -> String {
         let _ = writeln!(text, "{others} more run another build of procession");
     }
     text
+}
+
+/// Returns a look as JSON, in one line. Times are in seconds, memory in bytes.
+#[must_use]
+pub fn json(look: &Look) -> String {
+    let families: Vec<Value> = look.families.iter().map(family).collect();
+    json!({ "families": families, "other_builds": look.other_builds }).to_string()
+}
+
+fn family(family: &FamilyView) -> Value {
+    let members = family.members.iter().map(|member| {
+        json!({
+            "pid": member.pid,
+            "parent": member.parent,
+            "name": member.name,
+            "state": member.state,
+            "waits_for": member.waits_for,
+            "holder": member.holder,
+            "daemon": member.is_daemon,
+            "spare": member.is_spare,
+            "booted": member.is_booted,
+            "threads": member.threads,
+            "cpu": member.cpu.as_secs_f64(),
+            "resident": member.resident,
+            "age": member.age.as_secs_f64(),
+        })
+    });
+    let pools = family.pools.iter().map(|pool| {
+        let workers = pool.workers.iter().map(|worker| {
+            json!({
+                "index": worker.index,
+                "pid": worker.pid,
+                "begun": worker.begun,
+                "queued": worker.queued,
+                "running": worker.running.map(|time| time.as_secs_f64()),
+                "function": worker.function,
+            })
+        });
+        json!({
+            "owner": pool.owner,
+            "number": pool.number,
+            "deaths": pool.deaths,
+            "retries": pool.retries,
+            "workers": workers.collect::<Vec<_>>(),
+        })
+    });
+    let queues = family.queues.iter().map(|queue| {
+        json!({
+            "serial": queue.serial,
+            "items": queue.items,
+            "limit": (queue.limit > 0).then_some(queue.limit),
+            "put": queue.put,
+            "closed": queue.is_closed,
+            "users": queue.users,
+            "blocked": queue.blocked,
+        })
+    });
+    json!({
+        "id": format!("{:032x}", family.id),
+        "members": members.collect::<Vec<_>>(),
+        "pools": pools.collect::<Vec<_>>(),
+        "queues": queues.collect::<Vec<_>>(),
+        "shared_bytes": family.shared_bytes,
+        "blocks": family.blocks,
+    })
 }
 
 /// Returns a process's name at its place in the tree.
@@ -181,6 +247,8 @@ mod tests {
 
     #[test]
     fn nothing_is_told_in_a_sentence() {
-        assert!(text(&Look::default()).contains("no program"));
+        let look = Look::default();
+        assert!(text(&look).contains("no program"));
+        assert_eq!(json(&look), r#"{"families":[],"other_builds":0}"#);
     }
 }

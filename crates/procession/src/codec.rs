@@ -1,11 +1,10 @@
-//! Values to bytes and back: serde, in postcard's form.
+//! Values to bytes and back: serde with postcard.
 //!
-//! That form is compact and stable, but does not describe itself. `codec/form.rs` has it;
-//! `codec/write.rs` and `codec/read.rs` make sure that a value is read as it was written; this file
-//! says where its bytes lie.
+//! Postcard is compact and has a stable format, but does not describe itself. `codec/write.rs` and
+//! `codec/read.rs` make sure that a value is read as it was written; this file says where its bytes
+//! lie.
 
 mod fault;
-mod form;
 mod mark;
 mod read;
 mod write;
@@ -15,15 +14,15 @@ use std::cell::Cell;
 use std::fmt::{self, Display};
 use std::ops::Deref;
 
+use postcard::ser_flavors::Flavor;
 use procession_engine as engine;
 use procession_engine::process::Payload;
 use procession_engine::shm::{Block, HandleSource, Loans};
-use serde_core::Serialize;
-use serde_core::de::DeserializeOwned;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::handle;
-use form::Output;
 
 pub use fault::Fault;
 
@@ -165,7 +164,7 @@ impl Encoded {
     }
 
     fn append<T: Serialize + ?Sized>(&mut self, value: &T, what: &dyn Display) -> Result<()> {
-        let written = write::write(value, self).and_then(|()| self.finish());
+        let written = write::write(value, Output(self));
         written.map_err(|fault| match self.failure.take() {
             Some(failure) => (*failure).into(),
             None => Error::codec(cannot("serialise", what, type_name::<T>()), fault),
@@ -192,7 +191,7 @@ impl Encoded {
         Ok(())
     }
 
-    fn add(&mut self, bytes: &[u8]) -> engine::Result<()> {
+    fn extend(&mut self, bytes: &[u8]) -> engine::Result<()> {
         if self.few.len() + bytes.len() <= FEW {
             self.few.extend_from_slice(bytes);
             return Ok(());
@@ -208,20 +207,19 @@ impl Encoded {
         Ok(())
     }
 
-    fn finish(&mut self) -> std::result::Result<(), Fault> {
-        let finished = match self.many {
+    fn finish(&mut self) -> engine::Result<()> {
+        match self.many {
             Some(_) => self.flush(0),
             None => Ok(()),
-        };
-        self.noted(finished)
+        }
     }
 
-    /// Keeps the engine's error for [`append`](Self::append), past what the types on the way make of
-    /// theirs.
-    fn noted(&mut self, result: engine::Result<()>) -> std::result::Result<(), Fault> {
+    /// Keeps the engine's error for [`append`](Self::append); postcard's own
+    /// has no room for it.
+    fn noted(&mut self, result: engine::Result<()>) -> postcard::Result<()> {
         result.map_err(|failure| {
             self.failure = Some(Box::new(failure));
-            Fault::form("there is no memory for the bytes")
+            postcard::Error::SerializeBufferFull
         })
     }
 }
@@ -256,21 +254,31 @@ impl fmt::Debug for Encoded {
     }
 }
 
-impl Output for Encoded {
+/// Writes what postcard says.
+struct Output<'a>(&'a mut Encoded);
+
+impl Flavor for Output<'_> {
+    type Output = ();
+
     #[inline]
-    fn push(&mut self, byte: u8) -> std::result::Result<(), Fault> {
-        if self.few.len() == FEW {
-            let flushed = self.flush(FEW);
-            self.noted(flushed)?;
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if self.0.few.len() == FEW {
+            let flushed = self.0.flush(FEW);
+            self.0.noted(flushed)?;
         }
-        self.few.push(byte);
+        self.0.few.push(byte);
         Ok(())
     }
 
     #[inline]
-    fn extend(&mut self, bytes: &[u8]) -> std::result::Result<(), Fault> {
-        let added = self.add(bytes);
-        self.noted(added)
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        let extended = self.0.extend(bytes);
+        self.0.noted(extended)
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        let finished = self.0.finish();
+        self.0.noted(finished)
     }
 }
 
@@ -304,11 +312,11 @@ mod tests {
     fn what_does_not_serialise_is_named() {
         struct Refuses;
         impl Serialize for Refuses {
-            fn serialize<S: serde_core::Serializer>(
+            fn serialize<S: serde::Serializer>(
                 &self,
                 _: S,
             ) -> std::result::Result<S::Ok, S::Error> {
-                Err(serde_core::ser::Error::custom("no"))
+                Err(serde::ser::Error::custom("no"))
             }
         }
         let error = encode(&Refuses, "a refusal").unwrap_err();

@@ -10,7 +10,6 @@ use std::time::Duration;
 use procession_engine::ErrorKind;
 
 use crate::codec::Fault;
-use crate::crossing::crosses_by_name;
 
 /// Shorthand for a result with [`Error`].
 ///
@@ -69,7 +68,7 @@ enum Cause {
 /// println!("at {}", info.location.as_deref().unwrap_or("an unknown place"));
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct PanicInfo {
     /// Name of the process that panicked.
@@ -85,14 +84,6 @@ pub struct PanicInfo {
     /// [`RemoteError`](crate::RemoteError)), whose text is the message then.
     pub sources: Vec<String>,
 }
-
-crosses_by_name!(PanicInfo {
-    process,
-    message,
-    location,
-    backtrace,
-    sources,
-});
 
 /// How a process ended that left no result.
 #[derive(Clone, Debug)]

@@ -20,11 +20,10 @@ use std::fmt::Display;
 
 use procession_engine::ErrorKind;
 use procession_engine::shm::HandleSource;
-use serde_core::Serialize;
-use serde_core::de::DeserializeOwned;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
-use crate::crossing::crosses_as_tuple;
 use crate::error::{Error, Result};
 use crate::outcome::{self, ItemOutcome};
 use crate::program::image;
@@ -231,13 +230,11 @@ impl<'a> Input<'a> {
 }
 
 /// Names an [`Entry`] to another process of the same program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct EntryRef {
     offset: u64,
     build: u64,
 }
-
-crosses_as_tuple!(EntryRef { offset, build });
 
 impl EntryRef {
     /// Names the wrapper of a function.

@@ -8,17 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
 use procession_engine::launch::{LaunchSpec, Program, spawn};
-use serde_core::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::codec;
-use crate::crossing::{crosses_as, crosses_as_tuple};
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
 use crate::start_method::StartMethod;
 use crate::{current, passed, program, server};
 
 /// Comes first in a child's payload; what its role needs follows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Launch {
     /// The role of the child.
     pub role: Role,
@@ -39,46 +38,14 @@ pub struct Launch {
     pub relay: Option<crate::relay::RelayForChild>,
 }
 
-#[cfg(any(feature = "log", feature = "tracing"))]
-crosses_as_tuple!(Launch {
-    role,
-    name,
-    daemon,
-    method,
-    default_method,
-    server,
-    env,
-    relay
-});
-#[cfg(not(any(feature = "log", feature = "tracing")))]
-crosses_as_tuple!(Launch {
-    role,
-    name,
-    daemon,
-    method,
-    default_method,
-    server,
-    env
-});
-
 /// The role of a started process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Runs one function; its arguments follow.
     Task(EntryRef),
     /// Works for a pool, at this place in it; where its rings lie follows.
     Worker(u32),
 }
-
-crosses_as!(
-    [] Role,
-    std::result::Result<EntryRef, u32>,
-    |role| match *role {
-        Self::Task(entry) => Ok(entry),
-        Self::Worker(place) => Err(place),
-    },
-    |form: std::result::Result<_, _>| form.map_or_else(Self::Worker, Self::Task)
-);
 
 /// Returns the name given, or the next of Process-1, Process-2 and so on.
 pub fn process_name(given: Option<String>) -> String {

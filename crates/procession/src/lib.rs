@@ -151,7 +151,6 @@ mod remote_error;
 #[cfg(feature = "async")]
 mod awaiting;
 mod codec;
-mod crossing;
 mod function;
 mod handle;
 mod method;

@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use procession_engine::ErrorKind;
 use procession_engine::sys::fd::stderr;
-use serde_core::Serialize;
-use serde_core::de::DeserializeOwned;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
-use crate::crossing::{crosses_as, crosses_by_variant};
 use crate::current::{self, current_process};
 use crate::error::{Error, PanicInfo, Result};
 use crate::remote_error::RemoteError;
 
 /// Comes before the result's bytes.
+#[derive(Serialize, Deserialize)]
 enum Outcome {
     /// The result follows.
     Done,
@@ -32,26 +32,8 @@ enum Outcome {
     },
 }
 
-/// How an outcome crosses.
-type OutcomeForm<I, M> = Option<std::result::Result<I, (M, Why, Option<i32>)>>;
-
-crosses_as!(
-    [] Outcome,
-    OutcomeForm<PanicInfo, String>,
-    |outcome| match outcome {
-        Self::Done => None,
-        Self::Panicked(info) => Some(Ok(info)),
-        Self::Failed { message, why, errno } => Some(Err((message, *why, *errno))),
-    },
-    |form: OutcomeForm<_, _>| match form {
-        None => Self::Done,
-        Some(Ok(info)) => Self::Panicked(info),
-        Some(Err((message, why, errno))) => Self::Failed { message, why, errno },
-    }
-);
-
 /// The kind of a failure in another process, as its caller can ask for it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 enum Why {
     /// Arguments or result could not be turned into bytes or back.
     Codec,
@@ -62,16 +44,6 @@ enum Why {
     Unsupported,
     Other,
 }
-
-crosses_by_variant!(Why {
-    Codec,
-    OutOfMemory,
-    Invalid,
-    Limit,
-    Stale,
-    Unsupported,
-    Other,
-});
 
 /// Tells how a function ended, without its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,23 +83,11 @@ pub fn refuse(error: &Error) -> Encoded {
 }
 
 /// The outcome of one input of a task that has several.
+#[derive(Serialize, Deserialize)]
 pub enum ItemOutcome<R> {
     Returned(R),
     Panicked(PanicInfo),
 }
-
-crosses_as!(
-    [R] ItemOutcome<R>,
-    std::result::Result<R, PanicInfo>,
-    |outcome| match outcome {
-        Self::Returned(value) => Ok(value),
-        Self::Panicked(info) => Err(info),
-    },
-    |form: std::result::Result<_, _>| match form {
-        Ok(value) => Self::Returned(value),
-        Err(info) => Self::Panicked(info),
-    }
-);
 
 impl<R> ItemOutcome<R> {
     /// Calls a function for one input, within [`run`]. A panic is the outcome of this input alone.

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::crossing::crosses_by_name;
+use serde::{Deserialize, Serialize};
 
 /// The error of a function that ran in another process: its text, and those of its sources.
 ///
@@ -27,13 +27,11 @@ use crate::crossing::crosses_by_name;
 /// assert_eq!(error.to_string(), "invalid digit found in string");
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RemoteError {
     text: String,
     sources: Vec<String>,
 }
-
-crosses_by_name!(RemoteError { text, sources });
 
 impl RemoteError {
     /// Keeps the texts of an error and of its sources.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::crossing::crosses_by_variant;
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// How a process comes into being.
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 /// assert_eq!(child.join()?, 42);
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StartMethod {
     /// A copy of the calling process, by `fork`.
@@ -37,12 +38,6 @@ pub enum StartMethod {
     /// ready, so this is the fastest way whatever the caller's size.
     ForkServer,
 }
-
-crosses_by_variant!(StartMethod {
-    Fork,
-    Spawn,
-    ForkServer,
-});
 
 /// The process-wide default, as set by [`set_start_method`].
 static DEFAULT: AtomicU8 = AtomicU8::new(UNSET);

@@ -14,8 +14,8 @@
 use std::any::type_name;
 use std::marker::PhantomData;
 
-use serde_core::Serialize;
-use serde_core::de::DeserializeOwned;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::codec::Encoded;
 use crate::error::Result;

@@ -8,10 +8,8 @@ pub struct Fault(Box<Reason>);
 
 #[derive(Clone, Debug)]
 enum Reason {
-    /// Bytes that are none of the form.
-    Form(&'static str),
-    /// The bytes have ended too soon.
-    Missing,
+    /// An error of the format.
+    Form(postcard::Error),
     /// A text, from the type's implementation or from the checks around it.
     Told(String),
 }
@@ -26,30 +24,25 @@ impl Fault {
     pub fn told(message: String) -> Self {
         Self(Box::new(Reason::Told(message)))
     }
+}
 
-    /// Makes one of what is wrong with the form.
+impl From<postcard::Error> for Fault {
     #[cold]
-    pub fn form(error: &'static str) -> Self {
+    fn from(error: postcard::Error) -> Self {
         Self(Box::new(Reason::Form(error)))
-    }
-
-    /// Makes the one of a value whose bytes end too soon.
-    #[cold]
-    pub fn missing() -> Self {
-        Self(Box::new(Reason::Missing))
     }
 }
 
 impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Reason::Missing => write!(
+            Reason::Form(postcard::Error::DeserializeUnexpectedEnd) => write!(
                 f,
                 "missing bytes: the type's Deserialize reads more than its Serialize wrote, as \
                  with `#[serde(skip_serializing)]`, `serialize_with` or an implementation by \
                  hand; {ADVICE}"
             ),
-            Reason::Form(error) => f.write_str(error),
+            Reason::Form(error) => error.fmt(f),
             Reason::Told(message) => f.write_str(message),
         }
     }
@@ -57,13 +50,13 @@ impl Display for Fault {
 
 impl std::error::Error for Fault {}
 
-impl serde_core::ser::Error for Fault {
+impl serde::ser::Error for Fault {
     fn custom<T: Display>(message: T) -> Self {
         Self::told(message.to_string())
     }
 }
 
-impl serde_core::de::Error for Fault {
+impl serde::de::Error for Fault {
     fn custom<T: Display>(message: T) -> Self {
         Self::told(message.to_string())
     }

@@ -1,15 +1,16 @@
 //! Turns postcard's bytes into values, or into an error if the type reads anything else than what
 //! was written; see `write.rs`.
 
-use serde_core::Deserialize;
-use serde_core::de::value::{StrDeserializer, U32Deserializer};
-use serde_core::de::{
+use postcard::Deserializer as Format;
+use postcard::de_flavors::Slice;
+use serde::Deserialize;
+use serde::de::value::{StrDeserializer, U32Deserializer};
+use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
 };
 
 use super::fault::{ADVICE, Fault};
-use super::form::{Unread, Varint};
 use super::mark::{Kind, Mark};
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -17,20 +18,30 @@ type Result<T> = std::result::Result<T, Fault>;
 /// Reads a value, and returns the bytes that follow it.
 pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
     let mut reader = Reader {
-        input: Unread(bytes),
+        format: Format::from_bytes(bytes),
         most: bytes.len(),
     };
     let value = T::deserialize(&mut reader)?;
-    Ok((value, reader.input.0))
+    Ok((value, reader.format.finalize()?))
 }
 
 struct Reader<'de> {
-    input: Unread<'de>,
+    format: Format<'de, Slice<'de>>,
     /// The most items to reserve memory for: there cannot be more than bytes.
     most: usize,
 }
 
 impl<'de> Reader<'de> {
+    #[inline]
+    fn take<T: Deserialize<'de>>(&mut self) -> Result<T> {
+        Ok(T::deserialize(&mut self.format)?)
+    }
+
+    #[inline]
+    fn len(&mut self) -> Result<usize> {
+        self.take::<usize>()
+    }
+
     /// Has the visitor visit `len` parts, and no fewer.
     #[inline]
     fn parts<V: Visitor<'de>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
@@ -48,7 +59,7 @@ impl<'de> Reader<'de> {
     /// Has the visitor visit as many parts as were written, neither fewer nor more.
     #[inline]
     fn counted<V: Visitor<'de>>(&mut self, name: &'static str, visitor: V) -> Result<V::Value> {
-        let len = self.input.len()?;
+        let len = self.len()?;
         let mut fields = Fields {
             reader: self,
             name,
@@ -79,10 +90,10 @@ fn untold() -> Fault {
 }
 
 macro_rules! as_it_is {
-    ($($method:ident $visit:ident($read:expr)),* $(,)?) => {
+    ($($method:ident($type:ty) $visit:ident),* $(,)?) => {
         $(#[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            let value = $read(&mut self.input)?;
+            let value = self.take::<$type>()?;
             visitor.$visit(value)
         })*
     };
@@ -97,37 +108,25 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     as_it_is!(
-        deserialize_bool visit_bool(Unread::bool),
-        deserialize_u8 visit_u8(Unread::byte),
-        deserialize_u16 visit_u16(u16::read),
-        deserialize_u32 visit_u32(u32::read),
-        deserialize_u64 visit_u64(u64::read),
-        deserialize_u128 visit_u128(u128::read),
-        deserialize_i16 visit_i16(i16::read),
-        deserialize_i32 visit_i32(i32::read),
-        deserialize_i64 visit_i64(i64::read),
-        deserialize_i128 visit_i128(i128::read),
-        deserialize_char visit_char(Unread::char),
-        deserialize_str visit_borrowed_str(Unread::text),
-        deserialize_string visit_borrowed_str(Unread::text),
-        deserialize_bytes visit_borrowed_bytes(Unread::bytes),
-        deserialize_byte_buf visit_borrowed_bytes(Unread::bytes),
+        deserialize_bool(bool) visit_bool,
+        deserialize_i8(i8) visit_i8,
+        deserialize_i16(i16) visit_i16,
+        deserialize_i32(i32) visit_i32,
+        deserialize_i64(i64) visit_i64,
+        deserialize_i128(i128) visit_i128,
+        deserialize_u8(u8) visit_u8,
+        deserialize_u16(u16) visit_u16,
+        deserialize_u32(u32) visit_u32,
+        deserialize_u64(u64) visit_u64,
+        deserialize_u128(u128) visit_u128,
+        deserialize_f32(f32) visit_f32,
+        deserialize_f64(f64) visit_f64,
+        deserialize_char(char) visit_char,
+        deserialize_str(&'de str) visit_borrowed_str,
+        deserialize_string(&'de str) visit_borrowed_str,
+        deserialize_bytes(&'de [u8]) visit_borrowed_bytes,
+        deserialize_byte_buf(&'de [u8]) visit_borrowed_bytes,
     );
-
-    #[inline]
-    fn deserialize_i8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_i8(self.input.byte()? as i8)
-    }
-
-    #[inline]
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_f32(f32::from_le_bytes(self.input.array()?))
-    }
-
-    #[inline]
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        visitor.visit_f64(f64::from_le_bytes(self.input.array()?))
-    }
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value> {
         Err(untold())
@@ -143,9 +142,10 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self.input.bool()? {
-            false => visitor.visit_none(),
-            true => visitor.visit_some(self),
+        match self.take::<u8>()? {
+            0 => visitor.visit_none(),
+            1 => visitor.visit_some(self),
+            _ => Err(postcard::Error::DeserializeBadOption.into()),
         }
     }
 
@@ -174,7 +174,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let len = self.input.len()?;
+        let len = self.len()?;
         self.parts(len, visitor)
     }
 
@@ -195,7 +195,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let left = self.input.len()?;
+        let left = self.len()?;
         let mut parts = PartsReader { reader: self, left };
         let value = visitor.visit_map(&mut parts)?;
         match parts.left {
@@ -221,8 +221,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        let index = u32::read(&mut self.input)?;
-        let mark = Mark::from_bytes(self.input.array()?);
+        let index = self.take::<u32>()?;
+        let mark = Mark::from_bytes(self.take::<[u8; 2]>()?);
         visitor.visit_enum(Variant {
             reader: self,
             name,

@@ -6,36 +6,44 @@
 //! that are not kept. For faults that show only when it is read, this file writes the number of
 //! fields before each struct and a [`Mark`] beside each variant, and `read.rs` compares them.
 
-use serde_core::ser::{
+use postcard::Serializer as Format;
+use postcard::ser_flavors::Flavor;
+use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 use super::fault::{ADVICE, Fault};
-use super::form::{Output, Varint, write_bytes};
 use super::mark::{Kind, Mark};
 
 type Result<T = ()> = std::result::Result<T, Fault>;
 
 /// Writes a value into `output`.
-pub fn write<T: Serialize + ?Sized, O: Output>(value: &T, output: &mut O) -> Result {
-    value.serialize(&mut Writer { output })
+pub fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, output: F) -> Result<F::Output> {
+    let mut writer = Writer {
+        format: Format { output },
+    };
+    value.serialize(&mut writer)?;
+    Ok(writer.format.output.finalize()?)
 }
 
-struct Writer<'o, O> {
-    output: &'o mut O,
+struct Writer<F: Flavor> {
+    format: Format<F>,
 }
 
-impl<'o, O: Output> Writer<'o, O> {
+impl<F: Flavor> Writer<F> {
     #[inline]
     fn variant(&mut self, index: u32, name: &'static str, kind: Kind) -> Result {
-        index.write(self.output)?;
-        self.output.extend(&Mark::of(name, kind).bytes())
+        (&mut self.format).serialize_u32(index)?;
+        Ok(self
+            .format
+            .output
+            .try_extend(&Mark::of(name, kind).bytes())?)
     }
 
     /// Begins a value that has as many parts as its type says.
     #[inline]
-    fn parts(&mut self, name: &'static str, len: usize) -> PartsWriter<'_, 'o, O> {
+    fn parts(&mut self, name: &'static str, len: usize) -> PartsWriter<'_, F> {
         PartsWriter {
             writer: self,
             name,
@@ -45,96 +53,64 @@ impl<'o, O: Output> Writer<'o, O> {
 
     /// As [`parts`](Self::parts), and writes how many there are.
     #[inline]
-    fn counted(&mut self, name: &'static str, len: usize) -> Result<PartsWriter<'_, 'o, O>> {
-        (len as u64).write(self.output)?;
+    fn counted(&mut self, name: &'static str, len: usize) -> Result<PartsWriter<'_, F>> {
+        (&mut self.format).serialize_u64(len as u64)?;
         Ok(self.parts(name, len))
     }
 }
 
-macro_rules! varints {
+macro_rules! as_it_is {
     ($($method:ident($type:ty)),* $(,)?) => {
         $(#[inline]
         fn $method(self, value: $type) -> Result {
-            value.write(self.output)
+            Ok((&mut self.format).$method(value)?)
         })*
     };
 }
 
-impl<'a, 'o, O: Output> Serializer for &'a mut Writer<'o, O> {
+impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     type Ok = ();
     type Error = Fault;
-    type SerializeSeq = PartsWriter<'a, 'o, O>;
-    type SerializeTuple = PartsWriter<'a, 'o, O>;
-    type SerializeTupleStruct = PartsWriter<'a, 'o, O>;
-    type SerializeTupleVariant = PartsWriter<'a, 'o, O>;
-    type SerializeMap = PartsWriter<'a, 'o, O>;
-    type SerializeStruct = PartsWriter<'a, 'o, O>;
-    type SerializeStructVariant = PartsWriter<'a, 'o, O>;
+    type SerializeSeq = PartsWriter<'a, F>;
+    type SerializeTuple = PartsWriter<'a, F>;
+    type SerializeTupleStruct = PartsWriter<'a, F>;
+    type SerializeTupleVariant = PartsWriter<'a, F>;
+    type SerializeMap = PartsWriter<'a, F>;
+    type SerializeStruct = PartsWriter<'a, F>;
+    type SerializeStructVariant = PartsWriter<'a, F>;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
         false
     }
 
-    #[inline]
-    fn serialize_bool(self, value: bool) -> Result {
-        self.output.push(u8::from(value))
-    }
-
-    #[inline]
-    fn serialize_u8(self, value: u8) -> Result {
-        self.output.push(value)
-    }
-
-    #[inline]
-    fn serialize_i8(self, value: i8) -> Result {
-        self.output.push(value as u8)
-    }
-
-    varints!(
+    as_it_is!(
+        serialize_bool(bool),
+        serialize_i8(i8),
         serialize_i16(i16),
         serialize_i32(i32),
         serialize_i64(i64),
         serialize_i128(i128),
+        serialize_u8(u8),
         serialize_u16(u16),
         serialize_u32(u32),
         serialize_u64(u64),
         serialize_u128(u128),
+        serialize_f32(f32),
+        serialize_f64(f64),
+        serialize_char(char),
+        serialize_str(&str),
+        serialize_bytes(&[u8]),
     );
 
     #[inline]
-    fn serialize_f32(self, value: f32) -> Result {
-        self.output.extend(&value.to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_f64(self, value: f64) -> Result {
-        self.output.extend(&value.to_le_bytes())
-    }
-
-    #[inline]
-    fn serialize_char(self, value: char) -> Result {
-        self.serialize_str(value.encode_utf8(&mut [0; 4]))
-    }
-
-    #[inline]
-    fn serialize_str(self, value: &str) -> Result {
-        write_bytes(value.as_bytes(), self.output)
-    }
-
-    #[inline]
-    fn serialize_bytes(self, value: &[u8]) -> Result {
-        write_bytes(value, self.output)
-    }
-
-    #[inline]
     fn serialize_none(self) -> Result {
-        self.output.push(0)
+        Ok((&mut self.format).serialize_none()?)
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result {
-        self.output.push(1)?;
+        (&mut self.format).serialize_u8(1)?;
         value.serialize(self)
     }
 
@@ -180,7 +156,7 @@ impl<'a, 'o, O: Output> Serializer for &'a mut Writer<'o, O> {
     }
 
     #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, 'o, O>> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, F>> {
         match len {
             Some(len) => self.counted("a sequence", len),
             None => Err(Fault::told(format!(
@@ -190,16 +166,12 @@ impl<'a, 'o, O: Output> Serializer for &'a mut Writer<'o, O> {
     }
 
     #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, 'o, O>> {
+    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, F>> {
         Ok(self.parts("a tuple", len))
     }
 
     #[inline]
-    fn serialize_tuple_struct(
-        self,
-        name: &'static str,
-        len: usize,
-    ) -> Result<PartsWriter<'a, 'o, O>> {
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, F>> {
         self.counted(name, len)
     }
 
@@ -210,13 +182,13 @@ impl<'a, 'o, O: Output> Serializer for &'a mut Writer<'o, O> {
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<PartsWriter<'a, 'o, O>> {
+    ) -> Result<PartsWriter<'a, F>> {
         self.variant(index, variant, Kind::Tuple)?;
         self.counted(variant, len)
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, 'o, O>> {
+    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, F>> {
         match len {
             Some(len) => self.counted("a map", len),
             None => Err(Fault::told(format!(
@@ -226,7 +198,7 @@ impl<'a, 'o, O: Output> Serializer for &'a mut Writer<'o, O> {
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, 'o, O>> {
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, F>> {
         self.counted(name, len)
     }
 
@@ -237,21 +209,21 @@ impl<'a, 'o, O: Output> Serializer for &'a mut Writer<'o, O> {
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<PartsWriter<'a, 'o, O>> {
+    ) -> Result<PartsWriter<'a, F>> {
         self.variant(index, variant, Kind::Struct)?;
         self.counted(variant, len)
     }
 }
 
 /// A value that consists of parts, as many as were announced.
-struct PartsWriter<'a, 'o, O> {
-    writer: &'a mut Writer<'o, O>,
+struct PartsWriter<'a, F: Flavor> {
+    writer: &'a mut Writer<F>,
     name: &'static str,
     /// How many parts are to come; wraps if there are too many.
     left: usize,
 }
 
-impl<O: Output> PartsWriter<'_, '_, O> {
+impl<F: Flavor> PartsWriter<'_, F> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
         self.left = self.left.wrapping_sub(1);
@@ -287,7 +259,7 @@ impl<O: Output> PartsWriter<'_, '_, O> {
 
 macro_rules! parts {
     ($($trait:ident::$method:ident),* $(,)?) => {
-        $(impl<O: Output> $trait for PartsWriter<'_, '_, O> {
+        $(impl<F: Flavor> $trait for PartsWriter<'_, F> {
             type Ok = ();
             type Error = Fault;
 
@@ -313,7 +285,7 @@ parts!(
 
 macro_rules! named_parts {
     ($($trait:ident),* $(,)?) => {
-        $(impl<O: Output> $trait for PartsWriter<'_, '_, O> {
+        $(impl<F: Flavor> $trait for PartsWriter<'_, F> {
             type Ok = ();
             type Error = Fault;
 
@@ -341,7 +313,7 @@ macro_rules! named_parts {
 
 named_parts!(SerializeStruct, SerializeStructVariant);
 
-impl<O: Output> SerializeMap for PartsWriter<'_, '_, O> {
+impl<F: Flavor> SerializeMap for PartsWriter<'_, F> {
     type Ok = ();
     type Error = Fault;
 

@@ -10,7 +10,7 @@ use procession_engine::pool::{
     Ending, FedCall, Outcome, PoolEnd, ResultBytes, ResultOrder, ResultStream, Sink, StreamLimits,
     Task,
 };
-use serde_core::de::DeserializeOwned;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Death, Error, Overrun, Result};
 use crate::handle;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use procession_engine::pool::{self as engine, RunningTasks};
 use procession_engine::shm::Loans;
 use procession_engine::sys::wait::time::Deadline;
-use serde_core::Serialize;
+use serde::Serialize;
 
 use crate::codec;
 use crate::error::{Error, Result};

@@ -6,22 +6,20 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 
 use procession_engine::pool::{TakenTask, Worker};
+use serde::{Deserialize, Serialize};
 
 use crate::codec;
-use crate::crossing::crosses_as_tuple;
 use crate::error::Result;
 use crate::function::{Entry, EntryRef, JobInput};
 
 /// Comes first in a job's prologue. If the job's tasks keep a state, the bytes of its context
 /// follow.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Prologue {
     pub entry: EntryRef,
     /// Whether the job's tasks keep a state in the worker.
     pub is_stateful: bool,
 }
-
-crosses_as_tuple!(Prologue { entry, is_stateful });
 
 /// How many states are kept: the tasks of as many maps may be mixed without a state being made
 /// anew.

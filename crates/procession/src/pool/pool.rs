@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use procession_engine::pool as engine;
 use procession_engine::sys::wait::time::Deadline;
-use serde_core::Serialize;
-use serde_core::de::DeserializeOwned;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::function::{Callable, CapturesNothing, EntryRef, must_be_bare};

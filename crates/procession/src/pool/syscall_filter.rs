@@ -1,15 +1,13 @@
 //! A filter of system calls, on its way to a worker.
 
 use seccompiler::{BpfProgram, sock_filter};
+use serde::{Deserialize, Serialize};
 
-use crate::crossing::crosses_as;
 use crate::error::{Error, Result};
 
 /// The instructions of a filter: code, jump if true, jump if false, operand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SyscallFilter(Vec<(u16, u8, u8, u32)>);
-
-crosses_as!([] SyscallFilter, Vec<(u16, u8, u8, u32)>, |filter| &filter.0, Self);
 
 impl SyscallFilter {
     pub fn of(program: &BpfProgram) -> Self {

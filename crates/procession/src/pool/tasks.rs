@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use procession_engine::pool::{AfterPut, EmptyFeed, Feed, Job, Task, TaskPolicy};
-use serde_core::Serialize;
+use serde::Serialize;
 
 use crate::error::Result;
 use crate::pool::call::{Collect, Deliver, Fed, Inputs, Token};

@@ -3,9 +3,9 @@
 use procession_engine::pool::{Worker, WorkerLimits};
 use procession_engine::shm::{Handle, HandleSource};
 use procession_engine::sys::wait::time::Deadline;
+use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, Encoded};
-use crate::crossing::crosses_as_tuple;
 use crate::error::Result;
 use crate::function::{EntryRef, Input};
 use crate::outcome::{self, Ending, PanicOutput};
@@ -15,7 +15,7 @@ use crate::pool::syscall_filter::SyscallFilter;
 use crate::sync::uninterrupted;
 
 /// What a worker is told at its start.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Setup {
     channel: (u64, u64),
     initializer: Option<(EntryRef, Vec<u8>)>,
@@ -25,20 +25,6 @@ pub struct Setup {
     #[cfg(feature = "seccomp")]
     filter: Option<SyscallFilter>,
 }
-
-#[cfg(feature = "seccomp")]
-crosses_as_tuple!(Setup {
-    channel,
-    initializer,
-    bounds,
-    filter
-});
-#[cfg(not(feature = "seccomp"))]
-crosses_as_tuple!(Setup {
-    channel,
-    initializer,
-    bounds
-});
 
 impl Setup {
     pub fn new(

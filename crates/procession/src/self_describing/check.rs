@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use serde_core::ser::{
+use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
