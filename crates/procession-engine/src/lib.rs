@@ -38,8 +38,6 @@ pub mod sync {
     }
 }
 
-pub mod in_order;
-
 pub mod process;
 
 pub mod launch;

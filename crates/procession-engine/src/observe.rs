@@ -5,12 +5,10 @@
 //! member by that. It reads while members write, so each number was right at some moment, but not
 //! all numbers at the same moment.
 
-use std::mem;
 use std::time::Duration;
 
 use crate::SCHEMA;
 use crate::channel::QueueLayout;
-use crate::in_order::in_order;
 use crate::pool::{ChannelHeader, SummaryLayout};
 use crate::process::state::State;
 use crate::sync::{BarrierLayout, LockLayout, RLockLayout};
@@ -263,7 +261,7 @@ fn look_at(family: &Family) -> FamilyView {
             members.push(member_view(family, member, &objects, now));
         }
     });
-    let members = in_order(members, |member| !member.age.as_nanos());
+    members.sort_by_key(|member| std::cmp::Reverse(member.age));
     let usage = family.usage();
     FamilyView {
         id: family.id(),
@@ -345,13 +343,10 @@ impl Objects {
         // The summaries come second: they name the functions of workers that were found before.
         family.for_each_object(|object| found.add_summary(object));
         for pool in &mut found.pools {
-            let workers = mem::take(&mut pool.workers);
-            pool.workers = in_order(workers, |worker| worker.index.into());
+            pool.workers.sort_by_key(|worker| worker.index);
         }
-        found.pools = in_order(found.pools, |pool| {
-            u128::from(pool.owner) << 32 | u128::from(pool.number)
-        });
-        found.queues = in_order(found.queues, |queue| queue.serial.into());
+        found.pools.sort_by_key(|pool| (pool.owner, pool.number));
+        found.queues.sort_by_key(|queue| queue.serial);
         found
     }
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use procession_engine::Result;
-use procession_engine::in_order::in_order;
 use procession_engine::observe::{self, FamilyView, Observer};
 
 /// Which families are looked at.
@@ -104,7 +103,7 @@ impl Watcher {
             }
             lives || matches!(self.source, Source::Process(_))
         });
-        let families = in_order(families, |family| !family.members[0].age.as_nanos());
+        families.sort_by_key(|family| std::cmp::Reverse(family.members[0].age));
         let mut look = Look {
             families,
             other_builds,

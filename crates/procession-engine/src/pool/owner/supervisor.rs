@@ -3,10 +3,10 @@
 //! All of this runs under the pool's mutex. Processes are started without it, by
 //! [`event_loop`](super::event_loop).
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::in_order::in_order;
 use crate::pool::api::outcome::{Death, Outbox};
 use crate::pool::api::pool_end::{PoolEnd, SetupOverrun};
 use crate::pool::owner::leadership::this_thread;
@@ -162,7 +162,7 @@ impl<T> PoolState<T> {
             _ => self.size,
         };
         // Workers that are being started are not counted yet, as a start may fail.
-        let staying: Vec<&mut WorkerSlot<T>> = self
+        let mut staying: Vec<&mut WorkerSlot<T>> = self
             .slots
             .iter_mut()
             .filter(|slot| slot.life != WorkerState::Retiring)
@@ -171,10 +171,9 @@ impl<T> PoolState<T> {
         if surplus == 0 {
             return;
         }
-        // Those without a task first, and of them the last ones.
-        let staying = in_order(staying, |slot| {
+        staying.sort_by_key(|slot| {
             let index = slot.channel.index.load(Ordering::Relaxed);
-            u128::from(slot.load() > 0) << 64 | u128::from(u64::from(!index))
+            (slot.load() > 0, Reverse(index))
         });
         let mut back = Vec::new();
         for slot in staying.into_iter().take(surplus) {

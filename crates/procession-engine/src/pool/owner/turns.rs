@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 
-use crate::in_order::in_order;
 use crate::pool::api::task::{TaskPolicy, Turn};
 use crate::pool::owner::scheduler::{PoolState, QueueEntry};
 use crate::pool::owner::turn_lines::LinePlace;
@@ -105,10 +104,10 @@ impl<T> PoolState<T> {
                 _ if slot.is_ending() => {}
                 Some(seat) => *seat = Some(at),
                 None if slot.life == WorkerState::Retiring => {}
-                None => beyond.push((slot.place(), at)),
+                None => beyond.push((Reverse(slot.place()), at)),
             }
         }
-        let beyond = in_order(beyond, |&(place, _)| (!place).into());
+        beyond.sort_unstable();
         let vacant = seats.iter_mut().rev().filter(|seat| seat.is_none());
         for (seat, (_, at)) in vacant.zip(beyond) {
             *seat = Some(at);
