@@ -239,7 +239,7 @@ def test_actor_may_be_restarted_without_end(lib, actor) -> None:
 
 
 def test_call_that_takes_too_long_is_killed_with_its_process(lib, mp, actor) -> None:
-    counter = actor(timeout=0.1, restarts=1)
+    counter = actor(timeout=1, restarts=1)
     assert counter.add(1) == 1
     with pytest.raises(lib.TaskTimeout, match=r"Counter\.work_for_ever took longer"):
         counter.work_for_ever(mp.Event())

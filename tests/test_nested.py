@@ -155,6 +155,36 @@ def thread():
     thread.join()
 
 
+@pytest.mark.procession_only("what the engine keeps is its own")
+def test_child_forked_in_the_middle_of_a_first_call_does_not_wait_for_its_end(
+    prints,
+) -> None:
+    # What the engine looks up once, as the pickler is at the first message, is looked up anew in
+    # a child that was forked before it was found.
+    lines = prints("""
+        import builtins
+        from procession import get_context
+
+        if __name__ == "__main__":
+            context = get_context("fork")
+            (reader, writer), (childs_reader, childs_writer) = context.Pipe(), context.Pipe()
+            process = context.Process(target=childs_writer.send, args=("from the child",))
+            find = builtins.__import__
+
+            def find_and_fork(name, *args):
+                if name == "_pickle" and process.pid is None:
+                    process.start()
+                    print(childs_reader.recv() if childs_reader.poll(30) else "nothing")
+                    process.kill()
+                return find(name, *args)
+
+            builtins.__import__ = find_and_fork
+            writer.send("from the parent")
+            print(reader.recv())
+    """)
+    assert lines == ["from the child", "from the parent"]
+
+
 @pytest.mark.methods("fork")
 def test_fork_of_a_process_with_threads_warns_where_python_does(mp, thread) -> None:
     process = mp.Process(target=targets.nothing)

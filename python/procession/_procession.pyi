@@ -6,7 +6,6 @@ Size: it describes one module, whose stub can only be one file.
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 from types import GenericAlias
 from typing import (
     Any,
@@ -1281,7 +1280,7 @@ class TraceWriter:
 
     def __new__(cls, path: str | bytes | PathLike[str]) -> Self: ...
     @property
-    def path(self) -> Path:
+    def path(self) -> str:
         """The full name of the file."""
     def end(self) -> None:
         """Ends the trace, and waits until the file has all of it.

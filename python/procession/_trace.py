@@ -56,7 +56,9 @@ class Trace:
     @property
     def path(self) -> Path:
         """The full name of the file."""
-        return self._writer.path
+        from pathlib import Path  # Few programs ask, and it takes some ms to import.
+
+        return Path(self._writer.path)
 
     def stop(self) -> None:
         """Ends the trace, and waits until the file has all of it.

@@ -16,9 +16,9 @@ PAGE = "ARCHITECTURE.md"
 GLOSSARY = Path("docs/glossary.md")
 PACKAGE = Path("python/procession")
 
-# State that changes; what was imported from Python is kept in a `PyOnceLock` and is a mere cache.
+# State that changes; what was imported from Python is kept in a `PyOnce` and is a mere cache.
 _GLOBAL = re.compile(
-    r"\bstatic\s+(?:mut\s+|ref\s+)?([A-Z][A-Z0-9_]*)\s*:\s*+(?!PyOnceLock)"
+    r"\bstatic\s+(?:mut\s+|ref\s+)?([A-Z][A-Z0-9_]*)\s*:\s*+(?!PyOnce)"
     r"[^=;]*(?:Mutex|Lock|Once|Atomic|Cell|Lazy)"
 )
 _NAME = re.compile(r"`([^`\n]+)`")

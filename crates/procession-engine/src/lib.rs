@@ -77,12 +77,16 @@ static SCHEMA: Schema = Schema {
         Hooks::of::<pool::ChannelHeader>(),
         Hooks::of::<trace::TraceLayout>(),
     ],
+    #[cfg(not(loom))]
+    forks: &[process::detached::FORKS, standby::prebooted::FORKS],
     // Loom tries the interleavings of words; no object is ever made under it.
     #[cfg(loom)]
     hooks: &[
         Hooks::of::<standby::StandbyTable>(),
         Hooks::of::<pool::ChannelHeader>(),
     ],
+    #[cfg(loom)]
+    forks: &[],
 };
 
 /// Returns the family that this process is a member of, founding it if need be.

@@ -4,10 +4,10 @@
 //! again.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::OnceLock;
 
 use procession_engine::Result;
 use procession_engine::sync::{self, AwaitFd};
+use procession_engine::sys::fork_safe::once::ForkOnce;
 use pyo3::prelude::*;
 
 use crate::error::IntoPython;
@@ -15,7 +15,7 @@ use crate::error::IntoPython;
 /// The descriptor by which tasks of this process wait for one object; it is made when a task first
 /// waits.
 #[derive(Default)]
-pub struct AwaitedFd(OnceLock<AwaitFd>);
+pub struct AwaitedFd(ForkOnce<AwaitFd>);
 
 /// The descriptors to watch, and what keeps them open.
 pub type Watched = Option<(Vec<i32>, Armed)>;

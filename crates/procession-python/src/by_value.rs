@@ -16,10 +16,10 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::once::PyOnce;
 use procession_engine::shm::{self, Loans};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
 use crate::pickle::{Pickled, Sink, is_replaced, reduction};
@@ -272,7 +272,7 @@ fn write(
 /// Tells whether plain pickling has found no name for an object. The pickler itself
 /// raised that error, and not the program's code: it has no traceback.
 fn is_of_a_name(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
-    static REFUSAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static REFUSAL: PyOnce<PyType> = PyOnce::new();
     if error.traceback(py).is_some() {
         return Ok(false);
     }

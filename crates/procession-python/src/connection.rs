@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::once::PyOnce;
 use procession_engine::channel::pipe::framing::{Begun, Receiving, Sending};
 use procession_engine::channel::{self, Message, PipeHandle, PipeShared, SendWait};
 use procession_engine::shm::Handle;
@@ -23,7 +24,6 @@ use procession_engine::sys::wait::time::Deadline;
 use procession_engine::{Error, ErrorKind};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::awaited::{Armed, AwaitedFd};
@@ -631,12 +631,8 @@ fn not_received(error: Error) -> PyErr {
 
 /// Returns the function that pickles for a reader that may not be procession.
 fn dumps_for_strangers(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let dumps = DUMPS.get_or_try_init(py, || {
-        let module = py.import("procession._strangers")?;
-        Ok::<_, PyErr>(module.getattr("dumps")?.unbind())
-    })?;
-    Ok(dumps.bind(py))
+    static DUMPS: PyOnce<PyAny> = PyOnce::new();
+    DUMPS.import(py, "procession._strangers", "dumps")
 }
 
 /// The shared part of a pipe that was made in this process; it goes with the

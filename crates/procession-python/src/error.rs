@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::once::PyOnce;
 use procession_engine::pool::{Death, Overrun};
 use procession_engine::{Error, ErrorKind};
 use pyo3::exceptions::{
@@ -11,7 +12,6 @@ use pyo3::exceptions::{
     PyOSError, PyRuntimeError, PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 /// Returns the exception for an error of the engine.
@@ -112,7 +112,7 @@ pub fn is_refusal_of_queue(py: Python<'_>, error: &PyErr) -> bool {
     [&FULL, &SHUT_DOWN]
         .into_iter()
         .filter_map(|class| class.get(py))
-        .any(|class| error.is_instance(py, class.bind(py)))
+        .any(|class| error.is_instance(py, class))
 }
 
 /// Returns the Empty of a queue.
@@ -214,23 +214,23 @@ pub fn cancelled(task: String) -> PyErr {
 
 const ERRORS: &str = "procession._errors";
 
-static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static SHUT_DOWN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static BROKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static OWNER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static TIMED_OUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static PROCESS_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static WORKER_DIED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static TASK_TIMEOUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static STARVED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static REMOTE_TRACEBACK: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static TOO_SHORT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static FULL: PyOnce<PyType> = PyOnce::new();
+static SHUT_DOWN: PyOnce<PyType> = PyOnce::new();
+static EMPTY: PyOnce<PyType> = PyOnce::new();
+static BROKEN: PyOnce<PyType> = PyOnce::new();
+static OWNER_DIED: PyOnce<PyType> = PyOnce::new();
+static TIMED_OUT: PyOnce<PyType> = PyOnce::new();
+static PROCESS_ERROR: PyOnce<PyType> = PyOnce::new();
+static WORKER_DIED: PyOnce<PyType> = PyOnce::new();
+static TASK_TIMEOUT: PyOnce<PyType> = PyOnce::new();
+static CANCELLED: PyOnce<PyType> = PyOnce::new();
+static STARVED: PyOnce<PyType> = PyOnce::new();
+static REMOTE_TRACEBACK: PyOnce<PyType> = PyOnce::new();
+static TOO_SHORT: PyOnce<PyType> = PyOnce::new();
 
 /// Makes an exception of a class that is written in Python.
 fn raise(
-    class: &PyOnceLock<Py<PyType>>,
+    class: &PyOnce<PyType>,
     module: &str,
     name: &str,
     args: impl pyo3::PyErrArguments + 'static,

@@ -10,14 +10,14 @@
 
 #![expect(unsafe_code, reason = "the interpreter's fork")]
 
+use crate::once::PyOnce;
+use crate::once::intern;
 use procession_engine::Result;
 use procession_engine::launch::{LaunchSpec, PreparedFork, in_room};
 use procession_engine::sys::process::fork::{Forked, fork as fork_process, refusal};
 use procession_engine::sys::signals::BlockedSignals;
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::child::Child;
@@ -133,12 +133,12 @@ impl Copier<'_> {
 /// Returns `os.fork`, if the program has replaced it, or if it will refuse. Audit hooks
 /// are told of the fork in either case.
 fn replaced(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    static OS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-    static ORIGINAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static IS_FINALIZING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static AUDIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let os = OS.get_or_try_init(py, || py.import("os").map(Bound::unbind))?;
-    let fork = os.bind(py).getattr(intern!(py, "fork"))?;
+    static OS: PyOnce<PyModule> = PyOnce::new();
+    static ORIGINAL: PyOnce<PyAny> = PyOnce::new();
+    static IS_FINALIZING: PyOnce<PyAny> = PyOnce::new();
+    static AUDIT: PyOnce<PyAny> = PyOnce::new();
+    let os = OS.get_or_try_init(py, || py.import("os"))?;
+    let fork = os.getattr(intern!(py, "fork"))?;
     let is_finalizing = IS_FINALIZING.import(py, "sys", "is_finalizing")?;
     if is_finalizing.call0()?.is_truthy()? || !fork.is(ORIGINAL.import(py, "posix", "fork")?) {
         return Ok(Some(fork));
@@ -176,20 +176,19 @@ struct Hearing<'py> {
 
 impl<'py> Hearing<'py> {
     fn new(py: Python<'py>) -> PyResult<Self> {
-        static SYS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
-        static SET_WAKEUP_FD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static NONE: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+        static SYS: PyOnce<PyModule> = PyOnce::new();
+        static SET_WAKEUP_FD: PyOnce<PyAny> = PyOnce::new();
+        static NONE: PyOnce<PyTuple> = PyOnce::new();
         // From 3.12 on a fork does it.
         let silence = match py.version_info() >= (3, 12) {
             true => None,
             false => Some((
                 SET_WAKEUP_FD.import(py, "_signal", "set_wakeup_fd")?,
-                NONE.get_or_try_init(py, || PyTuple::new(py, [-1]).map(Bound::unbind))?
-                    .bind(py),
+                NONE.get_or_try_init(py, || PyTuple::new(py, [-1]))?,
             )),
         };
-        let sys = SYS.get_or_try_init(py, || py.import("sys").map(Bound::unbind))?;
-        let modules = sys.bind(py).getattr(intern!(py, "modules"))?;
+        let sys = SYS.get_or_try_init(py, || py.import("sys"))?;
+        let modules = sys.getattr(intern!(py, "modules"))?;
         Ok(Self {
             modules: modules.cast_into()?,
             loops: intern!(py, "asyncio.unix_events"),

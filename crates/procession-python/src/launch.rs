@@ -6,8 +6,8 @@
 
 use std::cell::RefCell;
 
+use crate::once::intern;
 use procession_engine::process;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PySet;
 

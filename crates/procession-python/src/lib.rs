@@ -7,6 +7,7 @@
 // In reading order: how errors, waits and pickles cross, then the nouns.
 mod error;
 mod interrupt;
+mod once;
 mod wait;
 
 mod buffer;
@@ -18,6 +19,7 @@ mod block;
 mod blocking;
 mod descriptor;
 mod interpreter;
+mod pyo3_values;
 mod shared;
 mod transfer;
 
@@ -135,6 +137,7 @@ mod _procession {
     #[pymodule_init]
     fn finish(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::interpreter::require_main()?;
+        crate::pyo3_values::make_all(module)?;
         crate::quick::add_to(module.py())
     }
 }

@@ -23,10 +23,10 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::once::PyOnce;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::buffer::{BlockView, Copied};
@@ -332,7 +332,7 @@ fn load_beside<'py>(
     buffers: Bound<'py, PyList>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let keywords = PyDict::new(py);
-    keywords.set_item(pyo3::intern!(py, "buffers"), buffers)?;
+    keywords.set_item(crate::once::intern!(py, "buffers"), buffers)?;
     loads(py)?.call((pickle,), Some(&keywords))
 }
 
@@ -401,23 +401,18 @@ struct Encoder {
 
 impl Encoder {
     fn new(py: Python<'_>) -> PyResult<Self> {
-        static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static TABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let class = CLASS.get_or_try_init(py, || {
-            Ok::<_, PyErr>(py.import("_pickle")?.getattr("Pickler")?.unbind())
-        })?;
+        static CLASS: PyOnce<PyAny> = PyOnce::new();
+        static TABLE: PyOnce<PyAny> = PyOnce::new();
+        let class = CLASS.import(py, "_pickle", "Pickler")?;
         let table = TABLE.get_or_try_init(py, || {
             let module = py.import("procession.reduction")?;
-            let table = module
-                .getattr("ForkingPickler")?
-                .getattr("_extra_reducers")?;
-            Ok::<_, PyErr>(table.unbind())
+            module.getattr("ForkingPickler")?.getattr("_extra_reducers")
         })?;
         let sink = Bound::new(py, Sink::default())?;
         let keywords = PyDict::new(py);
         keywords.set_item("protocol", 5)?;
         keywords.set_item("buffer_callback", sink.getattr("take")?)?;
-        let pickler = class.bind(py).call((&sink,), Some(&keywords))?;
+        let pickler = class.call((&sink,), Some(&keywords))?;
         pickler.setattr("dispatch_table", table)?;
         Ok(Self {
             dump: pickler.getattr("dump")?.unbind(),
@@ -454,7 +449,7 @@ impl Sink {
     /// Takes a buffer to be put beside the pickle; returns true if the pickler is to put it into
     /// the pickle.
     fn take(&mut self, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let raw = match buffer.call_method0(pyo3::intern!(buffer.py(), "raw")) {
+        let raw = match buffer.call_method0(crate::once::intern!(buffer.py(), "raw")) {
             Ok(raw) => raw,
             // The buffer is not in one piece: the pickler itself raises the error.
             Err(error) if error.is_instance_of::<PyBufferError>(buffer.py()) => return Ok(true),
@@ -464,7 +459,7 @@ impl Sink {
         // In the pickle it would become `bytes`, and an array built on those could not
         // be written to. Where the object is `bytes` itself, that is right.
         let becomes_fixed = || -> PyResult<bool> {
-            let of = raw.getattr(pyo3::intern!(buffer.py(), "obj"))?;
+            let of = raw.getattr(crate::once::intern!(buffer.py(), "obj"))?;
             Ok(bytes.readonly() && !of.is_instance_of::<PyBytes>())
         };
         if bytes.len_bytes() < BESIDE_FROM && !becomes_fixed()? {
@@ -478,22 +473,18 @@ impl Sink {
 /// Reads a message by the program's own function.
 fn load_by_program(message: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let py = message.py();
-    reduction(py)?.call_method1(pyo3::intern!(py, "loads"), (message,))
+    reduction(py)?.call_method1(crate::once::intern!(py, "loads"), (message,))
 }
 
 /// Returns the module that knows which picklers the program has replaced.
 pub fn reduction(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
-    py.import(pyo3::intern!(py, "procession.reduction"))
+    py.import(crate::once::intern!(py, "procession.reduction"))
 }
 
 /// Returns `_pickle.loads`.
 fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    Ok(LOADS
-        .get_or_try_init(py, || {
-            Ok::<_, PyErr>(py.import("_pickle")?.getattr("loads")?.unbind())
-        })?
-        .bind(py))
+    static LOADS: PyOnce<PyAny> = PyOnce::new();
+    LOADS.import(py, "_pickle", "loads")
 }
 
 /// Returns the bytes of a buffer, which is of one piece.

@@ -365,7 +365,7 @@ impl Queue {
     ///     (True, False, 1)
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         // Through the method, which a subclass may override.
-        slf.call_method1(pyo3::intern!(slf.py(), "put"), (obj, false))?;
+        slf.call_method1(crate::once::intern!(slf.py(), "put"), (obj, false))?;
         Ok(())
     }
 
@@ -554,7 +554,7 @@ impl Queue {
     ///     >>> queue.get_nowait()
     ///     ('id', 1)
     fn get_nowait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.call_method1(pyo3::intern!(slf.py(), "get"), (false,))
+        slf.call_method1(crate::once::intern!(slf.py(), "get"), (false,))
     }
 
     /// Puts an item that is pickled already.

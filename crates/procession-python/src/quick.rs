@@ -84,7 +84,7 @@ unsafe extern "C" fn acquire(
     if plain && unsafe { of(&slf) }.take_quickly() {
         return PyBool::new(py, true).to_owned().into_ptr();
     }
-    let name = pyo3::intern!(py, "_acquire").as_ptr();
+    let name = crate::once::intern!(py, "_acquire").as_ptr();
     // SAFETY: the object is one, and so is the name.
     let method = unsafe { ffi::PyObject_GetAttr(slf, name) };
     if method.is_null() {
@@ -108,7 +108,7 @@ unsafe extern "C" fn release(
     if unsafe { of(&slf) }.give_quickly() {
         return py.None().into_ptr();
     }
-    let name = pyo3::intern!(py, "_release").as_ptr();
+    let name = crate::once::intern!(py, "_release").as_ptr();
     // SAFETY: the object is one, and so is the name.
     let method = unsafe { ffi::PyObject_GetAttr(slf, name) };
     if method.is_null() {

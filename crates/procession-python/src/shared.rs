@@ -5,6 +5,11 @@
 //! unpickled, and its subclasses may have any arguments. So the native base is
 //! empty at first; `_create` or `_attach` gives it its object.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "a thread sets it attached to Python, which forks while no other one is"
+)]
+
 use std::sync::OnceLock;
 
 use procession_engine::shm::Handle;

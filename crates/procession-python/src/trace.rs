@@ -1,5 +1,6 @@
 //! A trace of the family that is being written, as Python ends it.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -25,10 +26,10 @@ impl TraceWriter {
         Ok(Self { trace, path })
     }
 
-    /// The full name of the file.
+    /// The full name of the file, as a string.
     #[getter]
-    fn path(&self) -> PathBuf {
-        self.path.clone()
+    fn path(&self) -> &OsStr {
+        self.path.as_os_str()
     }
 
     /// Ends the trace, and waits until the file has all of it.

@@ -1,6 +1,6 @@
 //! Calling a function while a lock is held, which no handler of a signal leaves locked.
 
-use pyo3::intern;
+use crate::once::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 

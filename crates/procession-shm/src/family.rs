@@ -9,7 +9,6 @@
 use std::cell::Cell;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 use crate::alloc::block::Block;
 use crate::alloc::blocks::{self, WordLocation};
@@ -34,6 +33,7 @@ use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::fd::own_table::ProgramsTable;
 use procession_sys::fork_safe::atfork::{self, forget_last_error, has_fork_failed};
 use procession_sys::fork_safe::mutex::ForkMutex;
+use procession_sys::fork_safe::once::ForkOnce;
 use procession_sys::mem::memfd::MemFd;
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, relax};
 use procession_sys::process::fork::thread_count;
@@ -49,13 +49,15 @@ use procession_sys::wait::doorbell;
 /// for each start would take quadratic time.)
 const CROWDED: usize = 64;
 
-static FAMILY: OnceLock<Family> = OnceLock::new();
+static FAMILY: ForkOnce<Family> = ForkOnce::new();
 
 thread_local! {
     /// The stamp reserved for the child that this thread is about to fork.
     static NEXT_CHILD: Cell<Stamp> = const { Cell::new(Stamp::NOBODY) };
     /// Whether it is other code that forks it.
     static IS_OTHERS: Cell<bool> = const { Cell::new(false) };
+    /// The fork that this thread is in the middle of.
+    static FORKING: Cell<Option<Forking>> = const { Cell::new(None) };
 }
 
 /// Everything that this process shares with its relatives.
@@ -174,14 +176,16 @@ impl Family {
     }
 
     fn install(family: Self) -> Result<&'static Self> {
+        // First the handlers: a child that was forked between the two would take itself for its
+        // parent. Two threads may found a family at once, and both register them; a fork runs
+        // them once.
+        atfork::register(before_fork, after_fork_in_parent, after_fork_in_child)?;
         if FAMILY.set(family).is_ok() {
             // A socket opened now rings in the family's network namespace, also in a child
             // that moves to another one. If this fails, a later ring tries again.
             let _ = doorbell::prepare();
-            atfork::register(before_fork, after_fork_in_parent, after_fork_in_child)?;
         }
-        // Two threads may have founded a family at once. The second one is never used, and
-        // its memory stays mapped.
+        // The family that came second is never used, and its memory stays mapped.
         FAMILY
             .get()
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "the family was not installed"))?
@@ -840,12 +844,31 @@ impl Family {
     }
 }
 
+/// A fork, as its handlers have prepared it.
+#[derive(Clone, Copy)]
+enum Forking {
+    /// There was no family yet.
+    Alone,
+    /// The family's tables are held.
+    Held(&'static Family),
+}
+
 extern "C" fn before_fork() {
-    if let Some(family) = FAMILY.get() {
+    if FORKING.get().is_some() {
+        return;
+    }
+    let family = FAMILY.get();
+    FORKING.set(Some(family.map_or(Forking::Alone, Forking::Held)));
+    if let Some(family) = family {
+        family
+            .schema
+            .forks
+            .iter()
+            .for_each(|table| (table.before)());
         prepare_child(family);
     }
     lifeline::hold_for_fork();
-    if let Some(family) = FAMILY.get() {
+    if let Some(family) = family {
         family.hold_tables();
         let child = NEXT_CHILD.get();
         if !child.is_nobody() {
@@ -876,11 +899,23 @@ fn prepare_child(family: &'static Family) {
 
 extern "C" fn after_fork_in_parent() {
     let has_failed = has_fork_failed();
-    lifeline::free_after_fork();
-    let Some(family) = FAMILY.get() else {
+    let Some(forking) = FORKING.take() else {
         return;
     };
-    family.free_tables();
+    lifeline::free_after_fork();
+    if let Forking::Held(family) = forking {
+        family.free_tables();
+        note_child(family, has_failed);
+        family
+            .schema
+            .forks
+            .iter()
+            .for_each(|table| (table.in_parent)());
+    }
+}
+
+/// Keeps the slot of the child that was forked, or gives it back.
+fn note_child(family: &'static Family, has_failed: bool) {
     let child = NEXT_CHILD.get();
     if child.is_nobody() || has_failed && !IS_OTHERS.get() {
         // A fork of our own is perhaps tried again.
@@ -896,11 +931,28 @@ extern "C" fn after_fork_in_parent() {
 }
 
 extern "C" fn after_fork_in_child() {
-    lifeline::close_inherited();
-    let Some(family) = FAMILY.get() else {
+    let Some(forking) = FORKING.take() else {
         return;
     };
-    family.free_tables();
+    lifeline::close_inherited();
+    match forking {
+        Forking::Held(family) => {
+            family.free_tables();
+            join_by_fork(family);
+            family
+                .schema
+                .forks
+                .iter()
+                .for_each(|table| (table.in_child)());
+        }
+        // Another thread may have founded the parent's family since the fork began. This process
+        // is no member of it, and founds its own.
+        Forking::Alone => FAMILY.forget(),
+    }
+}
+
+/// Lets this process, a forked child, join the family of its parent.
+fn join_by_fork(family: &'static Family) {
     family.prefaulted.lock().clear();
     family.unborn.lock().clear();
     IS_OTHERS.set(false);

@@ -20,7 +20,7 @@ pub use family::Family;
 pub use lock::raw_lock::{Acquired, Liveness, NotAcquired, RawLock};
 pub use member::stamp::Stamp;
 pub use object::body::{BodyView, SharedBody, SharedObject};
-pub use object::hooks::{Hooks, ObjectKind, Schema};
+pub use object::hooks::{ForkHooks, Hooks, ObjectKind, Schema};
 pub use object::linked_pages::{LinkedPages, SharedPage};
 pub use object::shared::{Handle, Object, View};
 pub use transfer::context::TransferContext;

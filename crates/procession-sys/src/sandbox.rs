@@ -5,7 +5,7 @@
 //! be allowed, and nothing fails half way, in another process.
 
 use std::os::fd::AsFd as _;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::denial::{is_denial, refused};
 use crate::error::Result;
@@ -36,16 +36,17 @@ pub enum Need {
 /// When a system call is denied: it names the call, and what to do. Other failures (no
 /// descriptor left) are left to the calls that will meet them.
 pub fn must_allow(need: Need) -> Result<()> {
-    static ALLOWED: [OnceLock<()>; 4] = [const { OnceLock::new() }; 4];
+    static ALLOWED: [AtomicBool; 4] = [const { AtomicBool::new(false) }; 4];
     let allowed = &ALLOWED[need as usize];
-    if allowed.get().is_some() {
+    // Relaxed: nothing else is published by it.
+    if allowed.load(Ordering::Relaxed) {
         return Ok(());
     }
     match need.attempt() {
         Err(error) if is_denial(error.errno()) => Err(error.context(need.refusal())),
         Err(_) => Ok(()),
         Ok(()) => {
-            allowed.get_or_init(|| ());
+            allowed.store(true, Ordering::Relaxed);
             Ok(())
         }
     }

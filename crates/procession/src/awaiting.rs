@@ -7,12 +7,13 @@
 use std::future::{pending, poll_fn};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
 use procession_engine::sync::{Armed, AwaitFd, ReadableFd};
+use procession_engine::sys::fork_safe::once::ForkOnce;
 use procession_engine::sys::process::pidfd::PidFd;
 
 use crate::error::{Error, Result};
@@ -25,7 +26,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// of them waits.
 #[derive(Debug, Default)]
 pub struct Awaited {
-    fd: OnceLock<AwaitFd>,
+    fd: ForkOnce<AwaitFd>,
     watched: Mutex<Option<Arc<Async<ReadableFd>>>>,
 }
 

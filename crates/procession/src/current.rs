@@ -1,9 +1,9 @@
 //! The process that runs this code, and its parent.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use procession_engine::process::current;
+use procession_engine::sys::fork_safe::once::ForkOnce;
 use procession_engine::sys::wait::time::Deadline;
 
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ pub(crate) struct Identity {
 /// Name of a family's first process, as in `multiprocessing`.
 const MAIN: &str = "MainProcess";
 
-static IDENTITY: OnceLock<Identity> = OnceLock::new();
+static IDENTITY: ForkOnce<Identity> = ForkOnce::new();
 
 /// Returns the process that runs this code.
 ///

@@ -5,7 +5,6 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use procession_engine::ErrorKind;
@@ -212,8 +211,12 @@ pub fn avoid_locks() {
 /// text is to be printed.
 ///
 /// The hooks have a lock, too, so a process that forks calls this before.
+#[expect(
+    clippy::disallowed_types,
+    reason = "the hook must be set once, and be there when this returns"
+)]
 pub fn watch_panics() {
-    static ONCE: Once = Once::new();
+    static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {

@@ -2,17 +2,17 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use procession_engine::launch::Program;
 use procession_engine::{Error as EngineError, ErrorKind};
 
+use procession_engine::sys::fork_safe::once::ForkOnce;
 use procession_engine::sys::process::image::{Image, main_image};
 
 use crate::error::Result;
 
 /// Arguments with which the program reaches `init` when it is started anew.
-static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+static ARGUMENTS: ForkOnce<Vec<OsString>> = ForkOnce::new();
 
 /// The first argument of a child that turns into its task when it is loaded, before `main`.
 pub const AT_LOAD: &str = "--procession-child-at-load";
@@ -92,6 +92,6 @@ pub fn program() -> Result<Program> {
 
 /// Returns this program's image, which is looked at once.
 pub fn image() -> &'static Image {
-    static IMAGE: OnceLock<Image> = OnceLock::new();
+    static IMAGE: ForkOnce<Image> = ForkOnce::new();
     IMAGE.get_or_init(main_image)
 }

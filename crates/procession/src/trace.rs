@@ -1,8 +1,9 @@
 //! A trace of what this process and all its relatives do.
 
 use std::path::Path;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
+use procession_engine::sys::fork_safe::once::ForkOnce;
 use procession_engine::sys::process::at_exit;
 
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::error::Result;
 const VARIABLE: &str = "PROCESSION_TRACE";
 
 /// The trace that the environment has asked for.
-static OF_ENVIRONMENT: OnceLock<Mutex<Trace>> = OnceLock::new();
+static OF_ENVIRONMENT: ForkOnce<Mutex<Trace>> = ForkOnce::new();
 
 /// Writes a trace of this process and all its relatives, until it is ended or dropped; see
 /// [`trace`].

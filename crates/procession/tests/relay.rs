@@ -1,6 +1,10 @@
 //! What children log and trace arrives at their parent's logger and subscriber.
 
 #![expect(unsafe_code, reason = "one process is started by fork")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the children that are forked set no logger"
+)]
 
 mod watchdog;
 

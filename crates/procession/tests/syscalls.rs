@@ -1,5 +1,7 @@
 //! A filter of system calls holds in the workers of a pool, and nowhere else.
 
+#![expect(clippy::disallowed_types, reason = "no child is forked")]
+
 mod watchdog;
 
 use std::net::UdpSocket;

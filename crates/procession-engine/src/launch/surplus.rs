@@ -3,9 +3,8 @@
 //! The keeper of spares registers them here, so that `launch` need not know
 //! [`standby`](crate::standby).
 
-use std::sync::OnceLock;
-
 use procession_sys::error::{ErrorKind, Result};
+use procession_sys::fork_safe::once::ForkOnce;
 
 /// The hooks of a keeper of spares.
 pub(crate) struct Surplus {
@@ -15,12 +14,12 @@ pub(crate) struct Surplus {
     pub make_room: fn() -> bool,
 }
 
-static SURPLUS: OnceLock<Surplus> = OnceLock::new();
+static SURPLUS: ForkOnce<Surplus> = ForkOnce::new();
 
 /// Registers the hooks, before there is any spare.
 pub(crate) fn announce(surplus: Surplus) {
     // A second call has the same hooks.
-    let _ = SURPLUS.set(surplus);
+    SURPLUS.get_or_init(|| surplus);
 }
 
 /// Ends the thread that boots spares, until the next start.

@@ -4,9 +4,9 @@
 //! every dropped child looks through it. A child that ends after the last of these
 //! stays a zombie until this process ends.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use procession_sys::fork_safe::atfork;
+use procession_shm::ForkHooks;
 use procession_sys::fork_safe::mutex::ForkMutex;
 
 /// A child that may be left here.
@@ -26,12 +26,6 @@ pub(crate) fn add(process: Arc<dyn Detached>) {
     if process.finish() {
         return;
     }
-    static HANDLERS: OnceLock<()> = OnceLock::new();
-    HANDLERS.get_or_init(|| {
-        // Without the handlers, a fork in the middle of a change could leave the copy's
-        // list locked; they are missing only where the system had no memory for them.
-        let _ = atfork::register(before_fork, after_fork_in_parent, after_fork_in_child);
-    });
     DETACHED.lock().push(process);
 }
 
@@ -46,17 +40,16 @@ pub(crate) fn sweep() {
     DETACHED.lock().append(&mut children);
 }
 
-extern "C" fn before_fork() {
-    DETACHED.hold();
-}
+/// Keeps the list sound around forks.
+pub(crate) const FORKS: ForkHooks = ForkHooks {
+    before: || DETACHED.hold(),
+    in_parent: || DETACHED.free_after_fork(),
+    in_child: forget,
+};
 
-extern "C" fn after_fork_in_parent() {
+/// Forgets the children of the parent, which are only descriptors here.
+fn forget() {
     DETACHED.free_after_fork();
-}
-
-extern "C" fn after_fork_in_child() {
-    DETACHED.free_after_fork();
-    // They are the parent's children; here they are only descriptors.
     let copies = std::mem::take(&mut *DETACHED.lock());
     drop(copies);
 }

@@ -11,7 +11,7 @@ pub mod current;
 
 pub mod payload;
 
-mod detached;
+pub(crate) mod detached;
 pub(crate) mod reap;
 mod tree;
 

@@ -9,8 +9,8 @@
 //! the same [`ExecutionContext`]. A different start throws all spares away, because later
 //! starts will most likely be like that one.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,12 +25,12 @@ use crate::standby::KILL_TIME;
 use crate::standby::claim::{Claim, Spares, is_interrupted};
 use crate::standby::slot::{SlotState, StandbySlot};
 use procession_shm::member::table::{BOOTED, DAEMON, SPARE, Stage};
-use procession_shm::{Family, Stamp};
+use procession_shm::{Family, ForkHooks, Stamp};
 use procession_sys::attributes::execution_context::ExecutionContext;
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::fd::own_table::{ProgramsTable, with_own_table};
-use procession_sys::fork_safe::atfork;
 use procession_sys::fork_safe::mutex::ForkMutex;
+use procession_sys::fork_safe::once::ForkOnce;
 use procession_sys::limits::cpu::usable_cpus;
 use procession_sys::limits::rlimits;
 use procession_sys::primitive::Ordering;
@@ -218,7 +218,7 @@ fn take(program: &Program, with_fds: bool) -> Option<Claim> {
     // Without a known context, or where descriptors cannot be sent, there are no spares.
     let context = ExecutionContext::look().ok()?;
     must_allow(Need::Mail).ok()?;
-    handle_forks();
+    surplus::announce(Surplus { pause, make_room });
     let kind = ImageKey {
         program: program.clone(),
         context,
@@ -248,7 +248,7 @@ fn take(program: &Program, with_fds: bool) -> Option<Claim> {
 
 /// How many spares are kept at most.
 fn most() -> usize {
-    static MOST: OnceLock<usize> = OnceLock::new();
+    static MOST: ForkOnce<usize> = ForkOnce::new();
     *MOST.get_or_init(|| (2 * usable_cpus()).clamp(4, 16))
 }
 
@@ -562,32 +562,21 @@ fn clear_away(kept: impl IntoIterator<Item = PrebootedImage>, spares: Option<&Sp
     }
 }
 
-/// Registers handlers by which forked copies of this process start without spares.
-fn handle_forks() {
-    static HANDLERS: OnceLock<()> = OnceLock::new();
-    HANDLERS.get_or_init(|| {
-        surplus::announce(Surplus { pause, make_room });
-        // Fails without memory; then a forked copy may find the lock held.
-        let _ = atfork::register(before_fork, after_fork_in_parent, after_fork_in_child);
-    });
-}
+/// Lets forked copies of this process start without spares.
+pub(crate) const FORKS: ForkHooks = ForkHooks {
+    before: || PREBOOTED.hold(),
+    in_parent: || PREBOOTED.free_after_fork(),
+    in_child: forget,
+};
 
-extern "C" fn before_fork() {
-    PREBOOTED.hold();
-}
-
-extern "C" fn after_fork_in_parent() {
-    PREBOOTED.free_after_fork();
-}
-
-extern "C" fn after_fork_in_child() {
+/// Forgets the spares, which are the parent's.
+fn forget() {
     PREBOOTED.free_after_fork();
     let mut state = PREBOOTED.lock();
     state.demand = None;
     if let Some(booter) = state.booter.take() {
         booter.thread.forget();
     }
-    // The spares belong to the parent.
     let kept = std::mem::take(&mut state.kept);
     let ended = std::mem::take(&mut state.ended);
     let spares = state.spares.take();

@@ -5,10 +5,10 @@
 
 #![expect(unsafe_code, reason = "alarm as a watchdog")]
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use procession_engine::shm::Usage;
+use procession_engine::sys::fork_safe::once::ForkOnce;
 use procession_engine::sys::wait::time::Deadline;
 
 /// A test's name and what it does; it panics if the promise is broken.
@@ -31,7 +31,7 @@ pub fn soon() -> Deadline {
 }
 
 /// What this program had open when it began: its own parent's doing.
-pub static AT_FIRST: OnceLock<Vec<String>> = OnceLock::new();
+pub static AT_FIRST: ForkOnce<Vec<String>> = ForkOnce::new();
 
 /// Runs the tests whose names hold an argument of the program, or all.
 pub fn run(lists: &[&[Test]]) {

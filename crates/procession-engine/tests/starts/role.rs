@@ -8,13 +8,14 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 use procession_engine::launch::Inherited;
 use procession_engine::launch::bootstrap::BootstrapArgument;
 use procession_engine::process::{Payload, current};
 use procession_engine::standby::{Joined, Server, WorkingSetLearner, join};
+use procession_engine::sys::fork_safe::once::ForkOnce;
 use procession_engine::sys::process::fork::{Forked, fork};
 use procession_engine::sys::wait::time::Deadline;
 
@@ -47,7 +48,7 @@ pub fn register_halt() {
 pub const PAGES: usize = 16;
 
 /// Memory with as many, which the server has written to.
-static MEMORY: OnceLock<Vec<AtomicU8>> = OnceLock::new();
+static MEMORY: ForkOnce<Vec<AtomicU8>> = ForkOnce::new();
 
 /// To be told of the start of this process.
 static LEARNER: Mutex<Option<WorkingSetLearner>> = Mutex::new(None);

@@ -1,8 +1,8 @@
 //! A pool whose tasks run where native code does not see them: an object of Python brings
 //! the results, in threads of its own, and is asked to cancel.
 
+use crate::once::intern;
 use procession_engine::sys::wait::time::Deadline;
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::pool::driver::Driver;

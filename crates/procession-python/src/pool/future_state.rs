@@ -18,10 +18,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::intern;
+use crate::once::PyOnce;
+use crate::once::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyType};
 
 use crate::error::value_error;
@@ -226,7 +226,7 @@ impl FutureState {
             py,
             |kept| &mut kept.condition,
             || {
-                static CONDITION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+                static CONDITION: PyOnce<PyType> = PyOnce::new();
                 let class = CONDITION.import(py, "threading", "Condition")?;
                 class.call0().map(Bound::unbind)
             },

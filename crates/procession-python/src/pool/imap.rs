@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::once::PyOnce;
 use procession_engine::pool::{Fetched, ResultOrder, ResultStream, StreamLimits};
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use crate::blocking::deadline;
@@ -392,7 +392,7 @@ impl IMapIterator {
 
     /// Waits for the next result in asyncio, uvloop or trio.
     fn __anext__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static NEXT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static NEXT: PyOnce<PyAny> = PyOnce::new();
         let next = NEXT.import(slf.py(), "procession._awaiting", "next_of")?;
         next.call1((slf, slf))
     }

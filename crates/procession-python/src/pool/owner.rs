@@ -346,7 +346,9 @@ impl Pool {
             &again,
             procession_engine::sys::wait::time::Deadline::NEVER,
         )?;
-        let size = pool.getattr(pyo3::intern!(py, "_processes"))?.extract()?;
+        let size = pool
+            .getattr(crate::once::intern!(py, "_processes"))?
+            .extract()?;
         match self.size.change(py, &self.core, &self.failure, size)? {
             // A closed pool needs no more workers.
             Err(error) if error.kind() == ErrorKind::Closed => Ok(()),

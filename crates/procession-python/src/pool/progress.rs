@@ -1,6 +1,6 @@
 //! The progress of a map, shown by an object of Python that is told of each task.
 
-use pyo3::intern;
+use crate::once::intern;
 use pyo3::prelude::*;
 
 use crate::pool::arrival::Arrival;

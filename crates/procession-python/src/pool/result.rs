@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::once::PyOnce;
+use crate::once::intern;
 use procession_engine::sys::wait::time::Deadline;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use crate::blocking::deadline;
@@ -636,7 +636,7 @@ impl ApplyResult {
 
     /// Waits in asyncio, uvloop or trio.
     fn __await__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static OUTCOME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static OUTCOME: PyOnce<PyAny> = PyOnce::new();
         let outcome = OUTCOME.import(slf.py(), "procession._awaiting", "outcome")?;
         outcome.call1((slf,))
     }

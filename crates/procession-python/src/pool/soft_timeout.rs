@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use crate::once::intern;
 use procession_engine::sys::signals::thread_timer::{ThreadTimer, time_is_up};
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::IntoPython;

@@ -1,9 +1,9 @@
 //! Tasks made of inputs that are at hand, as workers need them.
 
+use crate::once::PyOnce;
 use procession_engine::pool::{Job, PoolEnd, Source, SourceStatus, Task, TaskBytes, TaskPolicy};
 use procession_engine::shm::Loans;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyList, PyRange, PySlice, PyTuple};
 
 use crate::by_value::Reader;
@@ -136,7 +136,7 @@ impl Inputs {
 }
 
 fn islice(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static ISLICE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static ISLICE: PyOnce<PyAny> = PyOnce::new();
     ISLICE.import(py, "itertools", "islice")
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::once::PyOnce;
 use procession_engine::ErrorKind;
 use procession_engine::pool::{TakenTask, Worker, WorkerLimits};
 use procession_engine::shm::{HandleSource, Loans};
@@ -9,7 +10,6 @@ use procession_engine::sys::process::crash_stack;
 use procession_engine::sys::wait::time::Deadline;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyModule, PyTuple, PyType};
 
 use crate::by_value::Reader;
@@ -198,7 +198,7 @@ impl WorkerLoop {
         results: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = results.py();
-        static FAILURE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static FAILURE: PyOnce<PyAny> = PyOnce::new();
         let failure = FAILURE.import(py, "procession._chunks", "Failure")?;
         let crossing = PyList::empty(py);
         for result in results.try_iter()? {
@@ -224,13 +224,13 @@ fn apply_all<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = function.py();
     if shape.collects {
-        static COLLECT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static COLLECT: PyOnce<PyAny> = PyOnce::new();
         let collect = COLLECT.import(py, "procession._chunks", "collect")?;
         return collect.call1((function, inputs, shape.star, pack));
     }
     // The interpreter's own loop is the fastest there is.
-    static MAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static STARMAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static MAP: PyOnce<PyAny> = PyOnce::new();
+    static STARMAP: PyOnce<PyAny> = PyOnce::new();
     let map = match shape.star {
         false => MAP.import(py, "builtins", "map")?,
         true => STARMAP.import(py, "itertools", "starmap")?,
@@ -239,7 +239,7 @@ fn apply_all<'py>(
         .get_type::<PyList>()
         .call1((map.call1((function, &inputs))?,))?;
     if results.len()? < inputs.len()? {
-        static ENDED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static ENDED: PyOnce<PyAny> = PyOnce::new();
         let ended = ENDED.import(py, "procession._chunks", "ended_by")?;
         return Err(PyErr::from_value(ended.call1((function, results.len()?))?));
     }
@@ -456,13 +456,13 @@ fn is_plain(function: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// came by value has globals of its own, and maybe cells.
 fn is_of_its_module(function: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = function.py();
-    let name = function.getattr(pyo3::intern!(py, "__module__"))?;
+    let name = function.getattr(crate::once::intern!(py, "__module__"))?;
     let modules = py.import("sys")?.getattr("modules")?;
     let Ok(module) = modules.get_item(name) else {
         return Ok(false);
     };
-    let globals = function.getattr(pyo3::intern!(py, "__globals__"))?;
+    let globals = function.getattr(crate::once::intern!(py, "__globals__"))?;
     Ok(module
-        .getattr(pyo3::intern!(py, "__dict__"))
+        .getattr(crate::once::intern!(py, "__dict__"))
         .is_ok_and(|dict| dict.is(&globals)))
 }

@@ -98,6 +98,21 @@ pub struct Schema {
     pub build: u64,
     /// What to call for each kind; for a kind that is not listed nothing is called.
     pub hooks: &'static [Hooks],
+    /// What to call around forks of a member.
+    pub forks: &'static [ForkHooks],
+}
+
+/// Keeps a table of the crate above sound when a thread of a member forks.
+#[derive(Clone, Copy, Debug)]
+pub struct ForkHooks {
+    /// Holds the table, so that no other thread is changing it; called before anything of the
+    /// family is held.
+    pub before: fn(),
+    /// Frees it in the parent, also when the fork has failed; the family's tables are free again.
+    pub in_parent: fn(),
+    /// Frees it in the child, and forgets what is the parent's; the child is a member by then,
+    /// unless it could not join.
+    pub in_child: fn(),
 }
 
 /// What to call for the objects of one kind; `body.rs` makes it of a

@@ -2,3 +2,4 @@
 
 pub mod atfork;
 pub mod mutex;
+pub mod once;

@@ -8,10 +8,10 @@
 //! Numbers are remembered for hints alone: several threads may share one, and
 //! an update that is lost does no harm.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::fork_safe::once::ForkOnce;
 use crate::limits::cpu::usable_cpus;
 use crate::primitive::relax;
 
@@ -179,7 +179,7 @@ fn spin_for(budget: Duration, mut ready: impl FnMut() -> bool) -> Spun {
 
 /// Tells whether a peer could run while this thread spins.
 fn several_processors() -> bool {
-    static COUNT: OnceLock<usize> = OnceLock::new();
+    static COUNT: ForkOnce<usize> = ForkOnce::new();
     *COUNT.get_or_init(usable_cpus) > 1
 }
 

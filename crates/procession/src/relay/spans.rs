@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::sync::OnceLock;
 
+use procession_engine::sys::fork_safe::once::ForkOnce;
 use tracing_core::callsite::{self, Identifier};
 use tracing_core::dispatcher::{self, DefaultGuard};
 use tracing_core::field::{FieldSet, Value as FieldValue, ValueSet, debug};
@@ -238,12 +238,12 @@ fn open(
 }
 
 /// A place where spans or events are made, in the form that a subscriber takes.
-struct KeptCallsite(OnceLock<Metadata<'static>>);
+struct KeptCallsite(ForkOnce<Metadata<'static>>);
 
 impl KeptCallsite {
     /// Keeps the description of a place for as long as this process lives.
     fn keep(place: &Callsite) -> &'static Metadata<'static> {
-        let own: &'static Self = Box::leak(Box::new(Self(OnceLock::new())));
+        let own: &'static Self = Box::leak(Box::new(Self(ForkOnce::new())));
         let fields: Vec<&'static str> = place.fields.iter().map(|field| kept(field)).collect();
         let level = LEVELS[usize::from(place.level.clamp(1, 5)) - 1];
         let metadata = Metadata::new(

@@ -1,5 +1,7 @@
 //! What everybody did: lines of 64 bytes, as `tests/chaos/ledger.py` tells.
 
+#![expect(clippy::disallowed_types, reason = "it is set before there is a child")]
+
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
