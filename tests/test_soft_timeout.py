@@ -9,8 +9,9 @@ from targets import soft_timeout as targets
 
 pytestmark = pytest.mark.procession_only("a task takes what it takes")
 
-# Seconds after which a task is told in these tests.
-LIMIT = 0.1
+# Seconds after which a task is told in these tests. One that has nothing to do takes less, also
+# where the machine has much else to do.
+LIMIT = 0.5
 
 # Seconds that no task here takes.
 AMPLE = 60
@@ -31,7 +32,7 @@ def test_task_is_interrupted_wherever_it_is(lib, mp, function) -> None:
         pid = pool.apply(pool_targets.pid)
         before = time.monotonic()
         with pytest.raises(
-            lib.SoftTimeout, match=r"longer than its soft_timeout of 0.1 s"
+            lib.SoftTimeout, match=rf"longer than its soft_timeout of {LIMIT} s"
         ):
             pool.apply_async(function, soft_timeout=LIMIT).get(PATIENCE)
         assert time.monotonic() - before >= LIMIT
