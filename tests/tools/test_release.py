@@ -1,5 +1,6 @@
 """What is told of a release that is not ready, and what the steps and the workflow name."""
 
+import os
 import re
 import runpy
 import subprocess
@@ -116,7 +117,7 @@ def test_wheel_that_is_compressed_anew_is_smaller_and_the_same(tmp_path) -> None
             ]
 
     size, before = wheel.stat().st_size, held()
-    module = runpy.run_path(str(TOOL / "__main__.py"))
+    module = runpy.run_path(str(TOOL))
     module["compress"](wheel)
     assert held() == before
     assert wheel.stat().st_size < size
@@ -151,3 +152,26 @@ def test_the_workflow_runs_targets_that_there_are() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_wheels_are_built_after_a_profile(tmp_path) -> None:
+    code, out = check(tmp_path, "wheels", "--strict")
+    assert code == 1
+    assert "wheels: left out: there is no profile" in out
+
+
+def test_profile_names_the_tool_that_it_needs(tmp_path) -> None:
+    compiler = tmp_path / "rustc"
+    compiler.write_text(
+        f'#!/bin/sh\n[ "$1" = --print ] && echo {tmp_path} || echo "host: any-machine"\n'
+    )
+    compiler.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, TOOL, "--root", tmp_path, "--only", "profile"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+    )
+    assert "profile: left out: rustup component add llvm-tools" in done.stdout

@@ -15,12 +15,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import pgo
+from checkout import Checkout, Failed, LeftOut, only, run
 
 # What the wheels are built for: the oldest glibc is 2.17, of 2012.
 TARGETS = {
@@ -65,42 +65,6 @@ if __name__ == "__main__":
         assert child.exitcode == 0
     print(multiprocessing.__version__, *multiprocessing.get_all_start_methods())
 """
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """What is released, and where what is built goes."""
-
-    root: Path
-    out: Path
-
-    def manifest(self) -> dict[str, Any]:
-        return tomllib.loads((self.root / "Cargo.toml").read_text())
-
-    def version(self) -> str:
-        """Returns the version that is being released: that of the workspace."""
-        told: str = self.manifest()["workspace"]["package"]["version"]
-        return told
-
-    def run(self, *command: str | Path, **options: Any) -> str:
-        """Runs a command in the checkout."""
-        return run(*command, cwd=self.root, **options)
-
-    def maturin(self, *arguments: str | Path) -> None:
-        found = Path(sys.executable).parent / "maturin"
-        if not found.exists():
-            raise LeftOut("pip install --group release: maturin is missing")
-        # Its linker for other processors is a Python package beside it.
-        path = f"{found.parent}{os.pathsep}{os.environ['PATH']}"
-        self.run(found, *arguments, env={**os.environ, "PATH": path})
-
-
-class LeftOut(Exception):
-    """A step could not be done here, for want of a tool."""
-
-
-class Failed(Exception):
-    """What was built, or is to be built, is not fit for a release."""
 
 
 def main() -> int:
@@ -170,6 +134,7 @@ def build_wheels_without_gil(checkout: Checkout) -> str:
 
 def build(checkout: Checkout, tags: str, *options: str) -> str:
     """Builds wheels by zig, which links for any glibc and any processor; returns their names and sizes."""
+    flags = pgo.flags_of_wheels(checkout)
     installed = checkout.run("rustup", "target", "list", "--installed").split()
     told, is_too_large = [], False
     for processor, target in TARGETS.items():
@@ -180,7 +145,7 @@ def build(checkout: Checkout, tags: str, *options: str) -> str:
             old.unlink()
         checkout.maturin(
             "build", "--profile", "wheel", "--strip", "--zig", "--compatibility", PLATFORM, "--compression-level", "9",
-            "--target", target, "--out", checkout.out, *options,
+            "--target", target, "--out", checkout.out, *options, RUSTFLAGS=flags,
         )  # fmt: skip
         wheel = only(checkout.out, pattern)
         compress(wheel)
@@ -421,35 +386,9 @@ def cargo() -> str:
     return os.environ.get("CARGO", "cargo")
 
 
-def only(directory: Path, pattern: str) -> Path:
-    found = list(directory.glob(pattern))
-    if len(found) != 1:
-        raise Failed(f"{len(found)} files in {directory} are called {pattern}, not one")
-    return found[0]
-
-
-def run(*command: str | Path, **options: Any) -> str:
-    """Runs a command in the checkout, silently unless it fails; returns what it prints."""
-    told = [str(part) for part in command]
-    try:
-        ended = subprocess.run(
-            told,
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            **options,
-        )
-    except FileNotFoundError:
-        raise LeftOut(f"{told[0]} was not found") from None
-    if ended.returncode != 0:
-        raise Failed(f"{' '.join(told)}\n{ended.stdout}{ended.stderr}")
-    printed: str = ended.stdout
-    return printed
-
-
 STEPS: dict[str, Callable[[Checkout], str]] = {
     "version": check_version,
+    "profile": pgo.record,
     "wheels": build_wheels,
     "wheels-without-gil": build_wheels_without_gil,
     "fallback": build_fallback,
