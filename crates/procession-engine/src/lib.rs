@@ -78,7 +78,7 @@ static SCHEMA: Schema = Schema {
         Hooks::of::<trace::TraceLayout>(),
     ],
     #[cfg(not(loom))]
-    forks: &[process::detached::FORKS, standby::prebooted::FORKS],
+    forks: &[standby::prebooted::FORKS, process::detached::FORKS],
     // Loom tries the interleavings of words; no object is ever made under it.
     #[cfg(loom)]
     hooks: &[

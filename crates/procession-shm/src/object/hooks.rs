@@ -98,7 +98,8 @@ pub struct Schema {
     pub build: u64,
     /// What to call for each kind; for a kind that is not listed nothing is called.
     pub hooks: &'static [Hooks],
-    /// What to call around forks of a member.
+    /// What to call around forks of a member, in this order: a thread that holds one of these tables
+    /// may take a later one.
     pub forks: &'static [ForkHooks],
 }
 
