@@ -21,6 +21,7 @@
 #![expect(unsafe_code, reason = "reads buffers that Python keeps alive")]
 
 use std::cell::RefCell;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::once::PyOnce;
@@ -133,7 +134,10 @@ impl Pickled {
 
     fn dump(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = object.py();
-        let encoder = match IDLE.with_borrow_mut(Vec::pop) {
+        let encoder = match IDLE
+            .with_borrow_mut(|idle| idle.0.pop())
+            .or_else(left_behind)
+        {
             Some(encoder) => encoder,
             None => Encoder::new(py)?,
         };
@@ -141,7 +145,7 @@ impl Pickled {
         encoder.dump.call1(py, (object,))?;
         encoder.clear_memo.call0(py)?;
         let pickled = Self::of_sink(py, &mut encoder.sink.borrow_mut(py));
-        IDLE.with_borrow_mut(|idle| idle.push(encoder));
+        IDLE.with_borrow_mut(|idle| idle.0.push(encoder));
         Ok(pickled)
     }
 
@@ -389,7 +393,29 @@ fn filling(end: usize) -> &'static [u8] {
 thread_local! {
     /// Encoders that this thread has made and does not use right now. More than one
     /// exists only where an object's own reducer sends a message itself.
-    static IDLE: RefCell<Vec<Encoder>> = const { RefCell::new(Vec::new()) };
+    static IDLE: RefCell<Idle> = const { RefCell::new(Idle(Vec::new())) };
+}
+
+/// Encoders of threads that have ended, for those that need one.
+///
+/// Nobody waits for this lock: in a child that was forked while another thread had it, it is held
+/// for ever.
+static LEFT_BEHIND: Mutex<Vec<Encoder>> = Mutex::new(Vec::new());
+
+struct Idle(Vec<Encoder>);
+
+impl Drop for Idle {
+    /// Leaves the encoders behind: a thread ends detached from the interpreter, where it must drop
+    /// nothing of Python's.
+    fn drop(&mut self) {
+        if let Ok(mut left) = LEFT_BEHIND.try_lock() {
+            left.append(&mut self.0);
+        }
+    }
+}
+
+fn left_behind() -> Option<Encoder> {
+    LEFT_BEHIND.try_lock().ok()?.pop()
 }
 
 /// A C pickler, and what it writes to.
