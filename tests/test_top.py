@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from library import PATIENCE, wait_until
@@ -28,6 +29,12 @@ exec cat
 """
 
 SEED = random.randrange(1_000_000)
+
+
+def may_read_others() -> bool:
+    """Tells whether a process may read the memory of others that are not its children."""
+    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
+    return os.geteuid() == 0 or not scope.exists() or scope.read_text() == "0\n"
 
 
 class Tmux:
@@ -211,6 +218,23 @@ def test_a_process_is_killed_by_its_key_after_a_question(viewer, family) -> None
     victim.join(PATIENCE)
     assert victim.exitcode == -signal.SIGKILL
     assert spared.is_alive()
+    top.press("q")
+    top.see("left with 0")
+
+
+def test_stack_of_a_process_is_shown_by_its_key(viewer, family) -> None:
+    top = viewer()
+    top.see("ada", "zoe")
+    top.press("b")
+    top.see("no process is chosen")
+    top.filter("zoe")
+    top.press("Down", "b")
+    pid = family["zoe"].pid
+    # py-spy names functions of Python, where the system lets it.
+    place = "tell_and_wait" if may_read_others() else f"thread {pid} "
+    top.see(f"stack of process {pid}", place, "any other key")
+    top.press("q")
+    top.see("processes with", "zoe", without="tell_and_wait")
     top.press("q")
     top.see("left with 0")
 

@@ -9,7 +9,9 @@ They read what the families have in shared memory, and change nothing there.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import sysconfig
 
 from . import _procession
 
@@ -58,6 +60,9 @@ def main(args: list[str]) -> int:
         if command == "top" and chosen.form is None:
             if not (sys.stdin.isatty() and sys.stdout.isatty()):
                 parser.error("top needs a terminal: use --once, --json, or ps")
+            # py-spy, which shows stacks, may be in an environment that is not activated.
+            path = os.environ.get("PATH", os.defpath)
+            os.environ["PATH"] = os.pathsep.join([path, sysconfig.get_path("scripts")])
             _procession.view(chosen.pid)
         else:
             form = chosen.form or "text"

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use procession_engine::ErrorKind;
 use procession_engine::channel::Queue;
 use procession_engine::shm::{Block, Family, HandleSource, Loans, SharedObject, Stamp};
+use procession_engine::sync::Lock;
+use procession_engine::sys::wait::time::Deadline;
 
 /// An object that is nothing but bytes.
 type Bytes = SharedObject<[AtomicU64; 0]>;
@@ -220,6 +222,22 @@ fn a_lent_handle_keeps_the_object_until_it_is_used() {
 }
 
 #[test]
+fn a_lent_lock_is_the_same_lock() {
+    let _alone = alone();
+    let lock = Lock::create().unwrap();
+    lock.acquire(Deadline::NEVER).unwrap();
+    let mut loans = Loans::default();
+    let handle = lock.lend(&mut loans);
+    loans.send_untracked();
+    drop(lock);
+    let lock = Lock::attach(handle, &HandleSource::UNTRACKED).unwrap();
+    assert!(lock.is_locked());
+    drop(lock);
+    let gone = Lock::attach(handle, &HandleSource::UNTRACKED).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::Stale);
+}
+
+#[test]
 fn an_object_that_is_smaller_than_a_body_is_not_taken_for_it() {
     let _alone = alone();
     let family = procession_engine::family().unwrap();
@@ -263,6 +281,7 @@ fn forks_go_well_while_other_threads_drop_what_they_are_attached_to() {
     let _alone = alone();
     let family = procession_engine::family().unwrap();
     let is_over = AtomicBool::new(false);
+    let mut strangers = 0;
     // SAFETY: the default action of SIGALRM ends a test that hangs.
     unsafe { libc::alarm(60) };
     std::thread::scope(|scope| {
@@ -275,15 +294,20 @@ fn forks_go_well_while_other_threads_drop_what_they_are_attached_to() {
         }
         for _ in 0..500 {
             // SAFETY: the child leaves at once.
-            match unsafe { libc::fork() } {
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                let is_stranger = procession_engine::family().is_err();
                 // SAFETY: ends the copy without running the test's destructors.
-                0 => unsafe { libc::_exit(0) },
-                // SAFETY: waits for our own child.
-                pid => assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid),
+                unsafe { libc::_exit(is_stranger.into()) };
             }
+            let mut status = 0;
+            // SAFETY: waits for our own child.
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+            strangers += u32::from(status != 0);
         }
         is_over.store(true, Ordering::Relaxed);
     });
+    assert_eq!(strangers, 0, "children that are no members");
     // SAFETY: as above.
     unsafe { libc::alarm(0) };
 }

@@ -828,9 +828,13 @@ fn given_up(me: Stamp) -> Error {
 
 /// The tables of this process, which no other thread may be changing when it forks.
 impl Family {
-    fn hold_tables(&self) {
+    fn hold_tables(&self, child: Stamp) {
         self.unborn.hold();
-        self.registry.hold();
+        let mut registry = self.registry.lock();
+        if !child.is_nobody() {
+            registry.stamp_late(self, child);
+        }
+        registry.hold();
         self.hints.hold();
         self.prefaulted.hold();
     }
@@ -841,6 +845,12 @@ impl Family {
         self.hints.free_after_fork();
         self.registry.free_after_fork();
         self.unborn.free_after_fork();
+    }
+
+    /// Lets go of the objects that a fork has kept; in the child when it is a member.
+    fn let_go_of_kept(&self) {
+        let kept = self.registry.lock().take_kept();
+        drop(kept);
     }
 }
 
@@ -869,8 +879,8 @@ extern "C" fn before_fork() {
     }
     lifeline::hold_for_fork();
     if let Some(family) = family {
-        family.hold_tables();
         let child = NEXT_CHILD.get();
+        family.hold_tables(child);
         if !child.is_nobody() {
             let member = family.member(child);
             member.begin_fork(child.generation(), liveness::boot_time());
@@ -906,6 +916,7 @@ extern "C" fn after_fork_in_parent() {
     if let Forking::Held(family) = forking {
         family.free_tables();
         note_child(family, has_failed);
+        family.let_go_of_kept();
         family
             .schema
             .forks
@@ -939,6 +950,7 @@ extern "C" fn after_fork_in_child() {
         Forking::Held(family) => {
             family.free_tables();
             join_by_fork(family);
+            family.let_go_of_kept();
             family
                 .schema
                 .forks
@@ -965,8 +977,7 @@ fn join_by_fork(family: &'static Family) {
         }
     }
     // It has no slot, because the family is full or the parent has given this start up; or it
-    // has lost an object that another thread of the parent attached to in the instant of the
-    // fork. Its copies of objects keep nothing alive, so from here on it writes to a copy
+    // has lost an object, because there was no memory to attach it to that. Its copies of objects keep nothing alive, so from here on it writes to a copy
     // of the family's memory, which is nobody else's.
     family.me.store(Stamp::NOBODY.raw(), Ordering::Relaxed);
     family.attachments().forget_cells();

@@ -7,6 +7,7 @@ use procession_engine::sys::process::pidfd::PidFd;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::look::Look;
+use crate::stack::Stack;
 use crate::tree::{Branch, Order, branches};
 
 /// What is shown, and how.
@@ -20,6 +21,8 @@ pub struct App {
     /// The chosen process.
     pub chosen: Option<u32>,
     pub mode: Mode,
+    /// The stack that is shown in place of the processes.
+    pub stack: Option<Stack>,
     /// The message in the bottom line.
     pub message: String,
     pub is_paused: bool,
@@ -54,6 +57,7 @@ impl App {
             filter: String::new(),
             chosen: None,
             mode: Mode::Normal,
+            stack: None,
             message: String::new(),
             is_paused: false,
         }
@@ -85,6 +89,16 @@ impl App {
     pub fn press(&mut self, key: KeyEvent) -> Next {
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
             return Next::Leave;
+        }
+        if let Some(stack) = &mut self.stack {
+            match key.code {
+                KeyCode::Down => stack.scroll(1),
+                KeyCode::Up => stack.scroll(-1),
+                KeyCode::PageDown => stack.scroll(10),
+                KeyCode::PageUp => stack.scroll(-10),
+                _ => self.stack = None,
+            }
+            return Next::GoOn;
         }
         match self.mode {
             Mode::Filter => self.write_filter(key.code),
@@ -140,6 +154,7 @@ impl App {
                     self.folded.insert(pid);
                 }
             }
+            KeyCode::Char('b') => self.ask_for_stack(),
             KeyCode::Char('t') => self.ask(TERMINATE),
             KeyCode::Char('k') => self.ask(KILL),
             KeyCode::Down => self.choose(1),
@@ -150,10 +165,25 @@ impl App {
     }
 
     fn ask(&mut self, number: i32) {
-        match self.chosen {
-            Some(pid) => self.mode = Mode::Signal { pid, number },
-            None => self.message = "no process is chosen: the arrows choose one".into(),
+        if let Some(pid) = self.chosen_or_say() {
+            self.mode = Mode::Signal { pid, number };
         }
+    }
+
+    fn ask_for_stack(&mut self) {
+        if let Some(pid) = self.chosen_or_say() {
+            match Stack::ask(pid) {
+                Ok(stack) => self.stack = Some(stack),
+                Err(error) => self.message = error.to_string(),
+            }
+        }
+    }
+
+    fn chosen_or_say(&mut self) -> Option<u32> {
+        if self.chosen.is_none() {
+            self.message = "no process is chosen: the arrows choose one".into();
+        }
+        self.chosen
     }
 
     fn choose(&mut self, by: isize) {

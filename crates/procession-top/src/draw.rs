@@ -10,10 +10,11 @@ use ratatui::widgets::{Block, Paragraph, Row, Table, TableState};
 use crate::app::{App, Mode, signal_name};
 use crate::look::Look;
 use crate::report::{bytes, doing, is_busy, name, pool_line, queue_line, seconds};
+use crate::stack::Stack;
 use crate::tree::Branch;
 
 const KEYS: &str =
-    "q leave  arrows choose  space fold  s sort  / filter  p pause  t SIGTERM  k SIGKILL";
+    "q leave  arrows choose  space fold  s sort  / filter  p pause  b stack  t SIGTERM  k SIGKILL";
 
 /// Draws all of it.
 pub fn draw(frame: &mut Frame<'_>, app: &App) {
@@ -32,7 +33,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
     let [head, processes, below, foot] = Layout::vertical(parts).areas(frame.area());
     let bold = Style::new().add_modifier(Modifier::BOLD);
     frame.render_widget(Paragraph::new(Line::styled(summary(&app.look), bold)), head);
-    draw_processes(frame, app, processes);
+    match &app.stack {
+        Some(stack) => draw_stack(frame, stack, processes),
+        None => draw_processes(frame, app, processes),
+    }
     if height > 0 {
         let frame_of = Block::bordered().title(" pools and queues ");
         let lines: Vec<Line<'_>> = objects.into_iter().map(Line::raw).collect();
@@ -80,6 +84,12 @@ fn draw_processes(frame: &mut Frame<'_>, app: &App, area: ratatui::layout::Rect)
         .block(Block::bordered().title(title));
     let mut state = TableState::new().with_selected(at);
     frame.render_stateful_widget(table, area, &mut state);
+}
+
+fn draw_stack(frame: &mut Frame<'_>, stack: &Stack, area: ratatui::layout::Rect) {
+    let frame_of = Block::bordered().title(format!(" stack of process {} ", stack.pid));
+    let text = Paragraph::new(stack.text.as_str()).scroll((stack.first, 0));
+    frame.render_widget(text.block(frame_of), area);
 }
 
 fn row<'a>(branch: &Branch<'_>, look: &Look, doing: String) -> Row<'a> {
@@ -144,6 +154,9 @@ fn rate(pool: &PoolView, look: &Look) -> Option<f64> {
 }
 
 fn foot_line(app: &App) -> String {
+    if app.stack.is_some() {
+        return "arrows scroll  any other key leaves the stack".into();
+    }
     match app.mode {
         Mode::Filter => format!("filter: {}_", app.filter),
         Mode::Signal { pid, number } => {
@@ -282,5 +295,38 @@ mod tests {
         let filtered = screen(&app);
         assert!(filtered.contains("waiter") && !filtered.contains("worker-1"));
         assert_eq!(press(&mut app, KeyCode::Char('q')), Next::Leave);
+    }
+
+    #[test]
+    fn stack_of_a_process_is_shown_until_a_key_leaves_it() {
+        let mut app = app();
+        press(&mut app, KeyCode::Char('b'));
+        assert!(screen(&app).contains("no process is chosen"));
+        let me = std::process::id();
+        app.look.families[0].members[0].pid = me;
+        app.chosen = Some(me);
+        press(&mut app, KeyCode::Char('b'));
+        let asked = format!("asking for the stack of process {me}");
+        assert!(screen(&app).contains(&asked));
+        while let Some(stack) = &mut app.stack
+            && stack.text == asked
+        {
+            stack.receive();
+            std::thread::yield_now();
+        }
+        // If py-spy is installed it says why it has none of this program.
+        let found = screen(&app);
+        assert!(
+            found.contains(&format!("stack of process {me} ")),
+            "{found}"
+        );
+        assert!(
+            found.contains(": runs, or waits for a processor"),
+            "{found}"
+        );
+        press(&mut app, KeyCode::Down);
+        assert_eq!(app.stack.as_ref().unwrap().first, 1);
+        assert_eq!(press(&mut app, KeyCode::Char('q')), Next::GoOn);
+        assert!(screen(&app).contains("worker-1"));
     }
 }

@@ -10,6 +10,7 @@ mod metrics;
 mod tree;
 
 mod report;
+mod stack;
 
 mod app;
 mod draw;

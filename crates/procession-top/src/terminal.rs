@@ -33,6 +33,9 @@ fn run(
 ) -> io::Result<()> {
     let mut due = Instant::now() + PERIOD;
     loop {
+        if let Some(stack) = &mut app.stack {
+            stack.receive();
+        }
         terminal.draw(|frame| draw(frame, app))?;
         let left = due.saturating_duration_since(Instant::now());
         if event::poll(left)? {

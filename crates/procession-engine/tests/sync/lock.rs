@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::shm::{HandleSource, Loans, ObjectKind, SharedObject};
+use procession_engine::shm::{ObjectKind, SharedObject};
 use procession_engine::sync::Lock;
 use procession_engine::sys::wait::time::Deadline;
 
@@ -162,21 +162,6 @@ fn a_waiting_process_says_what_it_waits_for() {
     assert_eq!(published & (u64::MAX >> 8), lock.handle().serial);
     lock.release().unwrap();
     child.join();
-}
-
-#[test]
-fn a_lent_lock_is_the_same_lock() {
-    let lock = Lock::create().unwrap();
-    lock.acquire(Deadline::NEVER).unwrap();
-    let mut loans = Loans::default();
-    let handle = lock.lend(&mut loans);
-    loans.send_untracked();
-    drop(lock);
-    let lock = Lock::attach(handle, &HandleSource::UNTRACKED).unwrap();
-    assert!(lock.is_locked());
-    drop(lock);
-    let gone = Lock::attach(handle, &HandleSource::UNTRACKED).unwrap_err();
-    assert_eq!(gone.kind(), ErrorKind::Stale);
 }
 
 #[test]

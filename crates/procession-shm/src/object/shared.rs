@@ -374,6 +374,8 @@ struct Attachment {
 #[derive(Debug, Default)]
 pub struct Registry {
     attached: HashMap<u64, Weak<Attachment>>,
+    /// What forks keep alive that are in progress, or have just ended.
+    kept: Vec<Attachments>,
 }
 
 impl Registry {
@@ -381,6 +383,24 @@ impl Registry {
     /// see [`Family::attachments`], which everybody else calls.
     pub(crate) fn attachments(&self) -> Attachments {
         Attachments(self.attached.values().filter_map(Weak::upgrade).collect())
+    }
+
+    /// Stamps for a child the objects that other threads have attached since
+    /// [`Family::prepare_fork`], and keeps them attached while it is forked. The lock is held until
+    /// then, so there will be no others.
+    ///
+    /// Without it the parent could drop such an object before the child has attached itself, which
+    /// then is in no state to be a member: it has a copy of an object that may be gone.
+    pub(crate) fn stamp_late(&mut self, family: &Family, child: Stamp) {
+        let attachments = self.attachments();
+        attachments.stamp_the_rest(family, child);
+        self.kept.push(attachments);
+    }
+
+    /// Returns what [`stamp_late`](Self::stamp_late) has kept, to be dropped only when the lock is
+    /// free.
+    pub(crate) fn take_kept(&mut self) -> Vec<Attachments> {
+        std::mem::take(&mut self.kept)
     }
 }
 
@@ -554,6 +574,22 @@ impl Attachments {
         Ok(())
     }
 
+    /// Stamps those that have none yet. One for which there is no memory gets none; the child then
+    /// tries to attach itself.
+    fn stamp_the_rest(&self, family: &Family, child: Stamp) {
+        for attachment in &self.0 {
+            if attachment.child_cell.load(Ordering::Relaxed) != 0 {
+                continue;
+            }
+            let view = View::new(family, attachment.handle.offset);
+            // Not by `alloc`, which may reclaim, and drop objects.
+            if let Ok(cell) = view.place_with(child, Family::try_alloc) {
+                let offset = family.offset_of(std::ptr::from_ref(cell).cast());
+                attachment.child_cell.store(offset, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// In the child: makes the cells set aside its own, or finds new ones; tells whether it is
     /// attached to all now.
     #[must_use = "an object to which it is not attached may be gone"]
@@ -561,7 +597,7 @@ impl Attachments {
         self.0.iter().all(|attachment| {
             let mut offset = attachment.child_cell.swap(0, Ordering::Relaxed);
             if offset == 0
-                // Another thread of the parent has attached to it in the instant of the fork.
+                // There was no memory for a cell while the parent forked.
                 && let Ok(Some(cell)) =
                     View::new(family, attachment.handle.offset).attach(attachment.handle, child)
             {

@@ -87,6 +87,13 @@ pub struct ForkGuard<'a, T> {
     mutex: &'a ForkMutex<T>,
 }
 
+impl<T> ForkGuard<'_, T> {
+    /// Leaves the mutex taken, as [`ForkMutex::hold`] does.
+    pub fn hold(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl<T> Deref for ForkGuard<'_, T> {
     type Target = T;
 
