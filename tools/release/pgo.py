@@ -1,7 +1,7 @@
 """Profile-guided optimisation: the benchmarks tell the compiler which code of the engine is hot.
 
 What is hot is inlined as far as it helps, and all else is compiled to be small. So wheels are smaller by
-a seventh, and not slower.
+an eighth, and not slower.
 """
 
 import os
