@@ -307,9 +307,9 @@ fn forks_go_well_while_other_threads_drop_what_they_are_attached_to() {
         }
         is_over.store(true, Ordering::Relaxed);
     });
-    assert_eq!(strangers, 0, "children that are no members");
     // SAFETY: as above.
     unsafe { libc::alarm(0) };
+    assert_eq!(strangers, 0, "children that are no members");
 }
 
 #[test]

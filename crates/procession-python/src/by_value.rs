@@ -16,12 +16,12 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::once::PyOnce;
 use procession_engine::shm::{self, Loans};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
+use crate::once::PyOnce;
 use crate::pickle::{Pickled, Sink, is_replaced, reduction};
 use crate::transfer;
 

@@ -14,7 +14,6 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::once::PyOnce;
 use procession_engine::channel::pipe::framing::{Begun, Receiving, Sending};
 use procession_engine::channel::{self, Message, PipeHandle, PipeShared, SendWait};
 use procession_engine::shm::Handle;
@@ -31,6 +30,7 @@ use crate::blocking::{deadline, nothing_yet, waiting};
 use crate::error::{
     IntoPython, broken_pipe, buffer_too_short, end_of_file, os_error, to_python, value_error,
 };
+use crate::once::PyOnce;
 use crate::outgoing::Outgoing;
 use crate::pickle::{self, Pickled, bytes_of};
 use crate::transfer;

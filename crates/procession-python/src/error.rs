@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 
-use crate::once::PyOnce;
 use procession_engine::pool::{Death, Overrun};
 use procession_engine::{Error, ErrorKind};
 use pyo3::exceptions::{
@@ -13,6 +12,8 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 use pyo3::types::PyType;
+
+use crate::once::PyOnce;
 
 /// Returns the exception for an error of the engine.
 pub fn to_python(error: Error) -> PyErr {

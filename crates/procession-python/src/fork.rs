@@ -10,8 +10,6 @@
 
 #![expect(unsafe_code, reason = "the interpreter's fork")]
 
-use crate::once::PyOnce;
-use crate::once::intern;
 use procession_engine::Result;
 use procession_engine::launch::{LaunchSpec, PreparedFork, in_room};
 use procession_engine::sys::process::fork::{Forked, fork as fork_process, refusal};
@@ -23,6 +21,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use crate::child::Child;
 use crate::error::{IntoPython, to_python, value_error};
 use crate::launch::started;
+use crate::once::{PyOnce, intern};
 use crate::spawn::orders;
 
 /// Starts a copy of this process, which calls `run` and ends.

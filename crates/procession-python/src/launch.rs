@@ -6,12 +6,12 @@
 
 use std::cell::RefCell;
 
-use crate::once::intern;
 use procession_engine::process;
 use pyo3::prelude::*;
 use pyo3::types::PySet;
 
 use crate::child::Child;
+use crate::once::intern;
 
 thread_local! {
     /// The child that the innermost start of this thread has made so far.

@@ -24,7 +24,6 @@ use std::cell::RefCell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::once::PyOnce;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
@@ -32,6 +31,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::buffer::{BlockView, Copied};
 use crate::error::{IntoPython, value_error};
+use crate::once::PyOnce;
 use crate::transfer;
 
 use std::sync::Arc;

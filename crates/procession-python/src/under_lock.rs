@@ -1,9 +1,9 @@
 //! Calling a function while a lock is held, which no handler of a signal leaves locked.
 
-use crate::once::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::once::intern;
 use crate::rlock::RLock;
 
 /// Calls `act` with arguments while it holds a lock.

@@ -870,11 +870,9 @@ extern "C" fn before_fork() {
     let family = FAMILY.get();
     FORKING.set(Some(family.map_or(Forking::Alone, Forking::Held)));
     if let Some(family) = family {
-        family
-            .schema
-            .forks
-            .iter()
-            .for_each(|table| (table.before)());
+        for table in family.schema.forks {
+            (table.before)();
+        }
         prepare_child(family);
     }
     lifeline::hold_for_fork();
@@ -917,11 +915,9 @@ extern "C" fn after_fork_in_parent() {
         family.free_tables();
         note_child(family, has_failed);
         family.let_go_of_kept();
-        family
-            .schema
-            .forks
-            .iter()
-            .for_each(|table| (table.in_parent)());
+        for table in family.schema.forks {
+            (table.in_parent)();
+        }
     }
 }
 
@@ -951,11 +947,9 @@ extern "C" fn after_fork_in_child() {
             family.free_tables();
             join_by_fork(family);
             family.let_go_of_kept();
-            family
-                .schema
-                .forks
-                .iter()
-                .for_each(|table| (table.in_child)());
+            for table in family.schema.forks {
+                (table.in_child)();
+            }
         }
         // Another thread may have founded the parent's family since the fork began. This process
         // is no member of it, and founds its own.
@@ -977,8 +971,9 @@ fn join_by_fork(family: &'static Family) {
         }
     }
     // It has no slot, because the family is full or the parent has given this start up; or it
-    // has lost an object, because there was no memory to attach it to that. Its copies of objects keep nothing alive, so from here on it writes to a copy
-    // of the family's memory, which is nobody else's.
+    // has lost an object, because there was no memory to attach it to that. Its copies of objects
+    // keep nothing alive, so from here on it writes to a copy of the family's memory, which is
+    // nobody else's.
     family.me.store(Stamp::NOBODY.raw(), Ordering::Relaxed);
     family.attachments().forget_cells();
     family.space.keep_apart();

@@ -1,10 +1,10 @@
 //! A pool whose tasks run where native code does not see them: an object of Python brings
 //! the results, in threads of its own, and is asked to cancel.
 
-use crate::once::intern;
 use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 
+use crate::once::intern;
 use crate::pool::driver::Driver;
 
 /// The object that brings the results.

@@ -18,13 +18,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::once::PyOnce;
-use crate::once::intern;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
 use pyo3::types::{PyList, PyString, PyType};
 
 use crate::error::value_error;
+use crate::once::{PyOnce, intern};
 use crate::pool::gc_guard::GcGuard;
 
 /// The base of the future of an executor: its attributes.

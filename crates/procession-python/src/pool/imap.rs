@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::once::PyOnce;
 use procession_engine::pool::{Fetched, ResultOrder, ResultStream, StreamLimits};
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
@@ -12,6 +11,7 @@ use pyo3::types::{PyDict, PyType};
 use crate::blocking::deadline;
 use crate::error;
 use crate::interrupt::let_interrupt_come;
+use crate::once::PyOnce;
 use crate::pool::arrival::Arrival;
 use crate::pool::callback::wake_all;
 use crate::pool::driver::Driver;

@@ -1,8 +1,8 @@
 //! The progress of a map, shown by an object of Python that is told of each task.
 
-use crate::once::intern;
 use pyo3::prelude::*;
 
+use crate::once::intern;
 use crate::pool::arrival::Arrival;
 use crate::pool::callback::{put_off, was_interrupted};
 

@@ -6,8 +6,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::once::PyOnce;
-use crate::once::intern;
 use procession_engine::sys::wait::time::Deadline;
 use pyo3::prelude::*;
 use pyo3::pyclass::{PyTraverseError, PyVisit};
@@ -16,6 +14,7 @@ use pyo3::types::{PyDict, PyType};
 use crate::blocking::deadline;
 use crate::error::{self, value_error};
 use crate::interrupt::let_interrupt_come;
+use crate::once::{PyOnce, intern};
 use crate::pool::arrival::Arrival;
 use crate::pool::callback::{is_waiting, put_off, uninterrupted, wake_all};
 use crate::pool::driver::Driver;

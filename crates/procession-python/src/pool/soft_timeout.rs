@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use crate::once::intern;
 use procession_engine::sys::signals::thread_timer::{ThreadTimer, time_is_up};
 use pyo3::prelude::*;
 
 use crate::error::IntoPython;
+use crate::once::intern;
 
 /// Interrupts functions that run for too long, in this thread.
 #[derive(Default)]

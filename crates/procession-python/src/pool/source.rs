@@ -1,12 +1,12 @@
 //! Tasks made of inputs that are at hand, as workers need them.
 
-use crate::once::PyOnce;
 use procession_engine::pool::{Job, PoolEnd, Source, SourceStatus, Task, TaskBytes, TaskPolicy};
 use procession_engine::shm::Loans;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyRange, PySlice, PyTuple};
 
 use crate::by_value::Reader;
+use crate::once::PyOnce;
 use crate::pool::arrival::Arrival;
 use crate::pool::callback::uninterrupted;
 use crate::pool::imap::IMapIterator;

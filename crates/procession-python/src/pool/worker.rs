@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::once::PyOnce;
 use procession_engine::ErrorKind;
 use procession_engine::pool::{TakenTask, Worker, WorkerLimits};
 use procession_engine::shm::{HandleSource, Loans};
@@ -14,6 +13,7 @@ use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyModule, PyTuple, Py
 
 use crate::by_value::Reader;
 use crate::error::{IntoPython, to_python, type_error, value_error};
+use crate::once::PyOnce;
 use crate::pickle::{self, Pickled};
 use crate::pool::message::{self, Shape};
 use crate::pool::soft_timeout::SoftTimeout;

@@ -42,7 +42,7 @@ impl<T> ForkOnce<T> {
     /// Returns the value, if there is one.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        // Acquire pairs with the Release in `set`.
+        // Acquire pairs with the Release in `first_of`.
         let value = self.value.load(Ordering::Acquire);
         // SAFETY: the value lives as long as the cell.
         unsafe { value.as_ref() }
