@@ -14,6 +14,7 @@ from procession._test_needs import PATIENCE, needs
 from procession._test_tasks import (
     hold,
     kill_the_node,
+    kill_the_node_if_asked,
     name_and_double,
     raise_key_error,
     run_until_asked,
@@ -124,8 +125,9 @@ class ProcessTests:
     def test_process_of_a_lost_node_says_so(self, context: Any) -> None:
         from procession.distributed import NodeLost
 
-        process = context.Process(target=kill_the_node, name="doomed")
+        process = context.Process(target=kill_the_node_if_asked, name="doomed")
         process.start()
+        process.request_stop()
         process.join(PATIENCE)
         assert process.exitcode == 255 and not process.is_alive()
         with pytest.raises(NodeLost, match="with process 'doomed'") as caught:
@@ -135,6 +137,22 @@ class ProcessTests:
         another.start()
         assert another.result(PATIENCE) == 9
         process.close()
+        another.close()
+
+    @needs("processes", "nodes")
+    def test_loss_of_a_node_that_has_not_told_of_a_start_is_told_by_the_start(
+        self, context: Any
+    ) -> None:
+        from procession.distributed import NodeLost
+
+        process = context.Process(target=kill_the_node, name="doomed")
+        # Its node may or may not have told of the start before it was killed.
+        with pytest.raises(NodeLost, match="with process 'doomed'"):
+            process.start()
+            process.result(PATIENCE)
+        another = context.Process(target=square, args=(3,))
+        another.start()
+        assert another.result(PATIENCE) == 9
         another.close()
 
     @needs("processes", "nodes")

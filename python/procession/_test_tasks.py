@@ -31,6 +31,7 @@ __all__ = [
     "hold",
     "kill_itself_in_the_action",
     "kill_the_node",
+    "kill_the_node_if_asked",
     "kill_the_node_if_there",
     "kill_the_node_once",
     "kill_the_node_with",
@@ -86,6 +87,12 @@ def die_once(path: str) -> int:
 def kill_the_node() -> None:
     os.kill(int(os.environ["PROCESSION_NODE_PID"]), signal.SIGKILL)
     signal.pause()
+
+
+def kill_the_node_if_asked() -> None:
+    """Kills the agent of its node when its process is asked to stop."""
+    procession.current_process().wait_for_stop()
+    kill_the_node()
 
 
 def kill_the_node_if_there(path: str) -> None:

@@ -5,8 +5,8 @@
 
 #![expect(unsafe_code, reason = "fork and kill in tests")]
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
 
 use procession_engine::ErrorKind;
 use procession_engine::channel::Queue;
@@ -310,6 +310,67 @@ fn forks_go_well_while_other_threads_drop_what_they_are_attached_to() {
     // SAFETY: as above.
     unsafe { libc::alarm(0) };
     assert_eq!(strangers, 0, "children that are no members");
+}
+
+#[test]
+fn a_child_is_attached_once_to_each_though_another_thread_is_about_to_fork() {
+    let _alone = alone();
+    let family = procession_engine::family().unwrap();
+    let first = Bytes::create(family, 0).unwrap();
+    // SAFETY: the default action of SIGALRM ends a test that hangs because one thread has failed.
+    unsafe { libc::alarm(60) };
+    let (is_prepared, are_both) = (Barrier::new(2), Barrier::new(2));
+    let fork = |child: Stamp, objects: [&Bytes; 2]| {
+        // SAFETY: the child only reads the arena, and leaves at once.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let serials = objects.map(|object| object.handle().serial);
+            let mut times = 0;
+            family.for_each_object(|object| {
+                let count = object
+                    .attached()
+                    .iter()
+                    .filter(|each| **each == child)
+                    .count();
+                match serials
+                    .iter()
+                    .position(|serial| *serial == object.handle().serial)
+                {
+                    Some(0) => times += 10 * count,
+                    Some(_) => times += count,
+                    None => {}
+                }
+            });
+            // SAFETY: ends the copy without running the test's destructors.
+            unsafe { libc::_exit(times as i32) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for our own child.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        family.end_fork();
+        family.release_member(child);
+        assert_eq!(libc::WEXITSTATUS(status), 11, "how often it was attached");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let child = family.prepare_fork().unwrap();
+            is_prepared.wait();
+            let second = Bytes::create(family, 0).unwrap();
+            are_both.wait();
+            is_prepared.wait();
+            fork(child, [&first, &second]);
+            are_both.wait();
+        });
+        is_prepared.wait();
+        are_both.wait();
+        let child = family.prepare_fork().unwrap();
+        is_prepared.wait();
+        are_both.wait();
+        let third = Bytes::create(family, 0).unwrap();
+        fork(child, [&first, &third]);
+    });
+    // SAFETY: as above.
+    unsafe { libc::alarm(0) };
 }
 
 #[test]

@@ -657,8 +657,7 @@ impl Family {
     pub fn prepare_fork(&self) -> Result<Stamp> {
         let child = self.reserve_member()?;
         let attachments = self.attachments();
-        if let Err(error) = attachments.stamp_for_child(self, child) {
-            attachments.stay_parent();
+        if let Err(error) = attachments.stamp(self, child, Self::alloc) {
             self.release_member(child);
             return Err(error);
         }
@@ -677,9 +676,7 @@ impl Family {
 
     /// Ends what [`Family::prepare_fork`] began: the next fork is another's.
     pub fn end_fork(&self) {
-        if !NEXT_CHILD.replace(Stamp::NOBODY).is_nobody() {
-            self.attachments().stay_parent();
-        }
+        NEXT_CHILD.set(Stamp::NOBODY);
     }
 
     /// Returns all objects that are attached now. The registry is free again then: to drop the last

@@ -144,7 +144,17 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Calls `visit` with each cell's offset and value until it returns true.
+    /// Returns the first cell for which `is_it` returns true.
+    fn find_cell(self, is_it: impl Fn(&AtomicU32) -> bool) -> Option<&'a AtomicU32> {
+        let mut found = None;
+        self.any_cell(|cell| {
+            found = is_it(cell).then_some(cell);
+            found.is_some()
+        });
+        found
+    }
+
+    /// Calls `visit` with each cell until it returns true; tells whether it did.
     fn any_cell(self, mut visit: impl FnMut(&'a AtomicU32) -> bool) -> bool {
         if self.header().cells.iter().any(&mut visit) {
             return true;
@@ -171,25 +181,16 @@ impl<'a> View<'a> {
         self.place_with(stamp, Family::alloc)
     }
 
-    fn place_with(
-        self,
-        stamp: Stamp,
-        alloc: fn(&Family, u64) -> Result<Block>,
-    ) -> Result<&'a AtomicU32> {
-        let mut found = None;
+    fn place_with(self, stamp: Stamp, alloc: Alloc) -> Result<&'a AtomicU32> {
         loop {
             // SeqCst: pairs with `is_abandoned`.
-            self.any_cell(|cell| {
-                let taken = cell.load(Ordering::Relaxed) == 0
+            let free = self.find_cell(|cell| {
+                cell.load(Ordering::Relaxed) == 0
                     && cell
                         .compare_exchange(0, stamp.raw(), Ordering::SeqCst, Ordering::Relaxed)
-                        .is_ok();
-                if taken {
-                    found = Some(cell);
-                }
-                taken
+                        .is_ok()
             });
-            if let Some(cell) = found {
+            if let Some(cell) = free {
                 return Ok(cell);
             }
             self.header().overflow.add_by(self.family, alloc)?;
@@ -364,11 +365,37 @@ impl<'a> View<'a> {
 #[derive(Debug)]
 struct Attachment {
     handle: Handle,
-    /// Offsets of two cells: this process's, and the one set aside for a child that is about to be
-    /// forked.
+    /// The offset of this process's cell.
     cell: AtomicU64,
+    /// The offset of the cell last set aside for a child, where it is looked for first.
     child_cell: AtomicU64,
 }
+
+impl Attachment {
+    fn view<'a>(&self, family: &'a Family) -> View<'a> {
+        View::new(family, self.handle.offset)
+    }
+
+    /// Returns the cell set aside for a child. Several threads may be about to fork, each another
+    /// child.
+    fn cell_of_child<'a>(&self, family: &'a Family, child: Stamp) -> Option<&'a AtomicU32> {
+        let is_its = |cell: &AtomicU32| cell.load(Ordering::Relaxed) == child.raw();
+        let noted = self.child_cell.load(Ordering::Relaxed);
+        if noted != 0 && is_its(cell_at(family, noted)) {
+            return Some(cell_at(family, noted));
+        }
+        self.view(family).find_cell(is_its)
+    }
+
+    fn note_cell_of_child(&self, family: &Family, cell: &AtomicU32) {
+        self.child_cell
+            .store(offset_of(family, cell), Ordering::Relaxed);
+    }
+}
+
+/// How memory for more cells is found: [`Family::alloc`], which may reclaim, or
+/// [`Family::try_alloc`].
+type Alloc = fn(&Family, u64) -> Result<Block>;
 
 /// Knows every object this process is attached to.
 #[derive(Debug, Default)]
@@ -393,7 +420,9 @@ impl Registry {
     /// then is in no state to be a member: it has a copy of an object that may be gone.
     pub(crate) fn stamp_late(&mut self, family: &Family, child: Stamp) {
         let attachments = self.attachments();
-        attachments.stamp_the_rest(family, child);
+        // Not by `alloc`, which may drop objects as it reclaims. If there is no memory, the child
+        // tries to attach itself.
+        let _ = attachments.stamp(family, child, Family::try_alloc);
         self.kept.push(attachments);
     }
 
@@ -497,7 +526,7 @@ impl Object {
     fn register(family: &'static Family, handle: Handle, cell: &AtomicU32) -> Self {
         let attachment = Arc::new(Attachment {
             handle,
-            cell: AtomicU64::new(family.offset_of(std::ptr::from_ref(cell).cast())),
+            cell: AtomicU64::new(offset_of(family, cell)),
             child_cell: AtomicU64::new(0),
         });
         family
@@ -564,30 +593,22 @@ impl Drop for Attachment {
 }
 
 impl Attachments {
-    /// Stamps every attached object for a child that is about to be forked.
-    pub(crate) fn stamp_for_child(&self, family: &Family, child: Stamp) -> Result<()> {
+    /// Stamps for a child that is about to be forked those that are not yet.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, of `alloc`; the others are stamped.
+    pub(crate) fn stamp(&self, family: &Family, child: Stamp, alloc: Alloc) -> Result<()> {
+        let mut result = Ok(());
         for attachment in &self.0 {
-            let cell = View::new(family, attachment.handle.offset).place(child)?;
-            let offset = family.offset_of(std::ptr::from_ref(cell).cast());
-            attachment.child_cell.store(offset, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Stamps those that have none yet. One for which there is no memory gets none; the child then
-    /// tries to attach itself.
-    fn stamp_the_rest(&self, family: &Family, child: Stamp) {
-        for attachment in &self.0 {
-            if attachment.child_cell.load(Ordering::Relaxed) != 0 {
+            if attachment.cell_of_child(family, child).is_some() {
                 continue;
             }
-            let view = View::new(family, attachment.handle.offset);
-            // Not by `alloc`, which may reclaim, and drop objects.
-            if let Ok(cell) = view.place_with(child, Family::try_alloc) {
-                let offset = family.offset_of(std::ptr::from_ref(cell).cast());
-                attachment.child_cell.store(offset, Ordering::Relaxed);
+            match attachment.view(family).place_with(child, alloc) {
+                Ok(cell) => attachment.note_cell_of_child(family, cell),
+                Err(error) => result = Err(error),
             }
         }
+        result
     }
 
     /// In the child: makes the cells set aside its own, or finds new ones; tells whether it is
@@ -595,14 +616,13 @@ impl Attachments {
     #[must_use = "an object to which it is not attached may be gone"]
     pub(crate) fn become_child(&self, family: &Family, child: Stamp) -> bool {
         self.0.iter().all(|attachment| {
-            let mut offset = attachment.child_cell.swap(0, Ordering::Relaxed);
-            if offset == 0
+            let set_aside = attachment.cell_of_child(family, child);
+            let cell = set_aside.or_else(|| {
                 // There was no memory for a cell while the parent forked.
-                && let Ok(Some(cell)) =
-                    View::new(family, attachment.handle.offset).attach(attachment.handle, child)
-            {
-                offset = family.offset_of(std::ptr::from_ref(cell).cast());
-            }
+                let view = attachment.view(family);
+                view.attach(attachment.handle, child).ok().flatten()
+            });
+            let offset = cell.map_or(0, |cell| offset_of(family, cell));
             attachment.cell.store(offset, Ordering::Relaxed);
             offset != 0
         })
@@ -611,15 +631,7 @@ impl Attachments {
     /// In a child that has not joined: forgets the cells, which are the parent's.
     pub(crate) fn forget_cells(&self) {
         for attachment in &self.0 {
-            attachment.child_cell.store(0, Ordering::Relaxed);
             attachment.cell.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// In the parent: forgets the cells set aside, which are the child's now.
-    pub(crate) fn stay_parent(&self) {
-        for attachment in &self.0 {
-            attachment.child_cell.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -627,6 +639,10 @@ impl Attachments {
 /// Lowers a count, unless it is 0.
 fn decrement(count: &AtomicU32) {
     let _ = count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| n.checked_sub(1));
+}
+
+fn offset_of(family: &Family, cell: &AtomicU32) -> u64 {
+    family.offset_of(std::ptr::from_ref(cell).cast())
 }
 
 fn cell_at(family: &Family, offset: u64) -> &AtomicU32 {
