@@ -341,7 +341,7 @@ def test_memory_that_was_written_over_is_looked_at_or_refused(lib) -> None:
     )
     size, pages = os.fstat(own).st_size, used_pages(own)
     copy = os.memfd_create("procession")
-    with subprocess.Popen(["sleep", "100"], pass_fds=[copy]) as stranger:
+    with subprocess.Popen(["sleep", "infinity"], pass_fds=[copy]) as stranger:
         try:
             for short in 0, 100, 4096, 1 << 20:
                 os.ftruncate(copy, short)

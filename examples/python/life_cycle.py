@@ -83,9 +83,10 @@ def show_states() -> None:
     seen = [process.state]
     process.start()
     ready.wait()
-    while process.state != "blocked":  # It is on its way from `ready` to `forever`.
+    # It is on its way from `ready` to `forever`.
+    while (state := process.state) != "blocked":
         time.sleep(0.001)
-    seen.append(process.state)
+    seen.append(state)
     go.set()
     process.join()
     seen.append(process.state)

@@ -54,7 +54,7 @@ def executable(tmp_path_factory):
     # looked through for a minute, and unpacked by each process.
     for name in ("IPython", "numpy", "pytest"):
         build += ["--exclude-module", name]
-    subprocess.run([*build, "program.py"], check=True, cwd=folder, timeout=100)
+    subprocess.run([*build, "program.py"], check=True, cwd=folder, timeout=200)
     return folder / "dist" / "program"
 
 

@@ -16,6 +16,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::process::getpriority_process;
 
+use crate::attributes::namespaces::{self, Namespaces, Which};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fd::streams::{self, Stream};
 use crate::limits::rlimits::Limits;
@@ -28,7 +29,7 @@ pub struct ExecutionContext {
     /// One bit for each signal that is ignored.
     ignored: u64,
     control_group: String,
-    namespaces: Vec<String>,
+    namespaces: Namespaces,
     limits: Limits,
     niceness: i32,
     /// Of processes and of terminal; 0 for one whose leader is not seen from
@@ -66,19 +67,6 @@ const INHERITED: [&str; 15] = [
 /// library keeps to itself (nptl(7)) and begins to use with the first thread.
 const OWN_SIGNALS: u64 = 1 << (libc::SIGPIPE - 1) | 0b11 << 31;
 
-/// Namespaces that a child lives in; those of pids and time have names of their
-/// own for that.
-const NAMESPACES: [&str; 8] = [
-    "cgroup",
-    "ipc",
-    "mnt",
-    "net",
-    "pid_for_children",
-    "time_for_children",
-    "user",
-    "uts",
-];
-
 impl ExecutionContext {
     /// Looks around.
     ///
@@ -96,12 +84,6 @@ impl ExecutionContext {
             .filter(|line| INHERITED.iter().any(|name| line.starts_with(name)))
             .flat_map(|line| [line, "\n"])
             .collect();
-        let namespaces = NAMESPACES
-            .iter()
-            // Older kernels lack some.
-            .filter_map(|name| fs::read_link(format!("{own}/ns/{name}")).ok())
-            .map(|link| link.to_string_lossy().into_owned())
-            .collect();
         // Not by rustix, whose ids are never 0.
         // SAFETY: no memory is read or written.
         let group = unsafe { libc::getpgrp() };
@@ -112,7 +94,7 @@ impl ExecutionContext {
             ignored: ignored & !OWN_SIGNALS,
             // Missing where the kernel has none.
             control_group: fs::read_to_string(format!("{own}/cgroup")).unwrap_or_default(),
-            namespaces,
+            namespaces: namespaces::look(Which::All),
             limits: Limits::current(),
             niceness: getpriority_process(None)
                 .map_err(|e| Error::os("ask for the priority", e))?,

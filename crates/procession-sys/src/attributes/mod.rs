@@ -3,6 +3,7 @@
 pub mod affinity;
 pub mod environment;
 pub mod execution_context;
+pub mod namespaces;
 pub mod prctl;
 pub mod privileges;
 pub mod thread;

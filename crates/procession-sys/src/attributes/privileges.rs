@@ -14,12 +14,12 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::mem::MaybeUninit;
 use std::os::unix::fs::MetadataExt as _;
 
-use rustix::fs::{Mode, OFlags, open, readlinkat_raw};
 use rustix::process::getgroups;
 use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
+
+use crate::attributes::namespaces::{self, Namespaces, Which};
 
 /// The privileges of the calling thread and of processes that it starts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,21 +34,8 @@ pub struct Privileges {
     filters: (i32, Option<String>),
     /// Device and inode.
     root: Option<(u64, u64)>,
-    namespaces: [u64; NAMESPACES.len()],
+    namespaces: Namespaces,
 }
-
-/// Namespaces that a child lives in.
-const NAMESPACES: [&str; 8] = [
-    // A process without privileges cannot change it without changing another.
-    "user",
-    "cgroup",
-    "ipc",
-    "mnt",
-    "net",
-    "pid_for_children",
-    "time_for_children",
-    "uts",
-];
 
 impl Privileges {
     /// Looks at those of the calling thread.
@@ -59,9 +46,9 @@ impl Privileges {
         // A namespace that only a privileged process can change is not looked at in a
         // process without the privilege: if the process had the privilege at another
         // time, its capabilities differ.
-        let most = match has(CapabilitySet::SYS_ADMIN) {
-            true => NAMESPACES.len(),
-            false => 1,
+        let changeable = match has(CapabilitySet::SYS_ADMIN) {
+            true => Which::All,
+            false => Which::User,
         };
         let bounds = match has(CapabilitySet::SETPCAP) {
             true => bounding_set(),
@@ -78,7 +65,7 @@ impl Privileges {
             no_new_privs: no_new_privs().ok(),
             filters: filters(),
             root: fs::metadata("/").ok().map(|root| (root.dev(), root.ino())),
-            namespaces: namespaces(&NAMESPACES[..most]),
+            namespaces: namespaces::look(changeable),
         }
     }
 
@@ -105,26 +92,6 @@ fn ids() -> [u32; 6] {
 fn groups() -> Vec<u32> {
     let groups = getgroups().unwrap_or_default();
     groups.into_iter().map(|group| group.as_raw()).collect()
-}
-
-/// Returns a number for each namespace, 0 where the system does not tell.
-fn namespaces(names: &[&str]) -> [u64; NAMESPACES.len()] {
-    let mut found = [0; NAMESPACES.len()];
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // By the folder: a path through /proc takes the most time of all here.
-    let Ok(folder) = open("/proc/thread-self/ns", flags, Mode::empty()) else {
-        return found;
-    };
-    for (place, name) in found.iter_mut().zip(names) {
-        let mut room = [MaybeUninit::uninit(); 64];
-        let Ok((link, _)) = readlinkat_raw(&folder, *name, &mut room) else {
-            continue;
-        };
-        // As in `uts:[4026531838]`.
-        let digits = link.iter().filter(|byte| byte.is_ascii_digit());
-        *place = digits.fold(0, |number, &digit| number * 10 + u64::from(digit - b'0'));
-    }
-    found
 }
 
 fn bounding_set() -> u64 {
