@@ -39,13 +39,44 @@ def test_item_that_its_getter_has_not_confirmed_goes_to_another(context) -> None
     items.put_many("ab")
     line = _session.session_of(items._address)._new_line(False)
     message = None, items._number, "get", (), None
-    line._send(_session.pickle.dumps(message))
+    line._sock.sendall(_session._framed(message))
     (size,) = _session.LENGTH.unpack(receive_exactly(line._sock, 8))
     receive_exactly(line._sock, size)
     assert items.qsize() == 1
     line.close()  # As by the death of a process that has not read the answer.
     wait_until(lambda: items.qsize() == 2)
     assert items.get() == "a"
+
+
+def test_one_who_has_not_confirmed_that_it_is_to_run_the_action_has_not_come(
+    context,
+) -> None:
+    done = []
+    meeting = context.Barrier(1, action=lambda: done.append("done"))
+    line = _session.session_of(meeting._address)._new_line(False)
+    line._sock.sendall(_session._framed((None, meeting._number, "wait", (True,), None)))
+    (size,) = _session.LENGTH.unpack(receive_exactly(line._sock, 8))
+    receive_exactly(line._sock, size)
+    assert meeting.n_waiting == 1
+    line.close()
+    wait_until(lambda: meeting.n_waiting == 0)
+    assert meeting.wait(PATIENCE) == 0 and done == ["done"]
+
+
+@pytest.mark.parametrize(
+    "message", [5, (b"end of another",), ("meet",), (None, 1, 2, 3, 4), ("make", 1, 2)]
+)
+def test_hub_serves_on_whatever_one_connection_sends(context, message) -> None:
+    items = context.Queue()
+    line = _session.session_of(items._address)._new_line(False)
+    line._sock.settimeout(PATIENCE)
+    line._sock.sendall(_session._framed(message))
+    told = line._sock.recv(1)  # The end, or an error.
+    if told:
+        line._sock.sendall(_session.LENGTH.pack(5) + b"hello")
+    line.close()
+    items.put("item")
+    assert items.get(timeout=PATIENCE) == "item"
 
 
 class Alarm(Exception):
@@ -142,10 +173,10 @@ def test_forked_process_is_a_user_of_its_own(mp, context, start) -> None:
     lock, tree, items = context.Lock(), context.RLock(), context.Queue()
     lock.acquire()
     tree.acquire()
-    child = start(items.put, lock._call("holder", 0)[0])
+    child = start(items.put, "mine")
     child.join()
     # Its end has freed nothing of its parent's, and has not closed its connections.
-    assert items.get(timeout=PATIENCE) == lock._call("holder", 0)[0]
+    assert items.get(timeout=PATIENCE) == "mine"
     assert lock.locked() and tree.locked()
     lock.release()
     tree.release()

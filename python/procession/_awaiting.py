@@ -6,6 +6,7 @@ processes make a descriptor readable, which the loop watches.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 from ._event_loops import running
@@ -28,6 +29,7 @@ __all__ = [
     "NOT_YET",
     "Line",
     "current_task",
+    "in_thread",
     "next_of",
     "outcome",
     "outcome_of_future",
@@ -123,6 +125,49 @@ class Line:
 async def uncancelled(act: Callable[[], Awaitable[None]]) -> None:
     """Does something to its end, though the task is cancelled meanwhile."""
     await running().uncancelled(act)
+
+
+async def in_thread(call: Callable[[], T], unwanted: Callable[[T], object]) -> T:
+    """Has a thread of its own call a function, and waits for what it returns or raises.
+
+    Args:
+        call: What is called. It may wait for another machine; nothing ends it early.
+        unwanted: Is given, in that thread, what is returned after the task was cancelled.
+    """
+    loop = running()
+    done = loop.signal()
+    came: list[tuple[T | None, BaseException | None]] = []
+    deciding = threading.Lock()
+    is_wanted = True
+
+    def run() -> None:
+        outcome: tuple[T | None, BaseException | None]
+        try:
+            outcome = call(), None
+        except BaseException as error:
+            outcome = None, error
+        with deciding:
+            came.append(outcome)
+            wanted = is_wanted
+        if wanted:
+            done.set_from_anywhere()
+        elif outcome[1] is None:
+            unwanted(outcome[0])
+
+    threading.Thread(target=run, name="procession-connects", daemon=True).start()
+    try:
+        await done
+    except BaseException:
+        with deciding:
+            is_wanted = False
+            late = came
+        if late and late[0][1] is None:
+            unwanted(late[0][0])  # type: ignore[arg-type]
+        raise
+    value, error = came[0]
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]
 
 
 def current_task() -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import threading
@@ -156,6 +157,32 @@ class SharingTests:
             with pytest.raises(procession.OwnerDied):
                 lock.acquire(timeout=PATIENCE)
         assert lock.acquire(timeout=PATIENCE)
+
+    @needs("shared")
+    def test_what_is_shared_can_be_awaited(self, context: Any) -> None:
+        items, moved = context.JoinableQueue(), context.SimpleQueue()
+        lock, go = context.Lock(), context.Event()
+
+        async def main(pool: Any) -> None:
+            count = pool.apply_async(move_items, (items, moved))
+            for number in range(5):
+                async with lock:
+                    await items.put_async(number)
+            await items.put_async(None)
+            await items.join_async()
+            assert await count == 5
+            assert sorted([await moved.get_async() for _ in range(5)]) == [*range(5)]
+            told = pool.apply_async(put_and_wait_for, (moved, "first", go))
+            assert await moved.get_async() == "first"
+            go.set()
+            assert await told is True
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(moved.get_async(), 0.05)
+            moved.put("not lost")
+            assert await moved.get_async() == "not lost"
+
+        with context.Pool(1) as pool:
+            asyncio.run(main(pool))
 
     @needs("shared", "cancel")
     def test_permits_of_the_dead_come_back(self, context: Any) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Unlucky",
+    "add_in_turn",
     "add_to",
     "come",
     "count_in_state",
@@ -219,6 +220,13 @@ def die_with_items(items: Any, count: int) -> None:
     for _ in range(count):
         items.get()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def add_in_turn(lock: Any, total: Any, times: int) -> None:
+    """Reads and writes a value that has no lock of its own, under another."""
+    for _ in range(times):
+        with lock:
+            total.value += 1
 
 
 def add_to(total: Any, row: Any, times: int) -> None:

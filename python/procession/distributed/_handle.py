@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from .._awaiting import in_thread
+from .._event_loops import running
 from . import _session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._session import Session
+    from ._session import Session, _Line
 
 __all__ = ["Handle", "rebuild"]
 
@@ -39,9 +41,12 @@ class Handle:
         """
         session = _session.session_of(self._address)
         if self._session is not session:
-            # It was unpickled, copied by a fork, or the connection to the hub has broken.
-            session.attach(self._number)
-            self._session = session
+            with session.holding:
+                # It was unpickled, copied by a fork, or the connection to the hub has broken.
+                # Another thread may have been here first.
+                if self._session is not session:
+                    session.attach(self._number)
+                    self._session = session
         return session
 
     def _call(self, op: str, *args: Any) -> Any:
@@ -53,6 +58,25 @@ class Handle:
     ) -> tuple[bool, Any]:
         """Has the hub do something that may have to wait; returns whether it was done in time."""
         return self._use().call(self._number, op, args, timeout)
+
+    async def _call_async(self, op: str, *args: Any) -> Any:
+        """Has the hub do something, in a task of asyncio or trio; returns the result.
+
+        A task that is cancelled has the hub forget it. Each task that waits has a connection of
+        its own, as each thread has.
+        """
+        await running().passed()
+        session = _session.session_of(self._address)
+        line = session.idle_line() if self._session is session else None
+        if line is None:
+            # The hub may be far away, and the loop must not stand still for that.
+            connected = await in_thread(self._connect, _put_back)
+            session, line = connected
+        return await session.call_by(line, self._number, op, args)
+
+    def _connect(self) -> tuple[Session, _Line]:
+        session = self._use()
+        return session, session.line()
 
     def reduced(self) -> tuple[Any, ...]:
         """Returns the pickled form, for a caller that has the reader's handle counted."""
@@ -85,6 +109,11 @@ class Handle:
         return (
             f"<{type(self).__name__} #{self._number} of the hub at {self._address!r}>"
         )
+
+
+def _put_back(unused: tuple[Session, _Line]) -> None:
+    session, line = unused
+    session.put_back(line)
 
 
 def rebuild(kind: type[Handle], state: dict[str, Any]) -> Handle:

@@ -159,7 +159,7 @@ LATE: Any = object()
 
 
 class Lock(Kept):
-    """A lock: its owner is a process, or, if it can be taken again, a thread of one."""
+    """A lock: its owner is a process, or, if it can be taken again, a thread or a task of one."""
 
     noun = "lock"
     lines: ClassVar[dict[str, str]] = dict.fromkeys(
@@ -215,8 +215,8 @@ class Lock(Kept):
             self.owner[0].holds.discard(self)
         self.owner, self.count = None, 0
 
-    def op_release(self, request: Request, thread: int) -> None:
-        """Gives it back."""
+    def op_release(self, request: Request, thread: int) -> int:
+        """Gives it back; returns how often it is still taken."""
         if self.is_reentrant and not self.is_held_by(request.user, thread):
             raise AssertionError(f"{self} is not held by this thread")
         if self.owner is None:
@@ -224,21 +224,18 @@ class Lock(Kept):
         self.count -= 1
         if not self.count:
             self.free()
+        return self.count
 
     def op_locked(self, request: Request) -> bool:
         """Returns whether it is taken."""
         return self.owner is not None
 
-    def op_holder(self, request: Request, thread: int) -> tuple[str, int]:
-        """Returns who has it, and how often, in the words of `multiprocessing`."""
-        if self.owner is None:
-            return "None", 0
-        if self.is_held_by(request.user, thread):
-            return request.user.name, self.count
-        return self.owner[0].name, self.count
+    def op_count(self, request: Request, thread: int) -> int:
+        """Returns how often the caller has it."""
+        return self.count if self.is_held_by(request.user, thread) else 0
 
     def is_held_by(self, user: User, thread: int) -> bool:
-        """Returns whether a thread of a process has it."""
+        """Returns whether a thread, or a task, of a process has it."""
         return self.owner == self._who(user, thread)
 
     def op_guarded(
@@ -458,7 +455,9 @@ class Barrier(Kept):
                 if has_action:
                     now.leader = request.peer
                     request.user.holds.add(self)
-                    return "lead", request.state[1]
+                    return Taken(
+                        ("lead", request.state[1]), lambda: self._unlead(request)
+                    )
                 self._open()
         mine, index = request.state
         if mine.is_open:
@@ -466,6 +465,13 @@ class Barrier(Kept):
         if mine.broken:
             raise threading.BrokenBarrierError(mine.broken)
         return NOT_YET
+
+    def _unlead(self, request: Request) -> None:
+        """Has one not come that was to run the action, and does not know it."""
+        now, _ = request.state
+        if now is self._round and now.leader is request.peer:
+            now.leader = None
+            now.count -= 1
 
     def _open(self) -> None:
         self._round.is_open = True

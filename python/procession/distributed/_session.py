@@ -1,7 +1,8 @@
 """How a process uses a hub: its connections, one for each call that is under way.
 
 The first stays open as long as the process lives, and nothing is said by it: by its end the
-hub knows that of the process. A call that a handler of a signal ends has taken nothing.
+hub knows that of the process. A call that a handler of a signal ends has taken nothing, nor has
+one that is awaited by a task which is cancelled.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import weakref
 from collections import deque
 
 from .. import process, util
+from .._event_loops import running
 from ..connection import Client
 from ._errors import EngineUnavailable
 from ._wire import receive_exactly
@@ -104,7 +106,7 @@ class Session:
         self._dropped: deque[int] = deque()
         self._copied: set[int] = set()
         self._sent: set[int] = set()
-        self._holding = threading.RLock()
+        self.holding = threading.RLock()
 
     def call(
         self, number: int, op: str, args: tuple[Any, ...], timeout: float | None
@@ -120,10 +122,46 @@ class Session:
         """
         return self._ask((None, number, op, args, timeout))
 
+    def idle_line(self) -> _Line | None:
+        """Returns a connection that no call uses, if there is one."""
+        if self._dropped:
+            self._tell_of_dropped()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def put_back(self, line: _Line) -> None:
+        """Takes a connection back that was not used, or whose call is over."""
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(line)
+        else:
+            line.close()
+
+    async def call_by(
+        self, line: _Line, number: int, op: str, args: tuple[Any, ...]
+    ) -> Any:
+        """Has the hub do something, in a task of an event loop, however long that takes.
+
+        Returns:
+            What came of it.
+
+        Raises:
+            EngineUnavailable: The hub is gone.
+            Exception: What the operation raised.
+        """
+        try:
+            answer = await line.ask_async((None, number, op, args, None))
+        except BaseException as error:
+            self._give_up(line, error)
+            raise
+        self.put_back(line)
+        return _value_of(answer)[1]
+
     def make(self, kind: str, *args: Any) -> int:
         """Has the hub make an object; returns its number."""
         number: int = self._ask(("make", kind, args))[1]
-        with self._holding:
+        with self.holding:
             self._held[number] = self._held.get(number, 0) + 1
         return number
 
@@ -133,7 +171,7 @@ class Session:
         Raises:
             LookupError: It has ended.
         """
-        with self._holding:
+        with self.holding:
             if not self._held.get(number):
                 self._exchange(("attach", number))
             self._held[number] = self._held.get(number, 0) + 1
@@ -153,7 +191,7 @@ class Session:
         self._copied.update([*self._held])
 
     def _tell_of_dropped(self) -> None:
-        with self._holding:
+        with self.holding:
             gone = []
             while self._dropped:
                 number = self._dropped.popleft()
@@ -173,27 +211,36 @@ class Session:
         return self._exchange(message)
 
     def _exchange(self, message: tuple[Any, ...]) -> tuple[bool, Any]:
-        line = self._take()
+        line = self.line()
         try:
-            kind, value = line.ask(message)
+            answer = line.ask(message)
         except BaseException as error:
-            if not _is_of_a_socket(error):
-                # A handler of a signal has raised. The hub must learn that nobody
-                # waits, so that it gives back what the answer would take.
-                line.leave()
-                raise
-            line.close()
-            self._forget()
-            raise self._gone("does not answer any more") from error
-        if len(self._idle) < _MOST_IDLE:
-            self._idle.append(line)
-        else:
-            line.close()
-        if kind == "error":
-            raise value
-        return kind != "late", value
+            self._give_up(line, error)
+            raise
+        self.put_back(line)
+        return _value_of(answer)
 
-    def _take(self) -> _Line:
+    def _give_up(self, line: _Line, error: BaseException) -> None:
+        """Ends a connection whose call has not come to its end.
+
+        Raises:
+            EngineUnavailable: The connection has broken.
+        """
+        if not _is_of_a_socket(error):
+            # A handler of a signal has raised, or a task was cancelled. The hub must learn
+            # that nobody waits, so that it gives back what the answer would take.
+            line.leave()
+            return
+        line.close()
+        self._forget()
+        raise self._gone("does not answer any more") from error
+
+    def line(self) -> _Line:
+        """Returns a connection that no call uses, which is made if there is none.
+
+        Raises:
+            EngineUnavailable: The hub is gone, or cannot be reached.
+        """
         try:
             return self._idle.pop()
         except IndexError:
@@ -263,6 +310,8 @@ class _Line:
         handle, connection._handle = connection._handle, None
         self._sock = socket.socket(fileno=handle)
         self._sock.setblocking(True)
+        # Whether the whole of the last request was sent, as far as is known.
+        self._is_whole = True
 
     def keep_alive(self, lease: float) -> None:
         """Has it break if the hub's machine is gone."""
@@ -270,26 +319,76 @@ class _Line:
 
     def ask(self, message: tuple[Any, ...]) -> tuple[str, Any]:
         """Sends a message and waits for the answer; confirms what was taken by it."""
-        self._send(pickle.dumps(message, 5))
+        self._sock.sendall(_framed(message))
         (size,) = LENGTH.unpack(receive_exactly(self._sock, LENGTH.size))
-        kind, value = pickle.loads(receive_exactly(self._sock, size))
-        if kind == "taken":
-            self._send(b"")
-        return kind, value
+        return self._confirmed(receive_exactly(self._sock, size))
 
-    def _send(self, data: bytes) -> None:
-        self._sock.sendall(LENGTH.pack(len(data)) + data)
+    async def ask_async(self, message: tuple[Any, ...]) -> tuple[str, Any]:
+        """Does the same in a task of an event loop, which watches the socket meanwhile."""
+        try:
+            await self._send_async(_framed(message))
+            (size,) = LENGTH.unpack(await self._receive_async(LENGTH.size))
+            data = await self._receive_async(size)
+        finally:
+            # Some loops change that of what they watch.
+            self._sock.setblocking(True)
+        return self._confirmed(data)
+
+    async def _send_async(self, data: bytes) -> None:
+        left = memoryview(data)
+        self._is_whole = False
+        while left:
+            try:
+                left = left[self._sock.send(left, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                await running().ready((~self._sock.fileno(),))
+        self._is_whole = True
+
+    async def _receive_async(self, size: int) -> bytearray:
+        data = bytearray(size)
+        left = memoryview(data)
+        while left:
+            try:
+                count = self._sock.recv_into(left, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                await running().ready((self._sock.fileno(),))
+                continue
+            if not count:
+                raise EOFError
+            left = left[count:]
+        return data
+
+    def _confirmed(self, data: bytearray) -> tuple[str, Any]:
+        kind, value = pickle.loads(data)
+        if kind == "taken":
+            self._sock.sendall(LENGTH.pack(0))
+        return kind, value
 
     def leave(self) -> None:
         """Ends it in the middle of a request; this process goes on."""
-        with contextlib.suppress(OSError):
-            # If only a part of the request was sent, the hub has not carried it out.
-            self._send(pickle.dumps(("leave",), 5))
+        # If only a part of the request was sent, the hub has not carried it out, and what is
+        # sent now passes for the rest.
+        if self._is_whole:
+            with contextlib.suppress(OSError):
+                self._sock.sendall(_framed(("leave",)))
         self.close()
 
     def close(self) -> None:
         """Closes it."""
         self._sock.close()
+
+
+def _framed(message: tuple[Any, ...]) -> bytes:
+    data = pickle.dumps(message, 5)
+    return LENGTH.pack(len(data)) + data
+
+
+def _value_of(answer: tuple[str, Any]) -> tuple[bool, Any]:
+    """Returns whether something was done in time, and what came of it, or raises that."""
+    kind, value = answer
+    if kind == "error":
+        raise value
+    return kind != "late", value
 
 
 def _is_of_a_socket(error: BaseException) -> bool:

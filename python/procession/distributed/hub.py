@@ -416,7 +416,9 @@ class _Peer:
                 self._take_messages()
         except BlockingIOError:
             pass
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
+        except Exception as error:
+            # Also what is no message: the end of one that was given up, or what bytes that were
+            # sent by mistake make of the reader of pickles. The others are served on.
             util.debug("a connection of the hub ends: %r", error)
             self.close(died=True)
 

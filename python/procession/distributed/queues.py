@@ -17,7 +17,7 @@ from ._session import seconds_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from typing import Any, ClassVar
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
@@ -48,6 +48,33 @@ class _Items(Handle):
         if not is_there:
             raise Empty(f"queue #{self._number} of the hub is empty")
         return _pickling.loads(item)
+
+    async def put_async(self, obj: Any) -> None:
+        """Puts an item, in a task of asyncio or trio, and waits for room.
+
+        No thread waits, but that a connection to the hub may have to be made. A task that is
+        cancelled in the instant in which there is room may have put its item.
+
+        Raises:
+            EngineUnavailable: The hub is gone.
+            RuntimeError: No event loop runs.
+            ShutDown: The queue was shut down.
+            TypeError: The item is of this machine.
+        """
+        await self._call_async("put", _pickling.dumps(obj))
+
+    async def get_async(self) -> Any:
+        """Gets an item, in a task of asyncio or trio, and waits for one.
+
+        If the task is cancelled, no item is lost. Deadlines are those of the loop, such as
+        `asyncio.timeout`.
+
+        Raises:
+            EngineUnavailable: The hub is gone.
+            RuntimeError: No event loop runs.
+            ShutDown: The queue is empty, and was shut down.
+        """
+        return _pickling.loads(await self._call_async("get"))
 
 
 class Queue(_Items):
@@ -82,6 +109,24 @@ class Queue(_Items):
         """
         self._require_open()
         return self._get(seconds_of(timeout) if block else 0.0)
+
+    async def put_async(self, obj: Any) -> None:
+        """As that of `SimpleQueue`.
+
+        Raises:
+            ValueError: This process has closed the queue.
+        """
+        self._require_open()
+        await super().put_async(obj)
+
+    async def get_async(self) -> Any:
+        """As that of `SimpleQueue`.
+
+        Raises:
+            ValueError: This process has closed the queue.
+        """
+        self._require_open()
+        return await super().get_async()
 
     def put_nowait(self, obj: Any) -> None:
         """Puts an item if there is room."""
@@ -150,6 +195,15 @@ class Queue(_Items):
             except ShutDown:
                 return
 
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Yields items, as `get_async` does, until the queue is shut down and empty."""
+        while True:
+            try:
+                item = await self.get_async()
+            except ShutDown:
+                return
+            yield item
+
     def close(self) -> None:
         """Ends the use of the queue by this process; other processes go on."""
         self._closed = True
@@ -196,6 +250,10 @@ class JoinableQueue(Queue):
             raise TimeoutError(
                 f"the queue still had {left} unfinished tasks after {timeout} s"
             )
+
+    async def join_async(self) -> None:
+        """Waits, in a task of asyncio or trio, until all items are done."""
+        await self._call_async("join")
 
 
 class SimpleQueue(_Items):

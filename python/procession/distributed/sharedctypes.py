@@ -8,7 +8,6 @@ that could be mapped: an array is read by `array[:]`.
 from __future__ import annotations
 
 import ctypes
-import threading
 
 from ..sharedctypes import _bad_typecode, typecode_to_type
 from ._handle import Handle
@@ -43,8 +42,8 @@ class _Cell(Handle):
     def _do(self, op: str, *args: Any) -> Any:
         if self._lock is None:
             return self._call(op, *args)
-        thread = threading.get_ident()
-        return self._lock._call("guarded", thread, self._number, op, args)
+        owner = self._lock._owner()
+        return self._lock._call("guarded", owner, self._number, op, args)
 
     def get_lock(self) -> Lock | RLock:
         """Returns the lock.

@@ -7,8 +7,11 @@ semaphore come back.
 
 from __future__ import annotations
 
+import itertools
 import threading
+from weakref import WeakKeyDictionary
 
+from .._awaiting import current_task, uncancelled
 from .._errors import OwnerDied
 from .._predicates import WaitsForPredicate
 from ._errors import EngineUnavailable
@@ -46,11 +49,39 @@ class _Acquired(Handle):
             OwnerDied: The process that had it died; it is free again now.
         """
         wait = seconds_of(timeout) if block else 0.0
-        return self._wait("acquire", threading.get_ident(), timeout=wait)[0]
+        return self._wait("acquire", self._owner(), timeout=wait)[0]
+
+    async def acquire_async(self) -> bool:
+        """Takes it, in a task of asyncio or trio, as `procession.Lock.acquire_async`.
+
+        No thread waits, but that a connection to the hub may have to be made. A task that is
+        cancelled has taken nothing.
+
+        Returns:
+            True: deadlines are those of the loop, such as `asyncio.timeout`.
+
+        Raises:
+            EngineUnavailable: The hub is gone.
+            OwnerDied: The process that had it died; it is free again now.
+            RuntimeError: No event loop runs.
+        """
+        taken: bool = await self._call_async("acquire", self._owner())
+        return taken
 
     def release(self) -> None:
         """Gives it back."""
-        self._call("release", threading.get_ident())
+        self._call("release", self._owner())
+
+    def _owner(self) -> int:
+        """Returns what the hub knows the caller by, as the owner of a lock."""
+        return threading.get_ident()
+
+    async def __aenter__(self) -> bool:
+        return await self.acquire_async()
+
+    async def __aexit__(self, *_: object) -> None:
+        # Not awaited, as a task that is cancelled would not know whether it was done.
+        self.release()
 
     def locked(self) -> bool:
         """Returns whether it cannot be taken."""
@@ -75,11 +106,57 @@ class Lock(_Acquired):
         self._make(address, "lock", False)
 
 
+# What the hub knows tasks by that have awaited a lock, unlike any thread.
+_numbers = itertools.count(-1, -1)
+
+
+class _OfTask:
+    """What is known of a task that has awaited a lock."""
+
+    def __init__(self) -> None:
+        self.number = next(_numbers)
+        # The locks that it has, by the hub's address and their numbers.
+        self.locks: set[tuple[Any, int]] = set()
+
+
+_of_tasks: WeakKeyDictionary[Any, _OfTask] = WeakKeyDictionary()
+
+
 class RLock(_Acquired):
-    """A lock that its owner, a thread of a process, may take again."""
+    """A lock that its owner may take again: a thread of a process, or a task that has awaited it."""
 
     def __init__(self, address: Any) -> None:
         self._make(address, "lock", True)
+
+    async def acquire_async(self) -> bool:
+        """Takes it for the current task, which has to release it; the thread's other tasks wait."""
+        of_task = _of_tasks.setdefault(current_task(), _OfTask())
+        taken: bool = await self._call_async("acquire", of_task.number)
+        of_task.locks.add((self._address, self._number))
+        return taken
+
+    def release(self) -> None:
+        """Gives it back, for the task that has it, or else for the thread."""
+        of_task = self._of_task()
+        left = self._call("release", self._owner())
+        if of_task is not None and not left:
+            of_task.locks.discard((self._address, self._number))
+
+    def _owner(self) -> int:
+        of_task = self._of_task()
+        return super()._owner() if of_task is None else of_task.number
+
+    def _of_task(self) -> _OfTask | None:
+        """Returns what is known of the current task, if that has the lock."""
+        if not _of_tasks:
+            return None
+        try:
+            of_task = _of_tasks.get(current_task())
+        except RuntimeError:
+            return None  # No loop runs in this thread.
+        if of_task is None or (self._address, self._number) not in of_task.locks:
+            return None
+        return of_task
 
 
 class Semaphore(_Acquired):
@@ -147,10 +224,10 @@ class Condition(WaitsForPredicate, Handle):
             OwnerDied: The process that held the lock meanwhile has died; the caller does
                 not hold it.
         """
-        thread = threading.get_ident()
-        held = self._lock._call("holder", thread)[1]
+        owner = self._lock._owner()
+        held = self._lock._call("count", owner)
         try:
-            notified: bool = self._wait("wait", thread, timeout=seconds_of(timeout))[1]
+            notified: bool = self._wait("wait", owner, timeout=seconds_of(timeout))[1]
         except (AssertionError, OwnerDied, EngineUnavailable):
             raise
         except BaseException:
@@ -160,17 +237,65 @@ class Condition(WaitsForPredicate, Handle):
             raise
         return notified
 
+    async def wait_async(self) -> bool:
+        """As `wait`, in a task of asyncio or trio that has awaited the lock.
+
+        A task that is cancelled takes the lock again before it goes on, however long that takes,
+        and a notification that it got goes to the next in line.
+
+        Returns:
+            True: deadlines are those of the loop, such as `asyncio.timeout`.
+
+        Raises:
+            AssertionError: The caller does not hold the lock.
+            EngineUnavailable: The hub is gone.
+            OwnerDied: The process that held the lock meanwhile has died; the caller does
+                not hold it.
+            RuntimeError: No event loop runs.
+        """
+        owner = self._lock._owner()
+        held = self._lock._call("count", owner)
+        try:
+            await self._call_async("wait", owner)
+        except (AssertionError, OwnerDied, EngineUnavailable):
+            raise
+        except BaseException:
+            await uncancelled(lambda: self._take_again(owner, held))
+            raise
+        return True
+
+    async def _take_again(self, owner: int, times: int) -> None:
+        """Takes the lock as often as a task had it that was cancelled while it waited."""
+        # A call that was cancelled in the middle may have taken it.
+        while self._lock._call("count", owner) < times:
+            await self._lock._call_async("acquire", owner)
+
+    async def wait_for_async(self, predicate: Callable[[], Any]) -> Any:
+        """As `wait_for`, in a task of asyncio or trio; returns the predicate's value."""
+        while not (result := predicate()):
+            await self.wait_async()
+        return result
+
+    async def __aenter__(self) -> bool:
+        return await self._lock.acquire_async()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # If `wait_async` could not take the lock back, its error is raised, as in a
+        # `with` statement.
+        if kind is None or self._lock._call("count", self._lock._owner()):
+            self._lock.release()
+
     def notify(self, n: int = 1) -> None:
         """Wakes up to `n` of those that wait, the first comers first.
 
         Raises:
             AssertionError: The caller does not hold the lock.
         """
-        self._call("notify", threading.get_ident(), n)
+        self._call("notify", self._lock._owner(), n)
 
     def notify_all(self) -> None:
         """Wakes all that wait."""
-        self._call("notify", threading.get_ident(), None)
+        self._call("notify", self._lock._owner(), None)
 
 
 class Event(Handle):
@@ -195,6 +320,11 @@ class Event(Handle):
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until it is set; returns whether that was before the time was over."""
         return self._wait("wait", timeout=seconds_of(timeout))[0]
+
+    async def wait_async(self) -> bool:
+        """Waits, in a task of asyncio or trio, until it is set; returns True."""
+        was_set: bool = await self._call_async("wait")
+        return was_set
 
 
 class Barrier(Handle):
@@ -225,7 +355,20 @@ class Barrier(Handle):
             threading.BrokenBarrierError: It was broken or reset, or the time was over.
         """
         patience = self._timeout if timeout is None else seconds_of(timeout)
-        what, index = self._wait("wait", self._action is not None, timeout=patience)[1]
+        return self._go_on(
+            self._wait("wait", self._action is not None, timeout=patience)[1]
+        )
+
+    async def wait_async(self) -> int:
+        """As `wait`, in a task of asyncio or trio, without the barrier's own timeout.
+
+        A task that is cancelled while it waits has not come, as at `asyncio.Barrier`. The
+        action, if this task is the last to come, is called in the loop.
+        """
+        return self._go_on(await self._call_async("wait", self._action is not None))
+
+    def _go_on(self, told: tuple[str, int]) -> int:
+        what, index = told
         if what == "lead" and self._action is not None:
             try:
                 self._action()
@@ -233,8 +376,7 @@ class Barrier(Handle):
             except BaseException:
                 self.abort()
                 raise
-        place: int = index
-        return place
+        return index
 
     def reset(self) -> None:
         """Makes it as new; those that wait get BrokenBarrierError."""
