@@ -169,6 +169,25 @@ def test_one_who_dies_at_a_barrier_has_come(mp, context, start) -> None:
 
 
 @forked
+def test_deadline_of_one_who_died_waiting_is_nobodys(mp, context, start) -> None:
+    changed = context.Condition()
+
+    def wait() -> None:
+        with changed:
+            changed.wait(0.5)
+
+    doomed = start(wait)
+    wait_until(lambda: sleepers(context))
+    doomed.kill()
+    doomed.join()
+    wait_until(lambda: not sleepers(context))
+    # The deadline passes, and the hub serves on.
+    wait_until(lambda: not context._hub._deadlines)
+    assert changed.acquire(timeout=PATIENCE)
+    changed.release()
+
+
+@forked
 def test_forked_process_is_a_user_of_its_own(mp, context, start) -> None:
     lock, tree, items = context.Lock(), context.RLock(), context.Queue()
     lock.acquire()

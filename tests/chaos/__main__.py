@@ -36,6 +36,9 @@ HERE = Path(__file__).parent
 
 ACTS = ("locks", "nests", "pipes", "pools", "queues")
 
+# Of Python alone.
+FACES_OWN = {"python": ("clusters", "hubs"), "rust": ()}
+
 # Seconds that a program has for its end when nobody is killed any more.
 PATIENCE = 120
 
@@ -55,7 +58,7 @@ def main() -> int:
     parser.add_argument(
         "--rate", type=float, default=80, help="most signals in a second"
     )
-    parser.add_argument("--acts", nargs="+", choices=ACTS, default=ACTS)
+    parser.add_argument("--acts", nargs="+", help="which; all by default")
     parser.add_argument(
         "--program",
         default=HERE.parents[1] / "target/release/procession-chaos",
@@ -63,6 +66,10 @@ def main() -> int:
     )
     parser.add_argument("--keep", type=Path, help="where to leave the ledgers")
     options = parser.parse_args()
+    acts = ACTS + FACES_OWN[options.face]
+    options.acts = options.acts or acts
+    if unknown := {*options.acts} - {*acts}:
+        parser.error(f"--acts: no {', '.join(unknown)}, but {', '.join(acts)}")
     print(f"chaos: face {options.face}, seed {options.seed}", flush=True)
     killer.adopt_orphans()
     try_to_get_private_names()
@@ -97,6 +104,7 @@ TOLD = {
     "stop": "stops",
     "done": "tasks done",
     "died": "tasks that died with their worker",
+    "lost": "tasks that were lost with their node",
     "gone": "tasks of pools that ended",
     "get": "items",
     "recv": "messages",

@@ -54,15 +54,17 @@ class Audit:
                 ]
 
     def tasks(self, records: list[Record], whole: bool) -> Iterable[str]:
-        """Done once, or failed with a real death, or pending at another error."""
+        """Done as often as it may be, or failed with a real death, or pending at another error."""
         by_number = defaultdict(list)
         for record in records:
             by_number[record.number].append(record)
         charged: Counter[int] = Counter()
         for number, lines in by_number.items():
             had = Counter(line.what for line in lines)
+            given = next((line for line in lines if line.what == "submit"), None)
+            tries = 1 + int(given.more[0]) if given is not None and given.more else 1
             told = next((line for line in lines if line.what in OUTCOMES), None)
-            if had["begin"] > 1 or had["end"] > 1:
+            if had["begin"] > tries or had["end"] > tries:
                 yield f"task {number} ran {had['begin']} times"
             if sum(had[outcome] for outcome in OUTCOMES) > 1:
                 yield f"task {number} had several outcomes: {dict(had)}"
@@ -70,16 +72,16 @@ class Audit:
                 if whole and had["submit"]:
                     yield f"task {number} was forgotten"
                 continue
-            if told.what == "done" and had["end"] != 1:
+            if told.what == "done" and not had["end"]:
                 yield f"task {number} was done, but ended {had['end']} times"
-            if told.what in ("died", "mapped"):
+            if told.what in ("died", "mapped", "lost"):
                 death = int(told.more[0]), int(told.more[1])
                 if death not in self.deaths:
                     yield f"task {number} names a death that was none: {death}"
                 if told.what == "died":
                     charged[death[0]] += 1
                     begun = [line.pid for line in lines if line.what == "begin"]
-                    if begun and begun != [death[0]]:
+                    if begun and begun[-1] != death[0]:
                         yield f"task {number} ran in {begun}, yet {death} is named"
         for pid, count in charged.items():
             if count > 1:
@@ -159,7 +161,7 @@ JUDGES = {
     "messages": Audit.messages,
 }
 
-OUTCOMES = ("done", "died", "mapped", "gone")
+OUTCOMES = ("done", "died", "mapped", "lost", "gone")
 
 KIND_OF = {
     what: kind

@@ -23,7 +23,7 @@ SIGNALS = {signal.SIGKILL: 75, signal.SIGTERM: 15, signal.SIGSTOP: 10}
 # Chances of being chosen, by what a process is, against 1 of those who have noted
 # something: most kills are to hit whoever is at work. One that has not boots, or waits
 # to be given work.
-SPARE, SERVER, STAGE, SILENT = 0.03, 0.03, 0.01, 0.03
+SPARE, SERVER, STAGE, SILENT, AGENT = 0.03, 0.03, 0.01, 0.03, 0.1
 
 # Seconds that a process at work lives at least, on the average: where fewer would be left
 # than are needed to go on, there are fewer kills.
@@ -102,6 +102,9 @@ class Killer:
                 keeper = stat_of(pid)[1]
                 if keeper in pids and keeper not in self._stages:
                     self._chances[keeper] = SERVER
+            elif "distributed.loopback" in command_of(pid):
+                # A node's agent is not at work itself, but others are by it.
+                self._chances[pid] = AGENT
             elif "forkserver" in command_of(pid):
                 self._chances[pid] = SERVER
         self._looked = time.monotonic()

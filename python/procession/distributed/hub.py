@@ -478,8 +478,10 @@ class _Peer:
         self._sock.close()
         if self.unconfirmed is not None:
             self._hub.undo(*self.unconfirmed)
-        if self.request is not None:
-            self._hub.leave(self.request, died)
+        # Nobody's from here on: its deadline finds it so.
+        request, self.request = self.request, None
+        if request is not None:
+            self._hub.leave(request, died)
         user = self.user
         if user is not None:
             user.peers.discard(self)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 
 import procession
+from procession.distributed import EngineUnavailable, NodeLost
 
 # Seconds after which what must happen has not happened.
 WATCHDOG = 60
@@ -15,8 +16,9 @@ WATCHDOG = 60
 # the others take, and would leave little else to kill.
 METHODS = {"fork": 4, "spawn": 1, "forkserver": 4}
 
-# How a process may end that was killed by somebody else.
+# How a process may end that was killed by somebody else, and how with its node.
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+LOST = 255
 
 
 class Actors:
@@ -74,18 +76,18 @@ def any_method(chance: random.Random) -> str:
 
 
 def start(process) -> None:
-    """Starts a process, though its fork server may be killed all the time."""
+    """Starts a process, though its fork server or its node may be killed all the time."""
     while True:
         try:
             return process.start()
-        except ProcessLookupError:
-            pass  # It was killed ten times in a row.
+        except (ProcessLookupError, EngineUnavailable, NodeLost):
+            pass  # A fork server was killed ten times in a row.
 
 
 def leave(process) -> None:
     process.join(WATCHDOG)
     if process.exitcode is None:
         raise AssertionError(f"process {process.pid} hangs: {process.blocked_on}")
-    if process.exitcode not in (0, *KILLED):
+    if process.exitcode not in (0, *KILLED, LOST):
         raise AssertionError(f"process {process.pid} ended with {process.exitcode}")
     process.close()

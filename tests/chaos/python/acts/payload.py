@@ -26,8 +26,13 @@ NOTHING = Payload(b"")
 
 def make(number: int, chance: random.Random) -> Payload:
     """Returns bytes of some size that belong to a number, with or without a lock."""
-    data = bytes([number % 251]) * chance.choice(SIZES)
-    return Payload(data, procession.Lock() if chance.randrange(LOCKS) == 0 else None)
+    lock = procession.Lock() if chance.randrange(LOCKS) == 0 else None
+    return Payload(data(number, chance), lock)
+
+
+def data(number: int, chance: random.Random) -> bytes:
+    """Returns bytes of some size that belong to a number."""
+    return bytes([number % 251]) * chance.choice(SIZES)
 
 
 def check(number: int, payload: Payload) -> bool:

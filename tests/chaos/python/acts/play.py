@@ -9,10 +9,12 @@ import traceback
 import ledger
 import procession
 
-from acts import locks, nests, pipes, pools, queues
+from acts import clusters, hubs, locks, nests, pipes, pools, queues
 from acts.actors import any_method
 
 ACTS = {
+    "clusters": clusters.play,
+    "hubs": hubs.play,
     "locks": locks.play,
     "nests": nests.play,
     "pipes": pipes.play,
