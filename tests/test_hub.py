@@ -169,6 +169,30 @@ def test_one_who_dies_at_a_barrier_has_come(mp, context, start) -> None:
 
 
 @forked
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_one_whose_wait_ends_by_a_death_gets_that_error(
+    mp, context, start, kind
+) -> None:
+    changed, told = context.Condition(getattr(context, kind)()), context.Queue()
+
+    def wait() -> None:
+        try:
+            with changed:
+                changed.wait()
+        except procession.OwnerDied:
+            told.put("died")
+
+    waiter = start(wait)
+    wait_until(lambda: sleepers(context))
+    doomed = start(tasks.die_with, changed)
+    doomed.join()
+    assert told.get(timeout=PATIENCE) == "died"
+    waiter.join()
+    assert changed.acquire(timeout=PATIENCE)
+    changed.release()
+
+
+@forked
 def test_deadline_of_one_who_died_waiting_is_nobodys(mp, context, start) -> None:
     changed = context.Condition()
 

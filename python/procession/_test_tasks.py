@@ -20,6 +20,7 @@ __all__ = [
     "count_in_state",
     "die_if",
     "die_once",
+    "die_with",
     "die_with_items",
     "divide",
     "divide_ten_by",
@@ -116,6 +117,13 @@ def kill_the_node_with(lock: Any) -> None:
     """Kills the agent of its node while it holds a lock."""
     lock.acquire()
     kill_the_node()
+
+
+def die_with(condition: Any) -> None:
+    """Notifies those that wait at a condition, and kills its process while it has the lock."""
+    condition.acquire()
+    condition.notify_all()
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def leave(path: str) -> None:

@@ -210,8 +210,13 @@ class Condition(WaitsForPredicate, Handle):
     def __enter__(self) -> bool:
         return self._lock.acquire()
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._give_back(kind)
+
+    def _give_back(self, kind: type[BaseException] | None) -> None:
+        # If a wait could not take the lock back, its error is raised, and no other.
+        if kind is None or self._lock._call("count", self._lock._owner()):
+            self._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Releases the lock, waits to be notified, and takes the lock again.
@@ -280,10 +285,7 @@ class Condition(WaitsForPredicate, Handle):
         return await self._lock.acquire_async()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # If `wait_async` could not take the lock back, its error is raised, as in a
-        # `with` statement.
-        if kind is None or self._lock._call("count", self._lock._owner()):
-            self._lock.release()
+        self._give_back(kind)
 
     def notify(self, n: int = 1) -> None:
         """Wakes up to `n` of those that wait, the first comers first.
