@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import queue
 import threading
@@ -12,6 +13,8 @@ import pytest
 import procession
 from procession._test_needs import PATIENCE, needs, wait_until
 from procession._test_tasks import (
+    Parcel,
+    Size,
     add_to,
     come,
     die_with_items,
@@ -20,6 +23,7 @@ from procession._test_tasks import (
     hold,
     kill_itself_in_the_action,
     kill_the_node_with,
+    mark,
     move_items,
     notify,
     put_and_wait_for,
@@ -237,6 +241,27 @@ class SharingTests:
         unguarded.value *= 2
         assert unguarded.value == 3.0
 
+    @needs("shared")
+    def test_structures_are_shared_alone_and_in_arrays(self, context: Any) -> None:
+        one = context.Value(Parcel, 7, b"Oslo", (b"i", (1.5, 2.5)))
+        several = context.Array(Parcel, [(1, b"Bern"), (2, b"Riga")])
+        with context.Pool(1) as pool:
+            pool.apply(mark, (one, several))
+        assert (one.number, one.to) == (8, b"Rome")
+        assert (one.size.unit, [*one.size.sides]) == (b"i", [1.5, 5.0])
+        assert [each.number for each in several] == [11, 12]
+        assert [each.size.unit for each in several[:]] == [b"m", b"m"]
+        one.size = Size(b"f", (3, 4))
+        several[-1] = Parcel(5, b"Kyiv")
+        assert [*one.size.sides] == [3, 4] and len(one.size.sides) == 2
+        assert (several[1].to, several[1].size.sides[-1]) == (b"Kyiv", 0)
+        with pytest.raises(IndexError):
+            one.size.sides[2]
+        with pytest.raises(AttributeError):
+            _ = one.size.colour
+        with pytest.raises(TypeError):
+            one.number = "seven"
+
     @needs("shared", "cancel")
     def test_notifications_pass_over_the_dead(self, context: Any) -> None:
         changed, shelf = context.Condition(), context.Queue()
@@ -312,6 +337,8 @@ class SharingTests:
             lambda: context.Semaphore("two"),
             lambda: items.get(timeout="soon"),
             lambda: context.Barrier(2, "action"),
+            lambda: context.Value(ctypes.c_char_p),
+            lambda: context.Array(ctypes.POINTER(ctypes.c_int), 3),
         ]
         for wrong in wrongs:
             with pytest.raises(TypeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -38,6 +39,7 @@ __all__ = [
     "kill_the_node_once",
     "kill_the_node_with",
     "leave",
+    "mark",
     "move_items",
     "name_and_double",
     "note_and_kill_the_node_once",
@@ -54,6 +56,29 @@ __all__ = [
     "terminate_softly",
     "wait_at",
 ]
+
+
+class Size(ctypes.Structure):
+    """A structure inside of another."""
+
+    _fields_ = (("unit", ctypes.c_char), ("sides", ctypes.c_double * 2))
+
+
+class Parcel(ctypes.Structure):
+    """A structure to share."""
+
+    _fields_ = (("number", ctypes.c_int), ("to", ctypes.c_char * 8), ("size", Size))
+
+
+def mark(one: Any, several: Any) -> None:
+    """Changes a structure, and those of an array."""
+    with one.get_lock():
+        one.number += 1
+        one.to = b"Rome"
+        one.size.sides[1] *= 2
+    for each in several:
+        each.number += 10
+        each.size.unit = b"m"
 
 
 def square(number: int) -> int:

@@ -203,15 +203,15 @@ class ClusterContext(BaseContext):
             self._refuse("RawArray", _RETURN)
 
         def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
-            """Returns a number or character that the hub keeps."""
-            from .sharedctypes import Value
+            """Returns a number, a character or a structure that the hub keeps."""
+            from .sharedctypes import value_of
 
-            return Value(self._hub_address(), typecode_or_type, *args, lock=lock)
+            return value_of(self._hub_address(), typecode_or_type, *args, lock=lock)
 
         def Array(
             self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True
         ) -> Any:
-            """Returns an array of numbers or characters that the hub keeps."""
+            """Returns an array of numbers, characters or structures that the hub keeps."""
             from .sharedctypes import Array
 
             return Array(

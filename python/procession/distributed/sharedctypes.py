@@ -11,13 +11,14 @@ import ctypes
 
 from ..sharedctypes import _bad_typecode, typecode_to_type
 from ._handle import Handle
+from ._parts import Part, packed, read, require_numbers, write_field
 from .synchronize import Lock, RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Array", "Value"]
+__all__ = ["Array", "Structure", "Value", "value_of"]
 
 
 class _Cell(Handle):
@@ -82,16 +83,49 @@ def _type_of(typecode_or_type: Any) -> Any:
     kind = typecode_to_type.get(typecode_or_type, typecode_or_type)
     if not isinstance(kind, type):
         raise _bad_typecode(kind)
-    if not issubclass(kind, ctypes._SimpleCData):
-        if issubclass(kind, (ctypes.Structure, ctypes.Union, ctypes.Array)):
+    if not issubclass(kind, (ctypes._SimpleCData, ctypes.Structure, ctypes.Union)):
+        if issubclass(kind, ctypes.Array):
             raise NotImplementedError(
-                f"a cluster's context keeps numbers and characters, not {kind.__name__}: "
-                "use several, an Array, or Manager().Namespace()"
+                f"a cluster's context keeps no {kind.__name__} as a value: use its Array, or "
+                "a structure with that as a field"
             )
         raise _bad_typecode(kind)
-    if issubclass(kind, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p)):
-        raise TypeError(f"an address means nothing to other machines: {kind.__name__}")
+    require_numbers(kind)
     return kind
+
+
+def value_of(
+    address: Any, typecode_or_type: Any, *args: Any, lock: Any = True
+) -> Value | Structure:
+    """Returns a number, a character or a structure that a hub keeps."""
+    kind = _type_of(typecode_or_type)
+    if issubclass(kind, ctypes._SimpleCData):
+        return Value(address, kind, *args, lock=lock)
+    return Structure(address, kind, *args, lock=lock)
+
+
+class Structure(_Cell):
+    """A structure or union whose fields any process of the cluster reads and changes.
+
+    Each field is read and written under the lock; a field that is a structure or an array
+    itself is a part, whose fields or items are.
+    """
+
+    def __init__(self, address: Any, kind: Any, *args: Any, lock: Any = True) -> None:
+        self._kind = kind
+        self._keep(address, kind(*args), lock)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            # What is looked for in vain while it is unpickled.
+            raise AttributeError(name)
+        return getattr(Part(self, self._kind, 0), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+        else:
+            write_field(self, self._kind, 0, name, value)
 
 
 class Value(_Cell):
@@ -115,7 +149,7 @@ class Value(_Cell):
 
 
 class Array(_Cell):
-    """Numbers or characters that any process of the cluster reads and changes."""
+    """Numbers, characters or structures that any process of the cluster reads and changes."""
 
     _length: int
 
@@ -155,11 +189,12 @@ class Array(_Cell):
         return (self._kind * self._length).from_buffer_copy(data)
 
     def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
+        if not isinstance(index, slice):
+            begin = self._place(index) * ctypes.sizeof(self._kind)
+            return read(self, self._kind, begin)
+        if issubclass(self._kind, ctypes._SimpleCData):
             return self._read()[index]
-        begin = self._place(index) * ctypes.sizeof(self._kind)
-        data = self._do("read", begin, begin + ctypes.sizeof(self._kind))
-        return self._kind.from_buffer_copy(data).value
+        return [self[place] for place in range(self._length)[index]]
 
     def __setitem__(self, index: int | slice, value: Any) -> None:
         size = ctypes.sizeof(self._kind)
@@ -175,7 +210,7 @@ class Array(_Cell):
         else:
             places, values = range(self._place(index), self._place(index) + 1), [value]
         pieces = [
-            (place * size, bytes(self._kind(each)))
+            (place * size, packed(self._kind, each))
             for place, each in zip(places, values, strict=True)
         ]
         self._do("write", pieces)
