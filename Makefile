@@ -42,7 +42,7 @@ FUZZ ?= arena frames trace values
 MIRI := alloc::limit alloc::state_word member::exit pool::api pool::owner::p pool::shm process::state standby::slot \
 	trace::record codec::mark decoders::bytes_are_an_outcome pod_vec
 
-.PHONY: help demo test test-rust test-python check compat newer distributed conformance chaos short-chaos interrupts soak steps fuzz miri free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
+.PHONY: help demo test test-rust test-python check compat newer distributed conformance chaos short-chaos interrupts unfair soak steps fuzz miri free-threaded bench failures site release-check develop build fmt lint types layers docs loom clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -126,6 +126,9 @@ short-chaos: ## the run of chaos that is part of check
 
 interrupts: $(VENV)/.module ## raise in each operation wherever a signal's handler may; INTERRUPTS="--method fork --operation pool"
 	$(BIN)/python tests/interrupts $(INTERRUPTS)
+
+unfair: $(VENV)/.module ## run the Python tests while the scheduler starves threads at random, and so find what counts on who is first; SEED=7 PYTEST="-k hub"
+	$(BIN)/python tests/unfair.py $(if $(SEED),--seed $(SEED)) $(BIN)/python -m pytest -n $$((2 * $(JOBS))) --dist worksteal $(PYTEST)
 
 soak: $(VENV)/.module ## run under full load for half an hour and show that nothing grows; SOAK="--seconds 60"
 	$(BIN)/python tests/soak $(SOAK)

@@ -1,9 +1,30 @@
 """The processes below one, as /proc tells: who they are, what they handle, their end."""
 
+import ctypes
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of what dies above its descendants."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot adopt orphans")
+
+
+def reap(kept: Container[int]) -> None:
+    """Collects orphans that have ended, until one that is kept for others has ended."""
+    try:
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in kept:
+                return
+            os.waitpid(ended.si_pid, 0)
+    except ChildProcessError:
+        pass  # Nobody is left.
 
 
 def descendants(pid: int) -> list[int]:

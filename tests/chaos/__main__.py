@@ -30,7 +30,7 @@ import killer
 import ledger
 from audit import Audit
 from private_names import try_to_get_private_names
-from process_tree import catches, descendants, kill
+from process_tree import adopt_orphans, catches, descendants, kill, reap
 
 HERE = Path(__file__).parent
 
@@ -71,7 +71,7 @@ def main() -> int:
     if unknown := {*options.acts} - {*acts}:
         parser.error(f"--acts: no {', '.join(unknown)}, but {', '.join(acts)}")
     print(f"chaos: face {options.face}, seed {options.seed}", flush=True)
-    killer.adopt_orphans()
+    adopt_orphans()
     try_to_get_private_names()
     chance = random.Random(options.seed)
     began = time.monotonic()
@@ -171,7 +171,7 @@ def still_there() -> list[str]:
     """Waits for the end of all that a program started; tells who does not end."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        killer.reap()
+        reap(killer.kept)
         left = [pid for pid in descendants(os.getpid()) if pid not in killer.kept]
         if not left:
             return []
@@ -205,7 +205,7 @@ def end_all(program: subprocess.Popen) -> None:
     while left := descendants(os.getpid()):
         kill(left)
         program.poll()
-        killer.reap()
+        reap(killer.kept)
 
 
 def report(faults: list[str], folder: Path, options: argparse.Namespace) -> None:

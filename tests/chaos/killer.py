@@ -4,7 +4,6 @@ The process that runs this adopts orphans (`PR_SET_CHILD_SUBREAPER`), so whateve
 program starts stays below it, whoever dies in between.
 """
 
-import ctypes
 import os
 import random
 import signal
@@ -13,9 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import ledger
-from process_tree import descendants
-
-PR_SET_CHILD_SUBREAPER = 36
+from process_tree import descendants, reap
 
 # Signals, and out of how many signals one is of this kind.
 SIGNALS = {signal.SIGKILL: 75, signal.SIGTERM: 15, signal.SIGSTOP: 10}
@@ -42,13 +39,6 @@ OUTDATED = 0.1
 ARREARS = 0.2
 
 
-def adopt_orphans() -> None:
-    """Makes this process the parent of what dies above its descendants."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "cannot adopt orphans")
-
-
 class Killer:
     """Signals the descendants of this process, but not `spared`."""
 
@@ -73,7 +63,7 @@ class Killer:
         """Kills until a time, at the mean rate, sometimes several at once."""
         due = time.monotonic()
         while (now := time.monotonic()) < until:
-            reap()
+            reap(kept)
             if now - self._looked > OUTDATED:
                 self._look()
             for _ in range(self.chance.choice((1, 1, 1, 1, 1, 1, 2, 4))):
@@ -155,17 +145,6 @@ class Killer:
                 except ProcessLookupError:
                     pass
         self._stopped = [(when, pid) for when, pid in self._stopped if when > now]
-
-
-def reap() -> None:
-    """Collects orphans that have ended; the program itself is left to `Popen`."""
-    try:
-        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            if ended.si_pid in kept:
-                return  # It is over.
-            os.waitpid(ended.si_pid, 0)
-    except ChildProcessError:
-        pass  # Nobody is left.
 
 
 # Children whose exit status somebody here will ask for.
