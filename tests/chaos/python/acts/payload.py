@@ -24,10 +24,13 @@ class Payload(NamedTuple):
 NOTHING = Payload(b"")
 
 
-def make(number: int, chance: random.Random) -> Payload:
-    """Returns bytes of some size that belong to a number, with or without a lock."""
-    lock = procession.Lock() if chance.randrange(LOCKS) == 0 else None
-    return Payload(data(number, chance), lock)
+def make(number: int, chance: random.Random, far: bool = False) -> Payload:
+    """Returns bytes of some size that belong to a number, with or without a lock.
+
+    What goes to other machines (`far`) has none.
+    """
+    has_lock = chance.randrange(LOCKS) == 0 and not far
+    return Payload(data(number, chance), procession.Lock() if has_lock else None)
 
 
 def data(number: int, chance: random.Random) -> bytes:

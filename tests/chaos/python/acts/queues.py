@@ -6,6 +6,7 @@ import random
 import time
 
 import ledger
+from procession.distributed._handle import Handle
 
 from acts import payload
 from acts.actors import WATCHDOG, Actors
@@ -90,7 +91,11 @@ def produce(queue, tag: str, seed: int, until: float) -> None:
 
 
 def send(queue, tag: str, number: int, chance: random.Random, deadline: float) -> None:
-    item = (os.getpid(), number, payload.make(number, chance))
+    item = (
+        os.getpid(),
+        number,
+        payload.make(number, chance, isinstance(queue, Handle)),
+    )
     ledger.note("put?", tag, number)
     while not has_put(queue, item):
         if time.monotonic() > deadline:
