@@ -52,7 +52,11 @@ def since(before: dict[str, set[str]], reap: Callable[[], object]) -> list[str]:
 
 
 def kill_since(before: dict[str, set[str]]) -> None:
-    """Kills the processes that were not there before."""
+    """Kills the processes that were not there before, and waits until they have ended.
+
+    One of them may be a spare that boots: whoever claimed it while it dies would get a
+    process that ends at once.
+    """
     kill(map(int, snapshot()["process"] - before["process"]))
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import select
 import signal
 from collections.abc import Container, Iterable
 from pathlib import Path
@@ -59,9 +60,18 @@ def catches(pid: int, signum: int) -> bool:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """Kills processes, of which some may have ended."""
+    """Kills processes, of which some may have ended, and waits until all have."""
     for pid in pids:
         try:
-            os.kill(pid, signal.SIGKILL)
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            ended = select.poll()
+            ended.register(process, select.POLLIN)
+            ended.poll()
         except ProcessLookupError:
             pass
+        finally:
+            os.close(process)
