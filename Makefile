@@ -106,7 +106,7 @@ layers: $(VENV)/.packages ## check that no arrow of ARCHITECTURE.md points the w
 	$(BIN)/python tools/layers
 
 docs: $(VENV)/.packages ## build the Rust documentation, and check its pages and every link of the others
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features procession/async,procession/log,procession/seccomp,procession/self-describing,procession/tracing
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features procession/async,procession/log,procession/seccomp,procession/self-describing,procession/tasks,procession/tracing
 	$(BIN)/python tools/rustdoc $(TARGET)/doc/procession
 	$(BIN)/python tools/links
 

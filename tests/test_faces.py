@@ -12,6 +12,7 @@ from pathlib import Path
 import procession
 import procession.connection
 import procession.context
+import procession.distributed
 import procession.dummy
 import procession.futures
 import procession.managers
@@ -33,6 +34,7 @@ PLACES = [
     procession.context.BaseContext,
     procession.connection,
     procession.connection.Connection,
+    procession.distributed,
     procession.dummy,
     procession.futures,
     procession.managers,

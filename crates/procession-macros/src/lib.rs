@@ -64,6 +64,46 @@ pub fn test(arguments: Tokens, item: Tokens) -> Tokens {
     on_test(&arguments, item)
 }
 
+/// Gives a function a name, by which nodes of another build of the program find it: the path of its
+/// module and its own name.
+///
+/// A pool on other machines ([`Pool::on`]) runs every function on nodes of the same build. One with
+/// this attribute also runs on nodes of another build, as when a new version is rolled out machine
+/// by machine. There its types have to be the same, by name; that they are the same inside, too,
+/// is the program's affair.
+///
+/// [`Pool::on`]: https://docs.rs/procession/latest/procession/struct.Pool.html#method.on
+///
+/// # Examples
+///
+/// ```ignore
+/// #[procession::task]
+/// fn double(number: u64) -> u64 {
+///     number * 2
+/// }
+/// ```
+#[cfg(not(test))]
+#[proc_macro_attribute]
+pub fn task(arguments: Tokens, item: Tokens) -> Tokens {
+    on_task(&arguments, item)
+}
+
+fn on_task(arguments: &Tokens, item: Tokens) -> Tokens {
+    let mut tokens = item.clone();
+    let function = match Function::read(arguments, item, "task") {
+        Ok(function) => function,
+        Err(error) => return error,
+    };
+    if let Some(asyncness) = function.asyncness {
+        let message = "a task runs in a worker process, where no runtime is: write it as a plain \
+                       `fn`, and start a runtime in it if it needs one";
+        return compile_error(asyncness, message);
+    }
+    let call = format!("::procession::register_task!({});", function.name).parse::<Tokens>();
+    tokens.extend(call.unwrap_or_default());
+    tokens
+}
+
 fn on_main(arguments: &Tokens, item: Tokens) -> Tokens {
     let function = match Function::read(arguments, item, "main") {
         Ok(function) => function,
@@ -181,7 +221,7 @@ fn compile_error(at: Span, message: &str) -> Tokens {
 
 #[cfg(test)]
 mod tests {
-    use super::{Tokens, on_main, on_test};
+    use super::{Tokens, on_main, on_task, on_test};
 
     fn tokens(text: &str) -> Tokens {
         text.parse().unwrap()
@@ -202,6 +242,19 @@ mod tests {
         let expected = "#[test] #[should_panic] fn works() where u8: Copy \
                         { ::procession::init_in_test(); }";
         assert_eq!(expanded.to_string(), tokens(expected).to_string());
+    }
+
+    #[test]
+    fn a_task_is_given_its_name() {
+        let item = "pub(crate) fn r#double(number: u64) -> u64 { number * 2 }";
+        let expanded = on_task(&Tokens::new(), tokens(item));
+        let expected = format!("{item} ::procession::register_task!(r#double);");
+        assert_eq!(expanded.to_string(), tokens(&expected).to_string());
+        let error = on_task(&Tokens::new(), tokens("async fn a_task() {}")).to_string();
+        assert!(
+            error.starts_with("compile_error") && error.contains("plain"),
+            "{error}"
+        );
     }
 
     #[test]

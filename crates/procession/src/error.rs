@@ -49,6 +49,8 @@ enum Cause {
     Died(Death),
     Overrun(Overrun),
     Cancelled { what: String },
+    NodeLost { what: String, losses: u32 },
+    Unavailable { message: String },
     Codec { what: String, source: Fault },
     Refused { message: String },
 }
@@ -138,6 +140,16 @@ impl Error {
     pub(crate) fn cancelled(what: impl Into<String>) -> Self {
         let what = what.into();
         Self(Box::new(Cause::Cancelled { what }))
+    }
+
+    pub(crate) fn node_lost(what: impl Into<String>, losses: u32) -> Self {
+        let what = what.into();
+        Self(Box::new(Cause::NodeLost { what, losses }))
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self(Box::new(Cause::Unavailable { message }))
     }
 
     /// The other process could not read the arguments or write the result.
@@ -337,7 +349,39 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_died(&self) -> bool {
-        matches!(&*self.0, Cause::Died(_)) || self.is_kind(ErrorKind::Dead)
+        matches!(&*self.0, Cause::Died(_) | Cause::NodeLost { .. }) || self.is_kind(ErrorKind::Dead)
+    }
+
+    /// Tells whether the node that had the task is gone: a machine, or the program there. The task
+    /// may have run. [`is_died`](Self::is_died) says so, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// // This was a worker of this machine.
+    /// let error = pool.apply(|| -> u8 { std::process::abort() }, ()).unwrap_err();
+    /// assert!(error.is_died() && !error.is_node_lost());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_node_lost(&self) -> bool {
+        matches!(&*self.0, Cause::NodeLost { .. })
+    }
+
+    /// Tells whether the engine that carries a pool's tasks to other machines cannot be reached.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let error = procession::distributed::unavailable("no server at nats://hub:4222");
+    /// assert!(error.is_unavailable());
+    /// ```
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(&*self.0, Cause::Unavailable { .. })
     }
 
     /// Tells whether the deadline passed, of the call or of a pool's task.
@@ -666,7 +710,7 @@ impl fmt::Display for Error {
         match &*self.0 {
             Cause::Engine(error) => error.fmt(f),
             Cause::Codec { what, source } => write!(f, "{what}: {source}"),
-            Cause::Refused { message } => f.write_str(message),
+            Cause::Refused { message } | Cause::Unavailable { message } => f.write_str(message),
             Cause::Panic(info) => {
                 write!(f, "process {} panicked", info.process)?;
                 if let Some(location) = &info.location {
@@ -702,6 +746,13 @@ impl fmt::Display for Error {
                 "{what} took longer than {limit:?}, and was killed with worker process {pid}"
             ),
             Cause::Cancelled { what } => write!(f, "{what} was cancelled"),
+            Cause::NodeLost { what, losses } => {
+                write!(f, "the node that had {what} is gone, and it may have run")?;
+                match losses {
+                    0 | 1 => Ok(()),
+                    losses => write!(f, "; {losses} nodes were lost with it"),
+                }
+            }
         }
     }
 }

@@ -278,6 +278,19 @@ impl EntryRef {
         })
     }
 
+    /// Tells whether it names this wrapper.
+    #[cfg(feature = "tasks")]
+    pub(crate) fn is_to(self, entry: Entry) -> bool {
+        let image = image();
+        let offset = (entry as usize).wrapping_sub(image.base);
+        (self.build, self.offset) == (image.build, offset as u64)
+    }
+
+    /// Returns the build of the program that it comes from.
+    pub(crate) fn build(self) -> u64 {
+        self.build
+    }
+
     /// Returns the wrapper.
     ///
     /// # Errors
@@ -296,7 +309,7 @@ impl EntryRef {
     }
 }
 
-fn run<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
+pub(crate) fn run<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
     let what = std::any::type_name::<F>();
     let input = input.decode(format_args!("the arguments of {what}"))?;
     // SAFETY: the code that made the reference had the function.
@@ -305,7 +318,7 @@ fn run<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
     outcome::done(&output, format_args!("the result of {what}"))
 }
 
-fn run_chunk<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
+pub(crate) fn run_chunk<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> {
     let what = std::any::type_name::<F>();
     let inputs: Vec<F::Input> = input.decode(format_args!("the arguments of {what}"))?;
     // SAFETY: the code that made the reference had the function.

@@ -18,6 +18,9 @@ thread_local! {
     /// The messages that this thread is writing and reading: serde has no argument for them.
     static CONTEXT: TransferContext = const { TransferContext::new() };
 
+    /// Whether what this thread reads comes from another machine.
+    static IS_FROM_AFAR: Cell<bool> = const { Cell::new(false) };
+
     /// Why the latest handle could not be attached to.
     static REFUSAL: Cell<Option<Error>> = const { Cell::new(None) };
 }
@@ -36,6 +39,32 @@ pub fn reading<T>(source: &HandleSource, read: impl FnOnce() -> T) -> T {
 /// Calls `lend`, which lends objects to the message that is being serialised.
 pub fn lend<T>(lend: impl FnOnce(&mut Loans) -> T) -> T {
     CONTEXT.with(|context| context.lend(lend))
+}
+
+/// Runs `read`, which deserialises what another machine has sent: a handle in it would be that of
+/// some object of this one, and is refused.
+pub fn from_afar<T>(read: impl FnOnce() -> T) -> T {
+    /// Ends it also where the program's own code panics.
+    struct Afar;
+    impl Drop for Afar {
+        fn drop(&mut self) {
+            IS_FROM_AFAR.set(false);
+        }
+    }
+    IS_FROM_AFAR.set(true);
+    let _afar = Afar;
+    read()
+}
+
+/// Refuses a handle that comes from another machine.
+pub fn must_be_near<E: serde::de::Error>() -> Result<(), E> {
+    if !IS_FROM_AFAR.get() {
+        return Ok(());
+    }
+    Err(refuse(Error::invalid(
+        "a result has a queue, a lock or another object that lies in the memory of the machine that \
+         it comes from: return values instead",
+    )))
 }
 
 /// Calls `attach`, which attaches to objects of the message that is being deserialised.
@@ -63,6 +92,7 @@ where
     E: Into<Error>,
 {
     let (offset, serial) = HandleParts::deserialize(deserializer)?;
+    must_be_near()?;
     attach(|source| attach_to(Handle { offset, serial }, source))
         .map_err(|error| refuse(error.into()))
 }

@@ -181,6 +181,7 @@ mod server;
 // After `process`, as on the page of `Process`: the start that hardly anybody should take.
 mod by_fork;
 
+pub mod distributed;
 mod pool;
 
 mod actor;
@@ -226,6 +227,8 @@ pub use pool::{
     PoolStats, ResultFuture, WorkStats, WorkerInfo, WorkerStats,
 };
 pub use process::{Given, Missing, Process};
+#[cfg(feature = "tasks")]
+pub use procession_macros::task;
 pub use procession_macros::{main, test};
 pub use queue::{Items, PutError, Queue};
 #[cfg(any(feature = "log", feature = "tracing"))]
@@ -242,6 +245,25 @@ pub use sync::{
 };
 pub use trace::{Trace, trace};
 pub use wait::{Waitable, wait};
+
+#[cfg(feature = "tasks")]
+#[doc(hidden)]
+pub use inventory as __inventory;
+
+/// Gives a function its name: what `#[procession::task]` writes below it.
+#[cfg(feature = "tasks")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! register_task {
+    ($function:ident) => {
+        $crate::__inventory::submit! {
+            $crate::distributed::RegisteredTask::new(
+                &$function,
+                concat!(module_path!(), "::", stringify!($function)),
+            )
+        }
+    };
+}
 
 /// The program in Rust on the first page is one that runs.
 #[cfg(doctest)]

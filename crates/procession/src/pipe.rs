@@ -246,6 +246,7 @@ impl<S, R> Serialize for Pipe<S, R> {
 impl<'de, S, R> Deserialize<'de> for Pipe<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let numbers = PipeParts::deserialize(deserializer)?;
+        handle::must_be_near()?;
         let [end, out, incoming] = numbers.map(|(offset, serial)| Handle { offset, serial });
         let handles = DuplexHandles { end, out, incoming };
         handle::attach(|source| DuplexEnd::attach(handles, source))

@@ -213,7 +213,7 @@ impl<R> AsyncResult<R> {
     }
 
     pub(super) fn deliver_in_background(&self) -> Result<()> {
-        Ok(self.pool.engine.deliver_in_background()?)
+        self.pool.carrier.deliver_in_background()
     }
 
     /// Returns the result, which is in.
@@ -227,7 +227,7 @@ impl<R> AsyncResult<R> {
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<()> {
-        match self.pool.drive(&|| self.call.is_done(), deadline) {
+        match self.pool.carrier.drive(&|| self.call.is_done(), deadline) {
             // The pool has ended, and the call's outcome says why.
             Err(error) if error.is_closed() && self.call.is_done() => Ok(()),
             result => result,

@@ -162,6 +162,15 @@ impl PoolBuilder {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn start(self) -> Result<Pool> {
+        let (pool, terms) = self.start_with(Deliver)?;
+        Ok(Pool::of(pool.into(), terms))
+    }
+
+    /// Starts the engine's pool, whose outcomes go to `sink`.
+    pub(crate) fn start_with<S: engine::Sink>(
+        self,
+        sink: S,
+    ) -> Result<(engine::Pool<S>, engine::TaskPolicy)> {
         let initializer = self.initializer.transpose()?;
         let starter = Starter {
             method: self.method.unwrap_or_else(start_method::start_method),
@@ -183,8 +192,8 @@ impl PoolBuilder {
             ..engine::Config::new(size)
         };
         program::check()?;
-        let pool = engine::Pool::new(config, Deliver, Box::new(starter))?;
-        Ok(Pool::of(pool, self.terms))
+        let pool = engine::Pool::new(config, sink, Box::new(starter))?;
+        Ok((pool, self.terms))
     }
 
     /// Sets how workers are started.

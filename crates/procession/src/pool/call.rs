@@ -88,6 +88,11 @@ impl Token {
         }
     }
 
+    /// Returns the name of the function.
+    pub fn what(&self) -> &'static str {
+        self.call.what()
+    }
+
     /// Returns the address of the call.
     pub fn call(&self) -> *const () {
         Arc::as_ptr(&self.call).cast()
@@ -135,7 +140,7 @@ impl Sink for Deliver {
             match ending {
                 Ending::Reply { body, .. } => token.collect(Ok(&body)),
                 ending => {
-                    let failure = failure(ending, token.call.what());
+                    let failure = failure(ending, token.what());
                     token.collect(Err(failure));
                 }
             }

@@ -189,7 +189,7 @@ impl<'a> Calls<'a> {
     ) -> Result<AsyncResult<F::Output>> {
         const { must_be_bare::<F>() };
         let result = self.call(function, arguments)?;
-        self.0.core.engine.deliver_in_background()?;
+        self.0.core.carrier.deliver_in_background()?;
         Ok(result)
     }
 
@@ -242,7 +242,7 @@ impl<'a> Calls<'a> {
         let job = self.0.job_of_inputs(function)?;
         let put = |tasks: &Tasks<'_, _>, task| tasks.put(task).map(drop);
         let call = self.feed(job, std::any::type_name::<F>(), inputs, put)?;
-        self.0.core.engine.deliver_in_background()?;
+        self.0.core.carrier.deliver_in_background()?;
         Ok(AsyncResult::new(Arc::clone(self.0.core), call))
     }
 
@@ -407,16 +407,14 @@ impl<'a> Calls<'a> {
         let job = self.0.core.job(entry)?;
         let core = self.0.core;
         let mut terms = self.0;
-        terms.policy.label = core.engine.label(what);
+        terms.policy.label = core.carrier.label(what);
         // A task that is alone may go to any worker.
         terms.policy.turn = None;
         let task = terms.task(&job, what, arguments, token)?;
-        core.engine
-            .submit(task)
-            .map_err(|error| core.refused(error))?;
+        core.carrier.submit(task)?;
         if self.0.policy.timeout.is_some() {
             // Somebody has to enforce the deadline, even if nobody waits for the result.
-            self.0.core.engine.deliver_in_background()?;
+            self.0.core.carrier.deliver_in_background()?;
         }
         Ok(AsyncResult::new(Arc::clone(self.0.core), call))
     }
@@ -428,7 +426,10 @@ impl<'a> Calls<'a> {
         R: DeserializeOwned + Send + 'static,
     {
         let call = self.feed(job, what, inputs, Tasks::put_and_wait)?;
-        self.0.core.drive(&|| call.is_done(), Deadline::NEVER)?;
+        self.0
+            .core
+            .carrier
+            .drive(&|| call.is_done(), Deadline::NEVER)?;
         call.take()
     }
 

@@ -66,7 +66,7 @@ where
         inputs: I,
         order: ResultOrder,
     ) -> Self {
-        let limits = terms.core.engine.stream_limits(terms.chunk);
+        let limits = terms.core.carrier.stream_limits(terms.chunk);
         let call = Arc::new(StreamCall::new(what, order, limits));
         let tasks = job.and_then(|job| Tasks::new(terms, job, inputs, call.clone()));
         let (tasks, failure) = match tasks {
@@ -201,7 +201,7 @@ where
                 return next;
             }
             let is_enough = || self.call.stream().has_news() || self.may_make_many();
-            match self.core.drive(&is_enough, deadline) {
+            match self.core.carrier.drive(&is_enough, deadline) {
                 Ok(()) => {}
                 Err(error) if error.is_timeout() => return Some(Err(error)),
                 Err(error) => return Some(Err(self.give_up(error))),
@@ -316,9 +316,9 @@ where
             if self.call.stream().has_news() || self.may_make_many() {
                 continue;
             }
-            return match self.core.engine.deliver_in_background() {
+            return match self.core.carrier.deliver_in_background() {
                 Ok(()) => Poll::Pending,
-                Err(error) => Poll::Ready(Some(Err(self.give_up(error.into())))),
+                Err(error) => Poll::Ready(Some(Err(self.give_up(error)))),
             };
         }
     }

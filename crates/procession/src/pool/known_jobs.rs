@@ -9,8 +9,12 @@ use procession_engine::pool::{TakenTask, Worker};
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
+#[cfg(feature = "tasks")]
+use crate::distributed::{TaskName, name_of};
 use crate::error::Result;
 use crate::function::{Entry, EntryRef, JobInput};
+#[cfg(feature = "tasks")]
+use crate::program::image;
 
 /// Comes first in a job's prologue. If the job's tasks keep a state, the bytes of its context
 /// follow.
@@ -19,6 +23,50 @@ pub struct Prologue {
     pub entry: EntryRef,
     /// Whether the job's tasks keep a state in the worker.
     pub is_stateful: bool,
+    /// The name of the function, if another build of the program may run it.
+    #[cfg(feature = "tasks")]
+    pub name: Option<TaskName>,
+}
+
+impl Prologue {
+    pub fn new(entry: EntryRef) -> Self {
+        Self {
+            entry,
+            is_stateful: false,
+            #[cfg(feature = "tasks")]
+            name: name_of(entry),
+        }
+    }
+
+    /// Of tasks that keep a state: they run in the same build alone.
+    pub fn stateful(entry: EntryRef) -> Self {
+        Self {
+            entry,
+            is_stateful: true,
+            #[cfg(feature = "tasks")]
+            name: None,
+        }
+    }
+
+    /// Returns the build of the program that its function needs; `None` if the function has a name,
+    /// by which others find it.
+    pub fn build(&self) -> Option<u64> {
+        #[cfg(feature = "tasks")]
+        if self.name.is_some() {
+            return None;
+        }
+        Some(self.entry.build())
+    }
+
+    fn resolve(&self) -> Result<Entry> {
+        #[cfg(feature = "tasks")]
+        if let Some(name) = &self.name
+            && self.entry.build() != image().build
+        {
+            return name.resolve();
+        }
+        self.entry.resolve()
+    }
 }
 
 /// How many states are kept: the tasks of as many maps may be mixed without a state being made
@@ -72,7 +120,7 @@ impl KnownJobs {
             Some(place) => &self.stateful[place],
             None => {
                 let (prologue, context) = codec::decode_first::<Prologue>(bytes, "a function")?;
-                let entry = prologue.entry.resolve()?;
+                let entry = prologue.resolve()?;
                 let Some(id) = task.job().filter(|_| prologue.is_stateful) else {
                     if let Some(id) = task.job() {
                         self.plain.insert(id, entry);

@@ -14,6 +14,7 @@ mod syscall_filter;
 mod worker;
 
 mod call;
+mod carrier;
 mod core;
 mod tasks;
 mod terms;
@@ -30,10 +31,12 @@ mod stats;
 
 pub use async_result::AsyncResult;
 pub use builder::PoolBuilder;
+pub(crate) use call::{Token, why_ended};
 pub use calls::Calls;
 pub use imap::Imap;
 #[cfg(feature = "async")]
 pub use imap_stream::ImapStream;
+pub(crate) use known_jobs::Prologue;
 pub use par_processes::{IntoParProcesses, ParProcesses};
 pub use pool::{Pool, WorkerInfo};
 pub use result_future::ResultFuture;

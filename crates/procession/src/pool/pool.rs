@@ -9,11 +9,12 @@ use procession_engine::sys::wait::time::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::distributed::{Engine, NodeInfo, RemotePool};
 use crate::error::Result;
 use crate::function::{Callable, CapturesNothing, EntryRef, must_be_bare};
 use crate::pool::async_result::AsyncResult;
-use crate::pool::call::Deliver;
 use crate::pool::calls::Calls;
+use crate::pool::carrier::Carrier;
 use crate::pool::core::Core;
 use crate::pool::imap::Imap;
 use crate::pool::stats::PoolStats;
@@ -81,9 +82,9 @@ pub struct WorkerInfo {
 }
 
 impl Pool {
-    pub(super) fn of(engine: engine::Pool<Deliver>, policy: engine::TaskPolicy) -> Self {
+    pub(super) fn of(carrier: Carrier, policy: engine::TaskPolicy) -> Self {
         Self {
-            core: Arc::new(Core::new(engine)),
+            core: Arc::new(Core::new(carrier)),
             policy,
         }
     }
@@ -470,7 +471,7 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn close(&self) {
-        self.core.engine.close();
+        self.core.carrier.close();
     }
 
     /// Blocks until all workers have ended, after [`close`](Self::close) or
@@ -492,7 +493,7 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn join(&self) -> Result<()> {
-        uninterrupted(|| self.core.engine.join(Deadline::NEVER))
+        self.core.carrier.join(Deadline::NEVER)
     }
 
     /// As [`join`](Self::join), for at most `timeout`.
@@ -514,11 +515,13 @@ impl Pool {
     /// ```
     pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
         let deadline = Deadline::after(timeout);
-        uninterrupted(|| self.core.engine.join(deadline)).map_err(|error| {
-            let left = self.core.engine.workers().len();
+        self.core.carrier.join(deadline).map_err(|error| {
+            let left = match &self.core.carrier {
+                Carrier::Local(pool) => format!("{} workers", pool.workers().len()),
+                Carrier::Remote(_) => "tasks".to_owned(),
+            };
             error.or_late(format_args!(
-                "{left} workers of the pool had not ended after {timeout:?}: wait longer, or \
-                 terminate it"
+                "{left} of the pool had not ended after {timeout:?}: wait longer, or terminate it"
             ))
         })
     }
@@ -538,7 +541,61 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn terminate(&self) {
-        self.core.engine.terminate();
+        self.core.carrier.terminate();
+    }
+
+    /// Makes a pool whose tasks an engine carries to other machines, where this program runs as a
+    /// node: with the crate `procession-nats`,
+    /// `Pool::on(procession_nats::connect("nats://hub:4222")?)`.
+    ///
+    /// Functions, closures, chunks, contexts, time limits, retries, priorities, cancels and futures
+    /// are those of any pool. A task whose node is gone fails with
+    /// [`is_node_lost`](crate::Error::is_node_lost), or runs again if it may by its
+    /// [`retries`](Self::retries). What lies in the memory of one machine is refused as an argument.
+    ///
+    /// # Errors
+    /// [`is_unavailable`](crate::Error::is_unavailable) when the engine cannot be reached, and
+    /// what else it says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession::distributed::Engine;
+    /// use procession::{Pool, Result};
+    ///
+    /// /// Has any engine carry the tasks; the page of `Engine` has one.
+    /// fn squares(engine: impl Engine) -> Result<Vec<u64>> {
+    ///     Pool::on(engine)?.map(|n: u64| n * n, 1..=4)
+    /// }
+    /// ```
+    pub fn on(engine: impl Engine) -> Result<Self> {
+        let remote = RemotePool::new(engine)?;
+        Ok(Self::of(
+            Carrier::Remote(remote),
+            engine::TaskPolicy::default(),
+        ))
+    }
+
+    /// Returns the nodes that the pool's engine finds now, those of other builds of the program
+    /// among them; none for a pool of this machine.
+    ///
+    /// # Errors
+    /// [`is_unavailable`](crate::Error::is_unavailable) when the engine cannot be asked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use procession::Pool;
+    /// # procession::init();
+    /// let pool = Pool::new(1)?;
+    /// assert!(pool.nodes()?.is_empty());
+    /// # Ok::<(), procession::Error>(())
+    /// ```
+    pub fn nodes(&self) -> Result<Vec<NodeInfo>> {
+        match &self.core.carrier {
+            Carrier::Local(_) => Ok(Vec::new()),
+            Carrier::Remote(pool) => pool.nodes(),
+        }
     }
 
     /// Returns the workers, and how many tasks each has done.
@@ -561,8 +618,12 @@ impl Pool {
             pid: view.pid,
             tasks_done: view.done,
         };
-        let workers = self.core.engine.workers().into_iter();
-        workers.filter(|view| !view.is_ending).map(info).collect()
+        let workers = match &self.core.carrier {
+            Carrier::Local(pool) => pool.workers(),
+            Carrier::Remote(_) => Vec::new(),
+        };
+        let live = workers.into_iter().filter(|view| !view.is_ending);
+        live.map(info).collect()
     }
 
     /// Returns what the pool has done since it was made, and what it does, by worker and by
@@ -590,7 +651,7 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn stats(&self) -> Result<PoolStats> {
-        Ok(self.core.engine.stats()?.into())
+        Ok(self.core.carrier.local("what it has done")?.stats()?.into())
     }
 
     /// Changes the number of workers; tasks go on. Missing workers are started; if one cannot be
@@ -614,8 +675,9 @@ impl Pool {
     /// # Ok::<(), procession::Error>(())
     /// ```
     pub fn resize(&self, workers: usize) -> Result<()> {
-        self.core.engine.resize(workers)?;
-        uninterrupted(|| self.core.engine.start())
+        let pool = self.core.carrier.local("another number of workers")?;
+        pool.resize(workers)?;
+        uninterrupted(|| pool.start())
     }
 
     /// Has a worker run the wrapper that `entry` names; `what` names it in errors.
@@ -634,7 +696,7 @@ impl Pool {
     }
 
     pub(crate) fn deliver_in_background(&self) -> Result<()> {
-        Ok(self.core.engine.deliver_in_background()?)
+        self.core.carrier.deliver_in_background()
     }
 }
 

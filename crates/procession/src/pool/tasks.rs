@@ -3,13 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use procession_engine::pool::{AfterPut, EmptyFeed, Feed, Job, Task, TaskPolicy};
+use procession_engine::pool::{AfterPut, Job, Task, TaskPolicy};
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::pool::call::{Collect, Deliver, Fed, Inputs, Token};
+use crate::pool::call::{Collect, Fed, Inputs, Token};
+use crate::pool::carrier::TaskFeed;
 use crate::pool::terms::{Terms, payload};
-use crate::sync::uninterrupted;
 
 /// Makes tasks of inputs, and feeds them to the pool.
 pub struct Tasks<'a, I> {
@@ -17,7 +17,7 @@ pub struct Tasks<'a, I> {
     inputs: I,
     call: Arc<dyn Collect>,
     job: Job,
-    feed: Feed<Deliver>,
+    feed: TaskFeed,
     /// How many tasks were made, and how many inputs they have.
     made: usize,
     taken: usize,
@@ -25,13 +25,12 @@ pub struct Tasks<'a, I> {
 
 impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
     pub fn new(mut terms: Terms<'a>, job: Job, inputs: I, call: Arc<dyn Collect>) -> Result<Self> {
-        terms.policy.label = terms.core.engine.label(call.what());
+        terms.policy.label = terms.core.carrier.label(call.what());
         let fed = Fed {
             call: Arc::clone(&call),
             priority: terms.policy.priority,
         };
-        let feed = terms.core.engine.feed(Box::new(fed), EmptyFeed::IsLeft);
-        let feed = feed.map_err(|error| terms.core.refused(error))?;
+        let feed = terms.core.carrier.feed(Box::new(fed))?;
         Ok(Self {
             terms,
             inputs,
@@ -80,7 +79,7 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
     pub fn put(&self, task: Task<Token>) -> Result<bool> {
         match self.feed.put(task)? {
             AfterPut::GoOn => Ok(true),
-            AfterPut::KeepUp => uninterrupted(|| self.feed.keep_up()).map(|()| true),
+            AfterPut::KeepUp => self.feed.keep_up().map(|()| true),
             AfterPut::MakeRoom => Ok(false),
         }
     }
@@ -90,7 +89,7 @@ impl<'a, I: Iterator<Item: Serialize>> Tasks<'a, I> {
         if self.put(task)? {
             return Ok(());
         }
-        uninterrupted(|| self.feed.make_room())
+        self.feed.make_room()
     }
 }
 

@@ -116,6 +116,15 @@ impl TaskBytes {
         }
     }
 
+    /// Returns its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inline(bytes) => bytes.as_slice(),
+            Self::Block(block, len) => &block[..*len as usize],
+        }
+    }
+
     /// Makes a payload of the parts, inline or in a block as their length demands.
     ///
     /// # Errors
@@ -186,7 +195,7 @@ struct JobHeader {
     id: u64,
     block: Block,
     /// The objects whose handles are in the prologue.
-    _loans: Loans,
+    loans: Loans,
 }
 
 impl Job {
@@ -203,11 +212,21 @@ impl Job {
         block[..8].copy_from_slice(&(len as u64).to_le_bytes());
         block[8..8 + len].copy_from_slice(prologue);
         let id = family.next_serial();
-        Ok(Self(Arc::new(JobHeader {
-            id,
-            block,
-            _loans: loans,
-        })))
+        Ok(Self(Arc::new(JobHeader { id, block, loans })))
+    }
+
+    /// Returns the bytes that its tasks have in common.
+    #[must_use]
+    pub fn prologue(&self) -> &[u8] {
+        let (len, rest) = self.0.block.split_at(8);
+        let len = len.try_into().map_or(0, u64::from_le_bytes);
+        &rest[..len as usize]
+    }
+
+    /// Tells whether there are handles in the prologue.
+    #[must_use]
+    pub fn lends(&self) -> bool {
+        !self.0.loans.is_empty()
     }
 
     /// Returns a number that no other job of the family has.
