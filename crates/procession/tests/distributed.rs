@@ -228,6 +228,32 @@ fn what_lies_in_one_machines_memory_is_refused_and_named() {
 }
 
 #[test]
+fn a_result_that_panics_where_it_is_read_fails_its_call() {
+    #[derive(serde::Serialize)]
+    struct Fragile;
+
+    impl<'de> serde::Deserialize<'de> for Fragile {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> std::result::Result<Self, D::Error> {
+            panic!("it broke")
+        }
+    }
+
+    let _watchdog = watch();
+    let pool = Pool::on(Here::default()).unwrap();
+    for error in [
+        pool.apply(|| Fragile, ()).map(drop).unwrap_err(),
+        pool.map(|_: u8| Fragile, 0..9).map(drop).unwrap_err(),
+    ] {
+        assert!(
+            error.is_codec() && error.to_string().contains("Deserialize panic"),
+            "{error}"
+        );
+    }
+    pool.close();
+    pool.join_timeout(PATIENCE).unwrap();
+}
+
+#[test]
 fn what_is_only_there_on_this_machine_says_so() {
     let _watchdog = watch();
     let pool = Pool::on(Here::default()).unwrap();

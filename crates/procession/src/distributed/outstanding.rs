@@ -1,6 +1,7 @@
 //! The tasks of a pool that are out: shipped, and not answered yet.
 
 use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use procession_engine::pool::ResultBytes;
@@ -155,13 +156,21 @@ impl OutTasks {
     }
 }
 
-/// Hands an answer to its call. Reading a result runs code of the program, so nothing is locked.
+/// Hands an answer to its call. Reading a result runs code of the program, so nothing is locked; if
+/// that code panics, it is the call that fails, and not the engine's thread.
 fn deliver(token: Token, answer: Answer) {
     let what = token.what();
     let failure = match answer {
         Answer::Done(bytes) => {
-            let body = ResultBytes::Inline(&bytes);
-            return handle::from_afar(|| token.collect(Ok(&body)));
+            let again = token.again();
+            let collect = || token.collect(Ok(&ResultBytes::Inline(&bytes)));
+            match panic::catch_unwind(AssertUnwindSafe(|| handle::from_afar(collect))) {
+                Ok(()) => return,
+                Err(_) => {
+                    let why = format!("the result of {what} made its Deserialize panic");
+                    return again.collect(Err(Error::refused(why)));
+                }
+            }
         }
         Answer::Died {
             pid,

@@ -88,6 +88,14 @@ impl Token {
         }
     }
 
+    /// Returns the same token once more, for an outcome that could not be handed over.
+    pub fn again(&self) -> Self {
+        Self {
+            call: Arc::clone(&self.call),
+            ..*self
+        }
+    }
+
     /// Returns the name of the function.
     pub fn what(&self) -> &'static str {
         self.call.what()
