@@ -64,7 +64,7 @@ newer: $(VENV)/.module ## run the quick tests under CPython 3.14 and 3.15, where
 compat: $(VENV)/.module ## run the quick part of CPython's own tests
 	$(BIN)/python tests/compat --quick --jobs $(JOBS)
 
-bench: $(VENV)/.module ## measure procession against the standard library and its Rust peers; BENCH="-h" for options
+bench: $(VENV)/.module $(if $(findstring distributed,$(BENCH)),$(TARGET)/engines/.ready) ## measure procession against the standard library and its Rust peers; BENCH="-h" for options
 	@tools/need cargo
 	$(CARGO) build --release --package procession-benches
 	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
@@ -157,11 +157,14 @@ loom: ## try the interleavings of what processes agree by
 	@tools/need cargo
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package procession-shm --package procession-engine --release --lib --target-dir $(TARGET)/loom loom
 
-distributed: $(VENV)/.module ## run the tests of pools on other machines on engines from the registries: dask, Ray
-	$(BIN)/python -m venv $(TARGET)/engines
-	$(TARGET)/engines/bin/python -m pip install --quiet distributed ray cloudpickle pytest pytest-timeout
+distributed: $(VENV)/.module $(TARGET)/engines/.ready ## run the tests of pools on other machines on engines from the registries: dask, Ray
 	$(TARGET)/engines/bin/python -m pip list | grep -i -E '^(dask|distributed|ray|cloudpickle) '
 	PYTHONPATH=python $(TARGET)/engines/bin/python -m pytest tests/engines
+
+$(TARGET)/engines/.ready: $(VENV)/.packages
+	$(BIN)/python -m venv $(TARGET)/engines
+	$(TARGET)/engines/bin/python -m pip install --quiet distributed ray cloudpickle numpy pytest pytest-timeout
+	@touch $@
 
 test-rust: ## run the Rust tests, examples and doc examples
 	@tools/need cargo

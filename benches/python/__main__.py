@@ -27,6 +27,7 @@ from catalogue import (
     RUST,
     START_METHODS,
     Scenario,
+    cluster_scenarios,
     peer_scenarios,
     python_scenarios,
     rust_scenarios,
@@ -46,6 +47,8 @@ def main() -> int:
         "peers": peer_scenarios(),
         "rust": rust_scenarios(),
     }
+    if "distributed" in options.names:
+        groups = {"distributed": cluster_scenarios()}
     chosen = [
         scenario
         for group, scenarios in groups.items()
@@ -82,11 +85,12 @@ def arguments() -> argparse.Namespace:
         "names",
         nargs="*",
         metavar="NAME",
-        help="scenarios, parts of their names, or python, peers or rust for all of a kind; all by default",
+        help="scenarios, parts of their names, or python, peers or rust for all of a kind; all by default. Those of "
+        "other machines come with distributed alone",
     )
     parser.add_argument(
         "--method",
-        choices=[*START_METHODS, RUST],
+        choices=[*START_METHODS, RUST, "dask", "ray"],
         help="only this start method, or only Rust",
     )
     parser.add_argument(

@@ -16,6 +16,7 @@ START_METHODS = ["fork", "spawn", "forkserver"]
 
 MEASURE = str(HERE / "measure.py")
 MEASURE_PEER = str(HERE / "measure_peer.py")
+MEASURE_CLUSTER = str(HERE / "measure_cluster.py")
 
 # Stands before the start method of a row that was measured in Rust.
 RUST = "rust"
@@ -25,6 +26,7 @@ MILLISECONDS = ("ms", 1e3)
 MICROSECONDS = ("us", 1e6)
 NANOSECONDS = ("ns", 1e9)
 THOUSANDS = ("k/s", 1e-3)
+EACH_SECOND = ("/s", 1.0)
 MILLIONS = ("M/s", 1e-6)
 GIGABYTES = ("GB/s", 1e-9)
 
@@ -41,6 +43,8 @@ class Scenario:
     # The reference first: every other is compared with it.
     commands: dict[str, list[str]]
     least: float | None = None
+    # At most this figure, where nothing is compared with it.
+    most: float | None = None
 
     @property
     def is_duration(self) -> bool:
@@ -139,6 +143,50 @@ def peer_scenarios() -> list[Scenario]:
         for peer in peers
         if hasattr(concurrent.futures, peer) or find_spec(peer)
     ]
+
+
+def cluster_scenarios() -> list[Scenario]:
+    """Returns the scenarios of pools on other machines, against the engine's own API.
+
+    They need the engines, which `make distributed` and `make bench BENCH=distributed` install
+    into an environment of their own.
+    """
+    python = str(ROOT / "target/engines/bin/python")
+    path = f"PYTHONPATH={HERE}{os.pathsep}{ROOT / 'python'}"
+
+    def scenario(
+        name: str,
+        function: str,
+        engine: str,
+        unit: tuple[str, float],
+        goal: float,
+        **limits: float,
+    ) -> Scenario:
+        libraries = [] if "most" in limits else [engine]
+        measure = ["env", path, python, MEASURE_CLUSTER, function, engine]
+        commands = {each: [*measure, each] for each in [*libraries, "procession"]}
+        return Scenario(name, engine, unit, goal, commands, **limits)
+
+    # Eight slots do 800 tasks of ten milliseconds a second.
+    rows = [
+        scenario("map-tiny", "map_tiny", engine, THOUSANDS, goal)
+        for engine, goal in (("dask", 8), ("ray", 4))
+    ]
+    for engine in ("dask", "ray"):
+        rows += [
+            scenario("map-10ms", "map_10ms", engine, EACH_SECOND, 1, least=0.75 * 800),
+            scenario(
+                "map-10ms-chunks",
+                "map_10ms_chunks",
+                engine,
+                EACH_SECOND,
+                1,
+                least=0.9 * 800,
+            ),
+            scenario("array-in-80MB", "array_in", engine, MILLISECONDS, 1 / 1.5),
+            scenario("task-killed", "task_killed", engine, MILLISECONDS, 1, most=0.05),
+        ]
+    return rows
 
 
 def ours(function: str, method: str) -> list[str]:

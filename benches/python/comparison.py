@@ -32,8 +32,10 @@ class Comparison:
     def reached(self) -> bool | None:
         """Whether the goal was, if it is known."""
         ours = self.median(OURS)
-        if self.scenario.least is not None:
-            return None if ours is None else ours >= self.scenario.least
+        if ours is not None and self.scenario.least is not None:
+            return ours >= self.scenario.least
+        if ours is not None and self.scenario.most is not None:
+            return ours <= self.scenario.most
         return None if self.ratio is None else self.ratio >= self.scenario.goal
 
     def median(self, library: str) -> float | None:
@@ -54,15 +56,13 @@ class Comparison:
     def cells(self) -> list[str]:
         """Returns what a line of a table has in its columns."""
         scenario = self.scenario
-        reference = self._shown(self.reference)
-        if self.reference != "multiprocessing":
+        reference = "-" if self.reference == OURS else self._shown(self.reference)
+        if self.reference not in ("multiprocessing", OURS):
             reference = f"{self.reference} {reference}"
-        ratio = "-" if self.ratio is None else f"{self.ratio:.2f}x"
-        goal = (
-            f"{scenario.goal:g}x"
-            if scenario.least is None
-            else scenario.shown(scenario.least)
-        )
+        is_compared = self.ratio is not None and self.reference != OURS
+        ratio = f"{self.ratio:.2f}x" if is_compared else "-"
+        limit = scenario.least if scenario.most is None else scenario.most
+        goal = f"{scenario.goal:g}x" if limit is None else scenario.shown(limit)
         mark = "below" if self.reached is False else ""
         ours = self._shown(OURS)
         return [scenario.name, scenario.method, reference, ours, ratio, goal, mark]
@@ -79,6 +79,7 @@ class Comparison:
             "ratio": self.ratio,
             "goal": self.scenario.goal,
             "least": self.scenario.least,
+            "most": self.scenario.most,
             "reached": self.reached,
             "failures": self.failures,
         }

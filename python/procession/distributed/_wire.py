@@ -32,28 +32,30 @@ _BESIDE = 1 << 16
 
 def pack(items: Iterable[tuple[Any, ...]]) -> list[Any]:
     """Returns answers as the parts of a message."""
+    beside: list[Any] = []
     rows = [
-        (number, outcome, _carried(body), seconds)
+        (number, outcome, _carried(body, beside), seconds)
         for number, outcome, body, seconds in items
     ]
-    return _parts(rows)
+    return _parts(rows, beside)
 
 
 def pack_tasks(envelopes: Iterable[TaskEnvelope]) -> list[Any]:
     """Returns envelopes as the parts of a message."""
+    beside: list[Any] = []
     rows = [
         (
             each.task,
             each.nonce,
             each.job,
-            None if each.job_body is None else _carried(each.job_body),
+            None if each.job_body is None else _carried(each.job_body, beside),
             each.label,
             each.terms,
-            _carried(each.body),
+            _carried(each.body, beside),
         )
         for each in envelopes
     ]
-    return _parts(rows)
+    return _parts(rows, beside)
 
 
 def unpack_answers(parts: Sequence[Any]) -> list[Answer]:
@@ -87,16 +89,19 @@ def receive_exactly(sock: socket.socket, size: int) -> bytearray:
     return data
 
 
-def _parts(rows: list[Any]) -> list[Any]:
-    buffers: list[pickle.PickleBuffer] = []
-    data = pickle.dumps(rows, protocol=5, buffer_callback=buffers.append)
-    return [data, *(buffer.raw() for buffer in buffers)]
+def _parts(rows: list[Any], beside: list[Any]) -> list[Any]:
+    """Returns the parts of a message whose large ones are `beside`, in the order of the rows."""
+    data = pickle.dumps(rows, protocol=5, buffer_callback=lambda _: None)
+    return [data, *beside]
 
 
-def _carried(parts: Parts) -> list[Any]:
-    return [
-        bytes(part)
-        if memoryview(part).nbytes < _BESIDE
-        else pickle.PickleBuffer(memoryview(part))
-        for part in parts
-    ]
+def _carried(parts: Parts, beside: list[Any]) -> list[Any]:
+    """Returns what a row has of parts; adds large ones to those that go beside the rows."""
+    carried: list[Any] = []
+    for part in parts:
+        if memoryview(part).nbytes < _BESIDE:
+            carried.append(bytes(part))
+        else:
+            beside.append(part)
+            carried.append(pickle.PickleBuffer(part))
+    return carried

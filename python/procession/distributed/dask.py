@@ -18,12 +18,13 @@ import urllib.parse
 
 from . import _wire
 from ._errors import EngineUnavailable
-from ._joined import host_towards, joined, separated
+from ._message import host_towards, message_of, parts_of
 from .backend import Place
 from .node import NodeAgent
 
 try:
     import distributed
+    from distributed.protocol import register_serialization
 except ImportError as error:
     raise ImportError(
         "dask is not installed: pip install 'procession[dask]'", name=error.name
@@ -215,7 +216,9 @@ class Link:
         self, parcels: Sequence[TaskEnvelope], done: Callable[[Sequence[Answer]], None]
     ) -> None:
         """Sends tasks."""
-        self._start(self._ask("put", done, joined(_wire.pack_tasks(parcels))))
+        self._start(
+            self._ask("put", done, message_of(_wire.pack_tasks(parcels), _Beside))
+        )
 
     def take(self, done: Callable[[Sequence[Answer]], None]) -> None:
         """Asks for answers."""
@@ -264,7 +267,7 @@ class Link:
             self.lose(f"does not answer any more: {error}")
             return
         if done is not None:
-            done(_wire.unpack_answers(separated(data)))
+            done(_wire.unpack_answers(parts_of(data)))
 
     def lose(self, reason: str) -> None:
         """Says, once, that the actor is gone."""
@@ -276,8 +279,28 @@ class Link:
             self._lost(reason)
 
 
+class _Beside:
+    """A large part of a message, which dask sends as it is, and gives out where it was received."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+
+def _send(part: _Beside) -> tuple[dict[str, Any], list[Any]]:
+    return {}, [part.data]
+
+
+def _receive(_header: dict[str, Any], frames: list[Any]) -> memoryview:
+    return memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
+
+
+register_serialization(_Beside, _send, _receive)
+
+
 class DaskAgent:
-    """A node agent as an actor of dask: its methods take and return bytes.
+    """A node agent as an actor of dask: its methods take and return messages.
 
     Args:
         setup: The pickled arguments of a `NodeAgent`.
@@ -288,16 +311,16 @@ class DaskAgent:
         self._agent = NodeAgent(**given)
         self._wait = given["lease"] / 3
 
-    async def put(self, data: bytes) -> bytes:
+    async def put(self, data: Any) -> Any:
         """Takes tasks."""
-        self._agent.put(_wire.unpack_tasks(separated(data)))
-        return joined(_wire.pack([]))
+        self._agent.put(_wire.unpack_tasks(parts_of(data)))
+        return message_of(_wire.pack([]), _Beside)
 
-    async def take(self) -> bytes:
+    async def take(self) -> Any:
         """Waits for answers."""
         loop = asyncio.get_running_loop()
         answers = await loop.run_in_executor(None, self._agent.take, self._wait)
-        return joined(_wire.pack(answers))
+        return message_of(_wire.pack(answers), _Beside)
 
     async def tell(self, message: bytes) -> None:
         """Takes a message."""

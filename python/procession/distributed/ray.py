@@ -15,7 +15,7 @@ import urllib.parse
 
 from . import _wire
 from ._errors import EngineUnavailable
-from ._joined import host_towards, joined, separated
+from ._message import host_towards, message_of, parts_of
 from .backend import Place
 from .node import NodeAgent
 
@@ -120,7 +120,9 @@ class Link:
         self, parcels: Sequence[TaskEnvelope], done: Callable[[Sequence[Answer]], None]
     ) -> None:
         """Sends tasks."""
-        self._ask("put", done, joined(_wire.pack_tasks(parcels)))
+        self._ask(
+            "put", done, message_of(_wire.pack_tasks(parcels), pickle.PickleBuffer)
+        )
 
     def take(self, done: Callable[[Sequence[Answer]], None]) -> None:
         """Asks for answers."""
@@ -163,11 +165,11 @@ class Link:
                 self._closing = True
                 self._lost(f"is gone: {str(error).splitlines()[0]}")
         elif done is not None and not self._closing:
-            done(_wire.unpack_answers(separated(future.result())))
+            done(_wire.unpack_answers(parts_of(future.result())))
 
 
 class RayAgent:
-    """A node agent as an actor of Ray: its methods take and return bytes.
+    """A node agent as an actor of Ray: its methods take and return messages.
 
     Args:
         setup: The pickled arguments of a `NodeAgent`.
@@ -178,18 +180,18 @@ class RayAgent:
         self._agent = NodeAgent(**given, ended=lambda: os._exit(1))
         self._wait = given["lease"] / 3
 
-    async def put(self, data: bytes) -> bytes:
+    async def put(self, data: Any) -> Any:
         """Takes tasks."""
-        self._agent.put(_wire.unpack_tasks(separated(data)))
-        return joined(_wire.pack([]))
+        self._agent.put(_wire.unpack_tasks(parts_of(data)))
+        return message_of(_wire.pack([]), pickle.PickleBuffer)
 
-    async def take(self) -> bytes:
+    async def take(self) -> Any:
         """Waits for answers."""
         import asyncio
 
         loop = asyncio.get_running_loop()
         answers = await loop.run_in_executor(None, self._agent.take, self._wait)
-        return joined(_wire.pack(answers))
+        return message_of(_wire.pack(answers), pickle.PickleBuffer)
 
     async def tell(self, message: bytes) -> None:
         """Takes a message."""
