@@ -68,7 +68,8 @@ bench: $(VENV)/.module $(if $(findstring distributed,$(BENCH)),$(TARGET)/engines
 	@tools/need cargo
 	$(CARGO) build --release --package procession-benches
 	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
-	$(BIN)/python benches/python $(BENCH)
+	$(if $(findstring distributed,$(BENCH)),$(CARGO) build --release --package procession-nats --example throughput)
+	$(if $(findstring distributed,$(BENCH)),NATS_SERVER=$$(tools/nats-server $(BIN)/python $(TARGET)/engines)) $(BIN)/python benches/python $(BENCH)
 
 failures: $(VENV)/.module ## run the ways in which pools fail on procession and its peers; FAILURES="-h" for options
 	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
@@ -157,7 +158,9 @@ loom: ## try the interleavings of what processes agree by
 	@tools/need cargo
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package procession-shm --package procession-engine --release --lib --target-dir $(TARGET)/loom loom
 
-distributed: $(VENV)/.module $(TARGET)/engines/.ready ## run the tests of pools on other machines on engines from the registries: dask, Ray
+distributed: $(VENV)/.module $(TARGET)/engines/.ready ## run the tests of pools on other machines on engines from the registries: dask, Ray, NATS
+	NATS_SERVER=$$(tools/nats-server $(BIN)/python $(TARGET)/engines) && export NATS_SERVER && "$$NATS_SERVER" --version && \
+	    $(CARGO) test --package procession-nats
 	$(TARGET)/engines/bin/python -m pip list | grep -i -E '^(dask|distributed|ray|cloudpickle) '
 	PYTHONPATH=python $(TARGET)/engines/bin/python -m pytest tests/engines
 

@@ -90,7 +90,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--method",
-        choices=[*START_METHODS, RUST, "dask", "ray"],
+        choices=[*START_METHODS, RUST, "dask", "ray", "nats"],
         help="only this start method, or only Rust",
     )
     parser.add_argument(

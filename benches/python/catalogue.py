@@ -186,6 +186,8 @@ def cluster_scenarios() -> list[Scenario]:
             scenario("array-in-80MB", "array_in", engine, MILLISECONDS, 1 / 1.5),
             scenario("task-killed", "task_killed", engine, MILLISECONDS, 1, most=0.05),
         ]
+    command = {"procession": [str(_built() / "examples/throughput")]}
+    rows.append(Scenario("map-tiny", "nats", THOUSANDS, 1, command, least=10_000))
     return rows
 
 
@@ -194,9 +196,14 @@ def ours(function: str, method: str) -> list[str]:
     return [sys.executable, "-m", "procession", MEASURE, function, method]
 
 
+def _built() -> Path:
+    """Returns where cargo puts what is built for the benchmarks."""
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+
+
 def rust_scenarios() -> list[Scenario]:
     """Returns the scenarios of the Rust face, against its peers."""
-    built = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+    built = _built()
     table = [
         ("start-join", "forkserver", MICROSECONDS, 5.0, "procspawn"),
         ("start-join", "spawn", MICROSECONDS, 1.0, "procspawn"),

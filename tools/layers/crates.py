@@ -14,6 +14,7 @@ ARROWS: dict[str, set[str]] = {
     "procession-macros": set(),
     "procession-trace": {"procession-engine"},
     "procession": {"procession-engine", "procession-macros", "procession-trace"},
+    "procession-nats": {"procession"},
     "procession-top": {"procession-engine"},
     "procession-python": {"procession-engine", "procession-top", "procession-trace"},
 }
@@ -38,6 +39,7 @@ BANNED: dict[str, dict[str, str]] = {
     "procession-engine": BELOW_FACES | NO_SYSTEM,
     "procession-macros": NO_SYSTEM | {"pyo3": PYTHON},
     "procession": NO_SYSTEM | {"pyo3": PYTHON},
+    "procession-nats": NO_SYSTEM | {"pyo3": PYTHON},
     "procession-top": NO_SYSTEM | {"pyo3": PYTHON},
     "procession-trace": NO_SYSTEM | {"pyo3": PYTHON},
     "procession-python": {

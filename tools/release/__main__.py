@@ -40,6 +40,7 @@ CRATES = (
     "procession-engine",
     "procession-trace",
     "procession",
+    "procession-nats",
     "procession-top",
 )
 

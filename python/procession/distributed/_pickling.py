@@ -45,7 +45,7 @@ _NAMES = {
 }
 
 
-class Pickle(list[bytes]):
+class Pickle(list[bytes | memoryview]):
     """A pickle and its large buffers, with the handles of a hub that are in it.
 
     Attributes:
@@ -68,9 +68,15 @@ def dumps(obj: object) -> list[bytes]:
     return [*pickled]
 
 
-def dumps_held(obj: object) -> Pickle:
-    """As `dumps`, for a caller that holds what it returns until the reader has it."""
-    return _dump(obj)[0]
+def dumps_held(obj: object, borrows: bool = False) -> Pickle:
+    """As `dumps`, for a caller that holds what it returns until the reader has it.
+
+    Args:
+        obj: What is pickled.
+        borrows: Whether large buffers are the object's own, which stay as they are until
+            then, and not copies.
+    """
+    return _dump(obj, borrows)[0]
 
 
 def loads(parts: Parts) -> Any:
@@ -84,8 +90,8 @@ def module_names(obj: object) -> list[str]:
     return sorted(names - {"__main__", "builtins", "procession"})
 
 
-def _dump(obj: object) -> tuple[Pickle, set[str]]:
-    beside: list[bytes] = []
+def _dump(obj: object, borrows: bool = False) -> tuple[Pickle, set[str]]:
+    beside: list[Any] = []
 
     def take(buffer: pickle.PickleBuffer) -> bool:
         try:
@@ -95,7 +101,7 @@ def _dump(obj: object) -> tuple[Pickle, set[str]]:
         if view.nbytes < _BESIDE:
             return True
         # The program may change it before it is sent, or sent again.
-        beside.append(bytes(view))
+        beside.append(view if borrows else bytes(view))
         return False
 
     if type(obj) in _PLAIN or (

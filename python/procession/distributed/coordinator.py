@@ -171,7 +171,9 @@ class Coordinator:
         self, pool: Any, func: Any, args: Any, kwds: Any, terms: Terms | None = None
     ) -> Any:
         """Calls a function in a worker and waits for what it returns."""
-        return self.apply_async(pool, func, args, kwds, None, None, terms).get()
+        # The caller waits, so its large buffers stay as they are until they were sent.
+        body = _call_body(func, args, kwds, borrows=True)
+        return self._begin_apply(pool, func, body, None, None, terms).get()
 
     def apply_async(
         self,
@@ -185,6 +187,17 @@ class Coordinator:
     ) -> ApplyResult[Any]:
         """Has a function called in a worker; returns the result to come."""
         body = _call_body(func, args, kwds)
+        return self._begin_apply(pool, func, body, callback, error_callback, terms)
+
+    def _begin_apply(
+        self,
+        pool: Any,
+        func: Any,
+        body: Parts | Exception,
+        callback: Any,
+        error_callback: Any,
+        terms: Terms | None,
+    ) -> ApplyResult[Any]:
         if isinstance(body, TypeError):
             raise body
         result: ApplyResult[Any] = ApplyResult(
@@ -1104,9 +1117,11 @@ def _shares(places: Sequence[Place], workers: int) -> list[tuple[Place, int]]:
     return [(places[i], count) for i, count in shares.items() if count]
 
 
-def _call_body(func: Any, args: Any, kwds: Any) -> Parts | Exception:
+def _call_body(
+    func: Any, args: Any, kwds: Any, borrows: bool = False
+) -> Parts | Exception:
     try:
-        return _pickling.dumps_held((func, tuple(args), dict(kwds)))
+        return _pickling.dumps_held((func, tuple(args), dict(kwds)), borrows)
     except Exception as error:
         error.add_note(f"It is of a call of {name_of(func)}.")
         return error

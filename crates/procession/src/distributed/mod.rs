@@ -46,3 +46,29 @@ use crate::error::Error;
 pub fn unavailable(message: impl Into<String>) -> Error {
     Error::unavailable(message)
 }
+
+/// Makes the error of an engine that was given a wrong address or option: it answers
+/// [`is_invalid`](Error::is_invalid).
+///
+/// # Examples
+///
+/// ```
+/// let error = procession::distributed::invalid("the address has no host: write nats://HOST");
+/// assert!(error.is_invalid());
+/// ```
+#[must_use]
+pub fn invalid(message: impl Into<String>) -> Error {
+    Error::invalid(message)
+}
+
+/// Makes the error of an engine that was closed: it answers [`is_closed`](Error::is_closed).
+///
+/// # Examples
+///
+/// ```
+/// assert!(procession::distributed::closed("the engine was closed").is_closed());
+/// ```
+#[must_use]
+pub fn closed(message: impl Into<String>) -> Error {
+    Error::closed(message)
+}

@@ -1,0 +1,487 @@
+//! The node's side: fetches tasks, has them run, and hands in the answers.
+
+mod talk;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Event;
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use procession::distributed::{Answer, Node, NodeInfo, RunningTasks};
+use procession::{Error, PoolBuilder};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
+
+use crate::address::Address;
+use crate::doubt::Doubt;
+use crate::faults::Fault;
+use crate::held::{Held, Holdings, MessageKey, Phase};
+use crate::holders::is_held_elsewhere;
+use crate::letter::Letter;
+use crate::link::Link;
+use crate::memory::{Memory, TaskKey};
+use crate::post::{ACK, PAUSE, PROGRESS, Post};
+use crate::pull::Pulled;
+use crate::pullers::Pullers;
+use crate::signals::Signals;
+use crate::window::Window;
+use crate::wire::{HoldersQuestion, Part};
+
+/// For how long a node that is told to end waits for what runs.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the rest may take then.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+type Happening = Pin<Box<dyn Future<Output = Happened> + Send>>;
+
+/// What came of something that went on meanwhile.
+enum Happened {
+    Opened(Result<Box<(Pullers, Doubt)>, String>),
+    Asked(u64, bool),
+    Fetched(u64, Result<(Bytes, Bytes), Fault>),
+    /// All of it is stored that was to be, and its message is not needed any more.
+    Left(u64),
+}
+
+/// Everything that a node knows.
+pub struct Agent {
+    post: Arc<Post>,
+    node: Node,
+    info: NodeInfo,
+    events: UnboundedReceiver<Event>,
+    answers: UnboundedReceiver<(u64, Answer)>,
+    held: Holdings,
+    window: Window,
+    /// Tasks that were cancelled and are not here: they may come yet.
+    cancelled: Memory<TaskKey>,
+    /// Tasks that are answered: the server may deliver them again if it was away.
+    done: Memory<MessageKey>,
+    happening: FuturesUnordered<Happening>,
+    pullers: Option<Box<Pullers>>,
+    doubt: Doubt,
+    is_opening: bool,
+    is_connected: bool,
+    paused_until: Option<Instant>,
+    progress_at: Instant,
+    ending: Option<Ending>,
+}
+
+/// How a node ends.
+struct Ending {
+    /// When what still runs is killed, or what is not yet stored is left.
+    deadline: Instant,
+    is_overdue: bool,
+    /// Why, if it was not told to.
+    error: Option<Error>,
+}
+
+impl Agent {
+    /// Starts the workers.
+    pub fn start(link: Link, address: &Address, workers: PoolBuilder) -> procession::Result<Self> {
+        let (told, answers) = unbounded_channel();
+        let workers = match address.workers {
+            Some(count) => workers.workers(count),
+            None => workers,
+        };
+        let node = Node::start(workers, move |key, answer| {
+            // Nobody listens any more when the node has ended.
+            _ = told.send((key, answer));
+        })?;
+        Ok(Self {
+            post: Arc::new(Post::new(&link, address)),
+            info: NodeInfo::of_this_program(name_of_the_machine(), node.workers()),
+            window: Window::new(node.workers()),
+            node,
+            events: link.events,
+            answers,
+            held: Holdings::default(),
+            cancelled: Memory::new(),
+            done: Memory::new(),
+            happening: FuturesUnordered::new(),
+            pullers: None,
+            doubt: Doubt::default(),
+            is_opening: false,
+            is_connected: true,
+            paused_until: None,
+            progress_at: Instant::now() + address.lease / 3,
+            ending: None,
+        })
+    }
+
+    /// Works until it is told to end, and has.
+    pub async fn work(mut self, mut signals: Signals) -> procession::Result<()> {
+        let mut ears = self.listen().await?;
+        while !self.has_ended() {
+            self.fetch().await;
+            let wake = self.wake_at();
+            tokio::select! {
+                pulled = next(&mut self.pullers) => self.take(pulled),
+                Some((key, answer)) = self.answers.recv() => self.note_answer(key, answer),
+                Some(happened) = self.happening.next() => self.note(happened),
+                Some(message) = ears.cancels.next() => self.note_cancel(&message),
+                Some(message) = ears.nodes.next() => self.tell_who(message),
+                Some(message) = ears.holders.next() => self.tell_held(message),
+                Some(event) = self.events.recv() => self.hear(&event),
+                () = signals.next() => {
+                    // The second time somebody is in a hurry.
+                    if self.ending.is_some() {
+                        break;
+                    }
+                    self.end_soon(None);
+                }
+                () = sleep_until(wake) => self.keep_up(),
+            }
+        }
+        self.node.terminate();
+        _ = self.node.join_timeout(LAST_WORDS);
+        _ = self.post.client.flush().await;
+        match self.ending.and_then(|ending| ending.error) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| {
+            let is_late = ending.is_overdue && Instant::now() >= ending.deadline;
+            self.held.is_empty() && self.pullers.is_none() || is_late
+        })
+    }
+
+    fn wake_at(&self) -> Instant {
+        let deadline = self.ending.as_ref().map(|ending| ending.deadline);
+        let due = [deadline, self.paused_until].into_iter().flatten();
+        due.chain([self.progress_at])
+            .min()
+            .unwrap_or(self.progress_at)
+    }
+
+    /// Asks for tasks, as many as there is room for.
+    async fn fetch(&mut self) {
+        self.paused_until = self.paused_until.filter(|until| *until > Instant::now());
+        if self.ending.is_some() {
+            match &mut self.pullers {
+                // What was sent already still comes, and is given back.
+                Some(pullers) if self.is_connected => pullers.end().await,
+                _ => self.pullers = None,
+            }
+            return;
+        }
+        if !self.is_connected || self.paused_until.is_some() {
+            return;
+        }
+        if let Some(pullers) = &mut self.pullers {
+            let room = self.window.size().saturating_sub(self.held.active());
+            pullers.ask(room).await;
+        } else if !self.is_opening {
+            self.is_opening = true;
+            let post = self.post.clone();
+            self.happening
+                .push(Box::pin(async move { Happened::Opened(open(&post).await) }));
+        }
+    }
+
+    fn take(&mut self, pulled: Pulled) {
+        let message = match pulled {
+            Pulled::Message(message) => message,
+            Pulled::Room => return,
+            Pulled::Gone => {
+                self.pullers = None;
+                self.paused_until = Some(Instant::now() + PAUSE);
+                return;
+            }
+        };
+        let Ok(held) = Held::read(&message) else {
+            // Of a version that nobody here can read; its client publishes it again.
+            return self.tell(message.reply.clone(), ACK);
+        };
+        let known = self.held.find(&held.task);
+        if let Some(known) = known.and_then(|key| self.held.get_mut(key))
+            // One that is given back may come here.
+            && (known.phase != Phase::Returning || known.sequence == held.sequence)
+        {
+            // The server was away and has forgotten that it is here.
+            return known.adopt(held.sequence, held.reply);
+        }
+        if self.done.has(&held.message_key()) {
+            return self.tell(Some(held.reply), ACK);
+        }
+        let task = held.task.clone();
+        let is_doubtful = held.is_second || self.doubt.is_about(&held);
+        let key = self.held.add(held);
+        if self.cancelled.has(&task) {
+            self.answer(key, Answer::Cancelled);
+        } else if is_doubtful {
+            self.ask_holders(key);
+        } else {
+            self.begin(key);
+        }
+    }
+
+    fn ask_holders(&mut self, key: u64) {
+        let Some(held) = self.held.get_mut(key) else {
+            return;
+        };
+        held.phase = Phase::Asking;
+        let question = HoldersQuestion {
+            client: held.task.0.clone(),
+            id: held.task.1,
+            sequence: held.sequence,
+            reply: held.reply.to_string(),
+        };
+        let post = self.post.clone();
+        self.happening.push(Box::pin(async move {
+            Happened::Asked(key, is_held_elsewhere(&post, question).await)
+        }));
+    }
+
+    /// Has a task run, as soon as its bytes are here.
+    fn begin(&mut self, key: u64) {
+        let Some(held) = self.held.get_mut(key) else {
+            return;
+        };
+        match (&held.job, &held.input) {
+            ((_, Some(job)), (_, Some(input))) => {
+                let bytes = (job.clone(), input.clone());
+                self.run(key, bytes);
+            }
+            (job, input) => {
+                held.phase = Phase::Fetching;
+                let (job, input, post) = (job.clone(), input.clone(), self.post.clone());
+                self.happening.push(Box::pin(async move {
+                    Happened::Fetched(key, fetch(&post, job, input).await)
+                }));
+            }
+        }
+    }
+
+    fn run(&mut self, key: u64, (job, input): (Bytes, Bytes)) {
+        if self.ending.is_some() {
+            return self.give_back(key);
+        }
+        let Some(held) = self.held.get_mut(key) else {
+            return;
+        };
+        if held.is_cancelled {
+            return self.answer(key, Answer::Cancelled);
+        }
+        held.phase = Phase::Running;
+        held.begun = Some(self.window.begin());
+        let mut envelope = held.envelope.clone();
+        envelope.job = job.as_ref().into();
+        envelope.input = input.into();
+        // Lost nodes and dead workers count alike.
+        envelope.retries = envelope.retries.saturating_sub(held.losses);
+        if let Err(error) = self.node.run(key, envelope) {
+            self.give_back(key);
+            self.end_soon(Some(error));
+        }
+    }
+
+    fn note(&mut self, happened: Happened) {
+        match happened {
+            Happened::Opened(opened) => {
+                self.is_opening = false;
+                match opened {
+                    Ok(opened) if self.ending.is_none() => {
+                        let (pullers, doubt) = *opened;
+                        self.pullers = Some(Box::new(pullers));
+                        self.doubt = doubt;
+                    }
+                    Ok(_) => {}
+                    Err(_) => self.paused_until = Some(Instant::now() + PAUSE),
+                }
+            }
+            Happened::Asked(key, true) => {
+                // The other one acknowledges it.
+                self.held.remove(key);
+            }
+            Happened::Asked(key, false) => {
+                let held = self.held.get_mut(key);
+                if held.is_some_and(|held| held.is_second) {
+                    self.count_a_loss(key);
+                } else {
+                    self.begin(key);
+                }
+            }
+            Happened::Fetched(key, Ok(bytes)) => self.run(key, bytes),
+            Happened::Fetched(key, Err(fault)) => {
+                let text = format!("its arguments cannot be fetched ({fault})");
+                self.answer(key, Answer::Failed(text));
+            }
+            Happened::Left(key) => {
+                if let Some(held) = self.held.remove(key) {
+                    for reply in held.replies() {
+                        self.tell(Some(reply.clone()), ACK);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_answer(&mut self, key: u64, answer: Answer) {
+        let Some(held) = self.held.get_mut(key) else {
+            return;
+        };
+        if let Some(begun) = held.begun.take() {
+            self.window.end(begun);
+        }
+        match (&self.ending, &answer) {
+            (Some(_), Answer::Cancelled) if !held.is_cancelled => self.give_back(key),
+            // It was killed with its worker because it took too long to end.
+            (Some(ending), Answer::Failed(_)) if ending.is_overdue => self.count_a_loss(key),
+            _ => self.answer(key, answer),
+        }
+    }
+
+    /// Hands in an answer.
+    fn answer(&mut self, key: u64, answer: Answer) {
+        let Some(held) = self.held.leave(key, Phase::Answering) else {
+            return;
+        };
+        let (post, task) = (self.post.clone(), held.task.clone());
+        self.done.add(held.message_key());
+        self.happening.push(Box::pin(async move {
+            Letter::answer(&post, &task, answer)
+                .await
+                .store(&post)
+                .await;
+            Happened::Left(key)
+        }));
+    }
+
+    /// Lets another node run a task that has not begun here.
+    fn give_back(&mut self, key: u64) {
+        if self.held.get_mut(key).is_some_and(|held| held.is_cancelled) {
+            self.answer(key, Answer::Cancelled);
+        } else if let Some(held) = self.held.leave(key, Phase::Returning) {
+            let letter = Letter::again(held, held.losses);
+            self.store(key, letter);
+        }
+    }
+
+    /// Another node was lost that had the task: it is run again if it may be.
+    fn count_a_loss(&mut self, key: u64) {
+        let Some(held) = self.held.get_mut(key) else {
+            return;
+        };
+        let losses = held.losses + 1;
+        if held.is_cancelled {
+            self.answer(key, Answer::Cancelled);
+        } else if losses > held.envelope.retries {
+            let letter = Letter::dead(&self.post.names, held, losses);
+            let post = self.post.clone();
+            tokio::spawn(async move { letter.store(&post).await });
+            self.answer(key, Answer::NodeLost { losses });
+        } else if let Some(held) = self.held.leave(key, Phase::Returning) {
+            let letter = Letter::again(held, losses);
+            self.store(key, letter);
+        }
+    }
+
+    fn store(&mut self, key: u64, letter: Letter) {
+        let post = self.post.clone();
+        self.happening.push(Box::pin(async move {
+            letter.store(&post).await;
+            Happened::Left(key)
+        }));
+    }
+
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Disconnected => self.is_connected = false,
+            Event::Connected if !self.is_connected => {
+                self.is_connected = true;
+                if let Some(mut pullers) = self.pullers.take() {
+                    // What has come counts as delivered: nobody else would get it as a first one.
+                    while let Some(Pulled::Message(message)) = pullers.next().now_or_never() {
+                        self.take(Pulled::Message(message));
+                    }
+                }
+                self.post.reconnects.send_modify(|count| *count += 1);
+                self.say_progress();
+            }
+            _ => {}
+        }
+    }
+
+    /// Says that everything that is held is being worked on.
+    fn say_progress(&mut self) {
+        self.progress_at = Instant::now() + self.post.address.lease / 3;
+        if !self.is_connected {
+            return;
+        }
+        for (_, held) in self.held.iter() {
+            for reply in held.replies() {
+                self.tell(Some(reply.clone()), PROGRESS);
+            }
+        }
+    }
+
+    fn keep_up(&mut self) {
+        if Instant::now() >= self.progress_at {
+            self.say_progress();
+        }
+        if let Some(ending) = &mut self.ending
+            && !ending.is_overdue
+            && Instant::now() >= ending.deadline
+        {
+            ending.is_overdue = true;
+            ending.deadline = Instant::now() + LAST_WORDS;
+            self.pullers = None;
+            self.node.terminate();
+        }
+    }
+
+    /// Takes nothing new, and gives back what has not begun.
+    fn end_soon(&mut self, error: Option<Error>) {
+        self.ending.get_or_insert(Ending {
+            deadline: Instant::now() + GRACE,
+            is_overdue: false,
+            error,
+        });
+        let running = |(key, held): (u64, &Held)| (held.phase == Phase::Running).then_some(key);
+        let keys: Vec<u64> = self.held.iter().filter_map(running).collect();
+        // It fails in a forked copy alone.
+        _ = self.node.cancel(&keys, RunningTasks::Spared);
+    }
+}
+
+/// Fetches the bytes of a task that are in the object store.
+async fn fetch(
+    post: &Post,
+    job: (Part, Option<Bytes>),
+    input: (Part, Option<Bytes>),
+) -> Result<(Bytes, Bytes), Fault> {
+    let job = match job {
+        (Part::Object(name), _) => post.objects.get_job(&name).await?,
+        (Part::Here(_), job) => job.unwrap_or_default(),
+    };
+    let input = match input {
+        (Part::Object(name), _) => post.objects.get(&name).await?,
+        (Part::Here(_), input) => input.unwrap_or_default(),
+    };
+    Ok((job, input))
+}
+
+/// Finds out what others hold, then gets ready to ask for tasks.
+async fn open(post: &Post) -> Result<Box<(Pullers, Doubt)>, String> {
+    let doubt = Doubt::find(post).await?;
+    Ok(Box::new((Pullers::open(post).await?, doubt)))
+}
+
+async fn next(pullers: &mut Option<Box<Pullers>>) -> Pulled {
+    match pullers {
+        Some(pullers) => pullers.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn name_of_the_machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "a node".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,0 +1,148 @@
+//! What is too large for a message.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::object_store::{ObjectMetadata, ObjectStore};
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::{Instant, timeout};
+
+use crate::faults::Fault;
+use crate::names::Names;
+use crate::streams;
+
+/// Above how many bytes a job goes through the store, once for all of its tasks.
+pub const LARGE_JOB: usize = 32 << 10;
+
+/// How many jobs are remembered.
+const JOBS: usize = 8;
+
+/// How large the pieces are, in which objects are kept.
+const PIECE: usize = 256 << 10;
+
+/// How long reading an object may take in which nothing comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A job, its name in the store, and when it was put there.
+type StoredJob = (Arc<[u8]>, String, Instant);
+
+/// The object store of an application.
+pub struct Objects {
+    jetstream: Context,
+    names: Names,
+    keep: Duration,
+    count: AtomicU64,
+    store: OnceCell<ObjectStore>,
+    /// Jobs that this client has stored, under which name, and when.
+    stored: Mutex<Vec<StoredJob>>,
+    /// Jobs that this node has read, by name.
+    read: Mutex<Vec<(String, Bytes)>>,
+}
+
+impl Objects {
+    /// Makes the store known; it is made when something is put into it.
+    pub fn new(jetstream: Context, names: Names, keep: Duration) -> Self {
+        Self {
+            jetstream,
+            names,
+            keep,
+            count: AtomicU64::new(0),
+            store: OnceCell::new(),
+            stored: Mutex::default(),
+            read: Mutex::default(),
+        }
+    }
+
+    async fn store(&self) -> Result<&ObjectStore, Fault> {
+        let make = || streams::bucket(&self.jetstream, &self.names, self.keep);
+        self.store
+            .get_or_try_init(make)
+            .await
+            .map_err(Fault::Unsure)
+    }
+
+    /// Stores bytes under a name.
+    pub async fn put(&self, name: &str, mut bytes: &[u8]) -> Result<(), Fault> {
+        let meta = ObjectMetadata {
+            name: name.to_owned(),
+            chunk_size: Some(PIECE),
+            ..ObjectMetadata::default()
+        };
+        let put = self.store().await?.put(meta, &mut bytes).await;
+        put.map(drop).map_err(Fault::unsure)
+    }
+
+    /// Reads an object.
+    pub async fn get(&self, name: &str) -> Result<Bytes, Fault> {
+        let found = self.store().await?.get(name).await;
+        let mut object = found.map_err(Fault::unsure)?;
+        let mut bytes = Vec::with_capacity(object.info().size);
+        loop {
+            bytes.reserve(PIECE);
+            let piece = timeout(PATIENCE, object.read_buf(&mut bytes)).await;
+            match piece {
+                Ok(Ok(0)) => return Ok(bytes.into()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(Fault::unsure(error)),
+                Err(_) => return Err(Fault::Unsure(format!("the object {name} does not come"))),
+            }
+        }
+    }
+
+    /// Deletes an object. If it stays, it is gone when it is too old.
+    pub async fn delete(&self, name: &str) {
+        if let Ok(store) = self.store().await {
+            _ = store.delete(name).await;
+        }
+    }
+
+    /// Returns the name under which a job of this client is stored.
+    pub async fn put_job(&self, job: &Arc<[u8]>, client: &str) -> Result<String, Fault> {
+        // Held while it is being stored: its other tasks wait for that.
+        let mut stored = self.stored.lock().await;
+        // One that is soon too old is stored again.
+        let is_fresh = |at: &Instant| at.elapsed() < self.keep / 2;
+        let same = |known: &Arc<[u8]>| Arc::ptr_eq(known, job) || known == job;
+        let known = stored
+            .iter()
+            .find(|(known, _, at)| same(known) && is_fresh(at));
+        if let Some((_, name, _)) = known {
+            return Ok(name.clone());
+        }
+        let name = format!("job-{client}-{}", self.count.fetch_add(1, Relaxed));
+        self.put(&name, job).await?;
+        if stored.len() == JOBS {
+            // Tasks of it may still wait in the stream: it stays there until it is too old.
+            stored.remove(0);
+        }
+        stored.push((job.clone(), name.clone(), Instant::now()));
+        Ok(name)
+    }
+
+    /// Reads a job, unless it was read lately.
+    pub async fn get_job(&self, name: &str) -> Result<Bytes, Fault> {
+        // Held while it is being read: its other tasks wait for that.
+        let mut read = self.read.lock().await;
+        if let Some((_, job)) = read.iter().find(|(known, _)| known == name) {
+            return Ok(job.clone());
+        }
+        let job = self.get(name).await?;
+        if read.len() == JOBS {
+            read.remove(0);
+        }
+        read.push((name.to_owned(), job.clone()));
+        Ok(job)
+    }
+
+    /// Deletes the jobs that this client has stored.
+    pub async fn delete_jobs(&self) {
+        for (_, name, _) in std::mem::take(&mut *self.stored.lock().await) {
+            self.delete(&name).await;
+        }
+    }
+}
