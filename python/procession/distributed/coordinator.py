@@ -591,7 +591,7 @@ class Coordinator:
             if self._state == "CLOSE" and not self._calls:
                 return False
             lost = [each for each in self._agents if each.state == "lost"]
-            is_found = self._found and bool(self._vacant)
+            is_found = self._places is not None or self._is_to_look()
             if not lost and not is_found and not self._can_deal():
                 self._changed.wait(self._lease / 6)
         self._tend(lost)
@@ -745,19 +745,51 @@ class Coordinator:
                 if self._in_vain < _MOST_LOST:
                     self._vacant.append(agent)
                     self._found = True
-        if self._vacant and self._found:
-            self._found = False
-            self._fill()
+        with self._changed:
+            found, self._places = self._places, None
+            if self._is_to_look():
+                self._found, self._is_looking = False, True
+                name = "procession-places"
+                threading.Thread(target=self._look, name=name, daemon=True).start()
+        if found:
+            self._fill(found)
         if not self._agents and (
             not self._vacant
             or now - max(each.lost_at for each in self._vacant) > self._lease
         ):
-            self._break(f"no node is left: {self._last_loss}", EngineUnavailable)
+            reason = f"no node is left: {self._last_loss}{self._no_answer}"
+            self._break(reason, EngineUnavailable)
 
     # How many agents in a row have done nothing; whether there may be places for more.
     _in_vain = 0
     _found = False
     _last_loss = "there was none"
+
+    # Whether the engine is asked for its places, and from when on it may be; what it has
+    # answered, or why it did not.
+    _is_looking = False
+    _look_from = 0.0
+    _places: Sequence[Place] | None = None
+    _no_answer = ""
+
+    def _is_to_look(self) -> bool:
+        is_wanted = self._found and bool(self._vacant) and not self._is_looking
+        return is_wanted and time.monotonic() >= self._look_from
+
+    def _look(self) -> None:
+        """Asks the engine for its places: in a thread of its own, as that may take long."""
+        places, no_answer = None, ""
+        try:
+            places = self._backend.places()
+        except Exception as error:
+            no_answer = f", and {error}"
+        with self._changed:
+            self._places, self._no_answer = places, no_answer
+            self._is_looking = False
+            if places is None:
+                self._found = True
+                self._look_from = time.monotonic() + self._lease / 6
+            self._changed.notify_all()
 
     def _note_place(self, place: Place, is_there: bool) -> None:
         """Notes that a place has come, or is gone."""
@@ -765,9 +797,9 @@ class Coordinator:
             self._found = self._found or is_there
             self._changed.notify_all()
 
-    def _fill(self) -> None:
+    def _fill(self, found: Sequence[Place]) -> None:
         """Starts agents in the place of those that are lost, where there are places."""
-        places = {place.name: place for place in self._backend.places()}
+        places = {place.name: place for place in found}
         taken = {agent.name for agent in self._agents}
         for gone in [*self._vacant]:
             free = [place for name, place in places.items() if name not in taken]

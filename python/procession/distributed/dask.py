@@ -50,6 +50,7 @@ class Dask:
 
     def __init__(self) -> None:
         self._client: Any = None
+        self._address = ""
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
         # The links to each worker, by its address; then the functions that are told of
@@ -67,6 +68,7 @@ class Dask:
                 f"{url}: dask has no option {unknown[0]!r}, only {sorted(_OPTIONS)}"
             )
         address = f"tcp://{parsed.netloc}" if parsed.netloc else _address_here()
+        self._address = address
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="procession-dask", daemon=True
@@ -91,15 +93,27 @@ class Dask:
         self._loop.close()
 
     def places(self) -> list[Place]:
-        """Returns the workers that the cluster has now."""
-        identity = self._run(self._identity())
+        """Returns the workers that the cluster has now.
+
+        Raises:
+            EngineUnavailable: The scheduler does not answer.
+        """
+        try:
+            identity = self._run(asyncio.wait_for(self._identity(), _PATIENCE))
+        except OSError as error:
+            raise EngineUnavailable(
+                f"the scheduler of dask at {self._address} does not answer: {error!r}"
+            ) from error
         return [
             Place(address, int(worker["nthreads"]), str(worker["host"]))
             for address, worker in sorted(identity["workers"].items())
         ]
 
     async def _identity(self) -> Any:
-        return await self._client.scheduler.identity(n_workers=-1)
+        scheduler = self._client.scheduler
+        if scheduler is None:
+            raise ConnectionError("it was gone for too long")
+        return await scheduler.identity(n_workers=-1)
 
     def client_host(self) -> str | None:
         """Returns the address of this machine on the way to the workers."""
@@ -137,8 +151,13 @@ class Dask:
     def close(self) -> None:
         """Closes the connection to the scheduler."""
         if self._client is not None:
-            self._run(self._client.close())
+            self._run(self._leave())
             self._stop()
+
+    async def _leave(self) -> None:
+        closing = self._client.close()
+        if closing is not None:  # Dask has closed it if the scheduler is gone.
+            await closing
 
 
 async def _connect(address: str, is_direct: bool) -> Any:
