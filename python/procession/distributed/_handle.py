@@ -87,7 +87,8 @@ class Handle:
         self._use().send(self._number)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_session"}
+        own = "_session", "_taken"
+        return {name: value for name, value in vars(self).items() if name not in own}
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.keep()

@@ -107,6 +107,8 @@ class Session:
         self._copied: set[int] = set()
         self._sent: set[int] = set()
         self.holding = threading.RLock()
+        # Whether the hub takes the process for lost, as which it was known by this.
+        self.is_broken = False
 
     def call(
         self, number: int, op: str, args: tuple[Any, ...], timeout: float | None
@@ -279,6 +281,7 @@ class Session:
 
     def _forget(self) -> None:
         """Makes the next call begin anew, as another process."""
+        self.is_broken = True
         if _sessions.get(self._address) is self:
             del _sessions[self._address]
         self.close()

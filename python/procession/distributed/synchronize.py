@@ -49,7 +49,11 @@ class _Acquired(Handle):
             OwnerDied: The process that had it died; it is free again now.
         """
         wait = seconds_of(timeout) if block else 0.0
-        return self._wait("acquire", self._owner(), timeout=wait)[0]
+        owner = self._owner()
+        is_taken = self._wait("acquire", owner, timeout=wait)[0]
+        if is_taken:
+            self._note_taken(owner)
+        return is_taken
 
     async def acquire_async(self) -> bool:
         """Takes it, in a task of asyncio or trio, as `procession.Lock.acquire_async`.
@@ -65,12 +69,45 @@ class _Acquired(Handle):
             OwnerDied: The process that had it died; it is free again now.
             RuntimeError: No event loop runs.
         """
-        taken: bool = await self._call_async("acquire", self._owner())
+        owner = self._owner()
+        taken: bool = await self._call_async("acquire", owner)
+        self._note_taken(owner)
         return taken
 
     def release(self) -> None:
-        """Gives it back."""
-        self._call("release", self._owner())
+        """Gives it back.
+
+        Raises:
+            EngineUnavailable: The connection by which it was taken has broken: it was given back
+                then, and another may have it.
+        """
+        owner = self._owner()
+        self._note_released(owner)
+        self._call("release", owner)
+
+    def _note_taken(self, owner: int) -> None:
+        """Notes by which connection a thread, or a task, has it."""
+        taken = vars(self).setdefault("_taken", {})
+        session, count = taken.get(owner, (None, 0))
+        is_same = session is self._session
+        taken[owner] = self._session, count + 1 if is_same else 1
+
+    def _note_released(self, owner: int) -> None:
+        """Notes that it is given back, if it was not when a connection broke.
+
+        Raises:
+            EngineUnavailable: It was.
+        """
+        taken = vars(self).get("_taken", {})
+        session, count = taken.pop(owner, (None, 0))
+        if session is None:
+            return
+        if count > 1:
+            taken[owner] = session, count - 1
+        if session.is_broken:
+            raise EngineUnavailable(
+                f"{self!r} was set free when the connection broke by which it was taken"
+            )
 
     def _owner(self) -> int:
         """Returns what the hub knows the caller by, as the owner of a lock."""
@@ -133,12 +170,15 @@ class RLock(_Acquired):
         of_task = _of_tasks.setdefault(current_task(), _OfTask())
         taken: bool = await self._call_async("acquire", of_task.number)
         of_task.locks.add((self._address, self._number))
+        self._note_taken(of_task.number)
         return taken
 
     def release(self) -> None:
         """Gives it back, for the task that has it, or else for the thread."""
         of_task = self._of_task()
-        left = self._call("release", self._owner())
+        owner = self._owner()
+        self._note_released(owner)
+        left = self._call("release", owner)
         if of_task is not None and not left:
             of_task.locks.discard((self._address, self._number))
 
