@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import signal
 import time
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "Buffer",
     "Unlucky",
     "add_in_turn",
     "add_to",
+    "bytes_of",
     "come",
     "count_in_state",
     "die_if",
@@ -79,6 +82,21 @@ def mark(one: Any, several: Any) -> None:
     for each in several:
         each.number += 10
         each.size.unit = b"m"
+
+
+class Buffer:
+    """Bytes that are pickled beside everything else."""
+
+    def __init__(self, data: bytearray | memoryview) -> None:
+        self.data = data
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return Buffer, (pickle.PickleBuffer(self.data),)
+
+
+def bytes_of(buffer: Buffer) -> bytes:
+    """Returns a buffer's bytes."""
+    return bytes(buffer.data)
 
 
 def square(number: int) -> int:

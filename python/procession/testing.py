@@ -24,6 +24,8 @@ from procession._process_tests import ProcessTests
 from procession._sharing_tests import SharingTests
 from procession._test_needs import PATIENCE, needs, wait_until
 from procession._test_tasks import (
+    Buffer,
+    bytes_of,
     count_in_state,
     die_if,
     die_once,
@@ -158,6 +160,15 @@ class BackendTests(ProcessTests, SharingTests):
         with context.Pool(2) as pool:
             assert pool.apply(bytes, (data,)) == bytes(data)
             assert pool.map(len, [data, data[:70_000]]) == [3 << 20, 70_000]
+
+    def test_buffers_are_sent_as_they_were_at_the_call(self, context: Any) -> None:
+        data = bytearray(os.urandom(3 << 20))
+        before = bytes(data)
+        with context.Pool(1) as pool:
+            result = pool.apply_async(bytes_of, (Buffer(data),))
+            data[:] = bytes(len(data))
+            assert result.get(PATIENCE) == before
+            assert pool.apply(bytes_of, (Buffer(data),)) == bytes(len(data))
 
     def test_many_results_of_many_threads_are_told_apart(self, context: Any) -> None:
         from concurrent.futures import ThreadPoolExecutor
