@@ -37,7 +37,11 @@ def test_scenario_is_measured_on_both_libraries(tmp_path: Path) -> None:
 
 
 def test_readme_defines_what_is_measured() -> None:
-    list_names = "import catalogue as c; print(*(s.name for s in c.python_scenarios() + c.rust_scenarios()))"
+    list_names = (
+        "import catalogue as c; "
+        "scenarios = c.python_scenarios() + c.rust_scenarios() + c.cluster_scenarios(); "
+        "print(*(s.name for s in scenarios))"
+    )
     command = [sys.executable, "-c", list_names]
     done = subprocess.run(
         command,
