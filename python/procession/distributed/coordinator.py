@@ -46,8 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["Coordinator"]
 
 # Seconds of work that a worker has ahead of it, if its tasks take less than the second; if
-# they take less than the third it has one task ahead, otherwise all workers have one together.
-_AHEAD, _LONG, _VERY_LONG = 0.002, 0.005, 0.1
+# they take less than the third it has one task ahead; if less than the fourth, all workers of
+# an agent have one together. Of longer ones they have none: a message is nothing beside such a
+# task, and one that waits here may be the last, which another agent has a free worker for.
+_AHEAD, _LONG, _VERY_LONG, _LONGEST = 0.002, 0.005, 0.1, 0.5
 
 # How many tasks each worker has ahead at the most, and how many bytes go at once.
 _MOST_AHEAD, _MOST_BYTES = 256, 4 << 20
@@ -1048,6 +1050,8 @@ class _Agent:
 
     def _window(self) -> int:
         seconds = self._seconds
+        if seconds is not None and seconds >= _LONGEST:
+            return self.slots
         if seconds is None or seconds >= _VERY_LONG:
             return self.slots + 1
         if seconds >= _LONG:
