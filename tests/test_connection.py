@@ -80,6 +80,42 @@ def test_child_answers_through_a_pipe(mp, start) -> None:
         assert child.exitcode == 0
 
 
+def test_processes_that_answer_each_other_get_all_messages_in_order(mp, start) -> None:
+    """They go past the socket while both are awake, through it when one sleeps, and in blocks."""
+    sizes = (0, 1, 109, 111, 447, 448, 449, 5_000, 28_000, 127 << 10, 129 << 10)
+    here, there = mp.Pipe()
+    with here, there:
+        child = start(targets.echo_bytes_and_one_more, there)
+        for number in range(600):
+            message = number.to_bytes(4, "little") * (
+                1 + sizes[number % len(sizes)] // 4
+            )
+            here.send_bytes(message)
+            if number % 7 == 0:
+                # It sleeps until this comes.
+                assert here.poll(PATIENCE)
+            assert here.recv_bytes() == message
+            # Of two at once, one at the most is awaited by one who is awake.
+            assert here.recv_bytes() == message[:4]
+        assert not here.poll()
+        here.send_bytes(b"")
+        child.join()
+        assert child.exitcode == 0
+
+
+def test_bytes_by_the_bare_descriptor_are_not_overtaken(mp, start) -> None:
+    pipes = [mp.Pipe() for _ in range(50)]
+    child = start(
+        targets.send_by_descriptor_and_connection, [pipe[1] for pipe in pipes]
+    )
+    for here, there in pipes:
+        with here, there:
+            here.send("go")
+            assert [here.recv_bytes() for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+    child.join()
+    assert child.exitcode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [100_000, 1_000_000, 20_000_000])
 def test_large_messages_come_back_whole(mp, start, size) -> None:

@@ -515,6 +515,8 @@ class Connection:
         """Receives an object if it is there, and keeps what has come of it if it is not."""
     def _recv_bytes_now(self, maxlength: int | None = None) -> tuple[bytes] | None:
         """Receives bytes if they are there, and keeps what has come if they are not."""
+    def _fileno(self) -> int:
+        """Returns the descriptor, for who polls it or hands it on, and sends nothing by it."""
     @property
     def _has_begun(self) -> bool:
         """Whether a part of a message has come."""

@@ -176,7 +176,7 @@ class Connection(_procession.Connection):
             return NOT_YET if came is None else came[0]
 
         return await try_until(
-            attempt, lambda: ((self.fileno(),), self), doubtful=lambda: self._has_begun
+            attempt, lambda: ((self._fileno(),), self), doubtful=lambda: self._has_begun
         )
 
     def close(self) -> None:
@@ -298,7 +298,8 @@ def _thing_of(obj: Any) -> int | _procession.Queue | _procession.Event:
     queue = getattr(obj, "_waited_queue", None)
     if isinstance(queue, _procession.Queue):
         return queue
-    fileno = getattr(obj, "fileno", None)
+    # A connection whose descriptor the program itself knows is slower.
+    fileno = getattr(obj, "fileno" if type(obj) is not Connection else "_fileno", None)
     if fileno is not None:
         number: int = fileno()
         return number
@@ -612,7 +613,7 @@ def _past_streams(sock: socket.socket) -> socket.socket:
 def reduce_connection(conn: Connection) -> tuple[Any, ...]:
     """Reduces a connection to its descriptor, which the other process gets a copy of."""
     return rebuild_connection, (
-        reduction.DupFd(conn.fileno()),
+        reduction.DupFd(conn._fileno()),
         conn.readable,
         conn.writable,
         conn._lend_track(),

@@ -1,5 +1,6 @@
 """What the processes of test_connection.py do."""
 
+import os
 from collections.abc import Iterable
 
 
@@ -13,6 +14,23 @@ def echo_bytes(connection) -> None:
     """Sends back the bytes that it receives until none come."""
     while message := connection.recv_bytes():
         connection.send_bytes(message)
+
+
+def echo_bytes_and_one_more(connection) -> None:
+    """Sends back the bytes that it receives, and the first four again, until none come."""
+    while message := connection.recv_bytes():
+        connection.send_bytes(message)
+        connection.send_bytes(message[:4])
+
+
+def send_by_descriptor_and_connection(connections: Iterable) -> None:
+    """Sends four messages over each when told, in turn by the descriptor and the connection."""
+    for connection in connections:
+        assert connection.recv() == "go"
+        for digit in (b"0", b"2"):
+            frame = (1).to_bytes(4, "big") + digit
+            assert os.write(connection.fileno(), frame) == len(frame)
+            connection.send_bytes(bytes([digit[0] + 1]))
 
 
 def send_all(connection, messages: Iterable) -> None:

@@ -25,6 +25,10 @@ pub mod sync;
 pub mod channel {
     pub mod parking;
     /// What loom has models of.
+    pub mod pipe {
+        pub mod handover;
+    }
+    /// What loom has models of.
     pub mod queue {
         pub mod unfinished;
     }

@@ -14,7 +14,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use procession_engine::channel::pipe::framing::{Begun, Receiving, Sending};
+use procession_engine::channel::pipe::receiving::{Begun, Receiving};
+use procession_engine::channel::pipe::sending::Sending;
 use procession_engine::channel::{self, Message, PipeHandle, PipeShared, SendWait};
 use procession_engine::shm::Handle;
 use procession_engine::sys::fd::kept_fd::Known;
@@ -306,6 +307,15 @@ impl Connection {
     ///     >>> readable == [here.fileno()], here.recv()
     ///     (True, 'ring')
     fn fileno(&self) -> PyResult<i32> {
+        let fd = self._fileno()?;
+        if let Some(track) = &self.track {
+            track.keep_to_socket();
+        }
+        Ok(fd)
+    }
+
+    /// Returns the descriptor to one who only polls it, or hands it to another process.
+    fn _fileno(&self) -> PyResult<i32> {
         self.ours()?;
         Ok(self.fd.load(Ordering::Relaxed))
     }
@@ -575,6 +585,11 @@ impl Connection {
     fn poll(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let fd = self.to_read()?;
         let end = deadline(timeout)?;
+        if let Some(track) = &self.track
+            && track.has_orphan().or_raise()?
+        {
+            return Ok(true);
+        }
         let readable = waiting(py, end, |end| {
             wait_readable(fd, end)?
                 .then_some(())

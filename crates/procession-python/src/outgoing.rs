@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use procession_engine::ErrorKind;
-use procession_engine::channel::pipe::framing::{Sending, Unsent};
+use procession_engine::channel::pipe::sending::{Sending, Unsent};
 use procession_engine::channel::{PipeShared, SendWait};
 use procession_engine::shm::Block;
 use procession_engine::sys::wait::time::Deadline;

@@ -1,11 +1,14 @@
 //! Two ends with descriptors, each of which sends messages to the other.
 //!
 //! An end is a descriptor and what it shares with the other end; messages go through both
-//! by [`framing`]. It crosses to another process as its descriptor (by inheritance or over
+//! as [`sending`] and [`receiving`] say. It crosses to another process as its descriptor (by inheritance or over
 //! a socket) and its [`PipeHandle`](super::PipeHandle). A [`duplex`](super::duplex())
 //! has no descriptors, and crosses in any message.
 
-pub mod framing;
+pub(crate) mod framing;
+pub(crate) mod handover;
+pub mod receiving;
+pub mod sending;
 pub(crate) mod shared;
 
 use std::os::fd::OwnedFd;
@@ -21,7 +24,8 @@ use procession_sys::socket::io;
 /// use std::os::fd::AsFd;
 ///
 /// use procession_engine::channel::pipe;
-/// use procession_engine::channel::pipe::framing::{Receiving, Sending};
+/// use procession_engine::channel::pipe::receiving::Receiving;
+/// use procession_engine::channel::pipe::sending::Sending;
 /// use procession_engine::sys::wait::time::Deadline;
 ///
 /// let [(here, ours), (there, theirs)] = pipe()?;

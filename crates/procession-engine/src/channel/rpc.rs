@@ -23,7 +23,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::channel::message::Message;
-use crate::channel::pipe::framing::{Receiving, Sending};
+use crate::channel::pipe::receiving::Receiving;
+use crate::channel::pipe::sending::Sending;
 use crate::channel::pipe::shared::{PipeHandle, PipeShared};
 use crate::family;
 use procession_shm::{Handle, HandleSource, ObjectKind, SharedBody, SharedObject};

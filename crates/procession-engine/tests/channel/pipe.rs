@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use procession_engine::ErrorKind;
-use procession_engine::channel::pipe::framing::{Receiving, Sending};
+use procession_engine::channel::pipe::receiving::Receiving;
+use procession_engine::channel::pipe::sending::Sending;
 use procession_engine::channel::{Waitable, wait};
 use procession_engine::sys::socket::io;
 use procession_engine::sys::wait::time::Deadline;

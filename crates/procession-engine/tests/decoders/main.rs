@@ -8,7 +8,8 @@ use std::os::fd::AsFd;
 
 use procession_engine::ErrorKind;
 use procession_engine::channel::PipeShared;
-use procession_engine::channel::pipe::framing::{Receiving, Sending};
+use procession_engine::channel::pipe::receiving::Receiving;
+use procession_engine::channel::pipe::sending::Sending;
 use procession_engine::launch::bootstrap::BootstrapArgument;
 use procession_engine::shm::Stamp;
 use procession_engine::sys::socket::fd_passing::recv_with_fds;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use procession_engine::ErrorKind;
 use procession_engine::channel::PipeShared;
-use procession_engine::channel::pipe::framing::Receiving;
+use procession_engine::channel::pipe::receiving::Receiving;
 use procession_engine::sys::socket::io;
 use procession_engine::sys::wait::time::Deadline;
 

@@ -4,7 +4,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use procession_engine::channel::pipe::framing::{Receiving, Sending};
+use procession_engine::channel::pipe::receiving::Receiving;
+use procession_engine::channel::pipe::sending::Sending;
 use procession_engine::channel::{Message, PipeShared, pipe};
 use procession_engine::sys::wait::poll::wait_readable;
 use procession_engine::sys::wait::time::Deadline;
@@ -37,6 +38,10 @@ impl PipeEnd {
     pub fn recv(&self, deadline: Deadline) -> Result<Message> {
         let mut receiving = Receiving::new(self.fd.as_fd(), Some(&self.track), usize::MAX);
         let mut result = receiving.go_on(deadline);
+        // It has only stopped looking, and sleeps from now on.
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::Interrupted) {
+            result = receiving.go_on(deadline);
+        }
         while may_go_on(&result) && receiving.is_cut() {
             result = receiving.go_on(Deadline::NEVER);
         }

@@ -151,6 +151,24 @@ pub fn recv_exact(
     })
 }
 
+/// Receives into `buffer` what is there, without a wait; `filled` counts the bytes.
+///
+/// # Errors
+/// `Closed` when nothing is there and no process holds the other end.
+pub fn recv_now(fd: impl AsFd, buffer: &mut [u8], filled: &mut usize) -> Result<()> {
+    step();
+    match recv(fd, &mut buffer[*filled..], RecvFlags::DONTWAIT) {
+        Ok((0, _)) => Err(closed()),
+        Ok((count, _)) => {
+            *filled += count;
+            Ok(())
+        }
+        // No socket: there is no way to tell.
+        Err(Errno::AGAIN | Errno::INTR | Errno::NOTSOCK) => Ok(()),
+        Err(e) => Err(failed("recvfrom", "receive", e)),
+    }
+}
+
 /// Receives until `bytes` holds `total` bytes; those it holds already count,
 /// and none of the new memory is cleared first.
 ///

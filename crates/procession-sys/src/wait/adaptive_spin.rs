@@ -76,26 +76,25 @@ impl AdaptiveSpin {
     /// Spins until `ready`, for as long as it has learnt to; tells whether it became
     /// so.
     pub fn spin(&self, mut ready: impl FnMut() -> bool) -> bool {
-        if ready() {
-            return true;
-        }
+        ready() || self.allowed().is_some_and(|spin| spin.until(ready))
+    }
+
+    /// Returns the spin that it has learnt to do, for a caller that has something to prepare for
+    /// one; `None` when there had better be none. It is to be done, or what it teaches is lost.
+    #[must_use]
+    pub fn allowed(&self) -> Option<AllowedSpin<'_>> {
         // A model has no time to lose.
         if cfg!(loom) || !several_processors() {
-            return false;
+            return None;
         }
         let budget = match &self.memory {
             Memory::Spins(spins) => spins.budget(),
             Memory::Waits(waits) => waits.budget(),
-        };
-        let Some(budget) = budget else {
-            return false;
-        };
-        let spun = spin_for(budget, ready);
-        match &self.memory {
-            Memory::Spins(spins) => spins.learn(&spun),
-            Memory::Waits(waits) => waits.learn_spin(&spun),
-        }
-        matches!(spun, Spun::Ready)
+        }?;
+        Some(AllowedSpin {
+            memory: &self.memory,
+            budget,
+        })
     }
 
     /// Notes how long a wait was, from before the spin to its end; only a spin
@@ -104,6 +103,32 @@ impl AdaptiveSpin {
         if let Memory::Waits(waits) = &self.memory {
             waits.learn(waited);
         }
+    }
+}
+
+/// One spin that is worth its time.
+#[derive(Debug)]
+pub struct AllowedSpin<'a> {
+    memory: &'a Memory,
+    budget: Duration,
+}
+
+impl AllowedSpin<'_> {
+    /// Returns how long it lasts at the most.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        self.budget
+    }
+
+    /// Spins until `ready`; tells whether it became so.
+    #[must_use]
+    pub fn until(self, ready: impl FnMut() -> bool) -> bool {
+        let spun = spin_for(self.budget, ready);
+        match self.memory {
+            Memory::Spins(spins) => spins.learn(&spun),
+            Memory::Waits(waits) => waits.learn_spin(&spun),
+        }
+        matches!(spun, Spun::Ready)
     }
 }
 

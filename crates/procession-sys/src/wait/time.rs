@@ -57,3 +57,14 @@ impl Deadline {
         self.min(Self::after(wait))
     }
 }
+
+/// Returns the time of the monotonic clock in nanoseconds, which all processes of a machine share
+/// (unless some are in a time namespace of their own). Not zero.
+#[must_use]
+pub fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(now.tv_nsec as u64)
+        .max(1)
+}

@@ -1,8 +1,8 @@
 //! What the two ends of a pipe share beside their sockets.
 //!
 //! `README.md` beside this file tells what it serves: senders take turns, a message
-//! that a kill has cut is noticed, and no block on its way is lost. `framing.rs` has
-//! the bytes that go over the sockets.
+//! that a kill has cut is noticed, no block on its way is lost, and a receiver that is awake is
+//! handed its message here. `framing.rs` says what goes over the sockets.
 //!
 //! # Safety
 //! The shared part is made of atomics, and any bytes are a value of it.
@@ -13,6 +13,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::BorrowedFd;
 
 use crate::channel::parking::{Parked, Parking};
+use crate::channel::pipe::handover::Handover;
 use crate::family;
 use crate::sync::notify::NotifyList;
 use crate::sync::{Armed, AwaitFd, BlockedOn};
@@ -22,6 +23,7 @@ use procession_shm::{
 };
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{AtomicU32, AtomicU64, Ordering, fence, futex_wait, futex_wake};
+use procession_sys::wait::adaptive_spin::AdaptiveSpin;
 use procession_sys::wait::futex::Woken;
 use procession_sys::wait::poll::is_hung_up;
 use procession_sys::wait::time::Deadline;
@@ -52,10 +54,18 @@ const MAY_BE_CUT: u32 = 1;
 const BROKEN: u32 = 2;
 
 /// One end's view of what both ends of a pipe share.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PipeShared {
     object: SharedObject<PipeLayout>,
     side: usize,
+    spin: AdaptiveSpin,
+}
+
+impl Clone for PipeShared {
+    /// Returns a view that has learnt nothing yet of how long to look for a message.
+    fn clone(&self) -> Self {
+        Self::new(self.object.clone(), self.side)
+    }
 }
 
 /// Names one end's view in a message.
@@ -88,6 +98,8 @@ pub(crate) struct PipeLayout {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Direction {
+    /// A message for a receiver that is awake.
+    pub(crate) handover: Handover,
     /// The process that is sending, or nobody.
     sender: AtomicU32,
     /// Whether the message that is being sent would be cut if its sender died now.
@@ -119,13 +131,15 @@ impl PipeShared {
     pub fn pair() -> Result<(Self, Self)> {
         let object = SharedObject::create(family()?, 0)?;
         let other = object.clone();
-        Ok((
-            Self { object, side: 0 },
-            Self {
-                object: other,
-                side: 1,
-            },
-        ))
+        Ok((Self::new(object, 0), Self::new(other, 1)))
+    }
+
+    fn new(object: SharedObject<PipeLayout>, side: usize) -> Self {
+        Self {
+            object,
+            side,
+            spin: AdaptiveSpin::in_turns(),
+        }
     }
 
     /// Attaches to the view that a message names, which `source` has kept alive.
@@ -137,10 +151,8 @@ impl PipeShared {
             let message = format!("a pipe has no end number {}", handle.side);
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        Ok(Self {
-            object: SharedObject::attach(family()?, handle.object, source)?,
-            side: usize::from(handle.side),
-        })
+        let object = SharedObject::attach(family()?, handle.object, source)?;
+        Ok(Self::new(object, usize::from(handle.side)))
     }
 
     /// Returns the handle for a message, whose loans keep what is shared alive.
@@ -166,6 +178,31 @@ impl PipeShared {
 
     pub(crate) fn incoming(&self) -> &Direction {
         &self.object.body().directions[1 - self.side]
+    }
+
+    /// Says how long to look for a message before this process sleeps in the socket.
+    pub(crate) fn spin(&self) -> &AdaptiveSpin {
+        &self.spin
+    }
+
+    /// Sends by the socket alone from now on: the program knows this end's descriptor, and what it
+    /// sends by that must not be overtaken.
+    pub fn keep_to_socket(&self) {
+        self.out().handover.keep_to_socket();
+    }
+
+    /// Tells whether there is a message to receive that its receiver was handed past the socket,
+    /// and has died without: the descriptor does not show it.
+    ///
+    /// # Errors
+    /// When this process could not join its family.
+    pub fn has_orphan(&self) -> Result<bool> {
+        let handover = &self.incoming().handover;
+        if !handover.is_handed() {
+            return Ok(false);
+        }
+        let family = family()?;
+        Ok(handover.has_orphan(|stamp| family.is_dead(stamp)))
     }
 
     /// Waits until a block with a message of `len` bytes may depart; returns false if the message
