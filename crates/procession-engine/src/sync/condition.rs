@@ -8,12 +8,16 @@
 
 pub(crate) mod wait_list;
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use crate::family;
 use crate::sync::condition::wait_list::{WAITING, WaitEntry, WaitList, WaitListLayout};
 use crate::sync::{Armed, AwaitFd, BlockedOn, attachable, interrupted, me};
 use procession_shm::{SharedObject, Stamp};
 use procession_sys::error::Result;
 use procession_sys::primitive::futex_wait;
+use procession_sys::wait::adaptive_spin::AdaptiveSpin;
 use procession_sys::wait::futex::Woken;
 use procession_sys::wait::time::Deadline;
 use procession_sys::wait::wait_slices::WaitSlices;
@@ -47,6 +51,8 @@ use procession_sys::wait::wait_slices::WaitSlices;
 #[derive(Clone, Debug)]
 pub struct Condition {
     object: SharedObject<WaitListLayout>,
+    /// How long to look for a notification before this process parks.
+    spin: Arc<AdaptiveSpin>,
 }
 
 attachable!(Condition, object);
@@ -61,7 +67,8 @@ impl Condition {
     }
 
     fn of(object: SharedObject<WaitListLayout>) -> Self {
-        Self { object }
+        let spin = Arc::new(AdaptiveSpin::in_turns());
+        Self { object, spin }
     }
 
     /// Joins the end of the line. Call it with the lock held, let the lock go,
@@ -76,6 +83,7 @@ impl Condition {
             condition: self.clone(),
             me,
             entry: Some(entry),
+            since: None,
         })
     }
 
@@ -160,6 +168,8 @@ pub struct Waiter {
     me: Stamp,
     /// `None` once the notification was reported, or the place in the line was given up.
     entry: Option<&'static WaitEntry>,
+    /// When the wait began.
+    since: Option<Instant>,
 }
 
 impl Waiter {
@@ -201,10 +211,18 @@ impl Waiter {
         };
         let object = &self.condition.object;
         let _waiting = BlockedOn::on(object, self.me);
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            // Two that notify each other in turn need not sleep.
+            self.condition.spin.spin(|| entry.is_notified());
+        }
         let mut slices = WaitSlices::for_holder();
         loop {
             if entry.leave_if_notified(self.me) {
                 self.entry = None;
+                if let Some(since) = self.since {
+                    self.condition.spin.learn(since.elapsed());
+                }
                 return Ok(true);
             }
             match futex_wait(entry.futex(), WAITING, slices.end(deadline)) {

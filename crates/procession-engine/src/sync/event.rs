@@ -14,10 +14,12 @@ use crate::sync::{Armed, AwaitFd, BlockedOn, attachable, interrupted, me, named}
 use procession_shm::{BodyView, ObjectKind, SharedBody, SharedObject, Stamp};
 use procession_sys::error::{Error, ErrorKind, Result};
 use procession_sys::primitive::{AtomicU32, Ordering, futex_wait, futex_wake};
+use procession_sys::wait::adaptive_spin::AdaptiveSpin;
 use procession_sys::wait::futex::Woken;
 use procession_sys::wait::time::Deadline;
 use procession_sys::wait::wait_slices::WaitSlices;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The event is set.
 const SET: u32 = 1;
@@ -53,6 +55,8 @@ pub struct Event {
 struct EventAttachment {
     object: SharedObject<EventLayout>,
     bell: OwnDoorbell,
+    /// How long to look at the event before this process parks.
+    spin: AdaptiveSpin,
 }
 
 /// What an event keeps in the arena.
@@ -79,9 +83,13 @@ impl Event {
 
     fn of(object: SharedObject<EventLayout>) -> Self {
         let body = object.body();
-        let bell = OwnDoorbell::default();
+        let attachment = EventAttachment {
+            object,
+            bell: OwnDoorbell::default(),
+            spin: AdaptiveSpin::in_turns(),
+        };
         Self {
-            attached: Arc::new(EventAttachment { object, bell }),
+            attached: Arc::new(attachment),
             body,
         }
     }
@@ -234,8 +242,23 @@ impl Event {
     /// # Errors
     /// `TimedOut`, `Interrupted`.
     pub fn wait_since(&self, times: u32, deadline: Deadline) -> Result<()> {
+        let since = Instant::now();
+        let result = self.look_and_park(times, deadline);
+        self.attached.spin.learn(since.elapsed());
+        result
+    }
+
+    fn look_and_park(&self, times: u32, deadline: Deadline) -> Result<()> {
         let object = &self.attached.object;
         let _waiting = BlockedOn::on(object, me(object)?);
+        let has_come = || {
+            let word = self.body.word.load(Ordering::Acquire);
+            word & SET != 0 || word / ONCE != times
+        };
+        // Two that set events for each other in turn need not sleep.
+        if !deadline.has_passed() && self.attached.spin.spin(has_come) {
+            return Ok(());
+        }
         let mut word = self.body.word.load(Ordering::Acquire);
         let mut slices = WaitSlices::for_change();
         while word & SET == 0 && word / ONCE == times {
