@@ -110,6 +110,8 @@ def test_bytes_by_the_bare_descriptor_are_not_overtaken(mp, start) -> None:
     )
     for here, there in pipes:
         with here, there:
+            # It looks for a message once it knows that it does not wait for long.
+            assert [here.recv() for _ in range(5)] == ["short"] * 5
             here.send("go")
             assert [here.recv_bytes() for _ in range(4)] == [b"0", b"1", b"2", b"3"]
     child.join()

@@ -37,6 +37,7 @@ __all__ = [
     "Feeder",
     "ForkServer",
     "FutureState",
+    "GuardedField",
     "Guarding",
     "IMapIterator",
     "IMapUnorderedIterator",
@@ -623,6 +624,15 @@ def bells_must_be_allowed() -> None: ...
 def fork_failed(number: int) -> None: ...
 def is_interrupt(error: BaseException) -> bool:
     """Returns whether a handler of a signal has raised this."""
+
+@final
+class GuardedField:
+    """A field of the `_obj` of an object with a `_lock`, read and written while that is held."""
+
+    def __new__(cls, name: str, doc: str) -> Self: ...
+    def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...
+    def __set__(self, instance: Any, value: Any, /) -> None: ...
+    def __delete__(self, instance: Any, /) -> None: ...
 
 def under_lock(lock: Any, act: Callable[..., _R], *arguments: Any) -> _R:
     """Calls `act` while it holds a lock, which no handler of a signal can leave locked.

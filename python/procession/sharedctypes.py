@@ -13,6 +13,7 @@ from types import GenericAlias
 
 from . import heap
 from ._attributes import public, public_names
+from ._procession import GuardedField
 from ._thread_lock import under_lock
 from .context import BaseContext, _default_context
 from .reduction import ForkingPickler
@@ -291,16 +292,7 @@ class SynchronizedBase(_Guarded[C]):
 
 def make_property(name: str) -> Any:
     """Returns a property that reads and writes a field under the lock."""
-
-    def get(self: SynchronizedBase[Any]) -> Any:
-        return under_lock(self._lock, getattr, self._obj, name)
-
-    def set(self: SynchronizedBase[Any], value: Any) -> None:
-        under_lock(self._lock, setattr, self._obj, name, value)
-
-    return property(
-        get, set, doc=f"The field `{name}`, read and written under the lock."
-    )
+    return GuardedField(name, f"The field `{name}`, read and written under the lock.")
 
 
 if not TYPE_CHECKING:

@@ -26,6 +26,7 @@ def echo_bytes_and_one_more(connection) -> None:
 def send_by_descriptor_and_connection(connections: Iterable) -> None:
     """Sends four messages over each when told, in turn by the descriptor and the connection."""
     for connection in connections:
+        send_all(connection, ["short"] * 5)
         assert connection.recv() == "go"
         for digit in (b"0", b"2"):
             frame = (1).to_bytes(4, "big") + digit

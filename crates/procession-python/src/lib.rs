@@ -119,7 +119,7 @@ mod _procession {
     #[pymodule_export]
     use crate::trace::TraceWriter;
     #[pymodule_export]
-    use crate::under_lock::under_lock;
+    use crate::under_lock::{GuardedField, under_lock};
     #[pymodule_export]
     use crate::usage::usage;
     #[pymodule_export]

@@ -67,7 +67,7 @@ impl Condition {
     }
 
     fn of(object: SharedObject<WaitListLayout>) -> Self {
-        let spin = Arc::new(AdaptiveSpin::in_turns());
+        let spin = Arc::new(AdaptiveSpin::in_turns_once_known());
         Self { object, spin }
     }
 

@@ -86,7 +86,7 @@ impl Event {
         let attachment = EventAttachment {
             object,
             bell: OwnDoorbell::default(),
-            spin: AdaptiveSpin::in_turns(),
+            spin: AdaptiveSpin::in_turns_once_known(),
         };
         Self {
             attached: Arc::new(attachment),

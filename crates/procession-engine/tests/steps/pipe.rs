@@ -100,7 +100,14 @@ fn stopped_while_it_looks(goes_on: bool) {
     loop {
         let (receiver, sender) = pipe_ends();
         let got = Event::create().unwrap();
+        // It looks for a message once it knows that it does not wait for long.
+        for _ in 0..5 {
+            sender.send(&[b"short"], watchdog()).unwrap();
+        }
         let child = fork(|| {
+            for _ in 0..5 {
+                receiver.recv(watchdog()).unwrap();
+            }
             steps::stop_after(count);
             // It comes to an end though nothing is sent while it is not stopped.
             let came = receiver.recv(Deadline::after(Duration::from_millis(50)));

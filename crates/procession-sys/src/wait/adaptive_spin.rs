@@ -79,6 +79,18 @@ impl AdaptiveSpin {
         ready() || self.allowed().is_some_and(|spin| spin.until(ready))
     }
 
+    /// The same, but does not spin before it has learnt that waits are short. For what most processes
+    /// wait for once, and long: a thousand that are started to wait for one event would keep the
+    /// processors from the start of the next.
+    #[must_use]
+    pub const fn in_turns_once_known() -> Self {
+        let mut waits = WaitMemory::new();
+        waits.usual = AtomicU32::new(WaitMemory::IDLE);
+        Self {
+            memory: Memory::Waits(waits),
+        }
+    }
+
     /// Returns the spin that it has learnt to do, for a caller that has something to prepare for
     /// one; `None` when there had better be none. It is to be done, or what it teaches is lost.
     #[must_use]
@@ -338,7 +350,11 @@ mod tests {
 
     #[test]
     fn what_is_there_needs_no_spin() {
-        for spin in [AdaptiveSpin::new(), AdaptiveSpin::in_turns()] {
+        for spin in [
+            AdaptiveSpin::new(),
+            AdaptiveSpin::in_turns(),
+            AdaptiveSpin::in_turns_once_known(),
+        ] {
             let mut looks = 0;
             let is_ready = spin.spin(|| {
                 looks += 1;

@@ -138,7 +138,7 @@ impl PipeShared {
         Self {
             object,
             side,
-            spin: AdaptiveSpin::in_turns(),
+            spin: AdaptiveSpin::in_turns_once_known(),
         }
     }
 
