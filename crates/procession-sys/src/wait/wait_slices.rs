@@ -8,7 +8,8 @@
 //! slice late.
 //!
 //! Slices grow while they end in vain. A death at the beginning of a wait is noticed within
-//! milliseconds, and a process that waits for hours looks a few times in a second.
+//! milliseconds where a process holds the object, and a process that waits for hours looks a few
+//! times in a second.
 
 use std::time::Duration;
 
@@ -42,10 +43,10 @@ impl WaitSlices {
 
     /// For a thing that no process holds: an item of a queue, an event. A look is
     /// necessary only because a process may be killed between its change and the
-    /// wake-up.
+    /// wake-up, and many may wait for the same change, as workers at rest do.
     #[must_use]
     pub const fn for_change() -> Self {
-        Self::growing(16, 512)
+        Self::growing(128, 512)
     }
 
     /// For an action that another process is about to take, such as telling how a child
