@@ -1,5 +1,6 @@
 //! Tasks go out and results come in.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use procession_engine::ErrorKind;
 use procession_engine::pool::{Job, PoolEnd, Source, SourceStatus, Task};
 use procession_engine::shm::Loans;
+use procession_engine::sys::limits::cpu::usable_cpus;
 use procession_engine::sys::wait::time::Deadline;
 
 use crate::workers::{Bench, Got, leaving_nothing, task, watchdog};
@@ -34,6 +36,33 @@ fn many_tasks_get_their_own_replies() {
         for n in 0..20_000u64 {
             assert_eq!(bench.got(n), Got::Reply(7, n.to_le_bytes().to_vec()));
         }
+        bench.finish();
+    });
+}
+
+#[test]
+fn tiny_tasks_are_for_as_many_workers_as_there_are_processors() {
+    leaving_nothing(|| {
+        let workers = usable_cpus() + 10;
+        let bench = Bench::new(workers);
+        let mut shares = HashMap::<_, usize>::new();
+        for round in 0..40u64 {
+            let tasks = 100 * round..100 * (round + 1);
+            tasks.clone().for_each(|n| bench.submit(n, &[b"p"]));
+            bench.drive(tasks.end as usize);
+            for n in tasks {
+                let Got::Reply(_, pid) = bench.got(n) else {
+                    panic!("task {n} failed");
+                };
+                // By then all workers are there, and the pool knows how short the tasks are.
+                *shares.entry(pid).or_default() += usize::from(round >= 20);
+            }
+        }
+        let mut shares: Vec<_> = shares.into_values().collect();
+        shares.sort_unstable_by(|a, b| b.cmp(a));
+        // Others have some where a processor is taken from these for long.
+        let most: usize = shares[..usable_cpus().min(shares.len())].iter().sum();
+        assert!(most > 1_000, "{shares:?}");
         bench.finish();
     });
 }

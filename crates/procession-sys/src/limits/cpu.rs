@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::attributes::affinity::Affinity;
+use crate::fork_safe::once::ForkOnce;
 use crate::limits::cgroup::{Cgroup, Directory};
 
 /// Returns how many threads of this process can run at once: the processors it
@@ -15,6 +16,13 @@ pub fn usable_cpus() -> usize {
         .min(quota(&Cgroup::of_self()).unwrap_or(usize::MAX))
         .min(total_cpus())
         .max(1)
+}
+
+/// Returns what [`usable_cpus`] said the first time that this process asked, for hints.
+#[must_use]
+pub fn usable_cpus_at_first() -> usize {
+    static COUNT: ForkOnce<usize> = ForkOnce::new();
+    *COUNT.get_or_init(usable_cpus)
 }
 
 /// Returns how many processors of the machine are switched on. At least 1.

@@ -11,8 +11,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::fork_safe::once::ForkOnce;
-use crate::limits::cpu::usable_cpus;
+use crate::limits::cpu::usable_cpus_at_first;
 use crate::primitive::relax;
 
 /// A yield that takes longer than this has let another thread run.
@@ -216,8 +215,7 @@ fn spin_for(budget: Duration, mut ready: impl FnMut() -> bool) -> Spun {
 
 /// Tells whether a peer could run while this thread spins.
 fn several_processors() -> bool {
-    static COUNT: ForkOnce<usize> = ForkOnce::new();
-    *COUNT.get_or_init(usable_cpus) > 1
+    usable_cpus_at_first() > 1
 }
 
 /// Remembers whether spins have paid off: more time after each that has, less after

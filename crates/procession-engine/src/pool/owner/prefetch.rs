@@ -7,6 +7,12 @@ const AT_HAND: u64 = 2_000_000;
 /// little, and nothing gets stuck behind a long one.
 const LONG: u64 = 5_000_000;
 
+/// Tasks that take less cannot have slept: they need a processor all the time.
+const TINY: u64 = 20_000;
+
+/// A time that is as good as any longer one to tell that a task is not tiny.
+const CUT: u64 = 4 * TINY;
+
 /// The most tasks that a worker has at once.
 const MOST: u64 = 1024;
 
@@ -15,6 +21,9 @@ const MOST: u64 = 1024;
 pub struct PrefetchEstimate {
     /// Moving mean in nanoseconds; 0 before the first task is done.
     mean: u64,
+    /// The same, of times that are cut at [`CUT`], and that rises no faster than it falls: a task
+    /// from which the processor was taken says little of the others.
+    usual: u64,
 }
 
 impl PrefetchEstimate {
@@ -22,6 +31,11 @@ impl PrefetchEstimate {
     /// would hurt, and falls slowly.
     pub fn learn(&mut self, elapsed: u64) {
         let elapsed = elapsed.max(1);
+        let cut = elapsed.min(CUT);
+        self.usual = match self.usual {
+            0 => cut,
+            usual => (usual * 15 + cut).div_ceil(16),
+        };
         self.mean = if self.mean == 0 {
             elapsed
         } else if elapsed > self.mean {
@@ -39,6 +53,12 @@ impl PrefetchEstimate {
             LONG.. => 1,
             mean => (AT_HAND / mean).clamp(2, MOST) as u32,
         }
+    }
+
+    /// Tells whether tasks are so short that no more of them run at once than there are processors.
+    #[must_use]
+    pub fn is_tiny(self) -> bool {
+        (1..TINY).contains(&self.usual)
     }
 
     /// Tells whether tasks are so short that replies may be read in batches.
@@ -67,5 +87,15 @@ mod tests {
             prefetch.learn(1_000);
         }
         assert!(prefetch.at_hand() > 100);
+        assert!(prefetch.is_tiny());
+        // One in ten was interrupted, or every second one has slept.
+        for n in 0..1_000 {
+            prefetch.learn(if n % 10 == 0 { 10_000_000 } else { 1_000 });
+        }
+        assert!(prefetch.is_tiny());
+        for n in 0..1_000 {
+            prefetch.learn(if n % 2 == 0 { 60_000 } else { 1_000 });
+        }
+        assert!(!prefetch.is_tiny());
     }
 }

@@ -23,6 +23,7 @@ use crate::pool::owner::worker_slot::{QueuedTask, WorkerSlot, WorkerState};
 use crate::pool::shm::reply_queue::Bell;
 use crate::pool::shm::summary::PoolSummary;
 use crate::pool::shm::worker_channel::WorkerChannel;
+use procession_sys::limits::cpu::usable_cpus_at_first;
 
 /// The most tasks requested of a source at once, so that a poll does not delay the
 /// delivery of results for long.
@@ -62,6 +63,8 @@ pub(crate) struct PoolState<T> {
     /// Until when no worker is started, as the last one could not be.
     pub no_start_before: Option<Instant>,
     pub prefetch: PrefetchEstimate,
+    /// Processors that this process may use.
+    processors: usize,
     pub outstanding: Outstanding,
     /// What was done so far.
     pub(crate) tally: Tally,
@@ -177,6 +180,7 @@ impl<T> PoolState<T> {
             setup_limit: None,
             no_start_before: None,
             prefetch: PrefetchEstimate::default(),
+            processors: usable_cpus_at_first(),
             outstanding: Outstanding::default(),
             tally: Tally::default(),
             names,
@@ -342,7 +346,7 @@ impl<T> PoolState<T> {
         }
         let mut room = 0;
         let mut needed = false;
-        for slot in &self.slots {
+        for slot in &self.slots[..self.preferred()] {
             let most = slot.most(self.prefetch);
             let load = slot.load();
             if load < most {
@@ -489,8 +493,36 @@ impl<T> PoolState<T> {
     /// Returns the worker for the next task: the one with the fewest tasks, and of several
     /// the one that was used last, because its caches are warm and it may still be spinning.
     pub(crate) fn pick_worker(&self) -> Option<usize> {
+        let preferred = self.preferred();
+        let picked = self.pick_worker_of(&self.slots[..preferred]);
+        match picked {
+            None if preferred < self.slots.len() => self.pick_worker_of(&self.slots),
+            picked => picked,
+        }
+    }
+
+    /// Returns how many workers, from the first on, get tasks before the others do. While tasks are
+    /// tiny, those are as many as there are processors: more could not run at once, and to wake one
+    /// costs more than its task.
+    fn preferred(&self) -> usize {
+        let all = self.slots.len();
+        if all <= self.processors || !self.prefetch.is_tiny() {
+            return all;
+        }
+        let works = |slot: &WorkerSlot<T>| slot.life == WorkerState::Ready && !slot.slow;
+        let mut working = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| works(slot));
+        working
+            .nth(self.processors - 1)
+            .map_or(all, |(at, _)| at + 1)
+    }
+
+    fn pick_worker_of(&self, slots: &[WorkerSlot<T>]) -> Option<usize> {
         let mut best: Option<(usize, (u32, bool, u64))> = None;
-        for (at, slot) in self.slots.iter().enumerate() {
+        for (at, slot) in slots.iter().enumerate() {
             let load = slot.load();
             if load >= slot.most(self.prefetch) {
                 continue;
