@@ -1,13 +1,13 @@
 //! Where the server is, and what the program wants of it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::ServerAddr;
 use procession::Result;
 use url::Url;
 
-use crate::faults::{invalid, unavailable};
+use crate::access::Access;
+use crate::faults::invalid;
 
 /// An address as users write it, taken apart.
 #[derive(Clone, Debug)]
@@ -26,9 +26,8 @@ pub struct Address {
     pub lease: Duration,
     /// How long the server keeps what nobody fetches.
     pub keep: Duration,
-    credentials: Option<PathBuf>,
-    ca: Option<PathBuf>,
-    user: Option<(String, Option<String>)>,
+    /// Who connects, and whom it trusts.
+    pub access: Access,
 }
 
 impl Address {
@@ -50,7 +49,7 @@ impl Address {
                 "the address of the NATS server names no host: write nats://host:4222",
             ));
         }
-        let user = user(&url)?;
+        let access = Access::of_url(&url)?;
         let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
         url.set_query(None);
         // Neither may fail for a URL with a host.
@@ -66,9 +65,7 @@ impl Address {
             patience: Duration::from_secs(60),
             lease: Duration::from_secs(10),
             keep: Duration::from_secs(3600),
-            credentials: None,
-            ca: None,
-            user,
+            access,
         };
         for (key, value) in pairs {
             address.set(&key, &value)?;
@@ -86,58 +83,19 @@ impl Address {
             "patience" => self.patience = Duration::from_secs(number(key, value)?),
             "lease" => self.lease = Duration::from_secs(number(key, value)?),
             "keep" => self.keep = Duration::from_secs(number(key, value)?),
-            "credentials" => self.credentials = Some(value.into()),
-            "ca" => self.ca = Some(value.into()),
+            "credentials" => self.access.credentials = Some(value.into()),
+            "ca" => self.access.ca = Some(value.into()),
+            "certificate" => self.access.certificate = Some(value.into()),
+            "key" => self.access.key = Some(value.into()),
             _ => {
                 return Err(invalid(format!(
                     "the address of the NATS server has an unknown key {key:?}: there are name, \
-                     workers, credentials, ca, patience, lease and keep"
+                     workers, credentials, ca, certificate, key, patience, lease and keep"
                 )));
             }
         }
         Ok(())
     }
-
-    /// Adds to the options what the address says of who connects, and how.
-    pub async fn options(&self, options: ConnectOptions) -> Result<ConnectOptions> {
-        let mut options = match &self.user {
-            Some((name, Some(password))) => {
-                options.user_and_password(name.clone(), password.clone())
-            }
-            Some((token, None)) => options.token(token.clone()),
-            None => options,
-        };
-        if let Some(file) = &self.credentials {
-            options = options.credentials_file(file).await.map_err(|error| {
-                unavailable(format!(
-                    "the credentials for the NATS server at {} cannot be read from {}: {error}",
-                    self.shown,
-                    file.display()
-                ))
-            })?;
-        }
-        if let Some(file) = &self.ca {
-            options = options.add_root_certificates(file.clone());
-        }
-        Ok(options)
-    }
-}
-
-/// Returns the user, or the token, that the URL has, and the password.
-fn user(url: &Url) -> Result<Option<(String, Option<String>)>> {
-    if url.username().is_empty() {
-        return Ok(None);
-    }
-    let password = url.password().map(plain).transpose()?;
-    Ok(Some((plain(url.username())?, password)))
-}
-
-/// Decodes what a URL has to write as `%40` and the like.
-fn plain(text: &str) -> Result<String> {
-    percent_encoding::percent_decode_str(text)
-        .decode_utf8()
-        .map(|text| text.into_owned())
-        .map_err(|_| invalid("the user or password in the NATS address is not UTF-8"))
 }
 
 fn name(value: &str) -> Result<String> {
@@ -186,7 +144,7 @@ mod tests {
         assert_eq!((&*address.name, address.workers), ("resize", Some(4)));
         assert_eq!(address.lease, Duration::from_secs(1));
         assert_eq!(
-            address.user,
+            address.access.user,
             Some(("me".to_owned(), Some("s@fe".to_owned())))
         );
     }

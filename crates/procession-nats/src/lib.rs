@@ -5,6 +5,7 @@
 //!
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod address;
 mod faults;
 mod link;

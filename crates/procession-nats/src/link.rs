@@ -48,7 +48,8 @@ impl Link {
     async fn begin(address: &Address, options: ConnectOptions) -> Result<Self> {
         let (told, events) = unbounded_channel();
         let options = address
-            .options(options)
+            .access
+            .options(options, &address.shown)
             .await?
             .name(format!("procession {}", address.name))
             .client_capacity(16 << 10)
@@ -68,7 +69,10 @@ impl Link {
                     address.shown
                 ))
             }
-            _ => absent(address, &format!("cannot be reached ({error})")),
+            _ => match address.access.refusal(&error) {
+                Some(why) => unavailable(format!("the NATS server at {} {why}", address.shown)),
+                None => absent(address, &format!("cannot be reached ({error})")),
+            },
         })?;
         let jetstream = ContextBuilder::new().timeout(REQUEST).build(client.clone());
         check(&jetstream, address).await?;

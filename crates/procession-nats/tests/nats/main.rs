@@ -3,9 +3,11 @@
 //! A node is this program, started again, so there is no harness: what it runs before `main` would
 //! be in its way. Arguments choose tests by parts of their names.
 
+mod accounts;
 mod calls;
 mod failures;
 mod nodes;
+mod security;
 mod server;
 mod traffic;
 #[path = "../../../procession/tests/watchdog/mod.rs"]
@@ -32,7 +34,13 @@ fn main() {
         .peekable();
     let all = words.peek().is_none();
     let words: Vec<&String> = words.collect();
-    let tests = [calls::TESTS, failures::TESTS, traffic::TESTS].concat();
+    let tests = [
+        calls::TESTS,
+        failures::TESTS,
+        security::TESTS,
+        traffic::TESTS,
+    ]
+    .concat();
     let is_chosen = |(name, _): &&Test| all || words.iter().any(|word| name.contains(&**word));
     let mut failed = Vec::new();
     for (name, test) in tests.into_iter().filter(|test| is_chosen(&test)) {

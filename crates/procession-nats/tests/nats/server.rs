@@ -4,18 +4,44 @@ use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use async_nats::jetstream::{self, Context};
 
+/// A folder for a test, which is removed when it is dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes an empty one.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("procession-nats-{}-{number}", std::process::id());
+        let path = env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A NATS server, which is killed when it is dropped.
 pub struct Server {
     program: PathBuf,
     arguments: Vec<String>,
-    folder: PathBuf,
+    folder: Folder,
     port: u16,
     child: Option<Child>,
 }
@@ -37,16 +63,11 @@ pub fn server() -> Server {
 
 /// Starts a server with these arguments.
 pub fn start(arguments: &[&str]) -> Server {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("procession-nats-{}-{number}", std::process::id());
-    let folder = env::temp_dir().join(name);
-    fs::create_dir_all(&folder).unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut server = Server {
         program: program().expect("main has looked"),
         arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
-        folder,
+        folder: Folder::new(),
         port: free.local_addr().unwrap().port(),
         child: None,
     };
@@ -60,7 +81,7 @@ impl Server {
     pub fn begin(&mut self) {
         let mut child = Command::new(&self.program)
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"])
-            .arg(&self.folder)
+            .arg(self.folder.path())
             .args(&self.arguments)
             .stderr(Stdio::piped())
             .spawn()
@@ -88,6 +109,11 @@ impl Server {
     /// Returns its address, with these keys.
     pub fn url(&self, keys: &str) -> String {
         format!("nats://127.0.0.1:{}?name=test&{keys}", self.port)
+    }
+
+    /// Returns its address with TLS.
+    pub fn tls_url(&self, keys: &str) -> String {
+        self.url(keys).replace("nats://", "tls://")
     }
 
     /// Returns its address for a user.
@@ -133,6 +159,5 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
