@@ -36,7 +36,7 @@ from comparison import HEAD, Comparison
 
 PEERS = ("loky", "billiard", "joblib", "mpire", "pebble")
 
-# Seconds after which a measurement counts as hung; the longest takes six.
+# Seconds after which a measurement counts as hung; the longest takes a dozen.
 HUNG = 120
 
 
@@ -119,14 +119,20 @@ def measure(scenario: Scenario, rounds: int, only: str | None) -> Comparison:
         for name in libraries if number % 2 == 0 else reversed(libraries):
             if name not in found.failures:
                 try:
-                    found.figures[name].append(run(name, scenario.commands[name]))
+                    figure, note = run(name, scenario.commands[name])
+                    found.figures[name].append(figure)
+                    found.notes |= {name: note} if note else {}
                 except RuntimeError as error:
                     found.failures[name] = str(error)
     return found
 
 
-def run(library: str, command: list[str]) -> float:
-    """Runs one measurement in a process of its own, and ends what it leaves behind."""
+def run(library: str, command: list[str]) -> tuple[float, str]:
+    """Runs one measurement in a process of its own, and ends what it leaves behind.
+
+    It returns the figure, and what is to be said of it. What follows a comma in the name of a library
+    tells how else it is measured.
+    """
     try:
         child = subprocess.Popen(
             command,
@@ -150,9 +156,9 @@ def run(library: str, command: list[str]) -> float:
         last = (errors.strip() or "no message").splitlines()[-1]
         raise RuntimeError(f"exit code {child.returncode}: {last}")
     found = json.loads(output.splitlines()[-1])
-    if found["library"] != library:
+    if found["library"] != library.partition(",")[0]:
         raise RuntimeError(f"it ran on {found['library']}")
-    return float(found["value"])
+    return float(found["value"]), found.get("note", "")
 
 
 def describe_machine() -> dict[str, str]:

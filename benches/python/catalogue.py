@@ -29,6 +29,7 @@ THOUSANDS = ("k/s", 1e-3)
 EACH_SECOND = ("/s", 1.0)
 MILLIONS = ("M/s", 1e-6)
 GIGABYTES = ("GB/s", 1e-9)
+MEGABYTES = ("MB", 1e-6)
 
 
 @dataclass
@@ -47,8 +48,15 @@ class Scenario:
     most: float | None = None
 
     @property
-    def is_duration(self) -> bool:
-        return not self.unit[0].endswith("/s")
+    def base_unit(self) -> str:
+        """What figures are measured in: seconds, things per second, or bytes."""
+        name = self.unit[0]
+        return "1/s" if name.endswith("/s") else "B" if name.endswith("B") else "s"
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better."""
+        return self.base_unit == "1/s"
 
     def shown(self, figure: float) -> str:
         """Returns a figure with its unit."""
@@ -57,18 +65,18 @@ class Scenario:
 
     def ratio(self, reference: float, figure: float) -> float:
         """Returns how many times better than the reference a figure is."""
-        return reference / figure if self.is_duration else figure / reference
+        return figure / reference if self.is_rate else reference / figure
 
 
 def python_scenarios() -> list[Scenario]:
     """Returns the scenarios of the Python face, against the standard library."""
-    # Name, function, unit, goals: one for all start methods, or each its own.
+    # Name, function, unit, goals: one for all start methods, or one for each that it is measured under.
     table: list[tuple[str, str, tuple[str, float], float | dict[str, float]]] = [
         (
             "start-join",
             "starts.start_join",
             MILLISECONDS,
-            {"fork": 1.1, "spawn": 1.2, "forkserver": 8},
+            {"fork": 1.3, "spawn": 1.2, "forkserver": 15},
         ),
         (
             "start-burst",
@@ -76,8 +84,17 @@ def python_scenarios() -> list[Scenario]:
             MILLISECONDS,
             {"fork": 1, "spawn": 8, "forkserver": 1},
         ),
+        ("start-100", "crowds.start_100", MILLISECONDS, {"fork": 1.5}),
+        ("alive-1000", "crowds.alive_1000", MILLISECONDS, {"fork": 1.5}),
+        ("import-pool", "imports.import_pool", MILLISECONDS, 1),
         ("pool-ready", "starts.pool_ready", MILLISECONDS, 1),
+        ("pool-32", "crowds.pool_32", MILLISECONDS, {"fork": 1.5}),
+        ("pool-500", "crowds.pool_500", MILLISECONDS, {"fork": 1.5}),
+        ("idle-memory", "footprints.idle_memory", MEGABYTES, {"forkserver": 1}),
         ("map-tiny", "pools.map_tiny", THOUSANDS, 5),
+        ("map-tiny-32", "pools.map_tiny_32", THOUSANDS, 5),
+        ("map-renewed", "pools.map_renewed", THOUSANDS, {"fork": 2}),
+        ("map-bound-8MB", "pools.map_bound", MILLISECONDS, {"forkserver": 10}),
         ("map-default", "pools.map_default", MILLIONS, 1),
         ("imap-tiny", "pools.imap_tiny", THOUSANDS, 1),
         ("apply-roundtrip", "pools.apply_roundtrip", MICROSECONDS, 4),
@@ -86,14 +103,23 @@ def python_scenarios() -> list[Scenario]:
         ("await-tasks", "awaits.await_tasks", THOUSANDS, 3),
         ("array-in-80MB", "arrays.array_in", MILLISECONDS, 8),
         ("array-out-80MB", "arrays.array_out", MILLISECONDS, 8),
+        ("results-dicts", "dicts.results_dicts", MILLISECONDS, 1),
         ("queue-1p1c", "queues.queue_1p1c", THOUSANDS, 4),
         ("queue-4p4c", "queues.queue_4p4c", THOUSANDS, 1),
+        ("queue-1p8c", "queues.queue_1p8c", THOUSANDS, 6),
+        ("queue-3p20c", "queues.queue_3p20c", THOUSANDS, 6),
         ("pipe-roundtrip", "pipes.pipe_roundtrip", MICROSECONDS, 1),
+        ("pipe-lockstep", "pipes.pipe_lockstep", THOUSANDS, 4),
         ("pipe-16MiB", "pipes.pipe_16mib", GIGABYTES, 4),
         ("manager-dict", "managers.manager_dict", MICROSECONDS, 4),
-        ("lock-uncontended", "locks.lock_uncontended", NANOSECONDS, 1),
+        ("lock-uncontended", "locks.lock_uncontended", NANOSECONDS, 1.3),
         ("lock-contended", "locks.lock_contended", MILLIONS, 1),
+        ("value-increment", "values.value_increment", NANOSECONDS, 1.3),
+        ("event-pingpong", "turns.event_pingpong", MICROSECONDS, 1),
+        ("condition-pingpong", "turns.condition_pingpong", MICROSECONDS, 1),
     ]
+    # Bytes that all processes may have, at most.
+    most = {"idle-memory": 20e6}
     return [
         Scenario(
             name,
@@ -104,8 +130,54 @@ def python_scenarios() -> list[Scenario]:
                 "multiprocessing": [sys.executable, MEASURE, function, method],
                 "procession": ours(function, method),
             },
+            most=most.get(name),
         )
         for name, function, unit, goal in table
+        for method in (goal if isinstance(goal, dict) else START_METHODS)
+    ] + _limit_scenarios()
+
+
+def _limit_scenarios() -> list[Scenario]:
+    """Returns the scenarios in which procession is held against itself, or against what pickle alone takes."""
+    # Name, unit, share that is to be reached, and what ours is compared with: as what, and which function.
+    table = [
+        (
+            "map-tiny-32",
+            "pools.map_tiny_32",
+            THOUSANDS,
+            0.85,
+            "procession, 2 workers",
+            "pools.map_tiny",
+        ),
+        (
+            "condition-pingpong",
+            "turns.condition_pingpong",
+            MICROSECONDS,
+            1,
+            "procession, events",
+            "turns.event_pingpong",
+        ),
+    ]
+    rows = [
+        Scenario(
+            name,
+            method,
+            unit,
+            goal,
+            {reference: ours(theirs, method), "procession": ours(function, method)},
+        )
+        for name, function, unit, goal, reference, theirs in table
+        for method in START_METHODS
+    ]
+    alone = [sys.executable, MEASURE_PEER, "results_dicts", "pickle"]
+    return rows + [
+        Scenario(
+            "results-dicts",
+            method,
+            MILLISECONDS,
+            1,
+            {"pickle": alone, "procession": ours("dicts.results_dicts", method)},
+        )
         for method in START_METHODS
     ]
 
@@ -205,7 +277,7 @@ def rust_scenarios() -> list[Scenario]:
     """Returns the scenarios of the Rust face, against its peers."""
     built = _built()
     table = [
-        ("start-join", "forkserver", MICROSECONDS, 5.0, "procspawn"),
+        ("start-join", "forkserver", MICROSECONDS, 6.0, "procspawn"),
         ("start-join", "spawn", MICROSECONDS, 1.0, "procspawn"),
         ("pool-roundtrip", "forkserver", MICROSECONDS, 5.0, "procspawn"),
         ("pool-map-tiny", "forkserver", THOUSANDS, 1.0, "procspawn"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from catalogue import Scenario
 
-HEAD = f"{'scenario':<17} {'method':<16} {'reference':>22} {'procession':>15} {'ratio':>8} {'goal':>8}"
+HEAD = f"{'scenario':<18} {'method':<16} {'reference':>32} {'procession':>15} {'ratio':>8} {'goal':>8}"
 OURS = "procession"
 
 
@@ -17,6 +17,8 @@ class Comparison:
     scenario: Scenario
     figures: dict[str, list[float]]
     failures: dict[str, str] = field(default_factory=dict)
+    # What is to be said of a library's figures.
+    notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def reference(self) -> str:
@@ -49,7 +51,7 @@ class Comparison:
             f"\n    {library} failed: {why}" for library, why in self.failures.items()
         )
         return (
-            f"{name:<17} {method:<16} {reference:>22} {ours:>15} {ratio:>8} {goal:>8} "
+            f"{name:<18} {method:<16} {reference:>32} {ours:>15} {ratio:>8} {goal:>8} "
             f"{mark}{failed}"
         ).rstrip()
 
@@ -63,16 +65,17 @@ class Comparison:
         ratio = f"{self.ratio:.2f}x" if is_compared else "-"
         limit = scenario.least if scenario.most is None else scenario.most
         goal = f"{scenario.goal:g}x" if limit is None else scenario.shown(limit)
-        mark = "below" if self.reached is False else ""
+        told = [f"{library}: {note}" for library, note in self.notes.items()]
+        mark = "; ".join((["below"] if self.reached is False else []) + told)
         ours = self._shown(OURS)
         return [scenario.name, scenario.method, reference, ours, ratio, goal, mark]
 
     def record(self) -> dict[str, Any]:
-        """Returns everything, for JSON; durations in seconds, rates per second."""
+        """Returns everything, for JSON; durations in seconds, rates per second, memory in bytes."""
         return {
             "scenario": self.scenario.name,
             "method": self.scenario.method,
-            "unit": "s" if self.scenario.is_duration else "1/s",
+            "unit": self.scenario.base_unit,
             "reference": self.reference,
             "figures": self.figures,
             "medians": {library: self.median(library) for library in self.figures},
@@ -82,6 +85,7 @@ class Comparison:
             "most": self.scenario.most,
             "reached": self.reached,
             "failures": self.failures,
+            "notes": self.notes,
         }
 
     def _shown(self, library: str) -> str:

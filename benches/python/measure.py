@@ -2,7 +2,8 @@
 
 Usage: python [-m procession] measure.py MODULE.FUNCTION START_METHOD
 
-An ordinary program on ``multiprocessing``: which library that is, is decided by how it is run.
+An ordinary program on ``multiprocessing``: which library that is, is decided by how it is run. A scenario may return
+a figure and a note: what was other than usual.
 """
 
 import json
@@ -13,5 +14,7 @@ from importlib import import_module
 if __name__ == "__main__":
     module, _, function = sys.argv[1].partition(".")
     scenario = getattr(import_module(f"scenarios.{module}"), function)
-    value = scenario(multiprocessing.get_context(sys.argv[2]))
-    print(json.dumps({"value": value, "library": multiprocessing.__name__}))
+    found = scenario(multiprocessing.get_context(sys.argv[2]))
+    value, note = found if isinstance(found, tuple) else (found, "")
+    library = multiprocessing.__name__
+    print(json.dumps({"value": value, "note": note, "library": library}))

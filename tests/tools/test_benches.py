@@ -1,6 +1,7 @@
 """The benchmarks run what their README defines and compare it the right way round."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -54,6 +55,46 @@ def test_readme_defines_what_is_measured() -> None:
     readme = (ROOT / "benches/README.md").read_text()
     defined = re.findall(r"^\| ([a-z0-9]+-\w+(?:-\w+)?) \|", readme, re.MULTILINE)
     assert set(defined) == set(done.stdout.split())
+
+
+def test_plots_have_a_title_for_each_scenario() -> None:
+    list_names = (
+        "import sys; sys.path.append('benches/python'); import catalogue as c, scenarios; "
+        "rows = c.python_scenarios() + c.rust_scenarios() + c.peer_scenarios(); "
+        "print(*{s.name for s in rows} - set(scenarios.TITLES))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", list_names],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "tools/plots"},
+    )
+    assert done.stdout.split() == []
+
+
+def test_a_row_says_what_was_other_than_usual(tmp_path: Path) -> None:
+    program = tmp_path / "limited.py"
+    program.write_text(
+        'print(\'{"value": 0.001, "library": "procession", "note": "64 alive"}\')\n'
+    )
+    command = [sys.executable, str(program)]
+    ask = (
+        "import runpy; m = runpy.run_path('__main__.py')\n"
+        f"s = m['Scenario']('alive-1000', 'fork', ('ms', 1e3), 1, {{'procession': {command!r}}})\n"
+        "print(m['measure'](s, 1, None).row())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", ask],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT / "benches/python",
+    )
+    assert done.stdout.endswith("1x procession: 64 alive\n")
 
 
 def test_result_of_the_wrong_library_is_refused(tmp_path: Path) -> None:

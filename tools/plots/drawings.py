@@ -126,7 +126,7 @@ def draw_rust(speed: dict[str, Any], theme: Theme) -> Figure:
     rows.sort(key=lambda row: row[1])
     figure, axes = _axes(theme, 7.5, 0.6 * len(rows) + 0.9)
     bars = axes.barh(
-        [title for title, _ in rows], [r for _, r in rows], color=theme.ours
+        [title for title, _ in rows], [r - 1 for _, r in rows], left=1, color=theme.ours
     )
     axes.bar_label(
         bars,
@@ -139,7 +139,8 @@ def draw_rust(speed: dict[str, Any], theme: Theme) -> Figure:
     axes.set_xticks(ticks, [f"{tick}x" for tick in ticks])
     axes.minorticks_off()
     # A bar begins where there is no difference.
-    axes.set_xlim(1, 2 * max(ratio for _, ratio in rows))
+    least, most = min(ratio for _, ratio in rows), max(ratio for _, ratio in rows)
+    axes.set_xlim(min(1, 0.8 * least), 2 * most)
     axes.set_xlabel(f"times as fast\n{machine(speed)}", color=theme.text, fontsize=9)
     return figure
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from time import perf_counter
 
+from scenarios.dicts import pickle_alone
 from scenarios.executors import map_rate, roundtrip_time
 from scenarios.pools import TINY, identity
 
@@ -37,6 +38,11 @@ def map_tiny(peer: str) -> float:
         seconds = perf_counter() - begin
     assert results == list(range(TINY))
     return TINY / seconds
+
+
+def results_dicts(_peer: str) -> float:
+    """Returns the seconds of pickle alone, which is the only peer."""
+    return pickle_alone()
 
 
 def _executor(peer: str) -> Executor:

@@ -4,10 +4,16 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from time import perf_counter
 
+import numpy
+
 ROUND_TRIPS = 10_000
 END = -1
 LARGE = 16 * 1024 * 1024
 LARGE_MESSAGES = 30
+STEPS = 5_000
+ENVIRONMENTS = 2
+# What such a program sees of a game: four frames of 84 by 84 pixels, 28 KB.
+SHAPE = (4, 84, 84)
 
 
 def pipe_roundtrip(context: BaseContext) -> float:
@@ -42,6 +48,44 @@ def pipe_16mib(context: BaseContext) -> float:
     seconds = perf_counter() - begin
     child.join()
     return LARGE * LARGE_MESSAGES / seconds
+
+
+def pipe_lockstep(context: BaseContext) -> float:
+    """Returns the steps per second of two environments that both answer before the next step."""
+    pipes = [context.Pipe() for _ in range(ENVIRONMENTS)]
+    children = [
+        context.Process(target=_environment, args=(there,)) for _, there in pipes
+    ]
+    for child, (_, there) in zip(children, pipes, strict=True):
+        child.start()
+        there.close()
+    connections = [here for here, _ in pipes]
+    _step_together(connections, 100)
+    begin = perf_counter()
+    _step_together(connections, STEPS)
+    seconds = perf_counter() - begin
+    for here, child in zip(connections, children, strict=True):
+        here.send(END)
+        child.join()
+        assert child.exitcode == 0
+    return STEPS / seconds
+
+
+def _step_together(
+    connections: "list[Connection[int, numpy.ndarray]]", steps: int
+) -> None:
+    for step in range(steps):
+        for connection in connections:
+            connection.send(step)
+        for connection in connections:
+            assert connection.recv()[0, 0, 0] == step % 256
+
+
+def _environment(connection: "Connection[numpy.ndarray, int]") -> None:
+    observation = numpy.zeros(SHAPE, numpy.uint8)
+    while (action := connection.recv()) != END:
+        observation[0, 0, 0] = action % 256
+        connection.send(observation)
 
 
 def _echo(connection: "Connection[int, int]") -> None:

@@ -7,7 +7,8 @@ from time import perf_counter
 
 ITEMS = 100_000
 CROWD_ITEMS = 40_000
-CROWD = 4
+# Each of the three producers and of the twenty consumers has a whole number of them.
+MANY_ITEMS = 36_000
 
 
 def queue_1p1c(context: BaseContext) -> float:
@@ -27,12 +28,26 @@ def queue_1p1c(context: BaseContext) -> float:
 
 def queue_4p4c(context: BaseContext) -> float:
     """Returns items per second from four producers to four consumers."""
-    queue, barrier = context.Queue(), context.Barrier(2 * CROWD + 1)
-    share = CROWD_ITEMS // CROWD
+    return _crowd(context, 4, 4, CROWD_ITEMS)
+
+
+def queue_1p8c(context: BaseContext) -> float:
+    """Returns items per second from one producer to eight consumers."""
+    return _crowd(context, 1, 8, CROWD_ITEMS)
+
+
+def queue_3p20c(context: BaseContext) -> float:
+    """Returns items per second from three producers to twenty consumers."""
+    return _crowd(context, 3, 20, MANY_ITEMS)
+
+
+def _crowd(context: BaseContext, producers: int, consumers: int, items: int) -> float:
+    """Returns items per second from as many processes to as many others, all with a share of their own."""
+    queue, barrier = context.Queue(), context.Barrier(producers + consumers + 1)
     children = [
-        context.Process(target=target, args=(queue, barrier, share))
-        for target in (_put_share, _get_share)
-        for _ in range(CROWD)
+        context.Process(target=target, args=(queue, barrier, items // count))
+        for target, count in ((_put_share, producers), (_get_share, consumers))
+        for _ in range(count)
     ]
     for child in children:
         child.start()
@@ -43,7 +58,7 @@ def queue_4p4c(context: BaseContext) -> float:
     for child in children:
         child.join()
         assert child.exitcode == 0
-    return CROWD_ITEMS / seconds
+    return items / seconds
 
 
 def _produce(queue: "Queue[object]", go: Event) -> None:
