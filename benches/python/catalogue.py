@@ -108,7 +108,7 @@ def python_scenarios() -> list[Scenario]:
         ("queue-4p4c", "queues.queue_4p4c", THOUSANDS, 1),
         ("queue-1p8c", "queues.queue_1p8c", THOUSANDS, 6),
         ("queue-3p20c", "queues.queue_3p20c", THOUSANDS, 6),
-        ("pipe-roundtrip", "pipes.pipe_roundtrip", MICROSECONDS, 1),
+        ("pipe-roundtrip", "pipes.pipe_roundtrip", MICROSECONDS, 5),
         ("pipe-lockstep", "pipes.pipe_lockstep", THOUSANDS, 4),
         ("pipe-16MiB", "pipes.pipe_16mib", GIGABYTES, 4),
         ("manager-dict", "managers.manager_dict", MICROSECONDS, 4),

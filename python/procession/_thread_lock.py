@@ -7,6 +7,6 @@ its next try, would wait for ever.
 
 from __future__ import annotations
 
-from ._procession import under_lock
+from ._procession import GuardedField, under_lock
 
-__all__ = ["under_lock"]
+__all__ = ["GuardedField", "under_lock"]

@@ -13,8 +13,7 @@ from types import GenericAlias
 
 from . import heap
 from ._attributes import public, public_names
-from ._procession import GuardedField
-from ._thread_lock import under_lock
+from ._thread_lock import GuardedField, under_lock
 from .context import BaseContext, _default_context
 from .reduction import ForkingPickler
 
