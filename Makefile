@@ -64,12 +64,12 @@ newer: $(VENV)/.module ## run the quick tests under CPython 3.14 and 3.15, where
 compat: $(VENV)/.module ## run the quick part of CPython's own tests
 	$(BIN)/python tests/compat --quick --jobs $(JOBS)
 
-bench: $(VENV)/.module $(if $(findstring distributed,$(BENCH)),$(TARGET)/engines/.ready) ## measure procession against the standard library and its Rust peers; BENCH="-h" for options
+bench: $(VENV)/.module $(if $(findstring distributed,$(BENCH)),$(TARGET)/engines/.ready) ## measure procession against the standard library and its Rust peers; BENCH="-h" for options, BENCH=scale for how it grows
 	@tools/need cargo
 	$(CARGO) build --release --package procession-benches
 	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
 	$(if $(findstring distributed,$(BENCH)),$(CARGO) build --release --package procession-nats --example throughput)
-	$(if $(findstring distributed,$(BENCH)),NATS_SERVER=$$(tools/nats-server $(BIN)/python $(TARGET)/engines)) $(BIN)/python benches/python $(BENCH)
+	$(if $(findstring distributed,$(BENCH)),NATS_SERVER=$$(tools/nats-server $(BIN)/python $(TARGET)/engines)) $(BIN)/python $(if $(filter scale,$(BENCH)),benches/growth $(filter-out scale,$(BENCH)),benches/python $(BENCH))
 
 failures: $(VENV)/.module ## run the ways in which pools fail on procession and its peers; FAILURES="-h" for options
 	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
