@@ -34,7 +34,8 @@ from catalogue import (
 )
 from comparison import HEAD, Comparison
 
-PEERS = ("loky", "billiard", "joblib", "mpire", "pebble")
+PEERS = ("loky", "billiard", "joblib", "mpire", "pebble", "faster_fifo")
+RUST_PEERS = ("procspawn", "ipc-channel", "rayon")
 
 # Seconds after which a measurement counts as hung; the longest takes a dozen.
 HUNG = 120
@@ -86,7 +87,7 @@ def arguments() -> argparse.Namespace:
         nargs="*",
         metavar="NAME",
         help="scenarios, parts of their names, or python, peers or rust for all of a kind; all by default. Those of "
-        "other machines come with distributed alone",
+        "other machines come with distributed alone; `make bench BENCH=scale` is benches/growth",
     )
     parser.add_argument(
         "--method",
@@ -170,7 +171,7 @@ def describe_machine() -> dict[str, str]:
         "numpy": package_version("numpy"),
         "rust": rust_version(),
         **{name: package_version(name) for name in PEERS if find_spec(name)},
-        **{name: locked_version(name) for name in ("procspawn", "ipc-channel")},
+        **{name: locked_version(name) for name in RUST_PEERS},
         "load": f"{os.getloadavg()[0]:.1f} when it began",
     }
 

@@ -39,7 +39,7 @@ class Scenario:
     name: str
     method: str
     unit: tuple[str, float]
-    # How many times better than the reference, or else at least this figure.
+    # How many times better than the reference, or else at least this figure; 0 for no goal.
     goal: float
     # The reference first: every other is compared with it.
     commands: dict[str, list[str]]
@@ -187,7 +187,12 @@ def peer_scenarios() -> list[Scenario]:
 
     Those that are not installed, or that this Python does not have, are left out.
     """
-    executors = ["ThreadPoolExecutor", "InterpreterPoolExecutor", "loky"]
+    executors = [
+        "ProcessPoolExecutor",
+        "ThreadPoolExecutor",
+        "InterpreterPoolExecutor",
+        "loky",
+    ]
     pools = ["billiard", "joblib", "mpire", "pebble"]
     table = [
         ("executor-map", "executors", "executor_map", THOUSANDS, executors),
@@ -199,6 +204,7 @@ def peer_scenarios() -> list[Scenario]:
             executors,
         ),
         ("map-tiny", "pools", "map_tiny", THOUSANDS, pools),
+        ("queue-1p1c", "queues", "queue_1p1c", THOUSANDS, ["faster_fifo"]),
     ]
     return [
         Scenario(
@@ -214,6 +220,9 @@ def peer_scenarios() -> list[Scenario]:
         for name, module, function, unit, peers in table
         for peer in peers
         if hasattr(concurrent.futures, peer) or find_spec(peer)
+    ] + [
+        # Rayon's tasks are of threads: the ratio is what a process costs beyond one, and there is no goal.
+        _rust_scenario("pool-map-tiny", "forkserver", THOUSANDS, 0.0, "rayon"),
     ]
 
 
@@ -275,26 +284,29 @@ def _built() -> Path:
 
 def rust_scenarios() -> list[Scenario]:
     """Returns the scenarios of the Rust face, against its peers."""
-    built = _built()
-    table = [
-        ("start-join", "forkserver", MICROSECONDS, 6.0, "procspawn"),
-        ("start-join", "spawn", MICROSECONDS, 1.0, "procspawn"),
-        ("pool-roundtrip", "forkserver", MICROSECONDS, 5.0, "procspawn"),
-        ("pool-map-tiny", "forkserver", THOUSANDS, 1.0, "procspawn"),
-        ("queue-1p1c", "forkserver", THOUSANDS, 3.0, "ipc-channel"),
-    ]
     return [
-        Scenario(
-            name,
-            f"{RUST} {method}",
-            unit,
-            goal,
-            {
-                peer: [str(built / f"bench-{peer}"), name],
-                "procession": [str(built / "bench-procession"), name, method],
-            },
-            # The one goal that is a rate and not a ratio, in tasks a second.
-            least=500_000 if name == "pool-map-tiny" else None,
-        )
-        for name, method, unit, goal, peer in table
+        _rust_scenario("start-join", "forkserver", MICROSECONDS, 6.0, "procspawn"),
+        _rust_scenario("start-join", "spawn", MICROSECONDS, 1.0, "procspawn"),
+        _rust_scenario("pool-roundtrip", "forkserver", MICROSECONDS, 5.0, "procspawn"),
+        # The one goal that is a rate and not a ratio, in tasks a second.
+        _rust_scenario(
+            "pool-map-tiny", "forkserver", THOUSANDS, 1.0, "procspawn", least=500_000
+        ),
+        _rust_scenario("queue-1p1c", "forkserver", THOUSANDS, 3.0, "ipc-channel"),
     ]
+
+
+def _rust_scenario(
+    name: str,
+    method: str,
+    unit: tuple[str, float],
+    goal: float,
+    peer: str,
+    least: float | None = None,
+) -> Scenario:
+    built = _built()
+    commands = {
+        peer: [str(built / f"bench-{peer}"), name],
+        "procession": [str(built / "bench-procession"), name, method],
+    }
+    return Scenario(name, f"{RUST} {method}", unit, goal, commands, least=least)

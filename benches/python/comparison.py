@@ -65,6 +65,7 @@ class Comparison:
         ratio = f"{self.ratio:.2f}x" if is_compared else "-"
         limit = scenario.least if scenario.most is None else scenario.most
         goal = f"{scenario.goal:g}x" if limit is None else scenario.shown(limit)
+        goal = "-" if scenario.goal == 0 else goal
         told = [f"{library}: {note}" for library, note in self.notes.items()]
         mark = "; ".join((["below"] if self.reached is False else []) + told)
         ours = self._shown(OURS)

@@ -9,5 +9,9 @@ import sys
 from scenarios import peers
 
 if __name__ == "__main__":
-    value = getattr(peers, sys.argv[1])(sys.argv[2])
-    print(json.dumps({"value": value, "library": sys.argv[2]}))
+    function, peer = sys.argv[1:]
+    value = getattr(peers, function)(peer)
+    # Threads of an interpreter without a GIL run at the same time, which is to be said of theirs.
+    has_gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    note = "without a GIL" if peer == "ThreadPoolExecutor" and not has_gil else ""
+    print(json.dumps({"value": value, "note": note, "library": peer}))

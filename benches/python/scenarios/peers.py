@@ -4,6 +4,7 @@ What a library's ``map`` sends at once differs; each is told one input a task, a
 """
 
 import concurrent.futures
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +14,7 @@ from time import perf_counter
 from scenarios.dicts import pickle_alone
 from scenarios.executors import map_rate, roundtrip_time
 from scenarios.pools import TINY, identity
+from scenarios.queues import from_child
 
 Map = Callable[[Iterable[int]], Iterable[int]]
 
@@ -40,6 +42,12 @@ def map_tiny(peer: str) -> float:
     return TINY / seconds
 
 
+def queue_1p1c(peer: str) -> float:
+    """Returns items per second from a child of the standard library's to its parent, through that peer's queue."""
+    queue = import_module(peer).Queue()
+    return from_child(multiprocessing.get_context("forkserver"), queue)
+
+
 def results_dicts(_peer: str) -> float:
     """Returns the seconds of pickle alone, which is the only peer."""
     return pickle_alone()
@@ -50,7 +58,13 @@ def _executor(peer: str) -> Executor:
     if peer == "loky":
         executor: Executor = import_module("loky").ProcessPoolExecutor(2)
         return executor
-    executor = getattr(concurrent.futures, peer)(2)
+    # Processes are started as ours are.
+    options = (
+        {"mp_context": multiprocessing.get_context("forkserver")}
+        if peer == "ProcessPoolExecutor"
+        else {}
+    )
+    executor = getattr(concurrent.futures, peer)(2, **options)
     return executor
 
 

@@ -13,7 +13,12 @@ MANY_ITEMS = 36_000
 
 def queue_1p1c(context: BaseContext) -> float:
     """Returns items per second from a child to its parent."""
-    queue, go = context.Queue(), context.Event()
+    return from_child(context, context.Queue())
+
+
+def from_child(context: BaseContext, queue: "Queue[object]") -> float:
+    """Returns items per second from a child to its parent through a queue."""
+    go = context.Event()
     child = context.Process(target=_produce, args=(queue, go))
     child.start()
     assert queue.get() == "ready"
