@@ -24,6 +24,8 @@ pub struct Address {
     pub patience: Duration,
     /// After which silence a node counts as lost.
     pub lease: Duration,
+    /// After which silence a client counts as dead.
+    pub client_lease: Duration,
     /// How long the server keeps what nobody fetches.
     pub keep: Duration,
     /// Who connects, and whom it trusts.
@@ -64,6 +66,7 @@ impl Address {
             workers: None,
             patience: Duration::from_secs(60),
             lease: Duration::from_secs(10),
+            client_lease: Duration::from_secs(30),
             keep: Duration::from_secs(3600),
             access,
         };
@@ -82,6 +85,7 @@ impl Address {
             "workers" => self.workers = Some(number(key, value)? as usize),
             "patience" => self.patience = Duration::from_secs(number(key, value)?),
             "lease" => self.lease = Duration::from_secs(number(key, value)?),
+            "client_lease" => self.client_lease = Duration::from_secs(number(key, value)?),
             "keep" => self.keep = Duration::from_secs(number(key, value)?),
             "credentials" => self.access.credentials = Some(value.into()),
             "ca" => self.access.ca = Some(value.into()),
@@ -90,7 +94,8 @@ impl Address {
             _ => {
                 return Err(invalid(format!(
                     "the address of the NATS server has an unknown key {key:?}: there are name, \
-                     workers, credentials, ca, certificate, key, patience, lease and keep"
+                     workers, credentials, ca, certificate, key, patience, lease, \
+                     client_lease and keep"
                 )));
             }
         }

@@ -5,35 +5,30 @@ use std::time::Duration;
 use procession::distributed::RunningTasks;
 use tokio::time::timeout;
 
-use crate::names::Names;
 use crate::post::Post;
-use crate::streams;
+use crate::remains;
+use crate::wire::ClientNews;
 use crate::withdraw::tell_nodes;
 
-/// How long leaving may take. What is left then goes when it is too old.
+/// How long leaving may take. What is left then nodes remove, after a lease.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Cancels what is out, and removes what is queued, the jobs and the consumer.
+/// Cancels what is out, and removes all that is of this client.
 pub async fn leave(post: &Post, ids: Vec<u64>, is_connected: bool) {
     if is_connected {
-        // What is left then goes when it is too old.
+        // Nodes see to what is left then.
         _ = timeout(LIMIT, clear(post, &ids)).await;
     }
 }
 
 async fn clear(post: &Post, ids: &[u64]) {
-    let (names, keep) = (&post.names, post.address.keep);
     if !ids.is_empty() {
         tell_nodes(post, ids, RunningTasks::Killed).await;
-        if let Ok(tasks) = streams::tasks(&post.jetstream, names, keep).await {
-            _ = tasks.purge().filter(names.tasks_of(&post.token)).await;
-        }
     }
-    if let Ok(results) = post.jetstream.get_stream(names.results()).await {
-        _ = results.purge().filter(names.results_of(&post.token)).await;
-        let consumer = Names::client_consumer(&post.token);
-        _ = results.delete_consumer(&consumer).await;
+    // If the server does not do it, nodes will, for nobody has said then that this client left.
+    if remains::remove(post, &post.token).await.is_ok() {
+        let leaves = ClientNews::Leaves(post.token.clone());
+        post.say(post.names.clients(), &leaves).await;
     }
-    post.objects.delete_jobs().await;
     _ = post.client.flush().await;
 }

@@ -1,6 +1,7 @@
 //! The tasks that a node holds.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_nats::Subject;
 use async_nats::jetstream::Message;
@@ -15,6 +16,8 @@ use crate::wire::{self, Part, TaskHead};
 pub struct Held {
     /// Whose it is.
     pub task: TaskKey,
+    /// After which silence of its client it is not run any more.
+    pub client_lease: Duration,
     /// How far it is.
     pub phase: Phase,
     /// The message, to publish it again.
@@ -46,6 +49,8 @@ pub struct Held {
 /// How far a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Its client was not heard yet.
+    Waiting,
     /// Other nodes are asked whether they hold it.
     Asking,
     /// Its bytes are fetched from the object store.
@@ -97,6 +102,7 @@ impl Held {
         let input = wire::cut(&head.input, &mut rest)?;
         Ok(Self {
             task: (head.client, head.envelope.id),
+            client_lease: head.lease,
             phase: Phase::Fetching,
             message: message.payload.clone(),
             subject: message.subject.clone(),

@@ -14,10 +14,12 @@ mod names;
 mod objects;
 mod post;
 mod pull;
+mod remains;
 mod streams;
 mod wire;
 
 mod agent;
+mod clients;
 mod doubt;
 mod held;
 mod holders;

@@ -76,8 +76,7 @@ impl Link {
         })?;
         let jetstream = ContextBuilder::new().timeout(REQUEST).build(client.clone());
         check(&jetstream, address).await?;
-        let inbox = client.new_inbox();
-        let token = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
+        let token = new_token(&client);
         Ok(Self {
             client,
             jetstream,
@@ -85,6 +84,12 @@ impl Link {
             token,
         })
     }
+}
+
+/// Makes a word that nobody else has.
+pub fn new_token(client: &Client) -> String {
+    let inbox = client.new_inbox();
+    inbox.rsplit('.').next().unwrap_or(&inbox).to_owned()
 }
 
 /// Returns how many bytes of users fit into a message.

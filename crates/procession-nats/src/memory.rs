@@ -1,5 +1,6 @@
 //! Remembering tasks.
 
+use std::borrow::Borrow;
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
 
@@ -43,7 +44,11 @@ impl<K: Clone + Eq + Hash> Memory<K> {
     }
 
     /// Tells whether it remembers a task.
-    pub fn has(&self, task: &K) -> bool {
+    pub fn has<Q>(&self, task: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         self.known.contains(task)
     }
 }

@@ -86,6 +86,11 @@ impl Names {
         format!("client-{client}")
     }
 
+    /// The client that a consumer is of.
+    pub fn client_of(consumer: &str) -> Option<&str> {
+        consumer.strip_prefix("client-")
+    }
+
     /// The subject of dead letters.
     pub fn dead(&self) -> String {
         format!("procession.{}.dead", self.app)
@@ -94,6 +99,21 @@ impl Names {
     /// The object store.
     pub fn bucket(&self) -> String {
         format!("procession-{}", self.app)
+    }
+
+    /// The stream that the object store is in.
+    pub fn bucket_stream(&self) -> String {
+        format!("OBJ_{}", self.bucket())
+    }
+
+    /// The subject where clients say that they live, and who is gone is told.
+    pub fn clients(&self) -> String {
+        format!("procession.{}.clients", self.app)
+    }
+
+    /// The subject where clients are asked whether they live.
+    pub fn roll_call(&self) -> String {
+        format!("procession.{}.rollcall", self.app)
     }
 
     /// The subject of cancels.
@@ -115,4 +135,14 @@ impl Names {
 /// Returns the id of the task in its subject.
 pub fn id_in(subject: &str) -> Option<u64> {
     subject.rsplit('.').next()?.parse().ok()
+}
+
+/// Returns the client in the subject of its answers.
+pub fn client_in(subject: &str) -> Option<&str> {
+    subject.rsplit('.').next()
+}
+
+/// Returns the client in the name of an object of it.
+pub fn client_in_object(name: &str) -> Option<&str> {
+    name.split('-').nth(1)
 }

@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use async_nats::jetstream::object_store::{ObjectMetadata, ObjectStore};
+use async_nats::jetstream::object_store::{DeleteErrorKind, ObjectMetadata, ObjectStore};
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, timeout};
 
 use crate::faults::Fault;
-use crate::names::Names;
+use crate::names::{Names, client_in_object};
 use crate::streams;
 
 /// Above how many bytes a job goes through the store, once for all of its tasks.
@@ -139,10 +140,24 @@ impl Objects {
         Ok(job)
     }
 
-    /// Deletes the jobs that this client has stored.
-    pub async fn delete_jobs(&self) {
-        for (_, name, _) in std::mem::take(&mut *self.stored.lock().await) {
-            self.delete(&name).await;
+    /// Deletes all objects of a client.
+    pub async fn delete_all_of(&self, client: &str) -> Result<(), Fault> {
+        let store = self.store().await?;
+        let mut list = store.list().await.map_err(Fault::unsure)?;
+        let mut names = Vec::new();
+        while let Some(object) = list.try_next().await.map_err(Fault::unsure)? {
+            if client_in_object(&object.name) == Some(client) {
+                names.push(object.name);
+            }
         }
+        for name in names {
+            match store.delete(name).await {
+                Ok(()) => {}
+                // Somebody else was faster.
+                Err(error) if error.kind() == DeleteErrorKind::NotFound => {}
+                Err(error) => return Err(Fault::unsure(error)),
+            }
+        }
+        Ok(())
     }
 }

@@ -63,6 +63,7 @@ impl Parcel {
         };
         let head = TaskHead {
             client: client.clone(),
+            lease: post.address.client_lease,
             envelope: self.envelope.clone(),
             job,
             input,

@@ -7,12 +7,13 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::{Client, HeaderMap, Message, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::address::Address;
 use crate::faults::Fault;
-use crate::link::{Link, room};
+use crate::link::{Link, new_token, room};
 use crate::names::Names;
 use crate::objects::Objects;
 use crate::wire::{self, NodesQuestion, NodesReply, Whose};
@@ -55,6 +56,20 @@ impl Post {
             names,
             address: address.clone(),
             token: link.token.clone(),
+            reconnects: watch::Sender::new(0),
+        }
+    }
+
+    /// Returns the same way, under another word.
+    pub fn renewed(&self) -> Self {
+        let (jetstream, names) = (self.jetstream.clone(), self.names.clone());
+        Self {
+            objects: Objects::new(jetstream, names.clone(), self.address.keep),
+            client: self.client.clone(),
+            jetstream: self.jetstream.clone(),
+            names,
+            address: self.address.clone(),
+            token: new_token(&self.client),
             reconnects: watch::Sender::new(0),
         }
     }
@@ -142,6 +157,14 @@ impl Post {
             }
         }
         Ok(replies)
+    }
+
+    /// Tells, or asks, whoever listens.
+    pub async fn say(&self, subject: String, what: &impl Serialize) {
+        // It has no bytes of users that could not be written.
+        let message = wire::write(what, &[]).unwrap_or_default();
+        // Without a connection nobody listens.
+        _ = self.client.publish(subject, message).await;
     }
 
     /// Tells the server something of a message that it has delivered.

@@ -3,6 +3,8 @@
 //! Each begins with what postcard makes of its head. The bytes of users follow as they are, for
 //! they may be many.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use procession::distributed::{Answer, NodeInfo, RunningTasks, TaskEnvelope};
@@ -30,6 +32,8 @@ pub enum Part {
 pub struct TaskHead {
     /// Who wants the answer.
     pub client: String,
+    /// After which silence that one counts as dead.
+    pub lease: Duration,
     /// The task, without its bytes.
     pub envelope: TaskEnvelope,
     /// Its job.
@@ -107,6 +111,29 @@ pub struct HoldersQuestion {
     pub sequence: u64,
     /// Where it is acknowledged from now on.
     pub reply: String,
+}
+
+/// What is told of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientNews {
+    /// It says itself that it lives, and after which silence it counts as dead.
+    Lives {
+        /// Who it is.
+        client: String,
+        /// Its lease.
+        lease: Duration,
+    },
+    /// It says itself that it leaves, and that it has removed what was of it.
+    Leaves(String),
+    /// A node says that it counts as dead.
+    IsDead(String),
+}
+
+/// Asks clients to say that they live.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RollCall {
+    /// Which client; `None` for all.
+    pub client: Option<String>,
 }
 
 /// Writes a head, and bytes behind it.

@@ -2,14 +2,13 @@
 
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::stream::Stream;
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use procession::distributed::RunningTasks;
 
 use crate::names::RunsOn;
 use crate::post::Post;
 use crate::streams;
-use crate::wire::{self, Cancel};
+use crate::wire::Cancel;
 
 /// A task that was shipped.
 pub struct Shipped {
@@ -76,10 +75,7 @@ pub async fn tell_nodes(post: &Post, ids: &[u64], running: RunningTasks) {
             ids: ids.to_vec(),
             running,
         };
-        // It has no bytes of users that could not be written.
-        let message: Bytes = wire::write(&cancel, &[]).unwrap_or_default();
-        // Without a connection nodes are not there either.
-        _ = post.client.publish(post.names.cancel(), message).await;
+        post.say(post.names.cancel(), &cancel).await;
     }
     _ = post.client.flush().await;
 }

@@ -1,7 +1,10 @@
 //! The node's side: fetches tasks, has them run, and hands in the answers.
 
+mod leaving;
+mod living;
 mod talk;
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,23 +18,28 @@ use procession::{Error, PoolBuilder};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
+use self::living::Echo;
 use crate::address::Address;
+use crate::clients::{Clients, Standing};
 use crate::doubt::Doubt;
 use crate::faults::Fault;
 use crate::held::{Held, Holdings, MessageKey, Phase};
 use crate::holders::is_held_elsewhere;
-use crate::letter::Letter;
 use crate::link::Link;
 use crate::memory::{Memory, TaskKey};
 use crate::post::{ACK, PAUSE, PROGRESS, Post};
 use crate::pull::Pulled;
 use crate::pullers::Pullers;
+use crate::remains;
 use crate::signals::Signals;
 use crate::window::Window;
 use crate::wire::{HoldersQuestion, Part};
 
 /// For how long a node that is told to end waits for what runs.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How many tasks may wait for their clients besides those that the workers have.
+const MOST_WAITING: usize = 64;
 
 /// How long the rest may take then.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -40,11 +48,21 @@ type Happening = Pin<Box<dyn Future<Output = Happened> + Send>>;
 
 /// What came of something that went on meanwhile.
 enum Happened {
-    Opened(Result<Box<(Pullers, Doubt)>, String>),
+    Opened(Result<Box<Opened>, String>),
     Asked(u64, bool),
     Fetched(u64, Result<(Bytes, Bytes), Fault>),
     /// All of it is stored that was to be, and its message is not needed any more.
     Left(u64),
+    /// All that was of a client is removed.
+    Cleaned(String, Result<(), Fault>),
+}
+
+/// What a node knows when it begins to ask for tasks.
+struct Opened {
+    pullers: Pullers,
+    doubt: Doubt,
+    /// The clients that the server keeps something for.
+    clients: HashSet<String>,
 }
 
 /// Everything that a node knows.
@@ -60,6 +78,10 @@ pub struct Agent {
     cancelled: Memory<TaskKey>,
     /// Tasks that are answered: the server may deliver them again if it was away.
     done: Memory<MessageKey>,
+    clients: Clients,
+    echo: Echo,
+    /// How many clients' remains are being removed.
+    cleaning: usize,
     happening: FuturesUnordered<Happening>,
     pullers: Option<Box<Pullers>>,
     doubt: Doubt,
@@ -96,6 +118,9 @@ impl Agent {
             info: NodeInfo::of_this_program(name_of_the_machine(), node.workers()),
             window: Window::new(node.workers()),
             node,
+            clients: Clients::new(Instant::now()),
+            echo: Echo::new(&link.client),
+            cleaning: 0,
             events: link.events,
             answers,
             held: Holdings::default(),
@@ -123,6 +148,8 @@ impl Agent {
                 Some((key, answer)) = self.answers.recv() => self.note_answer(key, answer),
                 Some(happened) = self.happening.next() => self.note(happened),
                 Some(message) = ears.cancels.next() => self.note_cancel(&message),
+                Some(message) = ears.clients.next() => self.note_client(&message),
+                Some(message) = ears.echo.next() => self.note_echo(&message, &mut ears.clients),
                 Some(message) = ears.nodes.next() => self.tell_who(message),
                 Some(message) = ears.holders.next() => self.tell_held(message),
                 Some(event) = self.events.recv() => self.hear(&event),
@@ -148,13 +175,15 @@ impl Agent {
     fn has_ended(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| {
             let is_late = ending.is_overdue && Instant::now() >= ending.deadline;
-            self.held.is_empty() && self.pullers.is_none() || is_late
+            let is_done = self.held.is_empty() && self.cleaning == 0;
+            is_done && self.pullers.is_none() || is_late
         })
     }
 
     fn wake_at(&self) -> Instant {
         let deadline = self.ending.as_ref().map(|ending| ending.deadline);
-        let due = [deadline, self.paused_until].into_iter().flatten();
+        let due = [deadline, self.paused_until, self.echo.due_at].into_iter();
+        let due = due.flatten();
         due.chain([self.progress_at])
             .min()
             .unwrap_or(self.progress_at)
@@ -175,7 +204,10 @@ impl Agent {
             return;
         }
         if let Some(pullers) = &mut self.pullers {
-            let room = self.window.size().saturating_sub(self.held.active());
+            // Those that wait are in nobody's way, as long as they are few.
+            let waiting = self.clients.waiting().min(MOST_WAITING);
+            let active = self.held.active().saturating_sub(waiting);
+            let room = self.window.size().saturating_sub(active);
             pullers.ask(room).await;
         } else if !self.is_opening {
             self.is_opening = true;
@@ -210,12 +242,28 @@ impl Agent {
         if self.done.has(&held.message_key()) {
             return self.tell(Some(held.reply), ACK);
         }
-        let task = held.task.clone();
-        let is_doubtful = held.is_second || self.doubt.is_about(&held);
-        let key = self.held.add(held);
-        if self.cancelled.has(&task) {
+        let (client, lease) = (held.task.0.clone(), held.client_lease);
+        match self.clients.note_task(&client, lease, Instant::now()) {
+            Standing::Lives => {
+                let key = self.held.add(held);
+                self.admit(key);
+            }
+            Standing::Unheard => {
+                let key = self.held.add(held);
+                self.wait_for_client(client, key);
+            }
+            Standing::Gone => self.tell(Some(held.reply), ACK),
+        }
+    }
+
+    /// Begins with a task that has come.
+    fn admit(&mut self, key: u64) {
+        let Some(held) = self.held.get_mut(key) else {
+            return;
+        };
+        if held.is_cancelled || self.cancelled.has(&held.task) {
             self.answer(key, Answer::Cancelled);
-        } else if is_doubtful {
+        } else if held.is_second || self.doubt.is_about(held) {
             self.ask_holders(key);
         } else {
             self.begin(key);
@@ -288,9 +336,9 @@ impl Agent {
                 self.is_opening = false;
                 match opened {
                     Ok(opened) if self.ending.is_none() => {
-                        let (pullers, doubt) = *opened;
-                        self.pullers = Some(Box::new(pullers));
-                        self.doubt = doubt;
+                        self.pullers = Some(Box::new(opened.pullers));
+                        self.doubt = opened.doubt;
+                        self.note_clients(opened.clients);
                     }
                     Ok(_) => {}
                     Err(_) => self.paused_until = Some(Instant::now() + PAUSE),
@@ -313,13 +361,8 @@ impl Agent {
                 let text = format!("its arguments cannot be fetched ({fault})");
                 self.answer(key, Answer::Failed(text));
             }
-            Happened::Left(key) => {
-                if let Some(held) = self.held.remove(key) {
-                    for reply in held.replies() {
-                        self.tell(Some(reply.clone()), ACK);
-                    }
-                }
-            }
+            Happened::Left(key) => self.let_go(key),
+            Happened::Cleaned(client, cleaned) => self.note_cleaned(client, cleaned),
         }
     }
 
@@ -338,59 +381,6 @@ impl Agent {
         }
     }
 
-    /// Hands in an answer.
-    fn answer(&mut self, key: u64, answer: Answer) {
-        let Some(held) = self.held.leave(key, Phase::Answering) else {
-            return;
-        };
-        let (post, task) = (self.post.clone(), held.task.clone());
-        self.done.add(held.message_key());
-        self.happening.push(Box::pin(async move {
-            Letter::answer(&post, &task, answer)
-                .await
-                .store(&post)
-                .await;
-            Happened::Left(key)
-        }));
-    }
-
-    /// Lets another node run a task that has not begun here.
-    fn give_back(&mut self, key: u64) {
-        if self.held.get_mut(key).is_some_and(|held| held.is_cancelled) {
-            self.answer(key, Answer::Cancelled);
-        } else if let Some(held) = self.held.leave(key, Phase::Returning) {
-            let letter = Letter::again(held, held.losses);
-            self.store(key, letter);
-        }
-    }
-
-    /// Another node was lost that had the task: it is run again if it may be.
-    fn count_a_loss(&mut self, key: u64) {
-        let Some(held) = self.held.get_mut(key) else {
-            return;
-        };
-        let losses = held.losses + 1;
-        if held.is_cancelled {
-            self.answer(key, Answer::Cancelled);
-        } else if losses > held.envelope.retries {
-            let letter = Letter::dead(&self.post.names, held, losses);
-            let post = self.post.clone();
-            tokio::spawn(async move { letter.store(&post).await });
-            self.answer(key, Answer::NodeLost { losses });
-        } else if let Some(held) = self.held.leave(key, Phase::Returning) {
-            let letter = Letter::again(held, losses);
-            self.store(key, letter);
-        }
-    }
-
-    fn store(&mut self, key: u64, letter: Letter) {
-        let post = self.post.clone();
-        self.happening.push(Box::pin(async move {
-            letter.store(&post).await;
-            Happened::Left(key)
-        }));
-    }
-
     fn hear(&mut self, event: &Event) {
         match event {
             Event::Disconnected => self.is_connected = false,
@@ -404,6 +394,7 @@ impl Agent {
                 }
                 self.post.reconnects.send_modify(|count| *count += 1);
                 self.say_progress();
+                self.listen_anew();
             }
             _ => {}
         }
@@ -426,6 +417,7 @@ impl Agent {
         if Instant::now() >= self.progress_at {
             self.say_progress();
         }
+        self.echo_if_due();
         if let Some(ending) = &mut self.ending
             && !ending.is_overdue
             && Instant::now() >= ending.deadline
@@ -448,6 +440,9 @@ impl Agent {
         let keys: Vec<u64> = self.held.iter().filter_map(running).collect();
         // It fails in a forked copy alone.
         _ = self.node.cancel(&keys, RunningTasks::Spared);
+        for key in self.clients.take_waiting() {
+            self.give_back(key);
+        }
     }
 }
 
@@ -468,10 +463,16 @@ async fn fetch(
     Ok((job, input))
 }
 
-/// Finds out what others hold, then gets ready to ask for tasks.
-async fn open(post: &Post) -> Result<Box<(Pullers, Doubt)>, String> {
+/// Finds out what others hold and who the clients are, then gets ready to ask for tasks.
+async fn open(post: &Post) -> Result<Box<Opened>, String> {
     let doubt = Doubt::find(post).await?;
-    Ok(Box::new((Pullers::open(post).await?, doubt)))
+    let pullers = Pullers::open(post).await?;
+    let clients = remains::owners(post).await;
+    Ok(Box::new(Opened {
+        pullers,
+        doubt,
+        clients: clients.map_err(|fault| fault.to_string())?,
+    }))
 }
 
 async fn next(pullers: &mut Option<Box<Pullers>>) -> Pulled {

@@ -12,6 +12,8 @@ use crate::wire::{self, Cancel, HoldersQuestion, Holding, NodesQuestion, NodesRe
 /// Questions and orders, besides tasks.
 pub struct Ears {
     pub cancels: Subscriber,
+    pub clients: Subscriber,
+    pub echo: Subscriber,
     pub nodes: Subscriber,
     pub holders: Subscriber,
 }
@@ -31,6 +33,11 @@ impl Agent {
         };
         Ok(Ears {
             cancels: client.subscribe(names.cancel()).await.map_err(refused)?,
+            clients: client.subscribe(names.clients()).await.map_err(refused)?,
+            echo: client
+                .subscribe(self.echo.subject.clone())
+                .await
+                .map_err(refused)?,
             nodes: client.subscribe(names.nodes()).await.map_err(refused)?,
             holders: client.subscribe(names.holders()).await.map_err(refused)?,
         })

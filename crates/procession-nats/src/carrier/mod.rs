@@ -1,5 +1,6 @@
 //! The client's side: ships tasks and takes answers, in a thread of its own.
 
+mod living;
 mod shipping;
 mod taking;
 
@@ -8,13 +9,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Event, Subject};
+use async_nats::jetstream::consumer::Info;
+use async_nats::{Event, Message, Subject, Subscriber};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use procession::distributed::{Answer, Answers};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
+use self::living::{AnswerRoute, Trouble};
 use crate::address::Address;
 use crate::command::Command;
 use crate::farewell;
@@ -23,7 +26,6 @@ use crate::link::Link;
 use crate::parcel::Parcel;
 use crate::post::{PAUSE, Post};
 use crate::pull::{Pulled, Puller};
-use crate::streams;
 use crate::wire::Whose;
 
 /// How many publishes may wait for their acknowledgment.
@@ -53,7 +55,7 @@ enum Done {
         bytes: Result<Vec<u8>, Fault>,
         acknowledged_at: Option<Subject>,
     },
-    Opened(Result<Box<Puller>, String>),
+    Opened(Result<Box<AnswerRoute>, Trouble>),
     Audited(Result<Vec<u64>, Fault>),
     Withdrawn(Vec<u64>),
     Nothing,
@@ -65,6 +67,8 @@ struct Out {
     place: Place,
     /// How often it was found to be lost.
     attempt: u32,
+    /// Whether it may be in the server: it was published at least once.
+    was_sent: bool,
     /// How often its answer could not be read.
     reads: u32,
     is_cancelled: bool,
@@ -93,6 +97,12 @@ pub struct Carrier {
     epoch: u64,
     is_connected: bool,
     puller: Option<Box<Puller>>,
+    /// The consumer of the answers, as it was made.
+    consumer: Option<Info>,
+    /// When the client said last that it lives.
+    said_at: Instant,
+    /// Whether it has been silent for so long that it may count as dead.
+    is_in_doubt: bool,
     is_opening: bool,
     reading: HashSet<u64>,
     /// Nothing is published, or opened, before that.
@@ -119,6 +129,9 @@ impl Carrier {
             epoch: 0,
             is_connected: true,
             puller: None,
+            consumer: None,
+            said_at: Instant::now(),
+            is_in_doubt: false,
             is_opening: false,
             reading: HashSet::new(),
             paused_until: None,
@@ -129,7 +142,9 @@ impl Carrier {
 
     /// Does what it is told until it is told to close.
     pub async fn carry(mut self, mut commands: UnboundedReceiver<Command>) {
+        let mut calls = None;
         loop {
+            self.say_if_due().await;
             self.publish_queued();
             self.audit();
             self.fetch().await;
@@ -137,8 +152,19 @@ impl Carrier {
             tokio::select! {
                 command = commands.recv() => match command {
                     None | Some(Command::Close) => break,
-                    Some(command) => self.obey(command).await,
+                    Some(Command::Open(answers, reply)) => {
+                        // It waits for that.
+                        _ = reply.send(match self.open(answers).await {
+                            Ok(subscriber) => {
+                                calls = Some(subscriber);
+                                Ok(())
+                            }
+                            Err(error) => Err(error),
+                        });
+                    }
+                    Some(command) => self.obey(command),
                 },
+                Some(call) = next_call(&mut calls) => self.note_call(&call),
                 Some(done) = self.errands.next() => self.note(done),
                 pulled = next(&mut self.puller) => self.take(pulled),
                 Some(event) = self.events.recv() => self.hear(&event),
@@ -156,30 +182,27 @@ impl Carrier {
         // Without a connection there is nothing else to do.
         let is_busy = self.is_connected && !self.tasks.is_empty();
         let others = [
+            self.says_at(),
             self.paused_until.filter(|_| self.is_connected),
             (is_busy && !self.is_auditing).then_some(self.audit_at),
             self.puller
                 .as_ref()
-                .filter(|_| is_busy)
+                .filter(|_| self.is_connected)
                 .and_then(|puller| puller.forgotten_at()),
         ];
         let due = others.into_iter().flatten().chain(end).min();
         due.unwrap_or_else(|| Instant::now() + NEVER)
     }
 
-    async fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) {
         match command {
-            Command::Open(answers, reply) => {
-                self.answers = Some(answers);
-                // It waits for that.
-                _ = reply.send(self.open().await);
-            }
             Command::Ship(envelope) => {
                 let id = envelope.id;
                 let out = Out {
                     parcel: Arc::new(envelope.into()),
                     place: Place::Queued,
                     attempt: 0,
+                    was_sent: false,
                     reads: 0,
                     is_cancelled: false,
                     object: None,
@@ -198,26 +221,13 @@ impl Carrier {
                     Done::Nothing
                 }));
             }
-            Command::Close => {}
+            Command::Open(..) | Command::Close => {}
         }
     }
 
-    /// Makes the streams, and gets ready to take answers.
-    async fn open(&mut self) -> procession::Result<()> {
-        let puller = open_puller(&self.post).await.map_err(|error| {
-            let shown = &self.post.address.shown;
-            unavailable(format!(
-                "the NATS server at {shown} cannot be used: {error}"
-            ))
-        })?;
-        self.puller = Some(puller);
-        Ok(())
-    }
-
-    /// Asks for answers if any are wanted.
+    /// Asks for answers. The server would forget a consumer that nobody asks.
     async fn fetch(&mut self) {
         if self.is_connected
-            && !self.tasks.is_empty()
             && let Some(puller) = &mut self.puller
         {
             puller.ask(ANSWERS).await;
@@ -242,13 +252,7 @@ impl Carrier {
             }
             Done::Opened(opened) => {
                 self.is_opening = false;
-                match opened {
-                    Ok(puller) => {
-                        self.puller = Some(puller);
-                        self.trouble = None;
-                    }
-                    Err(why) => self.stumble(why),
-                }
+                self.note_opened(opened);
             }
             Done::Audited(lost) => self.note_lost(lost),
             Done::Withdrawn(ids) => {
@@ -285,6 +289,7 @@ impl Carrier {
                 self.puller = None;
                 self.paused_until = None;
                 self.audit_at = Instant::now();
+                self.say_soon();
             }
             _ => {}
         }
@@ -318,19 +323,16 @@ fn period(post: &Post) -> Duration {
     (post.address.keep / 4).min(AUDIT)
 }
 
-/// Makes streams and consumer where there are none, and gets ready to ask for answers.
-async fn open_puller(post: &Post) -> Result<Box<Puller>, String> {
-    let (names, keep) = (&post.names, post.address.keep);
-    streams::tasks(&post.jetstream, names, keep).await?;
-    let results = streams::results(&post.jetstream, names, keep).await?;
-    let consumer = streams::client_consumer(&results, names, &post.token).await?;
-    let puller = Puller::new(&post.client, &post.jetstream, consumer).await?;
-    Ok(Box::new(puller))
-}
-
 async fn next(puller: &mut Option<Box<Puller>>) -> Pulled {
     match puller {
         Some(puller) => puller.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_call(calls: &mut Option<Subscriber>) -> Option<Message> {
+    match calls {
+        Some(calls) => calls.next().await,
         None => std::future::pending().await,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use procession::distributed::{Answer, RunningTasks};
 use tokio::time::Instant;
 
-use super::{Carrier, Done, FLYING, Out, Place, open_puller, period};
+use super::{Carrier, Done, FLYING, Out, Place, period};
 use crate::audit;
 use crate::faults::Fault;
 use crate::post::PAUSE;
@@ -21,6 +21,13 @@ impl Carrier {
             return;
         }
         self.paused_until = None;
+        if self.puller.is_none() && self.answers.is_some() && !self.is_opening {
+            self.open_again();
+        }
+        if self.is_in_doubt {
+            // Nodes would not run it.
+            return;
+        }
         while self.flying < FLYING
             && let Some(id) = self.queue.pop_front()
         {
@@ -28,6 +35,7 @@ impl Carrier {
                 continue;
             };
             out.place = Place::Flying;
+            out.was_sent = true;
             self.flying += 1;
             let (post, parcel) = (self.post.clone(), out.parcel.clone());
             let (epoch, attempt) = (self.epoch, out.attempt);
@@ -35,12 +43,6 @@ impl Carrier {
                 let stored = parcel.publish(&post, attempt).await;
                 Done::Published { id, epoch, stored }
             }));
-        }
-        if self.puller.is_none() && self.answers.is_some() && !self.is_opening {
-            self.is_opening = true;
-            let post = self.post.clone();
-            let opened = async move { Done::Opened(open_puller(&post).await) };
-            self.errands.push(Box::pin(opened));
         }
     }
 
@@ -66,7 +68,7 @@ impl Carrier {
         let mut shipped = Vec::new();
         for id in ids {
             match self.tasks.get_mut(&id) {
-                Some(out) if out.place == Place::Queued && out.attempt == 0 => {
+                Some(out) if out.place == Place::Queued && !out.was_sent => {
                     self.finish(id, Answer::Cancelled);
                 }
                 Some(out) => {

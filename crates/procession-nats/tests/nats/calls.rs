@@ -218,15 +218,7 @@ fn what_is_large_goes_through_the_object_store() {
     assert!(results[0].iter().eq(input.iter().rev()));
     assert_eq!((results[1].len(), results[2].len()), (2 << 20, 1));
     drop(pool);
-    let mut left = Vec::new();
-    server.look(async |jetstream| {
-        use futures_util::TryStreamExt;
-        let store = jetstream.get_object_store("procession-test").await.unwrap();
-        let mut list = store.list().await.unwrap();
-        while let Some(object) = list.try_next().await.unwrap() {
-            left.push(object.name);
-        }
-    });
+    let left = server.look(server::objects);
     assert!(left.is_empty(), "{left:?}");
 }
 

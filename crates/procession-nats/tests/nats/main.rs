@@ -5,6 +5,8 @@
 
 mod accounts;
 mod calls;
+mod client;
+mod clients;
 mod failures;
 mod nodes;
 mod security;
@@ -21,7 +23,7 @@ type Test = (&'static str, fn());
 fn main() {
     procession_nats::init();
     if let Ok(url) = std::env::var("PROCESSION_TEST_CLIENT") {
-        traffic::be_a_client(&url);
+        return client::be_one(&url);
     }
     if server::program().is_none() {
         println!("skipped: there is no nats-server on PATH, and NATS_SERVER names none");
@@ -36,6 +38,7 @@ fn main() {
     let words: Vec<&String> = words.collect();
     let tests = [
         calls::TESTS,
+        clients::TESTS,
         failures::TESTS,
         security::TESTS,
         traffic::TESTS,

@@ -1,7 +1,7 @@
 //! Nodes, which are processes of this program, and tasks that wait in them.
 
 use std::env;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -35,8 +35,7 @@ impl NodeProcess {
 
     /// Tells it to end.
     pub fn terminate(&self) {
-        let pid = Pid::from_raw(self.0.id() as i32).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid_of(&self.0), Signal::TERM).unwrap();
     }
 
     /// Waits until it has ended.
@@ -50,6 +49,11 @@ impl Drop for NodeProcess {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Returns the process id of a child.
+pub fn pid_of(child: &Child) -> Pid {
+    Pid::from_child(child)
 }
 
 /// Connects a pool.
@@ -70,7 +74,15 @@ pub struct Waiting {
     pub number: u64,
     pub node: String,
     /// It goes on when this is dropped.
-    _stream: TcpStream,
+    stream: TcpStream,
+}
+
+impl Waiting {
+    /// Waits until its worker is dead.
+    pub fn wait_until_killed(mut self) {
+        // It sends nothing more.
+        assert!(matches!(self.stream.read(&mut [0]), Ok(0) | Err(_)));
+    }
 }
 
 impl Gate {
@@ -84,7 +96,24 @@ impl Gate {
 
     /// Waits for the next task.
     pub fn next(&self) -> Waiting {
-        let (mut stream, _) = self.0.accept().unwrap();
+        Self::meet(self.0.accept().unwrap().0)
+    }
+
+    /// Returns the next task if one is there.
+    pub fn try_next(&self) -> Option<Waiting> {
+        self.0.set_nonblocking(true).unwrap();
+        let next = self.0.accept();
+        self.0.set_nonblocking(false).unwrap();
+        match next {
+            Ok((stream, _)) => Some(Self::meet(stream)),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                None
+            }
+        }
+    }
+
+    fn meet(mut stream: TcpStream) -> Waiting {
         let mut number = [0; 8];
         stream.read_exact(&mut number).unwrap();
         let mut length = [0];
@@ -94,7 +123,7 @@ impl Gate {
         Waiting {
             number: u64::from_le_bytes(number),
             node: String::from_utf8(node).unwrap(),
-            _stream: stream,
+            stream,
         }
     }
 }

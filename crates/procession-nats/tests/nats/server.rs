@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use async_nats::jetstream::{self, Context};
+use rustix::process::{Signal, kill_process};
+
+use crate::nodes::pid_of;
 
 /// A folder for a test, which is removed when it is dropped.
 pub struct Folder(PathBuf);
@@ -98,6 +101,18 @@ impl Server {
         self.child = Some(child);
     }
 
+    /// Stops it.
+    pub fn stop(&self) {
+        let child = self.child.as_ref().unwrap();
+        kill_process(pid_of(child), Signal::STOP).unwrap();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        let child = self.child.as_ref().unwrap();
+        kill_process(pid_of(child), Signal::CONT).unwrap();
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -142,18 +157,38 @@ impl Server {
     /// Waits until a stream has so many messages.
     pub fn wait_for_messages(&self, stream: &str, count: u64) {
         // Of messages that are too old nobody is told.
+        self.wait_for(async |jetstream| {
+            let stream = jetstream.get_stream(stream).await;
+            stream.is_ok_and(|stream| stream.cached_info().state.messages == count)
+        });
+    }
+
+    /// Waits until something holds of its streams.
+    pub fn wait_for(&self, holds: impl AsyncFn(Context) -> bool) {
         self.look(async |jetstream| {
             let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
             loop {
                 ticks.tick().await;
-                if let Ok(stream) = jetstream.get_stream(stream).await
-                    && stream.cached_info().state.messages == count
-                {
+                if holds(jetstream.clone()).await {
                     return;
                 }
             }
         });
     }
+}
+
+/// Returns the names of all objects.
+pub async fn objects(jetstream: Context) -> Vec<String> {
+    use futures_util::TryStreamExt;
+    let Ok(store) = jetstream.get_object_store("procession-test").await else {
+        return Vec::new();
+    };
+    let mut list = store.list().await.unwrap();
+    let mut names = Vec::new();
+    while let Some(object) = list.try_next().await.unwrap() {
+        names.push(object.name);
+    }
+    names
 }
 
 impl Drop for Server {

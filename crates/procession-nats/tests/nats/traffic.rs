@@ -1,11 +1,9 @@
 //! What is stored in the server, and for how long.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
 
 use crate::Test;
+use crate::client::{ClientProcess, TASKS};
 use crate::nodes::{Gate, NodeProcess, pool, wait_at};
 use crate::server::server;
 
@@ -46,32 +44,11 @@ fn nothing_of_a_client_that_closes_stays() {
 fn what_a_killed_client_leaves_goes_by_age() {
     let server = server();
     let url = server.url("keep=2");
-    let mut client = Command::new(std::env::current_exe().unwrap())
-        .env("PROCESSION_TEST_CLIENT", &url)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(client.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    server.wait_for_messages("procession-test", 50);
-    client.kill().unwrap();
-    client.wait().unwrap();
-    assert_eq!(server.messages("procession-test"), 50);
+    let mut client = ClientProcess::start(&url, 0);
+    server.wait_for_messages("procession-test", TASKS);
+    client.kill();
+    assert_eq!(server.messages("procession-test"), TASKS);
     server.wait_for_messages("procession-test", 0);
-}
-
-/// Ships tasks, and waits to be killed.
-pub fn be_a_client(url: &str) -> ! {
-    let pool = pool(url);
-    let _tasks: Vec<_> = (0..50)
-        .map(|_| pool.apply_async(|| 1, ()).unwrap())
-        .collect();
-    println!("shipped");
-    loop {
-        std::thread::park();
-    }
 }
 
 fn a_full_stream_is_waited_for() {
