@@ -10,19 +10,21 @@ use procession_engine::sys::wait::poll;
 use crate::family::{Relative, fork, killed_after, watchdog};
 use crate::{at_every_step, stopped_at_every_step};
 
-/// Acquires twice; tells whether the first time the owner was found dead.
+/// Acquires twice; tells whether the owner was found dead. That may be the second time where the
+/// owner is killed meanwhile, but is told once.
 fn acquire_twice(acquire: impl Fn() -> procession_engine::Result<()>, release: impl Fn()) -> bool {
-    let told = match acquire() {
-        Ok(()) => false,
-        Err(error) if error.kind() == ErrorKind::OwnerDied => {
-            acquire().unwrap();
-            true
+    let mut told = false;
+    for _ in 0..2 {
+        match acquire() {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::OwnerDied && !told => {
+                acquire().unwrap();
+                told = true;
+            }
+            Err(error) => panic!("{error}"),
         }
-        Err(error) => panic!("{error}"),
-    };
-    release();
-    acquire().unwrap();
-    release();
+        release();
+    }
     told
 }
 
