@@ -21,9 +21,10 @@ from plan import Plan
 
 def main() -> int:
     options = arguments()
+    load = f"load {os.getloadavg()[0]:.1f}"
     print(
         f"{machine.processors()} processors, {machine.free_memory() >> 20:,} MiB free, "
-        f"procession {procession.__version__}, start method fork, load {os.getloadavg()[0]:.1f}: "
+        f"procession {procession.__version__}, start method fork, {load}: "
         "others that want the processors make what is measured slower than what is predicted\n",
         flush=True,
     )
@@ -40,7 +41,9 @@ def main() -> int:
             print(curve.table(), end="\n\n")
             report["curves"].append({**curve.record(), "processors": number})
     if options.page:
-        page.write(f"From the costs of {machine.name()}", predicted)
+        page.write(
+            f"From the costs of {machine.name()}, {load} when it began", predicted
+        )
     if not options.processors:
         for curve in plan.curves():
             print(curve.table(), end="\n\n", flush=True)

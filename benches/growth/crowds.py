@@ -26,15 +26,15 @@ def beside_objects(
 
 
 def beside_members(
-    context: BaseContext, count: int, times: int
+    context: BaseContext, count: int, times: int, rounds: int
 ) -> tuple[float, float, float]:
-    """Returns the seconds to take a lock, of a start and of a task while so many processes are alive."""
+    """Returns the least seconds to take a lock, of a start and of a task while so many processes are alive."""
     with _alive(context, count):
         lock = context.Lock()
         return (
-            locks.take(lock, 1_000 * times),
-            starts.start_join(context, times),
-            workers.roundtrip(context, 50 * times),
+            min(locks.take(lock, 1_000 * times) for _ in range(rounds)),
+            min(starts.start_join(context, times) for _ in range(rounds)),
+            min(workers.roundtrip(context, 50 * times) for _ in range(rounds)),
         )
 
 

@@ -154,9 +154,9 @@ def _copied(costs: Costs, size: int, times: int) -> float:
     """Seconds to copy from one place to the next: all of them fit into a processor's own cache, the shared one, or none."""
     own, shared = caches()
     places = (times + 1) * size
-    if places <= own:
+    if places < own:
         return times * size / costs.near
-    return times * size / (costs.middle if places <= shared else costs.far)
+    return times * size / (costs.middle if places < shared else costs.far)
 
 
 def _new_block(costs: Costs, size: int) -> float:

@@ -145,7 +145,8 @@ class Plan:
         curves = [Curve(name, "members", unit) for name, unit in units.items()]
         predictions = model.beside_members(self.costs)
         for count in [1, 4] if self.quick else [1, 4, 16, 64, 256]:
-            found = crowds.beside_members(self.context, count, 3 if self.quick else 20)
+            times = 3 if self.quick else 20
+            found = crowds.beside_members(self.context, count, times, self.rounds)
             for curve, measured in zip(curves, found, strict=True):
                 curve.add(count, predictions[curve.name], measured)
         yield from curves
@@ -160,7 +161,8 @@ class Plan:
             for value in range(count - length):
                 queue.put(value)
             length = count
-            seconds = queues.at_length(queue, 500 if self.quick else 5_000)
+            items = 500 if self.quick else 5_000
+            seconds = queues.least_at_length(queue, items, self.rounds)
             put.add(count, model.put_behind(self.costs), seconds[0])
             got.add(count, model.get_before(self.costs), seconds[1])
         yield put
