@@ -17,6 +17,8 @@ pub enum Fault {
     NoStream,
     /// It may have been stored: it can be published again under its id.
     Unsure(String),
+    /// The connection was made again meanwhile.
+    Disturbed,
     /// It never will be.
     Refused(String),
 }
@@ -48,6 +50,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Full => f.write_str("the stream is full"),
             Self::NoStream => f.write_str("the stream is gone"),
+            Self::Disturbed => f.write_str("the connection was lost meanwhile"),
             Self::Unsure(text) | Self::Refused(text) => f.write_str(text),
         }
     }

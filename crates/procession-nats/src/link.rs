@@ -53,6 +53,7 @@ impl Link {
             .await?
             .name(format!("procession {}", address.name))
             .client_capacity(16 << 10)
+            .request_timeout(Some(REQUEST))
             // A lease is short: who comes back late has lost what it held.
             .reconnect_delay_callback(|attempts| Duration::from_millis(50 * attempts.min(5) as u64))
             .event_callback(move |event| {

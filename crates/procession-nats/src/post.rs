@@ -79,6 +79,19 @@ impl Post {
         room(&self.client)
     }
 
+    /// Does something unless the connection is made again meanwhile: what was asked on the one before is
+    /// never answered.
+    pub async fn undisturbed<T>(
+        &self,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut reconnects = self.reconnects.subscribe();
+        tokio::select! {
+            done = work => done,
+            _ = reconnects.changed() => Err(Fault::Disturbed),
+        }
+    }
+
     /// Publishes a message, and waits until it is stored; returns its place in the stream.
     pub async fn publish(
         &self,

@@ -167,7 +167,7 @@ impl Agent {
             self.cleaning += 1;
             let post = self.post.clone();
             self.happening.push(Box::pin(async move {
-                let removed = remains::remove(&post, &client).await;
+                let removed = post.undisturbed(remains::remove(&post, &client)).await;
                 Happened::Cleaned(client, removed)
             }));
         }

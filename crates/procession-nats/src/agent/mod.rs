@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt};
 use procession::distributed::{Answer, Node, NodeInfo, RunningTasks};
 use procession::{Error, PoolBuilder};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use self::living::Echo;
 use crate::address::Address;
@@ -38,6 +38,9 @@ use crate::wire::{HoldersQuestion, Part};
 /// For how long a node that is told to end waits for what runs.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How often it is tried again to fetch the bytes of a task.
+const TRIES: u32 = 5;
+
 /// How many tasks may wait for their clients besides those that the workers have.
 const MOST_WAITING: usize = 64;
 
@@ -48,7 +51,7 @@ type Happening = Pin<Box<dyn Future<Output = Happened> + Send>>;
 
 /// What came of something that went on meanwhile.
 enum Happened {
-    Opened(Result<Box<Opened>, String>),
+    Opened(Result<Box<Opened>, Fault>),
     Asked(u64, bool),
     Fetched(u64, Result<(Bytes, Bytes), Fault>),
     /// All of it is stored that was to be, and its message is not needed any more.
@@ -212,8 +215,9 @@ impl Agent {
         } else if !self.is_opening {
             self.is_opening = true;
             let post = self.post.clone();
-            self.happening
-                .push(Box::pin(async move { Happened::Opened(open(&post).await) }));
+            self.happening.push(Box::pin(async move {
+                Happened::Opened(post.undisturbed(open(&post)).await)
+            }));
         }
     }
 
@@ -301,7 +305,7 @@ impl Agent {
                 held.phase = Phase::Fetching;
                 let (job, input, post) = (job.clone(), input.clone(), self.post.clone());
                 self.happening.push(Box::pin(async move {
-                    Happened::Fetched(key, fetch(&post, job, input).await)
+                    Happened::Fetched(key, fetch_at_last(&post, job, input).await)
                 }));
             }
         }
@@ -463,15 +467,35 @@ async fn fetch(
     Ok((job, input))
 }
 
+/// Fetches the bytes of a task, also if the server is away for a while.
+async fn fetch_at_last(
+    post: &Post,
+    job: (Part, Option<Bytes>),
+    input: (Part, Option<Bytes>),
+) -> Result<(Bytes, Bytes), Fault> {
+    let mut tries = 0;
+    loop {
+        let fetched = fetch(post, job.clone(), input.clone());
+        match post.undisturbed(fetched).await {
+            Err(Fault::Disturbed) => {}
+            Err(_) if tries < TRIES => {
+                tries += 1;
+                sleep(PAUSE).await;
+            }
+            fetched => return fetched,
+        }
+    }
+}
+
 /// Finds out what others hold and who the clients are, then gets ready to ask for tasks.
-async fn open(post: &Post) -> Result<Box<Opened>, String> {
-    let doubt = Doubt::find(post).await?;
-    let pullers = Pullers::open(post).await?;
-    let clients = remains::owners(post).await;
+async fn open(post: &Post) -> Result<Box<Opened>, Fault> {
+    let doubt = Doubt::find(post).await.map_err(Fault::Unsure)?;
+    let pullers = Pullers::open(post).await.map_err(Fault::Unsure)?;
+    let clients = remains::owners(post).await?;
     Ok(Box::new(Opened {
         pullers,
         doubt,
-        clients: clients.map_err(|fault| fault.to_string())?,
+        clients,
     }))
 }
 

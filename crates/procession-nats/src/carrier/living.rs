@@ -9,7 +9,7 @@ use procession::distributed::{Answer, Answers};
 use tokio::time::Instant;
 
 use super::{Carrier, Done, Place};
-use crate::faults::unavailable;
+use crate::faults::{Fault, unavailable};
 use crate::names::Names;
 use crate::post::Post;
 use crate::pull::Puller;
@@ -61,8 +61,11 @@ impl Carrier {
     pub(super) fn open_again(&mut self) {
         self.is_opening = true;
         let (post, before) = (self.post.clone(), self.consumer.clone());
-        let opened = async move { Done::Opened(open(&post, before.as_ref()).await) };
-        self.errands.push(Box::pin(opened));
+        self.errands.push(Box::pin(async move {
+            let opened = async { Ok(open(&post, before.as_ref()).await) };
+            let disturbed = |fault: Fault| Err(Trouble::Fault(fault.to_string()));
+            Done::Opened(post.undisturbed(opened).await.unwrap_or_else(disturbed))
+        }));
     }
 
     pub(super) fn note_opened(&mut self, opened: Result<Box<AnswerRoute>, Trouble>) {

@@ -276,6 +276,7 @@ impl Carrier {
             }
             Event::Connected if !self.is_connected => {
                 self.is_connected = true;
+                self.post.reconnects.send_modify(|count| *count += 1);
                 self.epoch += 1;
                 self.flying = 0;
                 let flying = |(id, out): (&u64, &mut Out)| {

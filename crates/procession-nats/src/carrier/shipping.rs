@@ -60,7 +60,7 @@ impl Carrier {
         self.is_auditing = true;
         let post = self.post.clone();
         self.errands.push(Box::pin(async move {
-            Done::Audited(audit::lost(&post, suspects).await)
+            Done::Audited(post.undisturbed(audit::lost(&post, suspects)).await)
         }));
     }
 
@@ -134,7 +134,7 @@ impl Carrier {
                         self.audit_at = Instant::now();
                         self.stumble(Fault::NoStream.to_string());
                     }
-                    Fault::Unsure(why) | Fault::Refused(why) => self.stumble(why),
+                    fault => self.stumble(fault.to_string()),
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use procession::Pool;
 
@@ -35,6 +36,11 @@ pub const TESTS: &[Test] = &[
         "a_server_that_stays_away_fails_calls",
         a_server_that_stays_away_fails_calls,
     ),
+    (
+        "a_question_that_is_lost_is_asked_again",
+        a_question_that_is_lost_is_asked_again,
+    ),
+    ("arguments_are_fetched_again", arguments_are_fetched_again),
     (
         "what_the_server_has_lost_is_published_again",
         what_the_server_has_lost_is_published_again,
@@ -235,4 +241,25 @@ fn what_the_server_has_lost_is_published_again() {
     for (number, out) in out.into_iter().enumerate() {
         assert_eq!(out.get().unwrap(), number as u64);
     }
+}
+
+fn a_question_that_is_lost_is_asked_again() {
+    let server = server();
+    // A node asks for consumers when it begins.
+    let cut = server.url_cut_at("CONSUMER.NAMES", "workers=1");
+    let begin = Instant::now();
+    let _node = NodeProcess::start(&cut, "1");
+    let answer = pool(&server.url("")).apply(|n: u64| n, 1);
+    assert_eq!(answer.unwrap(), 1);
+    // Any question that is never answered takes longer.
+    assert!(begin.elapsed() < Duration::from_secs(4));
+}
+
+fn arguments_are_fetched_again() {
+    let server = server();
+    // A node asks the object store where the arguments are.
+    let cut = server.url_cut_at("OBJ_procession-test", "workers=1");
+    let _node = NodeProcess::start(&cut, "1");
+    let large = pool(&server.url("")).apply(|bytes: Vec<u8>| bytes.len(), vec![7; 3 << 20]);
+    assert_eq!(large.unwrap(), 3 << 20);
 }

@@ -8,6 +8,7 @@ mod calls;
 mod client;
 mod clients;
 mod failures;
+mod link;
 mod nodes;
 mod security;
 mod server;

@@ -12,6 +12,7 @@ use std::thread;
 use async_nats::jetstream::{self, Context};
 use rustix::process::{Signal, kill_process};
 
+use crate::link;
 use crate::nodes::pid_of;
 
 /// A folder for a test, which is removed when it is dropped.
@@ -124,6 +125,12 @@ impl Server {
     /// Returns its address, with these keys.
     pub fn url(&self, keys: &str) -> String {
         format!("nats://127.0.0.1:{}?name=test&{keys}", self.port)
+    }
+
+    /// Returns its address by a way that is cut where a word is said to it first.
+    pub fn url_cut_at(&self, word: &'static str, keys: &str) -> String {
+        let port = link::cut_at(self.port, word);
+        format!("nats://127.0.0.1:{port}?name=test&{keys}")
     }
 
     /// Returns its address with TLS.
