@@ -161,12 +161,12 @@ loom: ## try the interleavings of what processes agree by
 distributed: $(VENV)/.module $(TARGET)/engines/.ready ## run the tests of pools on other machines on engines from the registries: dask, Ray, NATS
 	NATS_SERVER=$$(tools/nats-server $(BIN)/python $(TARGET)/engines) && export NATS_SERVER && "$$NATS_SERVER" --version && \
 	    $(CARGO) test --package procession-nats
-	$(TARGET)/engines/bin/python -m pip list | grep -i -E '^(dask|distributed|ray|cloudpickle) '
+	$(TARGET)/engines/bin/python -m pip list | grep -i -E '^(dask|dask-jobqueue|distributed|ray|grpcio|cloudpickle) '
 	PYTHONPATH=python $(TARGET)/engines/bin/python -m pytest tests/engines
 
 $(TARGET)/engines/.ready: $(VENV)/.packages
 	$(BIN)/python -m venv $(TARGET)/engines
-	$(TARGET)/engines/bin/python -m pip install --quiet distributed ray cloudpickle numpy pytest pytest-timeout
+	$(TARGET)/engines/bin/python -m pip install --quiet distributed dask-jobqueue 'ray[client]' cloudpickle numpy pytest pytest-timeout
 	@touch $@
 
 test-rust: ## run the Rust tests, examples and doc examples

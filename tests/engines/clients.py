@@ -37,5 +37,13 @@ def run(url: str, ledger: str, *stuck_on: str) -> None:
         print(*(type(error).__name__ for error in errors))
 
 
+def wait(url: str, ledger: str) -> None:
+    """Runs two tasks that wait for what never comes."""
+    context = procession.get_context(url)
+    with context.Pool(2) as pool:
+        calls = [(ledger, number, context.Event()) for number in range(2)]
+        pool.starmap(errands.wait_for, calls, chunksize=1)
+
+
 if __name__ == "__main__":
-    {"hold": hold, "run": run}[sys.argv[1]](*sys.argv[2:])
+    {"hold": hold, "run": run, "wait": wait}[sys.argv[1]](*sys.argv[2:])

@@ -26,8 +26,9 @@ def lines(ledger) -> list[list[str]]:
 
 
 def node() -> str:
-    """Returns the address of the node."""
-    return os.environ["PROCESSION_NODE"].rpartition("/")[2].rpartition(":")[0]
+    """Returns the address of the node, or its name if that is none of an address."""
+    name = os.environ["PROCESSION_NODE"].rpartition("/")[2]
+    return name.rpartition(":")[0] or name
 
 
 def run(ledger: str, number: int, stuck_on: tuple[str, ...] = ()) -> int:
