@@ -10,6 +10,9 @@ use crate::memory::Memory;
 /// Three times how long until it is tried again to remove what is left of a client.
 const AGAIN: Duration = Duration::from_secs(3);
 
+/// How long a client that lives takes to say so when it is asked.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// What a node knows of all clients.
 pub struct Clients {
     known: HashMap<String, Known>,
@@ -126,9 +129,11 @@ impl Clients {
         known.waiting.len() == 1
     }
 
-    /// How many tasks wait.
-    pub fn waiting(&self) -> usize {
-        self.known.values().map(|known| known.waiting.len()).sum()
+    /// How many tasks wait for clients that have not answered at once.
+    pub fn waiting(&self, now: Instant) -> usize {
+        let is_late = |known: &&Known| now - known.at > AT_ONCE;
+        let late = self.known.values().filter(is_late);
+        late.map(|known| known.waiting.len()).sum()
     }
 
     /// Takes all tasks that wait.
@@ -256,10 +261,12 @@ mod tests {
         let mut clients = Clients::new(begin);
         assert_eq!(clients.note_task("ada", LEASE, begin), Standing::Unheard);
         assert!(clients.wait("ada", 7));
-        assert_eq!((clients.waiting(), clients.period()), (1, Some(LEASE / 3)));
+        assert_eq!(clients.period(), Some(LEASE / 3));
+        assert_eq!(clients.waiting(begin), 0);
+        assert_eq!(clients.waiting(after(begin, 2)), 1);
         assert_eq!(clients.hear("ada", LEASE, begin), Some(vec![7]));
         assert_eq!(clients.note_task("ada", LEASE, begin), Standing::Lives);
-        assert_eq!(clients.waiting(), 0);
+        assert_eq!(clients.waiting(after(begin, 2)), 0);
         // It leaves nothing itself, but for what this node may add yet.
         clients.bury("ada", Burial::ByItself);
         clients.hear("bob", LEASE, begin);

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::push::OrderedConfig;
 use async_nats::jetstream::object_store::{DeleteErrorKind, ObjectMetadata, ObjectStore};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use tokio::io::AsyncReadExt;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, timeout};
 
@@ -79,19 +79,38 @@ impl Objects {
     }
 
     /// Reads an object.
+    ///
+    /// The library's own reader panics if its question for the pieces is not answered in time.
     pub async fn get(&self, name: &str) -> Result<Bytes, Fault> {
-        let found = self.store().await?.get(name).await;
-        let mut object = found.map_err(Fault::unsure)?;
-        let mut bytes = Vec::with_capacity(object.info().size);
-        loop {
-            bytes.reserve(PIECE);
-            let piece = timeout(PATIENCE, object.read_buf(&mut bytes)).await;
-            match piece {
-                Ok(Ok(0)) => return Ok(bytes.into()),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(Fault::unsure(error)),
-                Err(_) => return Err(Fault::Unsure(format!("the object {name} does not come"))),
+        let store = self.store().await?;
+        let info = store.info(name).await.map_err(Fault::unsure)?;
+        if info.deleted {
+            return Err(Fault::Unsure(format!("the object {name} is deleted")));
+        }
+        let mut bytes = Vec::with_capacity(info.size);
+        if info.chunks > 0 {
+            let stream = self.jetstream.get_stream(self.names.bucket_stream()).await;
+            let config = OrderedConfig {
+                deliver_subject: self.jetstream.client().new_inbox(),
+                filter_subject: format!("$O.{}.C.{}", self.names.bucket(), info.nuid),
+                ..OrderedConfig::default()
+            };
+            let pieces = stream.map_err(Fault::unsure)?.create_consumer(config).await;
+            let pieces = pieces.map_err(Fault::unsure)?.messages().await;
+            let mut pieces = pieces.map_err(Fault::unsure)?;
+            let late = |_| Fault::Unsure(format!("the object {name} does not come"));
+            while bytes.len() < info.size {
+                let piece = timeout(PATIENCE, pieces.try_next()).await.map_err(late)?;
+                let Some(piece) = piece.map_err(Fault::unsure)? else {
+                    break;
+                };
+                bytes.extend_from_slice(&piece.payload);
             }
+        }
+        if bytes.len() == info.size {
+            Ok(bytes.into())
+        } else {
+            Err(Fault::Unsure(format!("the object {name} is not whole")))
         }
     }
 

@@ -87,7 +87,7 @@ impl Agent {
         self.echo_soon();
     }
 
-    fn call(&self, client: Option<String>) {
+    pub(super) fn call(&self, client: Option<String>) {
         let post = self.post.clone();
         tokio::spawn(async move {
             post.say(post.names.roll_call(), &RollCall { client }).await;

@@ -143,6 +143,7 @@ impl Agent {
     /// Works until it is told to end, and has.
     pub async fn work(mut self, mut signals: Signals) -> procession::Result<()> {
         let mut ears = self.listen().await?;
+        self.call(None);
         while !self.has_ended() {
             self.fetch().await;
             let wake = self.wake_at();
@@ -208,7 +209,7 @@ impl Agent {
         }
         if let Some(pullers) = &mut self.pullers {
             // Those that wait are in nobody's way, as long as they are few.
-            let waiting = self.clients.waiting().min(MOST_WAITING);
+            let waiting = self.clients.waiting(Instant::now()).min(MOST_WAITING);
             let active = self.held.active().saturating_sub(waiting);
             let room = self.window.size().saturating_sub(active);
             pullers.ask(room).await;

@@ -319,6 +319,17 @@ impl Carrier {
     }
 }
 
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(answers) = self.answers.take()
+        {
+            // Nobody else would.
+            answers.fail("the thread that carries its tasks has panicked");
+        }
+    }
+}
+
 /// How long between looks for tasks that the server has lost.
 fn period(post: &Post) -> Duration {
     (post.address.keep / 4).min(AUDIT)

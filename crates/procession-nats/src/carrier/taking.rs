@@ -54,7 +54,8 @@ impl Carrier {
         }
         let post = self.post.clone();
         self.errands.push(Box::pin(async move {
-            let bytes = post.objects.get(&name).await.map(Into::into);
+            let read = post.undisturbed(post.objects.get(&name)).await;
+            let bytes = read.map(Into::into);
             Done::Read {
                 id,
                 name,
@@ -74,7 +75,7 @@ impl Carrier {
         let Some(out) = self.tasks.get_mut(&id) else {
             return;
         };
-        out.reads += 1;
+        out.reads += u32::from(!matches!(bytes, Err(Fault::Disturbed)));
         let answer = match bytes {
             Ok(bytes) => Answer::Done(bytes),
             Err(fault) if out.reads == READS => {

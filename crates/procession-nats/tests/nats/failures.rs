@@ -41,6 +41,7 @@ pub const TESTS: &[Test] = &[
         a_question_that_is_lost_is_asked_again,
     ),
     ("arguments_are_fetched_again", arguments_are_fetched_again),
+    ("results_are_fetched_again", results_are_fetched_again),
     (
         "what_the_server_has_lost_is_published_again",
         what_the_server_has_lost_is_published_again,
@@ -262,4 +263,13 @@ fn arguments_are_fetched_again() {
     let _node = NodeProcess::start(&cut, "1");
     let large = pool(&server.url("")).apply(|bytes: Vec<u8>| bytes.len(), vec![7; 3 << 20]);
     assert_eq!(large.unwrap(), 3 << 20);
+}
+
+fn results_are_fetched_again() {
+    let server = server();
+    let _node = NodeProcess::start(&server.url("workers=1"), "1");
+    // The client asks for the pieces of an object so.
+    let pool = pool(&server.url_cut_at("CONSUMER.CREATE.OBJ_procession-test", ""));
+    let large = pool.apply(|length: usize| vec![7_u8; length], 3 << 20);
+    assert!(large.unwrap() == vec![7; 3 << 20]);
 }
