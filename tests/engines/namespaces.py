@@ -25,7 +25,7 @@ from procession.distributed import context as context_module
 from procession.distributed.context import ClusterContext
 from procession.testing import wait_until
 
-# The port of the first scheduler. One that takes its place has the next, and so a name of its own.
+# The port of the scheduler, also of one that takes the place of another.
 _PORT = 9001
 
 _ROOT = Path(__file__).parents[2]
@@ -175,7 +175,6 @@ class DaskCluster:
 
     def __init__(self, machines: Machines, folder: Path) -> None:
         self.scheduler, *self.nodes, self.free = (machines[i] for i in range(5))
-        self._port = _PORT - 1
         self._folder = folder
         self._log = (folder / "log").open("a")
         self._running: dict[Machine, subprocess.Popen] = {}
@@ -185,7 +184,7 @@ class DaskCluster:
     @property
     def address(self) -> str:
         """What names the scheduler."""
-        return f"{self.scheduler.address}:{self._port}"
+        return f"{self.scheduler.address}:{_PORT}"
 
     def url(self, lease: float) -> str:
         """Returns what names it to `get_context`."""
@@ -203,10 +202,9 @@ class DaskCluster:
         for machine in (self.scheduler, *self.nodes, self.free):
             machine.mend()
         if not self._is_running(self.scheduler):
-            self._port += 1
             for node in self.nodes:
                 node.kill()
-            self._start(self.scheduler, f"scheduler --port {self._port} --no-show")
+            self._start(self.scheduler, f"scheduler --port {_PORT} --no-show")
         for node in self.nodes:
             self.start_worker(node)
         try:

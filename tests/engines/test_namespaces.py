@@ -290,6 +290,46 @@ def test_killed_scheduler_fails_all_that_is_out(cluster, ledger, retries) -> Non
     context.close()
 
 
+@pytest.mark.parametrize("is_given_up", [False, True])
+def test_scheduler_that_is_back_is_used_by_the_same_context(
+    cluster, context, is_given_up
+) -> None:
+    with context.Pool() as pool:
+        assert pool.apply(errands.where, (0,))
+    client = context._backend._client
+    cluster.scheduler.kill()
+    if is_given_up:
+        wait_until(lambda: client.status == "closed")
+    cluster.revive()
+    assert cluster.context(LEASE) is context
+    with context.Pool() as pool:
+        for node in cluster.nodes:
+            wait_for_work_on(pool, node)
+        # It tells of workers that come.
+        cluster.nodes[0].kill()
+        wait_until(lambda: len(cluster.hosts()) == 2)
+        assert pool.map(errands.where, range(9))
+        cluster.start_worker(cluster.nodes[0])
+        wait_for_work_on(pool, cluster.nodes[0])
+
+
+def test_pool_is_made_without_nodes_behind_cut_links(cluster, context) -> None:
+    *cut, other = cluster.nodes
+    for node in cut:
+        node.cut()
+    began = time.monotonic()
+    with pytest.warns(RuntimeWarning, match="the pool goes on without it") as caught:
+        pool = context.Pool()
+    said = [str(each.message) for each in caught if each.category is RuntimeWarning]
+    assert all(any(node.address in text for text in said) for node in cut)
+    with pool:
+        assert time.monotonic() - began < SOON
+        assert {*pool.map(errands.where, range(30), chunksize=1)} == {other.address}
+        for node in cut:
+            node.mend()
+            wait_for_work_on(pool, node)
+
+
 def test_nodes_are_told_of_the_client_while_the_scheduler_cannot_be_asked(
     cluster, context, ledger
 ) -> None:

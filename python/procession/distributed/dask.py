@@ -51,6 +51,10 @@ class Dask:
     def __init__(self) -> None:
         self._client: Any = None
         self._address = ""
+        self._is_direct = True
+        # The connection by which the scheduler was asked to tell of workers.
+        self._told_by: Any = None
+        self._connecting: asyncio.Lock
         self._loop: asyncio.AbstractEventLoop
         self._thread: threading.Thread
         # The links to each worker, by its address; then the functions that are told of
@@ -69,20 +73,20 @@ class Dask:
             )
         address = f"tcp://{parsed.netloc}" if parsed.netloc else _address_here()
         self._address = address
+        self._is_direct = given.get("direct", ["1"])[-1] != "0"
+        self._connecting = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="procession-dask", daemon=True
         )
         self._thread.start()
         try:
-            is_direct = given.get("direct", ["1"])[-1] != "0"
-            self._client = self._run(_connect(address, is_direct))
+            self._run(self._connect())
         except OSError as error:
             self._stop()
             raise EngineUnavailable(
                 f"no scheduler of dask answers at {address}: {error}"
             ) from error
-        self._loop.call_soon_threadsafe(self._client.subscribe_topic, "all", self._note)
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -109,7 +113,29 @@ class Dask:
             for address, worker in sorted(identity["workers"].items())
         ]
 
+    async def _connect(self) -> None:
+        """Sees to it that there is a client, and that it is told of workers.
+
+        Dask's client looks for a scheduler that is gone, for a while, and does not ask the one that
+        it finds to tell of anything.
+        """
+        async with self._connecting:
+            client = self._client
+            if client is None or client.status in ("closing", "closed"):
+                client = self._client = await distributed.Client(
+                    self._address,
+                    asynchronous=True,
+                    set_as_default=False,
+                    timeout=_PATIENCE,
+                    direct_to_workers=self._is_direct,
+                )
+            told_by = client.scheduler_comm
+            if told_by is not None and told_by is not self._told_by:
+                self._told_by = told_by
+                client.subscribe_topic("all", self._note)
+
     async def _identity(self) -> Any:
+        await self._connect()
         scheduler = self._client.scheduler
         if scheduler is None:
             raise ConnectionError("it was gone for too long")
@@ -158,16 +184,6 @@ class Dask:
         closing = self._client.close()
         if closing is not None:  # Dask has closed it if the scheduler is gone.
             await closing
-
-
-async def _connect(address: str, is_direct: bool) -> Any:
-    return await distributed.Client(
-        address,
-        asynchronous=True,
-        set_as_default=False,
-        timeout=_PATIENCE,
-        direct_to_workers=is_direct,
-    )
 
 
 def _address_here() -> str:
