@@ -6,8 +6,8 @@ import time
 import procession
 import pytest
 from procession._test_tasks import kill_the_node, square
-from procession.distributed import EngineUnavailable, NodeLost
-from procession.testing import PATIENCE
+from procession.distributed import EngineUnavailable, NodeLost, coordinator
+from procession.testing import PATIENCE, wait_until
 
 LEASE = 1
 
@@ -73,3 +73,42 @@ def test_last_error_says_that_the_engine_did_not_answer(context, monkeypatch) ->
             EngineUnavailable, match="no node is left: .*, and the scheduler does not"
         ):
             pool.apply(square, (3,))
+
+
+class Silent:
+    """A link to an agent of which nothing is heard."""
+
+    def put(self, parcels, done) -> None: ...
+
+    def take(self, done) -> None: ...
+
+    def tell(self, message) -> None: ...
+
+    def close(self, timeout) -> None: ...
+
+
+def test_agent_that_does_not_start_is_lost_and_tried_again(
+    context, monkeypatch
+) -> None:
+    agent = context._backend.agent
+
+    def silent(place, setup, lost):
+        return Silent() if place.name == "loopback-0" else agent(place, setup, lost)
+
+    monkeypatch.setattr(coordinator, "_TO_FOLLOW", 0.1)
+    monkeypatch.setattr(context._backend, "agent", silent)
+    with pytest.warns(RuntimeWarning, match="node loopback-0 was not ready after"):
+        pool = context.Pool()
+    with pool:
+        assert pool.map(square, range(9)) == [number**2 for number in range(9)]
+        assert len(pool.workers()) == 1
+        monkeypatch.setattr(context._backend, "agent", agent)
+        wait_until(lambda: len(pool.workers()) == 2)
+        assert pool.map(square, range(9)) == [number**2 for number in range(9)]
+
+
+def test_pool_of_which_no_agent_starts_is_refused(context, monkeypatch) -> None:
+    monkeypatch.setattr(coordinator, "_TO_START", 0.5)
+    monkeypatch.setattr(context._backend, "agent", lambda *_: Silent())
+    with pytest.raises(EngineUnavailable, match="loopback-0: its agent was not ready"):
+        context.Pool()

@@ -63,6 +63,9 @@ _MOST_LOST = 5
 # Seconds that agents have to start and to end, and to end when nobody hears of them.
 _TO_START, _TO_END, _TO_KILL = 120.0, 5.0, 0.1
 
+# Seconds that an agent has to start once another is ready, and how often as long as others.
+_TO_FOLLOW, _TIMES_AS_LONG = 10.0, 3
+
 
 class Coordinator:
     """Deals the tasks of one pool to node agents.
@@ -126,13 +129,18 @@ class Coordinator:
         try:
             for place, slots in self._shares:
                 self._agents.append(self._new_agent(place, slots))
-            end = time.monotonic() + _TO_START
             with self._changed:
-                while not self._all_started() and time.monotonic() < end:
-                    self._changed.wait(self._lease / 6)
+                while len(self._late()) < len(self._starting()):
+                    self._changed.wait(min(self._lease / 6, 1))
                     self._renew(self._agents)
-                agents = [*self._agents]
-            self._raise_failures(agents)
+                agents, late = [*self._agents], self._late()
+                is_any_ready = any(each.state == "ready" for each in agents)
+            self._raise_failures([each for each in agents if each not in late])
+            if not is_any_ready:
+                self._raise_failures(agents)
+            for agent in late:
+                agent.lost(_late_by(agent))
+            _warn_of_late(late)
             _warn_of_missing(agents)
             self._backend.watch(self._note_place)
         except BaseException:
@@ -149,8 +157,8 @@ class Coordinator:
             self._threads.append(thread)
             thread.start()
 
-    def _all_started(self) -> bool:
-        return all(agent.state != "starting" for agent in self._agents)
+    def _starting(self) -> list[_Agent]:
+        return [each for each in self._agents if each.state == "starting"]
 
     def _raise_failures(self, agents: list[_Agent]) -> None:
         wrong = {each.name: each.mismatch for each in agents if each.mismatch}
@@ -166,8 +174,17 @@ class Coordinator:
                 )
             if agent.state == "starting":
                 raise EngineUnavailable(
-                    f"node {agent.name}: its agent was not ready after {_TO_START:g} s"
+                    f"node {agent.name}: its agent {_late_by(agent)}"
                 )
+
+    def _late(self) -> list[_Agent]:
+        """Returns the agents that have taken too long to start."""
+        now = time.monotonic()
+        took = [each.took_to_start for each in self._agents if each.took_to_start]
+        limit = _TO_START
+        if took:
+            limit = min(limit, max(_TO_FOLLOW, _TIMES_AS_LONG * max(took)))
+        return [each for each in self._starting() if now - each.began >= limit]
 
     def apply(
         self, pool: Any, func: Any, args: Any, kwds: Any, terms: Terms | None = None
@@ -738,12 +755,22 @@ class Coordinator:
         for agent in agents:
             if agent.state == "ready" and now - agent.heard > self._lease:
                 agent.lost(f"has not answered for {self._lease:g} s")
+        with self._changed:
+            late = self._late()
+        for agent in late:
+            agent.lost(_late_by(agent))
         for agent in lost:
             agent.close(_TO_KILL)
             self._last_loss = f"{agent.name} {agent.reason}"
             with self._changed:
                 self._agents.remove(agent)
-                self._in_vain = 0 if agent.has_worked else self._in_vain + 1
+                if agent.is_late and any(
+                    each.state == "ready" for each in self._agents
+                ):
+                    # Its place is no use now, and may be later.
+                    self._look_from = now + self._lease
+                else:
+                    self._in_vain = 0 if agent.has_worked else self._in_vain + 1
                 if self._in_vain < _MOST_LOST:
                     self._vacant.append(agent)
                     self._found = True
@@ -1038,7 +1065,10 @@ class _Agent:
         # How often it was given tasks, and how often it has said that it has them.
         self.puts = self.puts_taken = 0
         self.has_worked = False
-        self.heard = self.renewed = self.lost_at = time.monotonic()
+        self.heard = self.renewed = self.lost_at = self.began = time.monotonic()
+        # How many seconds it has taken to be ready, and whether it was given up before.
+        self.took_to_start = 0.0
+        self.is_late = False
         # How long a task takes, as far as is known.
         self._seconds: float | None = None
 
@@ -1079,6 +1109,7 @@ class _Agent:
             self.state = "refused"
         elif kind == "ready":
             self.state = "ready"
+            self.took_to_start = time.monotonic() - self.began
             self.missing = json.loads(bytes(body[0]))
         elif kind == "closed":
             self.state = "closed"
@@ -1137,6 +1168,21 @@ def _warn_of_missing(agents: list[_Agent]) -> None:
                 RuntimeWarning,
                 stacklevel=5,
             )
+
+
+def _late_by(agent: _Agent) -> str:
+    """Returns why an agent is lost that has taken too long to start; notes that it has."""
+    agent.is_late = True
+    return f"was not ready after {time.monotonic() - agent.began:.0f} s"
+
+
+def _warn_of_late(agents: list[_Agent]) -> None:
+    for agent in agents:
+        warnings.warn(
+            f"node {agent.name} {agent.reason}: the pool goes on without it",
+            RuntimeWarning,
+            stacklevel=5,
+        )
 
 
 def _shares(places: Sequence[Place], workers: int) -> list[tuple[Place, int]]:
