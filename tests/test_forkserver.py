@@ -123,8 +123,9 @@ def test_spares_have_copied_what_children_before_them_have_used(runs) -> None:
             process.start()
             counts.append(queue.get(timeout=30))
             assert exitcode(process) == 0
-        # Those that were parked when the first had started come before.
-        assert counts[0] == 0 and counts[-1] == PAGES, counts
+        # Those that were parked when the first had started come before; and where none is parked at a
+        # start, that child is forked as the first was.
+        assert counts[0] == 0 and PAGES in counts, counts
     """)
 
 
