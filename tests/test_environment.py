@@ -49,7 +49,7 @@ ANY = {
 # What a test sets itself for its own children, a build script for its crate, a benchmark
 # for its trials, a user in an example; the program that runs scripts; cargo's own.
 THEIRS = re.compile(
-    r"PROCESSION_TEST(?:_\w+)?|PROCESSION_BUILD|TRIAL_\w+|OWNER|SET_BEFORE|DEVICE|GREETING|NEW|MODE|PLUGIN_MODE|changed|OMP_NUM_THREADS"
+    r"PROCESSION_TEST(?!_CHAOS_SECONDS|_SEED)(?:_\w+)?|PROCESSION_BUILD|TRIAL_\w+|OWNER|SET_BEFORE|DEVICE|GREETING|NEW|MODE|PLUGIN_MODE|changed|OMP_NUM_THREADS"
     r"|PATH|PYTHONPATH|PYTHONUNBUFFERED|CARGO_MANIFEST_DIR|CARGO_PKG_VERSION"
     r"|CARGO_BIN_EXE_\w+|CARGO_TARGET_TMPDIR"
 )

@@ -79,6 +79,20 @@ impl Agent {
         self.echo_soon();
     }
 
+    /// Notes whether this node stood still for so long that others may have its tasks.
+    pub(super) fn note_standstill(&mut self) {
+        let lease = self.post.address.lease;
+        // It would have said twice meanwhile that it works on them.
+        if self.woke_at.elapsed() > lease * 2 / 3 {
+            self.late_until = Some(Instant::now() + lease);
+        }
+    }
+
+    /// Tells whether a task that comes now may have been delivered before this node stood still.
+    pub(super) fn is_late(&self) -> bool {
+        self.late_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// Begins to count silence from now on.
     pub(super) fn listen_anew(&mut self) {
         self.clients.begin_anew(Instant::now());

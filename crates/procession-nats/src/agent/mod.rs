@@ -24,7 +24,7 @@ use crate::clients::{Clients, Standing};
 use crate::doubt::Doubt;
 use crate::faults::Fault;
 use crate::held::{Held, Holdings, MessageKey, Phase};
-use crate::holders::is_held_elsewhere;
+use crate::holders::{is_gone, is_held_elsewhere};
 use crate::link::Link;
 use crate::memory::{Memory, TaskKey};
 use crate::post::{ACK, PAUSE, PROGRESS, Post};
@@ -91,6 +91,10 @@ pub struct Agent {
     is_opening: bool,
     is_connected: bool,
     paused_until: Option<Instant>,
+    /// When it began to wait for what happens next.
+    woke_at: Instant,
+    /// Until when there may be tasks here that were delivered before it stood still.
+    late_until: Option<Instant>,
     progress_at: Instant,
     ending: Option<Ending>,
 }
@@ -135,6 +139,8 @@ impl Agent {
             is_opening: false,
             is_connected: true,
             paused_until: None,
+            woke_at: Instant::now(),
+            late_until: None,
             progress_at: Instant::now() + address.lease / 3,
             ending: None,
         })
@@ -145,6 +151,8 @@ impl Agent {
         let mut ears = self.listen().await?;
         self.call(None);
         while !self.has_ended() {
+            self.note_standstill();
+            self.woke_at = Instant::now();
             self.fetch().await;
             let wake = self.wake_at();
             tokio::select! {
@@ -223,6 +231,7 @@ impl Agent {
     }
 
     fn take(&mut self, pulled: Pulled) {
+        self.note_standstill();
         let message = match pulled {
             Pulled::Message(message) => message,
             Pulled::Room => return,
@@ -263,12 +272,13 @@ impl Agent {
 
     /// Begins with a task that has come.
     fn admit(&mut self, key: u64) {
+        let is_late = self.is_late();
         let Some(held) = self.held.get_mut(key) else {
             return;
         };
         if held.is_cancelled || self.cancelled.has(&held.task) {
             self.answer(key, Answer::Cancelled);
-        } else if held.is_second || self.doubt.is_about(held) {
+        } else if held.is_second || is_late || self.doubt.is_about(held) {
             self.ask_holders(key);
         } else {
             self.begin(key);
@@ -286,9 +296,10 @@ impl Agent {
             sequence: held.sequence,
             reply: held.reply.to_string(),
         };
-        let post = self.post.clone();
+        let (post, is_late) = (self.post.clone(), self.is_late());
         self.happening.push(Box::pin(async move {
-            Happened::Asked(key, is_held_elsewhere(&post, question).await)
+            let is_done = is_late && is_gone(&post, question.sequence).await;
+            Happened::Asked(key, is_done || is_held_elsewhere(&post, question).await)
         }));
     }
 

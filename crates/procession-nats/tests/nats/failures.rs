@@ -19,6 +19,10 @@ pub const TESTS: &[Test] = &[
         "without_retries_they_are_lost_and_told",
         without_retries_they_are_lost_and_told,
     ),
+    (
+        "a_node_that_stood_still_runs_nothing_late",
+        a_node_that_stood_still_runs_nothing_late,
+    ),
     ("a_node_that_ends_gives_back", a_node_that_ends_gives_back),
     (
         "a_node_that_ends_finishes_what_runs",
@@ -129,6 +133,40 @@ fn without_retries_they_are_lost_and_told() {
         let function = headers.get("Procession-Function").unwrap();
         assert!(function.as_str().contains("wait_at"), "{function}");
     });
+}
+
+fn a_node_that_stood_still_runs_nothing_late() {
+    let server = server();
+    let url = server.url("workers=1&lease=1");
+    let node = NodeProcess::start(&url, "1");
+    let (pool, gate) = (pool(&url), Gate::new());
+    let task = |n| {
+        pool.retries(1)
+            .apply_async(wait_at, (gate.port(), n))
+            .unwrap()
+    };
+    let first = task(1);
+    let waiting = gate.next();
+    // The node has asked for one more, and stands still when that is sent.
+    node.stop();
+    let second = task(2);
+    server.wait_for_messages("procession-test", 2);
+    let other = NodeProcess::start(&url, "2");
+    for _ in 0..2 {
+        assert_eq!(gate.next().node, "2");
+    }
+    drop(waiting);
+    assert_eq!((first.get().unwrap(), second.get().unwrap()), (1, 2));
+    server.wait_for_messages("procession-test", 0);
+    node.resume();
+    assert_eq!(
+        pool.chunk_size(1).map(|n: u64| n, 0..100).unwrap().len(),
+        100
+    );
+    drop(other);
+    // The first node is there, and has run nothing twice.
+    assert_eq!(pool.apply(|| 1, ()).unwrap(), 1);
+    assert!(gate.try_next().is_none());
 }
 
 fn a_node_that_ends_gives_back() {

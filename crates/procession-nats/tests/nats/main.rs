@@ -5,9 +5,12 @@
 
 mod accounts;
 mod calls;
+mod chaos;
+mod chaos_client;
 mod client;
 mod clients;
 mod failures;
+mod ledger;
 mod link;
 mod nodes;
 mod security;
@@ -26,6 +29,9 @@ fn main() {
     if let Ok(url) = std::env::var("PROCESSION_TEST_CLIENT") {
         return client::be_one(&url);
     }
+    if let Ok(what) = std::env::var("PROCESSION_TEST_CALLER") {
+        return chaos_client::be_one(&what);
+    }
     if server::program().is_none() {
         println!("skipped: there is no nats-server on PATH, and NATS_SERVER names none");
         return;
@@ -43,6 +49,7 @@ fn main() {
         failures::TESTS,
         security::TESTS,
         traffic::TESTS,
+        chaos::TESTS,
     ]
     .concat();
     let is_chosen = |(name, _): &&Test| all || words.iter().any(|word| name.contains(&**word));
@@ -51,7 +58,7 @@ fn main() {
         let begin = Instant::now();
         let run = thread::Builder::new().name(name.to_owned());
         let watched = move || {
-            let _watchdog = watchdog::watch();
+            let _watchdog = (name != chaos::NAME).then(watchdog::watch);
             test();
         };
         let is_ok = run.spawn(watched).unwrap().join().is_ok();

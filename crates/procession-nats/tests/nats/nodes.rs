@@ -38,6 +38,16 @@ impl NodeProcess {
         kill_process(pid_of(&self.0), Signal::TERM).unwrap();
     }
 
+    /// Stops it.
+    pub fn stop(&self) {
+        kill_process(pid_of(&self.0), Signal::STOP).unwrap();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        kill_process(pid_of(&self.0), Signal::CONT).unwrap();
+    }
+
     /// Waits until it has ended.
     pub fn wait(&mut self) -> ExitStatus {
         self.0.wait().unwrap()
