@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.context import BaseContext
 
 import crowds
@@ -45,61 +44,33 @@ class Plan:
         """Yields the curves that depend on the number of processors."""
         axis = powers(self.most)
         few = powers(min(self.most, 32) if is_measured else self.most)
+
+        def measured(measure: Callable[..., float], *arguments: object) -> float | None:
+            """Returns the fastest of several measurements: what disturbs one only makes it slower."""
+            if not is_measured:
+                return None
+            return max(measure(self.context, *arguments) for _ in range(self.rounds))
+
         for name, seconds in TASKS.items():
             curve = Curve(f"tasks, {name}", "workers", "k/s")
             for count in axis:
                 prediction = model.tasks(self.costs, processors, count, seconds)
                 # Enough for half a second, as far as is foreseen.
                 tasks = max(20, int(prediction.value * (0.05 if self.quick else 0.5)))
-                curve.add(
-                    count,
-                    prediction,
-                    best(
-                        max,
-                        self.rounds,
-                        partial(workers.rate, self.context, count, seconds, tasks),
-                    )
-                    if is_measured
-                    else None,
-                )
+                found = measured(workers.rate, count, seconds, tasks)
+                curve.add(count, prediction, found)
             yield curve
         curve = Curve("items of a queue, one producer", "consumers", "k/s")
         for count in few:
-            curve.add(
-                count,
-                model.items(self.costs, processors, count),
-                best(
-                    max,
-                    self.rounds,
-                    partial(
-                        queues.rate,
-                        self.context,
-                        count,
-                        5_000 if self.quick else 100_000,
-                    ),
-                )
-                if is_measured
-                else None,
-            )
+            prediction = model.items(self.costs, processors, count)
+            items = 5_000 if self.quick else 100_000
+            curve.add(count, prediction, measured(queues.rate, count, items))
         yield curve
         curve = Curve("takes of one lock", "contenders", "k/s")
         for count in few:
-            curve.add(
-                count,
-                model.takes(self.costs, count),
-                best(
-                    max,
-                    self.rounds,
-                    partial(
-                        locks.rate,
-                        self.context,
-                        count,
-                        20_000 if self.quick else 1_000_000,
-                    ),
-                )
-                if is_measured
-                else None,
-            )
+            prediction = model.takes(self.costs, count)
+            takes = 20_000 if self.quick else 1_000_000
+            curve.add(count, prediction, measured(locks.rate, count, takes))
         yield curve
 
     def _payloads(self) -> Iterator[Curve]:
@@ -167,13 +138,6 @@ class Plan:
             got.add(count, model.get_before(self.costs), seconds[1])
         yield put
         yield got
-
-
-def best(
-    choose: Callable[..., float], times: int, measure: Callable[[], float]
-) -> float:
-    """Returns the fastest of several measurements: what disturbs one only makes it slower."""
-    return choose(measure() for _ in range(times))
 
 
 def powers(most: int) -> list[int]:

@@ -1,5 +1,7 @@
 """Queues: what an item costs each side, how many pass a second, and whether a long queue is slower."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from multiprocessing.queues import Queue, SimpleQueue
 from multiprocessing.synchronize import Barrier
@@ -10,31 +12,18 @@ from starts import Times, all_of, span
 
 def rate(context: BaseContext, consumers: int, items: int) -> float:
     """Returns items per second from one producer to that many consumers."""
-    share = max(1, items // consumers)
-    queue, barrier = context.Queue(), context.Barrier(consumers + 1)
-    told, spent = context.SimpleQueue(), context.SimpleQueue()
-    works = [(_put, (queue, barrier, share * consumers, told, spent))]
-    works += [(_get, (queue, barrier, share, told, spent))] * consumers
-    with all_of(context, works):
-        seconds = span(told, len(works))
-    return share * consumers / seconds
+    passed, seconds, _ = _pass(context, consumers, items)
+    return passed / seconds
 
 
 def processor_time(
     context: BaseContext, consumers: int, items: int
 ) -> tuple[float, float]:
     """Returns the processor time of an item, in the one producer and in all consumers together."""
-    share = max(1, items // consumers)
-    queue, barrier = context.Queue(), context.Barrier(consumers + 1)
-    told, spent = context.SimpleQueue(), context.SimpleQueue()
-    works = [(_put, (queue, barrier, share * consumers, told, spent))]
-    works += [(_get, (queue, barrier, share, told, spent))] * consumers
-    with all_of(context, works):
-        found = [spent.get() for _ in works]
-    each = share * consumers
+    passed, _, found = _pass(context, consumers, items)
     return (
-        sum(seconds for side, seconds in found if side == "put") / each,
-        sum(seconds for side, seconds in found if side == "get") / each,
+        sum(seconds for side, seconds in found if side == "put") / passed,
+        sum(seconds for side, seconds in found if side == "get") / passed,
     )
 
 
@@ -62,6 +51,21 @@ def least_at_length(queue: "Queue[int]", items: int, times: int) -> tuple[float,
     return min(puts), min(gets)
 
 
+def _pass(
+    context: BaseContext, consumers: int, items: int
+) -> tuple[int, float, list[tuple[str, float]]]:
+    """Passes items through a queue: how many, in which time, and the processor time of each side."""
+    share = max(1, items // consumers)
+    queue, barrier = context.Queue(), context.Barrier(consumers + 1)
+    told, spent = context.SimpleQueue(), context.SimpleQueue()
+    works = [(_put, (queue, barrier, share * consumers, told, spent))]
+    works += [(_get, (queue, barrier, share, told, spent))] * consumers
+    with all_of(context, works):
+        found = [spent.get() for _ in works]
+        seconds = span(told, len(works))
+    return share * consumers, seconds, found
+
+
 def _put(
     queue: "Queue[int]",
     barrier: Barrier,
@@ -69,12 +73,9 @@ def _put(
     told: "SimpleQueue[Times]",
     spent: "SimpleQueue[tuple[str, float]]",
 ) -> None:
-    barrier.wait()
-    begin, processor = perf_counter(), process_time()
-    for value in range(items):
-        queue.put(value)
-    spent.put(("put", process_time() - processor))
-    told.put((begin, perf_counter()))
+    with _timed("put", barrier, told, spent):
+        for value in range(items):
+            queue.put(value)
 
 
 def _get(
@@ -84,9 +85,21 @@ def _get(
     told: "SimpleQueue[Times]",
     spent: "SimpleQueue[tuple[str, float]]",
 ) -> None:
+    with _timed("get", barrier, told, spent):
+        for _ in range(items):
+            queue.get()
+
+
+@contextmanager
+def _timed(
+    side: str,
+    barrier: Barrier,
+    told: "SimpleQueue[Times]",
+    spent: "SimpleQueue[tuple[str, float]]",
+) -> Iterator[None]:
+    """Waits until all are there, and tells how long a side has taken then."""
     barrier.wait()
     begin, processor = perf_counter(), process_time()
-    for _ in range(items):
-        queue.get()
-    spent.put(("get", process_time() - processor))
+    yield
+    spent.put((side, process_time() - processor))
     told.put((begin, perf_counter()))

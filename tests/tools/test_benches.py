@@ -20,6 +20,21 @@ def bench(*arguments: str) -> str:
     return done.stdout
 
 
+def ask(
+    code: str, *, check: bool = True, cwd: Path = ROOT / "benches/python", **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs some Python, among the modules of the benchmarks unless told otherwise."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        check=check,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd,
+        env={**os.environ, **env},
+    )
+
+
 @pytest.mark.slow
 def test_scenario_is_measured_on_both_libraries(tmp_path: Path) -> None:
     report = tmp_path / "figures.json"
@@ -43,15 +58,7 @@ def test_readme_defines_what_is_measured() -> None:
         "scenarios = c.python_scenarios() + c.rust_scenarios() + c.cluster_scenarios(); "
         "print(*(s.name for s in scenarios))"
     )
-    command = [sys.executable, "-c", list_names]
-    done = subprocess.run(
-        command,
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT / "benches/python",
-    )
+    done = ask(list_names)
     readme = (ROOT / "benches/README.md").read_text()
     defined = re.findall(r"^\| ([a-z0-9]+-\w+(?:-\w+)?) \|", readme, re.MULTILINE)
     assert set(defined) == set(done.stdout.split())
@@ -63,15 +70,7 @@ def test_plots_have_a_title_for_each_scenario() -> None:
         "rows = c.python_scenarios() + c.rust_scenarios() + c.peer_scenarios(); "
         "print(*{s.name for s in rows} - set(scenarios.TITLES))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", list_names],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": "tools/plots"},
-    )
+    done = ask(list_names, cwd=ROOT, PYTHONPATH="tools/plots")
     assert done.stdout.split() == []
 
 
@@ -81,35 +80,21 @@ def test_a_row_says_what_was_other_than_usual(tmp_path: Path) -> None:
         'print(\'{"value": 0.001, "library": "procession", "note": "64 alive"}\')\n'
     )
     command = [sys.executable, str(program)]
-    ask = (
+    code = (
         "import runpy; m = runpy.run_path('__main__.py')\n"
         f"s = m['Scenario']('alive-1000', 'fork', ('ms', 1e3), 1, {{'procession': {command!r}}})\n"
         "print(m['measure'](s, 1, None).row())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", ask],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT / "benches/python",
-    )
+    done = ask(code)
     assert done.stdout.endswith("1x procession: 64 alive\n")
 
 
 def test_result_of_the_wrong_library_is_refused(tmp_path: Path) -> None:
     program = tmp_path / "impostor.py"
     program.write_text('print(\'{"value": 1, "library": "impostor"}\')\n')
-    ask = (
+    code = (
         "import runpy; m = runpy.run_path('__main__.py')\n"
         f"m['run']('procession', [{sys.executable!r}, {str(program)!r}])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", ask],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT / "benches/python",
-    )
+    done = ask(code, check=False)
     assert done.stderr.endswith("RuntimeError: it ran on impostor\n")

@@ -9,7 +9,7 @@ from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from time import perf_counter
 
-from scenarios.starts import nothing
+from scenarios.starts import nothing, start_and_join
 
 ALIVE = 1_000
 STARTS = 20
@@ -49,10 +49,7 @@ def alive_1000(context: BaseContext) -> tuple[float, str]:
     children = _stay(context, told, count)
     begin = perf_counter()
     for _ in range(STARTS):
-        child = context.Process(target=nothing)
-        child.start()
-        child.join()
-        assert child.exitcode == 0
+        start_and_join(context, 1)
     seconds = perf_counter() - begin
     assert all(child.is_alive() for child in children)
     _end(children, told)

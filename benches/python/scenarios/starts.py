@@ -20,22 +20,22 @@ def identity(value: int) -> int:
 
 def start_join(context: BaseContext) -> float:
     """Returns the seconds from start to joined, one process after another."""
-    _start_and_join(context, 2)
+    start_and_join(context, 2)
     count = STARTS[context.get_start_method()]
     begin = perf_counter()
     for _ in range(count):
-        _start_and_join(context, 1)
+        start_and_join(context, 1)
     return (perf_counter() - begin) / count
 
 
 def start_burst(context: BaseContext) -> float:
     """Returns the seconds for four at once after an idle second."""
-    _start_and_join(context, BURST)
+    start_and_join(context, BURST)
     total = 0.0
     for _ in range(BURSTS):
         sleep(1)
         begin = perf_counter()
-        _start_and_join(context, BURST)
+        start_and_join(context, BURST)
         total += perf_counter() - begin
     return total / BURSTS
 
@@ -52,7 +52,8 @@ def pool_ready(context: BaseContext) -> float:
     return total / READY_POOLS
 
 
-def _start_and_join(context: BaseContext, count: int) -> None:
+def start_and_join(context: BaseContext, count: int) -> None:
+    """Starts so many processes that do nothing, and joins them."""
     children = [context.Process(target=nothing) for _ in range(count)]
     for child in children:
         child.start()

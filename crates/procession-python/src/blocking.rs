@@ -73,9 +73,8 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Says when a sleep has its next break.
 pub struct Breaks {
     last: Duration,
-    /// Whether this is the thread that Python runs handlers of signals in: the first one in all
-    /// programs but those that embed it elsewhere.
-    handles_signals: bool,
+    /// Up to which length breaks grow quickly.
+    quick: Duration,
 }
 
 impl Breaks {
@@ -83,21 +82,23 @@ impl Breaks {
     pub fn new() -> Self {
         Self {
             last: Duration::from_millis(1),
-            handles_signals: thread::is_first(),
+            // Python runs handlers of signals in the first thread, in all programs but those that embed
+            // it elsewhere.
+            quick: match thread::is_first() {
+                true => LONGEST_AT_FIRST,
+                false => LONGEST,
+            },
         }
     }
 
-    /// Returns the next break of a sleep that ends at `end`. Those of a thread that handles signals
-    /// grow by a quarter after a tenth of a second: Ctrl-C is late by a third of the time waited so far, in
-    /// the worst case.
+    /// Returns the next break of a sleep that ends at `end`. Where signals are handled, Ctrl-C is late
+    /// by a tenth of a second or a third of the time waited so far, in the worst case.
     pub fn next(&mut self, end: Deadline) -> Deadline {
-        let is_slow = self.handles_signals && self.last >= LONGEST_AT_FIRST;
-        let next = match is_slow {
-            true => self.last + self.last / 4,
-            false if self.handles_signals => (self.last * 4).min(LONGEST_AT_FIRST),
-            false => self.last * 4,
+        self.last = if self.last < self.quick {
+            (self.last * 4).min(self.quick)
+        } else {
+            (self.last + self.last / 4).min(LONGEST)
         };
-        self.last = next.min(LONGEST);
         end.within(self.last)
     }
 }

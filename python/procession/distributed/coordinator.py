@@ -179,12 +179,15 @@ class Coordinator:
 
     def _late(self) -> list[_Agent]:
         """Returns the agents that have taken too long to start."""
+        starting = self._starting()
+        if not starting:
+            return []
         now = time.monotonic()
         took = [each.took_to_start for each in self._agents if each.took_to_start]
         limit = _TO_START
         if took:
             limit = min(limit, max(_TO_FOLLOW, _TIMES_AS_LONG * max(took)))
-        return [each for each in self._starting() if now - each.began >= limit]
+        return [each for each in starting if now - each.began >= limit]
 
     def apply(
         self, pool: Any, func: Any, args: Any, kwds: Any, terms: Terms | None = None

@@ -181,8 +181,7 @@ impl Event {
         fd.arm(|| {
             // Release pairs with the Acquire in `set`: an update that comes after this one
             // finds what was armed, and this one finds what one before has set.
-            let word = self.body.word.fetch_or(BELLS, Ordering::AcqRel);
-            word & SET != 0 || word / ONCE != times
+            has_come(self.body.word.fetch_or(BELLS, Ordering::AcqRel), times)
         })
     }
 
@@ -251,17 +250,14 @@ impl Event {
     fn look_and_park(&self, times: u32, deadline: Deadline) -> Result<()> {
         let object = &self.attached.object;
         let _waiting = BlockedOn::on(object, me(object)?);
-        let has_come = || {
-            let word = self.body.word.load(Ordering::Acquire);
-            word & SET != 0 || word / ONCE != times
-        };
+        let is_there = || has_come(self.body.word.load(Ordering::Acquire), times);
         // Two that set events for each other in turn need not sleep.
-        if !deadline.has_passed() && self.attached.spin.spin(has_come) {
+        if !deadline.has_passed() && self.attached.spin.spin(is_there) {
             return Ok(());
         }
         let mut word = self.body.word.load(Ordering::Acquire);
         let mut slices = WaitSlices::for_change();
-        while word & SET == 0 && word / ONCE == times {
+        while !has_come(word, times) {
             if deadline.has_passed() {
                 return Err(Error::new(
                     ErrorKind::TimedOut,
@@ -293,6 +289,11 @@ impl Event {
         }
         Ok(())
     }
+}
+
+/// Tells whether an event is set, or was set and cleared since it had been set `times` times.
+fn has_come(word: u32, times: u32) -> bool {
+    word & SET != 0 || word / ONCE != times
 }
 
 impl Drop for EventAttachment {

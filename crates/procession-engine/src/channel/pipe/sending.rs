@@ -214,9 +214,17 @@ impl<'a> Sending<'a> {
         } else {
             self.own.is_some() && track.out().has_flight(len)
         };
-        if !has_flight {
-            return Ok(None);
+        if has_flight {
+            self.depart(track)
+        } else {
+            Ok(None)
         }
+    }
+
+    /// Has the message depart in its block, or in one that it is copied into, if there is memory for
+    /// that; a flight is free.
+    fn depart(&mut self, track: &PipeShared) -> Result<Option<u64>> {
+        let len = self.len as u64;
         let block = match self.own.take() {
             Some(block) => block,
             None => match Block::of(family()?, self.parts, len) {
@@ -241,7 +249,10 @@ impl<'a> Sending<'a> {
             if self.len <= INLINE {
                 return Ok(direction.handover.hand_bytes(offer, self.parts));
             }
-            let Some(offset) = self.put_copy_apart(track)? else {
+            if !direction.has_flight(len) {
+                return Ok(false);
+            }
+            let Some(offset) = self.depart(track)? else {
                 return Ok(false);
             };
             self.set_apart(offset);
@@ -250,18 +261,6 @@ impl<'a> Sending<'a> {
         Ok(self
             .block
             .is_some_and(|offset| direction.handover.hand_block(offer, offset, len)))
-    }
-
-    /// Has a message that is not large depart in a block, if there is memory for one.
-    fn put_copy_apart(&self, track: &PipeShared) -> Result<Option<u64>> {
-        let (direction, len) = (track.out(), self.len as u64);
-        if !direction.has_flight(len) {
-            return Ok(None);
-        }
-        match Block::of(family()?, self.parts, len) {
-            Ok(block) => direction.depart(family()?, block, len),
-            Err(_) => Ok(None),
-        }
     }
 
     /// Notes that the message lies in a block.
