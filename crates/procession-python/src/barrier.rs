@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{Breaks, deadline, detached};
 use crate::error::{IntoPython, to_python};
+use crate::interpreter::stay_when_ended;
 use crate::transfer;
 
 /// A place where processes wait for one another.
@@ -155,6 +156,7 @@ impl Barrier {
 
 /// Runs the action, and then lets the others go on.
 fn lead(leader: Leader<'_>, action: Option<&Bound<'_, PyAny>>) -> PyResult<u32> {
+    stay_when_ended();
     let index = leader.index();
     if let Some(action) = action
         && let Err(error) = action.call0()

@@ -12,9 +12,11 @@ use procession_engine::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
 
 use crate::error::{to_python, value_error};
+use crate::interpreter::stay_when_ended;
 
 /// Runs a call of the engine that may block, detached from the interpreter.
 pub fn detached<T: Send>(py: Python<'_>, call: impl Fn() -> Result<T> + Sync) -> PyResult<T> {
+    stay_when_ended();
     loop {
         match py.detach(&call) {
             Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
@@ -46,6 +48,7 @@ pub fn waiting_raising<T: Send>(
     raised: impl Fn(Error) -> PyErr,
     wait: impl Fn(Deadline) -> Result<T> + Sync,
 ) -> PyResult<Option<T>> {
+    stay_when_ended();
     let mut breaks = Breaks::new();
     loop {
         let until = breaks.next(end);

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{Breaks, deadline};
 use crate::error::{IntoPython, to_python};
+use crate::interpreter::stay_when_ended;
 use crate::transfer;
 
 /// The line of those that wait for a condition, without the lock that guards it.
@@ -114,6 +115,7 @@ impl Condition {
 
     #[pyo3(signature = (lock, timeout=None))]
     fn wait(&self, lock: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<bool> {
+        stay_when_ended();
         let py = lock.py();
         let times: usize = lock.call_method0("_count")?.extract()?;
         let waiter = self.condition.enlist().or_raise()?;

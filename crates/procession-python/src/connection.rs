@@ -31,6 +31,7 @@ use crate::blocking::{deadline, nothing_yet, waiting};
 use crate::error::{
     IntoPython, broken_pipe, buffer_too_short, end_of_file, os_error, to_python, value_error,
 };
+use crate::interpreter::stay_when_ended;
 use crate::once::PyOnce;
 use crate::outgoing::Outgoing;
 use crate::pickle::{self, Pickled, bytes_of};
@@ -646,6 +647,7 @@ fn not_received(error: Error) -> PyErr {
 
 /// Returns the function that pickles for a reader that may not be procession.
 fn dumps_for_strangers(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    stay_when_ended();
     static DUMPS: PyOnce<PyAny> = PyOnce::new();
     DUMPS.import(py, "procession._strangers", "dumps")
 }

@@ -14,6 +14,8 @@ use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::interpreter::stay_when_ended;
+
 /// Tells whether an exception was raised by a handler of a signal.
 ///
 /// The interpreter calls a handler with the number of the signal and the frame that it
@@ -88,6 +90,7 @@ pub fn with_undo<'py>(
     arguments: &Bound<'py, PyTuple>,
     undo: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    stay_when_ended();
     begin.call0()?;
     let result = act.call1(arguments);
     if result.is_err() {

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PySet;
 
 use crate::child::Child;
+use crate::interpreter::stay_when_ended;
 use crate::once::intern;
 
 thread_local! {
@@ -31,6 +32,7 @@ pub fn started(py: Python<'_>, child: process::Child) -> PyResult<Py<Child>> {
 /// that fails, the process was not started.
 #[pyfunction]
 pub fn launch(process: &Bound<'_, PyAny>, children: &Bound<'_, PySet>) -> PyResult<()> {
+    stay_when_ended();
     let py = process.py();
     let outer = SHOWN.take();
     let made = process.call_method1(intern!(py, "_Popen"), (process,));

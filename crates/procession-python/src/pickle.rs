@@ -31,6 +31,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::buffer::{BlockView, Copied};
 use crate::error::{IntoPython, value_error};
+use crate::interpreter::stay_when_ended;
 use crate::once::PyOnce;
 use crate::transfer;
 
@@ -133,6 +134,7 @@ impl Pickled {
     }
 
     fn dump(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        stay_when_ended();
         let py = object.py();
         let encoder = match IDLE
             .with_borrow_mut(|idle| idle.0.pop())
@@ -504,11 +506,13 @@ fn load_by_program(message: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
 
 /// Returns the module that knows which picklers the program has replaced.
 pub fn reduction(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    stay_when_ended();
     py.import(crate::once::intern!(py, "procession.reduction"))
 }
 
 /// Returns `_pickle.loads`.
 fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    stay_when_ended();
     static LOADS: PyOnce<PyAny> = PyOnce::new();
     LOADS.import(py, "_pickle", "loads")
 }

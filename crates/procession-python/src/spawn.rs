@@ -21,6 +21,7 @@ use pyo3::prelude::*;
 
 use crate::child::Child;
 use crate::error::{IntoPython, value_error};
+use crate::interpreter::stay_when_ended;
 use crate::launch::started;
 use crate::payload::{Payload, Task};
 
@@ -90,6 +91,7 @@ pub fn calling<T>(
     start: &Bound<'_, PyAny>,
     spawn: impl FnOnce(&mut launch::Starter<'_>) -> procession_engine::Result<T>,
 ) -> PyResult<T> {
+    stay_when_ended();
     let mut raised = None;
     let mut starter = |argument: &str, keep: &[BorrowedFd<'_>]| {
         let keep: Vec<i32> = keep.iter().map(|fd| fd.as_raw_fd()).collect();

@@ -4,6 +4,7 @@ use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use crate::interpreter::stay_when_ended;
 use crate::once::intern;
 use crate::rlock::RLock;
 
@@ -24,6 +25,7 @@ pub fn under_lock<'py>(
 
 /// Calls `act` while it holds the lock.
 fn guarded<T>(lock: &Bound<'_, PyAny>, act: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    stay_when_ended();
     let py = lock.py();
     // The lock of a `Value`, each access to which comes here.
     if let Ok(ours) = lock.cast::<RLock>() {

@@ -31,6 +31,7 @@ pub mod limits;
 pub mod random;
 
 pub mod sandbox;
+pub mod unwinding;
 
 pub mod primitive;
 

@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
+use crate::interpreter::stay_when_ended;
 use crate::interrupt::is_interrupt;
 
 thread_local! {
@@ -19,6 +20,7 @@ thread_local! {
 
 /// Runs a call of the engine that may call Python back; raises what was put off.
 pub fn calling_back<T>(call: impl FnOnce() -> T) -> PyResult<T> {
+    stay_when_ended();
     WAITING.set(WAITING.get() + 1);
     let result = call();
     WAITING.set(WAITING.get() - 1);
