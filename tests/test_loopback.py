@@ -239,6 +239,23 @@ def test_agent_that_does_not_start_is_told(lib, tmp_path, text, reason) -> None:
         context.Pool()
 
 
+def test_pool_is_made_without_a_node_that_is_lost_meanwhile(lib, tmp_path) -> None:
+    first_dies = (
+        f'mkdir {tmp_path}/died 2> /dev/null && kill -9 $$\nexec {sys.executable} "$@"'
+    )
+    context = procession.get_context(
+        f"loopback://2?python={wrapper(tmp_path, first_dies)}"
+    )
+    with pytest.warns(RuntimeWarning, match="the pool goes on without it") as told:
+        pool = context.Pool()
+    assert "was killed by SIGKILL" in str(told[0].message)
+    assert told[0].filename == __file__
+    with pool:
+        assert pool.map(abs, range(-9, 0)) == [*range(9, 0, -1)]
+        # Another agent takes its place.
+        wait_until(lambda: len({*pool.map(os.getenv, ["PROCESSION_NODE"] * 9, 1)}) == 2)
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -247,6 +264,7 @@ def test_agent_that_does_not_start_is_told(lib, tmp_path, text, reason) -> None:
         ("loopback://1?slots=0", "slots"),
         ("loopback://1?lease=-1", "lease"),
         ("loopback://1?colour=red", "no option 'colour'"),
+        ("loopback?colour=red", "no option 'colour'"),
         ("nonesuch://1", "cannot find context for 'nonesuch://1'"),
         ("nonesuch", "cannot find context for 'nonesuch'"),
     ],

@@ -82,3 +82,23 @@ def test_pool_runs_on_a_cluster_that_scales_by_itself(cluster) -> None:
         client.gather(client.map(square, range(100)))
         assert pool.map(square, range(99), 1) == [number**2 for number in range(99)]
     context.close()
+
+
+def test_pool_follows_jobs_that_end_and_come(cluster) -> None:
+    def nodes(pool) -> set[str]:
+        return {*pool.map(os.getenv, ["PROCESSION_NODE"] * 40, chunksize=1)}
+
+    cluster.scale(jobs=2)
+    wait_until(lambda: workers(cluster) == 2)
+    context = context_of(cluster)
+    with context.Pool(retries=1) as pool:
+        at_first = nodes(pool)
+        assert len(at_first) == 2
+        cluster.scale(jobs=1)
+        wait_until(lambda: workers(cluster) == 1)
+        wait_until(lambda: len(nodes(pool)) == 1)
+        cluster.scale(jobs=2)
+        wait_until(lambda: workers(cluster) == 2)
+        wait_until(lambda: len(nodes(pool)) == 2)
+        assert len(nodes(pool) - at_first) == 1
+    context.close()

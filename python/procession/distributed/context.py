@@ -64,7 +64,7 @@ def context_of(url: str) -> ClusterContext | None:
     known = _contexts.get(url)
     if known is not None:
         return known
-    make = _backend_of(urllib.parse.urlsplit(url).scheme or url)
+    make = _backend_of(urllib.parse.urlsplit(url).scheme or url.partition("?")[0])
     if make is None:
         return None
     backend = make()

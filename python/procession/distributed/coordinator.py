@@ -135,12 +135,12 @@ class Coordinator:
                     self._renew(self._agents)
                 agents, late = [*self._agents], self._late()
                 is_any_ready = any(each.state == "ready" for each in agents)
-            self._raise_failures([each for each in agents if each not in late])
+            _raise_refusals(agents)
             if not is_any_ready:
-                self._raise_failures(agents)
+                _raise_losses(agents)
             for agent in late:
                 agent.lost(_late_by(agent))
-            _warn_of_late(late)
+            _warn_of_lost(agents)
             _warn_of_missing(agents)
             self._backend.watch(self._note_place)
         except BaseException:
@@ -159,23 +159,6 @@ class Coordinator:
 
     def _starting(self) -> list[_Agent]:
         return [each for each in self._agents if each.state == "starting"]
-
-    def _raise_failures(self, agents: list[_Agent]) -> None:
-        wrong = {each.name: each.mismatch for each in agents if each.mismatch}
-        if wrong:
-            raise EngineMismatch(wrong)
-        for agent in agents:
-            if agent.refusal is not None:
-                raise agent.refusal
-        for agent in agents:
-            if agent.state == "lost":
-                raise EngineUnavailable(
-                    f"node {agent.name}: its agent {agent.reason} before it was ready"
-                )
-            if agent.state == "starting":
-                raise EngineUnavailable(
-                    f"node {agent.name}: its agent {_late_by(agent)}"
-                )
 
     def _late(self) -> list[_Agent]:
         """Returns the agents that have taken too long to start."""
@@ -1179,13 +1162,36 @@ def _late_by(agent: _Agent) -> str:
     return f"was not ready after {time.monotonic() - agent.began:.0f} s"
 
 
-def _warn_of_late(agents: list[_Agent]) -> None:
+def _raise_refusals(agents: list[_Agent]) -> None:
+    """Raises what an agent has said against being part of the pool."""
+    wrong = {each.name: each.mismatch for each in agents if each.mismatch}
+    if wrong:
+        raise EngineMismatch(wrong)
     for agent in agents:
-        warnings.warn(
-            f"node {agent.name} {agent.reason}: the pool goes on without it",
-            RuntimeWarning,
-            stacklevel=5,
-        )
+        if agent.refusal is not None:
+            raise agent.refusal
+
+
+def _raise_losses(agents: list[_Agent]) -> None:
+    """Raises why the first agent is not ready, where none is."""
+    for agent in agents:
+        if agent.state == "lost":
+            raise EngineUnavailable(
+                f"node {agent.name}: its agent {agent.reason} before it was ready"
+            )
+    for agent in agents:
+        if agent.state == "starting":
+            raise EngineUnavailable(f"node {agent.name}: its agent {_late_by(agent)}")
+
+
+def _warn_of_lost(agents: list[_Agent]) -> None:
+    for agent in agents:
+        if agent.state == "lost":
+            warnings.warn(
+                f"node {agent.name}: its agent {agent.reason}, and the pool goes on without it",
+                RuntimeWarning,
+                stacklevel=5,
+            )
 
 
 def _shares(places: Sequence[Place], workers: int) -> list[tuple[Place, int]]:
