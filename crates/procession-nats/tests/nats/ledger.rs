@@ -126,13 +126,16 @@ impl Ledger {
                 "lost" => assert!(nodes + servers > 0, "{}", told()),
                 _ => panic!("{}", told()),
             }
-            // Each run after the first has a reason that was lost, and was allowed, or the server has forgotten.
-            let reasons = if call.is_deadly {
+            // It is delivered again for each node that was lost, as far as is allowed, and each time that a
+            // server has forgotten. A node tries again what its own workers have died of, and nobody else
+            // knows how often it has.
+            let deliveries = 1 + nodes.min(call.retries) + servers;
+            let deaths = if call.is_deadly {
                 call.retries
             } else {
-                workers + nodes
+                workers.min(call.retries)
             };
-            let allowed = 1 + reasons.min(call.retries) + servers;
+            let allowed = deliveries * (1 + deaths);
             assert!(runs <= allowed, "{runs} runs: {}", told());
         }
         counts
