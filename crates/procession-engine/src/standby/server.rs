@@ -36,8 +36,7 @@ const LEAST: usize = 2;
 /// advance.
 const QUIET: Duration = Duration::from_millis(1);
 
-/// How long demand is remembered: after each such time without a start, one
-/// spare less is kept.
+/// How long demand is remembered: after such a time without a start, the least are kept.
 const MEMORY: Duration = Duration::from_secs(10);
 
 /// Keys of the set of descriptors; others are children's stamps.
@@ -432,18 +431,13 @@ impl Keeper {
         }
     }
 
-    /// Lowers the target by one, as nobody has claimed a spare for some time.
+    /// Dismisses all but the least, as nobody has claimed a spare for some time.
     fn forget(&mut self) {
-        self.forget_at = Instant::now() + MEMORY;
-        self.target = self.target.saturating_sub(1).max(self.least);
+        self.target = self.least;
         let body = self.spares.body();
-        if body.free_count() > self.target
-            && let Some(slot) = body
-                .slots
-                .iter()
-                .rev()
-                .find(|slot| slot.word().state == SlotState::Parked)
-        {
+        let is_parked = |slot: &&StandbySlot| slot.word().state == SlotState::Parked;
+        let surplus = body.free_count().saturating_sub(self.target);
+        for slot in body.slots.iter().rev().filter(is_parked).take(surplus) {
             slot.dismiss();
         }
     }
