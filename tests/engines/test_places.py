@@ -97,7 +97,7 @@ def test_agent_that_does_not_start_is_lost_and_tried_again(
 
     monkeypatch.setattr(coordinator, "_TO_FOLLOW", 0.1)
     monkeypatch.setattr(context._backend, "agent", silent)
-    with pytest.warns(RuntimeWarning, match="node loopback-0 was not ready after"):
+    with pytest.warns(RuntimeWarning, match="loopback-0: its agent was not ready"):
         pool = context.Pool()
     with pool:
         assert pool.map(square, range(9)) == [number**2 for number in range(9)]

@@ -16,7 +16,8 @@
 //!
 //! # Safety
 //! Buffers are read as bytes while their views are held: the memory stays where
-//! it is, and whatever another thread writes to it meanwhile is a valid byte.
+//! it is, and whatever another thread writes to it meanwhile is a valid byte. A view of memory of
+//! ours ends before the memory is used for something else.
 
 #![expect(unsafe_code, reason = "reads buffers that Python keeps alive")]
 
@@ -26,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyBufferError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
@@ -68,6 +70,9 @@ pub fn is_replaced() -> bool {
 /// Bytes from which on a buffer goes beside the pickle. Below, the view that
 /// the receiver needs costs more than copying (found by trial, numpy arrays).
 const BESIDE_FROM: usize = 4096;
+
+/// Bytes from which on a pickle is read where it lies. Below, the view costs more than copying.
+const VIEWED_FROM: usize = 64 << 10;
 
 /// Bytes of a cache line, and more than any type of numpy asks for.
 pub const ALIGNMENT: usize = 64;
@@ -249,7 +254,10 @@ pub fn load<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>>
 /// As [`load`], for the payload that a process was started with.
 pub fn load_started<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     if message.first() != Some(&BESIDE) {
-        return loads(py)?.call1((PyBytes::new(py, message),));
+        return match message.len() < VIEWED_FROM {
+            true => loads(py)?.call1((PyBytes::new(py, message),)),
+            false => load_in_place(py, message),
+        };
     }
     // The message has buffers although it is too small for a block of its own: they are copied into
     // memory of the interpreter.
@@ -330,6 +338,24 @@ pub fn load_started_block<'py>(
         buffers.append(view(place)?)?;
     }
     load_beside(py, view(pickle)?.bind(py), buffers)
+}
+
+/// Reads a plain pickle where it lies.
+fn load_in_place<'py>(py: Python<'py>, pickle: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let (start, len) = (pickle.as_ptr().cast_mut().cast(), pickle.len());
+    // SAFETY: the memory is there, and is `len` long, until the view is released below.
+    let view = unsafe { ffi::PyMemoryView_FromMemory(start, len.cast_signed(), ffi::PyBUF_READ) };
+    // SAFETY: it is new, or null with an exception.
+    let view = unsafe { Bound::from_owned_ptr_or_err(py, view)? };
+    let loaded = loads(py)?.call1((&view,));
+    // Only the unpickler has seen the view, and it is gone.
+    if view
+        .call_method0(crate::once::intern!(py, "release"))
+        .is_err()
+    {
+        std::process::abort();
+    }
+    loaded
 }
 
 fn load_beside<'py>(

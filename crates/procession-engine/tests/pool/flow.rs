@@ -104,7 +104,7 @@ fn a_prologue_is_seen_by_all_tasks_of_its_job() {
     leaving_nothing(|| {
         let bench = Bench::new(2);
         for (n, word) in (0u64..).zip(["alpha ", "beta "].repeat(10)) {
-            let job = Job::new(word.as_bytes(), Loans::default()).unwrap();
+            let job = Job::new(&[word.as_bytes()], Loans::default()).unwrap();
             bench.submit_of(Some(job.clone()), 2 * n, &[b"j", b"one"]);
             bench.submit_of(Some(job), 2 * n + 1, &[b"j", b"two"]);
         }

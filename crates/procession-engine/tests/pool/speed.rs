@@ -46,7 +46,7 @@ fn speed() {
             let before = bench.count();
             bench.results.got.lock().unwrap().clear();
             let begin = Instant::now();
-            let job = Job::new(b"the function", Loans::default()).unwrap();
+            let job = Job::new(&[b"the function"], Loans::default()).unwrap();
             let source = Box::new(Tiny { left: count, job });
             bench.pool.submit_source(source).unwrap();
             bench.drive(before + count as usize);

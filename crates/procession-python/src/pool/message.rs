@@ -1,5 +1,6 @@
 //! Tasks and replies as bytes: what both sides of a pool agree on.
 
+use std::iter;
 use std::time::Duration;
 
 use procession_engine::pool::{Job, TaskBytes};
@@ -175,10 +176,13 @@ pub fn job(function: &Bound<'_, PyAny>, shape: Shape, reader: Reader) -> PyResul
             (error, function, (), (), name(function), reader.word()).into_pyobject(py)
         })
     })?;
-    let mut bytes = vec![0; Shape::LEN + pickled.len(py)];
-    bytes[..Shape::LEN].copy_from_slice(&shape.to_bytes());
-    pickled.copy_to(py, &mut bytes[Shape::LEN..]);
-    Job::new(&bytes, loans).or_raise()
+    let shape = shape.to_bytes();
+    pickled.with_parts(py, |parts| {
+        let prologue: Vec<&[u8]> = iter::once(&shape[..])
+            .chain(parts.iter().copied())
+            .collect();
+        Job::new(&prologue, loans).or_raise()
+    })
 }
 
 /// Returns the function of a job, and how to call it.

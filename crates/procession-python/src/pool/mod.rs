@@ -7,7 +7,8 @@
 //! result brings the value. `foreign` stands for a pool whose tasks run elsewhere.
 //! `source` and `feeder` make tasks as workers need them: the one of inputs that
 //! are at hand, the other of an iterator that may block; `terms` is what a call says of its
-//! tasks. `worker` is the other side, where `soft_timeout` interrupts what runs too long.
+//! tasks. `worker` is the other side, which keeps functions without a state (`kept_function`), and
+//! where `soft_timeout` interrupts what runs too long.
 
 mod arrival;
 mod callback;
@@ -38,6 +39,7 @@ mod size;
 mod starter;
 mod stats;
 
+mod kept_function;
 mod worker;
 
 pub use feeder::Feeder;

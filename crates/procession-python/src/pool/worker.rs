@@ -1,6 +1,7 @@
 //! A worker of a pool: calls functions, one task after another.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use procession_engine::ErrorKind;
 use procession_engine::pool::{TakenTask, Worker, WorkerLimits};
@@ -9,16 +10,20 @@ use procession_engine::sys::process::crash_stack;
 use procession_engine::sys::wait::time::Deadline;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError};
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyDict, PyFunction, PyList, PyModule, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::by_value::Reader;
 use crate::error::{IntoPython, to_python, type_error, value_error};
 use crate::once::PyOnce;
 use crate::pickle::{self, Pickled};
+use crate::pool::kept_function::KeptFunction;
 use crate::pool::message::{self, Shape};
 use crate::pool::soft_timeout::SoftTimeout;
 use crate::shared::HandleParts;
 use crate::transfer;
+
+/// For how long a worker without a task keeps the data of its last job.
+const IDLE: Duration = Duration::from_millis(100);
 
 /// A worker, in its own process.
 #[pyclass(frozen, module = "procession._procession")]
@@ -103,7 +108,7 @@ impl PoolWorker {
         let mut worker_loop = WorkerLoop {
             worker: self.take()?,
             pack,
-            function: None,
+            kept: None,
             soft_timeout: SoftTimeout::default(),
             collects: false,
             reader: if by_name_only {
@@ -141,7 +146,7 @@ struct WorkerLoop {
     /// The reader of the values.
     reader: Reader,
     /// The function of the last job, if it may be kept between tasks.
-    function: Option<(u64, Shape, Py<PyAny>)>,
+    kept: Option<KeptFunction>,
     soft_timeout: SoftTimeout,
     /// Whether the value of the task is a list in which errors may stand.
     collects: bool,
@@ -160,8 +165,14 @@ impl WorkerLoop {
     fn next(&mut self, py: Python<'_>) -> PyResult<Option<TakenTask>> {
         loop {
             let worker = &mut self.worker;
-            match py.detach(|| worker.next(Deadline::NEVER)) {
+            let has_data = self.kept.as_ref().is_some_and(|kept| kept.has_data);
+            let until = match has_data {
+                true => Deadline::after(IDLE),
+                false => Deadline::NEVER,
+            };
+            match py.detach(|| worker.next(until)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => py.check_signals()?,
+                Err(error) if error.kind() == ErrorKind::TimedOut && has_data => self.kept = None,
                 result => return result.map_err(to_python),
             }
         }
@@ -279,15 +290,15 @@ impl WorkerLoop {
         task: &TakenTask,
         job: u64,
     ) -> PyResult<(Shape, Bound<'py, PyAny>)> {
-        if let Some((kept, shape, function)) = &self.function
-            && *kept == job
+        if let Some(kept) = &self.kept
+            && kept.job == job
         {
-            return Ok((*shape, function.bind(py).clone()));
+            return Ok((kept.shape, kept.function.bind(py).clone()));
         }
+        // First, so that the data of two jobs are not here at once.
+        self.kept = None;
         let (shape, function) = message::load_job(py, self.worker.prologue(task))?;
-        if is_plain(&function)? {
-            self.function = Some((job, shape, function.clone().unbind()));
-        }
+        self.kept = KeptFunction::of(job, shape, &function)?;
         Ok((shape, function))
     }
 
@@ -434,35 +445,4 @@ fn apply<'py>(
     };
     let keywords = keywords.filter(|keywords| !keywords.is_empty());
     function.call(arguments, keywords.as_ref())
-}
-
-/// Tells whether a function is all in its name, so that unpickling it again would
-/// give the very same object.
-fn is_plain(function: &Bound<'_, PyAny>) -> PyResult<bool> {
-    if function.is_exact_instance_of::<PyFunction>() {
-        return is_of_its_module(function);
-    }
-    if function.is_instance_of::<PyType>() {
-        return Ok(true);
-    }
-    if !function.is_exact_instance_of::<PyCFunction>() {
-        return Ok(false);
-    }
-    let owner = function.getattr("__self__")?;
-    Ok(owner.is_none() || owner.is_instance_of::<PyModule>())
-}
-
-/// Tells whether a function uses the globals of the module that it says it is of. One that
-/// came by value has globals of its own, and maybe cells.
-fn is_of_its_module(function: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = function.py();
-    let name = function.getattr(crate::once::intern!(py, "__module__"))?;
-    let modules = py.import("sys")?.getattr("modules")?;
-    let Ok(module) = modules.get_item(name) else {
-        return Ok(false);
-    };
-    let globals = function.getattr(crate::once::intern!(py, "__globals__"))?;
-    Ok(module
-        .getattr(crate::once::intern!(py, "__dict__"))
-        .is_ok_and(|dict| dict.is(&globals)))
 }

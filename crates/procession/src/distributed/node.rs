@@ -127,7 +127,7 @@ impl Node {
         if jobs.len() >= JOBS {
             jobs.clear();
         }
-        let job = Job::new(prologue, Loans::default())?;
+        let job = Job::new(&[prologue], Loans::default())?;
         jobs.insert(Arc::clone(prologue), job.clone());
         Ok(job)
     }

@@ -43,7 +43,7 @@ impl Core {
             return Ok(job.clone());
         }
         let bytes = codec::encode(&Prologue::new(entry), "a function")?;
-        let job = engine::Job::new(&bytes, Loans::default())?;
+        let job = engine::Job::new(&[&bytes], Loans::default())?;
         jobs.insert(entry, job.clone());
         Ok(job)
     }
@@ -59,5 +59,5 @@ pub fn stateful_job<C: Serialize + ?Sized>(
     let prologue = Prologue::stateful(entry);
     let encode = || codec::encode_after(&prologue, context, what);
     let (bytes, loans) = codec::collecting(encode)?;
-    Ok(engine::Job::new(&bytes, loans)?)
+    Ok(engine::Job::new(&[&bytes], loans)?)
 }

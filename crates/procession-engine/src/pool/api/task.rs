@@ -1,5 +1,6 @@
 //! Tasks as the face hands them in, and what tasks of one job share.
 
+use std::iter;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,18 +200,20 @@ struct JobHeader {
 }
 
 impl Job {
-    /// Makes a job of its prologue and the objects whose handles are in it. A worker reads the
-    /// prologue at its first task of the job; it attaches to them with
+    /// Makes a job of the parts of its prologue, one after the other, and the objects whose handles
+    /// are in it. A worker reads the prologue at its first task of the job; it attaches to them with
     /// [`KEPT`](procession_shm::HandleSource::KEPT).
     ///
     /// # Errors
     /// `OutOfMemory` when the arena is full.
-    pub fn new(prologue: &[u8], loans: Loans) -> Result<Self> {
+    pub fn new(prologue: &[&[u8]], loans: Loans) -> Result<Self> {
         let family = family()?;
-        let len = prologue.len();
-        let mut block = family.alloc(len as u64 + 8)?;
-        block[..8].copy_from_slice(&(len as u64).to_le_bytes());
-        block[8..8 + len].copy_from_slice(prologue);
+        let len: usize = prologue.iter().map(|part| part.len()).sum();
+        let head = (len as u64).to_le_bytes();
+        let parts: Vec<&[u8]> = iter::once(&head[..])
+            .chain(prologue.iter().copied())
+            .collect();
+        let block = Block::of(family, &parts, len as u64 + 8)?;
         let id = family.next_serial();
         Ok(Self(Arc::new(JobHeader { id, block, loans })))
     }
