@@ -56,13 +56,28 @@ class TestRayClient(BackendTests):
 
 
 def test_connection_of_the_program_is_used(head) -> None:
-    procession.get_context(head.url)
+    assert procession.get_context(head.url).cpu_count() == 4
     with procession.get_context("ray").Pool(2) as pool:
         assert pool.map(square, range(9)) == [number**2 for number in range(9)]
 
 
+def test_program_may_change_how_it_is_connected(head) -> None:
+    ray.shutdown()
+    options = {"include_dashboard": False, "logging_level": "ERROR"}
+    for connect in (
+        lambda: ray.init(num_cpus=1, log_to_driver=False, **options),
+        lambda: ray.init(head.url, logging_level="ERROR"),
+        lambda: ray.init(num_cpus=1, log_to_driver=False, **options),
+    ):
+        connect()
+        context = procession.get_context("ray")
+        with context.Pool(1) as pool:
+            assert pool.map(square, range(9)) == [number**2 for number in range(9)]
+        ray.shutdown()
+
+
 def test_second_cluster_is_refused(head) -> None:
-    procession.get_context(head.url)
+    assert procession.get_context(head.url).cpu_count() == 4
     with pytest.raises(EngineUnavailable, match="connected to another"):
         procession.get_context(f"ray://localhost:{ray_heads.free_port()}")
 

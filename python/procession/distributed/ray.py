@@ -60,7 +60,9 @@ class Ray:
 
     def __init__(self) -> None:
         self._url = ""
-        # The server for Ray's clients, if the program is one of them, and Ray as that has it:
+        # The server for Ray's clients that the URL names.
+        self._named = ""
+        # The one that the program is a client of, if it is, and Ray as that has it:
         # the module itself starts a cluster of its own where the program has left one.
         self._server = ""
         self._api: Any = ray
@@ -74,7 +76,8 @@ class Ray:
             raise ValueError(
                 f"{url}: ray has no option {unknown[0]!r}, only {sorted(_OPTIONS)}"
             )
-        self._url, self._server = url, parsed.netloc
+        self._url = url
+        self._named = self._server = parsed.netloc
         if parsed.netloc and client is None:
             raise ImportError(
                 "Ray's client is not installed: pip install 'procession[ray]'",
@@ -90,9 +93,13 @@ class Ray:
                 self._connect_client()
             else:
                 self._connect_driver()
+        self._note_connection()
+
+    def _note_connection(self) -> None:
+        """Notes how the program is connected, which it may have changed since it was asked last."""
         worker = None if client is None else client.ray.get_context().client_worker
         server = "" if worker is None else worker._conn_str
-        if self._server and self._server != server:
+        if self._named and self._named != server:
             raise EngineUnavailable(
                 f"{self._url}: the program is connected to another cluster of Ray already, "
                 "and can be to one only: use get_context('ray'), or call ray.shutdown first"
@@ -146,6 +153,8 @@ class Ray:
         """Returns what Ray says of the nodes that are there."""
         try:
             return self._nodes_now()
+        except EngineUnavailable:
+            raise
         except Exception as error:
             with _connecting:
                 self._connect_anew(error)
@@ -159,6 +168,7 @@ class Ray:
     def _nodes_now(self) -> list[dict[str, Any]]:
         if not ray.is_initialized():
             raise ConnectionError("the program is not connected to it any more")
+        self._note_connection()
         return [node for node in self._api.nodes() if node["Alive"]]
 
     def places(self) -> list[Place]:
