@@ -265,6 +265,8 @@ impl Keeper {
         self.seen = requests;
         if unmet > 0 {
             self.target = (self.target + unmet).min(self.most);
+            // Or what is forked for them might be dismissed before they claim it.
+            self.forget_at = Instant::now() + MEMORY;
             self.refill_at = Some(Instant::now() + QUIET);
             for _ in 0..unmet {
                 match self.fork_one(fork)? {
@@ -433,6 +435,7 @@ impl Keeper {
 
     /// Dismisses all but the least, as nobody has claimed a spare for some time.
     fn forget(&mut self) {
+        self.forget_at = Instant::now() + MEMORY;
         self.target = self.least;
         let body = self.spares.body();
         let is_parked = |slot: &&StandbySlot| slot.word().state == SlotState::Parked;
