@@ -263,6 +263,11 @@ fn create(
     class: usize,
 ) -> Result<(u64, u64)> {
     locked(store, family, me, || {
+        // Others may have found nothing, too, and one of them may have made a span while this one waited for
+        // the lock: without a second look, a hundred processes that end at once make a hundred spans.
+        if let Some(found) = search(store, class, 0, me) {
+            return Ok(found);
+        }
         let chunk = chunks::place(store, 1)?;
         chunks::back(store, chunk, 1)?;
         let layout: Layout = store.layout();
@@ -336,5 +341,72 @@ fn unretire(store: &impl BackingStore, chunk: u64, class: usize) {
         let cell = store.block_word(chunk, index);
         let word = StateWord::unpack(cell.load(Ordering::Relaxed));
         cell.store(word.freed().pack(), Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::alloc::limit::{LimitOrigin, MemoryLimit};
+    use crate::alloc::space::Space;
+
+    struct AllLive;
+
+    impl Liveness for AllLive {
+        fn is_dead(&self, _stamp: Stamp) -> bool {
+            false
+        }
+    }
+
+    /// Tells whether a thread sleeps, by its path below `/proc`.
+    fn sleeps(thread: &Path) -> bool {
+        let stat = fs::read_to_string(Path::new("/proc").join(thread).join("stat")).unwrap();
+        // The state follows the name, which is in parentheses.
+        stat.rsplit_once(") ").unwrap().1.starts_with('S')
+    }
+
+    #[test]
+    fn those_that_wait_to_make_a_span_take_blocks_of_the_first_that_does() {
+        let limit = MemoryLimit {
+            bytes: 64 << 20,
+            origin: LimitOrigin::Variable,
+        };
+        let space = Space::create(limit, 7, 3).unwrap();
+        let lock = &space.header().chunk_lock;
+        assert!(lock.try_lock(Stamp::new(1, 1)));
+        let mut blocks: Vec<(u64, u64)> = std::thread::scope(|scope| {
+            let (begin, begun) = channel();
+            let claims: Vec<_> = (2..8)
+                .map(|slot| {
+                    let (space, begin) = (&space, begin.clone());
+                    scope.spawn(move || {
+                        begin
+                            .send(fs::read_link("/proc/thread-self").unwrap())
+                            .unwrap();
+                        let me = Stamp::new(slot, 1);
+                        alloc(space, &AllLive, me, 0, &mut Hints::default()).unwrap()
+                    })
+                })
+                .collect();
+            // When they wait for the lock, they have looked for a block before.
+            for thread in begun.iter().take(claims.len()) {
+                while !sleeps(&thread) {
+                    std::thread::yield_now();
+                }
+            }
+            lock.unlock();
+            claims
+                .into_iter()
+                .map(|claim| claim.join().unwrap())
+                .collect()
+        });
+        blocks.sort_unstable();
+        blocks.dedup();
+        assert_eq!(blocks.len(), 6);
+        assert_eq!(space.header().spans[0].load(Ordering::Relaxed), 1);
     }
 }
