@@ -5,12 +5,13 @@
 
 #![expect(unsafe_code, reason = "fork and kill in tests")]
 
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
 
 use procession_engine::ErrorKind;
 use procession_engine::channel::Queue;
-use procession_engine::shm::{Block, Family, HandleSource, Loans, SharedObject, Stamp};
+use procession_engine::shm::{Block, Family, Handle, HandleSource, Loans, SharedObject, Stamp};
 use procession_engine::sync::Lock;
 use procession_engine::sys::wait::time::Deadline;
 
@@ -310,6 +311,57 @@ fn forks_go_well_while_other_threads_drop_what_they_are_attached_to() {
     // SAFETY: as above.
     unsafe { libc::alarm(0) };
     assert_eq!(strangers, 0, "children that are no members");
+}
+
+#[test]
+fn a_forked_copy_does_not_keep_what_it_does_not_inherit_and_attaches_by_the_handle() {
+    let _alone = alone();
+    let family = procession_engine::family().unwrap();
+    let first = Bytes::create_uninherited(family, 0).unwrap();
+    let second = Bytes::create_uninherited(family, 0).unwrap();
+    let kept = second.handle();
+    let stamp = family.prepare_fork().unwrap();
+    let (mut told, mut tell) = std::io::pipe().unwrap();
+    // SAFETY: the child touches only the arena and its own memory, and leaves at once.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // Copies of its parent's attachments: to drop them takes nothing from the parent.
+        drop((first, second));
+        let attached = Bytes::attach(family, kept, &HandleSource::KEPT).unwrap();
+        tell.write_all(b"1").unwrap();
+        loop {
+            // SAFETY: waits to be killed.
+            unsafe { libc::pause() };
+            assert_eq!(attached.handle(), kept);
+        }
+    }
+    family.end_fork();
+    drop(tell);
+    told.read_exact(&mut [0]).unwrap();
+    let users = |handle: Handle| {
+        let mut users = Vec::new();
+        family.for_each_object(|object| {
+            if object.handle() == handle {
+                users.extend(object.attached());
+            }
+        });
+        users
+    };
+    let me = family.me();
+    assert_eq!(users(first.handle()), [me]);
+    assert_eq!(users(kept), [me, stamp]);
+    let gone = first.handle();
+    drop((first, second));
+    assert_eq!(users(gone), [], "nobody keeps it, so it is gone");
+    assert_eq!(users(kept), [stamp], "the child keeps it");
+    // SAFETY: our own child, which has not been waited for.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+    let mut status = 0;
+    // SAFETY: waits for our own child.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    family.release_member(stamp);
+    assert_eq!(users(kept), [], "it was the last");
 }
 
 #[test]

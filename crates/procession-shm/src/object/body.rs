@@ -152,6 +152,16 @@ impl<B: SharedBody> SharedObject<B> {
         Object::create(family, B::KIND, len).and_then(Self::of)
     }
 
+    /// As [`create`](Self::create), for an object that forked copies of this process do not use:
+    /// they are not attached to it, so it may be gone.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub fn create_uninherited(family: &'static Family, extra: u64) -> Result<Self> {
+        let len = (size_of::<B>() as u64).saturating_add(extra);
+        Object::create_uninherited(family, B::KIND, len).and_then(Self::of)
+    }
+
     /// Attaches to the object that a handle names, which `source` has kept alive.
     ///
     /// # Errors

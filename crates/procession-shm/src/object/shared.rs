@@ -24,6 +24,13 @@
 //! *Reclaim* looks at all objects of the family, and may have to wait for other members in the
 //! hooks of some. Meanwhile it is attached to the object, like any member that uses it.
 //!
+//! *Forks.* A forked child is attached to whatever its parent is attached to, but for the objects that are
+//! of use to their maker alone and to those that get their handle (`create_uninherited`), as the
+//! channels of a pool are: or each child would have a cell in the channel of each worker before it, and a
+//! pool of n workers would cost n² cells. They are not in the registry, so a copy that gets such a handle
+//! attaches itself; and what a copy has of its parent's is an attachment of another member, which does
+//! nothing when it is dropped.
+//!
 //! # Safety
 //! Views of headers are references into the never-unmapped arena; a view is only made of blocks
 //! whose state word says that an object begins there, and headers are made of atomics. The bodies
@@ -369,9 +376,20 @@ struct Attachment {
     cell: AtomicU64,
     /// The offset of the cell last set aside for a child, where it is looked for first.
     child_cell: AtomicU64,
+    /// The member whose it is; nobody if forked children get cells of their own.
+    alone: Stamp,
 }
 
 impl Attachment {
+    fn new(family: &Family, handle: Handle, cell: &AtomicU32, alone: Stamp) -> Arc<Self> {
+        Arc::new(Self {
+            handle,
+            cell: AtomicU64::new(offset_of(family, cell)),
+            child_cell: AtomicU64::new(0),
+            alone,
+        })
+    }
+
     fn view<'a>(&self, family: &'a Family) -> View<'a> {
         View::new(family, self.handle.offset)
     }
@@ -452,6 +470,30 @@ impl Object {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub(crate) fn create(family: &'static Family, kind: ObjectKind, len: u64) -> Result<Self> {
+        let (handle, cell) = Self::make(family, kind, len)?;
+        Ok(Self::register(family, handle, cell))
+    }
+
+    /// As [`create`](Self::create), for an object that forked copies of this process do not use: they are not attached
+    /// to it, so it may be gone.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when the arena is full.
+    pub(crate) fn create_uninherited(
+        family: &'static Family,
+        kind: ObjectKind,
+        len: u64,
+    ) -> Result<Self> {
+        let (handle, cell) = Self::make(family, kind, len)?;
+        let attachment = Attachment::new(family, handle, cell, family.me());
+        Ok(Self { attachment, family })
+    }
+
+    fn make(
+        family: &'static Family,
+        kind: ObjectKind,
+        len: u64,
+    ) -> Result<(Handle, &'static AtomicU32)> {
         // A length that overflows is larger than any arena, and is refused like one.
         let len = len.saturating_add(HEADER);
         let mut block = family.alloc(len)?;
@@ -465,7 +507,7 @@ impl Object {
         view.header().serial.store(handle.serial, Ordering::Release);
         let cell = view.place(family.me())?;
         family.publish_object(block.leak());
-        Ok(Self::register(family, handle, cell))
+        Ok((handle, cell))
     }
 
     /// Attaches to the object that a handle names, which `source` has kept alive.
@@ -524,11 +566,7 @@ impl Object {
     }
 
     fn register(family: &'static Family, handle: Handle, cell: &AtomicU32) -> Self {
-        let attachment = Arc::new(Attachment {
-            handle,
-            cell: AtomicU64::new(offset_of(family, cell)),
-            child_cell: AtomicU64::new(0),
-        });
+        let attachment = Attachment::new(family, handle, cell, Stamp::NOBODY);
         family
             .registry()
             .lock()
@@ -567,7 +605,7 @@ impl Drop for Attachment {
         let Some(family) = Family::existing() else {
             return;
         };
-        {
+        if self.alone.is_nobody() {
             let mut registry = family.registry().lock();
             // A later attachment of this process may have taken the place meanwhile.
             if let Some(entry) = registry.attached.get(&self.handle.serial)
@@ -575,6 +613,8 @@ impl Drop for Attachment {
             {
                 registry.attached.remove(&self.handle.serial);
             }
+        } else if self.alone != family.me() {
+            return; // This is a forked copy.
         }
         let offset = self.cell.load(Ordering::Relaxed);
         if offset == 0 {

@@ -50,7 +50,7 @@ impl PoolSummary {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub(crate) fn create(family: &'static Family, doorbell: u32) -> Result<Self> {
-        let summary = Self(SharedObject::create(family, 0)?);
+        let summary = Self(SharedObject::create_uninherited(family, 0)?);
         // Relaxed, as everywhere below unless it is said: a reader makes do with old values.
         summary
             .0

@@ -94,7 +94,9 @@ impl WorkerChannel {
     /// # Errors
     /// `OutOfMemory` when the arena is full.
     pub fn create() -> Result<Self> {
-        let object = SharedObject::create(family()?, TASK_BYTES + REPLY_BYTES + CRASH_BYTES)?;
+        // In a forked copy the pool refuses all calls, and the worker attaches by the handle.
+        let extra = TASK_BYTES + REPLY_BYTES + CRASH_BYTES;
+        let object = SharedObject::create_uninherited(family()?, extra)?;
         let channel = Self { object };
         let me = channel.object.family().me();
         channel.pool.store(me.raw(), Ordering::Relaxed);
