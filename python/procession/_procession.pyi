@@ -817,7 +817,7 @@ def stop_requested() -> bool:
 def wait_for_stop(timeout: float | None = None) -> bool:
     """Waits until this process is asked to stop or the time is over; returns whether it was."""
 
-def leave_outcome(outcome: Any) -> None:
+def leave_outcome(outcome: tuple[bool, Any]) -> None:
     """Leaves an object for the parent, which gets it when this process has ended."""
 
 def confine(who: str, memory: int | None, cpus: Sequence[int] | None) -> None:
