@@ -66,6 +66,15 @@ def test_start_joins_one_whose_descriptor_was_closed(start, crowd) -> None:
     assert ended.exitcode == 0
 
 
+@pytest.mark.methods("forkserver")
+@pytest.mark.procession_only("it asks all children at each start")
+def test_starts_forget_those_that_a_server_has_reaped(start, crowd) -> None:
+    crowd(12)
+    for _ in range(60):
+        await_ends([start(calls.nothing)])
+    assert len(load("process")._children) < 30
+
+
 def reads() -> int:
     """Returns how often this process has read from anything."""
     with open("/proc/self/io") as file:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from itertools import count
+from os import P_ALL, WEXITED, WNOHANG, WNOWAIT, waitid
 
 from ._procession import readable_now
 
@@ -30,6 +31,9 @@ current: BaseProcess | None = None
 parent: BaseProcess | None = None
 children: set[BaseProcess] = set()
 counter: Iterator[int] = count(1)
+
+# With fewer children than these, a start need not ask each of them.
+_ask_from = 0
 
 # What spawn or a fork server has started this process with, until its function is next.
 task: Task | None = None
@@ -103,6 +107,29 @@ def forget_ended() -> None:
             children.discard(child)
     for child in ended(children):
         children.discard(child)
+
+
+def make_room() -> None:
+    """Drops children that have ended, as another is about to be started.
+
+    To ask each child would make a start the slower, the more of them live. So they are asked if one
+    of them is known to wait for that; those of a fork server, which reaps them itself, once there
+    are twice as many as lived when they were asked last.
+    """
+    global _ask_from
+    if _FEW < len(children) < _ask_from and not _one_waits_to_be_reaped():
+        return
+    forget_ended()
+    _ask_from = 2 * len(children)
+
+
+def _one_waits_to_be_reaped() -> bool:
+    try:
+        return waitid(P_ALL, 0, WEXITED | WNOHANG | WNOWAIT) is not None
+    except ChildProcessError:
+        return False  # This process has no children of its own.
+    except OSError:
+        return True  # It may not look.
 
 
 def ended(processes: Iterable[BaseProcess]) -> list[BaseProcess]:

@@ -186,6 +186,8 @@ class Starter:
         self._is_for_executor = for_executor
         self._log_relay = log_relay
         self._by_name_only = by_name_only
+        # The places that have had a worker.
+        self._filled: set[int] = set()
 
     def make(self, channel: tuple[int, int], index: int) -> Any:
         """Returns a worker for a place in a pool, which it finds by the handle of its channel."""
@@ -215,11 +217,13 @@ class Starter:
         return process
 
     def note(self, process: Any) -> None:
-        """Adds a worker that has started, and removes those that have ended."""
-        for worker in _registry.ended(self._workers):
-            util.debug("cleaning up worker %s", worker.name)
-            worker.join()
-            self._workers.remove(worker)
+        """Adds a worker that has started; if it replaces another, removes those that have ended."""
+        if process._worker_index in self._filled:
+            for worker in _registry.ended(self._workers):
+                util.debug("cleaning up worker %s", worker.name)
+                worker.join()
+                self._workers.remove(worker)
+        self._filled.add(process._worker_index)
         self._workers.append(process)
         util.debug("added worker")
 
