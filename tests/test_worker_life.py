@@ -9,6 +9,11 @@ from library import PATIENCE, gone, load, wait_until
 from targets import pool as pool_targets
 from targets import worker_life as targets
 
+try:
+    import numpy  # noqa: F401 (here, as it starts threads when it is imported, and they stay)
+except ImportError:
+    pass
+
 pytestmark = pytest.mark.procession_only("a worker has an initializer, and no more")
 
 
@@ -254,7 +259,6 @@ def test_environment_tells_libraries_how_many_threads_they_may_have(mp) -> None:
 
 
 def test_numpy_has_as_many_threads_as_it_may_have(mp) -> None:
-    # First: numpy starts threads as it is imported.
     pytest.importorskip("threadpoolctl")
     pytest.importorskip("numpy")
     # Under fork it is loaded already, with as many as there are processors.
