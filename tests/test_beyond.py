@@ -1,7 +1,6 @@
 """What procession has beyond multiprocessing, in the same places."""
 
 import errno
-import math
 import os
 import pickle
 import queue as threads_queue
@@ -92,33 +91,6 @@ def test_result_is_what_the_target_returned(start) -> None:
     assert process.result() == 3
     assert process.result(timeout=0) == 3
     assert process.exitcode == 0
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        True,
-        False,
-        0,
-        -1,
-        2**31 - 1,
-        -(2**31),
-        2**31,
-        -(2**31) - 1,
-        10**30,
-        0.1,
-        -0.0,
-        math.inf,
-        "text",
-        signal.SIGTERM,  # A number, of a class that pickles itself otherwise.
-        (True, 1),
-    ],
-    ids=repr,
-)
-def test_result_has_its_type_and_value(start, value) -> None:
-    result = start(calls.same, value).result(PATIENCE)
-    assert type(result) is type(value)
-    assert repr(result) == repr(value)
 
 
 def test_result_of_a_target_that_returns_nothing_is_none(start) -> None:
