@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Up to so many children are asked one by one whether they have ended.
 _FEW = 8
 
+# After so many starts they are asked though none is known to have ended.
+_MOST_UNASKED = 16
+
 __all__ = ["active_children", "current_process", "parent_process"]
 
 current: BaseProcess | None = None
@@ -32,8 +35,8 @@ parent: BaseProcess | None = None
 children: set[BaseProcess] = set()
 counter: Iterator[int] = count(1)
 
-# With fewer children than these, a start need not ask each of them.
-_ask_from = 0
+# Starts since the children were asked whether they have ended.
+_unasked = 0
 
 # What spawn or a fork server has started this process with, until its function is next.
 task: Task | None = None
@@ -113,14 +116,19 @@ def make_room() -> None:
     """Drops children that have ended, as another is about to be started.
 
     To ask each child would make a start the slower, the more of them live. So they are asked if one
-    of them is known to wait for that; those of a fork server, which reaps them itself, once there
-    are twice as many as lived when they were asked last.
+    of them is known to wait for that, and now and then for those of a fork server, which reaps them
+    itself: few that have ended keep their descriptors meanwhile.
     """
-    global _ask_from
-    if _FEW < len(children) < _ask_from and not _one_waits_to_be_reaped():
+    global _unasked
+    if (
+        len(children) > _FEW
+        and _unasked < _MOST_UNASKED
+        and not _one_waits_to_be_reaped()
+    ):
+        _unasked += 1
         return
+    _unasked = 0
     forget_ended()
-    _ask_from = 2 * len(children)
 
 
 def _one_waits_to_be_reaped() -> bool:
