@@ -8,6 +8,7 @@ whatever the parent holds.
 
 from __future__ import annotations
 
+import gc
 import os
 import posix
 import sys
@@ -15,7 +16,6 @@ import threading
 
 # Bound here, as a look-up in a module makes a child copy pages.
 from atexit import _clear, _run_exitfuncs, register
-from gc import freeze, get_freeze_count, unfreeze
 
 from . import _procession, _registry, reduction, util
 from ._signalled import Signalled
@@ -50,9 +50,7 @@ class Popen(Signalled):
         self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
-        global _has_frozen
-        # A child would count the frozen objects each time.
-        _has_frozen = _has_frozen or get_freeze_count() > 0
+        _look_for_frozen()
         util._have_empty_stdin()
         process_obj._prepare_fork()
         found = reduction.found_by_forked()
@@ -167,6 +165,12 @@ def fork() -> int:
 _has_frozen = False
 
 
+def _look_for_frozen() -> None:
+    """Notes whether there are frozen objects: a child would count all of them each time."""
+    global _has_frozen
+    _has_frozen = _has_frozen or gc.get_freeze_count() > 0
+
+
 def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoReturn:
     """Runs the process in the forked child, which ends here and nowhere else."""
     code = 1
@@ -174,8 +178,8 @@ def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoRetur
         # The parent's young objects count as old from here on, or the first collection would
         # visit each of them, and so copy its page.
         if not _has_frozen:
-            freeze()
-            unfreeze()
+            gc.freeze()
+            gc.unfreeze()
         # The parent's exit functions must not run in the child.
         _clear()
         register(util._exit_function)

@@ -192,14 +192,13 @@ class BaseProcess:
             True
             >>> child.join()
         """
-        # Little is called before a fork: the parent copies each page that it writes to after one, and any
-        # use of a function or a module writes to it.
-        if self._closed:
-            self._check_closed()
-        if self._popen is not None or self._parent_pid != os.getpid():
-            self._refuse_start()
-        if _registry.children:
-            _registry.make_room()
+        self._check_closed()
+        _require(self._popen is None, "cannot start a process twice")
+        _require(
+            self._parent_pid == os.getpid(),
+            "can only start a process object created by current process",
+        )
+        _registry.make_room()
         # Before the fork: done in the child, it would have the child copy pages.
         name_processes()
         # Native, so that a handler of a signal that raises meanwhile leaves no
@@ -702,12 +701,6 @@ class BaseProcess:
     def _check_closed(self) -> None:
         if self._closed:
             raise ValueError("process object is closed")
-
-    def _refuse_start(self) -> NoReturn:
-        _require(self._popen is None, "cannot start a process twice")
-        raise AssertionError(
-            "can only start a process object created by current process"
-        )
 
     def _started(self, action: str) -> Popen:
         """Returns the `Popen`, for an action that only a started process knows."""
