@@ -69,6 +69,7 @@ bench: $(VENV)/.module $(if $(findstring distributed,$(BENCH)),$(TARGET)/engines
 	$(CARGO) build --release --package procession-benches
 	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
 	$(if $(findstring distributed,$(BENCH)),$(CARGO) build --release --package procession-nats --example throughput)
+	@$(BIN)/python -m compileall -q python/procession # as pip does; else each process would compile what it imports
 	$(if $(findstring distributed,$(BENCH)),NATS_SERVER=$$(tools/nats-server $(BIN)/python $(TARGET)/engines)) $(BIN)/python $(if $(filter scale,$(BENCH)),benches/growth $(filter-out scale,$(BENCH)),benches/python $(BENCH))
 
 failures: $(VENV)/.module ## run the ways in which pools fail on procession and its peers; FAILURES="-h" for options

@@ -7,7 +7,6 @@ and the order is turned round from one round to the next, so that a machine that
 """
 
 import argparse
-import compileall
 import json
 import os
 import platform
@@ -61,7 +60,6 @@ def main() -> int:
         )
         and (not options.method or options.method in scenario.method.split())
     ]
-    compile_package()
     machine = describe_machine()
     print(
         "\n".join(f"{key}: {value}" for key, value in machine.items()), "\n", flush=True
@@ -112,18 +110,6 @@ def arguments() -> argparse.Namespace:
         "--page", action="store_true", help="put the table into benches/README.md"
     )
     return parser.parse_args()
-
-
-def compile_package() -> None:
-    """Writes the bytecode of procession, as pip does when it installs a wheel.
-
-    That of the standard library is there. An editable installation has none where Python is told not to
-    write any, and then each process would compile what it imports.
-    """
-    package = find_spec("procession")
-    if package is not None and package.submodule_search_locations:
-        for folder in package.submodule_search_locations:
-            compileall.compile_dir(folder, quiet=1)
 
 
 def measure(scenario: Scenario, rounds: int, only: str | None) -> Comparison:
