@@ -8,11 +8,11 @@ use procession_engine::shm::{Family, Stamp};
 use procession_engine::sys::primitive::Ordering;
 use procession_engine::{Error, ErrorKind, Result};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyTuple};
+use pyo3::types::PyTuple;
 
 use crate::blocking::{deadline, nothing_yet, waiting};
 use crate::error::IntoPython;
-use crate::pickle::{Pickled, is_replaced};
+use crate::pickle::{Pickled, pickle_of_simple};
 
 /// Asks this process itself to stop.
 #[pyfunction]
@@ -53,8 +53,8 @@ pub fn stop_requested_of(stamp: Stamp) -> bool {
     })
 }
 
-/// Leaves for the parent, which gets it when this process has ended, whether it has succeeded, and its value or
-/// error.
+/// Leaves for the parent whether this process has succeeded, and its value or its error; the parent
+/// gets that when this process has ended.
 #[pyfunction]
 pub fn leave_outcome(outcome: &Bound<'_, PyTuple>) -> PyResult<()> {
     let payload = match pickle_of_simple(outcome)? {
@@ -66,44 +66,6 @@ pub fn leave_outcome(outcome: &Bound<'_, PyTuple>) -> PyResult<()> {
     };
     current::publish_outcome(payload).or_raise()
 }
-
-/// Returns the pickle of an outcome whose value is of the simplest kinds; `None` for any other.
-///
-/// In a forked child, to make a pickler and call it writes to some sixty pages, which are copied
-/// therefore: a tenth of the time of a process that does no more than return true.
-fn pickle_of_simple(outcome: &Bound<'_, PyTuple>) -> PyResult<Option<Vec<u8>>> {
-    if is_replaced() {
-        return Ok(None);
-    }
-    let (succeeded, value) = outcome.extract::<(bool, Bound<'_, PyAny>)>()?;
-    let flag = |is_true| if is_true { NEWTRUE } else { NEWFALSE };
-    let mut pickle = vec![PROTO, 2, flag(succeeded)];
-    // Exactly these types: a subclass may pickle itself otherwise.
-    if let Ok(value) = value.cast_exact::<PyBool>() {
-        pickle.push(flag(value.is_true()));
-    } else if let Ok(value) = value.cast_exact::<PyInt>()
-        && let Ok(number) = value.extract::<i32>()
-    {
-        pickle.push(BININT);
-        pickle.extend(number.to_le_bytes());
-    } else if let Ok(value) = value.cast_exact::<PyFloat>() {
-        pickle.push(BINFLOAT);
-        pickle.extend(value.value().to_be_bytes());
-    } else {
-        return Ok(None);
-    }
-    pickle.extend([TUPLE2, STOP]);
-    Ok(Some(pickle))
-}
-
-// Codes of pickle, by their names in `pickletools`.
-const PROTO: u8 = 0x80;
-const NEWTRUE: u8 = 0x88;
-const NEWFALSE: u8 = 0x89;
-const BININT: u8 = b'J';
-const BINFLOAT: u8 = b'G';
-const TUPLE2: u8 = 0x86;
-const STOP: u8 = b'.';
 
 /// Returns the secret of this process's family; None if it has no family.
 #[pyfunction]
