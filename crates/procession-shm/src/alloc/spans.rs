@@ -263,8 +263,9 @@ fn create(
     class: usize,
 ) -> Result<(u64, u64)> {
     locked(store, family, me, || {
-        // Others may have found nothing, too, and one of them may have made a span while this one waited for
-        // the lock: without a second look, a hundred processes that end at once make a hundred spans.
+        // Others may have found nothing, too, and one of them may have made a span while this one
+        // waited for the lock: without a second look, a hundred processes that end at once make a
+        // hundred spans.
         if let Some(found) = search(store, class, 0, me) {
             return Ok(found);
         }

@@ -24,12 +24,12 @@
 //! *Reclaim* looks at all objects of the family, and may have to wait for other members in the
 //! hooks of some. Meanwhile it is attached to the object, like any member that uses it.
 //!
-//! *Forks.* A forked child is attached to whatever its parent is attached to, but for the objects that are
-//! of use to their maker alone and to those that get their handle (`create_uninherited`), as the
-//! channels of a pool are: or each child would have a cell in the channel of each worker before it, and a
-//! pool of n workers would cost n² cells. They are not in the registry, so a copy that gets such a handle
-//! attaches itself; and what a copy has of its parent's is an attachment of another member, which does
-//! nothing when it is dropped.
+//! *Forks.* A forked child is attached to whatever its parent is attached to, but for the objects
+//! that are of use to their maker alone and to those that get their handle (`create_uninherited`),
+//! as the channels of a pool are: or each child would have a cell in the channel of each worker
+//! before it, and a pool of n workers would cost n² cells. They are not in the registry, so a copy
+//! that gets such a handle attaches itself; and what a copy has of its parent's is an attachment of
+//! another member, which does nothing when it is dropped.
 //!
 //! # Safety
 //! Views of headers are references into the never-unmapped arena; a view is only made of blocks
@@ -376,7 +376,7 @@ struct Attachment {
     cell: AtomicU64,
     /// The offset of the cell last set aside for a child, where it is looked for first.
     child_cell: AtomicU64,
-    /// The member whose it is; nobody if forked children get cells of their own.
+    /// The only member that uses it; nobody if forked children get cells of their own.
     alone: Stamp,
 }
 
@@ -474,8 +474,8 @@ impl Object {
         Ok(Self::register(family, handle, cell))
     }
 
-    /// As [`create`](Self::create), for an object that forked copies of this process do not use: they are not attached
-    /// to it, so it may be gone.
+    /// As [`create`](Self::create), for an object that forked copies of this process do not use:
+    /// they are not attached to it, so it may be gone.
     ///
     /// # Errors
     /// `OutOfMemory` when the arena is full.
