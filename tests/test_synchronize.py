@@ -7,6 +7,7 @@ import time
 
 import pytest
 from library import MOMENT, PATIENCE
+from procession import _procession, synchronize
 from targets import calls
 from targets import synchronize as targets
 
@@ -43,6 +44,48 @@ def test_acquire_of_what_is_free_succeeds_in_all_its_forms(lib, kind) -> None:
     for options in ({"block": True}, {"block": False}, {"timeout": 1}, {"timeout": 0}):
         assert lock.acquire(**options) is True
         lock.release()
+
+
+@pytest.mark.parametrize("kind", LOCKS + SEMAPHORES)
+def test_acquire_with_wrong_arguments_is_an_error_and_takes_nothing(lib, kind) -> None:
+    lock = getattr(lib, kind)()
+    for arguments in ((True, "soon"), (True, 1.0, 2)):
+        with pytest.raises(TypeError):
+            lock.acquire(*arguments)
+    for options in ({"wait": True}, {"block": True, "until": 1}):
+        with pytest.raises(TypeError):
+            lock.acquire(**options)
+    with pytest.raises(TypeError):
+        lock.acquire(True, block=True)
+    assert in_a_thread(lock.acquire, False) is True
+
+
+@pytest.mark.procession_only("its own way of being quick")
+@pytest.mark.parametrize("kind", LOCKS + SEMAPHORES)
+def test_classes_have_methods_of_their_own_and_what_is_derived_may_replace_them(
+    lib, kind
+) -> None:
+    class_ = getattr(synchronize, kind)
+    # The interpreter finds those of a base after a look at each of the bases.
+    assert {"acquire", "release", "__enter__", "__exit__"} <= vars(class_).keys()
+
+    class Counting(class_):
+        taken = 0
+
+        def acquire(self, *args, **kwargs):
+            self.taken += 1
+            return super().acquire(*args, **kwargs)
+
+    lock = Counting()
+    assert lock.acquire() is True
+    with pytest.raises(TypeError):
+        class_.acquire(object())
+    assert in_a_thread(lock.acquire, False) is False
+    lock.release()
+    with lock:
+        assert lock.taken == 2
+    with pytest.raises(TypeError, match="no lock and no semaphore"):
+        _procession.quick(int)
 
 
 @pytest.mark.parametrize("kind", LOCKS + SEMAPHORES)

@@ -78,6 +78,7 @@ __all__ = [
     "past_streams",
     "pickle_by_program",
     "pipe",
+    "quick",
     "readable_now",
     "rebuild_barrier",
     "rebuild_block",
@@ -106,6 +107,7 @@ SEM_VALUE_MAX: int
 VERSION: str
 
 _C = TypeVar("_C", bound=Connection)
+_L = TypeVar("_L", bound=_SemLock)
 
 # Waiting.
 
@@ -222,6 +224,15 @@ class Semaphore(_SemLock):
         """
     def _attach(self, handle: tuple[int, int], maxvalue: int) -> None:
         """Makes it the one that a relative has lent, with its highest value."""
+
+def quick(class_: type[_L], /) -> type[_L]:
+    """Gives a class the methods of its native base as its own, which are called faster.
+
+    They are `acquire`, `release` and those of a `with`.
+
+    Raises:
+        TypeError: It is no lock and no semaphore.
+    """
 
 @disjoint_base
 class Event(_Lent):

@@ -108,6 +108,7 @@ class SemLock:
         self._semlock._attach(*state)
 
 
+@_procession.quick
 class Semaphore(SemLock, _procession.Semaphore):
     """A semaphore, as in `multiprocessing`.
 
@@ -144,6 +145,7 @@ class Semaphore(SemLock, _procession.Semaphore):
         return f"<{type(self).__name__}(value={_value_of(self)})>"
 
 
+@_procession.quick
 class BoundedSemaphore(Semaphore):
     """A semaphore that cannot rise above its first value, as in `multiprocessing`.
 
@@ -168,6 +170,7 @@ class BoundedSemaphore(Semaphore):
         return f"<{name}(value={_value_of(self)}, maxvalue={self.maxvalue})>"
 
 
+@_procession.quick
 class Lock(SemLock, _procession.Lock):
     """A lock that anybody may release, as in `multiprocessing`.
 
@@ -191,6 +194,7 @@ class Lock(SemLock, _procession.Lock):
         return f"<{type(self).__name__}(owner={_owner_of(self)[0]})>"
 
 
+@_procession.quick
 class RLock(SemLock, _procession.RLock):
     """A lock that its owner may take again, as in `multiprocessing`.
 

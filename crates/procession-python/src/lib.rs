@@ -28,6 +28,7 @@ mod event;
 mod held;
 mod lock;
 mod quick;
+mod quick_classes;
 mod rlock;
 mod semaphore;
 mod under_lock;
@@ -111,6 +112,8 @@ mod _procession {
     #[pymodule_export]
     use crate::queue::{PendingItem, Queue};
     #[pymodule_export]
+    use crate::quick_classes::quick;
+    #[pymodule_export]
     use crate::rlock::RLock;
     #[pymodule_export]
     use crate::semaphore::Semaphore;
@@ -138,7 +141,7 @@ mod _procession {
     fn finish(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::interpreter::require_main()?;
         crate::pyo3_values::make_all(module)?;
-        crate::quick::add_to(module.py())
+        crate::quick_classes::add_to_bases(module.py())
     }
 }
 

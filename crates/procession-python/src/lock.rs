@@ -1,5 +1,7 @@
 //! A lock that anybody may release.
 
+use std::ffi::CStr;
+
 use procession_engine::shm::Family;
 use procession_engine::sync;
 use procession_engine::sys::wait::time::Deadline;
@@ -9,6 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::awaited::{AwaitedFd, Watched};
 use crate::error::IntoPython;
 use crate::held::{self, Held};
+use crate::quick::Quick;
 use crate::shared::{HandleParts, Shared};
 use crate::transfer;
 
@@ -20,10 +23,24 @@ pub struct Lock {
     awaited: AwaitedFd,
 }
 
-impl Lock {
-    /// Takes the lock if it is free.
+impl Quick for Lock {
+    const ACQUIRE: &CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
+        Takes the lock.\n\n\
+        Args:\n\
+        \x20   block: Whether to wait for the lock.\n\
+        \x20   timeout: The seconds to wait at most; None for as long as it takes.\n\n\
+        Returns:\n\
+        \x20   Whether the lock was taken before the time was over.\n\n\
+        Raises:\n\
+        \x20   OwnerDied: A process died while it held the lock, which is free again now.";
+
+    const RELEASE: &CStr = c"release($self, /)\n--\n\n\
+        Gives the lock back; any process and thread may do it.\n\n\
+        Raises:\n\
+        \x20   ValueError: The lock is free already.";
+
     #[inline]
-    pub fn take_quickly(&self) -> bool {
+    fn take_quickly(&self) -> bool {
         let taken = matches!(self.lock.get().map(sync::Lock::try_acquire_free), Ok(true));
         if taken {
             self.held.took_alone();
@@ -31,16 +48,15 @@ impl Lock {
         taken
     }
 
-    /// Frees the lock if somebody has it.
     #[inline]
-    pub fn give_quickly(&self) -> bool {
+    fn give_quickly(&self) -> bool {
         // If the lock is free after all, the count was 0 already.
         self.held.gives_alone();
         matches!(self.lock.get().map(sync::Lock::release), Ok(Ok(())))
     }
 }
 
-/// `acquire` and `release` themselves are in `quick.rs`.
+/// `acquire`, `release` and those of a `with` are in `quick.rs`.
 #[pymethods]
 impl Lock {
     #[new]
@@ -95,15 +111,6 @@ impl Lock {
     fn _release(&self) -> PyResult<()> {
         self.held.gives_alone();
         self.lock.get()?.release().or_raise()
-    }
-
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self._acquire(py, true, None)
-    }
-
-    #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
-        self._release()
     }
 
     fn _is_mine(&self) -> PyResult<bool> {

@@ -1,10 +1,11 @@
-//! `Lock.acquire()` and `release()` for the case that nobody is in the way.
+//! `acquire()`, `release()` and the `with` of locks and semaphores, for the case that nobody is in
+//! the way.
 //!
 //! Programs call them in their hottest loops, where what PyO3 does around a
 //! method (reading arguments, checking the type, catching panics) takes longer
-//! than the lock itself. So these two are functions of Python's own kind. They
+//! than the lock itself. So these are functions of Python's own kind. They
 //! do the case without arguments and without a wait, and leave everything else
-//! to the methods in `lock.rs`, which are there under a leading underscore.
+//! to the methods `_acquire` and `_release` of the class. `quick_classes.rs` has the classes.
 //!
 //! # Safety
 //! Python calls a method that was made for a type with an instance of it,
@@ -16,51 +17,66 @@ use std::ffi::CStr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyType};
+use pyo3::pyclass::boolean_struct::True;
+use pyo3::types::{PyBool, PyDict, PyTuple, PyType};
 
-use crate::lock::Lock;
+/// A class whose objects are taken and given back, mostly without a wait.
+pub trait Quick: pyo3::PyClass<Frozen = True> + Sync {
+    /// What Python shows of `acquire`; the first lines are its signature.
+    const ACQUIRE: &CStr;
 
-/// What Python shows of `acquire`; the first lines are its signature.
-const ACQUIRE: &CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
-    Takes the lock.\n\n\
-    Args:\n\
-    \x20   block: Whether to wait for the lock.\n\
-    \x20   timeout: The seconds to wait at most; None for as long as it takes.\n\n\
-    Returns:\n\
-    \x20   Whether the lock was taken before the time was over.\n\n\
-    Raises:\n\
-    \x20   OwnerDied: A process died while it held the lock, which is free again now.";
+    /// As above, of `release`.
+    const RELEASE: &CStr;
 
-/// As above, of `release`.
-const RELEASE: &CStr = c"release($self, /)\n--\n\n\
-    Gives the lock back; any process and thread may do it.\n\n\
-    Raises:\n\
-    \x20   ValueError: The lock is free already.";
+    /// Takes it if it is free.
+    fn take_quickly(&self) -> bool;
 
-/// Puts the quick methods into the class.
-pub fn add_to(py: Python<'_>) -> PyResult<()> {
-    let class = py.get_type::<Lock>();
-    let acquire = ffi::PyMethodDef {
-        ml_name: c"acquire".as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunctionWithKeywords: acquire,
-        },
-        ml_flags: ffi::METH_VARARGS | ffi::METH_KEYWORDS,
-        ml_doc: ACQUIRE.as_ptr(),
-    };
-    let release = ffi::PyMethodDef {
-        ml_name: c"release".as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer {
-            PyCFunction: release,
-        },
-        ml_flags: ffi::METH_NOARGS,
-        ml_doc: RELEASE.as_ptr(),
-    };
-    add(&class, c"acquire", acquire)?;
-    add(&class, c"release", release)
+    /// Gives it back, if that is no mistake.
+    fn give_quickly(&self) -> bool;
 }
 
-fn add(class: &Bound<'_, PyType>, name: &CStr, method: ffi::PyMethodDef) -> PyResult<()> {
+/// Puts the quick methods into a class that is `T` or derived from it.
+pub fn add_to<T: Quick>(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let with_names = |call| ffi::PyMethodDefPointer {
+        PyCFunctionFastWithKeywords: call,
+    };
+    let alone = |call| ffi::PyMethodDefPointer { PyCFunction: call };
+    let methods = [
+        ffi::PyMethodDef {
+            ml_name: c"acquire".as_ptr(),
+            ml_meth: with_names(acquire::<T>),
+            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+            ml_doc: T::ACQUIRE.as_ptr(),
+        },
+        ffi::PyMethodDef {
+            ml_name: c"release".as_ptr(),
+            ml_meth: alone(release::<T>),
+            ml_flags: ffi::METH_NOARGS,
+            ml_doc: T::RELEASE.as_ptr(),
+        },
+        ffi::PyMethodDef {
+            ml_name: c"__enter__".as_ptr(),
+            ml_meth: alone(enter::<T>),
+            ml_flags: ffi::METH_NOARGS,
+            ml_doc: c"__enter__($self, /)\n--\n\n".as_ptr(),
+        },
+        ffi::PyMethodDef {
+            ml_name: c"__exit__".as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer {
+                PyCFunctionFast: exit::<T>,
+            },
+            ml_flags: ffi::METH_FASTCALL,
+            ml_doc: c"__exit__($self, /, *_args)\n--\n\n".as_ptr(),
+        },
+    ];
+    methods
+        .into_iter()
+        .try_for_each(|method| add(class, method))
+}
+
+fn add(class: &Bound<'_, PyType>, method: ffi::PyMethodDef) -> PyResult<()> {
+    // SAFETY: a name from above.
+    let name = unsafe { CStr::from_ptr(method.ml_name) };
     // As long as the class, which is for ever.
     let method: *mut ffi::PyMethodDef = Box::leak(Box::new(method));
     // SAFETY: the class is one, and the definition lives as long as it.
@@ -70,67 +86,130 @@ fn add(class: &Bound<'_, PyType>, name: &CStr, method: ffi::PyMethodDef) -> PyRe
     class.setattr(name, made)
 }
 
-/// Takes the lock, if there are no arguments and the lock is free.
-unsafe extern "C" fn acquire(
+/// Takes it, if there are no arguments and it is free.
+unsafe extern "C" fn acquire<T: Quick>(
     slf: *mut ffi::PyObject,
-    args: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: see the head of this file.
-    let py = unsafe { Python::assume_attached() };
-    // SAFETY: the arguments are a tuple.
-    let plain = names.is_null() && unsafe { ffi::PyTuple_Size(args) } == 0;
-    // SAFETY: see the head of this file.
-    if plain && unsafe { of(&slf) }.take_quickly() {
-        return PyBool::new(py, true).to_owned().into_ptr();
+    let object = unsafe { of::<T>(&slf) };
+    if count == 0 && names.is_null() && object.get().take_quickly() {
+        return yes(object.py());
     }
-    let name = crate::once::intern!(py, "_acquire").as_ptr();
-    // SAFETY: the object is one, and so is the name.
-    let method = unsafe { ffi::PyObject_GetAttr(slf, name) };
-    if method.is_null() {
-        return method;
-    }
-    // SAFETY: what is called, a tuple, and a dictionary or null.
-    let result = unsafe { ffi::PyObject_Call(method, args, names) };
-    // SAFETY: the reference is ours.
-    unsafe { ffi::Py_DecRef(method) };
-    result
+    // SAFETY: so many arguments, those of the names behind the others.
+    answer(object.py(), unsafe {
+        acquire_slowly(object.as_any(), args, count, names)
+    })
 }
 
-/// Frees the lock if somebody has it.
-unsafe extern "C" fn release(
+/// Gives it back, if somebody has it.
+unsafe extern "C" fn release<T: Quick>(
     slf: *mut ffi::PyObject,
     _nothing: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: see the head of this file.
-    let py = unsafe { Python::assume_attached() };
-    // SAFETY: as above.
-    if unsafe { of(&slf) }.give_quickly() {
-        return py.None().into_ptr();
-    }
-    let name = crate::once::intern!(py, "_release").as_ptr();
-    // SAFETY: the object is one, and so is the name.
-    let method = unsafe { ffi::PyObject_GetAttr(slf, name) };
-    if method.is_null() {
-        return method;
-    }
-    // SAFETY: what is called.
-    let result = unsafe { ffi::PyObject_CallNoArgs(method) };
-    // SAFETY: the reference is ours.
-    unsafe { ffi::Py_DecRef(method) };
-    result
+    give_back(unsafe { of::<T>(&slf) })
 }
 
-/// Returns the lock behind an object.
+/// As `acquire` without arguments.
+unsafe extern "C" fn enter<T: Quick>(
+    slf: *mut ffi::PyObject,
+    _nothing: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: see the head of this file.
+    let object = unsafe { of::<T>(&slf) };
+    if object.get().take_quickly() {
+        return yes(object.py());
+    }
+    let name = crate::once::intern!(object.py(), "_acquire");
+    answer(object.py(), object.as_any().call_method0(name))
+}
+
+/// As `release`, whatever was raised meanwhile.
+unsafe extern "C" fn exit<T: Quick>(
+    slf: *mut ffi::PyObject,
+    _args: *mut *mut ffi::PyObject,
+    _count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: see the head of this file.
+    give_back(unsafe { of::<T>(&slf) })
+}
+
+#[inline]
+fn give_back<T: Quick>(object: Borrowed<'_, '_, T>) -> *mut ffi::PyObject {
+    let py = object.py();
+    if object.get().give_quickly() {
+        return py.None().into_ptr();
+    }
+    answer(
+        py,
+        object
+            .as_any()
+            .call_method0(crate::once::intern!(py, "_release")),
+    )
+}
+
+/// Calls `_acquire` with the arguments as Python passes them.
 ///
 /// # Safety
-/// The object is a `Lock`, and the caller attached to the interpreter.
-unsafe fn of<'a>(object: &'a *mut ffi::PyObject) -> &'a Lock {
+/// There are so many arguments, and one more for each of the names, a tuple or null.
+#[cold]
+unsafe fn acquire_slowly<'py>(
+    object: &Bound<'py, PyAny>,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = object.py();
+    let name = crate::once::intern!(py, "_acquire");
+    // SAFETY: the caller's: a tuple or null.
+    let names = match unsafe { Borrowed::from_ptr_or_opt(py, names) } {
+        Some(names) => names.cast::<PyTuple>()?.to_owned(),
+        None if count == 0 => return object.call_method0(name), // There may be no pointer either.
+        None => PyTuple::empty(py),
+    };
+    let count = count.unsigned_abs();
+    // SAFETY: the caller's: so many.
+    let args = unsafe { std::slice::from_raw_parts(args, count + names.len()) };
+    // SAFETY: an argument, which the caller holds.
+    let argument = |&object: &*mut _| unsafe { Borrowed::<PyAny>::from_ptr(py, object) };
+    let (plain, by_name) = args.split_at(count);
+    let plain = PyTuple::new(py, plain.iter().map(argument))?;
+    let keywords = PyDict::new(py);
+    for (name, value) in names.iter().zip(by_name) {
+        keywords.set_item(name, argument(value))?;
+    }
+    object.getattr(name)?.call(plain, Some(&keywords))
+}
+
+#[inline]
+fn yes(py: Python<'_>) -> *mut ffi::PyObject {
+    PyBool::new(py, true).to_owned().into_ptr()
+}
+
+/// Returns a result as Python takes it from a function.
+fn answer(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> *mut ffi::PyObject {
+    match result {
+        Ok(object) => object.into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+    }
+}
+
+/// Returns the object behind a pointer.
+///
+/// # Safety
+/// The object is of the class, and the caller attached to the interpreter.
+#[inline]
+unsafe fn of<'a, T: Quick>(object: &'a *mut ffi::PyObject) -> Borrowed<'a, 'a, T> {
     // SAFETY: the caller's.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: the caller's; borrowed from the caller's arguments.
     let object: Borrowed<'a, 'a, PyAny> = unsafe { Borrowed::from_ptr(py, *object) };
     // SAFETY: the caller's.
-    let lock: Borrowed<'a, 'a, Lock> = unsafe { object.cast_unchecked() };
-    lock.get()
+    unsafe { object.cast_unchecked() }
 }

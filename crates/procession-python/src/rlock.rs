@@ -1,5 +1,7 @@
 //! A lock that its owner may take again.
 
+use std::ffi::CStr;
+
 use procession_engine::shm::Family;
 use procession_engine::sync;
 use procession_engine::sys::wait::time::Deadline;
@@ -9,6 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::awaited::{AwaitedFd, Watched};
 use crate::error::IntoPython;
 use crate::held;
+use crate::quick::Quick;
 use crate::shared::{HandleParts, Shared};
 use crate::transfer;
 
@@ -19,6 +22,34 @@ pub struct RLock {
     awaited: AwaitedFd,
 }
 
+impl Quick for RLock {
+    const ACQUIRE: &CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
+        Takes the lock; a thread that has it takes it once more.\n\n\
+        Args:\n\
+        \x20   block: Whether to wait for the lock.\n\
+        \x20   timeout: The seconds to wait at most; None for as long as it takes.\n\n\
+        Returns:\n\
+        \x20   Whether the lock was taken before the time was over.\n\n\
+        Raises:\n\
+        \x20   OwnerDied: A process died while it held the lock, which is free again now.";
+
+    const RELEASE: &CStr = c"release($self, /)\n--\n\n\
+        Gives the lock back, as often as it was taken.\n\n\
+        Raises:\n\
+        \x20   AssertionError: This thread does not have the lock.";
+
+    #[inline]
+    fn take_quickly(&self) -> bool {
+        matches!(self.lock.get().map(sync::RLock::try_acquire_free), Ok(true))
+    }
+
+    #[inline]
+    fn give_quickly(&self) -> bool {
+        matches!(self.lock.get().map(sync::RLock::release), Ok(Ok(())))
+    }
+}
+
+/// `acquire`, `release` and those of a `with` are in `quick.rs`.
 #[pymethods]
 impl RLock {
     #[new]
@@ -44,18 +75,7 @@ impl RLock {
         Ok(transfer::lend(|loans| lock.lend(loans)).into())
     }
 
-    /// Takes the lock; a thread that has it takes it once more.
-    ///
-    /// Args:
-    ///     block: Whether to wait for the lock.
-    ///     timeout: The seconds to wait at most; None for as long as it takes.
-    ///
-    /// Returns:
-    ///     Whether the lock was taken before the time was over.
-    ///
-    /// Raises:
-    ///     OwnerDied: A process died while it held the lock, which is free again now.
-    #[pyo3(signature = (block=true, timeout=None))]
+    #[pyo3(name = "_acquire", signature = (block=true, timeout=None))]
     pub fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
         let lock = self.lock.get()?;
         let once = || lock.try_acquire();
@@ -72,21 +92,9 @@ impl RLock {
         self.awaited.arm(|| lock.await_fd(), |fd| lock.arm(fd))
     }
 
-    /// Gives the lock back, as often as it was taken.
-    ///
-    /// Raises:
-    ///     AssertionError: This thread does not have the lock.
+    #[pyo3(name = "_release")]
     pub fn release(&self) -> PyResult<()> {
         self.lock.get()?.release().or_raise()
-    }
-
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.acquire(py, true, None)
-    }
-
-    #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
-        self.release()
     }
 
     fn _is_mine(&self) -> PyResult<bool> {

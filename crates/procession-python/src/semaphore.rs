@@ -1,5 +1,7 @@
 //! A number of permits.
 
+use std::ffi::CStr;
+
 use procession_engine::sync;
 use procession_engine::sys::primitive::{AtomicU32, Ordering};
 use pyo3::prelude::*;
@@ -8,6 +10,7 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::awaited::{AwaitedFd, Watched};
 use crate::error::{IntoPython, value_error};
 use crate::held::{self, Held};
+use crate::quick::Quick;
 use crate::shared::{HandleParts, Shared};
 use crate::transfer;
 
@@ -29,6 +32,47 @@ pub struct Semaphore {
     awaited: AwaitedFd,
 }
 
+impl Quick for Semaphore {
+    const ACQUIRE: &CStr = c"acquire($self, /, block=True, timeout=None)\n--\n\n\
+        Takes a permit.\n\n\
+        Args:\n\
+        \x20   block: Whether to wait for a permit.\n\
+        \x20   timeout: The seconds to wait at most; None for as long as it takes.\n\n\
+        Returns:\n\
+        \x20   Whether a permit was taken before the time was over.\n\n\
+        Example:\n\n\
+        \x20   >>> import procession\n\
+        \x20   >>> permits = procession.Semaphore(0)\n\
+        \x20   >>> permits.acquire(timeout=0.01)\n\
+        \x20   False\n\
+        \x20   >>> permits.release()\n\
+        \x20   >>> permits.acquire()\n\
+        \x20   True";
+
+    const RELEASE: &CStr = c"release($self, /)\n--\n\n\
+        Gives a permit, whether or not this process has taken one.\n\n\
+        Raises:\n\
+        \x20   ValueError: The semaphore has as many permits as it may have.";
+
+    #[inline]
+    fn take_quickly(&self) -> bool {
+        let taken = matches!(
+            self.semaphore.get().map(sync::Semaphore::try_acquire_free),
+            Ok(true)
+        );
+        if taken {
+            self.held.took();
+        }
+        taken
+    }
+
+    #[inline]
+    fn give_quickly(&self) -> bool {
+        self._release().is_ok()
+    }
+}
+
+/// `acquire`, `release` and those of a `with` are in `quick.rs`.
 #[pymethods]
 impl Semaphore {
     #[new]
@@ -67,26 +111,8 @@ impl Semaphore {
         Ok(transfer::lend(|loans| semaphore.lend(loans)).into())
     }
 
-    /// Takes a permit.
-    ///
-    /// Args:
-    ///     block: Whether to wait for a permit.
-    ///     timeout: The seconds to wait at most; None for as long as it takes.
-    ///
-    /// Returns:
-    ///     Whether a permit was taken before the time was over.
-    ///
-    /// Example:
-    ///
-    ///     >>> import procession
-    ///     >>> permits = procession.Semaphore(0)
-    ///     >>> permits.acquire(timeout=0.01)
-    ///     False
-    ///     >>> permits.release()
-    ///     >>> permits.acquire()
-    ///     True
     #[pyo3(signature = (block=true, timeout=None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+    fn _acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
         let semaphore = self.semaphore.get()?;
         let once = || semaphore.try_acquire();
         let taken = held::acquire(py, block, timeout, once, |end| semaphore.acquire(end))?;
@@ -111,11 +137,8 @@ impl Semaphore {
             .arm(|| semaphore.await_fd(), |fd| semaphore.arm(fd))
     }
 
-    /// Gives a permit, whether or not this process has taken one.
-    ///
-    /// Raises:
-    ///     ValueError: The semaphore has as many permits as it may have.
-    fn release(&self) -> PyResult<()> {
+    #[inline]
+    fn _release(&self) -> PyResult<()> {
         let semaphore = self.semaphore.get()?;
         let had = self.held.gives();
         let given = semaphore.release().or_raise();
@@ -123,15 +146,6 @@ impl Semaphore {
             self.held.kept();
         }
         given
-    }
-
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.acquire(py, true, None)
-    }
-
-    #[pyo3(signature = (*_args))]
-    fn __exit__(&self, _args: &Bound<'_, PyTuple>) -> PyResult<()> {
-        self.release()
     }
 
     fn _is_mine(&self) -> bool {

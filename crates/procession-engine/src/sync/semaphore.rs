@@ -86,6 +86,15 @@ impl Semaphore {
         self.acquire_slowly(me, deadline)
     }
 
+    /// Takes a permit if the count says that there is one, and asks nobody; tells whether it did.
+    /// The quick half of [`Semaphore::try_acquire`].
+    #[inline]
+    #[must_use]
+    pub fn try_acquire_free(&self) -> bool {
+        let me = self.object.family().me();
+        !me.is_nobody() && self.inner.take(me, false)
+    }
+
     /// Takes a permit if there is one; tells whether it did.
     ///
     /// A holder's death that nobody has noticed yet may take some milliseconds
