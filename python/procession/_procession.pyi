@@ -274,15 +274,23 @@ class Condition:
     def wait(
         self, lock: Lock | RLock | Semaphore, timeout: float | None = None
     ) -> bool:
-        """Releases the lock, waits to be notified, and takes the lock again."""
+        """Releases the lock, waits to be notified, and takes the lock again.
+
+        Raises:
+            AssertionError: The caller does not hold the lock.
+        """
     def enlist(self) -> WaitPlace:
         """Gives a task a place at the end of the line."""
     def arm(self, place: WaitPlace) -> tuple[Sequence[int], Armed] | None:
         """Returns descriptors to watch until a place is notified, as `_arm` of a lock."""
-    def notify(self, n: int = 1) -> None:
-        """Wakes up to `n`, the first comers first."""
-    def notify_all(self) -> None:
-        """Wakes all."""
+    def notify(self, lock: Lock | RLock | Semaphore, n: int) -> None:
+        """Wakes up to `n`, the first comers first.
+
+        Raises:
+            AssertionError: The caller does not hold the lock.
+        """
+    def notify_all(self, lock: Lock | RLock | Semaphore) -> None:
+        """Wakes all, as `notify`."""
     def n_waiting(self) -> int:
         """Returns how many wait."""
     def __reduce__(self) -> tuple[Any, ...]: ...

@@ -306,6 +306,8 @@ class Condition(_procession.Guarding, WaitsForPredicate):
         self._make_methods()
 
     def _make_methods(self) -> None:
+        # What counts how often the lock was taken; one of the standard library has it apart.
+        self._held = self._lock._semlock
         self.acquire = self._lock.acquire
         self.release = self._lock.release
         # Clients of `multiprocessing` read how many wait from these.
@@ -334,8 +336,7 @@ class Condition(_procession.Guarding, WaitsForPredicate):
             OwnerDied: The process that held the lock meanwhile has died; the caller
                 does not hold it.
         """
-        self._require_lock("must acquire() condition before using wait()")
-        return self._waiters.wait(self._lock._semlock, timeout)
+        return self._waiters.wait(self._held, timeout)
 
     def notify(self, n: int = 1) -> None:
         """Wakes up to `n` of those that wait, the first comers first.
@@ -355,13 +356,11 @@ class Condition(_procession.Guarding, WaitsForPredicate):
             ...     print(turn.wait(timeout=30))
             True
         """
-        self._require_lock("lock is not owned")
-        self._waiters.notify(n)
+        self._waiters.notify(self._held, n)
 
     def notify_all(self) -> None:
         """Wakes all that wait."""
-        self._require_lock("lock is not owned")
-        self._waiters.notify_all()
+        self._waiters.notify_all(self._held)
 
     async def wait_async(self) -> bool:
         """As `wait`, in a task of asyncio or trio, that holds the lock by await.
@@ -395,9 +394,10 @@ class Condition(_procession.Guarding, WaitsForPredicate):
         """
         from ._awaiting import NOT_YET, try_until, uncancelled
 
-        self._require_lock("must acquire() condition before using wait_async()")
+        if not self._held._is_mine():
+            raise AssertionError("must acquire() condition before using wait_async()")
         lock, waiters = self._lock, self._waiters
-        times = lock._semlock._count()
+        times = self._held._count()
         place = waiters.enlist()
 
         async def take_again() -> None:
@@ -447,12 +447,8 @@ class Condition(_procession.Guarding, WaitsForPredicate):
     ) -> None:
         # If `wait_async` could not take the lock back, its error is raised, as in a
         # `with` statement.
-        if error is None or self._lock._semlock._is_mine():
+        if error is None or self._held._is_mine():
             self._lock._give_back()
-
-    def _require_lock(self, message: str) -> None:
-        if not self._lock._semlock._is_mine():
-            raise AssertionError(message)
 
 
 class _Count:

@@ -6,6 +6,7 @@ use procession_engine::ErrorKind;
 use procession_engine::shm::Handle;
 use procession_engine::sync;
 use procession_engine::sys::wait::time::Deadline;
+use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -13,6 +14,8 @@ use crate::awaited::{AwaitedFd, Watched};
 use crate::blocking::{Breaks, deadline};
 use crate::error::{IntoPython, to_python};
 use crate::interpreter::stay_when_ended;
+use crate::once::intern;
+use crate::rlock::RLock;
 use crate::transfer;
 
 /// The line of those that wait for a condition, without the lock that guards it.
@@ -60,7 +63,9 @@ impl Guarding {
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        slf.getattr("_lock")?.call_method0("__enter__")
+        let py = slf.py();
+        slf.getattr(intern!(py, "_lock"))?
+            .call_method0(intern!(py, "__enter__"))
     }
 
     /// Frees the lock. If `wait` has failed to take it again, because its owner died or
@@ -72,13 +77,14 @@ impl Guarding {
         error: &Bound<'_, PyAny>,
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let lock = slf.getattr("_lock")?;
+        let py = slf.py();
+        let lock = slf.getattr(intern!(py, "_lock"))?;
         let is_mine = || match lock.getattr_opt("_semlock")? {
             Some(semlock) => semlock.call_method0("_is_mine")?.is_truthy(),
             None => Ok(true), // It is never given away meanwhile.
         };
         if error.is_none() || is_mine()? {
-            lock.call_method1("__exit__", (kind, error, traceback))?;
+            lock.call_method1(intern!(py, "__exit__"), (kind, error, traceback))?;
         }
         Ok(())
     }
@@ -103,6 +109,20 @@ impl Condition {
     }
 }
 
+/// Raises an error unless this thread has the lock.
+fn require_held(lock: &Bound<'_, PyAny>, otherwise: &'static str) -> PyResult<()> {
+    let mine = match lock.cast::<RLock>() {
+        Ok(lock) => lock.get().is_mine()?,
+        Err(_) => lock
+            .call_method0(intern!(lock.py(), "_is_mine"))?
+            .is_truthy()?,
+    };
+    if mine {
+        return Ok(());
+    }
+    Err(PyAssertionError::new_err(otherwise))
+}
+
 #[pymethods]
 impl Condition {
     #[new]
@@ -116,15 +136,16 @@ impl Condition {
     #[pyo3(signature = (lock, timeout=None))]
     fn wait(&self, lock: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<bool> {
         stay_when_ended();
+        require_held(lock, "must acquire() condition before using wait()")?;
         let py = lock.py();
-        let times: usize = lock.call_method0("_count")?.extract()?;
+        let times: usize = lock.call_method0(intern!(py, "_count"))?.extract()?;
         let waiter = self.condition.enlist().or_raise()?;
         for _ in 0..times {
-            lock.call_method0("release")?;
+            lock.call_method0(intern!(py, "release"))?;
         }
         let notified = Self::wait_in_line(py, waiter, timeout);
         for _ in 0..times {
-            lock.call_method0("acquire")?;
+            lock.call_method0(intern!(py, "acquire"))?;
         }
         notified
     }
@@ -145,15 +166,14 @@ impl Condition {
             .arm(|| self.condition.await_fd(), |fd| waiter.arm(fd))
     }
 
-    #[pyo3(signature = (n=1))]
-    fn notify(&self, n: usize) -> PyResult<()> {
+    fn notify(&self, lock: &Bound<'_, PyAny>, n: usize) -> PyResult<()> {
+        require_held(lock, "lock is not owned")?;
         self.condition.notify(n).or_raise()?;
         Ok(())
     }
 
-    fn notify_all(&self) -> PyResult<()> {
-        self.condition.notify_all().or_raise()?;
-        Ok(())
+    fn notify_all(&self, lock: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.notify(lock, usize::MAX)
     }
 
     fn n_waiting(&self) -> usize {

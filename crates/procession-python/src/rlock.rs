@@ -97,7 +97,8 @@ impl RLock {
         self.lock.get()?.release().or_raise()
     }
 
-    fn _is_mine(&self) -> PyResult<bool> {
+    #[pyo3(name = "_is_mine")]
+    pub fn is_mine(&self) -> PyResult<bool> {
         Ok(self.lock.get()?.is_mine())
     }
 
