@@ -4,7 +4,7 @@
 //! Programs call them in their hottest loops, where what PyO3 does around a
 //! method (reading arguments, checking the type, catching panics) takes longer
 //! than the lock itself. So these are functions of Python's own kind. They
-//! do the case without arguments and without a wait, and leave everything else
+//! do the case without a wait, and leave everything else
 //! to the methods `_acquire` and `_release` of the class. `quick_classes.rs` has the classes.
 //!
 //! # Safety
@@ -18,7 +18,9 @@ use std::ffi::CStr;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
-use pyo3::types::{PyBool, PyDict, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple, PyType};
+
+use crate::once::intern;
 
 /// A class whose objects are taken and given back, mostly without a wait.
 pub trait Quick: pyo3::PyClass<Frozen = True> + Sync {
@@ -86,7 +88,7 @@ fn add(class: &Bound<'_, PyType>, method: ffi::PyMethodDef) -> PyResult<()> {
     class.setattr(name, made)
 }
 
-/// Takes it, if there are no arguments and it is free.
+/// Takes it, if it is free.
 unsafe extern "C" fn acquire<T: Quick>(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
@@ -95,13 +97,13 @@ unsafe extern "C" fn acquire<T: Quick>(
 ) -> *mut ffi::PyObject {
     // SAFETY: see the head of this file.
     let object = unsafe { of::<T>(&slf) };
-    if count == 0 && names.is_null() && object.get().take_quickly() {
-        return yes(object.py());
-    }
+    let py = object.py();
     // SAFETY: so many arguments, those of the names behind the others.
-    answer(object.py(), unsafe {
-        acquire_slowly(object.as_any(), args, count, names)
-    })
+    let arguments = unsafe { Arguments::of(py, args, count, names) };
+    if arguments.are_plain() && object.get().take_quickly() {
+        return yes(py);
+    }
+    answer(py, arguments.call(object.as_any(), intern!(py, "_acquire")))
 }
 
 /// Gives it back, if somebody has it.
@@ -123,7 +125,7 @@ unsafe extern "C" fn enter<T: Quick>(
     if object.get().take_quickly() {
         return yes(object.py());
     }
-    let name = crate::once::intern!(object.py(), "_acquire");
+    let name = intern!(object.py(), "_acquire");
     answer(object.py(), object.as_any().call_method0(name))
 }
 
@@ -143,45 +145,110 @@ fn give_back<T: Quick>(object: Borrowed<'_, '_, T>) -> *mut ffi::PyObject {
     if object.get().give_quickly() {
         return py.None().into_ptr();
     }
-    answer(
-        py,
-        object
-            .as_any()
-            .call_method0(crate::once::intern!(py, "_release")),
-    )
+    answer(py, object.as_any().call_method0(intern!(py, "_release")))
 }
 
-/// Calls `_acquire` with the arguments as Python passes them.
-///
-/// # Safety
-/// There are so many arguments, and one more for each of the names, a tuple or null.
-#[cold]
-unsafe fn acquire_slowly<'py>(
-    object: &Bound<'py, PyAny>,
-    args: *const *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut ffi::PyObject,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = object.py();
-    let name = crate::once::intern!(py, "_acquire");
-    // SAFETY: the caller's: a tuple or null.
-    let names = match unsafe { Borrowed::from_ptr_or_opt(py, names) } {
-        Some(names) => names.cast::<PyTuple>()?.to_owned(),
-        None if count == 0 => return object.call_method0(name), // There may be no pointer either.
-        None => PyTuple::empty(py),
-    };
-    let count = count.unsigned_abs();
-    // SAFETY: the caller's: so many.
-    let args = unsafe { std::slice::from_raw_parts(args, count + names.len()) };
-    // SAFETY: an argument, which the caller holds.
-    let argument = |&object: &*mut _| unsafe { Borrowed::<PyAny>::from_ptr(py, object) };
-    let (plain, by_name) = args.split_at(count);
-    let plain = PyTuple::new(py, plain.iter().map(argument))?;
-    let keywords = PyDict::new(py);
-    for (name, value) in names.iter().zip(by_name) {
-        keywords.set_item(name, argument(value))?;
+/// Arguments as Python passes them: those by name behind the others.
+struct Arguments<'a, 'py> {
+    plain: &'a [*mut ffi::PyObject],
+    by_name: &'a [*mut ffi::PyObject],
+    names: Option<Borrowed<'a, 'py, PyTuple>>,
+    py: Python<'py>,
+}
+
+impl<'a, 'py> Arguments<'a, 'py> {
+    /// # Safety
+    /// There are so many arguments, and one more for each of the names, a tuple or null.
+    #[inline]
+    unsafe fn of(
+        py: Python<'py>,
+        args: *const *mut ffi::PyObject,
+        count: ffi::Py_ssize_t,
+        names: *mut ffi::PyObject,
+    ) -> Self {
+        let count = count.unsigned_abs();
+        // SAFETY: the caller's.
+        let names = unsafe { Borrowed::from_ptr_or_opt(py, names) };
+        // SAFETY: the caller's.
+        let names = names.map(|names| unsafe { names.cast_unchecked::<PyTuple>() });
+        let all = match count + names.map_or(0, |names| names.len()) {
+            0 => &[], // There may be no pointer either.
+            // SAFETY: the caller's.
+            len => unsafe { std::slice::from_raw_parts(args, len) },
+        };
+        let (plain, by_name) = all.split_at(count);
+        Self {
+            plain,
+            by_name,
+            names,
+            py,
+        }
     }
-    object.getattr(name)?.call(plain, Some(&keywords))
+
+    /// Tells whether they are what `acquire` takes, seen at a glance: if not, they may be so still.
+    #[inline]
+    fn are_plain(&self) -> bool {
+        match (self.plain, self.names) {
+            ([], None) => true,
+            ([block], None) => self.is_bool(*block),
+            ([block, timeout], None) => self.is_bool(*block) && self.is_time(*timeout),
+            ([], Some(_)) => self.are_plain_by_name(),
+            _ => false,
+        }
+    }
+
+    /// As above, of one argument with a name.
+    fn are_plain_by_name(&self) -> bool {
+        let [value] = *self.by_name else {
+            return false;
+        };
+        let name = self.names.and_then(|names| names.get_item(0).ok());
+        name.is_some_and(|name| {
+            name.is(intern!(self.py, "timeout")) && self.is_time(value)
+                || name.is(intern!(self.py, "block")) && self.is_bool(value)
+        })
+    }
+
+    #[inline]
+    fn is_bool(&self, object: *mut ffi::PyObject) -> bool {
+        self.borrowed(&object).is_exact_instance_of::<PyBool>()
+    }
+
+    #[inline]
+    fn is_time(&self, object: *mut ffi::PyObject) -> bool {
+        let object = self.borrowed(&object);
+        object.is_none()
+            || object.is_exact_instance_of::<PyFloat>()
+            || object.is_exact_instance_of::<PyInt>()
+    }
+
+    #[inline]
+    fn borrowed<'b>(&self, object: &'b *mut ffi::PyObject) -> Borrowed<'b, 'py, PyAny> {
+        // SAFETY: an argument, which the caller holds.
+        unsafe { Borrowed::from_ptr(self.py, *object) }
+    }
+
+    /// Calls a method of an object with them.
+    #[cold]
+    fn call(
+        &self,
+        object: &Bound<'py, PyAny>,
+        name: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let plain = self.plain.iter().map(|object| self.borrowed(object));
+        let keywords = PyDict::new(self.py);
+        for (name, value) in self
+            .names
+            .iter()
+            .flat_map(|names| names.iter())
+            .zip(self.by_name)
+        {
+            keywords.set_item(name, self.borrowed(value))?;
+        }
+        object
+            .getattr(name)?
+            .call(PyTuple::new(self.py, plain)?, Some(&keywords))
+    }
 }
 
 #[inline]
