@@ -126,7 +126,7 @@ def _is_found(obj: Any, reader: str) -> bool | None:
     """
     if reader == "node":
         return False  # Another machine has another main module.
-    if reduction.main_has_file():
+    if _procession.main_has_file():
         return True
     if reader == "child":
         return False

@@ -71,7 +71,8 @@ __all__ = [
     "launch",
     "leave_outcome",
     "lift_memory_limit",
-    "main_is_readable",
+    "look_at_main",
+    "main_has_file",
     "metrics",
     "openmetrics",
     "parent_sentinel",
@@ -752,8 +753,11 @@ def join(argument: str, ahead: Callable[[], object]) -> Task | None:
 def pickle_by_program(is_replaced: bool) -> None:
     """Has messages written and read by the functions of `reduction`, or not any more."""
 
-def main_is_readable(is_readable: bool) -> None:
-    """Notes whether other processes can read the main module."""
+def look_at_main() -> bool:
+    """As `main_has_file`; notes it for what is pickled from now on."""
+
+def main_has_file() -> bool:
+    """Returns whether other processes can read the main module, from a file or by name."""
 
 def undo_unless_sent(undo: Callable[[], object]) -> None:
     """Has something called if the message that is being pickled is not sent as it is."""

@@ -22,18 +22,17 @@ __all__ = ["name_processes", "name_this_child"]
 
 _ASKED = "multiprocessing"
 
-# Whether the records of this process do so already.
-_are_named = False
+# The module `logging` whose records name the process.
+named: ModuleType | None = None
 
 
 def name_processes() -> None:
     """Has the records of this process, and of those that it forks, name the process."""
-    global _are_named
-    logging = sys.modules.get("logging")
+    global named
+    named = logging = sys.modules.get("logging")
     record = getattr(logging, "LogRecord", None)
     if record is not None and "processName" not in vars(record):
         record.processName = _ProcessName()
-    _are_named = record is not None
 
 
 def name_this_child() -> None:
@@ -45,7 +44,7 @@ def name_this_child() -> None:
     modules = sys.modules
     if _ASKED in modules:
         return
-    if not _are_named and "logging" in modules:
+    if modules.get("logging") is not named:
         name_processes()
     # A parent may have put one there before, not at the first place; two do no harm.
     finders = sys.meta_path

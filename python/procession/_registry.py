@@ -32,6 +32,9 @@ __all__ = ["active_children", "current_process", "parent_process"]
 
 current: BaseProcess | None = None
 parent: BaseProcess | None = None
+
+# This process as the children see it that it forks.
+seen_by_children: Any = None
 children: set[BaseProcess] = set()
 counter: Iterator[int] = count(1)
 
@@ -120,11 +123,7 @@ def make_room() -> None:
     itself: few that have ended keep their descriptors meanwhile.
     """
     global _unasked
-    if (
-        len(children) > _FEW
-        and _unasked < _MOST_UNASKED
-        and not _one_waits_to_be_reaped()
-    ):
+    if _unasked < _MOST_UNASKED and not _one_waits_to_be_reaped():
         _unasked += 1
         return
     _unasked = 0

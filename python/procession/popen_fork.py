@@ -50,16 +50,26 @@ class Popen(Signalled):
         self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
-        _look_for_frozen()
-        util._have_empty_stdin()
-        process_obj._prepare_fork()
-        found = reduction.found_by_forked()
-        if found is not None:
-            process_obj._found_by_name = found
+        # What has nothing to do is not called; see `start`.
+        if not _has_frozen and gc.get_freeze_count():
+            _note_frozen()
+        stdin = util._empty_stdin
+        if stdin is None or stdin[0].closed or not stdin[1]():
+            util._have_empty_stdin()
+        seen = _registry.seen_by_children
+        if (
+            seen is None
+            or seen._pid != process_obj._parent_pid
+            or seen._name != process_obj._parent_name
+        ):
+            seen = process_obj._be_seen_by_children()
+        process_obj._parent_seen = seen
+        if not _procession.look_at_main():
+            process_obj._found_by_name = reduction.found_by_forked()
         self._adopt(
             _procession.fork(
                 process_obj._name,
-                ends_with_parent(process_obj),
+                bool(process_obj._ends_with_parent or process_obj.daemon),
                 _run_forked,
                 process_obj,
                 process_obj._environment,
@@ -165,10 +175,10 @@ def fork() -> int:
 _has_frozen = False
 
 
-def _look_for_frozen() -> None:
-    """Notes whether there are frozen objects: a child would count all of them each time."""
+def _note_frozen() -> None:
+    """Notes that there are frozen objects: a child would count all of them each time."""
     global _has_frozen
-    _has_frozen = _has_frozen or gc.get_freeze_count() > 0
+    _has_frozen = True
 
 
 def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoReturn:

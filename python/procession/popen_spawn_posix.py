@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 
-from . import _hooks, _procession, popen_fork, reduction, spawn
+from . import _hooks, _procession, popen_fork, spawn
 from ._spawning import set_spawning_popen
 
 TYPE_CHECKING = False
@@ -89,7 +89,7 @@ class Popen(popen_fork.Popen):
     def _pack(self, process_obj: Any) -> _procession.Payload:
         """Pickles what the child must know, and the process itself."""
         preparation = self._preparation(process_obj)
-        reduction.look_at_main()
+        _procession.look_at_main()
         set_spawning_popen(self)
         try:
             return _procession.Payload(preparation, process_obj)

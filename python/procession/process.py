@@ -16,10 +16,10 @@ import sys
 import threading
 from weakref import WeakSet
 
-from . import _outcome, _procession, _registry, _theirs, util
+from . import _outcome, _procession, _records, _registry, _theirs, util
 from ._attributes import overridable, public_names
 from ._errors import TimeoutError, WorkerDied, describe_exit, signal_name
-from ._records import name_processes, name_this_child
+from ._records import name_this_child
 from ._registry import active_children, become, current_process, parent_process
 from ._spawning import get_spawning_popen
 from ._theirs import is_used
@@ -192,15 +192,22 @@ class BaseProcess:
             True
             >>> child.join()
         """
-        self._check_closed()
-        _require(self._popen is None, "cannot start a process twice")
-        _require(
-            self._parent_pid == os.getpid(),
-            "can only start a process object created by current process",
-        )
-        _registry.make_room()
-        # Before the fork: done in the child, it would have the child copy pages.
-        name_processes()
+        # A process that has just forked copies each page that it writes to, and to call a
+        # function writes to some four. So those with nothing to do are not called, here and
+        # in `popen_fork`.
+        if self._closed:
+            self._check_closed()
+        if self._popen is not None:
+            raise AssertionError("cannot start a process twice")
+        if self._parent_pid != os.getpid():
+            raise AssertionError(
+                "can only start a process object created by current process"
+            )
+        if _registry.children:
+            _registry.make_room()
+        # Before the fork, or the child would copy the pages.
+        if sys.modules.get("logging") is not _records.named:
+            _records.name_processes()
         # Native, so that a handler of a signal that raises meanwhile leaves no
         # half-started process.
         _procession.launch(self, _registry.children)
@@ -710,17 +717,13 @@ class BaseProcess:
             raise AttributeError(f"cannot {action} a process that was not started")
         return self._popen
 
-    def _prepare_fork(self) -> None:
-        """Makes the child's view of this process: the child would copy pages to make it."""
-        global _seen_by_children
-        seen = _seen_by_children
-        if (
-            seen is None
-            or seen._pid != self._parent_pid
-            or seen._name != self._parent_name
-        ):
-            seen = _seen_by_children = self._see_parent(None)
-        self._parent_seen = seen
+    def _be_seen_by_children(self) -> _ParentProcess:
+        """Makes the view that a forked child has of this process.
+
+        The child would copy pages to make it.
+        """
+        seen = _registry.seen_by_children = self._see_parent(None)
+        return seen
 
     def _see_parent(self, sentinel: int | None) -> _ParentProcess:
         return _ParentProcess(self._parent_name, self._parent_pid, sentinel)
@@ -919,9 +922,6 @@ def _exit_code_of(request: SystemExit) -> int:
 
 # Process objects that live: `test.support` looks here for leaks.
 _dangling: WeakSet[BaseProcess] = WeakSet()
-
-# This process as the children see it that it forks.
-_seen_by_children: _ParentProcess | None = None
 
 # Forked copies keep it, as they would copy pages to free it.
 _main_process = _MainProcess()

@@ -213,47 +213,15 @@ def _of_the_class() -> dict[str, Any]:
 
 # The main module.
 
-
-def main_has_file() -> bool:
-    """Returns whether other processes can read the main module, from a file or by name.
-
-    They cannot in a notebook, at a prompt, and where Python was given the program by
-    `-c` or on standard input.
-    """
-    main = sys.modules.get("__main__")
-    if getattr(getattr(main, "__spec__", None), "name", None) is not None:
-        return True
-    path = getattr(main, "__file__", None)
-    if getattr(main, "__loader__", None) is None and "marimo" in sys.modules:
-        # The kernel of a marimo notebook makes a main module that has the notebook's file
-        # name, and what the cells define, which is not there when the file is read.
-        return False
-    # A main module from standard input has the file name "<stdin>".
-    return path is not None and not (path.startswith("<") and path.endswith(">"))
-
-
-def look_at_main() -> bool:
-    """Tells the native module, and returns, whether others can read the main module.
-
-    It is looked at before a process is started, too: programs that run others put
-    another module in its place.
-    """
-    is_readable = main_has_file()
-    _procession.main_is_readable(is_readable)
-    return is_readable
-
-
 # The types that pickle writes by name; a function with a cache is not a `FunctionType`.
 WITH_NAMES: tuple[Any, ...] = (type, FunctionType, functools._lru_cache_wrapper)
 
 
-def found_by_forked() -> dict[str, weakref.ref[Any]] | None:
+def found_by_forked() -> dict[str, weakref.ref[Any]]:
     """Returns what a process that is forked now finds in the main module by name.
 
-    None where that does not matter, as any process can read that module.
+    It matters where no other process can read that module.
     """
-    if look_at_main():
-        return None
     main = vars(sys.modules["__main__"])
     return {
         name: weakref.ref(value)

@@ -27,7 +27,6 @@ from . import (
     _theirs,
     context,
     process,
-    reduction,
     util,
 )
 
@@ -353,7 +352,7 @@ def _main_module_data() -> dict[str, str]:
         return {"init_main_from_name": name, "main_folder": folder}
     if name is not None:
         return {"init_main_from_name": name}
-    if path is None or not reduction.main_has_file():
+    if path is None or not _procession.main_has_file():
         return {}
     if not os.path.isabs(path) and process.ORIGINAL_DIR is not None:
         path = os.path.join(process.ORIGINAL_DIR, path)

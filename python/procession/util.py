@@ -471,7 +471,7 @@ def _have_empty_stdin() -> None:
     pages that are written to and so copied.
     """
     global _empty_stdin
-    if _empty_stdin is None or not _empty_stdin[1]() or _empty_stdin[0].closed:
+    if _empty_stdin is None or _empty_stdin[0].closed or not _empty_stdin[1]():
         try:
             _empty_stdin = _open_empty()
         except OSError:

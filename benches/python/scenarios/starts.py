@@ -5,7 +5,7 @@ from time import perf_counter, sleep
 
 # One after another; fewer where a start is slow.
 STARTS = {"fork": 200, "forkserver": 100, "spawn": 20}
-BURSTS = 3
+BURSTS = 8
 BURST = 4
 READY_POOLS = 5
 

@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use procession_engine::shm::{self, Loans};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::once::PyOnce;
-use crate::pickle::{Pickled, Sink, is_replaced, reduction};
+use crate::once::{PyOnce, intern};
+use crate::pickle::{Pickled, Sink, is_replaced};
 use crate::transfer;
 
 impl Pickled {
@@ -114,22 +114,66 @@ const UNKNOWN: u8 = 0;
 const READABLE: u8 = 1;
 const OURS_ALONE: u8 = 2;
 
-/// Notes whether other processes can read the main module; `reduction` looks.
+/// Returns whether other processes can read the main module, from a file or by name.
+///
+/// They cannot in a notebook, at a prompt, and where Python was given the program by `-c` or on
+/// standard input.
 #[pyfunction]
-pub fn main_is_readable(is_readable: bool) {
+pub fn main_has_file(py: Python<'_>) -> PyResult<bool> {
+    static SYS: PyOnce<PyModule> = PyOnce::new();
+    let sys = SYS.get_or_try_init(py, || py.import("sys"))?;
+    let modules = sys.getattr(intern!(py, "modules"))?.cast_into::<PyDict>()?;
+    let Some(main) = modules.get_item(intern!(py, "__main__"))? else {
+        return Ok(false);
+    };
+    if let Some(spec) = attribute(&main, intern!(py, "__spec__"))?
+        && attribute(&spec, intern!(py, "name"))?.is_some()
+    {
+        return Ok(true);
+    }
+    // The kernel of a marimo notebook makes a main module that has the notebook's file name, and
+    // what the cells define, which is not there when the file is read.
+    if attribute(&main, intern!(py, "__loader__"))?.is_none()
+        && modules.contains(intern!(py, "marimo"))?
+    {
+        return Ok(false);
+    }
+    let Some(path) = attribute(&main, intern!(py, "__file__"))? else {
+        return Ok(false);
+    };
+    // A main module from standard input has the file name "<stdin>".
+    let path = path.str()?;
+    let path = path.to_string_lossy();
+    Ok(!(path.starts_with('<') && path.ends_with('>')))
+}
+
+/// Returns an attribute, if there is one and it is not None.
+fn attribute<'py>(
+    of: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let found = of.getattr_opt(name)?;
+    Ok(found.filter(|found| !found.is_none()))
+}
+
+/// Notes, and returns, whether other processes can read the main module.
+///
+/// It is looked at before a process is started, too: programs that run others put another module in
+/// its place.
+#[pyfunction]
+pub fn look_at_main(py: Python<'_>) -> PyResult<bool> {
+    let is_readable = main_has_file(py)?;
     // Relaxed: it stands for itself, as in `main_is_ours_alone`.
     MAIN.store(
         if is_readable { READABLE } else { OURS_ALONE },
         Ordering::Relaxed,
     );
+    Ok(is_readable)
 }
 
 fn main_is_ours_alone(py: Python<'_>) -> PyResult<bool> {
     match MAIN.load(Ordering::Relaxed) {
-        UNKNOWN => {
-            let looked = reduction(py)?.call_method0("look_at_main")?;
-            Ok(!looked.extract::<bool>()?)
-        }
+        UNKNOWN => Ok(!look_at_main(py)?),
         known => Ok(known == OURS_ALONE),
     }
 }

@@ -68,7 +68,7 @@ mod _procession {
     #[pymodule_export]
     use crate::block::{Block, rebuild_block};
     #[pymodule_export]
-    use crate::by_value::{main_is_readable, try_to_pickle, undo_unless_sent};
+    use crate::by_value::{look_at_main, main_has_file, try_to_pickle, undo_unless_sent};
     #[pymodule_export]
     use crate::child::Child;
     #[pymodule_export]
