@@ -73,7 +73,7 @@ def draw_first(speed: dict[str, Any], theme: Theme) -> Figure:
     )
     axes.axvline(1, color=theme.text, linewidth=1, linestyle="--")
     axes.set_xlabel(
-        f"times as fast as multiprocessing (dashed: the same), forkserver\n{machine(speed)}",
+        f"times as fast as multiprocessing (dashed: the same), by the start method with the least\n{machine(speed)}",
         color=theme.text,
         fontsize=9,
     )
