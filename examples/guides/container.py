@@ -23,11 +23,11 @@ def limit_threads() -> None:
 
 
 def leave_no_name() -> None:
-    """Shared memory has no name: nothing is in /dev/shm."""
-    before = set(os.listdir("/dev/shm"))
+    """Shared memory has no name: none of it lies in /dev/shm."""
     queue = procession.Queue()
     queue.put(bytes(1 << 20))
-    print("new names in /dev/shm:", len(set(os.listdir("/dev/shm")) - before))
+    with open("/proc/self/maps") as maps:
+        print("memory in /dev/shm:", any("/dev/shm" in line for line in maps))
     queue.get()
 
 
