@@ -239,7 +239,7 @@ def main(argument: str) -> NoReturn:
 
     spawn._bind_sleep()
     _end_pools_of_threads()
-    util._have_empty_stdin()
+    util._make_empty_stdin()
     util._close_stdin()
     util._flush_std_streams()
     code = 1

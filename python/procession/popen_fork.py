@@ -50,12 +50,12 @@ class Popen(Signalled):
         self._launch(process_obj)
 
     def _launch(self, process_obj: Any) -> None:
+        global _has_frozen
         # What has nothing to do is not called; see `start`.
-        if not _has_frozen and gc.get_freeze_count():
-            _note_frozen()
+        _has_frozen = _has_frozen or gc.get_freeze_count() > 0
         stdin = util._empty_stdin
         if stdin is None or stdin[0].closed or not stdin[1]():
-            util._have_empty_stdin()
+            util._make_empty_stdin()
         seen = _registry.seen_by_children
         if (
             seen is None
@@ -69,7 +69,7 @@ class Popen(Signalled):
         self._adopt(
             _procession.fork(
                 process_obj._name,
-                bool(process_obj._ends_with_parent or process_obj.daemon),
+                ends_with_parent(process_obj),
                 _run_forked,
                 process_obj,
                 process_obj._environment,
@@ -171,14 +171,9 @@ def fork() -> int:
         raise
 
 
-# Whether this program has frozen objects, which a child is to leave frozen.
+# Whether this program has frozen objects, which a child is to leave frozen: it would count all of
+# them each time.
 _has_frozen = False
-
-
-def _note_frozen() -> None:
-    """Notes that there are frozen objects: a child would count all of them each time."""
-    global _has_frozen
-    _has_frozen = True
 
 
 def _run_forked(process_obj: Any, environment: dict[str, str] | None) -> NoReturn:

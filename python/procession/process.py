@@ -192,17 +192,15 @@ class BaseProcess:
             True
             >>> child.join()
         """
+        self._check_closed()
+        _require(self._popen is None, "cannot start a process twice")
+        _require(
+            self._parent_pid == os.getpid(),
+            "can only start a process object created by current process",
+        )
         # A process that has just forked copies each page that it writes to, and to call a
-        # function writes to some four. So those with nothing to do are not called, here and
-        # in `popen_fork`.
-        if self._closed:
-            self._check_closed()
-        if self._popen is not None:
-            raise AssertionError("cannot start a process twice")
-        if self._parent_pid != os.getpid():
-            raise AssertionError(
-                "can only start a process object created by current process"
-            )
+        # function writes to some four. So those that would have nothing to do are not called,
+        # here and in `popen_fork`.
         if _registry.children:
             _registry.make_room()
         # Before the fork, or the child would copy the pages.

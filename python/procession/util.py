@@ -464,18 +464,17 @@ def _open_empty() -> tuple[TextIO, Callable[[], bool]]:
 _empty_stdin: tuple[TextIO, Callable[[], bool]] | None = None
 
 
-def _have_empty_stdin() -> None:
+def _make_empty_stdin() -> None:
     """Makes an empty input for the children that this process is about to fork.
 
     In a child it would take a tenth of the time from its start to its end, for all the
     pages that are written to and so copied.
     """
     global _empty_stdin
-    if _empty_stdin is None or _empty_stdin[0].closed or not _empty_stdin[1]():
-        try:
-            _empty_stdin = _open_empty()
-        except OSError:
-            pass  # The child tries again.
+    try:
+        _empty_stdin = _open_empty()
+    except OSError:
+        pass  # The child tries again.
 
 
 def _flush_std_streams() -> None:
