@@ -4,10 +4,13 @@ Usage: python benches/weight [--runs N] [PEER ...]
 
 Each program doubles a number in another process. It is built from nothing, without the network, in a folder of its own,
 as `cargo build` does it; what counts is the processor time of cargo and all compilers, which a busy machine
-changes less than the time on the clock. The number of crates is that of `cargo tree`, the program itself not counted.
+changes less than the time on the clock. Nothing is compiled incrementally: cargo never does so for crates of a registry,
+but would for procession, which lies beside this file. The number of crates is that of `cargo tree`, the program itself
+not counted.
 """
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -103,6 +106,7 @@ def cargo(folder: Path, *arguments: str) -> str:
         if arguments[0] in ("build", "clean")
         else ["cargo", *arguments, "--quiet"],
         cwd=folder,
+        env={**os.environ, "CARGO_INCREMENTAL": "0"},
         stdout=subprocess.PIPE,
         check=True,
         text=True,

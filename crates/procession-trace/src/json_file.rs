@@ -10,10 +10,8 @@ use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use serde::Serialize;
-
 /// An event of the format. Times are in microseconds.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Event<'a> {
     pub name: Cow<'a, str>,
     /// B and E for the two ends of something, X for both at once, i for an instant, C for
@@ -21,45 +19,87 @@ pub(crate) struct Event<'a> {
     pub ph: &'static str,
     pub cat: &'static str,
     pub ts: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub dur: Option<f64>,
     pub pid: u32,
     pub tid: u32,
     /// Of an instant: t if it is the thread's, p if it is the process's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub s: Option<&'static str>,
     pub args: Args<'a>,
 }
 
 /// The further arguments of an event.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Args<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub exitcode: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Cow<'a, str>>,
     /// Why the slice ends at another time than its event.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<bool>,
     /// How many short tasks of a function a slice stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub put: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub got: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
+}
+
+impl Event<'_> {
+    fn write(&self, text: &mut String) {
+        let mut event = write_json::object(text);
+        event
+            .string("name", &self.name)
+            .string("ph", self.ph)
+            .string("cat", self.cat)
+            .number("ts", self.ts);
+        if let Some(dur) = self.dur {
+            event.number("dur", dur);
+        }
+        event
+            .number("pid", f64::from(self.pid))
+            .number("tid", f64::from(self.tid));
+        if let Some(s) = self.s {
+            event.string("s", s);
+        }
+        self.args.write(&mut event.object("args"));
+    }
+}
+
+impl Args<'_> {
+    fn write(&self, args: &mut write_json::Object<'_>) {
+        let strings = [
+            ("name", self.name.as_deref()),
+            ("ended", self.ended.as_deref()),
+            ("unfinished", self.unfinished),
+            ("object", self.object),
+        ];
+        for (key, value) in strings {
+            if let Some(value) = value {
+                args.string(key, value);
+            }
+        }
+        if let Some(failed) = self.failed {
+            args.bool("failed", failed);
+        }
+        // As numbers of JSON are read everywhere: exact up to 2^53.
+        let count = |count: Option<u64>| count.map(|count| count as f64);
+        let numbers = [
+            ("exitcode", self.exitcode.map(f64::from)),
+            ("tasks", count(self.tasks)),
+            ("number", count(self.number)),
+            ("items", count(self.items)),
+            ("put", count(self.put)),
+            ("got", count(self.got)),
+            ("dropped", count(self.dropped)),
+        ];
+        for (key, value) in numbers {
+            if let Some(value) = value {
+                args.number(key, value);
+            }
+        }
+    }
 }
 
 /// The file, and what goes into it next.
@@ -68,20 +108,17 @@ pub(crate) struct JsonFile {
     file: File,
     /// Where the next event is written, unless the file is a pipe.
     place: Option<u64>,
-    text: Vec<u8>,
+    text: String,
     is_empty: bool,
 }
-
-/// Bytes that most events fit in.
-const ROOM: usize = 512;
 
 /// Bytes that are written at once.
 const BATCH: usize = 1 << 20;
 
-const OPENING: &[u8] = b"{\"traceEvents\":[\n";
+const OPENING: &str = "{\"traceEvents\":[\n";
 
 /// Shorter than any event, so that the next one leaves nothing of it.
-const CLOSING: &[u8] = b"\n]}\n";
+const CLOSING: &str = "\n]}\n";
 
 impl JsonFile {
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
@@ -89,7 +126,7 @@ impl JsonFile {
         let mut this = Self {
             place: file.stream_position().ok(),
             file,
-            text: OPENING.to_vec(),
+            text: OPENING.to_owned(),
             is_empty: true,
         };
         this.flush()?;
@@ -98,19 +135,10 @@ impl JsonFile {
 
     pub(crate) fn add(&mut self, event: &Event<'_>) -> io::Result<()> {
         if !self.is_empty {
-            self.text.extend_from_slice(b",\n");
+            self.text.push_str(",\n");
         }
         self.is_empty = false;
-        let (begin, mut room) = (self.text.len(), ROOM);
-        loop {
-            self.text.resize(begin + room, 0);
-            // Fails only if there is too little room.
-            if let Ok(len) = serde_json_core::to_slice(event, &mut self.text[begin..]) {
-                self.text.truncate(begin + len);
-                break;
-            }
-            room *= 2;
-        }
+        event.write(&mut self.text);
         match self.text.len() {
             0..BATCH => Ok(()),
             _ => self.flush(),
@@ -124,11 +152,11 @@ impl JsonFile {
         }
         if let Some(place) = &mut self.place {
             let len = self.text.len();
-            self.text.extend_from_slice(CLOSING);
-            self.file.write_all_at(&self.text, *place)?;
+            self.text.push_str(CLOSING);
+            self.file.write_all_at(self.text.as_bytes(), *place)?;
             *place += len as u64;
         } else {
-            self.file.write_all(&self.text)?;
+            self.file.write_all(self.text.as_bytes())?;
         }
         self.text.clear();
         Ok(())
@@ -137,7 +165,7 @@ impl JsonFile {
     /// Closes the object.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         if self.place.is_none() {
-            self.text.extend_from_slice(CLOSING);
+            self.text.push_str(CLOSING);
         }
         self.flush()
     }

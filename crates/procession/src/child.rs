@@ -9,7 +9,7 @@ use std::time::Duration;
 use procession_engine::process as engine;
 use procession_engine::sys::process::exit_status::ExitStatus;
 use procession_engine::sys::wait::time::Deadline;
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 
 use crate::children::{self, Started};
 use crate::error::{Death, Error, Result};

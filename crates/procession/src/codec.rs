@@ -1,12 +1,12 @@
-//! Values to bytes and back: serde with postcard.
+//! Values to bytes and back, by serde's traits.
 //!
-//! Postcard is compact and has a stable format, but does not describe itself. `codec/write.rs` and
-//! `codec/read.rs` make sure that a value is read as it was written; this file says where its bytes
-//! lie.
+//! `codec/write.rs` has the form of the bytes, and makes sure with `codec/read.rs` that a value is
+//! read as it was written; this file says where its bytes lie.
 
 mod fault;
 mod mark;
 mod read;
+mod tuple_form;
 mod write;
 
 use std::any::type_name;
@@ -14,17 +14,17 @@ use std::cell::Cell;
 use std::fmt::{self, Display};
 use std::ops::Deref;
 
-use postcard::ser_flavors::Flavor;
 use procession_engine as engine;
 use procession_engine::process::Payload;
 use procession_engine::shm::{Block, HandleSource, Loans};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::handle;
 
 pub use fault::Fault;
+pub(crate) use tuple_form::tuple_form;
 
 /// Turns a value into bytes; `what` names it in the error.
 pub fn encode<T: Serialize + ?Sized>(value: &T, what: impl Display) -> Result<Encoded> {
@@ -140,8 +140,6 @@ pub struct Encoded {
     many: Option<(Block, usize)>,
     /// Whether the block carries loans.
     rides: bool,
-    /// Why no block could be allocated. Boxed, as it hardly ever is there, and is moved with the rest.
-    failure: Option<Box<engine::Error>>,
 }
 
 impl Encoded {
@@ -164,11 +162,13 @@ impl Encoded {
     }
 
     fn append<T: Serialize + ?Sized>(&mut self, value: &T, what: &dyn Display) -> Result<()> {
-        let written = write::write(value, Output(self));
-        written.map_err(|fault| match self.failure.take() {
-            Some(failure) => (*failure).into(),
-            None => Error::codec(cannot("serialise", what, type_name::<T>()), fault),
-        })
+        value
+            .serialize(&mut *self)
+            .map_err(|fault| match fault.into_engine() {
+                Ok(failure) => failure.into(),
+                Err(fault) => Error::codec(cannot("serialise", what, type_name::<T>()), fault),
+            })?;
+        Ok(self.finish()?)
     }
 
     /// Moves the bytes that wait to the block, which has room for `more` then.
@@ -191,11 +191,26 @@ impl Encoded {
         Ok(())
     }
 
-    fn extend(&mut self, bytes: &[u8]) -> engine::Result<()> {
-        if self.few.len() + bytes.len() <= FEW {
-            self.few.extend_from_slice(bytes);
-            return Ok(());
+    #[inline]
+    fn push(&mut self, byte: u8) -> engine::Result<()> {
+        if self.few.len() == FEW {
+            self.flush(FEW)?;
         }
+        self.few.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) -> engine::Result<()> {
+        if self.few.len() + bytes.len() > FEW {
+            return self.extend_block(bytes);
+        }
+        self.few.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// As [`extend`](Self::extend), where the bytes that wait would be too many.
+    fn extend_block(&mut self, bytes: &[u8]) -> engine::Result<()> {
         self.flush(bytes.len())?;
         match &mut self.many {
             Some((block, len)) if bytes.len() > FEW => {
@@ -212,15 +227,6 @@ impl Encoded {
             Some(_) => self.flush(0),
             None => Ok(()),
         }
-    }
-
-    /// Keeps the engine's error for [`append`](Self::append); postcard's own
-    /// has no room for it.
-    fn noted(&mut self, result: engine::Result<()>) -> postcard::Result<()> {
-        result.map_err(|failure| {
-            self.failure = Some(Box::new(failure));
-            postcard::Error::SerializeBufferFull
-        })
     }
 }
 
@@ -254,34 +260,6 @@ impl fmt::Debug for Encoded {
     }
 }
 
-/// Writes what postcard says.
-struct Output<'a>(&'a mut Encoded);
-
-impl Flavor for Output<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        if self.0.few.len() == FEW {
-            let flushed = self.0.flush(FEW);
-            self.0.noted(flushed)?;
-        }
-        self.0.few.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        let extended = self.0.extend(bytes);
-        self.0.noted(extended)
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        let finished = self.0.finish();
-        self.0.noted(finished)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,11 +269,26 @@ mod tests {
         for len in [0, 1, FEW - 3, FEW - 2, FEW, FEW + 1, 10 * FEW, 1_000_000] {
             let one_by_one: Vec<u32> = (0..len as u32).collect();
             let at_once = "x".repeat(len);
-            let value = (7_u8, &one_by_one, at_once.as_str(), 9_u64, &at_once);
+            let value = (7_u8, one_by_one, at_once.clone(), 9_u64, at_once);
             let encoded = encode(&value, "a test").unwrap();
-            assert!(*encoded == postcard::to_stdvec(&value).unwrap(), "{len}");
+            let numbers = value.1.iter().flat_map(|number| number.to_le_bytes());
+            let long = |len: usize| match len {
+                0..255 => vec![len as u8],
+                _ => [&[255][..], &len.to_le_bytes()].concat(),
+            };
+            let expected = [
+                vec![7],
+                [long(len), numbers.collect()].concat(),
+                [long(len), value.2.clone().into()].concat(),
+                9_u64.to_le_bytes().to_vec(),
+                [long(len), value.2.clone().into()].concat(),
+            ];
+            assert!(*encoded == expected.concat(), "{len}");
             let after = encode_after(&1_u8, &value, "a test").unwrap();
             assert!(after[1..] == *encoded);
+            assert!(
+                decode::<(u8, Vec<u32>, String, u64, String)>(&encoded, "it").unwrap() == value
+            );
         }
     }
 
@@ -305,18 +298,18 @@ mod tests {
         let (block, len) = encoded.take_block().unwrap();
         assert_eq!(block[len - 2 * FEW..len], [1; 2 * FEW]);
         let few = encode(&vec![1_u8; FEW / 2], "a test").unwrap();
-        assert_eq!(few.into_payload().unwrap().len(), FEW / 2 + 3);
+        assert_eq!(few.into_payload().unwrap().len(), FEW / 2 + 9);
     }
 
     #[test]
     fn what_does_not_serialise_is_named() {
         struct Refuses;
         impl Serialize for Refuses {
-            fn serialize<S: serde::Serializer>(
+            fn serialize<S: serde_core::Serializer>(
                 &self,
                 _: S,
             ) -> std::result::Result<S::Ok, S::Error> {
-                Err(serde::ser::Error::custom("no"))
+                Err(serde_core::ser::Error::custom("no"))
             }
         }
         let error = encode(&Refuses, "a refusal").unwrap_err();

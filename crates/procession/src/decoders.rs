@@ -6,15 +6,16 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde_core::Serialize;
 
 use crate::any_bytes::{self, attach_to_all};
 use crate::codec;
 use crate::{Barrier, Condition, Event, Lock, Queue, RLock, Semaphore, SharedArray, pipe};
 
-/// Bytes such as postcard's: small numbers, long ones, text, and what is none of these.
+/// Bytes such as a value's: small numbers, long ones, text, and what is none of these.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    let number = any::<u64>().prop_map(|number| postcard::to_stdvec(&number).unwrap());
-    let text = "\\PC{0,8}".prop_map(|text| postcard::to_stdvec(&text).unwrap());
+    let number = any::<u64>().prop_map(|number| number.to_le_bytes().to_vec());
+    let text = "\\PC{0,8}".prop_map(|text| bytes_of(&text));
     let piece = prop_oneof![
         vec(0..4_u8, 1..4),
         vec(any::<u8>(), 1..8),
@@ -23,6 +24,10 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         text,
     ];
     vec(piece, 0..10).prop_map(|pieces| pieces.concat())
+}
+
+fn bytes_of<T: Serialize>(value: &T) -> Vec<u8> {
+    codec::encode(value, "a test").unwrap().to_vec()
 }
 
 /// Objects of all kinds, and the numbers of their handles.
@@ -53,7 +58,7 @@ fn objects() -> Objects {
     .unwrap();
     let mut numbers = Vec::new();
     let mut rest = &all[..];
-    while let Ok((pair, after)) = postcard::take_from_bytes::<(u64, u64)>(rest) {
+    while let Ok((pair, after)) = codec::decode_first::<(u64, u64)>(rest, "a handle") {
         numbers.push(pair);
         rest = after;
     }
@@ -94,7 +99,7 @@ proptest! {
         let objects = objects();
         let (offset, serial) = objects.numbers[which.index(objects.numbers.len())];
         let (_, another) = objects.numbers[other.index(objects.numbers.len())];
-        let numbers = |pair: (u64, u64)| postcard::to_stdvec(&pair).unwrap();
+        let numbers = |pair: (u64, u64)| bytes_of(&pair);
         attach_to_all(&numbers((offset, serial)));
         for wrong in [
             (offset.wrapping_add_signed(beside), another),

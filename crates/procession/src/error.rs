@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use procession_engine::ErrorKind;
 
-use crate::codec::Fault;
+use crate::codec::{Fault, tuple_form};
 
 /// Shorthand for a result with [`Error`].
 ///
@@ -70,7 +70,7 @@ enum Cause {
 /// println!("at {}", info.location.as_deref().unwrap_or("an unknown place"));
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PanicInfo {
     /// Name of the process that panicked.
@@ -86,6 +86,14 @@ pub struct PanicInfo {
     /// [`RemoteError`](crate::RemoteError)), whose text is the message then.
     pub sources: Vec<String>,
 }
+
+tuple_form!(PanicInfo {
+    process,
+    message,
+    location,
+    backtrace,
+    sources
+});
 
 /// How a process ended that left no result.
 #[derive(Clone, Debug)]

@@ -20,10 +20,10 @@ use std::fmt::Display;
 
 use procession_engine::ErrorKind;
 use procession_engine::shm::HandleSource;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
-use crate::codec::{self, Encoded};
+use crate::codec::{self, Encoded, tuple_form};
 use crate::error::{Error, Result};
 use crate::outcome::{self, ItemOutcome};
 use crate::program::image;
@@ -230,11 +230,13 @@ impl<'a> Input<'a> {
 }
 
 /// Names an [`Entry`] to another process of the same program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EntryRef {
     offset: u64,
     build: u64,
 }
+
+tuple_form!(EntryRef { offset, build });
 
 impl EntryRef {
     /// Names the wrapper of a function.
@@ -323,7 +325,7 @@ pub(crate) fn run_chunk<F: Callable<M>, M>(input: Input<'_>) -> Result<Encoded> 
     let inputs: Vec<F::Input> = input.decode(format_args!("the arguments of {what}"))?;
     // SAFETY: the code that made the reference had the function.
     let function = unsafe { bare_value::<F>() };
-    let call = |input| ItemOutcome::of(|| function.call(input));
+    let call = |input| outcome::of_item(|| function.call(input));
     let outputs: Vec<ItemOutcome<F::Output>> = inputs.into_iter().map(call).collect();
     outcome::done(&outputs, format_args!("the results of {what}"))
 }

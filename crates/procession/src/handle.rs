@@ -7,7 +7,7 @@
 use std::cell::Cell;
 
 use procession_engine::shm::{Handle, HandleSource, Loans, TransferContext};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::Error;
 
@@ -57,7 +57,7 @@ pub fn from_afar<T>(read: impl FnOnce() -> T) -> T {
 }
 
 /// Refuses a handle that comes from another machine.
-pub fn must_be_near<E: serde::de::Error>() -> Result<(), E> {
+pub fn must_be_near<E: serde_core::de::Error>() -> Result<(), E> {
     if !IS_FROM_AFAR.get() {
         return Ok(());
     }
@@ -98,7 +98,7 @@ where
 }
 
 /// Keeps the reason aside, for a reader that loses it.
-pub fn refuse<E: serde::de::Error>(error: Error) -> E {
+pub fn refuse<E: serde_core::de::Error>(error: Error) -> E {
     let told = E::custom(&error);
     REFUSAL.set(Some(error));
     told
@@ -107,8 +107,8 @@ pub fn refuse<E: serde::de::Error>(error: Error) -> E {
 /// Implements serde's two traits for a type with `lend` and `attach`.
 macro_rules! travels {
     ([$($generic:tt)*] $type:ty) => {
-        impl<$($generic)*> serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(
+        impl<$($generic)*> serde_core::Serialize for $type {
+            fn serialize<S: serde_core::Serializer>(
                 &self,
                 serializer: S,
             ) -> std::result::Result<S::Ok, S::Error> {
@@ -117,8 +117,8 @@ macro_rules! travels {
             }
         }
 
-        impl<'de, $($generic)*> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(
+        impl<'de, $($generic)*> serde_core::Deserialize<'de> for $type {
+            fn deserialize<D: serde_core::Deserializer<'de>>(
                 deserializer: D,
             ) -> std::result::Result<Self, D::Error> {
                 $crate::handle::deserialize(deserializer, Self::attach)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sys::wait::time::Deadline;
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::handle::travels;

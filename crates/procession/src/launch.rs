@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use procession_engine as engine;
 use procession_engine::launch::{LaunchSpec, Program, spawn};
-use serde::{Deserialize, Serialize};
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::codec;
+use crate::codec::{self, tuple_form};
 use crate::error::{Error, Result};
 use crate::function::EntryRef;
 use crate::start_method::StartMethod;
 use crate::{current, passed, program, server};
 
 /// Comes first in a child's payload; what its role needs follows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Launch {
     /// The role of the child.
     pub role: Role,
@@ -38,13 +38,34 @@ pub struct Launch {
     pub relay: Option<crate::relay::RelayForChild>,
 }
 
+tuple_form!(Launch { role, name, daemon, method, default_method, server, env }
+    and with (any(feature = "log", feature = "tracing")) relay);
+
 /// The role of a started process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Runs one function; its arguments follow.
     Task(EntryRef),
     /// Works for a pool, at this place in it; where its rings lie follows.
     Worker(u32),
+}
+
+/// As a `Result`, which has a form.
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Task(entry) => Ok(entry),
+            Self::Worker(place) => Err(place),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let role = std::result::Result::deserialize(deserializer)?;
+        Ok(role.map_or_else(Self::Worker, Self::Task))
+    }
 }
 
 /// Returns the name given, or the next of Process-1, Process-2 and so on.

@@ -60,7 +60,7 @@
 //! Arguments, results and messages are types of serde that are read as they are
 //! written: all that `#[derive(Serialize, Deserialize)]` makes, with names, defaults and
 //! fields or variants that are skipped on both sides (`#[serde(skip)]`), and what the
-//! standard library has. They cross in postcard's form, which is compact and does not say
+//! standard library has. They cross in a form that does not say
 //! what is in it. So these are refused, with [`Error::is_codec`] and the reason: `flatten`,
 //! `untagged` and `tag`; a value of which `skip_serializing_if` leaves
 //! something out; what is skipped on one side only; sequences and maps that do not know
@@ -133,6 +133,9 @@
 //! - `log`, `tracing`: `relay_logs`; see [above](#logs).
 //! - `self-describing`: `SelfDescribing`, for types whose form says what is in it.
 //! - `seccomp`: `PoolBuilder::syscall_filter`.
+//! - `tasks`: `#[procession::task]`, a name by which nodes of another build of the program find a
+//!   function; see [`distributed`].
+//! - `serde`: serde's traits for the messages of [`distributed`], for engines that send them.
 //!
 //! To derive serde's traits for types of its own, a program depends on `serde` with its feature
 //! `derive`.

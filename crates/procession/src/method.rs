@@ -14,8 +14,8 @@ use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 
 use procession_engine::shm::HandleSource;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::codec::Encoded;
 use crate::error::{Error, Result};

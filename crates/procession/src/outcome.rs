@@ -9,30 +9,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use procession_engine::ErrorKind;
 use procession_engine::sys::fd::stderr;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde_core::de::{DeserializeOwned, Error as _};
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::codec::{self, Encoded};
+use crate::codec::{self, Encoded, tuple_form};
 use crate::current::{self, current_process};
 use crate::error::{Error, PanicInfo, Result};
 use crate::remote_error::RemoteError;
 
 /// Comes before the result's bytes.
-#[derive(Serialize, Deserialize)]
 enum Outcome {
     /// The result follows.
     Done,
     Panicked(PanicInfo),
     /// The function did not come to run, or its result could not cross.
-    Failed {
-        message: String,
-        why: Why,
-        errno: Option<i32>,
-    },
+    Failed(Failure),
 }
 
+struct Failure {
+    message: String,
+    why: Why,
+    errno: Option<i32>,
+}
+
+tuple_form!(Failure {
+    message,
+    why,
+    errno
+});
+
 /// The kind of a failure in another process, as its caller can ask for it.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy)]
 enum Why {
     /// Arguments or result could not be turned into bytes or back.
     Codec,
@@ -42,6 +49,43 @@ enum Why {
     Stale,
     Unsupported,
     Other,
+}
+
+/// As the panic or the failure, if there is one.
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let unhappy = match self {
+            Self::Done => None,
+            Self::Panicked(info) => Some(Ok(info)),
+            Self::Failed(failure) => Some(Err(failure)),
+        };
+        unhappy.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Outcome {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let unhappy = Option::<std::result::Result<_, _>>::deserialize(deserializer)?;
+        Ok(unhappy.map_or(Self::Done, |kind| {
+            kind.map_or_else(Self::Failed, Self::Panicked)
+        }))
+    }
+}
+
+/// As its number.
+impl Serialize for Why {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        (*self as u8).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Why {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let number = u8::deserialize(deserializer)?;
+        let why = Self::ALL.get(usize::from(number));
+        why.copied()
+            .ok_or_else(|| D::Error::custom(format!("there is no failure of kind {number}")))
+    }
 }
 
 /// Tells how a function ended, without its result.
@@ -82,43 +126,38 @@ pub fn refuse(error: &Error) -> Encoded {
 }
 
 /// The outcome of one input of a task that has several.
-#[derive(Serialize, Deserialize)]
-pub enum ItemOutcome<R> {
-    Returned(R),
-    Panicked(PanicInfo),
-}
+pub type ItemOutcome<R> = std::result::Result<R, PanicInfo>;
 
-impl<R> ItemOutcome<R> {
-    /// Calls a function for one input, within [`run`]. A panic is the outcome of this input alone.
-    pub fn of(call: impl FnOnce() -> R) -> Self {
-        match panic::catch_unwind(AssertUnwindSafe(call)) {
-            Ok(value) => Self::Returned(value),
-            Err(payload) => {
-                let process = current_process().name().to_owned();
-                Self::Panicked(panic_info(payload.as_ref(), &process))
-            }
-        }
-    }
-
-    pub fn into_result(self) -> Result<R> {
-        match self {
-            Self::Returned(value) => Ok(value),
-            Self::Panicked(info) => Err(Error::panic(info)),
-        }
-    }
+/// Calls a function for one input, within [`run`]. A panic is the outcome of this input alone.
+pub fn of_item<R>(call: impl FnOnce() -> R) -> ItemOutcome<R> {
+    panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        let process = current_process().name().to_owned();
+        panic_info(payload.as_ref(), &process)
+    })
 }
 
 impl Outcome {
     fn failed(error: &Error) -> Self {
-        Self::Failed {
+        Self::Failed(Failure {
             message: error.to_string(),
             why: Why::of(error),
             errno: error.os_error(),
-        }
+        })
     }
 }
 
 impl Why {
+    /// Each at the place of its number.
+    const ALL: [Self; 7] = [
+        Self::Codec,
+        Self::OutOfMemory,
+        Self::Invalid,
+        Self::Limit,
+        Self::Stale,
+        Self::Unsupported,
+        Self::Other,
+    ];
+
     fn of(error: &Error) -> Self {
         if error.is_out_of_memory() {
             return Self::OutOfMemory;
@@ -163,11 +202,7 @@ pub fn read<R: DeserializeOwned>(bytes: &[u8], what: impl Display) -> Result<R> 
     match outcome {
         Outcome::Done => codec::decode(rest, what),
         Outcome::Panicked(info) => Err(Error::panic(info)),
-        Outcome::Failed {
-            message,
-            why,
-            errno,
-        } => Err(why.error(message, errno)),
+        Outcome::Failed(failure) => Err(failure.why.error(failure.message, failure.errno)),
     }
 }
 

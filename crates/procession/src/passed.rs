@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Makes a file, a socket or whatever else owns a descriptor cross to a process that is started.
 ///
@@ -118,7 +118,7 @@ fn leave(fd: BorrowedFd<'_>) -> Result<u32, String> {
 
 impl<T: AsFd> Serialize for Passed<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::Error;
+        use serde_core::ser::Error;
         let place = leave(self.0.as_fd()).map_err(S::Error::custom)?;
         serializer.serialize_newtype_struct("Passed", &place)
     }
@@ -133,7 +133,7 @@ impl<'de, T: From<OwnedFd>> Deserialize<'de> for Passed<T> {
 /// Takes the descriptor at a place.
 struct Place<T>(PhantomData<T>);
 
-impl<'de, T: From<OwnedFd>> serde::de::Visitor<'de> for Place<T> {
+impl<'de, T: From<OwnedFd>> serde_core::de::Visitor<'de> for Place<T> {
     type Value = Passed<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,7 +145,7 @@ impl<'de, T: From<OwnedFd>> serde::de::Visitor<'de> for Place<T> {
         let arrived = |fds: &mut Vec<Option<OwnedFd>>| fds.get_mut(place as usize)?.take();
         match ARRIVED.with_borrow_mut(arrived) {
             Some(fd) => Ok(Passed(T::from(fd))),
-            None => Err(serde::de::Error::custom(
+            None => Err(serde_core::de::Error::custom(
                 "this process was not started with such a descriptor, or has taken it",
             )),
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use procession_engine::channel::{DuplexEnd, DuplexHandles, duplex};
 use procession_engine::shm::Handle;
 use procession_engine::sys::wait::time::Deadline;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_core::de::DeserializeOwned;
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec;
 use crate::error::Result;

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_core::de::Visitor;
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A `Vec` of plain old data that crosses in one piece.
 ///
@@ -97,7 +97,7 @@ impl<T: Pod> Visitor<'_> for Bits<T> {
         write!(f, "the bytes of several {}", std::any::type_name::<T>())
     }
 
-    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<PodVec<T>, E> {
+    fn visit_bytes<E: serde_core::de::Error>(self, bytes: &[u8]) -> Result<PodVec<T>, E> {
         let size = size_of::<T>();
         if size == 0 || !bytes.len().is_multiple_of(size) {
             let kind = std::any::type_name::<T>();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use procession_engine::channel as engine;
 use procession_engine::shm::{Handle, HandleSource, Loans};
 use procession_engine::sys::wait::time::Deadline;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::codec::{self, Encoded};
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use crate::codec::tuple_form;
 
 /// The error of a function that ran in another process: its text, and those of its sources.
 ///
@@ -27,11 +27,13 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(error.to_string(), "invalid digit found in string");
 /// # Ok::<(), procession::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RemoteError {
     text: String,
     sources: Vec<String>,
 }
+
+tuple_form!(RemoteError { text, sources });
 
 impl RemoteError {
     /// Keeps the texts of an error and of its sources.

@@ -6,8 +6,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use serde::de::{DeserializeOwned, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_core::de::{DeserializeOwned, Visitor};
+use serde_core::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::handle;
 
@@ -83,7 +83,7 @@ impl<T> DerefMut for SelfDescribing<T> {
 
 impl<T: Serialize> Serialize for SelfDescribing<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::Error;
+        use serde_core::ser::Error;
         // The loans of this pass are dropped: it only checks.
         let (checked, _lent) = handle::collecting(|| check::check(&self.0));
         checked.map_err(S::Error::custom)?;
@@ -109,7 +109,7 @@ impl<T: DeserializeOwned> Visitor<'_> for Bytes<T> {
         write!(f, "the CBOR of {}", std::any::type_name::<T>())
     }
 
-    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<SelfDescribing<T>, E> {
+    fn visit_bytes<E: serde_core::de::Error>(self, bytes: &[u8]) -> Result<SelfDescribing<T>, E> {
         ciborium::from_reader(bytes)
             .map(SelfDescribing)
             .map_err(E::custom)

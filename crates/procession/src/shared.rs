@@ -413,8 +413,8 @@ impl<T: Pod> Drop for SharedGuard<'_, T> {
 
 travels!([T: Pod] SharedArray<T>);
 
-impl<T: Pod> serde::Serialize for Shared<T> {
-    fn serialize<S: serde::Serializer>(
+impl<T: Pod> serde_core::Serialize for Shared<T> {
+    fn serialize<S: serde_core::Serializer>(
         &self,
         serializer: S,
     ) -> std::result::Result<S::Ok, S::Error> {
@@ -422,8 +422,8 @@ impl<T: Pod> serde::Serialize for Shared<T> {
     }
 }
 
-impl<'de, T: Pod> serde::Deserialize<'de> for Shared<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(
+impl<'de, T: Pod> serde_core::Deserialize<'de> for Shared<T> {
+    fn deserialize<D: serde_core::Deserializer<'de>>(
         deserializer: D,
     ) -> std::result::Result<Self, D::Error> {
         SharedArray::deserialize(deserializer).map(|array| Self { array })

@@ -14,13 +14,13 @@
 use std::any::type_name;
 use std::marker::PhantomData;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::codec::Encoded;
 use crate::error::Result;
 use crate::function::{CapturesNothing, EntryRef, Input, bare_value, must_be_bare};
-use crate::outcome::{self, ItemOutcome};
+use crate::outcome;
 
 /// How many inputs a task has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +143,9 @@ fn run_chunk<W: Stateful>(input: Input<'_>) -> Result<Encoded> {
     let mut outputs = Vec::with_capacity(arguments.len());
     for argument in arguments {
         let call = || input.with_state(W::make, |state| W::call(state, argument));
-        outputs.push(match ItemOutcome::of(call) {
-            ItemOutcome::Returned(output) => ItemOutcome::Returned(output?),
-            ItemOutcome::Panicked(info) => ItemOutcome::Panicked(info),
-        });
+        outputs.push(
+            outcome::of_item(call).map_or_else(|info| Ok(Err(info)), |output| output.map(Ok))?,
+        );
     }
     outcome::done(&outputs, format_args!("the results of {what}"))
 }

@@ -312,10 +312,10 @@ fn implementations_by_hand_that_do_not_agree_are_refused() {
     let queue = Queue::new().unwrap();
     queue.put(Writes(1, 2)).unwrap();
     let text = queue.get().unwrap_err().to_string();
-    assert!(text.contains("leftover bytes (1 of 2)"), "{text}");
+    assert!(text.contains("leftover bytes (8 of 16)"), "{text}");
     let back = Process::new(|| Writes(1, 2)).start().unwrap().join();
     let text = back.unwrap_err().to_string();
-    assert!(text.contains("leftover bytes (1 of 2)"), "{text}");
+    assert!(text.contains("leftover bytes (8 of 16)"), "{text}");
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

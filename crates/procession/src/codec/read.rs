@@ -1,45 +1,72 @@
-//! Turns postcard's bytes into values, or into an error if the type reads anything else than what
-//! was written; see `write.rs`.
+//! Turns bytes into values, or into an error if the type reads anything else than what was
+//! written; see `write.rs`.
 
-use postcard::Deserializer as Format;
-use postcard::de_flavors::Slice;
-use serde::Deserialize;
-use serde::de::value::{StrDeserializer, U32Deserializer};
-use serde::de::{
+use std::str;
+
+use serde_core::Deserialize;
+use serde_core::de::value::{StrDeserializer, U32Deserializer};
+use serde_core::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
     VariantAccess, Visitor,
 };
 
 use super::fault::{ADVICE, Fault};
 use super::mark::{Kind, Mark};
+use super::write::LONG;
 
 type Result<T> = std::result::Result<T, Fault>;
 
 /// Reads a value, and returns the bytes that follow it.
 pub fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<(T, &'de [u8])> {
     let mut reader = Reader {
-        format: Format::from_bytes(bytes),
+        rest: bytes,
         most: bytes.len(),
     };
     let value = T::deserialize(&mut reader)?;
-    Ok((value, reader.format.finalize()?))
+    Ok((value, reader.rest))
 }
 
 struct Reader<'de> {
-    format: Format<'de, Slice<'de>>,
+    /// The bytes that have not been read.
+    rest: &'de [u8],
     /// The most items to reserve memory for: there cannot be more than bytes.
     most: usize,
 }
 
 impl<'de> Reader<'de> {
     #[inline]
-    fn take<T: Deserialize<'de>>(&mut self) -> Result<T> {
-        Ok(T::deserialize(&mut self.format)?)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (array, rest) = self.rest.split_first_chunk().ok_or_else(missing)?;
+        self.rest = rest;
+        Ok(*array)
     }
 
     #[inline]
+    fn byte(&mut self) -> Result<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// Reads how many bytes, items or parts follow.
+    #[inline]
     fn len(&mut self) -> Result<usize> {
-        self.take::<usize>()
+        match self.byte()? {
+            LONG => self.array().map(|len| u64::from_le_bytes(len) as usize),
+            len => Ok(len.into()),
+        }
+    }
+
+    /// Reads bytes that come after their length.
+    #[inline]
+    fn bytes(&mut self) -> Result<&'de [u8]> {
+        let len = self.len()?;
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or_else(missing)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    #[inline]
+    fn text(&mut self) -> Result<&'de str> {
+        str::from_utf8(self.bytes()?).map_err(|_| unlike("a text", "UTF-8"))
     }
 
     /// Has the visitor visit `len` parts, and no fewer.
@@ -82,6 +109,22 @@ fn unread(left: usize) -> Fault {
 }
 
 #[cold]
+fn missing() -> Fault {
+    Fault::told(format!(
+        "missing bytes: the type's Deserialize reads more than its Serialize wrote, as with \
+         `#[serde(skip_serializing)]`, `serialize_with` or an implementation by hand; {ADVICE}"
+    ))
+}
+
+#[cold]
+fn unlike(what: &str, form: &str) -> Fault {
+    Fault::told(format!(
+        "the bytes of {what} are not {form}: the type's Deserialize reads something else than its \
+         Serialize wrote; {ADVICE}"
+    ))
+}
+
+#[cold]
 fn untold() -> Fault {
     Fault::told(format!(
         "the type reads whatever comes, as with `#[serde(untagged)]`, `#[serde(tag = ..)]` and \
@@ -89,12 +132,11 @@ fn untold() -> Fault {
     ))
 }
 
-macro_rules! as_it_is {
+macro_rules! numbers {
     ($($method:ident($type:ty) $visit:ident),* $(,)?) => {
         $(#[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            let value = self.take::<$type>()?;
-            visitor.$visit(value)
+            visitor.$visit(<$type>::from_le_bytes(self.array()?))
         })*
     };
 }
@@ -107,8 +149,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         false
     }
 
-    as_it_is!(
-        deserialize_bool(bool) visit_bool,
+    numbers!(
         deserialize_i8(i8) visit_i8,
         deserialize_i16(i16) visit_i16,
         deserialize_i32(i32) visit_i32,
@@ -121,12 +162,45 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         deserialize_u128(u128) visit_u128,
         deserialize_f32(f32) visit_f32,
         deserialize_f64(f64) visit_f64,
-        deserialize_char(char) visit_char,
-        deserialize_str(&'de str) visit_borrowed_str,
-        deserialize_string(&'de str) visit_borrowed_str,
-        deserialize_bytes(&'de [u8]) visit_borrowed_bytes,
-        deserialize_byte_buf(&'de [u8]) visit_borrowed_bytes,
     );
+
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        match self.byte()? {
+            0 => visitor.visit_bool(false),
+            1 => visitor.visit_bool(true),
+            _ => Err(unlike("a bool", "0 or 1")),
+        }
+    }
+
+    #[inline]
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let letter = u32::from_le_bytes(self.array()?);
+        match char::from_u32(letter) {
+            Some(letter) => visitor.visit_char(letter),
+            None => Err(unlike("a char", "a Unicode scalar value")),
+        }
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_borrowed_str(self.text()?)
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_borrowed_bytes(self.bytes()?)
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_bytes(visitor)
+    }
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value> {
         Err(untold())
@@ -142,10 +216,10 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        match self.take::<u8>()? {
+        match self.byte()? {
             0 => visitor.visit_none(),
             1 => visitor.visit_some(self),
-            _ => Err(postcard::Error::DeserializeBadOption.into()),
+            _ => Err(unlike("an Option", "0 or 1 and a value")),
         }
     }
 
@@ -221,8 +295,9 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        let index = self.take::<u32>()?;
-        let mark = Mark::from_bytes(self.take::<[u8; 2]>()?);
+        let index =
+            u32::try_from(self.len()?).map_err(|_| unlike("an enum", "the index of a variant"))?;
+        let mark = Mark::from_bytes(self.array()?);
         visitor.visit_enum(Variant {
             reader: self,
             name,

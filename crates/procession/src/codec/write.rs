@@ -1,51 +1,50 @@
-//! Turns values into postcard's bytes, and refuses values that would not come back.
+//! Turns values into bytes, and refuses values that would not come back.
 //!
-//! Postcard's format does not describe itself: a reader knows from the type alone what comes next.
+//! Numbers are written as they lie in memory, the lowest byte first; lengths before what they count, in
+//! one byte where they are small ([`LONG`]).
+//!
+//! The bytes do not describe themselves: a reader knows from the type alone what comes next.
 //! So a type whose Serialize and Deserialize do not agree is read as something else, silently. This
 //! file refuses faults that show when a value is written: fields that are left out of it, lengths
 //! that are not kept. For faults that show only when it is read, this file writes the number of
 //! fields before each struct and a [`Mark`] beside each variant, and `read.rs` compares them.
 
-use postcard::Serializer as Format;
-use postcard::ser_flavors::Flavor;
-use serde::ser::{
+use serde_core::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
+use super::Encoded;
 use super::fault::{ADVICE, Fault};
 use super::mark::{Kind, Mark};
 
 type Result<T = ()> = std::result::Result<T, Fault>;
 
-/// Writes a value into `output`.
-pub fn write<T: Serialize + ?Sized, F: Flavor>(value: &T, output: F) -> Result<F::Output> {
-    let mut writer = Writer {
-        format: Format { output },
-    };
-    value.serialize(&mut writer)?;
-    Ok(writer.format.output.finalize()?)
-}
+/// Comes before a length of this and more, which takes eight bytes; a smaller one is one byte.
+pub const LONG: u8 = u8::MAX;
 
-struct Writer<F: Flavor> {
-    format: Format<F>,
-}
+impl Encoded {
+    /// Writes how many bytes, items or parts follow.
+    #[inline]
+    fn len_first(&mut self, len: usize) -> Result {
+        if len < usize::from(LONG) {
+            return Ok(self.push(len as u8)?);
+        }
+        self.push(LONG)?;
+        Ok(self.extend(&(len as u64).to_le_bytes())?)
+    }
 
-impl<F: Flavor> Writer<F> {
     #[inline]
     fn variant(&mut self, index: u32, name: &'static str, kind: Kind) -> Result {
-        (&mut self.format).serialize_u32(index)?;
-        Ok(self
-            .format
-            .output
-            .try_extend(&Mark::of(name, kind).bytes())?)
+        self.len_first(index as usize)?;
+        Ok(self.extend(&Mark::of(name, kind).bytes())?)
     }
 
     /// Begins a value that has as many parts as its type says.
     #[inline]
-    fn parts(&mut self, name: &'static str, len: usize) -> PartsWriter<'_, F> {
+    fn parts(&mut self, name: &'static str, len: usize) -> PartsWriter<'_> {
         PartsWriter {
-            writer: self,
+            output: self,
             name,
             left: len,
         }
@@ -53,64 +52,89 @@ impl<F: Flavor> Writer<F> {
 
     /// As [`parts`](Self::parts), and writes how many there are.
     #[inline]
-    fn counted(&mut self, name: &'static str, len: usize) -> Result<PartsWriter<'_, F>> {
-        (&mut self.format).serialize_u64(len as u64)?;
+    fn counted(&mut self, name: &'static str, len: usize) -> Result<PartsWriter<'_>> {
+        self.len_first(len)?;
         Ok(self.parts(name, len))
     }
 }
 
-macro_rules! as_it_is {
+macro_rules! numbers {
     ($($method:ident($type:ty)),* $(,)?) => {
         $(#[inline]
-        fn $method(self, value: $type) -> Result {
-            Ok((&mut self.format).$method(value)?)
+        fn $method(self, number: $type) -> Result {
+            Ok(self.extend(&number.to_le_bytes())?)
         })*
     };
 }
 
-impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
+impl<'a> Serializer for &'a mut Encoded {
     type Ok = ();
     type Error = Fault;
-    type SerializeSeq = PartsWriter<'a, F>;
-    type SerializeTuple = PartsWriter<'a, F>;
-    type SerializeTupleStruct = PartsWriter<'a, F>;
-    type SerializeTupleVariant = PartsWriter<'a, F>;
-    type SerializeMap = PartsWriter<'a, F>;
-    type SerializeStruct = PartsWriter<'a, F>;
-    type SerializeStructVariant = PartsWriter<'a, F>;
+    type SerializeSeq = PartsWriter<'a>;
+    type SerializeTuple = PartsWriter<'a>;
+    type SerializeTupleStruct = PartsWriter<'a>;
+    type SerializeTupleVariant = PartsWriter<'a>;
+    type SerializeMap = PartsWriter<'a>;
+    type SerializeStruct = PartsWriter<'a>;
+    type SerializeStructVariant = PartsWriter<'a>;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
         false
     }
 
-    as_it_is!(
-        serialize_bool(bool),
-        serialize_i8(i8),
+    numbers!(
         serialize_i16(i16),
         serialize_i32(i32),
         serialize_i64(i64),
         serialize_i128(i128),
-        serialize_u8(u8),
         serialize_u16(u16),
         serialize_u32(u32),
         serialize_u64(u64),
         serialize_u128(u128),
         serialize_f32(f32),
         serialize_f64(f64),
-        serialize_char(char),
-        serialize_str(&str),
-        serialize_bytes(&[u8]),
     );
 
     #[inline]
+    fn serialize_u8(self, byte: u8) -> Result {
+        Ok(self.push(byte)?)
+    }
+
+    #[inline]
+    fn serialize_i8(self, number: i8) -> Result {
+        self.serialize_u8(number as u8)
+    }
+
+    #[inline]
+    fn serialize_bool(self, is: bool) -> Result {
+        self.serialize_u8(is.into())
+    }
+
+    #[inline]
+    fn serialize_char(self, letter: char) -> Result {
+        self.serialize_u32(letter.into())
+    }
+
+    #[inline]
+    fn serialize_str(self, text: &str) -> Result {
+        self.serialize_bytes(text.as_bytes())
+    }
+
+    #[inline]
+    fn serialize_bytes(self, bytes: &[u8]) -> Result {
+        self.len_first(bytes.len())?;
+        Ok(self.extend(bytes)?)
+    }
+
+    #[inline]
     fn serialize_none(self) -> Result {
-        Ok((&mut self.format).serialize_none()?)
+        self.serialize_u8(0)
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result {
-        (&mut self.format).serialize_u8(1)?;
+        self.push(1)?;
         value.serialize(self)
     }
 
@@ -156,7 +180,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a, F>> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<PartsWriter<'a>> {
         match len {
             Some(len) => self.counted("a sequence", len),
             None => Err(Fault::told(format!(
@@ -166,12 +190,12 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a, F>> {
+    fn serialize_tuple(self, len: usize) -> Result<PartsWriter<'a>> {
         Ok(self.parts("a tuple", len))
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, F>> {
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a>> {
         self.counted(name, len)
     }
 
@@ -182,13 +206,13 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<PartsWriter<'a, F>> {
+    ) -> Result<PartsWriter<'a>> {
         self.variant(index, variant, Kind::Tuple)?;
         self.counted(variant, len)
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a, F>> {
+    fn serialize_map(self, len: Option<usize>) -> Result<PartsWriter<'a>> {
         match len {
             Some(len) => self.counted("a map", len),
             None => Err(Fault::told(format!(
@@ -198,7 +222,7 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a, F>> {
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<PartsWriter<'a>> {
         self.counted(name, len)
     }
 
@@ -209,25 +233,25 @@ impl<'a, F: Flavor> Serializer for &'a mut Writer<F> {
         index: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<PartsWriter<'a, F>> {
+    ) -> Result<PartsWriter<'a>> {
         self.variant(index, variant, Kind::Struct)?;
         self.counted(variant, len)
     }
 }
 
 /// A value that consists of parts, as many as were announced.
-struct PartsWriter<'a, F: Flavor> {
-    writer: &'a mut Writer<F>,
+pub struct PartsWriter<'a> {
+    output: &'a mut Encoded,
     name: &'static str,
     /// How many parts are to come; wraps if there are too many.
     left: usize,
 }
 
-impl<F: Flavor> PartsWriter<'_, F> {
+impl PartsWriter<'_> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
         self.left = self.left.wrapping_sub(1);
-        value.serialize(&mut *self.writer)
+        value.serialize(&mut *self.output)
     }
 
     #[inline]
@@ -259,7 +283,7 @@ impl<F: Flavor> PartsWriter<'_, F> {
 
 macro_rules! parts {
     ($($trait:ident::$method:ident),* $(,)?) => {
-        $(impl<F: Flavor> $trait for PartsWriter<'_, F> {
+        $(impl $trait for PartsWriter<'_> {
             type Ok = ();
             type Error = Fault;
 
@@ -285,7 +309,7 @@ parts!(
 
 macro_rules! named_parts {
     ($($trait:ident),* $(,)?) => {
-        $(impl<F: Flavor> $trait for PartsWriter<'_, F> {
+        $(impl $trait for PartsWriter<'_> {
             type Ok = ();
             type Error = Fault;
 
@@ -313,7 +337,7 @@ macro_rules! named_parts {
 
 named_parts!(SerializeStruct, SerializeStructVariant);
 
-impl<F: Flavor> SerializeMap for PartsWriter<'_, F> {
+impl SerializeMap for PartsWriter<'_> {
     type Ok = ();
     type Error = Fault;
 
@@ -324,7 +348,7 @@ impl<F: Flavor> SerializeMap for PartsWriter<'_, F> {
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result {
-        value.serialize(&mut *self.writer)
+        value.serialize(&mut *self.output)
     }
 
     #[inline]

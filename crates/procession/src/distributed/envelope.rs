@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession_engine::pool;
-use serde::{Deserialize, Serialize};
 
 /// A task on its way to a node.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TaskEnvelope {
     /// Tells it from all other tasks of its pool.
@@ -33,7 +33,8 @@ pub struct TaskEnvelope {
 }
 
 /// What a cancel does with tasks that run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RunningTasks {
     /// They go on.
     Spared,

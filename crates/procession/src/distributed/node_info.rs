@@ -1,11 +1,10 @@
 //! What an engine tells of a node.
 
-use serde::{Deserialize, Serialize};
-
 use crate::program;
 
 /// A node, as an engine tells of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct NodeInfo {
     /// Its name.

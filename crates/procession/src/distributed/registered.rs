@@ -3,8 +3,7 @@
 use std::any::type_name;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
+use crate::codec::tuple_form;
 use crate::error::{Error, Result};
 use crate::function::{Callable, Entry, EntryRef, run, run_chunk};
 
@@ -18,7 +17,7 @@ pub struct RegisteredTask {
 }
 
 /// What a function is called on the way to a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskName {
     name: String,
     /// The types of its arguments and of its result.
@@ -26,6 +25,12 @@ pub struct TaskName {
     /// Whether it is called for each of several inputs.
     is_chunk: bool,
 }
+
+tuple_form!(TaskName {
+    name,
+    signature,
+    is_chunk
+});
 
 inventory::collect!(RegisteredTask);
 

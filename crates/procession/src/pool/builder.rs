@@ -10,7 +10,7 @@ use procession_engine::process;
 use procession_engine::shm::{Loans, Stamp};
 use procession_engine::sys::attributes::environment;
 use procession_engine::sys::process::exit_status::ExitStatus;
-use serde::Serialize;
+use serde_core::Serialize;
 
 use crate::codec;
 use crate::cpu_count::cpu_count;

@@ -10,7 +10,7 @@ use procession_engine::pool::{
     Ending, FedCall, Outcome, PoolEnd, ResultBytes, ResultOrder, ResultStream, Sink, StreamLimits,
     Task,
 };
-use serde::de::DeserializeOwned;
+use serde_core::de::DeserializeOwned;
 
 use crate::error::{Death, Error, Overrun, Result};
 use crate::handle;
@@ -62,7 +62,10 @@ fn of_chunk<R: DeserializeOwned>(
         ))),
     });
     match whole {
-        Ok(items) => items.into_iter().map(ItemOutcome::into_result).collect(),
+        Ok(items) => {
+            let item = |item: ItemOutcome<R>| item.map_err(Error::panic);
+            items.into_iter().map(item).collect()
+        }
         Err(error) => std::iter::repeat_with(|| Err(error.clone()))
             .take(count)
             .collect(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use procession_engine::pool::{Job, ResultOrder, Task, TimeLimit, Turn};
 use procession_engine::sys::wait::time::Deadline;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::function::{Callable, CapturesNothing, EntryRef, must_be_bare};

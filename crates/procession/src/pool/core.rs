@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use procession_engine::pool::{self as engine, RunningTasks};
 use procession_engine::shm::Loans;
-use serde::Serialize;
+use serde_core::Serialize;
 
 use crate::codec;
 use crate::error::Result;

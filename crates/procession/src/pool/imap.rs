@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use procession_engine::pool::{Fetched, Job, ResultOrder, RunningTasks};
 use procession_engine::sys::wait::time::Deadline;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::pool::call::{StreamCall, TaskResults};

@@ -6,9 +6,8 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 
 use procession_engine::pool::{TakenTask, Worker};
-use serde::{Deserialize, Serialize};
 
-use crate::codec;
+use crate::codec::{self, tuple_form};
 #[cfg(feature = "tasks")]
 use crate::distributed::{TaskName, name_of};
 use crate::error::Result;
@@ -18,7 +17,7 @@ use crate::program::image;
 
 /// Comes first in a job's prologue. If the job's tasks keep a state, the bytes of its context
 /// follow.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Prologue {
     pub entry: EntryRef,
     /// Whether the job's tasks keep a state in the worker.
@@ -27,6 +26,8 @@ pub struct Prologue {
     #[cfg(feature = "tasks")]
     pub name: Option<TaskName>,
 }
+
+tuple_form!(Prologue { entry, is_stateful } and with (feature = "tasks") name);
 
 impl Prologue {
     pub fn new(entry: EntryRef) -> Self {

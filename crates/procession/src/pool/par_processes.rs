@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use procession_engine::pool::ResultOrder;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::function::{Callable, CapturesNothing, must_be_bare};
 use crate::pool::calls::Calls;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use procession_engine::pool::{AfterPut, Job, Task, TaskPolicy};
-use serde::Serialize;
+use serde_core::Serialize;
 
 use crate::error::Result;
 use crate::pool::call::{Collect, Fed, Inputs, Token};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use procession_engine::pool::{Job, Task, TaskBytes, TaskPolicy};
 use procession_engine::shm::Loans;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::codec;
 use crate::error::{Error, Result};

@@ -3,9 +3,8 @@
 use procession_engine::pool::{Worker, WorkerLimits};
 use procession_engine::shm::{Handle, HandleSource};
 use procession_engine::sys::wait::time::Deadline;
-use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, Encoded};
+use crate::codec::{self, Encoded, tuple_form};
 use crate::error::Result;
 use crate::function::{EntryRef, Input};
 use crate::outcome::{self, Ending, PanicOutput};
@@ -15,7 +14,7 @@ use crate::pool::syscall_filter::SyscallFilter;
 use crate::sync::uninterrupted;
 
 /// What a worker is told at its start.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Setup {
     channel: (u64, u64),
     initializer: Option<(EntryRef, Vec<u8>)>,
@@ -25,6 +24,8 @@ pub struct Setup {
     #[cfg(feature = "seccomp")]
     filter: Option<SyscallFilter>,
 }
+
+tuple_form!(Setup { channel, initializer, bounds } and with (feature = "seccomp") filter);
 
 impl Setup {
     pub fn new(
