@@ -1,8 +1,8 @@
 //! How handles of shared objects travel: as 16 bytes in any message.
 //!
 //! Serialising lends the object (it stays alive until the receiver attaches);
-//! deserialising attaches to it. Postcard's errors have no room for why that
-//! failed, so the reason is kept aside for `codec.rs`.
+//! deserialising attaches to it. Errors of serde are texts, so why that failed is kept aside
+//! for `codec.rs`.
 
 use std::cell::Cell;
 
