@@ -68,6 +68,7 @@ bench: $(VENV)/.module $(if $(findstring distributed,$(BENCH)),$(TARGET)/engines
 	@tools/need cargo
 	$(CARGO) build --release --package procession-benches
 	$(BIN)/python -m pip install --quiet --retries 1 --group peers || echo "not all peers could be installed"
+	$(if $(filter peers --page,$(BENCH)),$(CARGO) build --release --locked --manifest-path benches/iceoryx2/Cargo.toml --target-dir $(TARGET) || echo "iceoryx2 could not be built")
 	$(if $(findstring distributed,$(BENCH)),$(CARGO) build --release --package procession-nats --example throughput)
 	@$(BIN)/python -m compileall -q python/procession # as pip does; else each process would compile what it imports
 	$(if $(findstring distributed,$(BENCH)),NATS_SERVER=$$(tools/nats-server $(BIN)/python $(TARGET)/engines)) $(BIN)/python $(if $(filter scale,$(BENCH)),benches/growth $(filter-out scale,$(BENCH)),benches/python $(BENCH))

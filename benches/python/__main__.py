@@ -7,6 +7,7 @@ and the order is turned round from one round to the next, so that a machine that
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -35,7 +36,7 @@ from catalogue import (
 from comparison import HEAD, Comparison
 
 PEERS = ("loky", "billiard", "joblib", "mpire", "pebble", "faster_fifo")
-RUST_PEERS = ("procspawn", "ipc-channel", "rayon")
+RUST_PEERS = ("procspawn", "ipc-channel", "rayon", "iceoryx2")
 
 # Seconds after which a measurement counts as hung; the longest takes a dozen.
 HUNG = 120
@@ -201,10 +202,13 @@ def rust_version() -> str:
 
 
 def locked_version(crate: str) -> str:
-    """Returns the version of a peer that Cargo.lock names: the newest, as others may need older ones."""
-    lock = tomllib.loads((HERE.parents[1] / "Cargo.lock").read_text())
+    """Returns the version of a peer that a Cargo.lock names: the newest, as others may need older ones."""
+    locks = [HERE.parents[1] / "Cargo.lock", HERE.parent / "iceoryx2/Cargo.lock"]
+    packages = [tomllib.loads(lock.read_text())["package"] for lock in locks]
     return max(
-        package["version"] for package in lock["package"] if package["name"] == crate
+        package["version"]
+        for package in itertools.chain(*packages)
+        if package["name"] == crate
     )
 
 

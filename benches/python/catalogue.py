@@ -223,6 +223,11 @@ def peer_scenarios() -> list[Scenario]:
     ] + [
         # Rayon's tasks are of threads: the ratio is what a process costs beyond one, and there is no goal.
         _rust_scenario("pool-map-tiny", "forkserver", THOUSANDS, 0.0, "rayon"),
+        *(
+            _rust_scenario("queue-1p1c", "forkserver", THOUSANDS, 1.0, peer)
+            for peer in ("iceoryx2",)
+            if (_built() / f"bench-{peer}").exists()
+        ),
     ]
 
 
